@@ -1,0 +1,53 @@
+"""Arithmetic on arrays, one file per operation; nothing in here knows of layers or nets.
+
+A net is given the operations of its device once, by ``load``; they have the same names on every device.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from minidl.kernels.errors import MinidlError
+
+OPERATIONS = (
+    "adam",
+    "augment",
+    "convolution",
+    "fully_connected",
+    "max_pool",
+    "relu",
+    "sgd",
+    "softmax_loss",
+    "statistic",
+)
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The operations of one device, and ``xp``, the module that makes its arrays."""
+
+    device: str
+    xp: ModuleType
+    adam: Any
+    augment: Any
+    convolution: Any
+    fully_connected: Any
+    max_pool: Any
+    relu: Any
+    sgd: Any
+    softmax_loss: Any
+    statistic: Any
+
+
+def load(device: str = "auto") -> Kernels:
+    """Return the operations for ``device``: "cpu", "gpu", or "auto" for the GPU where there is one.
+
+    Raises MinidlError for a GPU that is not there.
+    """
+    if device == "gpu":
+        raise MinidlError("no GPU can be used: this version computes on the CPU alone; use --device cpu")
+    if device not in ("auto", "cpu"):
+        raise MinidlError(f"the device {device!r} is unknown; use auto, cpu or gpu")
+    modules = {name: import_module(f"minidl.kernels.{name}") for name in OPERATIONS}
+    return Kernels(device="cpu", xp=import_module("numpy"), **modules)

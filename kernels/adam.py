@@ -1,0 +1,57 @@
+"""Adam (Algorithm 3; Kingma and Ba 2014), on all tensors of a net."""
+
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.update import Tensor, flush, update
+
+Array = NDArray[np.floating]
+MOMENTS = 2
+
+
+def step(
+    tensors: Sequence[Tensor],
+    learning_rate: float,
+    momenta: tuple[float, float],
+    epsilon: float,
+    time: int,
+    variant: str,
+) -> None:
+    """Update the weights of every tensor in place; g is the gradient with its weight decay, t = ``time`` from 1.
+
+        M = ψ₁M + (1 − ψ₁)g,  V = ψ₂V + (1 − ψ₂)g²,  M̂ = M/(1 − ψ₁ᵗ)
+    variant "standard":    V̂ = V/(1 − ψ₂ᵗ),    W = W − α·M̂/(√V̂ + ε)      (Kingma and Ba; DLIB)
+    variant "as_printed":  V̂ = ψ₂V/(1 − ψ₂ᵗ),  W = W − α·M̂/√(V̂ + ε)      (Algorithm 3 to the letter)
+    """
+    first, second = momenta
+    first_bias, second_bias = 1 - first**time, 1 - second**time
+    # V̂ is V times one factor, which is taken out of the root: α·M̂/(√V̂ + ε) = rate·M/(√V + inner).
+    printed = variant == "as_printed"
+    factor = second / second_bias if printed else 1 / second_bias
+    rate = learning_rate / first_bias / sqrt(factor)
+    inner = epsilon / (factor if printed else sqrt(factor))
+
+    def piece(weights: Array, gradient: Array, spare: Array, moment: Array, square: Array) -> None:
+        moment *= first
+        np.multiply(gradient, 1 - first, out=spare)
+        moment += spare
+        flush(moment)
+        square *= second
+        gradient *= gradient
+        gradient *= 1 - second
+        square += gradient
+        flush(square)
+        if printed:
+            np.add(square, inner, out=spare)
+            np.sqrt(spare, out=spare)
+        else:
+            np.sqrt(square, out=spare)
+            spare += inner
+        np.divide(moment, spare, out=spare)
+        spare *= rate
+        weights -= spare
+
+    update(tensors, piece)

@@ -1,0 +1,8 @@
+"""The one exception that is meant for people."""
+
+
+class MinidlError(ValueError):
+    """Something the user gave cannot be used: one sentence that says what, where and what to do.
+
+    ``train.py`` prints it without a traceback and leaves with exit status 2.
+    """

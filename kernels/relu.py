@@ -1,0 +1,35 @@
+"""The rectified linear unit, y = max(x, 0) (Nair and Hinton 2010)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.scratch import cut
+from minidl.kernels.threads import share
+
+Array = NDArray[np.floating]
+PIECE = 1 << 15  # elements that a core's cache holds
+
+
+def forward(data: Array, out: Array) -> None:
+    """Write max(data, 0) into ``out``, which may be ``data`` itself; both of one shape, C-contiguous."""
+    x, y = data.reshape(-1), out.reshape(-1)
+    zero = data.dtype.type(0)
+
+    def work(worker: int, start: int, stop: int) -> None:  # noqa: ARG001
+        np.maximum(x[start:stop], zero, out=y[start:stop])
+
+    share(work, x.size, PIECE)
+
+
+def backward(error: Array, output: Array, out: Array) -> None:
+    """Write the error where ``output`` is positive, else zero, into ``out``, which may be ``error`` itself."""
+    e, y, dx = error.reshape(-1), output.reshape(-1), out.reshape(-1)
+
+    def work(worker: int, start: int, stop: int) -> None:
+        (positive,) = cut(worker, np.bool_, (PIECE,))
+        for i in range(start, stop, PIECE):
+            j = min(i + PIECE, stop)
+            np.greater(y[i:j], 0, out=positive[: j - i])
+            np.multiply(e[i:j], positive[: j - i], out=dx[i:j])
+
+    share(work, e.size, PIECE)

@@ -1,0 +1,37 @@
+"""Scratch memory of the workers, shared by all operations.
+
+What an operation needs only while it runs, it cuts from its worker's buffer, which grows to the largest need and
+then stays: a steady training step allocates nothing, and consecutive layers work in memory that is still in the
+cache. Whatever a buffer held before is lost at the next cut.
+"""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+_ALIGNMENT = 64  # bytes: one cache line, one AVX-512 register
+_buffers: dict[int, NDArray[np.uint8]] = {}
+
+
+def cut(worker: int, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[NDArray[Any]]:
+    """Return one uninitialized array of each shape, side by side in the buffer of ``worker``.
+
+    They are valid until the same worker cuts again.
+    """
+    dtype = np.dtype(dtype)
+    sizes = [prod(shape) * dtype.itemsize for shape in shapes]
+    starts, end = [], 0
+    for size in sizes:
+        starts.append(end)
+        end += -(-size // _ALIGNMENT) * _ALIGNMENT
+    buffer = _buffers.get(worker)
+    if buffer is None or buffer.size < end:
+        raw = np.empty(end + _ALIGNMENT, np.uint8)
+        skip = -raw.ctypes.data % _ALIGNMENT
+        buffer = _buffers[worker] = raw[skip : skip + end]
+    return [
+        buffer[start : start + size].view(dtype).reshape(shape)
+        for start, size, shape in zip(starts, sizes, shapes, strict=True)
+    ]
