@@ -1,0 +1,147 @@
+"""Checks gradients against central differences, in float64 and with random cotangents.
+
+For f(x) = Σ cotangent·layer(x) with a random cotangent, back-propagation gives ∂f/∂x and ∂f/∂weights in one pass;
+the definition of the derivative gives them one element at a time. A cotangent of ones would not do: what batch
+normalization does to it is zero whatever the code, and the check would pass on nothing.
+
+A normalization at a hook point is part of what is checked: what hangs at ``error`` and ``grads`` is applied to the
+numeric gradients as well, projected weights are held as forward left them, and in reparametrization the numeric
+derivative is taken through the normalization.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl.hooks import HookPoint, Reparametrization
+from minidl.layer import Layer
+from minidl.net import Net
+
+Array = Any
+STEP = 1e-6  # of the central difference: the rounding error, 1e-16/STEP, stays below the tolerance
+TOLERANCE = 1e-6
+
+
+class GradientError(AssertionError):
+    """A gradient differs from its definition."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: of which gradient, and ‖computed − numeric‖/‖numeric‖."""
+
+    name: str
+    relative_error: float
+
+
+def numeric_gradient(function: Callable[[], float], array: Array, step: float = STEP) -> Array:
+    """Return (f(x + step) − f(x − step))/(2·step) for each element x of an array that ``function`` depends on."""
+    gradient = np.empty(array.shape)
+    for index in np.ndindex(array.shape):
+        kept = float(array[index])
+        array[index] = kept + step
+        above = function()
+        array[index] = kept - step
+        below = function()
+        array[index] = kept
+        gradient[index] = (above - below) / (2 * step)
+    return gradient
+
+
+def numeric_slope(function: Callable[[], float], array: Array, direction: Array, step: float = STEP) -> float:
+    """Return the derivative of ``function`` along a direction of an array that it depends on."""
+    kept = array.copy()
+    array += step * direction
+    above = function()
+    array[...] = kept - step * direction
+    below = function()
+    array[...] = kept
+    return (above - below) / (2 * step)
+
+
+def relative_error(computed: Array, numeric: Array) -> float:
+    """Return ‖computed − numeric‖/‖numeric‖; 0 where both are zero."""
+    difference, length = np.linalg.norm(computed - numeric), np.linalg.norm(numeric)
+    return float(difference / length) if length else float(np.inf if difference else 0)
+
+
+def check_layer(
+    layer: Layer, data: Array, random: np.random.Generator, tolerance: float = TOLERANCE
+) -> list[Check]:
+    """Check every gradient of a layer that was set up in float64, hooks included.
+
+    data: (samples, …), small: each element costs two forward passes. Returns the checks made; raises GradientError
+    where one exceeds the tolerance or is not a number.
+    """
+    layer.train()
+    output = layer.forward(data)
+    cotangent = random.standard_normal(output.shape)
+    layer.comp_grads(cotangent.copy())
+    computed = {"error": layer.backward(cotangent.copy()).copy()}
+    computed |= {p.name: p.grads.copy() for p in layer.parameters()}
+
+    def function() -> float:
+        return float(np.sum(cotangent * layer.forward(data)))
+
+    hook = layer.at_weights.hook
+    if not isinstance(hook, Reparametrization):
+        layer.at_weights.hook = None
+    arrays = {"error": data} | {p.name: p.value for p in layer.parameters()}
+    numeric = {name: numeric_gradient(function, array) for name, array in arrays.items()}
+    layer.at_weights.hook = hook
+    numeric["error"] = layer.at_error(numeric["error"])
+    if layer.weights is not None:
+        numeric[layer.weights.name] = layer.at_grads(numeric[layer.weights.name])
+    return _judge({name: (computed[name], numeric[name]) for name in computed}, tolerance)
+
+
+def check_net(
+    net: Net, loss: Any, data: Array, labels: Array, random: np.random.Generator, tolerance: float = TOLERANCE
+) -> list[Check]:
+    """Check the gradients of each parameter of a net in float64 under its loss, along one random direction each.
+
+    The hooks on errors have no numeric counterpart in a whole net, as they change what reaches every layer below, and
+    are left out; those on gradients are applied to the direction, since centering is its own adjoint. Returns and
+    raises as ``check_layer`` does.
+    """
+    net.train()
+    hooks: list[tuple[HookPoint, Any]] = []
+    for layer in net.layers:
+        hooks.append((layer.at_error, layer.at_error.hook))
+        layer.at_error.hook = None
+    loss(net.forward(data), labels)
+    net.backpropagate(loss.error)
+    computed = {p.name: p.grads.copy() for p in net.parameters}
+    for layer in net.layers:
+        if not isinstance(layer.at_weights.hook, Reparametrization):
+            hooks.append((layer.at_weights, layer.at_weights.hook))
+            layer.at_weights.hook = None
+    at_grads = {layer.weights.name: layer.at_grads for layer in net.layers if layer.weights is not None}
+
+    def function() -> float:
+        return loss(net.forward(data), labels)[0]
+
+    pairs = {}
+    for p in net.parameters:
+        direction = random.standard_normal(p.value.shape)
+        direction /= np.linalg.norm(direction)
+        slope = np.sum(computed[p.name] * direction)
+        if p.name in at_grads:
+            direction = at_grads[p.name](direction)
+        pairs[p.name] = (slope, np.asarray(numeric_slope(function, p.value, direction)))
+    for point, hook in hooks:
+        point.hook = hook
+    return _judge(pairs, tolerance)
+
+
+def _judge(pairs: dict[str, tuple[Array, Array]], tolerance: float) -> list[Check]:
+    checks = [Check(name, relative_error(computed, numeric)) for name, (computed, numeric) in pairs.items()]
+    for check in checks:
+        if not check.relative_error <= tolerance:
+            raise GradientError(
+                f"the gradient of {check.name} differs from its definition by {check.relative_error:.2e} of its length, "
+                f"more than {tolerance:.0e}"
+            )
+    return checks

@@ -1,0 +1,185 @@
+"""The contract of a layer, and Algorithm 1, written once.
+
+Algorithm 1 of the paper places the normalizations in three functions, which every layer here has:
+
+    Forward      Weights = Normalize(Weights);  Output = FWD(Weights, Data)
+    Backward     ErrorOut = BWD(Weights, ErrorIn);  ErrorOut = Normalize(ErrorOut)
+    CompGrads    Grad = GRAD(Data, ErrorIn);  Grad = Normalize(Grad)
+
+A layer of one's own writes ``plan`` (its geometry) and its own products ``compute_output``, ``compute_error`` and,
+if it has weights, ``compute_grads``.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minidl.hooks import HookPoint
+from minidl.initialization import glorot
+from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+Shape = tuple[int, ...]
+
+
+@dataclass
+class Context:
+    """What all layers of a net share: the device's kernels, the number type, and the source of random weights."""
+
+    kernels: Kernels
+    dtype: Any
+    random: np.random.Generator
+    names: Counter[str] = field(default_factory=Counter)
+
+    def name(self, kind: str) -> str:
+        """Return the next free name of a kind: conv1, conv2, …"""
+        self.names[kind] += 1
+        return f"{kind}{self.names[kind]}"
+
+
+@dataclass
+class Parameter:
+    """An array that is learned, with its gradients; ``decay``: whether weight decay applies (not to biases)."""
+
+    name: str
+    value: Array
+    grads: Array
+    decay: bool
+
+
+class Layer:
+    """One layer of a net.
+
+    Data, outputs and errors are arrays of (samples, …), channels last. ``setup`` comes first; then for each batch
+    ``forward(data)``, ``comp_grads(error)`` and ``backward(error)``, where ``error`` is ∂L/∂output and the result of
+    backward is ∂L/∂data. Arrays that a layer returns are its own and hold until its next call of the same kind.
+    """
+
+    kind = "layer"
+
+    def __init__(self) -> None:
+        self.name = self.kind
+        self.training = True
+        self.weights: Parameter | None = None
+        self.biases: Parameter | None = None
+        self.at_weights, self.at_error, self.at_grads = HookPoint(), HookPoint(), HookPoint()
+        self.buffers: dict[str, Array] = {}
+        self.data: Array = None
+        self.weights_in_use: Array = None
+
+    # -- Algorithm 1 ------------------------------------------------------------------------------------------
+
+    def forward(self, data: Array) -> Array:
+        """Forward: Weights = Normalize(Weights); Output = FWD(Weights, Data)."""
+        self._check("data", data, self.input_shape)
+        if self.training:
+            self.data = data
+            self.normalize_weights()
+        return self.compute_output(data)
+
+    def backward(self, error: Array) -> Array:
+        """Backward: ErrorOut = BWD(Weights, ErrorIn); ErrorOut = Normalize(ErrorOut)."""
+        self._check("an error", error, self.output_shape)
+        return self.at_error(self.compute_error(error))
+
+    def comp_grads(self, error: Array) -> None:
+        """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad). Biases are not normalized."""
+        if self.weights is not None:
+            self._check("an error", error, self.output_shape)
+            self.compute_grads(error)
+            self.at_weights.adjoint(self.weights.grads)
+            self.at_grads(self.weights.grads)
+
+    def normalize_weights(self) -> None:
+        """Weights = Normalize(Weights)."""
+        if self.weights is not None:
+            self.weights_in_use = self.at_weights(self.weights.value)
+
+    # -- what a layer of one's own writes ---------------------------------------------------------------------
+
+    def plan(self, shape: Shape) -> Shape:
+        """Prepare for data of ``shape`` (of one sample) and return the output's shape."""
+        raise NotImplementedError
+
+    def compute_output(self, data: Array) -> Array:
+        """Return the layer's output, FWD."""
+        raise NotImplementedError
+
+    def compute_error(self, error: Array) -> Array:
+        """Return the error with respect to the data, BWD."""
+        raise NotImplementedError
+
+    def compute_grads(self, error: Array) -> None:
+        """Write the gradients of the weights and biases, GRAD."""
+        raise NotImplementedError
+
+    # -- what a layer is given --------------------------------------------------------------------------------
+
+    def setup(self, shape: Shape, context: Context) -> Shape:
+        """Fix the shape of one sample of the data, create the parameters and return the output's shape."""
+        self.context = context
+        self.name = context.name(self.kind)
+        self.input_shape = tuple(shape)
+        self.output_shape = self.plan(self.input_shape)
+        return self.output_shape
+
+    def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
+        """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0)."""
+        xp, dtype = self.context.kernels.xp, self.context.dtype
+        weights = xp.asarray(glorot(shape, fan_in, fan_out, self.context.random), dtype=dtype)
+        self.weights = Parameter(f"{self.name}.weights", weights, xp.zeros_like(weights), decay=True)
+        biases = xp.zeros(shape[0], dtype)
+        self.biases = Parameter(f"{self.name}.biases", biases, xp.zeros_like(biases), decay=False)
+        self.weights_in_use = weights
+
+    def buffer(self, name: str, shape: Shape, dtype: Any = None) -> Array:
+        """Return the layer's own array of that name, allocated once and grown only for a larger batch."""
+        dtype = np.dtype(dtype or self.context.dtype)
+        size = int(np.prod(shape))
+        flat = self.buffers.get(name)
+        if flat is None or flat.size < size:
+            flat = self.buffers[name] = self.context.kernels.xp.empty(size, dtype)
+        return flat[:size].reshape(shape)
+
+    @property
+    def kernels(self) -> Kernels:
+        """The operations of the net's device."""
+        return self.context.kernels
+
+    def _check(self, what: str, array: Array, shape: Shape) -> None:
+        if tuple(array.shape[1:]) != shape:
+            expected = ", ".join(map(str, ("samples", *shape)))
+            raise MinidlError(
+                f"{self.name} ({self}) expected {what} of shape ({expected}) and got {tuple(array.shape)}"
+            )
+
+    # -- what a net asks --------------------------------------------------------------------------------------
+
+    def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
+        """Run comp_grads and backward; return ∂L/∂data, or None where nobody needs it (the net's first layer)."""
+        self.comp_grads(error)
+        return self.backward(error) if need_error else None
+
+    def layers(self) -> Iterator["Layer"]:
+        """Iterate over the layers that compute, in the order of the forward pass."""
+        yield self
+
+    def parameters(self) -> list[Parameter]:
+        """Return what the layer learns."""
+        return [p for p in (self.weights, self.biases) if p is not None]
+
+    def train(self) -> None:
+        """Prepare for training: forward normalizes the weights and keeps its data."""
+        self.training = True
+
+    def eval(self) -> None:
+        """Prepare for inference: the weights are normalized once more, and then no hook is called again."""
+        self.normalize_weights()
+        self.training = False
+
+    def __str__(self) -> str:
+        return self.kind

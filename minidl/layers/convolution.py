@@ -1,0 +1,49 @@
+"""Convolution with a bias."""
+
+from minidl.layer import Array, Layer, Shape
+
+
+class Convolution(Layer):
+    """Convolution: out[s, y, x, o] = Σ data[s, t·y + i − p, t·x + j − p, c]·W[o, i, j, c] + b[o].
+
+    data (samples, y, x, in), weights (out, size, size, in), stride t. DLIB's padding p is the default: size//2 on
+    every side for stride 1, none for any other.
+    """
+
+    kind = "conv"
+
+    def __init__(self, filters: int, size: int, stride: int = 1, padding: int | None = None) -> None:
+        super().__init__()
+        self.filters, self.size, self.stride = filters, size, stride
+        self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
+
+    def plan(self, shape: Shape) -> Shape:
+        """Choose the way to compute for this geometry."""
+        mask = (self.size, self.size)
+        self.convolution = self.kernels.convolution.plan(
+            shape, self.filters, mask, self.stride, self.padding, self.context.dtype
+        )
+        if self.weights is None:
+            fan_in = self.size * self.size * shape[-1]
+            self.create_parameters((self.filters, *mask, shape[-1]), fan_in, self.filters)
+        return self.convolution.output_shape
+
+    def compute_output(self, data: Array) -> Array:
+        """Correlate the data with each filter."""
+        out = self.buffer("output", (len(data), *self.output_shape))
+        self.convolution.forward(data, self.weights_in_use, self.biases.value, out)
+        return out
+
+    def compute_error(self, error: Array) -> Array:
+        """Spread each element of the error over the data that made it."""
+        out = self.buffer("error", (len(error), *self.input_shape))
+        self.convolution.backward(error, self.weights_in_use, out)
+        return out
+
+    def compute_grads(self, error: Array) -> None:
+        """Correlate the data with the error."""
+        self.convolution.comp_grads(error, self.data, self.weights.grads, self.biases.grads)
+
+    def __str__(self) -> str:
+        stride = f" stride {self.stride}" if self.stride > 1 else ""
+        return f"conv {self.size}×{self.size}{stride}, {self.filters}"

@@ -1,0 +1,23 @@
+"""Flatten."""
+
+from math import prod
+
+from minidl.layer import Array, Layer, Shape
+
+
+class Flatten(Layer):
+    """Flatten: (samples, y, x, c) seen as (samples, y·x·c), without moving an element."""
+
+    kind = "flatten"
+
+    def plan(self, shape: Shape) -> Shape:
+        """Multiply the extents."""
+        return (prod(shape),)
+
+    def compute_output(self, data: Array) -> Array:
+        """View the data as one row for each sample."""
+        return data.reshape(len(data), *self.output_shape)
+
+    def compute_error(self, error: Array) -> Array:
+        """View the error in the data's shape."""
+        return error.reshape(len(error), *self.input_shape)

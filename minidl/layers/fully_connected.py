@@ -1,0 +1,45 @@
+"""Fully connected layer with a bias."""
+
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Array, Layer, Shape
+
+
+class FullyConnected(Layer):
+    """Fully connected: out[s, o] = Σ data[s, i]·W[o, i] + b[o]; data (samples, in), weights (out, in)."""
+
+    kind = "fc"
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def plan(self, shape: Shape) -> Shape:
+        """Create one weight for each pair of an input and an output."""
+        if len(shape) != 1:
+            raise MinidlError(
+                f"{self.name} ({self}) expected data of shape (samples, in) and got {shape} for one sample; put a "
+                "Flatten before it"
+            )
+        if self.weights is None:
+            (inputs,) = shape
+            self.create_parameters((self.outputs, inputs), inputs, self.outputs)
+        return (self.outputs,)
+
+    def compute_output(self, data: Array) -> Array:
+        """Weigh the inputs of each sample."""
+        out = self.buffer("output", (len(data), self.outputs))
+        self.kernels.fully_connected.forward(data, self.weights_in_use, self.biases.value, out)
+        return out
+
+    def compute_error(self, error: Array) -> Array:
+        """Weigh the errors of each sample with the same weights, transposed."""
+        out = self.buffer("error", (len(error), *self.input_shape))
+        self.kernels.fully_connected.backward(error, self.weights_in_use, out)
+        return out
+
+    def compute_grads(self, error: Array) -> None:
+        """Sum the products of errors and inputs over the samples."""
+        self.kernels.fully_connected.comp_grads(error, self.data, self.weights.grads, self.biases.grads)
+
+    def __str__(self) -> str:
+        return f"fully connected, {self.outputs}"

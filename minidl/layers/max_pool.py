@@ -1,0 +1,37 @@
+"""Max pooling."""
+
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Array, Layer, Shape
+
+
+class MaxPool(Layer):
+    """Max pooling: out[s, y, x, c] = max of data over the size × size window that begins at (t·y, t·x), stride t."""
+
+    kind = "maxpool"
+
+    def __init__(self, size: int, stride: int) -> None:
+        super().__init__()
+        self.size, self.stride = size, stride
+
+    def plan(self, shape: Shape) -> Shape:
+        """Count the windows that fit; what is left over at the border is not used."""
+        if min(shape[:2]) < self.size:
+            raise MinidlError(f"{self.name} ({self}) expected data of at least its window and got {shape}")
+        return self.kernels.max_pool.output_shape(shape, self.size, self.stride)
+
+    def compute_output(self, data: Array) -> Array:
+        """Take the largest element of each window and remember where it stood."""
+        shapes = self.kernels.max_pool.winners_shapes(data.shape, self.size, self.stride)
+        self.winners = (self.buffer("down", shapes[0], "u1"), self.buffer("across", shapes[1], "u1"))
+        out = self.buffer("output", (len(data), *self.output_shape))
+        self.kernels.max_pool.forward(data, self.size, self.stride, out, self.winners)
+        return out
+
+    def compute_error(self, error: Array) -> Array:
+        """Send each error to the element that won."""
+        out = self.buffer("error", (len(error), *self.input_shape))
+        self.kernels.max_pool.backward(error, self.size, self.stride, self.winners, out)
+        return out
+
+    def __str__(self) -> str:
+        return f"max pool {self.size}×{self.size}, stride {self.stride}"

@@ -1,0 +1,25 @@
+"""Rectified linear unit."""
+
+from minidl.layer import Array, Layer, Shape
+
+
+class ReLU(Layer):
+    """Rectified linear unit: out = max(data, 0)."""
+
+    kind = "relu"
+
+    def plan(self, shape: Shape) -> Shape:
+        """Keep the shape."""
+        return shape
+
+    def compute_output(self, data: Array) -> Array:
+        """Cut off what is negative."""
+        self.output = self.buffer("output", data.shape)
+        self.kernels.relu.forward(data, self.output)
+        return self.output
+
+    def compute_error(self, error: Array) -> Array:
+        """Let the error through where the output is positive."""
+        out = self.buffer("error", error.shape)
+        self.kernels.relu.backward(error, self.output, out)
+        return out

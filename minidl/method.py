@@ -1,0 +1,104 @@
+"""A method as the paper's tables write it: "WC, GC, fully", "Baseline, BN", "error sample (EL)"."""
+
+import re
+from dataclasses import dataclass
+
+from minidl.hooks import Reparametrization
+from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Layer
+from minidl.layers import Convolution, FullyConnected
+from minidl.normalizations import NORMALIZATIONS, Normalization
+
+MODES = ("projection", "reparametrization")
+FULLY = "fully"
+BASELINE = "Baseline"
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is normalized: at most one normalization for each hook point, and whether "fully".
+
+    fully: the penultimate fully connected layer is normalized too, not the convolutions alone.
+    """
+
+    normalizations: tuple[Normalization, ...] = ()
+    fully: bool = False
+
+    def __str__(self) -> str:
+        names = [n.name for n in self.normalizations] or [BASELINE]
+        return ", ".join([*names, FULLY] if self.fully else names)
+
+
+def parse(text: str) -> Method:
+    """Read a method as the paper's tables write it; upper and lower case and what stands in () do not matter.
+
+    Raises MinidlError for a word that is not known, for two normalizations of one hook point, and for "fully"
+    without a normalization.
+    """
+    known = {name.lower(): normalization for name, normalization in NORMALIZATIONS.items()}
+    chosen: dict[str, Normalization] = {}
+    fully = False
+    for written in re.sub(r"\(.*?\)", "", text).split(","):
+        word = " ".join(written.split())
+        if word.lower() == FULLY:
+            fully = True
+        elif word.lower() in known:
+            normalization = known[word.lower()]
+            other = chosen.setdefault(normalization.point, normalization)
+            if other is not normalization:
+                raise MinidlError(
+                    f"the method {text!r} normalizes the {normalization.point} twice, by {other} and "
+                    f"{normalization}; leave one out"
+                )
+        elif word.lower() != BASELINE.lower():
+            names = ", ".join([BASELINE, *NORMALIZATIONS, FULLY])
+            raise MinidlError(f"the method {text!r} has the unknown word {word!r}; use words of: {names}")
+    if fully and not chosen:
+        raise MinidlError(
+            f"the method {text!r} says where (fully) but not what is normalized; write, for example, WC, GC, fully"
+        )
+    return Method(tuple(chosen.values()), fully)
+
+
+def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
+    """Return the layers that a method normalizes: all convolutions, and never the layer that makes the output.
+
+    fully: the penultimate fully connected layer too. Raises MinidlError where there is none.
+    """
+    weighted = [layer for layer in root.layers() if layer.weights is not None]
+    *inner, _ = weighted
+    chosen = [layer for layer in inner if isinstance(layer, Convolution)]
+    if fully:
+        penultimate = [layer for layer in inner if isinstance(layer, FullyConnected)]
+        if not penultimate:
+            raise MinidlError(
+                "this net has no fully connected layer but the one that makes the output, which is never "
+                "normalized; leave the word fully out"
+            )
+        chosen.append(penultimate[-1])
+    return chosen
+
+
+def check_mode(mode: str) -> None:
+    """Raise MinidlError for a mode that is not known."""
+    if mode not in MODES:
+        raise MinidlError(f"the mode {mode!r} is unknown; use {' or '.join(MODES)}")
+
+
+def attach(method: Method, root: Layer, mode: str, kernels: Kernels) -> None:
+    """Hang the method's normalizations at the hook points of the layers that they are for.
+
+    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py).
+    """
+    check_mode(mode)
+    for layer in normalized_layers(root, method.fully):
+        for normalization in method.normalizations:
+            hook = normalization.bind(kernels)
+            if normalization.point == "weights":
+                reparametrize = mode == "reparametrization"
+                layer.at_weights.hook = Reparametrization(hook, kernels.xp) if reparametrize else hook
+            elif normalization.point == "grads":
+                layer.at_grads.hook = hook
+            else:
+                layer.at_error.hook = hook

@@ -1,0 +1,116 @@
+"""A net: layers that were set up for one shape of data on one device."""
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minidl import method as methods
+from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Array, Context, Layer, Parameter, Shape
+
+
+class Net:
+    """A net: a root layer, set up for data of ``shape`` (of one sample: y, x, channels).
+
+    method: a text as in the paper's tables, such as "WC, GC, fully"; mode: "projection" or "reparametrization".
+    """
+
+    def __init__(
+        self,
+        root: Layer,
+        shape: Shape,
+        kernels: Kernels,
+        *,
+        name: str = "",
+        method: str = "Baseline",
+        mode: str = "projection",
+        dtype: Any = np.float32,
+        seed: int = 0,
+    ) -> None:
+        self.root, self.shape, self.kernels, self.name, self.mode = root, tuple(shape), kernels, name, mode
+        self.method = methods.parse(method)
+        self.dtype = np.dtype(dtype)
+        self.output_shape = root.setup(shape, Context(kernels, self.dtype, np.random.default_rng([seed, 0])))
+        methods.attach(self.method, root, mode, kernels)
+
+    def forward(self, data: Array) -> Array:
+        """Return the net's output (samples, …) for data (samples, …) of the net's number type."""
+        return self.root.forward(data)
+
+    def backpropagate(self, error: Array) -> None:
+        """Compute every parameter's gradients from ∂L/∂output."""
+        self.root.backpropagate(error, need_error=False)
+
+    def train(self) -> None:
+        """Prepare for training."""
+        self.root.train()
+
+    def eval(self) -> None:
+        """Prepare for inference: the weights are normalized once more, and then no hook is called again."""
+        self.root.eval()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers that compute, in the order of the forward pass."""
+        return list(self.root.layers())
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """What the net learns."""
+        return self.root.parameters()
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the net learns."""
+        return sum(p.value.size for p in self.parameters)
+
+    def normalized_weights(self) -> list[Parameter]:
+        """Return the weights that the method normalizes, or would if it were not "Baseline"."""
+        layers = methods.normalized_layers(self.root, self.method.fully)
+        return [layer.weights for layer in layers if layer.weights is not None]
+
+    def effective_weights(self) -> dict[str, Array]:
+        """Return every parameter by its name as inference uses it: the weights after their normalization."""
+        arrays = {p.name: p.value for p in self.parameters}
+        for layer in self.layers:
+            if layer.weights is not None:
+                layer.normalize_weights()
+                arrays[layer.weights.name] = layer.weights_in_use
+        return arrays
+
+    def load(self, arrays: Mapping[str, Array]) -> None:
+        """Copy arrays into the parameters by their names.
+
+        Raises MinidlError where a name is missing or a shape differs, before anything is copied.
+        """
+        for p in self.parameters:
+            if p.name not in arrays:
+                raise MinidlError(f"the saved net has no {p.name}; it belongs to another model")
+            if tuple(arrays[p.name].shape) != p.value.shape:
+                raise MinidlError(
+                    f"the saved {p.name} has shape {tuple(arrays[p.name].shape)} where this net expects "
+                    f"{p.value.shape}; it belongs to another model"
+                )
+        for p in self.parameters:
+            p.value[...] = self.kernels.xp.asarray(arrays[p.name])
+
+    def __str__(self) -> str:
+        rows = [("layer", "", "output", "parameters", "hooks")]
+        for layer in self.layers:
+            count = sum(p.value.size for p in layer.parameters())
+            points = (layer.at_weights, layer.at_error, layer.at_grads)
+            hooks = ", ".join(str(point.hook) for point in points if point.hook is not None)
+            extents = "×".join(map(str, layer.output_shape))
+            rows.append((layer.name, str(layer), extents, f"{count:,}" if count else "", hooks))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = [
+            f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}  {row[4]}"
+            for row in rows
+        ]
+        title = f"net ({self.name})" if self.name else "net"
+        head = f"{title}: {self.method}; {self.mode}; {self.dtype} on the {self.kernels.device}"
+        total = f"{self.parameter_count:,} parameters, {prod(self.shape):,} inputs for each sample"
+        return "\n".join([head, *(line.rstrip() for line in lines), total])

@@ -1,0 +1,128 @@
+"""SGD with momentum (Algorithm 2) and Adam (Algorithm 3), and the step schedule of their learning rates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
+from minidl.kernels.update import Tensor
+from minidl.layer import Parameter
+
+Array = Any
+
+
+class Optimizer:
+    """What SGD and Adam share.
+
+    learning_rate: α > 0, may be changed between steps. weight_decay: ≥ 0, coupled (L2): it is added to the gradient,
+    after GC, of the parameters that decay, which biases do not. gc, wc: the parameters whose filters are centralized
+    inside the update, the gradient before it (GC) and the weights after it (WC), as Algorithms 2 and 3 do; the same
+    as hooks in the layers.
+    """
+
+    kind = ""
+    variants: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        kernels: Kernels,
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        variant: str = "",
+        gc: Sequence[Parameter] = (),
+        wc: Sequence[Parameter] = (),
+    ) -> None:
+        if not learning_rate > 0:
+            raise MinidlError(f"the learning rate must be above 0, not {learning_rate}")
+        if not weight_decay >= 0:
+            raise MinidlError(f"the weight decay must be 0 or above, not {weight_decay}")
+        variant = variant or self.variants[0]
+        if variant not in self.variants:
+            raise MinidlError(
+                f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}"
+            )
+        self.learning_rate, self.variant, self.time = learning_rate, variant, 0
+        self.operation = getattr(kernels, self.kind)
+        self.names = [p.name for p in parameters]
+        self.tensors = [
+            Tensor(
+                p.value,
+                p.grads,
+                tuple(kernels.xp.zeros_like(p.value) for _ in range(self.operation.MOMENTS)),
+                weight_decay if p.decay else 0.0,
+                gc=any(p is other for other in gc),
+                wc=any(p is other for other in wc),
+            )
+            for p in parameters
+        ]
+
+    def step(self) -> None:
+        """Update every parameter from its gradients."""
+        raise NotImplementedError
+
+    def moments(self) -> dict[str, Array]:
+        """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint."""
+        return {
+            f"{name}.moment{i}": moment
+            for name, tensor in zip(self.names, self.tensors, strict=True)
+            for i, moment in enumerate(tensor.moments, 1)
+        }
+
+
+class SGD(Optimizer):
+    """Algorithm 2: M = ψM + (1 − ψ)ΔW, W = W − αM; variant "dlib": M = ψM − αΔW, W = W + M, a 1/(1 − ψ) larger step.
+
+    momentum: ψ in 0 … 1.
+    """
+
+    kind = "sgd"
+    variants = ("paper", "dlib")
+
+    def __init__(self, *args: Any, momentum: float = 0.9, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not 0 <= momentum < 1:
+            raise MinidlError(f"the momentum must be at least 0 and below 1, not {momentum}")
+        self.momentum = momentum
+
+    def step(self) -> None:
+        """Update every parameter from its gradients."""
+        self.time += 1
+        self.operation.step(self.tensors, self.learning_rate, self.momentum, self.variant)
+
+
+class Adam(Optimizer):
+    """Algorithm 3; variant "standard" is Kingma and Ba's and DLIB's, "as_printed" has the paper's ψ₂ in V̂ and ε's place.
+
+    momenta: ψ₁ and ψ₂, each in 0 … 1; epsilon: ε.
+    """
+
+    kind = "adam"
+    variants = ("standard", "as_printed")
+
+    def __init__(
+        self,
+        *args: Any,
+        momenta: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, **options)
+        if not all(0 <= psi < 1 for psi in momenta):
+            raise MinidlError(f"both momenta must be at least 0 and below 1, not {momenta}")
+        self.momenta, self.epsilon = momenta, epsilon
+
+    def step(self) -> None:
+        """Update every parameter from its gradients."""
+        self.time += 1
+        self.operation.step(
+            self.tensors, self.learning_rate, self.momenta, self.epsilon, self.time, self.variant
+        )
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
+
+
+def stepped(learning_rate: float, epoch: int, every: int) -> float:
+    """Return the learning rate of an epoch (from 1) that is multiplied by 0.1 after each ``every`` epochs."""
+    return learning_rate * 0.1 ** ((epoch - 1) // every)

@@ -1,0 +1,44 @@
+"""The nets of Figure 1, one a file."""
+
+from importlib import import_module
+from typing import Any
+
+from minidl import kernels
+from minidl.kernels.errors import MinidlError
+from minidl.method import check_mode, parse
+from minidl.net import Net
+
+NAMES = ("c",)
+
+
+def check(name: str, method: str, mode: str, device: str) -> None:
+    """Raise MinidlError for a model, method, mode or device that ``build`` would refuse."""
+    if name not in NAMES:
+        raise MinidlError(f"the model {name!r} is unknown; use one of {', '.join(NAMES)}")
+    parse(method)
+    check_mode(mode)
+    kernels.load(device)
+
+
+def build(
+    name: str,
+    *,
+    method: str = "Baseline",
+    classes: int = 10,
+    shape: tuple[int, int, int] = (32, 32, 3),
+    mode: str = "projection",
+    device: str = "auto",
+    dtype: Any = "float32",
+    seed: int = 0,
+) -> Net:
+    """Return net ``name`` of Figure 1, ready to train.
+
+    method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
+    "projection" or "reparametrization"; device: "cpu", "gpu" or "auto"; seed: of the random initial weights.
+    Raises MinidlError for a name, method, mode or device that is not known.
+    """
+    check(name, method, mode, device)
+    if classes < 2:
+        raise MinidlError(f"a net needs at least 2 classes, not {classes}")
+    root = import_module(f"minidl.models.{name}").net(classes)
+    return Net(root, shape, kernels.load(device), name=name, method=method, mode=mode, dtype=dtype, seed=seed)
