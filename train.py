@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Train a net of the paper on a data set: python train.py --help."""
+
+import argparse
+import math
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from minidl.kernels.errors import MinidlError
+
+EXAMPLES = """examples:
+  python train.py                                          net (c), "WC, GC, fully", on the built-in shapes
+  python train.py --method Baseline                        the same without any normalization
+  python train.py --data cifar10 --epochs 10               ten epochs of the paper's recipe on CIFAR-10
+  python train.py --data cifar10 --method "weight channel" a row of Table 2
+  python train.py --data photos/                           your own images, one subfolder for each class
+  python train.py --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
+
+A method is written as in the paper's tables: Baseline, or words joined by commas:
+  of the weights     WN  WC  WS  "weight global|tensor|channel|instance"
+  of the gradients   GC          "gradient global|tensor|channel|instance"
+  of the errors      EBN ELN EB EL  "error global|sample|channel|instance"
+  fully              normalize the penultimate fully connected layer too, not the convolutions alone
+"""
+CHANGEABLE = ("epochs", "quiet", "data_root", "device", "threads")  # on --resume
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1."""
+    value = int(text) if text.strip().isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text}")
+    return value
+
+
+def rate(text: str) -> float:
+    """Read a number above 0."""
+    return _real(text, lambda x: x > 0, "a number above 0")
+
+
+def decay(text: str) -> float:
+    """Read a number from 0."""
+    return _real(text, lambda x: x >= 0, "a number of at least 0")
+
+
+def _real(text: str, fits: Any, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and fits(value)):
+        raise argparse.ArgumentTypeError(f"must be {what}, not {text}")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = argparse.ArgumentParser(
+        description="Train a net of the paper, with normalizations at the hook points of back-propagation.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = cli.add_argument_group("what is trained")
+    what.add_argument("--model", default="c", metavar="a|b|c|d", help="a net of Figure 1 (default: c)")
+    what.add_argument(
+        "--method", default="WC, GC, fully", metavar="TEXT", help='what is normalized (default: "WC, GC, fully")'
+    )
+    what.add_argument(
+        "--mode",
+        default="projection",
+        metavar="projection|reparametrization",
+        help="whether normalized weights replace the weights, as in Algorithm 1, or the gradient goes back through "
+        "the normalization (default: projection)",
+    )
+    data = cli.add_argument_group("on what")
+    data.add_argument(
+        "--data",
+        default="shapes",
+        metavar="shapes|cifar10|cifar100|FOLDER",
+        help="a data set, or a folder of images with one subfolder for each class (default: shapes, built in)",
+    )
+    data.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
+    data.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
+    data.add_argument("--test-size", type=positive, metavar="N", help="test on N images (default: all)")
+    how = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
+    how.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
+    how.add_argument("--batch-size", type=positive, metavar="N", help="images in a step")
+    how.add_argument("--optimizer", metavar="adam|sgd", help="Algorithm 3 or Algorithm 2")
+    how.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
+    )
+    how.add_argument("--learning-rate", type=rate, metavar="X", help="divided by 10 as the recipe says")
+    how.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
+    how.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (default: 0)")
+    run = cli.add_argument_group("where")
+    run.add_argument("--device", default="auto", metavar="auto|cpu|gpu", help="(default: auto)")
+    run.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one for each core)")
+    run.add_argument("--out", metavar="DIR", help="folder of the run (default: a new one under runs/)")
+    run.add_argument("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
+    run.add_argument("--quiet", action="store_true", help="print the result alone")
+    return cli
+
+
+def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | None]:
+    """Return the settings, complete with the recipe's, and the folder to resume."""
+    from minidl.recipes import recipe
+    from minidl.records import read_settings as settings_of
+
+    cli = parser()
+    settings = vars(cli.parse_args(arguments))
+    resumed = settings.pop("resume")
+    if resumed:
+        given = vars(cli.parse_args(arguments, argparse.Namespace(**dict.fromkeys(settings))))
+        earlier = settings_of(Path(resumed))
+        for name, value in given.items():
+            if name in CHANGEABLE and value is not None:
+                earlier[name] = value
+            elif name in earlier and value is not None and value != earlier[name]:
+                raise MinidlError(
+                    f"the run in {resumed} has {name.replace('_', '-')} {earlier[name]!r}, which --resume cannot "
+                    f"change to {value!r}; start a new run instead"
+                )
+        return earlier, Path(resumed)
+    for name, value in vars(recipe(settings["data"])).items():
+        if settings.get(name) is None:
+            settings[name] = value
+    return settings, None
+
+
+class Display:
+    """Shows a run: a bar that moves while an epoch trains, a line of a table when it has ended."""
+
+    HEAD = "epoch  learning rate  train loss  accuracy   test loss  accuracy    seconds"
+
+    def __init__(self, epochs: int, samples: int, quiet: bool) -> None:
+        self.epochs, self.samples, self.quiet = epochs, samples, quiet
+        self.started, self.first = time.perf_counter(), 0
+        self.bar: Any = None
+
+    def say(self, text: str = "") -> None:
+        """Print a line."""
+        if not self.quiet:
+            print(text, flush=True)
+
+    def begin(self, epoch: int) -> None:
+        """Start the bar of an epoch."""
+        from tqdm import tqdm
+
+        self.first = self.first or epoch
+        self.epoch = epoch
+        self.bar = tqdm(
+            total=self.samples,
+            desc=f"epoch {epoch}/{self.epochs}",
+            unit=" images",
+            leave=False,
+            disable=True if self.quiet else None,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}, epoch {elapsed}<{remaining}",
+        )
+
+    def progress(self, metrics: Any) -> None:
+        """Move the bar."""
+        self.bar.update(metrics.samples - self.bar.n)
+        if not self.bar.disable:
+            done = self.epoch - self.first + metrics.samples / self.samples
+            left = (time.perf_counter() - self.started) * ((self.epochs - self.first + 1) / done - 1)
+            self.bar.set_postfix_str(
+                f"loss {metrics.loss:.4f}, accuracy {100 * metrics.accuracy:.2f} %, {_clock(left)} left in all",
+                refresh=False,
+            )
+
+    def end(self, epoch: Any) -> None:
+        """Replace the bar by a line of the table."""
+        self.bar.close()
+        self.say(
+            f"{epoch.epoch:5d}  {epoch.learning_rate:13.1e}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:8.2%}"
+            f"  {epoch.test_loss:10.4f}  {epoch.test_accuracy:8.2%}  {epoch.seconds:9.1f}"
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]:
+    """Train as the settings say, keep the record in ``folder`` and return the result."""
+    from minidl import checkpoint, data, models, records
+    from minidl.data.batches import Batches
+    from minidl.kernels import threads
+    from minidl.optimizers import OPTIMIZERS
+    from minidl.trainer import Trainer
+
+    if settings["threads"]:
+        threads.set_workers(settings["threads"])
+    net_settings = {name: settings[name] for name in ("method", "mode", "device", "seed")}
+    if settings["optimizer"] not in OPTIMIZERS:
+        raise MinidlError(
+            f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}"
+        )
+    models.check(settings["model"], settings["method"], settings["mode"], settings["device"])
+    sets = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"])
+    train_set, test_set = (
+        part.subset(size) if size else part
+        for part, size in zip(sets, (settings["train_size"], settings["test_size"]), strict=True)
+    )
+    net = models.build(
+        settings["model"], classes=len(train_set.classes), shape=train_set.images.shape[1:], **net_settings
+    )
+    optimizer = OPTIMIZERS[settings["optimizer"]](
+        net.parameters,
+        net.kernels,
+        learning_rate=settings["learning_rate"],
+        weight_decay=settings["weight_decay"],
+        variant=settings["variant"] or "",
+    )
+    batches = Batches(train_set, settings["batch_size"], net.kernels, net.dtype)
+    tests = Batches(test_set, min(settings["batch_size"], len(test_set)), net.kernels, net.dtype)
+    trainer = Trainer(net, optimizer, batches, tests, settings["drop_every"], settings["seed"])
+    epochs = []
+    if resumed:
+        done = checkpoint.resume(folder / checkpoint.NAME, net, optimizer)
+        epochs = records.read_log(folder)[:done]
+        if done >= settings["epochs"]:
+            raise MinidlError(
+                f"the run in {folder} has finished its {done} epochs; give --epochs with a larger number to go on"
+            )
+    else:
+        records.create_folder(folder)
+    records.write_config(folder, settings)
+    display = Display(settings["epochs"], len(train_set), settings["quiet"])
+    display.say(str(net))
+    display.say(
+        f"{train_set.name}: {len(train_set):,} images to train on, {len(test_set):,} to test on; "
+        f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}\n\n{display.HEAD}"
+    )
+    for number in range(len(epochs) + 1, settings["epochs"] + 1):
+        display.begin(number)
+        epoch = trainer.run_epoch(number, display.progress)
+        display.end(epoch)
+        epochs.append(epoch)
+        checkpoint.save(folder / checkpoint.NAME, net, optimizer, number)
+        records.write_log(folder, epochs)
+        if not math.isfinite(epoch.train_loss):
+            display.say("the loss is not a number any more; the run ends here")
+            break
+    result = {
+        **{name: settings[name] for name in ("model", "method", "mode", "data", "seed")},
+        "epochs": len(epochs),
+        "device": net.kernels.device,
+        "parameters": net.parameter_count,
+        "train_loss": epochs[-1].train_loss,
+        "test_accuracy": epochs[-1].test_accuracy,
+        "seconds": round(sum(epoch.seconds for epoch in epochs), 2),
+        "images_per_second": round(trainer.trained_samples / trainer.train_seconds, 1),
+    }
+    records.write_result(folder, result)
+    title = f"net ({settings['model']}) on {train_set.name}: {settings['method']}"
+    records.draw_curves(folder, epochs, title)
+    print(
+        f"test accuracy {result['test_accuracy']:.2%} after {len(epochs)} epochs, "
+        f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}"
+    )
+    return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    folder = None
+    try:
+        settings, resumed = read_settings(arguments)
+        name = f"{datetime.now():%Y%m%d-%H%M%S}-{settings['model']}-{Path(settings['data']).name}"
+        folder = resumed or Path(settings["out"] or Path("runs") / name)
+        run(settings, folder, resumed is not None)
+    except MinidlError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; go on with: python train.py --resume {folder}", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
