@@ -200,9 +200,7 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         threads.set_workers(settings["threads"])
     net_settings = {name: settings[name] for name in ("method", "mode", "device", "seed")}
     if settings["optimizer"] not in OPTIMIZERS:
-        raise MinidlError(
-            f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}"
-        )
+        raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"])
     sets = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"])
     train_set, test_set = (

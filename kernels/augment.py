@@ -27,7 +27,7 @@ def crop(
     out_y, out_x = out.shape[1:3]
     row_mean = np.tile(mean.astype(out.dtype), out_x)
 
-    def work(worker: int, start: int, stop: int) -> None:  # noqa: ARG001
+    def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop):
             top, left = int(offsets[i, 0]) - border, int(offsets[i, 1]) - border
             ys, xs = slice(max(0, -top), height - top), slice(max(0, -left), width - left)

@@ -16,7 +16,7 @@ LEAST = 64  # rows or columns of the weights that are worth a thread
 def forward(data: Array, weights: Array, biases: Array, out: Array) -> None:
     """Write data · weightsᵀ + biases into ``out`` (samples, out)."""
 
-    def work(worker: int, start: int, stop: int) -> None:  # noqa: ARG001
+    def work(worker: int, start: int, stop: int) -> None:
         part = out[:, start:stop]
         np.matmul(data, weights[start:stop].T, out=part)
         part += biases[start:stop]
@@ -27,7 +27,7 @@ def forward(data: Array, weights: Array, biases: Array, out: Array) -> None:
 def backward(error: Array, weights: Array, out: Array) -> None:
     """Write error · weights, the error with respect to the data, into ``out`` (samples, in)."""
 
-    def work(worker: int, start: int, stop: int) -> None:  # noqa: ARG001
+    def work(worker: int, start: int, stop: int) -> None:
         np.matmul(error, weights[:, start:stop], out=out[:, start:stop])
 
     share(work, weights.shape[1], LEAST)
@@ -36,7 +36,7 @@ def backward(error: Array, weights: Array, out: Array) -> None:
 def comp_grads(error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
     """Write errorᵀ · data into ``weights_grads`` and the error's sum over the samples into ``biases_grads``."""
 
-    def work(worker: int, start: int, stop: int) -> None:  # noqa: ARG001
+    def work(worker: int, start: int, stop: int) -> None:
         np.matmul(error[:, start:stop].T, data, out=weights_grads[start:stop])
 
     share(work, weights_grads.shape[0], LEAST)

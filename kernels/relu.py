@@ -15,7 +15,7 @@ def forward(data: Array, out: Array) -> None:
     x, y = data.reshape(-1), out.reshape(-1)
     zero = data.dtype.type(0)
 
-    def work(worker: int, start: int, stop: int) -> None:  # noqa: ARG001
+    def work(worker: int, start: int, stop: int) -> None:
         np.maximum(x[start:stop], zero, out=y[start:stop])
 
     share(work, x.size, PIECE)

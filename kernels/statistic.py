@@ -52,7 +52,7 @@ def _sums(x: Array, y: Array | None = None) -> Array:
 def _combine(operation: np.ufunc, x: Array, statistic: Array, out: Array) -> None:
     """Write ``operation(x, statistic)`` into ``out``, the statistic of each (a, b) spread over (r, s)."""
 
-    def work(worker: int, part: tuple[slice, ...]) -> None:  # noqa: ARG001
+    def work(worker: int, part: tuple[slice, ...]) -> None:
         rows = part if statistic.shape[0] > 1 else ()
         operation(x[part], statistic[rows], out=out[part])
 
@@ -68,7 +68,7 @@ def center(x: Array, out: Array) -> None:
     _combine(np.subtract, x, _sums(x) / _count(x), out)
 
 
-def center_adjoint(error: Array, output: Array, scale: Array | None, out: Array) -> None:  # noqa: ARG001
+def center_adjoint(error: Array, output: Array, scale: Array | None, out: Array) -> None:
     """Write ∂L/∂x = ∂L/∂y − mean(∂L/∂y): centering is a symmetric projection, its own adjoint."""
     center(error, out)
 
@@ -85,7 +85,7 @@ def standardize_adjoint(error: Array, output: Array, scale: Array, out: Array) -
     """Write ∂L/∂x = scale·(∂L/∂y − mean(∂L/∂y) − y·mean(∂L/∂y·y)), with y = ``output``."""
     mean, slope = _sums(error) / _count(error), _sums(error, output) / _count(error)
 
-    def work(worker: int, part: tuple[slice, ...]) -> None:  # noqa: ARG001
+    def work(worker: int, part: tuple[slice, ...]) -> None:
         rows = part if scale.shape[0] > 1 else ()
         along = output[part] * slope[rows]
         along += mean[rows]
@@ -106,7 +106,7 @@ def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: fl
     """Write ∂L/∂x = scale·(∂L/∂y − y·Σ(∂L/∂y·y)/k²), with y = ``output``."""
     radial = _sums(error, output) / k**2
 
-    def work(worker: int, part: tuple[slice, ...]) -> None:  # noqa: ARG001
+    def work(worker: int, part: tuple[slice, ...]) -> None:
         rows = part if scale.shape[0] > 1 else ()
         along = output[part] * radial[rows]
         np.subtract(error[part], along, out=out[part])

@@ -64,9 +64,7 @@ def share(work: Work, count: int, least: int = 1) -> None:
     assert _team is not None
     assert _team.helpers is not None
     bounds = [count * part // parts for part in range(parts + 1)]
-    pending = [
-        _team.helpers.submit(work, part, bounds[part], bounds[part + 1]) for part in range(1, parts)
-    ]
+    pending = [_team.helpers.submit(work, part, bounds[part], bounds[part + 1]) for part in range(1, parts)]
     try:
         work(0, bounds[0], bounds[1])
     finally:

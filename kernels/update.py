@@ -56,9 +56,7 @@ def update(tensors: Sequence[Tensor], step: Callable[..., None]) -> None:
             center(grads, grads)
         arrays = [array.reshape(-1) for array in (tensor.weights, tensor.grads, *tensor.moments)]
 
-        def work(
-            worker: int, start: int, stop: int, arrays: list[Array] = arrays, tensor: Tensor = tensor
-        ) -> None:
+        def work(worker: int, start: int, stop: int, arrays: list[Array] = arrays, tensor: Tensor = tensor) -> None:
             dtype = tensor.weights.dtype
             gradient, spare = cut(worker, dtype, (PIECE,), (PIECE,))
             for i in range(start, stop, PIECE):

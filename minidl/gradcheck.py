@@ -67,9 +67,7 @@ def relative_error(computed: Array, numeric: Array) -> float:
     return float(difference / length) if length else float(np.inf if difference else 0)
 
 
-def check_layer(
-    layer: Layer, data: Array, random: np.random.Generator, tolerance: float = TOLERANCE
-) -> list[Check]:
+def check_layer(layer: Layer, data: Array, random: np.random.Generator, tolerance: float = TOLERANCE) -> list[Check]:
     """Check every gradient of a layer that was set up in float64, hooks included.
 
     data: (samples, …), small: each element costs two forward passes. Returns the checks made; raises GradientError
@@ -141,7 +139,7 @@ def _judge(pairs: dict[str, tuple[Array, Array]], tolerance: float) -> list[Chec
     for check in checks:
         if not check.relative_error <= tolerance:
             raise GradientError(
-                f"the gradient of {check.name} differs from its definition by {check.relative_error:.2e} of its length, "
-                f"more than {tolerance:.0e}"
+                f"the gradient of {check.name} differs from its definition by {check.relative_error:.2e} of its "
+                f"length, more than {tolerance:.0e}"
             )
     return checks

@@ -64,8 +64,8 @@ class Layer:
     def __init__(self) -> None:
         self.name = self.kind
         self.training = True
-        self.weights: Parameter | None = None
-        self.biases: Parameter | None = None
+        self.weights: Any = None  # a Parameter, where the layer learns
+        self.biases: Any = None
         self.at_weights, self.at_error, self.at_grads = HookPoint(), HookPoint(), HookPoint()
         self.buffers: dict[str, Array] = {}
         self.data: Array = None

@@ -68,7 +68,7 @@ def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
     """
     weighted = [layer for layer in root.layers() if layer.weights is not None]
     *inner, _ = weighted
-    chosen = [layer for layer in inner if isinstance(layer, Convolution)]
+    chosen: list[Layer] = [layer for layer in inner if isinstance(layer, Convolution)]
     if fully:
         penultimate = [layer for layer in inner if isinstance(layer, FullyConnected)]
         if not penultimate:

@@ -56,8 +56,7 @@ class Normalization:
         """Write the error with respect to the transform's input into ``out``."""
         if self.function_adjoint is None:
             raise MinidlError(
-                f"{self.name} has no adjoint, which reparametrization needs; give one to register(), or use "
-                "projection"
+                f"{self.name} has no adjoint, which reparametrization needs; give one to register(), or use projection"
             )
         view = area_view(error.shape, self.area)
         self.function_adjoint(error.reshape(view), output.reshape(view), scale, out.reshape(view))
@@ -100,6 +99,10 @@ register("EBN", "error", "channel", "standardize")  # equation 8
 register("ELN", "error", "sample", "standardize")  # equation 9
 register("EB", "error", "channel", "center")  # equation 10
 register("EL", "error", "sample", "center")  # equation 11
-for _target, _point, _own in (("weight", "weights", "tensor"), ("gradient", "grads", "tensor"), ("error", "error", "sample")):
-    for _area in ("global", _own, "channel", "instance"):
+for _target, _point, _filter in (
+    ("weight", "weights", "tensor"),
+    ("gradient", "grads", "tensor"),
+    ("error", "error", "sample"),
+):
+    for _area in ("global", _filter, "channel", "instance"):
         register(f"{_target} {_area}", _point, _area, "center")  # Table 2

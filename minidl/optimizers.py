@@ -39,9 +39,7 @@ class Optimizer:
             raise MinidlError(f"the weight decay must be 0 or above, not {weight_decay}")
         variant = variant or self.variants[0]
         if variant not in self.variants:
-            raise MinidlError(
-                f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}"
-            )
+            raise MinidlError(f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}")
         self.learning_rate, self.variant, self.time = learning_rate, variant, 0
         self.operation = getattr(kernels, self.kind)
         self.names = [p.name for p in parameters]
@@ -92,7 +90,7 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Algorithm 3; variant "standard" is Kingma and Ba's and DLIB's, "as_printed" has the paper's ψ₂ in V̂ and ε's place.
+    """Algorithm 3; variant "standard" is Kingma and Ba's and DLIB's, "as_printed" has ψ₂ in V̂ and ε in the root.
 
     momenta: ψ₁ and ψ₂, each in 0 … 1; epsilon: ε.
     """
@@ -115,9 +113,7 @@ class Adam(Optimizer):
     def step(self) -> None:
         """Update every parameter from its gradients."""
         self.time += 1
-        self.operation.step(
-            self.tensors, self.learning_rate, self.momenta, self.epsilon, self.time, self.variant
-        )
+        self.operation.step(self.tensors, self.learning_rate, self.momenta, self.epsilon, self.time, self.variant)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}

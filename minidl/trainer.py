@@ -18,7 +18,9 @@ Array = Any
 class BatchSource(Protocol):
     """Where batches (data, labels) come from; see data/batches.py."""
 
-    samples: int
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
 
     def shuffled(self, random: np.random.Generator) -> Iterator[tuple[Array, Array]]:
         """Iterate over a random epoch."""
