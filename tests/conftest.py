@@ -1,0 +1,36 @@
+"""What the tests share."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from minidl import kernels
+from minidl.kernels import Kernels, threads
+from minidl.layer import Context
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Return a source of random numbers, the same in every run."""
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(params=["cpu"])
+def backend(request: pytest.FixtureRequest) -> Kernels:
+    """Return the kernels of each device in turn."""
+    return kernels.load(request.param)
+
+
+@pytest.fixture
+def context(backend: Kernels, random: np.random.Generator) -> Context:
+    """Return what a layer needs to be set up in float64."""
+    return Context(backend, np.dtype(np.float64), random)
+
+
+@pytest.fixture(autouse=True)
+def two_workers() -> Iterator[None]:
+    """Run with two worker threads, wherever the tests run."""
+    if threads.workers() != 2:
+        threads.set_workers(2)
+    yield

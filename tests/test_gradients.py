@@ -1,0 +1,140 @@
+"""Every layer, hook, mode and area, the loss and a whole net against central differences, in float64."""
+
+import numpy as np
+import pytest
+
+from minidl import models
+from minidl.gradcheck import GradientError, check_layer, check_net, numeric_gradient, relative_error
+from minidl.hooks import Reparametrization
+from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.normalizations import NORMALIZATIONS
+
+LAYERS = {
+    "conv 3×3": (lambda: Convolution(3, 3), (5, 4, 2)),
+    "conv 5×5": (lambda: Convolution(2, 5), (5, 6, 2)),
+    "conv 3×3 stride 2": (lambda: Convolution(3, 3, stride=2), (6, 7, 2)),
+    "conv 7×7 stride 2": (lambda: Convolution(2, 7, stride=2), (9, 8, 1)),
+    "conv 1×1": (lambda: Convolution(3, 1), (2, 3, 4)),
+    "fc": (lambda: FullyConnected(4), (6,)),
+    "relu": (ReLU, (3, 4, 2)),
+    "max pool": (lambda: MaxPool(2, 2), (4, 5, 2)),
+    "max pool overlapping": (lambda: MaxPool(3, 2), (7, 5, 2)),
+    "flatten": (Flatten, (2, 3, 2)),
+}
+
+
+def set_up(make, shape, context):
+    """Return a layer whose biases are not zero and whose buffers are poisoned."""
+    layer = make()
+    layer.setup(shape, context)
+    if layer.biases is not None:
+        layer.biases.value[...] = context.random.standard_normal(layer.biases.value.shape)
+    for p in layer.parameters():
+        p.grads[...] = np.nan
+    return layer
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(context, random, name):
+    make, shape = LAYERS[name]
+    layer = set_up(make, shape, context)
+    data = random.standard_normal((3, *shape))
+    layer.backward(layer.forward(data))
+    for buffer in layer.buffers.values():
+        buffer.fill(np.nan if buffer.dtype.kind == "f" else 255)
+    check_layer(layer, data, random)
+
+
+@pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize("layer_name", ["conv 3×3", "fc"])
+def test_hook(context, random, name, mode, layer_name):
+    normalization = NORMALIZATIONS[name].bind(context.kernels)
+    if layer_name == "fc" and normalization.area == "instance":
+        pytest.skip("one element per group: refused, which test_statistic checks")
+    make, shape = LAYERS[layer_name]
+    layer = set_up(make, shape, context)
+    if normalization.point == "weights":
+        reparametrize = mode == "reparametrization"
+        layer.at_weights.hook = Reparametrization(normalization, np) if reparametrize else normalization
+    elif mode == "reparametrization":
+        pytest.skip("the modes differ in the weights alone")
+    else:
+        point = layer.at_error if normalization.point == "error" else layer.at_grads
+        point.hook = normalization
+    checks = check_layer(layer, random.standard_normal((3, *shape)), random)
+    assert len(checks) == 3
+
+
+def test_loss(backend, random):
+    output, labels = random.standard_normal((5, 4)), random.integers(0, 4, 5)
+    loss = SoftmaxCrossEntropy(backend)
+    loss(output, labels)
+    computed = loss.error.copy()
+    numeric = numeric_gradient(lambda: loss(output, labels)[0], output)
+    assert relative_error(computed, numeric) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "method, mode",
+    [
+        ("Baseline", "projection"),
+        ("WC, GC, fully", "projection"),
+        ("WN, fully", "reparametrization"),
+        ("WS, GC, fully", "reparametrization"),
+        ("EL", "projection"),
+    ],
+)
+def test_net_c(random, method, mode):
+    net = models.build("c", method=method, mode=mode, classes=10, shape=(16, 16, 3), dtype="float64", device="cpu")
+    data, labels = random.standard_normal((4, 16, 16, 3)), random.integers(0, 10, 4)
+    checks = check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
+    assert len(checks) == 16
+
+
+class TestTheChecker:
+    """The checker itself must reject an error of 0.1 %, wherever it stands."""
+
+    @pytest.mark.parametrize("what", ["error", "weights", "biases"])
+    def test_rejects_a_thousandth_in_a_layer(self, context, random, what):
+        layer = set_up(*LAYERS["conv 3×3"], context)
+        product = layer.compute_error if what == "error" else layer.compute_grads
+
+        def wrong(error):
+            result = product(error)
+            for array in [result] if what == "error" else [getattr(layer, what).grads]:
+                array *= 1.001
+            return result
+
+        setattr(layer, product.__name__, wrong)
+        with pytest.raises(GradientError, match=r"error differs" if what == "error" else rf"{what} differs"):
+            check_layer(layer, random.standard_normal((3, 5, 4, 2)), random)
+
+    def test_rejects_a_gradient_that_was_never_written(self, context, random):
+        layer = set_up(*LAYERS["fc"], context)
+        layer.compute_grads = lambda error: None
+        with pytest.raises(GradientError):
+            check_layer(layer, random.standard_normal((3, 6)), random)
+
+    def test_rejects_a_missing_adjoint(self, context, random):
+        layer = set_up(*LAYERS["fc"], context)
+        layer.at_weights.hook = Reparametrization(NORMALIZATIONS["WS"].bind(context.kernels), np)
+        layer.at_weights.adjoint = lambda grads: None
+        with pytest.raises(GradientError):
+            check_layer(layer, random.standard_normal((3, 6)), random)
+
+    def test_rejects_a_thousandth_in_a_net(self, random):
+        net = models.build("c", shape=(16, 16, 3), dtype="float64", device="cpu")
+        layer = net.layers[3]
+        product = layer.compute_error
+
+        def wrong(error):
+            result = product(error)
+            result *= 1.001
+            return result
+
+        layer.compute_error = wrong
+        data, labels = random.standard_normal((2, 16, 16, 3)), np.array([1, 2])
+        with pytest.raises(GradientError):
+            check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)

@@ -1,0 +1,103 @@
+"""Each operation against its plain formula, in both number types, with poisoned buffers and odd shapes."""
+
+import numpy as np
+import pytest
+
+
+def poisoned(shape, dtype=np.float64):
+    return np.full(shape, np.nan, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5, 7, 2), (9, 31, 33, 16)])
+def test_relu(backend, random, dtype, shape):
+    data, error = random.standard_normal(shape).astype(dtype), random.standard_normal(shape).astype(dtype)
+    output, back = poisoned(shape, dtype), poisoned(shape, dtype)
+    backend.relu.forward(data, output)
+    backend.relu.backward(error, output, back)
+    np.testing.assert_array_equal(output, np.where(data > 0, data, 0))
+    np.testing.assert_array_equal(back, np.where(data > 0, error, 0))
+
+
+def plain_max_pool(data, size, stride, error=None):
+    n, height, width, c = data.shape
+    y, x = (height - size) // stride + 1, (width - size) // stride + 1
+    out, back = np.empty((n, y, x, c)), np.zeros(data.shape)
+    for s, i, j, k in np.ndindex(out.shape):
+        window = data[s, i * stride : i * stride + size, j * stride : j * stride + size, k]
+        out[s, i, j, k] = window.max()
+        if error is not None:
+            place = np.unravel_index(window.argmax(), window.shape)
+            back[s, i * stride + place[0], j * stride + place[1], k] += error[s, i, j, k]
+    return out, back
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 3), (2, 1), (1, 1), (1, 2)])
+@pytest.mark.parametrize("shape", [(1, 3, 3, 1), (5, 8, 7, 3), (2, 13, 9, 4)])
+def test_max_pool(backend, random, dtype, size, stride, shape):
+    data = random.standard_normal(shape).astype(dtype)
+    out_shape = (shape[0], *backend.max_pool.output_shape(shape[1:], size, stride))
+    error = random.standard_normal(out_shape).astype(dtype)
+    shapes = backend.max_pool.winners_shapes(shape, size, stride)
+    winners = tuple(np.full(s, 255, np.uint8) for s in shapes)
+    output, back = poisoned(out_shape, dtype), poisoned(shape, dtype)
+    backend.max_pool.forward(data, size, stride, output, winners)
+    backend.max_pool.backward(error, size, stride, winners, back)
+    expected, expected_back = plain_max_pool(data, size, stride, error)
+    np.testing.assert_array_equal(output, expected)
+    np.testing.assert_allclose(back, expected_back, rtol=1e-6, atol=1e-6)
+
+
+def test_max_pool_sends_the_error_of_equals_to_one_of_them(backend):
+    data, error = np.zeros((1, 4, 4, 1)), np.ones((1, 2, 2, 1))
+    winners = tuple(np.empty(s, np.uint8) for s in backend.max_pool.winners_shapes(data.shape, 2, 2))
+    output, back = np.empty(error.shape), np.empty(data.shape)
+    backend.max_pool.forward(data, 2, 2, output, winners)
+    backend.max_pool.backward(error, 2, 2, winners, back)
+    np.testing.assert_array_equal(back[0, :, :, 0], [[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("samples, inputs, outputs", [(1, 1, 1), (5, 7, 3), (50, 300, 200), (3, 128, 1)])
+def test_fully_connected(backend, random, samples, inputs, outputs):
+    data, error = random.standard_normal((samples, inputs)), random.standard_normal((samples, outputs))
+    weights, biases = random.standard_normal((outputs, inputs)), random.standard_normal(outputs)
+    output, back = poisoned((samples, outputs)), poisoned(data.shape)
+    weights_grads, biases_grads = poisoned(weights.shape), poisoned(outputs)
+    backend.fully_connected.forward(data, weights, biases, output)
+    backend.fully_connected.backward(error, weights, back)
+    backend.fully_connected.comp_grads(error, data, weights_grads, biases_grads)
+    np.testing.assert_allclose(output, np.einsum("si,oi->so", data, weights) + biases)
+    np.testing.assert_allclose(back, np.einsum("so,oi->si", error, weights))
+    np.testing.assert_allclose(weights_grads, np.einsum("so,si->oi", error, data))
+    np.testing.assert_allclose(biases_grads, error.sum(0))
+
+
+@pytest.mark.parametrize("rows, classes", [(1, 2), (7, 10), (1000, 21)])
+def test_softmax_loss(backend, random, rows, classes):
+    logits, labels = 5 * random.standard_normal((rows, classes)), random.integers(0, classes, rows)
+    error = poisoned(logits.shape)
+    loss, right = backend.softmax_loss.forward(logits, labels, error)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert loss == pytest.approx(-np.log(p[np.arange(rows), labels]).mean())
+    assert right == (logits.argmax(1) == labels).sum()
+    np.testing.assert_allclose(error, (p - np.eye(classes)[labels]) / rows, atol=1e-15)
+
+
+def test_softmax_loss_of_large_logits_is_finite(backend):
+    logits, error = np.array([[1e4, 0.0], [-1e4, 0.0]], np.float32), poisoned((2, 2), np.float32)
+    loss, right = backend.softmax_loss.forward(logits, np.array([0, 0]), error)
+    assert (loss, right) == (5000.0, 1)
+    np.testing.assert_array_equal(error, [[0, 0], [-0.5, 0.5]])
+
+
+@pytest.mark.parametrize("border, shift", [(4, (0, 0)), (4, (8, 8)), (4, (4, 4)), (2, (1, 3)), (0, (0, 0))])
+def test_crop_from_a_black_border(backend, random, border, shift):
+    images = random.integers(0, 256, (6, 9, 11, 3), dtype=np.uint8)
+    mean = np.array([10.0, 20.0, 30.0])
+    indices, offsets = np.array([5, 0, 2]), np.array([shift, (0, 0), (border, border)])
+    out = poisoned((3, 9, 11, 3), np.float32)
+    backend.augment.crop(images, indices, offsets, border, mean, 256.0, out)
+    black = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0))).astype(float)
+    for made, i, (y, x) in zip(out, indices, offsets, strict=True):
+        np.testing.assert_allclose(made, (black[i, y : y + 9, x : x + 11] - mean) / 256, atol=1e-6)

@@ -1,0 +1,84 @@
+"""The statistic on (a, r, b, s) views, against the plain formulas of the paper."""
+
+import numpy as np
+import pytest
+
+from minidl.kernels.areas import AREAS, area_view
+from minidl.kernels.errors import MinidlError
+
+SHAPES = [(6, 3, 3, 4), (5, 1, 3, 2), (2, 4, 1, 6), (40, 24, 24, 4), (1, 64, 64, 32)]
+
+
+def mean_axes(area):
+    """Return the axes of (n, y, x, c) that the paper's index j leaves, by the area's definition in Table 2."""
+    return {"global": (0, 1, 2, 3), "tensor": (1, 2, 3), "channel": (0, 1, 2), "instance": (1, 2)}[area]
+
+
+@pytest.mark.parametrize("area", ["global", "tensor", "channel", "instance"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_transforms_are_the_papers_formulas(backend, random, area, shape):
+    x = random.standard_normal(shape) + 3
+    view = area_view(shape, area)
+    axes = mean_axes(area)
+    mean = x.mean(axes, keepdims=True)
+    expected = {
+        "center": x - mean,
+        "standardize": (x - mean) / np.sqrt(((x - mean) ** 2).mean(axes, keepdims=True) + 1e-5),
+        "rescale": x / np.sqrt((x**2).sum(axes, keepdims=True)),
+    }
+    for name, y in expected.items():
+        out = np.full(shape, np.nan)
+        getattr(backend.statistic, name)(x.reshape(view), out.reshape(view))
+        np.testing.assert_allclose(out, y, rtol=1e-10, atol=1e-12, err_msg=name)
+        in_place = x.copy().reshape(view)
+        getattr(backend.statistic, name)(in_place, in_place)
+        np.testing.assert_allclose(in_place.reshape(shape), y, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("area", ["global", "tensor", "channel", "instance"])
+@pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_adjoints_are_the_derivative_backwards(backend, random, area, name, shape):
+    view = area_view(shape, area)
+    x, error, direction = (random.standard_normal(view) for _ in range(3))
+    transform = getattr(backend.statistic, name)
+
+    def along(step):
+        out = np.empty(view)
+        transform(x + step * direction, out)
+        return out
+
+    output = np.empty(view)
+    scale = transform(x, output)
+    back = np.full(view, np.nan)
+    getattr(backend.statistic, f"{name}_adjoint")(error, output, scale, back)
+    slope = np.sum(error * (along(1e-5) - along(-1e-5)) / 2e-5)
+    assert np.sum(back * direction) == pytest.approx(slope, rel=1e-6, abs=1e-7)
+
+
+def test_sample_and_group_views(random):
+    x = random.standard_normal((3, 4, 5, 6))
+    assert area_view(x.shape, "sample") == area_view(x.shape, "tensor") == (3, 1, 1, 120)
+    means = x.reshape(area_view(x.shape, "group", groups=2)).mean((1, 3))
+    np.testing.assert_allclose(means, [[x[s, :, :, :3].mean(), x[s, :, :, 3:].mean()] for s in range(3)])
+
+
+def test_fully_connected_arrays_are_seen_as_one_pixel():
+    assert area_view((4, 7), "tensor") == area_view((4, 1, 1, 7), "tensor")
+    assert area_view((4, 7), "channel") == area_view((4, 1, 1, 7), "channel")
+
+
+@pytest.mark.parametrize("area, shape", [("instance", (8, 1, 1, 4)), ("instance", (8, 4)), ("channel", (1, 4))])
+def test_an_area_of_single_elements_is_refused(area, shape):
+    with pytest.raises(MinidlError, match="one element per group"):
+        area_view(shape, area)
+
+
+def test_an_unknown_area_is_refused():
+    with pytest.raises(MinidlError, match="'row' is unknown; use one of " + ", ".join(AREAS)):
+        area_view((2, 2), "row")
+
+
+def test_groups_must_divide_the_channels():
+    with pytest.raises(MinidlError, match="6 channels cannot be split into 4"):
+        area_view((2, 3, 3, 6), "group", groups=4)
