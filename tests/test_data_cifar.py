@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.data import Dataset, cifar, load
+from minidl.data import Dataset, cifar, download, load
 from minidl.kernels.errors import MinidlError
 
-CLASSES_10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CLASSES_10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 def record(*labels: int, image: np.ndarray | None = None) -> bytes:
@@ -118,6 +118,13 @@ def test_the_class_names_are_counted(folder10: Path) -> None:
     assert refused(folder10).startswith(f"{path} holds 2 class names, but CIFAR-10 has 10 classes;")
 
 
+def expect_archive(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this archive be the official one."""
+    layout = cifar.LAYOUTS["cifar10"]
+    archive = replace(layout.archive, md5=hashlib.md5(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(cifar.LAYOUTS, "cifar10", replace(layout, archive=archive))
+
+
 @pytest.fixture
 def archive10(folder10: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive of the small folder in an otherwise empty root, with a file that wants to be elsewhere."""
@@ -129,14 +136,35 @@ def archive10(folder10: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         intruder = tarfile.TarInfo("../intruder")
         intruder.size = 4
         archive.addfile(intruder, io.BytesIO(b"evil"))
-    md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(cifar.LAYOUTS, "cifar10", replace(cifar.LAYOUTS["cifar10"], md5=md5))
+    expect_archive(path, monkeypatch)
     return path
 
 
 def test_an_archive_in_the_root_is_unpacked(archive10: Path, image: np.ndarray) -> None:
     check_ten(load("cifar10", archive10.parent, progress=False), image)
     check_ten(load("cifar10", archive10.parent, progress=False), image)
+
+
+def test_an_archive_that_is_not_there_is_downloaded(
+    archive10: Path, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official = cifar.LAYOUTS["cifar10"].archive
+    root = archive10.parent.parent / "empty"
+
+    def fetch(mirrors: tuple[str, ...], target: Path, md5: str, progress: bool) -> None:
+        assert (mirrors, md5, progress) == (official.mirrors, official.md5, False)
+        target.parent.mkdir()
+        target.write_bytes(archive10.read_bytes())
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    check_ten(load("cifar10", root, progress=False), image)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_every_mirror_is_asked_for_the_archive_by_its_name(name: str) -> None:
+    archive = cifar.LAYOUTS[name].archive
+    assert archive.mirrors[0] == f"https://www.cs.toronto.edu/~kriz/{archive.name}"
+    assert all(url.startswith("https://") and url.endswith(f"/{archive.name}") for url in archive.mirrors)
 
 
 def test_unpacking_writes_the_sets_folder_and_nothing_else(archive10: Path) -> None:
@@ -156,8 +184,7 @@ def test_an_archive_without_the_files_leaves_no_folder(tmp_path: Path, monkeypat
     path = tmp_path / "cifar-10-binary.tar.gz"
     with tarfile.open(path, "w:gz"):
         pass
-    md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(cifar.LAYOUTS, "cifar10", replace(cifar.LAYOUTS["cifar10"], md5=md5))
-    with pytest.raises(MinidlError, match="could not be unpacked .*data_batch_1.bin"):
+    expect_archive(path, monkeypatch)
+    with pytest.raises(MinidlError, match=r"could not be unpacked .*data_batch_1\.bin"):
         load("cifar10", tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == [path]
