@@ -17,7 +17,12 @@ class TorchNet:
                 if p.value.ndim == 4:
                     value = value.permute(0, 3, 1, 2).contiguous()
                 if layer.name == "fc1" and p.value.ndim == 2:  # ours flattens (y, x, c), PyTorch (c, y, x)
-                    value = value.reshape(-1, self.last, self.last, 128).permute(0, 3, 1, 2).reshape(len(value), -1).contiguous()
+                    value = (
+                        value.reshape(-1, self.last, self.last, 128)
+                        .permute(0, 3, 1, 2)
+                        .reshape(len(value), -1)
+                        .contiguous()
+                    )
                 self.values[p.name] = value.requires_grad_()
 
     def ours(self, name, value):

@@ -1,0 +1,30 @@
+"""Random whole numbers that are the same on every machine and in every version of NumPy."""
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int32]
+
+
+class Bits:
+    """A stream of random whole numbers, made from a bit generator's raw output.
+
+    NumPy promises to keep that output; what its ``Generator`` methods make of it may change with a version.
+    Different ``part`` numbers of one seed give independent streams.
+    """
+
+    def __init__(self, seed: int, part: int) -> None:
+        self._source = np.random.PCG64(np.random.SeedSequence((seed, part)))
+
+    def integers(self, low: int, high: int, *shape: int) -> Integers:
+        """Return numbers from ``low`` to ``high`` - 1 in steps of at least (high - low) / 2**16."""
+        raw = self._source.random_raw(prod(shape)) >> np.uint64(48)
+        return (low + (raw.astype(np.int64) * (high - low) >> 16)).astype(np.int32).reshape(shape)
+
+    def noise(self, *shape: int) -> Integers:
+        """Return numbers from -128 to 127, eight from each word of 64 bits."""
+        count = prod(shape)
+        raw = self._source.random_raw((count + 7) // 8).astype("<u8")
+        return raw.view(np.int8)[:count].astype(np.int32).reshape(shape)

@@ -1,0 +1,114 @@
+"""SGD and Adam against Algorithms 2 and 3 written out in float64, and what they do to tiny numbers."""
+
+import numpy as np
+import pytest
+
+from minidl import MinidlError
+from minidl.layer import Parameter
+from minidl.optimizers import SGD, Adam, stepped
+
+STEPS, RATE, DECAY = 5, 0.05, 0.01
+
+
+def make(random, shape=(3, 2, 2, 5), decay=True):
+    return Parameter("p", random.standard_normal(shape), np.full(shape, np.nan), decay)
+
+
+def run(optimizer, parameter, gradients):
+    for gradient in gradients:
+        parameter.grads[...] = gradient
+        optimizer.step()
+
+
+def written_out(kind, w, gradients, decay, gc=False, wc=False):
+    """Return the weights after Algorithm 2 or 3, line by line as printed (or as DLIB and Kingma have it)."""
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    axes = tuple(range(1, w.ndim))
+    for t, g in enumerate(gradients, 1):
+        g = g - g.mean(axes, keepdims=True) if gc else g
+        g = g + decay * w
+        if kind == "paper":
+            m = 0.9 * m + (1 - 0.9) * g
+            w = w - RATE * m
+        elif kind == "dlib":
+            m = 0.9 * m - RATE * g
+            w = w + m
+        else:
+            m = 0.9 * m + (1 - 0.9) * g
+            v = 0.999 * v + (1 - 0.999) * g * g
+            m_hat = m / (1 - 0.9**t)
+            if kind == "as_printed":
+                w = w - RATE * m_hat / np.sqrt(0.999 * v / (1 - 0.999**t) + 1e-8)
+            else:
+                w = w - RATE * m_hat / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        w = w - w.mean(axes, keepdims=True) if wc else w
+    return w
+
+
+@pytest.mark.parametrize("gc, wc", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("kind", ["paper", "dlib", "standard", "as_printed"])
+def test_the_algorithms_line_by_line(backend, random, kind, gc, wc):
+    parameter = make(random)
+    start = parameter.value.copy()
+    gradients = random.standard_normal((STEPS, *start.shape))
+    optimizer = (SGD if kind in SGD.variants else Adam)(
+        [parameter],
+        backend,
+        learning_rate=RATE,
+        weight_decay=DECAY,
+        variant=kind,
+        gc=[parameter] if gc else (),
+        wc=[parameter] if wc else (),
+    )
+    run(optimizer, parameter, gradients)
+    np.testing.assert_allclose(parameter.value, written_out(kind, start, gradients, DECAY, gc, wc), atol=1e-12)
+
+
+def test_biases_do_not_decay(backend, random):
+    bias = make(random, (7,), decay=False)
+    start = bias.value.copy()
+    gradients = random.standard_normal((STEPS, 7))
+    run(Adam([bias], backend, learning_rate=RATE, weight_decay=DECAY), bias, gradients)
+    np.testing.assert_allclose(bias.value, written_out("standard", start, gradients, 0.0), atol=1e-12)
+
+
+def test_a_tensor_larger_than_a_piece(backend, random):
+    parameter = make(random, (3, 70_001))
+    start, gradients = parameter.value.copy(), random.standard_normal((2, 3, 70_001))
+    run(Adam([parameter], backend, learning_rate=RATE), parameter, gradients)
+    np.testing.assert_allclose(parameter.value, written_out("standard", start, gradients, 0.0), atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+@pytest.mark.parametrize("size", [1e-38, 1e-30, 1e-20])
+def test_nothing_becomes_subnormal(backend, random, optimizer, size):
+    shape = (4, 1000)
+    value = (size * random.standard_normal(shape)).astype(np.float32)
+    parameter = Parameter("p", value, np.zeros(shape, np.float32), decay=True)
+    chosen = optimizer([parameter], backend, learning_rate=1e-3, weight_decay=5e-5)
+    for _ in range(50):
+        parameter.grads[...] = size * random.standard_normal(shape)
+        chosen.step()
+        for array in (parameter.value, *chosen.moments().values()):
+            assert not np.any((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny))
+
+
+def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
+    rates = [stepped(1e-3, epoch, 50) for epoch in (1, 50, 51, 100, 101)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
+
+
+@pytest.mark.parametrize(
+    "optimizer, options, message",
+    [
+        (SGD, {"learning_rate": 0.0}, "learning rate must be above 0"),
+        (SGD, {"learning_rate": float("nan")}, "learning rate must be above 0"),
+        (Adam, {"learning_rate": 1.0, "weight_decay": -1.0}, "weight decay must be 0 or above"),
+        (SGD, {"learning_rate": 1.0, "momentum": 1.0}, "momentum must be"),
+        (Adam, {"learning_rate": 1.0, "momenta": (0.9, -0.1)}, "momenta must be"),
+        (Adam, {"learning_rate": 1.0, "variant": "dlib"}, "use standard or as_printed"),
+    ],
+)
+def test_bad_settings_are_refused(backend, optimizer, options, message):
+    with pytest.raises(MinidlError, match=message):
+        optimizer([], backend, **options)
