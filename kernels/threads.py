@@ -2,37 +2,91 @@
 
 An operation splits its leading axis (the samples of a batch, mostly) into contiguous shares, one for each worker.
 NumPy and BLAS release the interpreter's lock while they compute, so threads are enough. BLAS itself is held to
-one thread: the workers are the only parallelism, and a share's arrays stay in the cache of the core that made them.
+one thread: the workers are the only parallelism, and a share's arrays stay in the cache of the core that made
+them.
 
 The shares depend on nothing but the number of workers, so that sums over shares are repeatable to the last bit.
 """
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
 
 from threadpoolctl import threadpool_limits
 
 Work = Callable[[int, int, int], None]
 
 
+class _Helper:
+    """A thread that runs one share after another, for as long as the program runs."""
+
+    def __init__(self, cores: set[int]) -> None:
+        self._cores = cores
+        self._tasks: SimpleQueue[tuple[Work, tuple[int, int, int], SimpleQueue[BaseException | None]] | None]
+        self._tasks = SimpleQueue()
+        Thread(target=self._run, name="minidl", daemon=True).start()
+
+    def start(self, work: Work, share: tuple[int, int, int]) -> "SimpleQueue[BaseException | None]":
+        """Begin with a share; the queue returned gets what it raised, or None, when it is done."""
+        done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._tasks.put((work, share, done))
+        return done
+
+    def end(self) -> None:
+        """Let the thread end after the share that it is at."""
+        self._tasks.put(None)
+
+    def _run(self) -> None:
+        _move_to(self._cores)
+        while (task := self._tasks.get()) is not None:
+            work, share, done = task
+            try:
+                work(*share)
+            except BaseException as error:
+                done.put(error)
+            else:
+                done.put(None)
+            # An idle helper must not keep the last operation's arrays alive.
+            del task, work, share, done
+
+
 class _Team:
-    """The worker threads; worker 0 is the caller's own thread."""
+    """The workers; worker 0 is the caller's own thread.
+
+    Where there is one worker for each core, every worker stays on a core of its own. Left alone, Linux wakes a
+    helper on the core of the thread that woke it and may let both share this core for a long time while another
+    one is idle.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.helpers = ThreadPoolExecutor(size - 1, thread_name_prefix="minidl") if size > 1 else None
+        cores = sorted(_usable_cores())
+        self.all_cores = set(cores)
+        placed = size == len(cores) and size > 1
+        self.caller_cores = {cores[0]} if placed else self.all_cores
+        self.helpers = [_Helper({cores[i]} if placed else self.all_cores) for i in range(1, size)]
         self.blas_limit = threadpool_limits(limits=1, user_api="blas")
 
 
 _team: _Team | None = None
 
 
+def _usable_cores() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def _move_to(cores: set[int]) -> None:
+    """Let the calling thread run on these cores only, where the operating system can be told."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
 def available_cores() -> int:
     """Return how many cores this process may use, which can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(_usable_cores())
 
 
 def set_workers(size: int) -> None:
@@ -40,6 +94,9 @@ def set_workers(size: int) -> None:
     global _team
     if size < 1:
         raise ValueError(f"the number of worker threads must be at least 1, not {size}")
+    if _team is not None:
+        for helper in _team.helpers:
+            helper.end()
     _team = _Team(size)
 
 
@@ -62,13 +119,17 @@ def share(work: Work, count: int, least: int = 1) -> None:
         work(0, 0, count)
         return
     assert _team is not None
-    assert _team.helpers is not None
     bounds = [count * part // parts for part in range(parts + 1)]
-    pending = [_team.helpers.submit(work, part, bounds[part], bounds[part + 1]) for part in range(1, parts)]
+    pending = [
+        helper.start(work, (part, bounds[part], bounds[part + 1]))
+        for part, helper in zip(range(1, parts), _team.helpers, strict=False)
+    ]
+    _move_to(_team.caller_cores)
     try:
         work(0, bounds[0], bounds[1])
     finally:
-        for future in pending:
-            future.exception()
-    for future in pending:
-        future.result()
+        errors = [done.get() for done in pending]
+        _move_to(_team.all_cores)
+    for error in errors:
+        if error is not None:
+            raise error
