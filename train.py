@@ -36,6 +36,13 @@ def positive(text: str) -> int:
     return value
 
 
+def seed(text: str) -> int:
+    """Read a whole number from 0."""
+    if not text.strip().isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text}")
+    return int(text)
+
+
 def rate(text: str) -> float:
     """Read a number above 0."""
     return _real(text, lambda x: x > 0, "a number above 0")
@@ -96,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--learning-rate", type=rate, metavar="X", help="divided by 10 as the recipe says")
     how.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
-    how.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (default: 0)")
+    how.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
     run = cli.add_argument_group("where")
     run.add_argument("--device", default="auto", metavar="auto|cpu|gpu", help="(default: auto)")
     run.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one for each core)")
@@ -252,7 +259,8 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         "epochs": len(epochs),
         "device": net.kernels.device,
         "parameters": net.parameter_count,
-        "train_loss": epochs[-1].train_loss,
+        # JSON has no NaN.
+        "train_loss": epochs[-1].train_loss if math.isfinite(epochs[-1].train_loss) else None,
         "test_accuracy": epochs[-1].test_accuracy,
         "seconds": round(sum(epoch.seconds for epoch in epochs), 2),
         "images_per_second": round(trainer.trained_samples / trainer.train_seconds, 1),

@@ -99,14 +99,15 @@ class Trainer:
         self.optimizer.learning_rate = stepped(self.learning_rate, epoch, self.drop_every)
         self.net.train()
         trained = Metrics()
-        for data, labels in self.train.shuffled(np.random.default_rng([self.seed, 1, epoch])):
-            trained.add(len(data), *self.step(data, labels))
-            progress(trained)
-            if not math.isfinite(trained.total_loss):
-                break
-        self.train_seconds += time.perf_counter() - started
-        self.trained_samples += trained.samples
-        tested = evaluate(self.net, self.loss, self.test.in_order())
+        with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, said below
+            for data, labels in self.train.shuffled(np.random.default_rng([self.seed, 1, epoch])):
+                trained.add(len(data), *self.step(data, labels))
+                progress(trained)
+                if not math.isfinite(trained.total_loss):
+                    break
+            self.train_seconds += time.perf_counter() - started
+            self.trained_samples += trained.samples
+            tested = evaluate(self.net, self.loss, self.test.in_order())
         seconds = time.perf_counter() - started
         return Epoch(
             epoch,

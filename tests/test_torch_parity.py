@@ -1,8 +1,8 @@
 """Net (c) beside PyTorch from equal weights: loss, every gradient, ten steps of SGD and Adam.
 
-In float32 the two round differently, so that now and then a unit within rounding of zero is on in one and off in the
-other, or another of two equals wins a max pool: each moves a gradient by about a thousandth. Of the 6 million units of a
-whole batch one or two do so in every step. Hence float64 for the net at its full size, and float32 on a few small images.
+In float32 the two round differently, so that now and then a unit within rounding of zero is on in one and off in
+the other, or another of two equals wins a max pool: each moves a gradient by about a thousandth. Of the 6 million units
+of a whole batch one or two do so in every step. Hence float64 at the full size, and float32 on a few small images.
 """
 
 import numpy as np
