@@ -101,7 +101,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
     )
-    how.add_argument("--learning-rate", type=rate, metavar="X", help="divided by 10 as the recipe says")
+    how.add_argument("--learning-rate", type=rate, metavar="X", help="at the beginning")
+    how.add_argument("--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after N epochs")
     how.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
     how.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
     run = cli.add_argument_group("where")

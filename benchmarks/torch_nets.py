@@ -23,7 +23,9 @@ def build(name: str, classes: int, layout: str) -> nn.Module:
     """Return a net in a memory layout: "contiguous" (channels first) or "channels_last"."""
     torch.manual_seed(0)
     net = NETS[name](classes)
-    return net.to(memory_format=torch.channels_last) if layout == "channels_last" else net
+    if layout == "channels_last":
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
 
 
 def optimizer(kind: str, net: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -51,7 +51,7 @@ def fetch(
         while queue:
             url, speed = queue.popleft()
             try:
-                with tqdm(desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=None if progress else True) as bar:
+                with tqdm(desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress) as bar:
                     _receive(url, part, md5, timeout, patience, speed, bar)
             except _SlowMirrorError:
                 queue.append((url, 0.0))

@@ -25,6 +25,11 @@ class Method:
     normalizations: tuple[Normalization, ...] = ()
     fully: bool = False
 
+    def canonical(self) -> "Method":
+        """Return the method by the first names of what it does: "weight tensor" is WC."""
+        first = {(n.point, n.area, n.function): n for n in reversed(NORMALIZATIONS.values())}
+        return Method(tuple(first[n.point, n.area, n.function] for n in self.normalizations), self.fully)
+
     def __str__(self) -> str:
         names = [n.name for n in self.normalizations] or [BASELINE]
         return ", ".join([*names, FULLY] if self.fully else names)

@@ -32,7 +32,7 @@ def test_a_printed_net_is_a_table_of_its_layers():
 
 
 def test_formula_16_bounds_the_initial_weights():
-    """Glorot and Bengio's bound with DLIB's counts: k·k·in and out for a convolution, in and out for fully connected."""
+    """Glorot and Bengio's bound, with DLIB's counts: k·k·in and out for a convolution, in and out otherwise."""
     layers = {layer.name: layer for layer in models.build("c", device="cpu").layers}
     for name, fan_in, fan_out in (("conv1", 27, 32), ("conv6", 1152, 128), ("fc1", 2048, 512), ("fc2", 512, 10)):
         weights, bound = layers[name].weights.value, np.sqrt(6 / (fan_in + fan_out))

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-import train
 from PIL import Image
 
+import train
 from minidl import checkpoint
 from minidl.net import Net
 
