@@ -29,7 +29,7 @@ lint: $(READY)
 	ln -sfn $(CURDIR)/kernels $(CURDIR)/models $(CURDIR)/data build/mypy/minidl/
 	cd build/mypy && MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
 		-p minidl -p minidl.kernels -p minidl.models -p minidl.data
-	MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(BIN)/mypy train.py benchmarks/*.py
+	MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(BIN)/mypy train.py reproduce.py benchmarks/*.py
 
 setup: $(READY)
 
