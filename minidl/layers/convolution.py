@@ -1,5 +1,7 @@
 """Convolution with a bias."""
 
+from typing import Any
+
 from minidl.layer import Array, Layer, Shape
 
 
@@ -16,6 +18,7 @@ class Convolution(Layer):
         super().__init__()
         self.filters, self.size, self.stride = filters, size, stride
         self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
+        self.convolution: Any = None
 
     def plan(self, shape: Shape) -> Shape:
         """Choose the way to compute for this geometry."""
@@ -46,4 +49,5 @@ class Convolution(Layer):
 
     def __str__(self) -> str:
         stride = f" stride {self.stride}" if self.stride > 1 else ""
-        return f"conv {self.size}×{self.size}{stride}, {self.filters}"
+        way = f" by {self.convolution.path}" if self.convolution else ""
+        return f"conv {self.size}×{self.size}{stride}, {self.filters}{way}"
