@@ -1,7 +1,7 @@
 """A method as the paper's tables write it: "WC, GC, fully", "Baseline, BN", "error sample (EL)"."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minidl.hooks import Reparametrization
 from minidl.kernels import Kernels
@@ -28,7 +28,7 @@ class Method:
     def canonical(self) -> "Method":
         """Return the method by the first names of what it does: "weight tensor" is WC."""
         first = {(n.point, n.area, n.function): n for n in reversed(NORMALIZATIONS.values())}
-        return Method(tuple(first[n.point, n.area, n.function] for n in self.normalizations), self.fully)
+        return replace(self, normalizations=tuple(first[n.point, n.area, n.function] for n in self.normalizations))
 
     def __str__(self) -> str:
         names = [n.name for n in self.normalizations] or [BASELINE]
