@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   python train.py                                          net (c), "WC, GC, fully", on the built-in shapes
   python train.py --method Baseline                        the same without any normalization
   python train.py --data cifar10 --epochs 10               ten epochs of the paper's recipe on CIFAR-10
+  python train.py --model b --data cifar10                 the ResNet-34 with "WC, GC, BN"
   python train.py --data cifar10 --method "weight channel" a row of Table 2
   python train.py --data photos/                           your own images, one subfolder for each class
   python train.py --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
@@ -23,6 +24,7 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
   of the weights     WN  WC  WS  "weight global|tensor|channel|instance"
   of the gradients   GC          "gradient global|tensor|channel|instance"
   of the errors      EBN ELN EB EL  "error global|sample|channel|instance"
+  of the data        BN LN IN GN    layers between convolutions and their ReLU
   fully              normalize the penultimate fully connected layer too, not the convolutions alone
 """
 CHANGEABLE = ("epochs", "quiet", "data_root", "device", "threads")  # on --resume
@@ -64,9 +66,17 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = cli.add_argument_group("what is trained")
-    what.add_argument("--model", default="c", metavar="a|b|c|d", help="a net of Figure 1 (default: c)")
     what.add_argument(
-        "--method", default="WC, GC, fully", metavar="TEXT", help='what is normalized (default: "WC, GC, fully")'
+        "--model",
+        default="c",
+        metavar="a|b|b-cifar|c",
+        help="a net of Figure 1; b-cifar is b with a stem for small images (default: c)",
+    )
+    what.add_argument(
+        "--method",
+        metavar="TEXT",
+        help='what is normalized (default: the best of the paper\'s for the net, "WC, GC, fully" for a and c, '
+        '"WC, GC, BN" for b)',
     )
     what.add_argument(
         "--mode",
@@ -108,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
 def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | None]:
     """Return the settings, complete with the recipe's, and the folder to resume."""
+    from minidl.models import best_method
     from minidl.recipes import recipe
     from minidl.records import read_settings as settings_of
 
@@ -126,6 +137,7 @@ def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | N
                     f"change to {value!r}; start a new run instead"
                 )
         return earlier, Path(resumed)
+    settings["method"] = settings["method"] or best_method(settings["model"])
     for name, value in vars(recipe(settings["data"])).items():
         if settings.get(name) is None:
             settings[name] = value

@@ -13,7 +13,10 @@ from minidl.kernels.errors import MinidlError
 OPERATIONS = (
     "adam",
     "augment",
+    "average_pool",
     "convolution",
+    "data_norm",
+    "extents",
     "fully_connected",
     "max_pool",
     "relu",
@@ -31,7 +34,10 @@ class Kernels:
     xp: ModuleType
     adam: Any
     augment: Any
+    average_pool: Any
     convolution: Any
+    data_norm: Any
+    extents: Any
     fully_connected: Any
     max_pool: Any
     relu: Any

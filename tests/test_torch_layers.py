@@ -1,0 +1,89 @@
+"""Layers and small nets beside PyTorch's, from equal parameters: outputs and every gradient, in float64."""
+
+import numpy as np
+import pytest
+
+from minidl.layers import (
+    AveragePool,
+    BatchNorm,
+    Convolution,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    ReLU,
+    Residual,
+    Sequential,
+)
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e .[bench]")
+functional = torch.nn.functional
+
+
+def theirs(array):
+    """Return an array (samples or out, y, x, channels) of ours as PyTorch's, with the channels second."""
+    return torch.tensor(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array, requires_grad=True)
+
+
+def ours(tensor):
+    array = tensor.detach().numpy()
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+
+
+def compare(layer, shape, function, context, tolerance=1e-10):
+    """Check a layer against ``function(data, parameters by name)`` of PyTorch."""
+    layer.setup(shape, context)
+    layer.train()
+    for p in layer.parameters():
+        if not p.decay:
+            p.value[...] = context.random.standard_normal(p.value.shape)
+    data = context.random.standard_normal((4, *shape))
+    output = layer.forward(data)
+    error = context.random.standard_normal(output.shape)
+    back = layer.backpropagate(error)
+    other_data, values = theirs(data), {p.name: theirs(p.value) for p in layer.parameters()}
+    other = function(other_data, values)
+    other.backward(theirs(error).detach())
+    np.testing.assert_allclose(output, ours(other), atol=tolerance)
+    np.testing.assert_allclose(back, ours(other_data.grad), atol=tolerance)
+    for p in layer.parameters():
+        np.testing.assert_allclose(p.grads, ours(values[p.name].grad), atol=tolerance, err_msg=p.name)
+
+
+NORMS = {
+    "bn": (BatchNorm, lambda x, g, b: functional.batch_norm(x, None, None, g, b, training=True, eps=1e-4)),
+    "ln": (LayerNorm, lambda x, g, b: functional.group_norm(x, 1, g, b)),
+    "in": (InstanceNorm, lambda x, g, b: functional.instance_norm(x, weight=g, bias=b)),
+    "gn": (GroupNorm, lambda x, g, b: functional.group_norm(x, 4, g, b)),
+}
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 12), (33, 40, 12)])
+@pytest.mark.parametrize("name", NORMS)
+def test_data_normalizations(context, name, shape):
+    kind, function = NORMS[name]
+    compare(kind(), shape, lambda x, p: function(x, p[f"{name}1.gamma"], p[f"{name}1.beta"]), context)
+
+
+def conv(x, p, name, **options):
+    return functional.conv2d(x, p[f"{name}.weights"], p[f"{name}.biases"], **options)
+
+
+def test_residual_blocks(context):
+    """A plain block, then one that halves the image and grows the channels, as in net (b)."""
+    net = Sequential(
+        Residual(Sequential(Convolution(3, 3), BatchNorm(), ReLU(), Convolution(3, 3))),
+        ReLU(),
+        Residual(Convolution(5, 3, stride=2), AveragePool(2, 2)),
+        ReLU(),
+    )
+
+    def function(x, p):
+        y = functional.batch_norm(
+            conv(x, p, "conv1", padding=1), None, None, p["bn1.gamma"], p["bn1.beta"], training=True, eps=1e-4
+        )
+        x = (x + conv(y.relu(), p, "conv2", padding=1)).relu()
+        y = conv(x, p, "conv3", stride=2)
+        pooled = functional.avg_pool2d(x, 2)
+        return (functional.pad(y, (0, 0, 0, 1)) + functional.pad(pooled, (0, 0, 0, 0, 0, 2))).relu()
+
+    compare(net, (6, 7, 3), function, context)
