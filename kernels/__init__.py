@@ -14,15 +14,18 @@ OPERATIONS = (
     "adam",
     "augment",
     "average_pool",
+    "concat",
     "convolution",
     "data_norm",
     "extents",
     "fully_connected",
     "max_pool",
     "relu",
+    "resize",
     "sgd",
     "softmax_loss",
     "statistic",
+    "transposed_convolution",
 )
 
 
@@ -35,15 +38,18 @@ class Kernels:
     adam: Any
     augment: Any
     average_pool: Any
+    concat: Any
     convolution: Any
     data_norm: Any
     extents: Any
     fully_connected: Any
     max_pool: Any
     relu: Any
+    resize: Any
     sgd: Any
     softmax_loss: Any
     statistic: Any
+    transposed_convolution: Any
 
 
 def load(device: str = "auto") -> Kernels:

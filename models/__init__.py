@@ -8,7 +8,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.method import check_mode, parse
 from minidl.net import Net
 
-NAMES = ("a", "b", "b-cifar", "c")  # b-cifar: net (b) with the stem for small images
+NAMES = ("a", "b", "b-cifar", "c", "d")  # b-cifar: net (b) with the stem for small images
 
 
 def check_name(name: str) -> None:

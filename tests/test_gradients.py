@@ -7,8 +7,10 @@ from minidl import models
 from minidl.gradcheck import GradientError, check_layer, check_net, numeric_gradient, relative_error
 from minidl.hooks import Reparametrization
 from minidl.layers import (
+    AnySize,
     AveragePool,
     BatchNorm,
+    Concat,
     Convolution,
     Flatten,
     FullyConnected,
@@ -19,11 +21,13 @@ from minidl.layers import (
     MaxPool,
     ReLU,
     Residual,
+    Resize,
     Sequential,
+    TransposedConvolution,
 )
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import parse
-from minidl.models import a, b, c
+from minidl.models import a, b, c, d
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS
 
@@ -33,6 +37,9 @@ LAYERS = {
     "conv 3×3 stride 2": (lambda: Convolution(3, 3, stride=2), (6, 7, 2)),
     "conv 7×7 stride 2": (lambda: Convolution(2, 7, stride=2), (9, 8, 1)),
     "conv 1×1": (lambda: Convolution(3, 1), (2, 3, 4)),
+    "transposed conv 3×3 stride 2": (lambda: TransposedConvolution(3, 3, stride=2), (3, 4, 2)),
+    "transposed conv 2×2 stride 2": (lambda: TransposedConvolution(2, 2, stride=2), (3, 2, 3)),
+    "transposed conv 3×3": (lambda: TransposedConvolution(2, 3), (3, 4, 2)),
     "fc": (lambda: FullyConnected(4), (6,)),
     "relu": (ReLU, (3, 4, 2)),
     "max pool": (lambda: MaxPool(2, 2), (4, 5, 2)),
@@ -47,6 +54,13 @@ LAYERS = {
     "LN after fc": (LayerNorm, (5,)),
     "IN": (InstanceNorm, (3, 4, 6)),
     "GN": (GroupNorm, (3, 4, 6)),
+    "resize up": (lambda: Resize((7, 5)), (4, 3, 2)),
+    "resize down": (lambda: Resize((3, 1)), (4, 5, 2)),
+    "resize to the same size": (lambda: Resize((2, 3)), (2, 3, 1)),
+    "concat": (lambda: Concat(Convolution(3, 3)), (3, 4, 2)),
+    "concat resized": (lambda: Concat(Sequential(Convolution(3, 3, stride=2), ReLU())), (5, 6, 2)),
+    "concat in concat": (lambda: Concat(Sequential(MaxPool(2, 2), Concat(Convolution(1, 3)), ReLU())), (4, 5, 2)),
+    "any size": (lambda: AnySize(Convolution(2, 3), least=5, step=3), (4, 7, 2)),
     "residual": (lambda: Residual(Sequential(Convolution(2, 3), ReLU(), Convolution(2, 3))), (4, 3, 2)),
     "residual down": (lambda: Residual(Convolution(3, 3, stride=2), AveragePool(2, 2)), (6, 5, 2)),
     "residual of smaller body": (lambda: Residual(Convolution(1, 3, padding=0)), (4, 5, 2)),
@@ -128,6 +142,7 @@ SMALL = {  # every net of Figure 1 at small widths: how it is made, and the size
     "b": (lambda method: b.net(4, method, filters=(2, 3, 4, 5), blocks=(2, 1, 2, 1)), 33),
     "b-cifar": (lambda method: b.net(4, method, "cifar", filters=(2, 2, 3, 3), blocks=(1, 2, 1, 1)), 16),
     "c": (lambda method: c.net(4, method, filters=(2, 3, 4)), 8),
+    "d": (lambda method: d.net(4, method, filters=(2, 2, 3, 3)), 70),
 }
 
 
@@ -139,7 +154,8 @@ def test_small_net(backend, random, name, method):
     for p in net.parameters:
         if not p.decay:  # with biases of zero, units whose inputs are all off would be where ReLU has no derivative
             p.value[...] += random.normal(0, 0.1, p.value.shape)
-    data, labels = random.standard_normal((3, *net.shape)), random.integers(0, 4, 3)
+    data = random.standard_normal((3, *net.shape))
+    labels = random.integers(0, 4, (3, *net.output_shape[:-1]))
     checks = check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
     assert len(checks) == len(net.parameters)
 

@@ -6,13 +6,17 @@ import pytest
 from minidl.layers import (
     AveragePool,
     BatchNorm,
+    Concat,
     Convolution,
     GroupNorm,
     InstanceNorm,
     LayerNorm,
+    MaxPool,
     ReLU,
     Residual,
+    Resize,
     Sequential,
+    TransposedConvolution,
 )
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e .[bench]")
@@ -87,3 +91,39 @@ def test_residual_blocks(context):
         return (functional.pad(y, (0, 0, 0, 1)) + functional.pad(pooled, (0, 0, 0, 0, 0, 2))).relu()
 
     compare(net, (6, 7, 3), function, context)
+
+
+def tconv(x, p, name, stride):
+    weights = p[f"{name}.weights"].transpose(0, 1)  # PyTorch has them (in, out, y, x)
+    return functional.conv_transpose2d(x, weights, p[f"{name}.biases"], stride=stride)
+
+
+@pytest.mark.parametrize("size, stride", [(3, 2), (2, 2), (7, 2), (5, 3)])
+def test_transposed_convolutions(context, size, stride):
+    layer = TransposedConvolution(5, size, stride=stride)
+    compare(layer, (4, 3, 2), lambda x, p: tconv(x, p, "tconv1", stride), context)
+
+
+@pytest.mark.parametrize("size", [(9, 4), (3, 6), (1, 1), (5, 5), (8, 31)])
+def test_resizing(context, size):
+    def function(x, p):
+        return functional.interpolate(x, size, mode="bilinear", align_corners=True)
+
+    compare(Resize(size), (5, 7, 2), function, context)
+
+
+def test_u_connections(context):
+    """Two connections, the inner one resized, and a residual block that grows, as in net (d)."""
+    up = Residual(TransposedConvolution(2, 3, stride=2), TransposedConvolution(2, 2, stride=2))
+    inner = Concat(Sequential(Convolution(3, 3, stride=2), ReLU(), up))
+    net = Sequential(Concat(Sequential(MaxPool(2, 2), inner, TransposedConvolution(3, 2, stride=2))), Convolution(4, 1))
+
+    def function(x, p):
+        y = functional.max_pool2d(x, 2)
+        z = conv(y, p, "conv1", stride=2).relu()
+        z = tconv(z, p, "tconv1", 2) + functional.pad(tconv(z, p, "tconv2", 2), (0, 1, 0, 1))
+        z = functional.interpolate(z, y.shape[2:], mode="bilinear", align_corners=True)
+        z = tconv(torch.cat([y, z], 1), p, "tconv3", 2)
+        return conv(torch.cat([x, z], 1), p, "conv2")
+
+    compare(net, (12, 16, 2), function, context)
