@@ -84,7 +84,9 @@ def _split(path: Path, files: Files) -> tuple[Files, Files]:
 def _decode(name: str, files: Files, classes: Sequence[str], size: int, progress: bool) -> Dataset:
     labelled = [(file, classes.index(label)) for label, images in files.items() for file in images]
     images = np.empty((len(labelled), size, size, 3), dtype=np.uint8)
-    for index, (file, _) in enumerate(tqdm(labelled, desc=name, unit="image", disable=not progress)):
+    for index, (file, _) in enumerate(
+        tqdm(labelled, desc=name, unit="image", leave=False, disable=None if progress else True)
+    ):
         images[index] = _read_image(file, size)
     labels = np.array([label for _, label in labelled], dtype=np.int64)
     return Dataset(name, images, labels, tuple(classes))

@@ -1,100 +1,23 @@
 """Convolution as three passes: forward, backward, comp_grads.
 
 Arrays are channels last: data (samples, y, x, in), error (samples, y, x, out), weights (out, y, x, in), biases
-(out,). ``Convolution`` is the plain way, a sum over the positions of the mask, and the reference of the faster
-ways ``im2col.py`` and ``winograd.py``, which have the same three methods. ``plan`` picks one of them.
+(out,). There are three ways to compute the same numbers, all with the methods of ``Convolution``: the plain sum over
+the positions of the mask, one matrix product (im2col), and Winograd's algorithm.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.im2col import Im2col
+from minidl.kernels.plain_convolution import Convolution, Pair
+from minidl.kernels.winograd import Winograd
 
-Array = NDArray[Any]
-Pair = tuple[int, int]
+__all__ = ["Convolution", "plan"]
 
+WAYS: dict[str, type[Convolution]] = {"plain": Convolution, "im2col": Im2col, "winograd": Winograd}
 
-class Convolution:
-    """The plain convolution of one geometry, and what all ways to compute it have in common.
-
-    out[s, y, x, o] = biases[o] + Σ_{i, j, c} weights[o, i, j, c] · data[s, y·stride + i − padding, x·stride + j − padding, c]
-
-    data_shape is (y, x, in) of one sample, mask the size (y, x) of the weights' masks; stride and padding are one
-    number or a pair (y, x). Data outside of the image count as zero. Raises MinidlError where no output is left.
-    """
-
-    path = "plain"
-
-    def __init__(
-        self,
-        data_shape: tuple[int, int, int],
-        filters: int,
-        mask: Pair,
-        stride: int | Pair = 1,
-        padding: int | Pair = 0,
-        dtype: DTypeLike = np.float32,
-    ) -> None:
-        self.data_shape = data_shape
-        self.filters = filters
-        self.mask = mask
-        self.stride = (stride, stride) if isinstance(stride, int) else stride
-        self.padding = (padding, padding) if isinstance(padding, int) else padding
-        self.dtype = np.dtype(dtype)
-        y, x = (
-            (size + 2 * pad - width) // step + 1
-            for size, pad, width, step in zip(data_shape, self.padding, mask, self.stride, strict=False)
-        )
-        if y < 1 or x < 1:
-            raise MinidlError(
-                f"a convolution with masks of {mask[0]}×{mask[1]} and a padding of {self.padding[0]}×"
-                f"{self.padding[1]} leaves nothing of an image of {data_shape[0]}×{data_shape[1]} pixels"
-            )
-        self.output_shape = (y, x, filters)
-
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out)."""
-        padded = self._pad(data)
-        out[...] = biases
-        for i, j in np.ndindex(self.mask):
-            out += padded[self._shifted(i, j)] @ weights[:, i, j, :].T
-
-    def backward(self, error: Array, weights: Array, out: Array) -> None:
-        """Write the error with respect to the data into ``out`` (samples, y, x, in); the adjoint of forward.
-
-        Where forward multiplies a shifted slice of the data by a matrix, the error times its transpose is added to
-        this slice.
-        """
-        padded = self._pad(np.zeros_like(out))
-        for i, j in np.ndindex(self.mask):
-            padded[self._shifted(i, j)] += error @ weights[:, i, j, :]
-        out[...] = padded[self._inside()]
-
-    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
-        """Write the gradients of the weights (out, y, x, in) and of the biases (out,); nothing is accumulated.
-
-        weights_grads[:, i, j, :] = Σ over samples and pixels of the error's outer products with the shifted data
-        """
-        padded = self._pad(data)
-        for i, j in np.ndindex(self.mask):
-            weights_grads[:, i, j, :] = np.tensordot(error, padded[self._shifted(i, j)], axes=([0, 1, 2],) * 2)
-        biases_grads[...] = error.sum(axis=(0, 1, 2))
-
-    def _pad(self, data: Array) -> Array:
-        """Return a copy of the data with zeros around every image."""
-        pad_y, pad_x = self.padding
-        return np.pad(data, ((0, 0), (pad_y, pad_y), (pad_x, pad_x), (0, 0)))
-
-    def _inside(self) -> tuple[slice, ...]:
-        """Return where the images lie in the padded images."""
-        (y, x, _), (pad_y, pad_x) = self.data_shape, self.padding
-        return np.s_[:, pad_y : pad_y + y, pad_x : pad_x + x]
-
-    def _shifted(self, i: int, j: int) -> tuple[slice, ...]:
-        """Return the pixels of the padded images that mask position (i, j) meets, one for each output pixel."""
-        (y, x, _), (step_y, step_x) = self.output_shape, self.stride
-        return np.s_[:, i : i + step_y * y : step_y, j : j + step_x * x : step_x]
+_FEWEST_CHANNELS = 12  # measured: below, im2col is faster
 
 
 def plan(
@@ -108,15 +31,22 @@ def plan(
 ) -> Convolution:
     """Return the convolution of this geometry, computed the way that ``path`` says or a rule picks.
 
-    path is "plain", "im2col" or "winograd"; the arguments before it are those of ``Convolution``. Raises MinidlError
-    for an unknown path, and where Winograd's algorithm does not apply.
+    path: "plain", "im2col" or "winograd"; the other arguments are those of ``Convolution``. Raises MinidlError for
+    an unknown path, and where Winograd's algorithm does not apply.
     """
-    # Here and not at the top, because both are made of this module's Convolution.
-    from minidl.kernels.im2col import Im2col
-    from minidl.kernels.winograd import Winograd
+    if path is None:
+        path = "winograd" if _suits_winograd(data_shape, filters, mask, stride) else "im2col"
+    if path not in WAYS:
+        raise MinidlError(f"unknown way to compute a convolution: {path!r}; known are {', '.join(WAYS)}")
+    return WAYS[path](data_shape, filters, mask, stride, padding, dtype)
 
-    ways: dict[str, type[Convolution]] = {"plain": Convolution, "im2col": Im2col, "winograd": Winograd}
-    way = ways.get(path or "im2col")
-    if way is None:
-        raise MinidlError(f"unknown way to compute a convolution: {path!r}; known are {', '.join(ways)}")
-    return way(data_shape, filters, mask, stride, padding, dtype)
+
+def _suits_winograd(data_shape: tuple[int, int, int], filters: int, mask: Pair, stride: int | Pair) -> bool:
+    """Say whether Winograd's algorithm applies and its savings are more than its transforms cost.
+
+    They are not where few channels share the cost of a transform, nor on images of one pixel, which see the middle
+    of each mask only.
+    """
+    y, x, channels = data_shape
+    applies = mask in Winograd.MASKS and stride in (1, (1, 1))
+    return applies and min(channels, filters) >= _FEWEST_CHANNELS and y * x > 1

@@ -5,6 +5,8 @@ square is the maximum over its columns of the maxima over their rows, so each pa
 on long contiguous rows. Which element won is remembered, one byte for each maximum; of equals the first wins.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
+PIECE = 1 << 15  # elements that a core's cache holds
 Winners = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -47,11 +50,25 @@ def _maxima(x: Array, axis: int, size: int, stride: int, out: Array, winners: ND
 
 
 def _spread(error: Array, axis: int, size: int, stride: int, winners: NDArray[np.uint8], out: Array) -> None:
-    """Add each element of the error to the place in its window that won."""
-    out[...] = 0
+    """Write each element of the error to the place in its window that won, adding up where windows overlap."""
+    count = error.shape[axis]
+    if size < stride:
+        out[...] = 0  # between the windows
+    else:
+        out[(slice(None),) * axis + (slice(stride * count, None),)] = 0  # behind the last window's first stride
     for offset in range(size):
-        place = _windows(out, axis, offset, error.shape[axis], stride)
-        place += error * (winners == offset)
+        place, won = _windows(out, axis, offset, count, stride), winners == offset
+        if offset < stride:
+            np.multiply(error, won, out=place)
+        else:
+            place += error * won
+
+
+def _chunks(start: int, stop: int, image_size: int) -> Iterator[slice]:
+    """Cut the samples from ``start`` to ``stop`` into chunks that stay in a core's cache."""
+    step = max(1, PIECE // image_size)
+    for i in range(start, stop, step):
+        yield slice(i, min(i + step, stop))
 
 
 def forward(data: Array, size: int, stride: int, out: Array, winners: Winners) -> None:
@@ -59,10 +76,10 @@ def forward(data: Array, size: int, stride: int, out: Array, winners: Winners) -
     down, across = winners
 
     def work(worker: int, start: int, stop: int) -> None:
-        (rows,) = cut(worker, data.dtype, (1, *down.shape[1:]))
-        for i in range(start, stop):
-            _maxima(data[i : i + 1], 1, size, stride, rows, down[i : i + 1])
-            _maxima(rows, 2, size, stride, out[i : i + 1], across[i : i + 1])
+        for part in _chunks(start, stop, data[0].size):
+            (rows,) = cut(worker, data.dtype, down[part].shape)
+            _maxima(data[part], 1, size, stride, rows, down[part])
+            _maxima(rows, 2, size, stride, out[part], across[part])
 
     share(work, data.shape[0])
 
@@ -72,9 +89,9 @@ def backward(error: Array, size: int, stride: int, winners: Winners, out: Array)
     down, across = winners
 
     def work(worker: int, start: int, stop: int) -> None:
-        (rows,) = cut(worker, error.dtype, (1, *down.shape[1:]))
-        for i in range(start, stop):
-            _spread(error[i : i + 1], 2, size, stride, across[i : i + 1], rows)
-            _spread(rows, 1, size, stride, down[i : i + 1], out[i : i + 1])
+        for part in _chunks(start, stop, out[0].size):
+            (rows,) = cut(worker, error.dtype, down[part].shape)
+            _spread(error[part], 2, size, stride, across[part], rows)
+            _spread(rows, 1, size, stride, down[part], out[part])
 
     share(work, error.shape[0])

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _ALIGNMENT = 64  # bytes: one cache line, one AVX-512 register
-_buffers: dict[int, NDArray[np.uint8]] = {}
+_buffers: dict[int | str, NDArray[np.uint8]] = {}
 
 
-def cut(worker: int, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[NDArray[Any]]:
-    """Return one uninitialized array of each shape, side by side in the buffer of ``worker``.
+def cut(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[NDArray[Any]]:
+    """Return one uninitialized array of each shape, side by side in the buffer of ``owner``.
 
-    They are valid until the same worker cuts again.
+    owner is a worker's number, or a name for what all workers share. The arrays are valid until the same owner
+    cuts again.
     """
     dtype = np.dtype(dtype)
     sizes = [prod(shape) * dtype.itemsize for shape in shapes]
@@ -26,11 +27,11 @@ def cut(worker: int, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[NDArray
     for size in sizes:
         starts.append(end)
         end += -(-size // _ALIGNMENT) * _ALIGNMENT
-    buffer = _buffers.get(worker)
+    buffer = _buffers.get(owner)
     if buffer is None or buffer.size < end:
         raw = np.empty(end + _ALIGNMENT, np.uint8)
         skip = -raw.ctypes.data % _ALIGNMENT
-        buffer = _buffers[worker] = raw[skip : skip + end]
+        buffer = _buffers[owner] = raw[skip : skip + end]
     return [
         buffer[start : start + size].view(dtype).reshape(shape)
         for start, size, shape in zip(starts, sizes, shapes, strict=True)

@@ -10,12 +10,16 @@ The shares depend on nothing but the number of workers, so that sums over shares
 
 import os
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 from threading import Thread
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 Work = Callable[[int, int, int], None]
+_Done = SimpleQueue[BaseException | None]
+_Task = tuple[Context, Work, tuple[int, int, int], _Done]
 
 
 class _Helper:
@@ -23,14 +27,14 @@ class _Helper:
 
     def __init__(self, cores: set[int]) -> None:
         self._cores = cores
-        self._tasks: SimpleQueue[tuple[Work, tuple[int, int, int], SimpleQueue[BaseException | None]] | None]
-        self._tasks = SimpleQueue()
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         Thread(target=self._run, name="minidl", daemon=True).start()
 
-    def start(self, work: Work, share: tuple[int, int, int]) -> "SimpleQueue[BaseException | None]":
+    def start(self, work: Work, share: tuple[int, int, int]) -> _Done:
         """Begin with a share; the queue returned gets what it raised, or None, when it is done."""
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._tasks.put((work, share, done))
+        done: _Done = SimpleQueue()
+        # In the caller's context, np.errstate holds for the helpers as well.
+        self._tasks.put((copy_context(), work, share, done))
         return done
 
     def end(self) -> None:
@@ -39,16 +43,18 @@ class _Helper:
 
     def _run(self) -> None:
         _move_to(self._cores)
+        # Overflow is a result, not a warning: the caller sees it in its numbers.
+        np.seterr(over="ignore", invalid="ignore")
         while (task := self._tasks.get()) is not None:
-            work, share, done = task
+            context, work, share, done = task
             try:
-                work(*share)
+                context.run(work, *share)
             except BaseException as error:
                 done.put(error)
             else:
                 done.put(None)
             # An idle helper must not keep the last operation's arrays alive.
-            del task, work, share, done
+            del task, context, work, share, done
 
 
 class _Team:

@@ -1,23 +1,24 @@
-"""Images cut into overlapping tiles, and linear maps of the tiles along y and x.
+"""Images cut into tiles, and a matrix applied to every tile along y and along x.
 
 A tiling covers an axis with windows of equal width, one every ``step`` pixels, the first at −padding. Windows may
-hang over the ends, where the image counts as zero: there a matrix that is applied to the window leaves out the
-columns that would meet these zeros, so that no image is ever copied to be padded.
+hang over the ends, where the image counts as zero. There, the matrix leaves out the columns that would meet zeros,
+so that no image is ever copied to be padded; likewise, it leaves out the rows that make outputs beyond the ends.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
 
 class Run(NamedTuple):
-    """Consecutive windows of one axis that lie on the image in the same way.
+    """Neighbouring windows that lie on the image in the same way.
 
-    tiles: their indices; taps: the part of each window that lies on the image; start: the pixel of the first
-    tile's first such tap.
+    tiles: their indices; taps: the part of each window that lies on the image; start: where on the image the first
+    window's first such tap lies.
     """
 
     tiles: slice
@@ -26,37 +27,108 @@ class Run(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """The windows of one axis: ``width`` pixels each, one every ``step`` pixels, the first at −padding."""
+    """The windows of one axis of ``size`` pixels, ``width`` pixels each, one every ``step``, the first at −padding."""
 
     size: int
     width: int
     step: int
-    padding: int
+    padding: int = 0
 
     def runs(self, first: int, last: int) -> list[Run]:
-        """Return the windows first to last as runs; tiles are counted from ``first``."""
+        """Return the windows first to last as runs, tiles counted from ``first``."""
         found: list[Run] = []
         for tile in range(first, last):
-            start = tile * self.step - self.padding
-            low = min(max(0, -start), self.width)
-            taps = slice(low, max(low, min(self.width, self.size - start)))
+            begin = tile * self.step - self.padding
+            low = min(max(0, -begin), self.width)
+            taps = slice(low, max(low, min(self.width, self.size - begin)))
             if found and found[-1].taps == taps:
                 found[-1] = found[-1]._replace(tiles=slice(found[-1].tiles.start, tile - first + 1))
             else:
-                found.append(Run(slice(tile - first, tile - first + 1), taps, start + low))
+                found.append(Run(slice(tile - first, tile - first + 1), taps, begin + low))
         return found
 
     def pixels(self, first: int, last: int) -> tuple[int, int]:
-        """Return which pixels of the image the windows first to last cover: the first and the one past the last."""
+        """Return the first pixel that the windows first to last see, and the one after the last."""
         low = first * self.step - self.padding
         high = (last - 1) * self.step - self.padding + self.width
         return min(max(low, 0), self.size), min(max(high, 0), self.size)
 
 
+class Products:
+    """Matrix products on some of the images at a time; the images are the first axis of sources and targets.
+
+    Everything about a product but the choice of the images is prepared once, because it is repeated for chunk after
+    chunk and most of Python's share of the time would go there.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Array, Array, Array, bool, bool]] = []
+
+    def add(self, matrix: Array, source: Array, target: Array, *, reads: bool = False, writes: bool = False) -> None:
+        """Add target = matrix · source, where the source or the target are all images and not only the chunk's."""
+        self._steps.append((matrix, source, target, reads, writes))
+
+    def __call__(self, samples: slice) -> None:
+        """Compute all products for these images."""
+        chunk = slice(0, samples.stop - samples.start)
+        for matrix, source, target, reads, writes in self._steps:
+            np.matmul(matrix, source[samples if reads else chunk], out=target[samples if writes else chunk])
+
+
+def evaluate(
+    matrix: Array, images: Array, y: Tiling, x: Tiling, band: tuple[int, int], rows: Array, values: Array
+) -> Products:
+    """Return the products that write the values of some images' tiles; a tile is one of x in a row of y in ``band``.
+
+        values[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
+
+    matrix: (n, width of a tile); images: (samples, y, x, c); values: (n, samples of a chunk, rows of tiles, tiles of
+    a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees, tiles of a row, n, c).
+    """
+    products = Products()
+    top, low, high = band[0] * y.step - y.padding, *y.pixels(*band)
+    # Rows above and below the image stay zero for all chunks of the band.
+    rows[:, : low - top] = 0
+    rows[:, high - top :] = 0
+    for run in x.runs(0, rows.shape[2]):
+        source = windows(images[:, low:high], 2, run, x.step)
+        products.add(matrix[:, run.taps], source, rows[:, low - top : high - top, run.tiles], reads=True)
+    long_rows, long_values = rows.reshape(*rows.shape[:2], -1), values.reshape(*values.shape[:3], -1)
+    all_tiles = Run(slice(0, band[1] - band[0]), slice(0, y.width), 0)
+    source = windows(long_rows, 1, all_tiles, y.step)
+    products.add(matrix, source, long_values[:, :, all_tiles.tiles].transpose(1, 2, 0, 3))
+    return products
+
+
+def combine(
+    matrix: Array, values: Array, y: Tiling, x: Tiling, band: tuple[int, int], rows: Array, images: Array
+) -> Products:
+    """Return the products that write tiles of outputs, which do not overlap, from their values.
+
+        tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · values[i, s, t, u, j, :]
+
+    matrix: (width of a tile, n); values as in evaluate; images: (samples, y, x, c); rows: scratch, (width of a tile,
+    samples of a chunk, rows of tiles, tiles of a row, n, c).
+    """
+    products = Products()
+    height = band[1] - band[0]
+    long_values, long_rows = values.reshape(*values.shape[:3], -1), rows.reshape(*rows.shape[:3], -1)
+    products.add(
+        matrix, long_values[:, :, :height].transpose(1, 2, 0, 3), long_rows[:, :, :height].transpose(1, 2, 0, 3)
+    )
+    by_image = rows.transpose(1, 2, 0, 3, 4, 5)
+    for down in y.runs(*band):
+        for across in x.runs(0, rows.shape[3]):
+            source = by_image[:, down.tiles, down.taps, across.tiles]
+            target = windows(windows(images, 1, down, y.step), 3, across, x.step)
+            products.add(matrix[across.taps], source, target, writes=True)
+    return products
+
+
 def windows(array: Array, axis: int, run: Run, step: int) -> Array:
-    """Return a view of the run's windows: ``axis`` becomes two, (tiles, taps)."""
+    """Return a view of the run's windows: ``axis`` becomes two axes, (tiles, taps)."""
     tiles, taps = run.tiles.stop - run.tiles.start, run.taps.stop - run.taps.start
     stride = array.strides[axis]
     shape = (*array.shape[:axis], tiles, taps, *array.shape[axis + 1 :])
     strides = (*array.strides[:axis], step * stride, stride, *array.strides[axis + 1 :])
-    return np.lib.stride_tricks.as_strided(array[(slice(None),) * axis + (slice(run.start, None),)], shape, strides)
+    return as_strided(array[(slice(None),) * axis + (slice(run.start, None),)], shape, strides)

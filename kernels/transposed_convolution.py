@@ -17,7 +17,6 @@ from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 
 Array = NDArray[Any]
-_SWAPPED = -2  # a scratch buffer that no operation cuts again while the convolution runs
 
 
 class TransposedConvolution:
@@ -45,6 +44,7 @@ class TransposedConvolution:
             )
         self.output_shape = (y, x, filters)
         self.adjoint = convolution.plan(self.output_shape, data_shape[2], mask, stride, padding, dtype)
+        self.path = self.adjoint.path
         self.none = np.zeros(data_shape[2], dtype)  # the convolution has biases, its adjoint needs none of them
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
@@ -64,7 +64,7 @@ class TransposedConvolution:
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights and of the biases."""
         out, y, x, into = weights_grads.shape
-        (grads,) = cut(_SWAPPED, weights_grads.dtype, (into, y, x, out))
+        (grads,) = cut("transposed weights", weights_grads.dtype, (into, y, x, out))
         self.adjoint.comp_grads(data, error, grads, np.empty_like(self.none))
         weights_grads[...] = grads.transpose(3, 1, 2, 0)
         pixels = error.reshape(1, -1, error.shape[-1])
@@ -74,7 +74,7 @@ class TransposedConvolution:
 def _swap(weights: Array) -> Array:
     """Return the weights as the convolution has them, (in, y, x, out), in scratch memory."""
     out, y, x, into = weights.shape
-    (swapped,) = cut(_SWAPPED, weights.dtype, (into, y, x, out))
+    (swapped,) = cut("transposed weights", weights.dtype, (into, y, x, out))
 
     def work(worker: int, start: int, stop: int) -> None:
         swapped[start:stop] = weights[..., start:stop].transpose(3, 1, 2, 0)

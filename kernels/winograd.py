@@ -1,217 +1,216 @@
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+"""Convolution with stride 1 in fewer multiplications: Winograd's algorithm, with products that stay in the cache.
+
+The output is cut into tiles of m×m pixels, each of which depends on n×n pixels of the data, n = m + r − 1 for masks
+of r×r. Tiles of data d, masks g and tiles of error e become *values* at n×n points (``cook_toom.py`` has A, B, G):
+
+    V = B d Bᵀ        U = G g Gᵀ        Ê = A e Aᵀ
+
+At each point (i, j), the values of all tiles are a matrix (tiles, in), those of the weights (in, out), and what
+remains of the convolution is n² products of matrices, where each output pixel costs n²/m² multiplications per pair
+of channels instead of r² (2.25 instead of 9 for F(4×4, 3×3)):
+
+    forward       out tile  = Aᵀ (V·U) A + biases
+    comp_grads    mask grad = Gᵀ (Êᵀ·V) G,     the adjoint of forward with respect to g
+    backward      forward's code: the adjoint with respect to d is a correlation of the error with the masks turned
+                  by 180°, from out to in. The direct adjoint Bᵀ (Ê·Uᵀ) B costs as much and would overlap in its
+                  outputs.
+
+The row of A at the point 1 is all ones. So biases added to the values at (1, 1) arrive at every pixel, and the
+values of the error at (1, 1) are the sums that the biases' gradients need.
+
+Chunks of some images, or of some rows of tiles of one image, keep V and V·U in a core's own cache. Sources: Winograd
+1980; Lavin and Gray 2016.
+"""
+
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minidl.kernels.convolution import Convolution, Pair
-from minidl.kernels.cook_toom import transforms
+from minidl.kernels.chunks import Chunks
+from minidl.kernels.cook_toom import MOST_POINTS, transforms
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.plain_convolution import Convolution, Pair
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
-from minidl.kernels.tiles import Tiling, windows
+from minidl.kernels.tiles import Tiling, combine, evaluate
 
 Array = NDArray[Any]
-_OUTPUTS = {3: 4, 5: 4}
-TILES = 64
-SHARED = -1
+
+_ONE = 1  # the index of the point 1 among the points of A, B and G
+_CHUNK_BYTES = 2 << 20  # values of data and outputs of a chunk; measured with an L2 cache of 1 MiB per core
+_FEWEST_TILES = 32  # in a chunk: smaller matrix products are slow
+_LEAST_WEIGHTS = 1 << 12  # weights worth a thread of their own
 
 
 class Winograd(Convolution):
-    def __init__(self, data_shape, filters, mask, stride=1, padding=0, dtype=np.float32):
+    """Convolution in tiles of F(m×m, r×r); arguments and methods are those of Convolution.
+
+    Raises MinidlError unless the stride is 1 and the masks are 3×3 or 5×5.
+    """
+
+    MASKS: ClassVar = [(3, 3), (5, 5)]
+
+    def __init__(
+        self,
+        data_shape: tuple[int, int, int],
+        filters: int,
+        mask: Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         super().__init__(data_shape, filters, mask, stride, padding, dtype)
-        if self.stride != (1, 1) or mask not in ((3, 3), (5, 5)):
-            raise MinidlError("winograd")
-        self.r = mask[0]
-        self.m = _OUTPUTS[self.r]
-        self.n = self.m + self.r - 1
-        A, B, G = transforms(self.m, self.r)
-        self.A = A.astype(dtype)
-        self.B = B.astype(dtype)
-        self.At = np.ascontiguousarray(self.A.T)
-        self.KG = np.ascontiguousarray(np.kron(G, G).astype(dtype))
-        self.KGt = np.ascontiguousarray(self.KG.T)
-        self.path = f"winograd F({self.m}×{self.m}, {self.r}×{self.r})"
-
-    def _correlate(self, images, matrices, biases, padding, out):
-        """images (n,y,x,c); matrices (36,c,o)"""
-        _, y, x, c = images.shape
-        _, oy, ox, o = out.shape
-        m, n = self.m, self.n
-        ty, tx = -(-oy // m), -(-ox // m)
-        src_y, src_x = Tiling(y, n, m, padding[0]), Tiling(x, n, m, padding[1])
-        dst_y, dst_x = Tiling(oy, m, m, 0), Tiling(ox, m, m, 0)
-        cn = max(1, TILES // (ty * tx))
-        cr = max(1, min(ty, TILES // tx))
-
-        def work(worker, start, stop):
-            count = min(cn, stop - start)
-            rows = (cr - 1) * m + n
-            T, V, M, Z = cut(
-                worker,
-                self.dtype,
-                (count, rows, n, tx * c),
-                (n, n, count, cr * tx * c),
-                (n, n, count, cr * tx * o),
-                (m, n, count, cr, tx * o),
+        if self.stride != (1, 1) or mask not in self.MASKS:
+            raise MinidlError(
+                f"Winograd's algorithm is for masks of 3×3 or 5×5 with stride 1, not {mask[0]}×{mask[1]} with "
+                f"{self.stride[0]}×{self.stride[1]}; use im2col here"
             )
-            xs = [
-                (
-                    windows(images, 2, run, m),
-                    T.reshape(count, rows, n, tx, c).transpose(0, 1, 3, 2, 4)[:, :, run.tiles],
-                    self.B[:, run.taps],
-                )
-                for run in src_x.runs(0, tx)
-            ]
-            bands = []
-            for first in range(0, ty, cr):
-                last = min(first + cr, ty)
-                lo, hi = src_y.pixels(first, last)
-                ys = [
-                    (
-                        windows(T, 1, run._replace(start=run.start - lo), m).transpose(0, 1, 3, 2, 4),
-                        V.reshape(n, n, count, cr, tx * c).transpose(2, 3, 1, 0, 4)[:, run.tiles],
-                        self.B[:, run.taps],
-                    )
-                    for run in src_y.runs(first, last)
-                ]
-                os = [
-                    (
-                        Z.reshape(m, n, count, cr, tx, o).transpose(2, 3, 0, 4, 1, 5)[:, ry.tiles, ry.taps, rx.tiles],
-                        windows(windows(out, 1, ry, m), 3, rx, m),
-                        self.At[rx.taps],
-                    )
-                    for ry in dst_y.runs(first, last)
-                    for rx in dst_x.runs(0, tx)
-                ]
-                bands.append((last - first, lo, hi, ys, os))
-            for i in range(start, stop, cn):
-                k = min(cn, stop - i)
-                im = slice(i, i + k)
-                for r, lo, hi, ys, os in bands:
-                    for src, dst, mat in xs:
-                        np.matmul(mat, src[im, lo:hi], out=dst[:k, : hi - lo])
-                    for src, dst, mat in ys:
-                        np.matmul(mat, src[:k], out=dst[:k])
-                    if k == cn and r == cr or cr < ty or 1:
-                        pass
-                    t = k * r * tx if (r == cr) else None
-                    if r == cr:
-                        Vp = V.reshape(n * n, -1, c)[:, :t]
-                        Mp = M.reshape(n * n, -1, o)[:, :t]
-                    else:
-                        Vp = V.reshape(n * n, -1, c)[:, : r * tx]
-                        Mp = M.reshape(n * n, -1, o)[:, : r * tx]  # k == 1
-                    np.matmul(Vp, matrices, out=Mp)
+        self._m = _best_tile(*self.output_shape[:2], mask[0])
+        self._n = self._m + mask[0] - 1
+        a, b, g = transforms(self._m, mask[0])
+        self._a, self._b = a.astype(self.dtype), b.astype(self.dtype)
+        self._a_transposed = self._a.T.copy()
+        # Both axes of a mask at once, a matrix (n², r²).
+        self._g = np.kron(g, g).astype(self.dtype)
+        self.path = f"winograd F({self._m}×{self._m}, {mask[0]}×{mask[1]})"
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out)."""
+        n, taps, channels, filters = self._n, self._g.shape[1], self.data_shape[2], self.filters
+        values, turned = cut("weights", self.dtype, (n * n, channels, filters), (channels, taps, filters))
+        masks = weights.reshape(filters, taps, channels).transpose(2, 1, 0)
+
+        def work(worker: int, start: int, stop: int) -> None:
+            turned[start:stop] = masks[start:stop]
+            np.matmul(self._g, turned[start:stop], out=values[:, start:stop].transpose(1, 0, 2))
+
+        share(work, channels, least=_LEAST_WEIGHTS // filters)
+        self._correlate(data, values.reshape(n, n, channels, filters), biases, self.padding, out)
+
+    def backward(self, error: Array, weights: Array, out: Array) -> None:
+        """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
+        n, taps, channels, filters = self._n, self._g.shape[1], self.data_shape[2], self.filters
+        (values,) = cut("weights", self.dtype, (n * n, filters, channels))
+        masks = weights.reshape(filters, taps, channels)
+        turned = self._g[:, ::-1].copy()
+
+        def work(worker: int, start: int, stop: int) -> None:
+            np.matmul(turned, masks[start:stop], out=values[:, start:stop].transpose(1, 0, 2))
+
+        share(work, filters, least=_LEAST_WEIGHTS // channels)
+        padding = (self.mask[0] - 1 - self.padding[0], self.mask[1] - 1 - self.padding[1])
+        self._correlate(error, values.reshape(n, n, filters, channels), None, padding, out)
+
+    def _correlate(self, data: Array, weights: Array, biases: Array | None, padding: Pair, out: Array) -> None:
+        """Write Aᵀ (V·U) A + biases into ``out``, with U given as ``weights`` (n, n, in, out)."""
+        m, n = self._m, self._n
+        (_, _, channels, filters), (_, height, width, _) = weights.shape, out.shape
+        data_y, data_x = _tilings(data, n, m, padding)
+        out_y, out_x = _tilings(out, m, m, (0, 0))
+
+        def work(worker: int, start: int, stop: int) -> None:
+            chunks = self._chunks(stop - start, height, width)
+            shape = (chunks.samples, chunks.height, chunks.across)
+            seen = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
+            made = (m, *shape, n, filters)
+            data_values, out_values, data_rows, out_rows = cut(
+                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters), seen, made
+            )
+            for band in chunks.bands():
+                transform = evaluate(self._b, data, data_y, data_x, band, data_rows, data_values)
+                restore = combine(self._a_transposed, out_values, out_y, out_x, band, out_rows, out)
+                for part in chunks.parts(start, stop):
+                    tiles = chunks.tiles(part, band)
+                    products = _points(out_values, tiles)
+                    transform(part)
+                    np.matmul(_points(data_values, tiles), weights, out=products)
                     if biases is not None:
-                        Mp[n + 1] += biases
-                    q = r * tx * o
-                    np.matmul(
-                        self.At,
-                        M[:, :, :k, :q].transpose(1, 2, 0, 3),
-                        out=Z.reshape(m, n, count, -1)[:, :, :k, :q].transpose(1, 2, 0, 3),
-                    )
-                    for src, dst, mat in os:
-                        np.matmul(mat, src[:k], out=dst[im])
-
-        share(work, len(images))
-
-    def forward(self, data, weights, biases, out):
-        c, o, r = self.data_shape[2], self.filters, self.r
-        U, W = cut(SHARED, self.dtype, (self.n**2, c, o), (c, r * r, o))
-        W[...] = weights.reshape(o, r * r, c).transpose(2, 1, 0)
-        np.matmul(self.KG, W, out=U.transpose(1, 0, 2))
-        self._correlate(data, U, biases, self.padding, out)
-
-    def backward(self, error, weights, out):
-        c, o, r = self.data_shape[2], self.filters, self.r
-        (U,) = cut(SHARED, self.dtype, (self.n**2, o, c))
-        np.matmul(np.ascontiguousarray(self.KG[:, ::-1]), weights.reshape(o, r * r, c), out=U.transpose(1, 0, 2))
-        self._correlate(error, U, None, tuple(self.r - 1 - p for p in self.padding), out)
-
-    def comp_grads(self, error, data, weights_grads, biases_grads):
-        _, y, x, c = data.shape
-        _, oy, ox, o = error.shape
-        m, n = self.m, self.n
-        ty, tx = -(-oy // m), -(-ox // m)
-        src_y, src_x = Tiling(y, n, m, self.padding[0]), Tiling(x, n, m, self.padding[1])
-        err_y, err_x = Tiling(oy, m, m, 0), Tiling(ox, m, m, 0)
-        cn = max(1, TILES // (ty * tx))
-        cr = max(1, min(ty, TILES // tx))
-        sums = {}
-        ones = np.ones((1, 4096), self.dtype)
-
-        def prepare(images, T, V, count, sy, sx, mat, c):
-            rows = T.shape[1]
-            xs = [
-                (
-                    windows(images, 2, run, m),
-                    T.reshape(count, rows, n, tx, c).transpose(0, 1, 3, 2, 4)[:, :, run.tiles],
-                    mat[:, run.taps],
-                )
-                for run in sx.runs(0, tx)
-            ]
-            bands = []
-            for first in range(0, ty, cr):
-                last = min(first + cr, ty)
-                lo, hi = sy.pixels(first, last)
-                ys = [
-                    (
-                        windows(T, 1, run._replace(start=run.start - lo), m).transpose(0, 1, 3, 2, 4),
-                        V.reshape(n, n, count, cr, tx * c).transpose(2, 3, 1, 0, 4)[:, run.tiles],
-                        mat[:, run.taps],
-                    )
-                    for run in sy.runs(first, last)
-                ]
-                bands.append((last - first, lo, hi, xs, ys))
-            return bands
-
-        def run(im, k, band):
-            r, lo, hi, xs, ys = band
-            for src, dst, mat in xs:
-                np.matmul(mat, src[im, lo:hi], out=dst[:k, : hi - lo])
-            for src, dst, mat in ys:
-                np.matmul(mat, src[:k], out=dst[:k])
-
-        def work(worker, start, stop):
-            count = min(cn, stop - start)
-            rows = (cr - 1) * m + n
-            T, TE, V, M, total, prod, tb = cut(
-                worker,
-                self.dtype,
-                (count, rows, n, tx * c),
-                (count, rows, n, tx * o),
-                (n, n, count, cr * tx * c),
-                (n, n, count, cr * tx * o),
-                (n * n, o, c),
-                (n * n, o, c),
-                (1, o),
-            )
-            bv = prepare(data, T, V, count, src_y, src_x, self.B, c)
-            be = prepare(error, TE, M, count, err_y, err_x, self.A, o)
-            tb[...] = 0
-            fresh = True
-            for i in range(start, stop, cn):
-                k = min(cn, stop - i)
-                im = slice(i, i + k)
-                for b1, b2 in zip(bv, be):
-                    run(im, k, b1)
-                    run(im, k, b2)
-                    t = k * b1[0] * tx
-                    Vp = V.reshape(n * n, -1, c)[:, :t]
-                    Mp = M.reshape(n * n, -1, o)[:, :t]
-                    np.matmul(Mp.transpose(0, 2, 1), Vp, out=total if fresh else prod)
-                    if not fresh:
-                        total += prod
-                    fresh = False
-                    tb += ones[:, :t] @ Mp[n + 1]
-            sums[worker] = total, tb
+                        products[_ONE, _ONE] += biases
+                    restore(part)
 
         share(work, len(data))
-        parts = [sums[w] for w in sorted(sums)]
-        first, b = parts[0]
-        for t2, b2 in parts[1:]:
-            first += t2
-            b += b2
-        biases_grads[...] = b[0]
-        np.matmul(self.KGt, first.transpose(1, 0, 2), out=weights_grads.reshape(o, -1, c))
+
+    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
+        """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
+        m, n, channels, filters = self._m, self._n, self.data_shape[2], self.filters
+        data_y, data_x = _tilings(data, n, m, self.padding)
+        error_y, error_x = _tilings(error, m, m, (0, 0))
+        sums: dict[int, tuple[Array, Array]] = {}
+
+        def work(worker: int, start: int, stop: int) -> None:
+            chunks = self._chunks(stop - start, *error.shape[1:3])
+            shape = (chunks.samples, chunks.height, chunks.across)
+            data_seen = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
+            error_seen = (chunks.samples, chunks.height * m, chunks.across, n, filters)
+            data_values, error_values, data_rows, error_rows, product, total, biases_total, ones = cut(
+                worker,
+                self.dtype,
+                (n, *shape, n, channels),
+                (n, *shape, n, filters),
+                data_seen,
+                error_seen,
+                (n, n, filters, channels),
+                (n, n, filters, channels),
+                (1, filters),
+                (1, chunks.most_tiles),
+            )
+            biases_total[...] = 0
+            ones[...] = 1
+            for band in chunks.bands():
+                transform = evaluate(self._b, data, data_y, data_x, band, data_rows, data_values)
+                transform_error = evaluate(self._a, error, error_y, error_x, band, error_rows, error_values)
+                for part in chunks.parts(start, stop):
+                    tiles = chunks.tiles(part, band)
+                    errors = _points(error_values, tiles)
+                    transform(part)
+                    transform_error(part)
+                    first = worker not in sums
+                    target = total if first else product
+                    np.matmul(errors.transpose(0, 1, 3, 2), _points(data_values, tiles), out=target)
+                    if not first:
+                        total += product
+                    biases_total += ones[:, :tiles] @ errors[_ONE, _ONE]
+                    sums[worker] = total, biases_total
+
+        share(work, len(data))
+        # In the order of the workers, not of their arrival: the same data give the same bits.
+        totals = [sums[worker] for worker in sorted(sums)]
+        grads = weights_grads.reshape(filters, -1, channels)
+        g_transposed = self._g.T.copy()
+
+        def finish(worker: int, start: int, stop: int) -> None:
+            values = totals[0][0].reshape(n * n, filters, channels)[:, start:stop]
+            for total, _ in totals[1:]:
+                values += total.reshape(n * n, filters, channels)[:, start:stop]
+            np.matmul(g_transposed, values.transpose(1, 0, 2), out=grads[start:stop])
+
+        share(finish, filters, least=_LEAST_WEIGHTS // channels)
+        biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
+
+    def _chunks(self, images: int, height: int, width: int) -> Chunks:
+        """Return the chunks of some images with outputs of height × width pixels."""
+        channels = self.data_shape[2] + self.filters
+        tiles = max(_FEWEST_TILES, _CHUNK_BYTES // (self._n**2 * channels * self.dtype.itemsize))
+        return Chunks(images, -(-height // self._m), -(-width // self._m), tiles)
+
+
+def _best_tile(height: int, width: int, taps: int) -> int:
+    """Return the m of F(m×m, taps×taps) with the fewest multiplications for outputs of height × width pixels.
+
+    Large tiles save most, unless they hang over the edges; of equals the smallest has the smallest rounding errors.
+    """
+    sizes = range(2, MOST_POINTS - taps + 2)
+    return min(sizes, key=lambda m: -(-height // m) * -(-width // m) * (m + taps - 1) ** 2)
+
+
+def _tilings(images: Array, width: int, step: int, padding: Pair) -> tuple[Tiling, Tiling]:
+    """Return how the images are tiled along y and x."""
+    _, y, x, _ = images.shape
+    return Tiling(y, width, step, padding[0]), Tiling(x, width, step, padding[1])
+
+
+def _points(values: Array, tiles: int) -> Array:
+    """Return the values (n, samples, rows, tiles, n, c) as matrices (n, n, tiles, c), one for each point."""
+    n, channels = values.shape[0], values.shape[-1]
+    return values.reshape(n, -1, n, channels)[:, :tiles].transpose(0, 2, 1, 3)

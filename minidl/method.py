@@ -1,7 +1,7 @@
 """A method as the paper's tables write it: "WC, GC, fully", "Baseline, BN", "error sample (EL)"."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minidl.hooks import Reparametrization
 from minidl.kernels import Kernels
@@ -31,6 +31,11 @@ class Method:
     def norm(self) -> list[Layer]:
         """Return what a net puts between a convolution and its ReLU: a new layer that normalizes the data, or none."""
         return [DATA_NORMS[self.data_norm]()] if self.data_norm else []
+
+    def canonical(self) -> "Method":
+        """Return the method by the first names of what it does: "weight tensor" is WC."""
+        first = {(n.point, n.area, n.function): n for n in reversed(NORMALIZATIONS.values())}
+        return replace(self, normalizations=tuple(first[n.point, n.area, n.function] for n in self.normalizations))
 
     def __str__(self) -> str:
         names = [n.name for n in self.normalizations] or [BASELINE]

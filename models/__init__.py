@@ -30,6 +30,11 @@ def best_method(name: str) -> str:
     return _module(name).METHOD
 
 
+def per_pixel(name: str) -> bool:
+    """Return whether a net labels every pixel of an image, or else the image as a whole."""
+    return getattr(_module(name), "PER_PIXEL", False)
+
+
 def build(
     name: str,
     *,

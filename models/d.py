@@ -23,6 +23,7 @@ from minidl.method import Method
 from minidl.models.b import block
 
 METHOD = "WC, GC, BN"  # the best of the paper's for this net
+PER_PIXEL = True
 FILTERS = (64, 128, 256, 512)
 
 

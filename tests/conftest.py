@@ -1,7 +1,5 @@
 """What the tests share."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -29,8 +27,7 @@ def context(backend: Kernels, random: np.random.Generator) -> Context:
 
 
 @pytest.fixture(autouse=True)
-def two_workers() -> Iterator[None]:
+def two_workers() -> None:
     """Run with two worker threads, wherever the tests run."""
     if threads.workers() != 2:
         threads.set_workers(2)
-    yield

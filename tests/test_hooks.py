@@ -157,10 +157,9 @@ def test_any_callable_is_a_hook(context, random):
 
 def test_observers_see_before_and_after_and_change_nothing(random):
     data, labels = small_batch(random)
-    grads = []
+    grads, seen = [], {}
     for watched in (False, True):
         net = small_net("WC, GC, fully")
-        seen = {}
         if watched:
             layer = net.layers[2]
             for point in ("at_weights", "at_error", "at_grads"):

@@ -18,6 +18,7 @@ from minidl.layers import (
     Sequential,
     TransposedConvolution,
 )
+from minidl.losses import SoftmaxCrossEntropy
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e .[bench]")
 functional = torch.nn.functional
@@ -127,3 +128,17 @@ def test_u_connections(context):
         return conv(torch.cat([x, z], 1), p, "conv2")
 
     compare(net, (12, 16, 2), function, context)
+
+
+def test_the_loss_of_pixels_without_void_ones(backend, random):
+    output, labels = random.standard_normal((3, 40, 30, 5)), random.integers(-1, 5, (3, 40, 30)).astype(np.int8)
+    loss = SoftmaxCrossEntropy(backend)
+    value, right, labelled = loss(output, labels)
+    other = theirs(output)
+    expected = functional.cross_entropy(other, torch.tensor(labels.astype(np.int64)), ignore_index=-1)
+    expected.backward()
+    assert value == pytest.approx(expected.item(), rel=1e-12)
+    np.testing.assert_allclose(loss.error, ours(other.grad), atol=1e-15)
+    assert not loss.error[labels < 0].any()
+    assert labelled == np.count_nonzero(labels >= 0)
+    assert right == np.count_nonzero(output.argmax(-1) == labels)

@@ -1,8 +1,9 @@
 """Net (c) beside PyTorch from equal weights: loss, every gradient, ten steps of SGD and Adam.
 
-In float32 the two round differently, so that now and then a unit within rounding of zero is on in one and off in the
-other, or another of two equals wins a max pool: each moves a gradient by about a thousandth. Of the 6 million units of a
-whole batch one or two do so in every step. Hence float64 for the net at its full size, and float32 on a few small images.
+In float32 the two round differently, so that now and then a unit within rounding of zero is on in one and off in
+the other, or another of two equals wins a max pool: each moves a gradient by about a thousandth. Of the 6 million units
+of a whole batch one or two do so in every step. Hence float64 at the full size; and float32 on small images, in three
+trials of which the middle one counts: what is wrong is wrong in all three.
 """
 
 import numpy as np
@@ -35,42 +36,54 @@ def batch(random, samples, net):
     return random.normal(0, 0.25, (samples, *net.shape)).astype(net.dtype), random.integers(0, 10, samples)
 
 
+FLOAT64 = (32, 50, "float64", 1)
+FLOAT32 = (8, 4, "float32", 3)
+CASES = pytest.mark.parametrize("size, samples, dtype, trials", [FLOAT64, FLOAT32], ids=["float64", "float32"])
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("size, samples, dtype, tolerance", [(32, 50, "float64", 1e-9), (16, 4, "float32", 1e-4)])
-def test_loss_and_gradients(random, method, size, samples, dtype, tolerance):
+@CASES
+def test_loss_and_gradients(random, method, size, samples, dtype, trials):
     from torch_net import relative
 
-    net, other = pair_of(method, size, dtype)
-    data, labels = batch(random, samples, net)
-    loss = SoftmaxCrossEntropy(net.kernels)
-    value, _ = loss(net.forward(data), labels)
-    net.backpropagate(loss.error)
-    assert value == pytest.approx(other.backward(data, labels), rel=tolerance)
-    for p in net.parameters:
-        assert relative(p.grads, other.ours(p.name, other.values[p.name].grad)) < tolerance, p.name
+    errors = []
+    for _ in range(trials):
+        net, other = pair_of(method, size, dtype)
+        data, labels = batch(random, samples, net)
+        loss = SoftmaxCrossEntropy(net.kernels)
+        value, *_ = loss(net.forward(data), labels)
+        net.backpropagate(loss.error)
+        theirs = other.backward(data, labels)
+        gradients = [relative(p.grads, other.ours(p.name, other.values[p.name].grad)) for p in net.parameters]
+        errors.append(max(abs(value / theirs - 1), *gradients))
+    assert sorted(errors)[trials // 2] < (1e-9 if dtype == "float64" else 1e-4)
 
 
 def test_loss_of_a_whole_batch_in_float32(random):
     net, other = pair_of("WC, GC, fully", 32, "float32")
     data, labels = batch(random, 50, net)
-    value, _ = SoftmaxCrossEntropy(net.kernels)(net.forward(data), labels)
+    value, *_ = SoftmaxCrossEntropy(net.kernels)(net.forward(data), labels)
     assert value == pytest.approx(other.backward(data, labels), rel=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind, learning_rate", [("sgd", 0.1), ("adam", 1e-3)])
-@pytest.mark.parametrize("size, samples, dtype, tolerance", [(32, 5, "float64", 1e-7), (16, 4, "float32", 1e-4)])
-def test_ten_steps(random, method, kind, learning_rate, size, samples, dtype, tolerance):
+@CASES
+def test_ten_steps(random, method, kind, learning_rate, size, samples, dtype, trials):
     from torch_net import relative
 
-    net, other = pair_of(method, size, dtype)
-    optimizer = OPTIMIZERS[kind](net.parameters, net.kernels, learning_rate=learning_rate, weight_decay=5e-4)
-    theirs = other.optimizer(kind, learning_rate, 5e-4)
-    trainer = Trainer(net, optimizer, None, None, drop_every=1, seed=0)
-    for _ in range(10):
-        data, labels = batch(random, samples, net)
-        value, _ = trainer.step(data, labels)
-        assert value == pytest.approx(other.backward(data, labels), rel=tolerance)
-        theirs.step()
-    for p in net.parameters:
-        assert relative(p.value, other.ours(p.name, other.values[p.name])) < tolerance, p.name
+    errors = []
+    for _ in range(trials):
+        net, other = pair_of(method, size, dtype)
+        optimizer = OPTIMIZERS[kind](net.parameters, net.kernels, learning_rate=learning_rate, weight_decay=5e-4)
+        theirs = other.optimizer(kind, learning_rate, 5e-4)
+        trainer = Trainer(net, optimizer, None, None, drop_every=1, seed=0)
+        error = 0.0
+        for _ in range(10):
+            data, labels = batch(random, min(samples, 5), net)
+            value, *_ = trainer.step(data, labels)
+            error = max(error, abs(value / other.backward(data, labels) - 1))
+            theirs.step()
+        weights = [relative(p.value, other.ours(p.name, other.values[p.name])) for p in net.parameters]
+        errors.append(max(error, *weights))
+    assert sorted(errors)[trials // 2] < (1e-7 if dtype == "float64" else 1e-4)

@@ -1,4 +1,4 @@
-"""Net (c) and its training step in PyTorch, from the parameters of ours: the independent other side of the parity tests."""
+"""Net (c) and its training step in PyTorch, from the parameters of ours: the other side of the parity tests."""
 
 import numpy as np
 import torch

@@ -22,6 +22,7 @@ class Convolution(Layer):
         self.filters, self.size, self.stride = filters, size, stride
         self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
         self.cached_geometry = lru_cache(SIZES)(self.geometry)
+        self.convolution: Any = None
 
     def plan(self, shape: Shape) -> Shape:
         """Choose the way to compute for this geometry."""
@@ -54,4 +55,5 @@ class Convolution(Layer):
 
     def __str__(self) -> str:
         stride = f" stride {self.stride}" if self.stride > 1 else ""
-        return f"conv {self.size}×{self.size}{stride}, {self.filters}"
+        way = f" by {self.convolution.path}" if self.convolution else ""
+        return f"conv {self.size}×{self.size}{stride}, {self.filters}{way}"

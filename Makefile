@@ -1,0 +1,45 @@
+# make train   sets up .venv, trains net (c) on the built-in data set and says what to try next
+# make test    sets up .venv and runs the tests
+# make lint    ruff and mypy
+# make setup   sets up .venv alone
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: train test lint setup clean
+
+train: $(READY)
+	$(BIN)/python train.py $(ARGS)
+	@echo
+	@echo "Try next (in this folder, after: source $(BIN)/activate):"
+	@echo "  python train.py --method Baseline                     the same net without normalization"
+	@echo "  python train.py --data cifar10 --epochs 10            real images; downloads 170 MB once"
+	@echo "  python train.py --data photos/                        your own images, a subfolder for each class"
+	@echo "  python train.py --help                                every method and option"
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+# The links give mypy the package as it is installed: the folders beside minidl/ are its subpackages.
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p build/mypy/minidl
+	ln -sfn $(CURDIR)/kernels $(CURDIR)/models $(CURDIR)/data build/mypy/minidl/
+	cd build/mypy && MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
+		-p minidl -p minidl.kernels -p minidl.models -p minidl.data
+	MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(BIN)/mypy train.py reproduce.py benchmarks/*.py
+
+setup: $(READY)
+
+# A set-up that broke off left no mark and is made anew.
+$(READY): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "minidl needs Python 3.10 or newer; name one with: make PYTHON=/path/to/python3"; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lint]"
+	@touch $(READY)
+
+clean:
+	rm -rf .venv build *.egg-info

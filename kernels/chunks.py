@@ -1,0 +1,40 @@
+"""The work on a batch of tiled images in chunks: several images, or some rows of tiles of one image."""
+
+from collections.abc import Iterator
+
+Band = tuple[int, int]
+
+
+class Chunks:
+    """Chunks of about ``wish`` tiles, of which ``images`` images have ``down`` rows of ``across`` each.
+
+    samples: the images of a chunk; height: its rows of tiles, fewer than ``down`` only where a single image is
+    more than a chunk; most_tiles: the number of tiles of the largest chunk.
+    """
+
+    def __init__(self, images: int, down: int, across: int, wish: int) -> None:
+        self.down, self.across = down, across
+        self.height = max(1, min(down, wish // across))
+        most = max(1, wish // (down * across))
+        # Chunks of nearly equal size: a last one with few tiles would be slow.
+        self.samples = -(-images // -(-images // most))
+        self.most_tiles = self.samples * self.height * across
+
+    def bands(self) -> list[Band]:
+        """Return the first row of tiles of each band of the images and the one after the last."""
+        return [(top, min(top + self.height, self.down)) for top in range(0, self.down, self.height)]
+
+    def parts(self, start: int, stop: int) -> Iterator[slice]:
+        """Yield the images start to stop, a chunk's number at a time."""
+        for first in range(start, stop, self.samples):
+            yield slice(first, min(first + self.samples, stop))
+
+    def all(self, start: int, stop: int) -> Iterator[tuple[slice, Band]]:
+        """Yield all chunks of the images start to stop: images and band."""
+        for part in self.parts(start, stop):
+            for band in self.bands():
+                yield part, band
+
+    def tiles(self, part: slice, band: Band) -> int:
+        """Return the number of tiles in a chunk."""
+        return (part.stop - part.start) * (band[1] - band[0]) * self.across

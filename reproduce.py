@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Train the rows of a table of the paper and set the results beside the paper's: python reproduce.py --help."""
+
+import argparse
+import csv
+import json
+import math
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from minidl.kernels.errors import MinidlError
+from train import positive
+
+HERE = Path(__file__).resolve().parent
+PAPER = HERE / "results" / "paper.csv"
+COLUMNS = ("table", "data", "model", "method", "seed", "epochs", "train_size", "paper", "test_accuracy", "seconds")
+SMALL = {"train_size": 10_000, "epochs": 15, "drop_every": 10}
+EXAMPLES = """examples:
+  python reproduce.py --table 2 --budget small                  every row, on 10,000 images for 15 epochs
+  python reproduce.py --table 3 --rows c --budget small         the rows of net (c)
+  python reproduce.py --table 3 --rows "c: Baseline; c: WC, GC" --seeds 3
+Called again, it goes on where it stopped: a run that has finished is not run again.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = argparse.ArgumentParser(
+        description="Train the rows of a table of the paper, each a run of its own, and compare.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cli.add_argument("--table", type=int, required=True, choices=(2, 3, 4, 5), help="of the paper")
+    cli.add_argument("--rows", metavar="TEXT", help='models, methods or "MODEL: METHOD", with ; between (default: all)')
+    cli.add_argument(
+        "--budget",
+        choices=("full", "small"),
+        default="full",
+        help="full: the paper's recipe; small: 10,000 images, 15 epochs, the learning rate divided by 10 after 10, "
+        "which two cores finish",
+    )
+    cli.add_argument(
+        "--epochs", type=positive, metavar="N", help="the learning rate is divided by 10 six times less one"
+    )
+    cli.add_argument("--train-size", type=positive, metavar="N", help="train on N images")
+    cli.add_argument("--seeds", type=positive, default=1, metavar="N", help="runs of each row (default: 1)")
+    cli.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
+    cli.add_argument("--out", type=Path, default=Path("runs/tables"), metavar="DIR", help="(default: runs/tables)")
+    cli.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at a time, which share the cores")
+    return cli
+
+
+def budget(options: argparse.Namespace) -> dict[str, int]:
+    """Return the settings of the budget, for train.py; empty for the paper's recipe."""
+    settings: dict[str, int] = dict(SMALL) if options.budget == "small" else {}
+    if options.train_size:
+        settings["train_size"] = options.train_size
+    if options.epochs:
+        settings |= {"epochs": options.epochs, "drop_every": max(1, round(options.epochs / 6))}
+    return settings
+
+
+def folder_of(out: Path, row: Any, seed: int, settings: dict[str, int]) -> Path:
+    """Return the folder of a run; the rows of two tables that are one training share it."""
+    from minidl.method import parse
+
+    method = str(parse(row.method).canonical()).lower().replace(", ", "_").replace(" ", "-")
+    cost = "-".join(f"{name[0]}{value}" for name, value in sorted(settings.items())) or "full"
+    return out / f"{row.data}-{row.model}-{method}-{cost}-seed{seed}"
+
+
+def train(row: Any, seed: int, folder: Path, settings: dict[str, int], options: argparse.Namespace) -> str:
+    """Train a row, or go on with it, or leave it if it has finished; return what went wrong, or nothing."""
+    from minidl.kernels.threads import available_cores
+
+    if (folder / "result.json").exists():
+        return ""
+    command = [sys.executable, str(HERE / "train.py"), "--quiet"]
+    command += ["--threads", str(max(1, available_cores() // options.jobs))]
+    if options.data_root:
+        command += ["--data-root", options.data_root]
+    if (folder / "checkpoint.safetensors").exists():
+        command += ["--resume", str(folder)]
+    else:
+        command += ["--data", row.data, "--model", row.model, "--method", row.method, "--seed", str(seed)]
+        command += ["--out", str(folder)]
+        for name, value in settings.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+
+
+def accuracy(folder: Path) -> tuple[float, dict[str, Any]]:
+    """Return a run's test accuracy in percent, nan where its loss became nan, and its whole result."""
+    result = json.loads((folder / "result.json").read_text())
+    return (math.nan if result["train_loss"] is None else 100 * result["test_accuracy"]), result
+
+
+def write(out: Path, table: int, rows: list[Any], seeds: int, settings: dict[str, int]) -> str:
+    """Write results.csv, the Markdown table and the plot of what has finished; return the table."""
+    from minidl import tables
+
+    lines, records = [], []
+    for row in rows:
+        values = []
+        for seed in range(seeds):
+            folder = folder_of(out, row, seed, settings)
+            if (folder / "result.json").exists():
+                value, result = accuracy(folder)
+                values.append(value)
+                what = (table, row.data, row.model, row.method, seed)
+                cost = (result["epochs"], settings.get("train_size", "all"))
+                records.append((*what, *cost, row.paper, f"{value:.2f}", result["seconds"]))
+        if values:
+            lines.append(tables.Line(row, tuple(values)))
+    text = tables.markdown(lines)
+    with open(out / "results.csv", "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *records])
+    (out / f"table{table}.md").write_text(text)
+    if lines:
+        tables.draw(lines, out / f"table{table}.png")
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    from tqdm import tqdm
+
+    from minidl import tables
+
+    options = parser().parse_args(arguments)
+    try:
+        rows = tables.read_rows(PAPER, options.table)
+        if options.rows:
+            rows = tables.choose(rows, options.rows)
+        settings = budget(options)
+        options.out.mkdir(parents=True, exist_ok=True)
+        jobs = {
+            folder_of(options.out, row, seed, settings): (row, seed) for seed in range(options.seeds) for row in rows
+        }
+        failures = []
+        with ThreadPoolExecutor(options.jobs) as pool, tqdm(total=len(jobs), unit=" runs", disable=None) as bar:
+
+            def one(job: tuple[Path, tuple[Any, int]]) -> None:
+                folder, (row, seed) = job
+                problem = train(row, seed, folder, settings, options)
+                if problem:
+                    failures.append(f"{row}, seed {seed}: {problem}")
+                bar.set_postfix_str(str(row), refresh=False)
+                bar.update()
+
+            for _ in pool.map(one, jobs.items()):
+                write(options.out, options.table, rows, options.seeds, settings)
+        print(write(options.out, options.table, rows, options.seeds, settings))
+        for failure in failures:
+            print(f"reproduce.py: {failure}", file=sys.stderr)
+    except (MinidlError, OSError) as error:
+        print(f"reproduce.py: {error}", file=sys.stderr)
+        return 2
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Every way to compute a convolution against the plain one, and the plain one against its definition."""
+
+import tracemalloc
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minidl.kernels import threads
+from minidl.kernels.convolution import Convolution, plan
+from minidl.kernels.cook_toom import transforms
+from minidl.kernels.errors import MinidlError
+
+Array = np.ndarray[Any, Any]
+
+# (y, x, in), filters, mask, stride, padding
+STRIDE_1 = [
+    ((y, x, 3), 4, (k, k), 1, padding)
+    for (y, x), k, padding in product([(1, 1), (4, 7), (8, 5), (13, 14)], [3, 5], [0, 1, 2, 3, 6])
+    if min(y, x) + 2 * padding >= k
+]
+OTHERS = [
+    *(((y, x, 2), 3, (k, k), stride, padding) for (y, x), k, stride, padding in product(
+        [(7, 8), (13, 9)], [1, 2, 3, 7], [1, 2, 3], [0, 1, 3])),
+    ((1, 1, 5), 3, (3, 3), 1, 1),
+    ((2, 1, 3), 2, (5, 5), 2, 2),
+    ((1, 1, 2), 2, (1, 1), 7, 5),
+    ((6, 9, 1), 1, (2, 5), (1, 2), (0, 3)),
+    ((40, 300, 4), 2, (3, 3), 2, 1),
+]  # fmt: skip
+LARGE = [
+    ((32, 32, 3), 32, (3, 3), 1, 1),
+    ((32, 32, 32), 32, (3, 3), 1, 1),
+    ((13, 13, 64), 64, (3, 3), 1, 1),
+    ((6, 6, 128), 128, (3, 3), 1, 1),
+    ((3, 3, 256), 256, (3, 3), 1, 1),
+    ((1, 1, 512), 512, (3, 3), 1, 1),
+    ((13, 13, 64), 128, (3, 3), 2, 0),
+    ((16, 16, 32), 64, (5, 5), 1, 2),
+    ((111, 60, 16), 16, (3, 3), 1, 1),
+]
+
+
+class Case:
+    """Random arguments of the three passes, and poisoned memory for their results."""
+
+    def __init__(self, geometry: tuple[Any, ...], samples: int, dtype: type = np.float64, seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        (data_shape, filters, mask, *_), self.geometry = geometry, geometry
+        output_shape = Convolution(*geometry).output_shape
+        self.samples = samples
+        self.data = random.standard_normal((samples, *data_shape)).astype(dtype)
+        self.weights = random.uniform(-1, 1, (filters, *mask, data_shape[2])).astype(dtype)
+        self.biases = random.standard_normal(filters).astype(dtype)
+        self.error = random.standard_normal((samples, *output_shape)).astype(dtype)
+
+    def poisoned(self) -> list[Array]:
+        """Return memory for the output, the data's error, the weights' and the biases' gradients, all NaN."""
+        return [np.full_like(array, np.nan) for array in (self.error, self.data, self.weights, self.biases)]
+
+    def run(self, convolution: Convolution, results: list[Array] | None = None) -> list[Array]:
+        """Return the results of the three passes."""
+        out, data_error, weights_grads, biases_grads = results = results or self.poisoned()
+        convolution.forward(self.data, self.weights, self.biases, out)
+        convolution.backward(self.error, self.weights, data_error)
+        convolution.comp_grads(self.error, self.data, weights_grads, biases_grads)
+        return results
+
+
+def relative(result: Array, expected: Array) -> float:
+    """Return ‖result − expected‖ / ‖expected‖."""
+    return float(np.linalg.norm(result - expected) / (np.linalg.norm(expected) or 1))
+
+
+def compare(geometry: tuple[Any, ...], path: str, samples: int) -> None:
+    case = Case(geometry, samples)
+    expected = case.run(plan(*geometry, dtype=np.float64, path="plain"))
+    results = case.run(plan(*geometry, dtype=np.float64, path=path))
+    for result, wanted in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result, wanted, rtol=1e-10, atol=1e-10 * np.abs(wanted).max())
+
+
+def test_plain_is_the_definition() -> None:
+    geometry = ((5, 4, 2), 3, (3, 2), (2, 1), (1, 2))
+    case = Case(geometry, samples=2)
+    out = case.run(plan(*geometry, dtype=np.float64, path="plain"))[0]
+    for s, y, x, o in np.ndindex(out.shape):
+        total = case.biases[o]
+        for i, j in np.ndindex(3, 2):
+            at_y, at_x = 2 * y + i - 1, x + j - 2
+            if 0 <= at_y < 5 and 0 <= at_x < 4:
+                total += case.weights[o, i, j] @ case.data[s, at_y, at_x]
+        assert out[s, y, x, o] == pytest.approx(total, rel=1e-12)
+
+
+@pytest.mark.parametrize("path", ["im2col", "winograd"])
+@pytest.mark.parametrize("geometry", STRIDE_1, ids=str)
+def test_stride_1_equals_plain(geometry: tuple[Any, ...], path: str) -> None:
+    compare(geometry, path, samples=3)
+
+
+@pytest.mark.parametrize("geometry", OTHERS, ids=str)
+def test_any_stride_equals_plain(geometry: tuple[Any, ...]) -> None:
+    compare(geometry, "im2col", samples=3)
+
+
+@pytest.mark.parametrize("geometry", LARGE, ids=str)
+def test_chosen_path_equals_plain(geometry: tuple[Any, ...]) -> None:
+    """Many chunks, bands of large images, and every tile size that the rule chooses."""
+    for path in (plan(*geometry).path.split()[0], "im2col"):
+        compare(geometry, path, samples=5)
+
+
+@pytest.mark.parametrize("path", ["plain", "im2col", "winograd"])
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_any_number_of_samples_and_workers(path: str, workers: int) -> None:
+    """One plan serves full batches, a smaller last one, and fewer samples than workers."""
+    geometry = ((6, 7, 4), 5, (3, 3), 1, 1)
+    threads.set_workers(workers)
+    convolution = plan(*geometry, dtype=np.float64, path=path)
+    for samples in (50, 7, 1, 50):
+        case = Case(geometry, samples)
+        expected = case.run(plan(*geometry, dtype=np.float64, path="plain"))
+        for result, wanted in zip(case.run(convolution), expected, strict=True):
+            np.testing.assert_allclose(result, wanted, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("geometry", [STRIDE_1[5], OTHERS[20], *LARGE[:4]], ids=str)
+@pytest.mark.parametrize("path", ["plain", "im2col", None])
+def test_backward_and_comp_grads_are_adjoints_of_forward(geometry: tuple[Any, ...], path: str | None) -> None:
+    """<conv(d; W, b), e> = <d, backward(e)> + <b, Σe> = <W, comp_grads(e)> + <b, biases_grads>."""
+    case = Case(geometry, samples=2)
+    out, data_error, weights_grads, biases_grads = case.run(plan(*geometry, dtype=np.float64, path=path))
+    of_biases = case.biases @ biases_grads
+    product_of_outputs = np.vdot(out, case.error)
+    scale = np.linalg.norm(out) * np.linalg.norm(case.error)
+    assert abs(np.vdot(case.data, data_error) + of_biases - product_of_outputs) < 1e-12 * scale
+    assert abs(np.vdot(case.weights, weights_grads) + of_biases - product_of_outputs) < 1e-12 * scale
+
+
+@pytest.mark.parametrize("geometry", LARGE, ids=str)
+def test_error_in_float32(geometry: tuple[Any, ...]) -> None:
+    """Below 1e-5 of the norm for Winograd, 1e-6 for im2col."""
+    exact = Case(geometry, samples=4)
+    expected = exact.run(plan(*geometry, dtype=np.float64, path="im2col"))
+    case = Case(geometry, samples=4, dtype=np.float32)
+    chosen = plan(*geometry)
+    for convolution, bound in (
+        (chosen, 1e-6 if chosen.path == "im2col" else 1e-5),
+        (plan(*geometry, path="im2col"), 1e-6),
+    ):
+        for result, wanted in zip(case.run(convolution), expected, strict=True):
+            assert result.dtype == np.float32
+            assert relative(result, wanted) < bound
+
+
+@pytest.mark.parametrize("geometry", [LARGE[0], LARGE[2], LARGE[7]], ids=str)
+def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
+    case = Case(geometry, samples=9, dtype=np.float32)
+    convolution = plan(*geometry)
+    first = case.run(convolution)
+    for _ in range(3):
+        for result, wanted in zip(case.run(convolution), first, strict=True):
+            assert np.array_equal(result, wanted)
+
+
+@pytest.mark.parametrize("geometry", [LARGE[1], LARGE[5], LARGE[6], LARGE[7], LARGE[8]], ids=str)
+def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> None:
+    """Apart from the small buffers of NumPy's own loops, which are made smaller still to be out of the way."""
+    case = Case(geometry, samples=8, dtype=np.float32)
+    convolution = plan(*geometry)
+    threads.set_workers(1)
+    results = case.run(convolution)
+    buffer_size = np.setbufsize(256)
+    tracemalloc.start()
+    try:
+        case.run(convolution, results)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        np.setbufsize(buffer_size)
+    assert peak < 1 << 16
+
+
+@pytest.mark.parametrize(
+    "geometry, path",
+    [
+        (((32, 32, 3), 32, (3, 3), 1, 1), "im2col"),
+        (((32, 32, 32), 32, (3, 3), 1, 1), "winograd F(4×4, 3×3)"),
+        (((6, 6, 128), 128, (3, 3), 1, 1), "winograd F(6×6, 3×3)"),
+        (((3, 3, 256), 256, (3, 3), 1, 1), "winograd F(3×3, 3×3)"),
+        (((1, 1, 512), 512, (3, 3), 1, 1), "im2col"),
+        (((8, 8, 64), 128, (5, 5), 1, 2), "winograd F(4×4, 5×5)"),
+        (((13, 13, 64), 128, (3, 3), 2, 0), "im2col"),
+        (((8, 8, 64), 64, (1, 1), 1, 0), "im2col"),
+    ],
+)
+def test_rule(geometry: tuple[Any, ...], path: str) -> None:
+    assert plan(*geometry).path == path
+
+
+@pytest.mark.parametrize("outputs, taps", [(2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (2, 5), (3, 5), (4, 5)])
+def test_transforms_correlate(outputs: int, taps: int, random: np.random.Generator) -> None:
+    a, b, g = transforms(outputs, taps)
+    data, mask = random.standard_normal(outputs + taps - 1), random.standard_normal(taps)
+    np.testing.assert_allclose(a.T @ ((b @ data) * (g @ mask)), np.correlate(data, mask), rtol=0, atol=1e-12)
+    # The biases and their gradients count on it.
+    assert a[1].tolist() == [1] * outputs
+
+
+def test_geometries_that_cannot_be() -> None:
+    with pytest.raises(MinidlError, match="leaves nothing of an image of 4×9"):
+        plan((4, 9, 1), 2, (5, 5))
+    with pytest.raises(MinidlError, match=r"unknown way .* 'fast'"):
+        plan((4, 9, 1), 2, (3, 3), path="fast")
+    for mask, stride in (((7, 7), 1), ((3, 5), 1), ((3, 3), 2)):
+        with pytest.raises(MinidlError, match="use im2col here"):
+            plan((8, 9, 1), 2, mask, stride, path="winograd")

@@ -1,0 +1,104 @@
+"""What a net tells of itself, what it says to wrong shapes, and that a steady step allocates nothing large."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from minidl import MinidlError, models
+from minidl.kernels import threads
+from minidl.layers import Convolution, FullyConnected, MaxPool
+from minidl.optimizers import Adam
+from minidl.trainer import Trainer
+
+
+def test_net_c_counts_its_parameters():
+    counts = [(27, 32), (288, 32), (288, 64), (576, 64), (576, 128), (1152, 128), (2048, 512), (512, 10)]
+    assert models.build("c").parameter_count == sum(inputs * outputs + outputs for inputs, outputs in counts)
+    assert models.build("c", classes=100).parameter_count - models.build("c").parameter_count == 90 * 513
+
+
+def test_a_printed_net_is_a_table_of_its_layers():
+    lines = str(models.build("c", method="WC, GC, EL, fully", device="cpu")).splitlines()
+    assert lines[0] == "net (c): WC, GC, EL, fully; projection; float32 on the cpu"
+    assert lines[1].split() == ["layer", "output", "parameters", "hooks"]
+    rows = {line.split()[0]: line for line in lines[2:]}
+    assert "32×32×32" in rows["conv2"]
+    assert "9,248" in rows["conv2"]
+    assert rows["conv2"].endswith("WC, EL, GC")
+    assert rows["fc1"].endswith("WC, EL, GC")
+    assert rows["fc2"].endswith("5,130")
+    assert lines[-1].startswith("1,341,226 parameters")
+
+
+def test_formula_16_bounds_the_initial_weights():
+    """Glorot and Bengio's bound, with DLIB's counts: k·k·in and out for a convolution, in and out otherwise."""
+    layers = {layer.name: layer for layer in models.build("c", device="cpu").layers}
+    for name, fan_in, fan_out in (("conv1", 27, 32), ("conv6", 1152, 128), ("fc1", 2048, 512), ("fc2", 512, 10)):
+        weights, bound = layers[name].weights.value, np.sqrt(6 / (fan_in + fan_out))
+        assert 0.97 * bound < np.abs(weights).max() <= bound
+        assert weights.std() == pytest.approx(bound / np.sqrt(3), rel=0.1)
+        assert not layers[name].biases.value.any()
+
+
+def test_the_seed_makes_the_weights():
+    one, same, other = (models.build("c", seed=seed, device="cpu").parameters[0].value for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_a_layer_names_itself_what_it_expected_and_what_it_got(random):
+    net = models.build("c", device="cpu")
+    with pytest.raises(
+        MinidlError,
+        match=r"conv1 \(conv 3×3, 32.*\) expected data of shape \(samples, 32, 32, 3\) and got \(5, 3, 32, 32\)",
+    ):
+        net.forward(random.standard_normal((5, 3, 32, 32)).astype(np.float32))
+    net.forward(random.standard_normal((5, 32, 32, 3)).astype(np.float32))
+    with pytest.raises(MinidlError, match=r"fc2 .* expected an error of shape \(samples, 10\) and got \(5, 11\)"):
+        net.backpropagate(np.zeros((5, 11), np.float32))
+
+
+@pytest.mark.parametrize(
+    "layer, shape, message",
+    [
+        (FullyConnected(3), (4, 4, 2), "put a Flatten before it"),
+        (MaxPool(3, 2), (2, 5, 1), "expected data of at least its window"),
+        (Convolution(3, 7, padding=0), (5, 9, 1), "leaves nothing of an image of 5×9"),
+    ],
+)
+def test_a_layer_refuses_a_shape_that_it_cannot_use(context, layer, shape, message):
+    with pytest.raises(MinidlError, match=message):
+        layer.setup(shape, context)
+
+
+@pytest.mark.parametrize("method", ["Baseline", "WC, GC, fully"])
+def test_a_steady_step_allocates_no_large_array(random, method):
+    """In some calls NumPy takes buffers of 32 KB for itself; the smallest activations of this batch have 200 KB."""
+    threads.set_workers(1)
+    net = models.build("c", method=method, device="cpu")
+    optimizer = Adam(net.parameters, net.kernels, learning_rate=1e-3, weight_decay=5e-5)
+    trainer = Trainer(net, optimizer, None, None, drop_every=1, seed=0)
+    data, labels = random.standard_normal((100, 32, 32, 3)).astype(np.float32), random.integers(0, 10, 100)
+    for _ in range(2):
+        trainer.step(data, labels)
+    tracemalloc.start()
+    try:
+        trainer.step(data, labels)
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        trainer.step(data, labels)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before < 128 * 1024
+
+
+def test_a_smaller_batch_uses_the_same_buffers(random):
+    net = models.build("c", device="cpu")
+    data = random.standard_normal((8, 32, 32, 3)).astype(np.float32)
+    whole = net.forward(data).copy()
+    buffers = [buffer for layer in net.layers for buffer in layer.buffers.values()]
+    part = net.forward(data[:3])
+    np.testing.assert_allclose(part, whole[:3], atol=1e-5)
+    assert [id(b) for layer in net.layers for b in layer.buffers.values()] == [id(b) for b in buffers]

@@ -1,0 +1,217 @@
+"""The main job from its command line: records, repeatability, resuming, and errors that are for people."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train
+from minidl import checkpoint
+from minidl.net import Net
+
+
+@pytest.fixture
+def folder(tmp_path, random):
+    """Return a folder of two classes of tiny images, told apart by their colour."""
+    for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for i in range(10):
+            pixels = random.integers(0, 100, (16, 16, 3)) + np.array(colour) // 2
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "set" / label / f"{i}.png")
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def run(folder, tmp_path):
+    """Return a function that trains on the folder with more arguments and returns the exit status."""
+
+    def call(*arguments, out="run"):
+        place = [] if "--resume" in arguments else ["--data", str(folder), "--out", str(tmp_path / out)]
+        small = [] if "--resume" in arguments else ["--epochs", "2", "--batch-size", "5"]
+        return train.main([*place, *small, "--device", "cpu", *map(str, arguments)])
+
+    return call
+
+
+def log(path):
+    """Return the log without the seconds."""
+    with open(path / "log.csv") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_the_record_of_a_run(run, tmp_path, capsys):
+    assert run("--method", "WC, GC, fully") == 0
+    path = tmp_path / "run"
+    assert sorted(p.name for p in path.iterdir()) == [
+        "checkpoint.safetensors",
+        "config.json",
+        "curves.png",
+        "log.csv",
+        "result.json",
+    ]
+    config = json.loads((path / "config.json").read_text())
+    assert config["settings"]["method"] == "WC, GC, fully"
+    assert config["settings"]["batch_size"] == 5
+    assert config["settings"]["learning_rate"] == 1e-3
+    assert config["versions"]["numpy"] == np.__version__
+    rows = log(path)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert list(rows[0]) == [
+        "epoch",
+        "learning_rate",
+        "train_loss",
+        "train_accuracy",
+        "test_loss",
+        "test_accuracy",
+    ]
+    result = json.loads((path / "result.json").read_text())
+    assert result["model"] == "c"
+    assert result["epochs"] == 2
+    assert result["test_accuracy"] == float(rows[-1]["test_accuracy"])
+    assert result["images_per_second"] > 0
+    with Image.open(path / "curves.png") as curves:
+        assert curves.size[0] > 500
+    shown = capsys.readouterr().out
+    assert "conv1" in shown
+    assert "test accuracy" in shown
+
+
+def test_learning_happens(run, tmp_path):
+    run("--epochs", 6, "--method", "Baseline")
+    rows = log(tmp_path / "run")
+    assert float(rows[-1]["train_loss"]) < 0.5 * float(rows[0]["train_loss"])
+    assert float(rows[-1]["test_accuracy"]) == 1.0
+
+
+def test_the_same_seed_gives_the_same_log_and_another_does_not(run, tmp_path):
+    for out, seed in (("one", 3), ("two", 3), ("other", 4)):
+        assert run("--seed", seed, "--quiet", out=out) == 0
+    assert log(tmp_path / "one") == log(tmp_path / "two")
+    assert log(tmp_path / "one") != log(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--optimizer", "sgd", "--learning-rate", "0.1"],
+        ["--optimizer", "adam", "--mode", "reparametrization", "--method", "WS, GC"],
+    ],
+)
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, tmp_path, options):
+    assert run("--epochs", 3, *options, out="whole") == 0
+    assert run("--epochs", 1, *options, out="parts") == 0
+    assert run("--resume", tmp_path / "parts", "--epochs", 3) == 0
+    assert log(tmp_path / "whole") == log(tmp_path / "parts")
+    whole, parts = (checkpoint.load(tmp_path / name) for name in ("whole", "parts"))
+    for a, b in zip(whole.parameters, parts.parameters, strict=True):
+        np.testing.assert_array_equal(a.value, b.value)
+
+
+@pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+def test_a_saved_net_is_a_plain_net_with_the_same_outputs(run, tmp_path, random, monkeypatch, mode):
+    nets = []
+    monkeypatch.setattr(Net, "eval", lambda net, plain=Net.eval: (nets.append(net), plain(net)))
+    assert run("--method", "WC, GC, fully", "--mode", mode) == 0
+    data = random.standard_normal((3, 32, 32, 3)).astype(np.float32)
+    trained = nets[-1].forward(data).copy()
+    saved = checkpoint.load(tmp_path / "run" / checkpoint.NAME)
+    np.testing.assert_allclose(saved.forward(data), trained, atol=1e-6)
+    assert all(layer.at_weights.hook is None for layer in saved.layers)
+    assert abs(saved.layers[2].weights.value.mean((1, 2, 3))).max() < 1e-6
+
+
+def test_a_run_that_turns_nan_says_so_and_ends(run, tmp_path, capsys):
+    assert run("--optimizer", "sgd", "--learning-rate", "1e30") == 0
+    assert "not a number" in capsys.readouterr().out
+    assert len(log(tmp_path / "run")) == 1
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["train_loss"] is None
+
+
+def test_the_sizes_of_the_parts(run, tmp_path, capsys):
+    assert run("--train-size", 7, "--test-size", 3) == 0
+    assert "7 images to train on, 3 to test on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--model", "z"], "the model 'z' is unknown; use one of"),
+        (["--method", "WX"], "unknown word 'WX'"),
+        (["--mode", "both"], "the mode 'both' is unknown"),
+        (["--optimizer", "lbfgs"], "the optimizer 'lbfgs' is unknown; use adam or sgd"),
+        (["--variant", "dlib", "--optimizer", "adam"], "the variant 'dlib' of adam is unknown"),
+        (["--batch-size", "17"], "a batch of 17 is larger than the 16 images"),
+        (["--train-size", "99"], "99 images were asked for"),
+        (["--device", "gpu"], "no GPU can be used"),
+        (["--device", "tpu"], "the device 'tpu' is unknown"),
+        (["--data", "nowhere"], "'nowhere' is neither a data set nor a folder"),
+        (["--resume", "nowhere"], "there is no run in nowhere"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(run, tmp_path, capsys, arguments, message):
+    assert run(*arguments) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.startswith("train.py: ")
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--epochs", "0"], "must be a whole number of at least 1, not 0"),
+        (["--batch-size", "-5"], "must be a whole number of at least 1, not -5"),
+        (["--learning-rate", "-1"], "must be a number above 0, not -1"),
+        (["--learning-rate", "nan"], "must be a number above 0, not nan"),
+        (["--weight-decay", "-1"], "must be a number of at least 0, not -1"),
+        (["--seed", "x"], "must be a whole number of at least 0, not x"),
+        (["--seed", "-1"], "must be a whole number of at least 0, not -1"),
+    ],
+)
+def test_bad_numbers_are_refused_by_the_parser(run, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit_status:
+        run(*arguments)
+    assert exit_status.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert run(out="file") == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_run_is_not_overwritten(run, tmp_path, capsys):
+    assert run("--quiet") == 0
+    before = (tmp_path / "run" / "log.csv").read_text()
+    assert run("--quiet") == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert (tmp_path / "run" / "log.csv").read_text() == before
+
+
+def test_what_resume_refuses(run, tmp_path, capsys):
+    path = tmp_path / "run"
+    assert run("--quiet") == 0
+    assert run("--resume", path) == 2
+    assert "has finished its 2 epochs" in capsys.readouterr().err
+    assert run("--resume", path, "--method", "WS", "--epochs", 3) == 2
+    assert "which --resume cannot change to 'WS'" in capsys.readouterr().err
+    (path / "checkpoint.safetensors").write_bytes(b"garbage")
+    assert run("--resume", path, "--epochs", 3) == 2
+    assert "is not a checkpoint of minidl" in capsys.readouterr().err
+    (path / "checkpoint.safetensors").unlink()
+    assert run("--resume", path, "--epochs", 3) == 2
+    assert "there is no checkpoint" in capsys.readouterr().err
+
+
+def test_nothing_is_printed_but_the_result_when_quiet(run, capsys):
+    assert run("--quiet") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("test accuracy")
+    assert captured.out.count("\n") == 1
+    assert captured.err == ""
