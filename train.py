@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   python train.py                                          net (c), "WC, GC, fully", on the built-in shapes
   python train.py --method Baseline                        the same without any normalization
   python train.py --data cifar10 --epochs 10               ten epochs of the paper's recipe on CIFAR-10
+  python train.py --model b --data cifar10                 the ResNet-34 with "WC, GC, BN"
+  python train.py --model d --data voc2012                 the U-net that labels every pixel
   python train.py --data cifar10 --method "weight channel" a row of Table 2
   python train.py --data photos/                           your own images, one subfolder for each class
   python train.py --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
@@ -23,8 +25,10 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
   of the weights     WN  WC  WS  "weight global|tensor|channel|instance"
   of the gradients   GC          "gradient global|tensor|channel|instance"
   of the errors      EBN ELN EB EL  "error global|sample|channel|instance"
+  of the data        BN LN IN GN    layers between convolutions and their ReLU
   fully              normalize the penultimate fully connected layer too, not the convolutions alone
 """
+EXAMPLES_DRAWN = 8  # test images in predictions.png
 CHANGEABLE = ("epochs", "quiet", "data_root", "device", "threads")  # on --resume
 
 
@@ -71,9 +75,17 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = cli.add_argument_group("what is trained")
-    what.add_argument("--model", default="c", metavar="a|b|c|d", help="a net of Figure 1 (default: c)")
     what.add_argument(
-        "--method", default="WC, GC, fully", metavar="TEXT", help='what is normalized (default: "WC, GC, fully")'
+        "--model",
+        default="c",
+        metavar="a|b|b-cifar|c|d",
+        help="a net of Figure 1; b-cifar is b with a stem for small images, d labels every pixel (default: c)",
+    )
+    what.add_argument(
+        "--method",
+        metavar="TEXT",
+        help='what is normalized (default: the best of the paper\'s for the net, "WC, GC, fully" for a and c, '
+        '"WC, GC, BN" for b and d)',
     )
     what.add_argument(
         "--mode",
@@ -86,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--data",
         default="shapes",
-        metavar="shapes|cifar10|cifar100|FOLDER",
+        metavar="shapes|cifar10|cifar100|voc2012|FOLDER",
         help="a data set, or a folder of images with one subfolder for each class (default: shapes, built in)",
     )
     data.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
@@ -116,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
 
 def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | None]:
     """Return the settings, complete with the recipe's, and the folder to resume."""
+    from minidl.models import best_method
     from minidl.recipes import recipe
     from minidl.records import read_settings as settings_of
 
@@ -134,6 +147,7 @@ def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | N
                     f"change to {value!r}; start a new run instead"
                 )
         return earlier, Path(resumed)
+    settings["method"] = settings["method"] or best_method(settings["model"])
     for name, value in vars(recipe(settings["data"])).items():
         if settings.get(name) is None:
             settings[name] = value
@@ -198,8 +212,10 @@ def _clock(seconds: float) -> str:
 
 def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]:
     """Train as the settings say, keep the record in ``folder`` and return the result."""
-    from minidl import checkpoint, data, models, records
+    from minidl import checkpoint, data, kernels, models, records
     from minidl.data.batches import Batches
+    from minidl.data.pictures import predictions
+    from minidl.data.pixel_batches import PixelBatches
     from minidl.kernels import threads
     from minidl.optimizers import OPTIMIZERS
     from minidl.trainer import Trainer
@@ -215,9 +231,11 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         part.subset(size) if size else part
         for part, size in zip(sets, (settings["train_size"], settings["test_size"]), strict=True)
     )
-    net = models.build(
-        settings["model"], classes=len(train_set.classes), shape=train_set.images.shape[1:], **net_settings
-    )
+    source = PixelBatches if models.per_pixel(settings["model"]) else Batches
+    operations = kernels.load(settings["device"])
+    batches = source(train_set, settings["batch_size"], operations, "float32")
+    tests = source(test_set, min(settings["batch_size"], len(test_set)), operations, "float32")
+    net = models.build(settings["model"], classes=len(batches.classes), shape=batches.shape, **net_settings)
     optimizer = OPTIMIZERS[settings["optimizer"]](
         net.parameters,
         net.kernels,
@@ -225,8 +243,6 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         weight_decay=settings["weight_decay"],
         variant=settings["variant"] or "",
     )
-    batches = Batches(train_set, settings["batch_size"], net.kernels, net.dtype)
-    tests = Batches(test_set, min(settings["batch_size"], len(test_set)), net.kernels, net.dtype)
     trainer = Trainer(net, optimizer, batches, tests, settings["drop_every"], settings["seed"])
     epochs = []
     if resumed:
@@ -263,12 +279,15 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         # JSON has no NaN.
         "train_loss": epochs[-1].train_loss if math.isfinite(epochs[-1].train_loss) else None,
         "test_accuracy": epochs[-1].test_accuracy,
+        **({"mean_iou": trainer.tested.confusion.mean_iou} if trainer.tested.confusion else {}),
         "seconds": round(sum(epoch.seconds for epoch in epochs), 2),
         "images_per_second": round(trainer.trained_samples / trainer.train_seconds, 1),
     }
     records.write_result(folder, result)
     title = f"net ({settings['model']}) on {train_set.name}: {settings['method']}"
     records.draw_curves(folder, epochs, title)
+    if isinstance(tests, PixelBatches):
+        records.write_whole(folder / records.PREDICTIONS, predictions(tests.examples(EXAMPLES_DRAWN), net.forward))
     print(
         f"test accuracy {result['test_accuracy']:.2%} after {len(epochs)} epochs, "
         f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}"

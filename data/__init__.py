@@ -11,7 +11,7 @@ from minidl.kernels.errors import MinidlError
 
 __all__ = ["NAMES", "Dataset", "default_root", "load"]
 
-NAMES = ("shapes", "cifar10", "cifar100")
+NAMES = ("shapes", "cifar10", "cifar100", "voc2012")
 
 
 def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool = True) -> tuple[Dataset, Dataset]:
@@ -30,6 +30,11 @@ def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool =
         from minidl.data.cifar import load as load_cifar
 
         return load_cifar(name, default_root() if root is None else Path(root).expanduser(), progress)
+
+    if name == "voc2012":
+        from minidl.data.voc import load as load_voc
+
+        return load_voc(default_root() if root is None else Path(root).expanduser(), progress)
 
     path = Path(name).expanduser()
     if not path.is_dir():

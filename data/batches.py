@@ -1,4 +1,4 @@
-"""Cuts a data set into batches that a net can be given."""
+"""Cuts a data set into batches that a net can be given: images with one label each."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,22 +19,25 @@ Array = Any
 class Batches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and the labels.
 
-    Raises MinidlError for a batch larger than the set.
+    shape: of one image's data. Raises MinidlError for a batch larger than the set, and for a set that has no label
+    for each image.
     """
 
+    per_pixel = False
+
     def __init__(self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any) -> None:
-        if batch_size > len(dataset.images):
-            raise MinidlError(
-                f"a batch of {batch_size} is larger than the {len(dataset.images)} images of {dataset.name}; use a "
-                "smaller --batch-size"
-            )
-        self.dataset, self.batch_size, self.kernels = dataset, batch_size, kernels
-        self.data = kernels.xp.empty((batch_size, *dataset.images.shape[1:]), dtype)
+        if dataset.labels is None or isinstance(dataset.images, list):
+            raise MinidlError(f"{dataset.name} has a label for each pixel and none for an image; use --model d for it")
+        check_size(dataset, batch_size)
+        self.images, self.labels, self.classes = dataset.images, dataset.labels, dataset.classes
+        self.shape: tuple[int, int, int] = dataset.images.shape[1:]
+        self.batch_size, self.kernels = batch_size, kernels
+        self.data = kernels.xp.empty((batch_size, *self.shape), dtype)
 
     @property
     def samples(self) -> int:
         """How many images there are."""
-        return len(self.dataset.images)
+        return len(self.images)
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all images as they are, in their order; the last batch holds what is left."""
@@ -51,12 +54,15 @@ class Batches:
             indices = order[start : start + self.batch_size]
             data = self.data[: len(indices)]
             self.kernels.augment.crop(
-                self.dataset.images,
-                indices,
-                offsets[start : start + len(indices)],
-                BORDER,
-                MEAN,
-                DIVISOR,
-                data,
+                self.images, indices, offsets[start : start + len(indices)], BORDER, MEAN, DIVISOR, data
             )
-            yield data, self.dataset.labels[indices]
+            yield data, self.labels[indices]
+
+
+def check_size(dataset: Dataset, batch_size: int) -> None:
+    """Raise MinidlError for a batch larger than the set."""
+    if batch_size > len(dataset):
+        raise MinidlError(
+            f"a batch of {batch_size} is larger than the {len(dataset)} images of {dataset.name}; use a smaller "
+            "--batch-size"
+        )

@@ -1,26 +1,33 @@
 """A labelled set of images, held in memory."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.errors import MinidlError
 
+Bytes = NDArray[np.uint8]
+VOID = 255
+"""The label of a pixel in a mask that has none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One part (training or test) of a data set.
+    """One part (training or test) of a data set, with one label for each image, or for each pixel, or both.
 
-    ``images`` is uint8 ``(n, y, x, 3)``, C-contiguous, red first; ``labels`` is int64 ``(n,)``, an index into
-    ``classes``; ``masks``, where the set has them, is uint8 ``(n, y, x)`` with one label a pixel.
+    ``images`` is uint8 ``(n, y, x, 3)``, C-contiguous, red first, or, where sizes differ, a list of images
+    ``(y, x, 3)``; ``labels`` is int64 ``(n,)``, an index into ``classes``; ``masks`` is uint8 ``(n, y, x)``, or a
+    list, with one label a pixel, an index into ``mask_classes`` or ``VOID``.
     """
 
     name: str
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    images: Bytes | list[Bytes]
+    labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
-    masks: NDArray[np.uint8] | None = None
+    masks: Bytes | list[Bytes] | None = None
+    mask_classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -40,9 +47,10 @@ class Dataset:
         # Sorted raw bits, not Generator.choice: only the raw stream stays the same in all versions of NumPy.
         keys = np.random.PCG64(0).random_raw(len(self))
         chosen = np.argsort(keys, kind="stable")[:count]
-        return replace(
-            self,
-            images=self.images[chosen],
-            labels=self.labels[chosen],
-            masks=None if self.masks is None else self.masks[chosen],
-        )
+
+        def pick(values: Any) -> Any:
+            if isinstance(values, list):
+                return [values[i] for i in chosen]
+            return None if values is None else values[chosen]
+
+        return replace(self, images=pick(self.images), labels=pick(self.labels), masks=pick(self.masks))

@@ -35,7 +35,7 @@ def _part(count: int, bits: Bits) -> Dataset:
     for start in range(0, count, _CHUNK):
         chunk = slice(start, start + _CHUNK)
         images[chunk], masks[chunk] = _draw(bits, bitmaps, labels[chunk].astype(np.int32))
-    return Dataset("shapes", images, labels, outlines.CLASSES, masks)
+    return Dataset("shapes", images, labels, outlines.CLASSES, masks, ("background", *outlines.CLASSES))
 
 
 def _draw(bits: Bits, bitmaps: NDArray[np.uint8], labels: Integers) -> tuple[Integers, Integers]:

@@ -13,13 +13,19 @@ from minidl.kernels.errors import MinidlError
 OPERATIONS = (
     "adam",
     "augment",
+    "average_pool",
+    "concat",
     "convolution",
+    "data_norm",
+    "extents",
     "fully_connected",
     "max_pool",
     "relu",
+    "resize",
     "sgd",
     "softmax_loss",
     "statistic",
+    "transposed_convolution",
 )
 
 
@@ -31,13 +37,19 @@ class Kernels:
     xp: ModuleType
     adam: Any
     augment: Any
+    average_pool: Any
+    concat: Any
     convolution: Any
+    data_norm: Any
+    extents: Any
     fully_connected: Any
     max_pool: Any
     relu: Any
+    resize: Any
     sgd: Any
     softmax_loss: Any
     statistic: Any
+    transposed_convolution: Any
 
 
 def load(device: str = "auto") -> Kernels:

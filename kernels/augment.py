@@ -1,5 +1,7 @@
 """Makes a batch from images that stay as bytes: gather, crop from a black border, subtract the mean, divide."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,3 +43,47 @@ def crop(
             target *= out.dtype.type(1 / divisor)
 
     share(work, out.shape[0], 8)
+
+
+def crop_with_masks(
+    images: Sequence[NDArray[np.uint8]],
+    masks: Sequence[NDArray[np.uint8]],
+    indices: NDArray[np.integer],
+    corners: NDArray[np.integer],
+    colours: Array,
+    mirrored: NDArray[np.bool_],
+    mean: Array,
+    divisor: float,
+    out: Array,
+    labels: NDArray[np.int8],
+) -> None:
+    """Write (crop + colour − mean)/divisor of the images at ``indices`` into ``out``, the masks' crops into ``labels``.
+
+    images: (y, x, 3), of any sizes, masks: (y, x); corners: (samples, 2), where in its image each crop begins, outside
+    of it if negative; colours: (samples, 3), added inside of the image and cut off at 0 and 255; mirrored: (samples,),
+    whether left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of an image pixels
+    are black and labels −1, which 255 becomes, too.
+    """
+    out_y, out_x = labels.shape[1:]
+    row_mean = np.tile(mean.astype(out.dtype), out_x)
+    offsets = colours.astype(out.dtype)
+
+    def work(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop):
+            image, mask = images[indices[i]], masks[indices[i]]
+            (top, left), (height, width) = corners[i], mask.shape
+            ys, xs = slice(max(0, top), top + out_y), slice(max(0, left), left + out_x)
+            inside = slice(max(0, -top), height - top), slice(max(0, -left), width - left)
+            turn = slice(None, None, -1 if mirrored[i] else 1)
+            labels[i] = -1
+            labels[i][:, turn][inside] = mask[ys, xs].view(np.int8)
+            out[i] = 0
+            pixels = out[i][:, turn][inside]
+            pixels[...] = image[ys, xs]
+            pixels += offsets[i]
+            np.clip(pixels, 0, 255, out=pixels)
+            rows = out[i].reshape(out_y, -1)
+            rows -= row_mean
+            rows *= out.dtype.type(1 / divisor)
+
+    share(work, len(labels))

@@ -1,4 +1,10 @@
-"""Softmax and cross-entropy in one: p = exp(z)/Σ exp(z), L = −mean log p[label], ∂L/∂z = (p − onehot)/count."""
+"""Softmax and cross-entropy in one: p = exp(z)/Σ exp(z), L = −mean log p[label], ∂L/∂z = (p − onehot)/count.
+
+A row is a sample, or a pixel of one. Rows with a negative label have no truth to be compared with (VOC's void): their
+gradient is zero, and they do not count.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,30 +12,55 @@ from numpy.typing import NDArray
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
+PIECE = 1 << 10  # rows that stay in a core's cache
 LEAST = 256  # rows that are worth a thread
 
 
-def forward(logits: Array, labels: NDArray[np.int64], error: Array) -> tuple[float, int]:
-    """Write ∂L/∂logits into ``error`` and return the mean loss and the number of right answers.
+class Score(NamedTuple):
+    """The mean loss of the labelled rows, the number of right answers, and the number of labelled rows."""
 
-    logits, error: (rows, classes); labels: (rows,), each in 0 … classes − 1. A right answer is a row whose
+    loss: float
+    right: int
+    labelled: int
+
+
+def forward(logits: Array, labels: NDArray[np.integer], error: Array) -> Score:
+    """Write ∂L/∂logits into ``error`` and return the score.
+
+    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. A right answer is a row whose
     largest logit is its label's.
     """
-    count = logits.shape[0]
+    z, e, label = logits.reshape(-1, logits.shape[-1]), error.reshape(-1, logits.shape[-1]), labels.reshape(-1)
+    count = int(np.count_nonzero(label >= 0))
+    share_of_row = error.dtype.type(1 / max(count, 1))
     losses: dict[int, float] = {}
     right: dict[int, int] = {}
 
     def work(worker: int, start: int, stop: int) -> None:
-        rows, z, label = np.arange(stop - start), error[start:stop], labels[start:stop]
-        right[worker] = int(np.count_nonzero(logits[start:stop].argmax(axis=1) == label))
-        np.subtract(logits[start:stop], logits[start:stop].max(axis=1, keepdims=True), out=z)
-        own = z[rows, label]
-        np.exp(z, out=z)
-        total = z.sum(axis=1, keepdims=True)
-        losses[worker] = float(np.sum(np.log(total[:, 0]) - own, dtype=np.float64))
-        z /= total
-        z[rows, label] -= 1
-        z /= count
+        losses[worker], right[worker] = 0.0, 0
+        for i in range(start, stop, PIECE):
+            j = min(i + PIECE, stop)
+            loss, hits = _piece(z[i:j], label[i:j], e[i:j])
+            losses[worker] += loss
+            right[worker] += hits
+            e[i:j] *= share_of_row
 
-    share(work, count, LEAST)
-    return sum(losses[worker] for worker in sorted(losses)) / count, sum(right.values())
+    share(work, len(z), LEAST)
+    return Score(sum(losses[worker] for worker in sorted(losses)) / max(count, 1), sum(right.values()), count)
+
+
+def _piece(logits: Array, labels: NDArray[np.integer], p: Array) -> tuple[float, int]:
+    """Write p − onehot, or zero without a label, into ``p``; return the sum of the losses and the right answers."""
+    rows, best = np.arange(len(logits)), logits.argmax(axis=1)
+    np.subtract(logits, logits[rows, best][:, None], out=p)
+    labelled = labels >= 0
+    known = rows[labelled]
+    label = labels[labelled]
+    own = p[known, label]
+    np.exp(p, out=p)
+    total = p.sum(axis=1)
+    p /= total[:, None]
+    p[known, label] -= 1
+    p[~labelled] = 0
+    loss = float(np.sum(np.log(total[labelled]) - own, dtype=np.float64))
+    return loss, int(np.count_nonzero(best[labelled] == label))

@@ -7,65 +7,34 @@ x itself. One statistic is taken over (r, s) for each (a, b):
     standardize   y = (x − μ) / √(σ² + ε)                WS EBN ELN BN …    equations 3, 5 to 9; σ² is biased (1/n)
     rescale       y = k·x / √(‖x‖² + ε)                  WN                 equation 1
 
-A transform returns its ``scale``, the factor of each group by which it multiplied (None for center), of shape
-(a, 1, b, 1). The adjoint carries an error through the transform: given ∂L/∂y, y and scale it writes ∂L/∂x.
+A transform returns its ``scale``, the factors by which it multiplied (None for center). The adjoint carries an error
+through the transform: given ∂L/∂y, y and scale it writes ∂L/∂x. How sums are taken is in groups.py.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.threads import share
+from minidl.kernels.groups import Index, Layout, Sums, column_sums, matrices, transform
+from minidl.kernels.scratch import cut
 
 Array = NDArray[np.floating]
-GRAIN = 1 << 15  # elements below which waking a thread costs more than it brings
-
-
-def _share(work: Callable[[int, tuple[slice, ...]], None], x: Array) -> int:
-    """Share x among the workers along its first axis that is longer than one; return that axis (0 or 1)."""
-    axis = 0 if x.shape[0] > 1 else 1
-    least = max(1, GRAIN * x.shape[axis] // max(x.size, 1))
-
-    def part(worker: int, start: int, stop: int) -> None:
-        work(worker, (slice(None),) * axis + (slice(start, stop),))
-
-    share(part, x.shape[axis], least)
-    return axis
-
-
-def _sums(x: Array, y: Array | None = None) -> Array:
-    """Return Σ x, or Σ x·y, over (r, s) for each (a, b)."""
-    parts: dict[int, Array] = {}
-
-    def work(worker: int, part: tuple[slice, ...]) -> None:
-        if y is None:
-            parts[worker] = x[part].sum(axis=(1, 3), keepdims=True)
-        else:
-            parts[worker] = np.einsum("arbs,arbs->ab", x[part], y[part])[:, None, :, None]
-
-    axis = _share(work, x)
-    pieces = [parts[worker] for worker in sorted(parts)]
-    return np.concatenate(pieces) if axis == 0 else np.add.reduce(pieces)
-
-
-def _combine(operation: np.ufunc, x: Array, statistic: Array, out: Array) -> None:
-    """Write ``operation(x, statistic)`` into ``out``, the statistic of each (a, b) spread over (r, s)."""
-
-    def work(worker: int, part: tuple[slice, ...]) -> None:
-        rows = part if statistic.shape[0] > 1 else ()
-        operation(x[part], statistic[rows], out=out[part])
-
-    _share(work, x)
-
-
-def _count(x: Array) -> int:
-    return x.shape[1] * x.shape[3]
+FIRST = 64  # rows whose mean is a guess of the whole mean
 
 
 def center(x: Array, out: Array) -> None:
     """Subtract the mean of each group: y = x − μ (equations 2, 4, 10 and 11)."""
-    _combine(np.subtract, x, _sums(x) / _count(x), out)
+    data, layout = matrices(x)
+
+    def measure(worker: int, index: Index, x: Array, out: Array) -> tuple[Array]:
+        return (column_sums(x),)
+
+    def finish(sums: Sums, groups: slice) -> Array:
+        return layout.mean(sums[0] / data.shape[1])[:, None].astype(x.dtype)
+
+    def change(worker: int, index: Index, mean: Array, x: Array, out: Array) -> None:
+        np.subtract(x, mean, out=out)
+
+    transform(1, measure, finish, change, data, matrices(out)[0])
 
 
 def center_adjoint(error: Array, output: Array, scale: Array | None, out: Array) -> None:
@@ -73,43 +42,113 @@ def center_adjoint(error: Array, output: Array, scale: Array | None, out: Array)
     center(error, out)
 
 
+class Moments:
+    """Mean and variance of each group in one pass, as sums of x − guess and (x − guess)² down the columns.
+
+    The guess, the mean of a column's first rows, is near the mean, so that nothing is lost in the difference of
+    the squares.
+    """
+
+    def __init__(self, data: Array, layout: Layout) -> None:
+        self.guess = column_sums(data[:, :FIRST]) / data[:, :FIRST].shape[1]
+        self.rows, self.layout = data.shape[1], layout
+
+    def measure(self, worker: int, index: Index, x: Array, *others: Array) -> tuple[Array, Array]:
+        """Return the sums of a piece."""
+        (centered,) = cut(worker, x.dtype, x.shape)
+        np.subtract(x, self.guess[index[0], None], out=centered)
+        first = column_sums(centered)
+        centered *= centered
+        return first, column_sums(centered)
+
+    def finish(self, sums: Sums, groups: slice) -> tuple[Sums, Sums]:
+        """Return mean and variance (n, 1, columns) of the group that each column belongs to."""
+        off, square = sums / self.rows
+        columns = self.guess[groups] + off
+        mean = self.layout.mean(columns)
+        variance = self.layout.mean(square - off**2 + (columns - mean) ** 2)
+        return mean[:, None], variance[:, None]
+
+
 def standardize(x: Array, out: Array, epsilon: float = 1e-5) -> Array:
     """Subtract the mean and divide by the deviation: y = (x − μ)/√(σ² + ε) (equations 3 and 5 to 9)."""
-    center(x, out)
-    scale = 1 / np.sqrt(_sums(out, out) / _count(x) + epsilon)
-    _combine(np.multiply, out, scale, out)
+    data, layout = matrices(x)
+    moments = Moments(data, layout)
+    scale = np.empty((len(data), 1, data.shape[2]), x.dtype)
+
+    def finish(sums: Sums, groups: slice) -> tuple[Array, Array]:
+        mean, variance = moments.finish(sums, groups)
+        scale[groups] = 1 / np.sqrt(variance + epsilon)
+        return mean.astype(x.dtype), scale[groups]
+
+    def change(worker: int, index: Index, finished: tuple[Array, Array], x: Array, out: Array) -> None:
+        mean, scale = finished
+        np.subtract(x, mean, out=out)
+        out *= scale
+
+    transform(2, moments.measure, finish, change, data, matrices(out)[0])
     return scale
 
 
 def standardize_adjoint(error: Array, output: Array, scale: Array, out: Array) -> None:
     """Write ∂L/∂x = scale·(∂L/∂y − mean(∂L/∂y) − y·mean(∂L/∂y·y)), with y = ``output``."""
-    mean, slope = _sums(error) / _count(error), _sums(error, output) / _count(error)
+    data, layout = matrices(error)
 
-    def work(worker: int, part: tuple[slice, ...]) -> None:
-        rows = part if scale.shape[0] > 1 else ()
-        along = output[part] * slope[rows]
-        along += mean[rows]
-        np.subtract(error[part], along, out=out[part])
-        out[part] *= scale[rows]
+    def measure(worker: int, index: Index, error: Array, y: Array, out: Array) -> tuple[Array, Array]:
+        return column_sums(error), column_sums(_product(worker, error, y))
 
-    _share(work, error)
+    def finish(sums: Sums, groups: slice) -> tuple[Array, ...]:
+        mean, slope = layout.mean(sums / data.shape[1])[:, :, None].astype(error.dtype)
+        return mean, slope, scale[groups]
+
+    def change(worker: int, index: Index, finished: tuple[Array, ...], error: Array, y: Array, out: Array) -> None:
+        mean, slope, scale = finished
+        along = _product(worker, y, slope)
+        along += mean
+        np.subtract(error, along, out=out)
+        out *= scale
+
+    transform(2, measure, finish, change, data, matrices(output)[0], matrices(out)[0])
 
 
 def rescale(x: Array, out: Array, k: float = 1.0, epsilon: float = 1e-12) -> Array:
     """Give each group the Euclidean length k: y = k·x/√(‖x‖² + ε) (equation 1)."""
-    scale = k / np.sqrt(_sums(x, x) + epsilon)
-    _combine(np.multiply, x, scale, out)
+    data, layout = matrices(x)
+    scale = np.empty((len(data), 1, data.shape[2]), x.dtype)
+
+    def measure(worker: int, index: Index, x: Array, out: Array) -> tuple[Array]:
+        return (column_sums(_product(worker, x, x)),)
+
+    def finish(sums: Sums, groups: slice) -> Array:
+        scale[groups] = k / np.sqrt(layout.total(sums[0])[:, None] + epsilon)
+        return scale[groups]
+
+    def change(worker: int, index: Index, scale: Array, x: Array, out: Array) -> None:
+        np.multiply(x, scale, out=out)
+
+    transform(1, measure, finish, change, data, matrices(out)[0])
     return scale
 
 
 def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: float = 1.0) -> None:
     """Write ∂L/∂x = scale·(∂L/∂y − y·Σ(∂L/∂y·y)/k²), with y = ``output``."""
-    radial = _sums(error, output) / k**2
+    data, layout = matrices(error)
 
-    def work(worker: int, part: tuple[slice, ...]) -> None:
-        rows = part if scale.shape[0] > 1 else ()
-        along = output[part] * radial[rows]
-        np.subtract(error[part], along, out=out[part])
-        out[part] *= scale[rows]
+    def measure(worker: int, index: Index, error: Array, y: Array, out: Array) -> tuple[Array]:
+        return (column_sums(_product(worker, error, y)),)
 
-    _share(work, error)
+    def finish(sums: Sums, groups: slice) -> tuple[Array, Array]:
+        return (layout.total(sums[0]) / k**2)[:, None].astype(error.dtype), scale[groups]
+
+    def change(worker: int, index: Index, finished: tuple[Array, Array], error: Array, y: Array, out: Array) -> None:
+        radial, scale = finished
+        np.subtract(error, _product(worker, y, radial), out=out)
+        out *= scale
+
+    transform(1, measure, finish, change, data, matrices(output)[0], matrices(out)[0])
+
+
+def _product(worker: int, x: Array, y: Array) -> Array:
+    """Return x·y in the worker's scratch memory."""
+    (product,) = cut(worker, x.dtype, x.shape)
+    return np.multiply(x, y, out=product)

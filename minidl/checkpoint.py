@@ -1,8 +1,8 @@
 """Saves a training run and brings it back: one safetensors file, written whole or not at all.
 
-The file holds, by name: ``net/NAME``, every parameter as inference uses it; in reparametrization also ``raw/NAME``,
-the weights that the optimizer moves; ``optimizer/NAME.moment1`` (and 2); and, as text, what is needed to build the
-net again and the number of the last finished epoch.
+The file holds, by name: ``net/NAME``, every parameter as inference uses it and the running statistics of BN; in
+reparametrization also ``raw/NAME``, the weights that the optimizer moves; ``optimizer/NAME.moment1`` (and 2); and, as
+text, what is needed to build the net again and the number of the last finished epoch.
 """
 
 import json
@@ -16,7 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minidl import models
+from minidl.fold import fold
 from minidl.kernels.errors import MinidlError
+from minidl.method import BASELINE, parse
 from minidl.net import Net
 from minidl.optimizers import Optimizer
 
@@ -25,7 +27,7 @@ NAME = "checkpoint.safetensors"
 
 def save(path: Path, net: Net, optimizer: Optimizer, epoch: int) -> None:
     """Write the net, its optimizer and the number of the last finished epoch."""
-    arrays = {f"net/{name}": array for name, array in net.effective_weights().items()}
+    arrays = {f"net/{name}": array for name, array in (net.effective_weights() | net.running()).items()}
     if net.mode == "reparametrization":
         arrays |= {f"raw/{p.name}": p.value for p in net.parameters}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.moments().items()}
@@ -67,7 +69,7 @@ def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
     moments, saved = optimizer.moments(), _under("optimizer/", arrays)
     if moments.keys() != saved.keys():
         raise MinidlError(f"{path} was saved with another optimizer than {optimizer.kind}; use the one it had")
-    net.load(_under("raw/", arrays) or _under("net/", arrays))
+    net.load(_under("net/", arrays) | _under("raw/", arrays))
     for name, moment in moments.items():
         moment[...] = net.kernels.xp.asarray(saved[name])
     optimizer.time = about["time"]
@@ -75,14 +77,16 @@ def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
 
 
 def load(path: str | Path, device: str = "auto") -> Net:
-    """Return the saved net, ready for inference: a plain net without hooks.
+    """Return the saved net, ready for inference: a plain net without hooks, with BN folded into its convolutions.
 
     path: the file, or the folder of the run that holds it. Raises MinidlError as ``resume`` does.
     """
     path = Path(path)
     arrays, about = _read(path / NAME if path.is_dir() else path)
     shape = tuple(about["shape"])
-    net = models.build(about["model"], classes=about["classes"], shape=shape, device=device)
+    data_norm = parse(about["method"]).data_norm or BASELINE
+    net = models.build(about["model"], method=data_norm, classes=about["classes"], shape=shape, device=device)
     net.load(_under("net/", arrays))
     net.eval()
+    fold(net.root)
     return net

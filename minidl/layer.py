@@ -7,7 +7,7 @@ Algorithm 1 of the paper places the normalizations in three functions, which eve
     CompGrads    Grad = GRAD(Data, ErrorIn);  Grad = Normalize(Grad)
 
 A layer of one's own writes ``plan`` (its geometry) and its own products ``compute_output``, ``compute_error`` and,
-if it has weights, ``compute_grads``.
+if it learns, ``compute_grads``.
 """
 
 from collections import Counter
@@ -87,10 +87,11 @@ class Layer:
         return self.at_error(self.compute_error(error))
 
     def comp_grads(self, error: Array) -> None:
-        """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad). Biases are not normalized."""
-        if self.weights is not None:
+        """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad). Only weights are normalized."""
+        if self.parameters():
             self._check("an error", error, self.output_shape)
             self.compute_grads(error)
+        if self.weights is not None:
             self.at_weights.adjoint(self.weights.grads)
             self.at_grads(self.weights.grads)
 
@@ -114,15 +115,23 @@ class Layer:
         raise NotImplementedError
 
     def compute_grads(self, error: Array) -> None:
-        """Write the gradients of the weights and biases, GRAD."""
+        """Write the gradients of all parameters, GRAD."""
         raise NotImplementedError
 
     # -- what a layer is given --------------------------------------------------------------------------------
 
     def setup(self, shape: Shape, context: Context) -> Shape:
         """Fix the shape of one sample of the data, create the parameters and return the output's shape."""
+        self.attach(context)
+        return self.fit(shape)
+
+    def attach(self, context: Context) -> None:
+        """Join a net, and get a name in it."""
         self.context = context
         self.name = context.name(self.kind)
+
+    def fit(self, shape: Shape) -> Shape:
+        """Prepare for data of ``shape`` (of one sample), at first or anew; the parameters stay what they are."""
         self.input_shape = tuple(shape)
         self.output_shape = self.plan(self.input_shape)
         return self.output_shape
@@ -171,6 +180,10 @@ class Layer:
     def parameters(self) -> list[Parameter]:
         """Return what the layer learns."""
         return [p for p in (self.weights, self.biases) if p is not None]
+
+    def running(self) -> dict[str, Array]:
+        """Return by name what training leaves behind besides parameters, which a saved net needs as well."""
+        return {}
 
     def train(self) -> None:
         """Prepare for training: forward normalizes the weights and keeps its data."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from minidl.kernels import Kernels
+from minidl.kernels.softmax_loss import Score
 
 Array = Any
 
@@ -12,13 +13,17 @@ class SoftmaxCrossEntropy:
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels = kernels
+        self.buffer: Array = None
         self.error: Array = None
 
-    def __call__(self, output: Array, labels: Array) -> tuple[float, int]:
-        """Return the mean loss and the number of right answers, and compute the error.
+    def __call__(self, output: Array, labels: Array) -> Score:
+        """Return the mean loss, the number of right answers and the number of labels, and compute the error.
 
-        output: (samples, classes); labels: (samples,), each in 0 … classes − 1. The error holds until the next call.
+        output: (samples, classes), or (samples, y, x, classes) for a label of each pixel; labels: (samples,) or
+        (samples, y, x), each in 0 … classes − 1, or negative where there is none: this gives no error and does not
+        count. The error holds until the next call.
         """
-        if self.error is None or self.error.shape != output.shape:
-            self.error = self.kernels.xp.empty_like(output)
+        if self.buffer is None or self.buffer.size < output.size:
+            self.buffer = self.kernels.xp.empty(output.size, output.dtype)
+        self.error = self.buffer[: output.size].reshape(output.shape)
         return self.kernels.softmax_loss.forward(output, labels, self.error)

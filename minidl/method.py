@@ -7,23 +7,30 @@ from minidl.hooks import Reparametrization
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
-from minidl.layers import Convolution, FullyConnected
+from minidl.layers import BatchNorm, Convolution, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
 from minidl.normalizations import NORMALIZATIONS, Normalization
 
 MODES = ("projection", "reparametrization")
 FULLY = "fully"
 BASELINE = "Baseline"
+DATA_NORMS: dict[str, type[DataNorm]] = {"BN": BatchNorm, "LN": LayerNorm, "IN": InstanceNorm, "GN": GroupNorm}
 
 
 @dataclass(frozen=True)
 class Method:
-    """What is normalized: at most one normalization for each hook point, and whether "fully".
+    """What is normalized: at most one normalization for each hook point and one for the data, and whether "fully".
 
-    fully: the penultimate fully connected layer is normalized too, not the convolutions alone.
+    data_norm: a name of DATA_NORMS, or ""; fully: the penultimate fully connected layer is normalized too, not the
+    convolutions alone.
     """
 
     normalizations: tuple[Normalization, ...] = ()
+    data_norm: str = ""
     fully: bool = False
+
+    def norm(self) -> list[Layer]:
+        """Return what a net puts between a convolution and its ReLU: a new layer that normalizes the data, or none."""
+        return [DATA_NORMS[self.data_norm]()] if self.data_norm else []
 
     def canonical(self) -> "Method":
         """Return the method by the first names of what it does: "weight tensor" is WC."""
@@ -32,22 +39,29 @@ class Method:
 
     def __str__(self) -> str:
         names = [n.name for n in self.normalizations] or [BASELINE]
-        return ", ".join([*names, FULLY] if self.fully else names)
+        return ", ".join([*names, *filter(None, [self.data_norm]), *([FULLY] if self.fully else [])])
 
 
 def parse(text: str) -> Method:
     """Read a method as the paper's tables write it; upper and lower case and what stands in () do not matter.
 
-    Raises MinidlError for a word that is not known, for two normalizations of one hook point, and for "fully"
-    without a normalization.
+    Raises MinidlError for a word that is not known, for two normalizations of one hook point or of the data, and for
+    "fully" without a normalization.
     """
     known = {name.lower(): normalization for name, normalization in NORMALIZATIONS.items()}
     chosen: dict[str, Normalization] = {}
+    data_norm = ""
     fully = False
     for written in re.sub(r"\(.*?\)", "", text).split(","):
         word = " ".join(written.split())
         if word.lower() == FULLY:
             fully = True
+        elif word.upper() in DATA_NORMS:
+            if data_norm not in ("", word.upper()):
+                raise MinidlError(
+                    f"the method {text!r} normalizes the data twice, by {data_norm} and {word.upper()}; leave one out"
+                )
+            data_norm = word.upper()
         elif word.lower() in known:
             normalization = known[word.lower()]
             other = chosen.setdefault(normalization.point, normalization)
@@ -57,13 +71,13 @@ def parse(text: str) -> Method:
                     f"{normalization}; leave one out"
                 )
         elif word.lower() != BASELINE.lower():
-            names = ", ".join([BASELINE, *NORMALIZATIONS, FULLY])
+            names = ", ".join([BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY])
             raise MinidlError(f"the method {text!r} has the unknown word {word!r}; use words of: {names}")
     if fully and not chosen:
         raise MinidlError(
             f"the method {text!r} says where (fully) but not what is normalized; write, for example, WC, GC, fully"
         )
-    return Method(tuple(chosen.values()), fully)
+    return Method(tuple(chosen.values()), data_norm, fully)
 
 
 def normalized_layers(root: Layer, fully: bool) -> list[Layer]:

@@ -10,6 +10,7 @@ from minidl import method as methods
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, Parameter, Shape
+from minidl.layers import Container
 
 
 class Net:
@@ -33,7 +34,11 @@ class Net:
         self.root, self.shape, self.kernels, self.name, self.mode = root, tuple(shape), kernels, name, mode
         self.method = methods.parse(method)
         self.dtype = np.dtype(dtype)
-        self.output_shape = root.setup(shape, Context(kernels, self.dtype, np.random.default_rng([seed, 0])))
+        try:
+            self.output_shape = root.setup(shape, Context(kernels, self.dtype, np.random.default_rng([seed, 0])))
+        except MinidlError as error:
+            extents = "×".join(map(str, self.shape[:-1]))
+            raise MinidlError(f"the net {name} cannot take images of {extents} pixels: {error}") from error
         methods.attach(self.method, root, mode, kernels)
 
     def forward(self, data: Array) -> Array:
@@ -81,26 +86,32 @@ class Net:
                 arrays[layer.weights.name] = layer.weights_in_use
         return arrays
 
+    def running(self) -> dict[str, Array]:
+        """Return by name what training leaves behind besides parameters: the running statistics of BN."""
+        return {name: array for layer in self.layers for name, array in layer.running().items()}
+
     def load(self, arrays: Mapping[str, Array]) -> None:
-        """Copy arrays into the parameters by their names.
+        """Copy arrays into the parameters and running statistics by their names.
 
         Raises MinidlError where a name is missing or a shape differs, before anything is copied.
         """
-        for p in self.parameters:
-            if p.name not in arrays:
-                raise MinidlError(f"the saved net has no {p.name}; it belongs to another model")
-            if tuple(arrays[p.name].shape) != p.value.shape:
+        targets = {p.name: p.value for p in self.parameters} | self.running()
+        for name, target in targets.items():
+            if name not in arrays:
+                raise MinidlError(f"the saved net has no {name}; it belongs to another model or method")
+            if tuple(arrays[name].shape) != target.shape:
                 raise MinidlError(
-                    f"the saved {p.name} has shape {tuple(arrays[p.name].shape)} where this net expects "
-                    f"{p.value.shape}; it belongs to another model"
+                    f"the saved {name} has shape {tuple(arrays[name].shape)} where this net expects "
+                    f"{target.shape}; it belongs to another model"
                 )
-        for p in self.parameters:
-            p.value[...] = self.kernels.xp.asarray(arrays[p.name])
+        for name, target in targets.items():
+            target[...] = self.kernels.xp.asarray(arrays[name])
 
     def __str__(self) -> str:
         rows = [("layer", "", "output", "parameters", "hooks")]
         for layer in self.layers:
-            count = sum(p.value.size for p in layer.parameters())
+            own = [] if isinstance(layer, Container) else layer.parameters()
+            count = sum(p.value.size for p in own)
             points = (layer.at_weights, layer.at_error, layer.at_grads)
             hooks = ", ".join(str(point.hook) for point in points if point.hook is not None)
             extents = "×".join(map(str, layer.output_shape))

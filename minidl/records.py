@@ -15,7 +15,8 @@ from minidl.kernels.errors import MinidlError
 from minidl.kernels.threads import workers
 from minidl.trainer import Epoch
 
-CONFIG, LOG, RESULT, CURVES = "config.json", "log.csv", "result.json", "curves.png"
+CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
+CURVES, PREDICTIONS = "curves.png", "predictions.png"
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -2,13 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from minidl.kernels.softmax_loss import Score
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.metrics import Confusion, Metrics
 from minidl.net import Net
 from minidl.optimizers import Optimizer, stepped
 
@@ -16,7 +18,13 @@ Array = Any
 
 
 class BatchSource(Protocol):
-    """Where batches (data, labels) come from; see data/batches.py."""
+    """Where batches (data, labels) come from; see data/batches.py and data/pixel_batches.py.
+
+    classes: their names; per_pixel: whether each pixel has a label, or each sample one.
+    """
+
+    classes: tuple[str, ...]
+    per_pixel: bool
 
     @property
     def samples(self) -> int:
@@ -27,31 +35,6 @@ class BatchSource(Protocol):
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all samples, unchanged."""
-
-
-@dataclass
-class Metrics:
-    """The mean loss and accuracy (0 … 1) of the samples seen so far."""
-
-    samples: int = 0
-    total_loss: float = 0.0
-    right: int = 0
-
-    def add(self, samples: int, loss: float, right: int) -> None:
-        """Add a batch of ``samples`` with its mean loss and its number of right answers."""
-        self.samples += samples
-        self.total_loss += loss * samples
-        self.right += right
-
-    @property
-    def loss(self) -> float:
-        """The mean loss."""
-        return self.total_loss / max(self.samples, 1)
-
-    @property
-    def accuracy(self) -> float:
-        """The share of right answers."""
-        return self.right / max(self.samples, 1)
 
 
 @dataclass(frozen=True)
@@ -84,14 +67,14 @@ class Trainer:
         self.learning_rate, self.drop_every, self.seed = optimizer.learning_rate, drop_every, seed
         self.loss = SoftmaxCrossEntropy(net.kernels)
         self.train_seconds, self.trained_samples = 0.0, 0
+        self.tested = Metrics()
 
-    def step(self, data: Array, labels: Array) -> tuple[float, int]:
-        """Train on one batch; return its mean loss and its number of right answers."""
-        output = self.net.forward(data)
-        loss, right = self.loss(output, labels)
+    def step(self, data: Array, labels: Array) -> Score:
+        """Train on one batch; return its score."""
+        score = self.loss(self.net.forward(data), labels)
         self.net.backpropagate(self.loss.error)
         self.optimizer.step()
-        return loss, right
+        return score
 
     def run_epoch(self, epoch: int, progress: Progress = lambda _: None) -> Epoch:
         """Train for one epoch (from 1) and measure; stop training early where the loss is not a number any more."""
@@ -101,29 +84,32 @@ class Trainer:
         trained = Metrics()
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, said below
             for data, labels in self.train.shuffled(np.random.default_rng([self.seed, 1, epoch])):
-                trained.add(len(data), *self.step(data, labels))
+                trained.add(len(data), self.step(data, labels))
                 progress(trained)
                 if not math.isfinite(trained.total_loss):
                     break
             self.train_seconds += time.perf_counter() - started
             self.trained_samples += trained.samples
-            tested = evaluate(self.net, self.loss, self.test.in_order())
+            self.tested = evaluate(self.net, self.loss, self.test)
         seconds = time.perf_counter() - started
         return Epoch(
             epoch,
             self.optimizer.learning_rate,
             trained.loss,
             trained.accuracy,
-            tested.loss,
-            tested.accuracy,
+            self.tested.loss,
+            self.tested.accuracy,
             seconds,
         )
 
 
-def evaluate(net: Net, loss: SoftmaxCrossEntropy, batches: Iterable[tuple[Array, Array]]) -> Metrics:
-    """Measure a net: hooks off, the weights as inference uses them. The net is left ready for inference."""
+def evaluate(net: Net, loss: SoftmaxCrossEntropy, source: BatchSource) -> Metrics:
+    """Measure a net on all samples: hooks off, the weights as inference uses them. It is left ready for inference."""
     net.eval()
-    metrics = Metrics()
-    for data, labels in batches:
-        metrics.add(len(data), *loss(net.forward(data), labels))
+    metrics = Metrics(Confusion(len(source.classes)) if source.per_pixel else None)
+    for data, labels in source.in_order():
+        output = net.forward(data)
+        metrics.add(len(data), loss(output, labels))
+        if metrics.confusion:
+            metrics.confusion.add(output, labels)
     return metrics

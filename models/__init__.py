@@ -8,16 +8,31 @@ from minidl.kernels.errors import MinidlError
 from minidl.method import check_mode, parse
 from minidl.net import Net
 
-NAMES = ("c",)
+NAMES = ("a", "b", "b-cifar", "c", "d")  # b-cifar: net (b) with the stem for small images
+
+
+def check_name(name: str) -> None:
+    """Raise MinidlError for a model that is not known."""
+    if name not in NAMES:
+        raise MinidlError(f"the model {name!r} is unknown; use one of {', '.join(NAMES)}")
 
 
 def check(name: str, method: str, mode: str, device: str) -> None:
     """Raise MinidlError for a model, method, mode or device that ``build`` would refuse."""
-    if name not in NAMES:
-        raise MinidlError(f"the model {name!r} is unknown; use one of {', '.join(NAMES)}")
+    check_name(name)
     parse(method)
     check_mode(mode)
     kernels.load(device)
+
+
+def best_method(name: str) -> str:
+    """Return the method that the paper found best for a net."""
+    return _module(name).METHOD
+
+
+def per_pixel(name: str) -> bool:
+    """Return whether a net labels every pixel of an image, or else the image as a whole."""
+    return getattr(_module(name), "PER_PIXEL", False)
 
 
 def build(
@@ -35,10 +50,15 @@ def build(
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
     "projection" or "reparametrization"; device: "cpu", "gpu" or "auto"; seed: of the random initial weights.
-    Raises MinidlError for a name, method, mode or device that is not known.
+    Raises MinidlError for a name, method, mode or device that is not known, and for images too small for the net.
     """
     check(name, method, mode, device)
     if classes < 2:
         raise MinidlError(f"a net needs at least 2 classes, not {classes}")
-    root = import_module(f"minidl.models.{name}").net(classes)
+    root = _module(name).net(classes, parse(method), *name.split("-")[1:])
     return Net(root, shape, kernels.load(device), name=name, method=method, mode=mode, dtype=dtype, seed=seed)
+
+
+def _module(name: str) -> Any:
+    check_name(name)
+    return import_module(f"minidl.models.{name.split('-')[0]}")

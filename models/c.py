@@ -1,19 +1,28 @@
 """Net (c) of Figure 1: a classical net of convolutions, without batch normalization.
 
 [conv 3×3 → ReLU → conv 3×3 → ReLU → max pool 2×2] × 3 with 32, 64, 128 filters; fc 512 → ReLU; fc. The figure is a
-picture without numbers: this is a reconstruction. 1,341,226 parameters for ten classes.
+picture without numbers: this is a reconstruction. 1,341,226 parameters for ten classes, 40 million multiply-adds for an
+image of 32 × 32 pixels. The paper has it without data normalization; a method with BN puts it before each ReLU that
+follows a convolution.
+
+    python train.py --model c --data cifar10 --method "WC, GC, fully"
 """
 
-from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, Sequential
+from collections.abc import Sequence
 
+from minidl.layer import Layer
+from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, Sequential
+from minidl.method import Method
+
+METHOD = "WC, GC, fully"  # the best of the paper's for this net
 FILTERS = (32, 64, 128)
 
 
-def net(classes: int) -> Sequential:
+def net(classes: int, method: Method, filters: Sequence[int] = FILTERS) -> Sequential:
     """Return the layers of net (c); each max pool halves an image's height and width."""
-    stages = [
-        layer
-        for filters in FILTERS
-        for layer in (Convolution(filters, 3), ReLU(), Convolution(filters, 3), ReLU(), MaxPool(2, 2))
-    ]
+    stages: list[Layer] = []
+    for f in filters:
+        for _ in range(2):
+            stages += [Convolution(f, 3), *method.norm(), ReLU()]
+        stages.append(MaxPool(2, 2))
     return Sequential(*stages, Flatten(), FullyConnected(512), ReLU(), FullyConnected(classes))

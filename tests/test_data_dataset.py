@@ -47,7 +47,7 @@ def test_a_subset_of_an_impossible_size_is_refused(numbered: Dataset, count: int
 def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
     with pytest.raises(MinidlError, match=r"'mnist' is neither a data set nor a folder.*shapes, cifar10, cifar100"):
         load("mnist")
-    assert NAMES == ("shapes", "cifar10", "cifar100")
+    assert NAMES == ("shapes", "cifar10", "cifar100", "voc2012")
 
 
 def test_the_default_root_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

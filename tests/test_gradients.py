@@ -6,8 +6,29 @@ import pytest
 from minidl import models
 from minidl.gradcheck import GradientError, check_layer, check_net, numeric_gradient, relative_error
 from minidl.hooks import Reparametrization
-from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU
+from minidl.layers import (
+    AnySize,
+    AveragePool,
+    BatchNorm,
+    Concat,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    GlobalAveragePool,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    MaxPool,
+    ReLU,
+    Residual,
+    Resize,
+    Sequential,
+    TransposedConvolution,
+)
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.method import parse
+from minidl.models import a, b, c, d
+from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS
 
 LAYERS = {
@@ -16,21 +37,43 @@ LAYERS = {
     "conv 3×3 stride 2": (lambda: Convolution(3, 3, stride=2), (6, 7, 2)),
     "conv 7×7 stride 2": (lambda: Convolution(2, 7, stride=2), (9, 8, 1)),
     "conv 1×1": (lambda: Convolution(3, 1), (2, 3, 4)),
+    "transposed conv 3×3 stride 2": (lambda: TransposedConvolution(3, 3, stride=2), (3, 4, 2)),
+    "transposed conv 2×2 stride 2": (lambda: TransposedConvolution(2, 2, stride=2), (3, 2, 3)),
+    "transposed conv 3×3": (lambda: TransposedConvolution(2, 3), (3, 4, 2)),
     "fc": (lambda: FullyConnected(4), (6,)),
     "relu": (ReLU, (3, 4, 2)),
     "max pool": (lambda: MaxPool(2, 2), (4, 5, 2)),
     "max pool overlapping": (lambda: MaxPool(3, 2), (7, 5, 2)),
     "flatten": (Flatten, (2, 3, 2)),
+    "average pool": (lambda: AveragePool(2, 2), (4, 5, 2)),
+    "average pool overlapping": (lambda: AveragePool(3, 2), (7, 5, 2)),
+    "global average pool": (GlobalAveragePool, (3, 2, 4)),
+    "BN": (BatchNorm, (3, 4, 6)),
+    "BN after fc": (BatchNorm, (5,)),
+    "LN": (LayerNorm, (3, 4, 6)),
+    "LN after fc": (LayerNorm, (5,)),
+    "IN": (InstanceNorm, (3, 4, 6)),
+    "GN": (GroupNorm, (3, 4, 6)),
+    "resize up": (lambda: Resize((7, 5)), (4, 3, 2)),
+    "resize down": (lambda: Resize((3, 1)), (4, 5, 2)),
+    "resize to the same size": (lambda: Resize((2, 3)), (2, 3, 1)),
+    "concat": (lambda: Concat(Convolution(3, 3)), (3, 4, 2)),
+    "concat resized": (lambda: Concat(Sequential(Convolution(3, 3, stride=2), ReLU())), (5, 6, 2)),
+    "concat in concat": (lambda: Concat(Sequential(MaxPool(2, 2), Concat(Convolution(1, 3)), ReLU())), (4, 5, 2)),
+    "any size": (lambda: AnySize(Convolution(2, 3), least=5, step=3), (4, 7, 2)),
+    "residual": (lambda: Residual(Sequential(Convolution(2, 3), ReLU(), Convolution(2, 3))), (4, 3, 2)),
+    "residual down": (lambda: Residual(Convolution(3, 3, stride=2), AveragePool(2, 2)), (6, 5, 2)),
+    "residual of smaller body": (lambda: Residual(Convolution(1, 3, padding=0)), (4, 5, 2)),
 }
 
 
 def set_up(make, shape, context):
-    """Return a layer whose biases are not zero and whose buffers are poisoned."""
+    """Return a layer whose biases, γ and β are random and whose gradients are poisoned."""
     layer = make()
     layer.setup(shape, context)
-    if layer.biases is not None:
-        layer.biases.value[...] = context.random.standard_normal(layer.biases.value.shape)
     for p in layer.parameters():
+        if not p.decay:
+            p.value[...] = context.random.standard_normal(p.value.shape)
         p.grads[...] = np.nan
     return layer
 
@@ -40,9 +83,10 @@ def test_layer(context, random, name):
     make, shape = LAYERS[name]
     layer = set_up(make, shape, context)
     data = random.standard_normal((3, *shape))
-    layer.backward(layer.forward(data))
-    for buffer in layer.buffers.values():
-        buffer.fill(np.nan if buffer.dtype.kind == "f" else 255)
+    layer.backpropagate(layer.forward(data))
+    for part in layer.layers():
+        for buffer in part.buffers.values():
+            buffer.fill(np.nan if buffer.dtype.kind == "f" else 255)
     check_layer(layer, data, random)
 
 
@@ -91,6 +135,29 @@ def test_net_c(random, method, mode, scale):
     data, labels = scale * random.standard_normal((4, 16, 16, 3)), random.integers(0, 10, 4)
     checks = check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
     assert len(checks) == 16
+
+
+SMALL = {  # every net of Figure 1 at small widths: how it is made, and the size of its images
+    "a": (lambda method: a.net(4, method, filters=(2, 3, 4)), 16),
+    "b": (lambda method: b.net(4, method, filters=(2, 3, 4, 5), blocks=(2, 1, 2, 1)), 33),
+    "b-cifar": (lambda method: b.net(4, method, "cifar", filters=(2, 2, 3, 3), blocks=(1, 2, 1, 1)), 16),
+    "c": (lambda method: c.net(4, method, filters=(2, 3, 4)), 8),
+    "d": (lambda method: d.net(4, method, filters=(2, 2, 3, 3)), 70),
+}
+
+
+@pytest.mark.parametrize("method", ["Baseline", "WC, GC, BN", "Baseline, GN"])
+@pytest.mark.parametrize("name", SMALL)
+def test_small_net(backend, random, name, method):
+    make, size = SMALL[name]
+    net = Net(make(parse(method)), (size, size, 3), backend, method=method, dtype="float64")
+    for p in net.parameters:
+        if not p.decay:  # with biases of zero, units whose inputs are all off would be where ReLU has no derivative
+            p.value[...] += random.normal(0, 0.1, p.value.shape)
+    data = random.standard_normal((3, *net.shape))
+    labels = random.integers(0, 4, (3, *net.output_shape[:-1]))
+    checks = check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
+    assert len(checks) == len(net.parameters)
 
 
 class TestTheChecker:

@@ -77,7 +77,8 @@ def test_fully_connected(backend, random, samples, inputs, outputs):
 def test_softmax_loss(backend, random, rows, classes):
     logits, labels = 5 * random.standard_normal((rows, classes)), random.integers(0, classes, rows)
     error = poisoned(logits.shape)
-    loss, right = backend.softmax_loss.forward(logits, labels, error)
+    loss, right, labelled = backend.softmax_loss.forward(logits, labels, error)
+    assert labelled == rows
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert loss == pytest.approx(-np.log(p[np.arange(rows), labels]).mean())
     assert right == (logits.argmax(1) == labels).sum()
@@ -86,7 +87,7 @@ def test_softmax_loss(backend, random, rows, classes):
 
 def test_softmax_loss_of_large_logits_is_finite(backend):
     logits, error = np.array([[1e4, 0.0], [-1e4, 0.0]], np.float32), poisoned((2, 2), np.float32)
-    loss, right = backend.softmax_loss.forward(logits, np.array([0, 0]), error)
+    loss, right, _ = backend.softmax_loss.forward(logits, np.array([0, 0]), error)
     assert (loss, right) == (5000.0, 1)
     np.testing.assert_array_equal(error, [[0, 0], [-0.5, 0.5]])
 
@@ -101,3 +102,36 @@ def test_crop_from_a_black_border(backend, random, border, shift):
     black = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0))).astype(float)
     for made, i, (y, x) in zip(out, indices, offsets, strict=True):
         np.testing.assert_allclose(made, (black[i, y : y + 9, x : x + 11] - mean) / 256, atol=1e-6)
+
+
+def test_softmax_loss_of_void_alone_is_zero(backend, random):
+    error = poisoned((2, 3, 4))
+    assert backend.softmax_loss.forward(random.standard_normal((2, 3, 4)), np.full((2, 3), -1), error) == (0, 0, 0)
+    assert not error.any()
+
+
+@pytest.mark.parametrize("shape, other", [((3, 4, 5, 2), (3, 4, 5, 2)), ((3, 4, 5, 2), (3, 6, 4, 7)), ((2, 9), (2, 4))])
+def test_extents(backend, random, shape, other):
+    first, second = random.standard_normal(shape), random.standard_normal(other)
+    extents = tuple(map(max, shape, other))
+    widened = np.zeros((2, *extents))
+    widened[0][tuple(map(slice, shape))] = first
+    widened[1][tuple(map(slice, other))] = second
+    out, back = poisoned(extents), poisoned(shape)
+    backend.extents.add(first, second, out)
+    np.testing.assert_array_equal(out, widened.sum(0))
+    backend.extents.copy(first, out)
+    np.testing.assert_array_equal(out, widened[0])
+    backend.extents.copy(out, back)
+    np.testing.assert_array_equal(back, first)
+
+
+@pytest.mark.parametrize("size", [(4, 5), (7, 9), (2, 1), (1, 12)])
+def test_resize_keeps_the_corners_and_straight_lines(backend, size):
+    y, x = np.mgrid[:4, :5]
+    data = np.stack([y / 3, x / 4], axis=-1)[None]
+    out = poisoned((1, *size, 2))
+    backend.resize.forward(data, out)
+    rows, columns = np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1])
+    np.testing.assert_allclose(out[0, :, 0, 0], rows, atol=1e-12)
+    np.testing.assert_allclose(out[0, 0, :, 1], columns, atol=1e-12)

@@ -1,8 +1,11 @@
 """Convolution with a bias."""
 
+from functools import lru_cache
 from typing import Any
 
 from minidl.layer import Array, Layer, Shape
+
+SIZES = 8  # of images for which a layer remembers how to compute
 
 
 class Convolution(Layer):
@@ -18,18 +21,21 @@ class Convolution(Layer):
         super().__init__()
         self.filters, self.size, self.stride = filters, size, stride
         self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
+        self.cached_geometry = lru_cache(SIZES)(self.geometry)
         self.convolution: Any = None
 
     def plan(self, shape: Shape) -> Shape:
         """Choose the way to compute for this geometry."""
-        mask = (self.size, self.size)
-        self.convolution = self.kernels.convolution.plan(
-            shape, self.filters, mask, self.stride, self.padding, self.context.dtype
-        )
+        self.convolution = self.cached_geometry(shape)
         if self.weights is None:
             fan_in = self.size * self.size * shape[-1]
-            self.create_parameters((self.filters, *mask, shape[-1]), fan_in, self.filters)
+            self.create_parameters((self.filters, self.size, self.size, shape[-1]), fan_in, self.filters)
         return self.convolution.output_shape
+
+    def geometry(self, shape: Shape) -> Any:
+        """Return the way to compute for data of ``shape``."""
+        mask = (self.size, self.size)
+        return self.kernels.convolution.plan(shape, self.filters, mask, self.stride, self.padding, self.context.dtype)
 
     def compute_output(self, data: Array) -> Array:
         """Correlate the data with each filter."""

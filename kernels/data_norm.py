@@ -1,0 +1,112 @@
+"""Batch, layer, instance and group normalization of the data (equations 5 to 7; Wu and He 2018), with γ and β.
+
+    y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε)
+
+The four differ in the groups that share μ and σ: their view (a, r, b, s) (see areas.py), whose b·s columns are the
+channels, each with its own γ and β.
+
+    BN (1, s·y·x, c, 1)     LN (s, y·x, 1, c)     IN (s, y·x, c, 1)     GN (s, y·x, groups, c/groups)
+
+Each pass reads x and, on the way back, the error twice; x̂ is never stored.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.groups import Index, Sums, column_sums, each, sums, transform, wide
+from minidl.kernels.scratch import cut
+from minidl.kernels.statistic import Moments
+
+Array = NDArray[np.floating]
+
+
+class Statistics(NamedTuple):
+    """The mean, the biased variance and 1/√(σ² + ε) of each channel's group, float64 (a, b·s)."""
+
+    mean: Sums
+    variance: Sums
+    scale: Sums
+
+
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array) -> Statistics:
+    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,)."""
+    data, layout = wide(x)
+    moments = Moments(data, layout)
+    found = Statistics(*np.empty((3, len(data), gamma.size)))
+
+    def finish(sums: Sums, groups: slice) -> tuple[Array, Array]:
+        mean, variance = (values[:, 0, : gamma.size] for values in moments.finish(sums, groups))
+        scale = 1 / np.sqrt(variance + epsilon)
+        for kept, values in zip(found, (mean, variance, scale), strict=True):
+            kept[groups] = values
+        return _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
+
+    def change(worker: int, index: Index, line: tuple[Array, Array], x: Array, out: Array) -> None:
+        np.multiply(x, line[0], out=out)
+        out += line[1]
+
+    transform(2, moments.measure, finish, change, data, wide(out)[0])
+    return found
+
+
+def inference(x: Array, factor: Array, offset: Array, out: Array) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,)."""
+    data, result = wide(x)[0], wide(out)[0]
+    factors, offsets = _columns(data, factor[None]), _columns(data, offset[None])
+
+    def work(worker: int, index: Index) -> None:
+        np.multiply(data[index], factors, out=result[index])
+        result[index] += offsets
+
+    each(work, data.shape)
+
+
+def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
+    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s).
+
+    Summed over a, they are the gradients of β and γ.
+    """
+    data, layout = wide(error)
+    mean = _columns(data, statistics.mean)
+
+    def measure(worker: int, index: Index, error: Array, x: Array) -> tuple[Array, Array]:
+        (product,) = cut(worker, x.dtype, x.shape)
+        np.subtract(x, mean[index[0]], out=product)
+        product *= error
+        return column_sums(error), column_sums(product)
+
+    found = sums(2, measure, data, wide(x)[0])
+    found = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
+    found[1] *= statistics.scale
+    return found
+
+
+def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Sums, out: Array) -> None:
+    """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
+
+    sums: of ``error_sums``. Both means are over a group, and so a factor of e, one of x and an offset are left.
+    """
+    data, layout = wide(error)
+    means = layout._replace(tiles=1).mean(sums * gamma) / (data.shape[1] * layout.tiles)
+    mean, scale = statistics.mean, statistics.scale
+    slope = scale**2 * means[1]
+    of_error, of_data = _columns(data, scale * gamma), _columns(data, -slope)
+    offset = _columns(data, slope * mean - scale * means[0])
+    data_x, result = wide(x)[0], wide(out)[0]
+
+    def work(worker: int, index: Index) -> None:
+        (along,) = cut(worker, x.dtype, result[index].shape)
+        np.multiply(data_x[index], of_data[index[0]], out=along)
+        along += offset[index[0]]
+        np.multiply(data[index], of_error[index[0]], out=result[index])
+        result[index] += along
+
+    each(work, data.shape)
+
+
+def _columns(data: Array, channels: Array) -> Array:
+    """Return values of the channels (n, channels) for each column of the matrices, (n, 1, columns)."""
+    tiles = data.shape[2] // channels.shape[1]
+    return np.tile(channels, tiles)[:, None].astype(data.dtype)

@@ -1,0 +1,28 @@
+"""Folds batch normalization into the layer before it, so that it costs nothing at inference."""
+
+from minidl.layer import Layer
+from minidl.layers import BatchNorm, Container, Sequential
+
+
+def fold(layer: Layer) -> None:
+    """Take every BN that follows a layer with weights out of a net that is ready for inference.
+
+    With the line factor·x + offset that BN is at inference, one for each channel:
+
+        BN(W·x + b) = (factor·W)·x + (factor·b + offset)
+    """
+    if isinstance(layer, Container):
+        for child in layer.children:
+            fold(child)
+    if isinstance(layer, Sequential):
+        kept: list[Layer] = []
+        for child in layer.children:
+            if isinstance(child, BatchNorm) and kept and kept[-1].weights is not None:
+                factor, offset = child.line()
+                weights, biases = kept[-1].weights.value, kept[-1].biases.value
+                weights *= factor.reshape(-1, *[1] * (weights.ndim - 1))
+                biases *= factor
+                biases += offset
+            else:
+                kept.append(child)
+        layer.children = tuple(kept)

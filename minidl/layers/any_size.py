@@ -1,0 +1,46 @@
+"""Images of any size."""
+
+from minidl.layer import Array, Layer, Shape
+from minidl.layers.container import Container
+
+
+class AnySize(Container):
+    """A body whose output has its data's height and width, for images of any size.
+
+    The body takes ``least`` pixels along each axis, and any multiple of ``step`` more. Smaller images, and those
+    between, get zeros below and to their right, and the output is cut again. Images of another size than before are no
+    error: all layers are fitted to them anew, with the same parameters.
+    """
+
+    kind = "any size"
+
+    def __init__(self, body: Layer, least: int, step: int) -> None:
+        super().__init__(body)
+        self.body, self.least, self.step = body, least, step
+
+    def plan(self, shape: Shape) -> Shape:
+        """Fit the body to the padded size."""
+        y, x = (self.least + self.step * max(0, -(-(n - self.least) // self.step)) for n in shape[:2])
+        self.padded_shape = (y, x, *shape[2:])
+        self.body_shape = self.body.fit(self.padded_shape)
+        return (*shape[:2], *self.body_shape[2:])
+
+    def forward(self, data: Array) -> Array:
+        """Pad the data, run the body and cut its output."""
+        if data.ndim == 4 and data.shape[-1] == self.input_shape[-1] and data.shape[1:] != self.input_shape:
+            self.fit(data.shape[1:])
+        self._check("data", data, self.input_shape)
+        output = self.body.forward(self._cut_or_pad("data", data, self.padded_shape))
+        return self._cut_or_pad("output", output, self.output_shape)
+
+    def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
+        """Pad the error with zeros, run it through the body and cut what comes back."""
+        back = self.body.backpropagate(self._cut_or_pad("error", error, self.body_shape), need_error)
+        return None if back is None else self._cut_or_pad("back", back, self.input_shape)
+
+    def _cut_or_pad(self, name: str, array: Array, shape: Shape) -> Array:
+        if array.shape[1:] == shape:
+            return array
+        out = self.buffer(name, (len(array), *shape))
+        self.kernels.extents.copy(array, out)
+        return out

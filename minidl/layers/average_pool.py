@@ -1,0 +1,61 @@
+"""Average pooling."""
+
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Array, Layer, Shape
+
+
+class AveragePool(Layer):
+    """Average pooling: out[s, y, x, c] = mean of the size × size window of data at (t·y, t·x), stride t."""
+
+    kind = "avgpool"
+
+    def __init__(self, size: int, stride: int) -> None:
+        super().__init__()
+        self.size, self.stride = size, stride
+
+    def plan(self, shape: Shape) -> Shape:
+        """Count the windows that fit; what is left over at the border is not used."""
+        if min(shape[:2]) < self.size:
+            raise MinidlError(f"{self.name} ({self}) expected data of at least its window and got {shape}")
+        y, x, channels = shape
+        return (y - self.size) // self.stride + 1, (x - self.size) // self.stride + 1, channels
+
+    def compute_output(self, data: Array) -> Array:
+        """Take the mean of each window."""
+        out = self.buffer("output", (len(data), *self.output_shape))
+        self.kernels.average_pool.forward(data, self.size, self.stride, out)
+        return out
+
+    def compute_error(self, error: Array) -> Array:
+        """Spread each error over its window."""
+        out = self.buffer("error", (len(error), *self.input_shape))
+        self.kernels.average_pool.backward(error, self.size, self.stride, out)
+        return out
+
+    def __str__(self) -> str:
+        return f"average pool {self.size}×{self.size}, stride {self.stride}"
+
+
+class GlobalAveragePool(Layer):
+    """Global average pooling: out[s, c] = mean of data over the whole plane of y and x."""
+
+    kind = "avgpool"
+
+    def plan(self, shape: Shape) -> Shape:
+        """Keep the channels alone."""
+        return shape[-1:]
+
+    def compute_output(self, data: Array) -> Array:
+        """Take the mean of each plane."""
+        out = self.buffer("output", (len(data), *self.output_shape))
+        self.kernels.average_pool.forward_global(data, out)
+        return out
+
+    def compute_error(self, error: Array) -> Array:
+        """Spread each error over its plane."""
+        out = self.buffer("error", (len(error), *self.input_shape))
+        self.kernels.average_pool.backward_global(error, out)
+        return out
+
+    def __str__(self) -> str:
+        return "global average pool"

@@ -1,0 +1,66 @@
+"""Batch normalization."""
+
+from typing import Any
+
+import numpy as np
+
+from minidl.layer import Array, Shape
+from minidl.layers.data_norm import DataNorm
+
+
+class BatchNorm(DataNorm):
+    """Batch normalization: one mean for each channel, over the whole batch (equation 5).
+
+    Inference uses running statistics instead, as DLIB does: each training batch moves them by 1/(n + 1) towards its
+    own mean and unbiased variance, n being the number of earlier batches, but 100 at most.
+    """
+
+    kind = "bn"
+    area = "channel"
+    epsilon = 1e-4
+    window = 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean: Any = None
+        self.variance: Any = None
+        self.updates = np.zeros(1, np.int64)
+
+    def plan(self, shape: Shape) -> Shape:
+        """Create the running statistics, too."""
+        if self.mean is None:
+            xp, dtype = self.kernels.xp, self.context.dtype
+            self.mean, self.variance = xp.zeros(shape[-1], dtype), xp.ones(shape[-1], dtype)
+        return super().plan(shape)
+
+    def view(self, array: Array) -> Array:
+        """See an array as one group for each channel, even where this is a single element: it becomes β."""
+        return array.reshape(1, -1, array.shape[-1], 1)
+
+    def compute_output(self, data: Array) -> Array:
+        """Normalize by the statistics of the batch in training, by the running ones otherwise."""
+        if not self.training:
+            out = self.buffer("output", data.shape)
+            self.kernels.data_norm.inference(self.view(data), *self.line(), self.view(out))
+            return out
+        out = super().compute_output(data)
+        rows = data.size // data.shape[-1]
+        if rows > 1:
+            factor = 1 / (self.updates[0] + 1)
+            self.mean += factor * (self.statistics.mean[0] - self.mean)
+            self.variance += factor * (self.statistics.variance[0] * rows / (rows - 1) - self.variance)
+            self.updates[0] = min(self.updates[0] + 1, self.window)
+        return out
+
+    def line(self) -> tuple[Array, Array]:
+        """Return factor and offset of each channel at inference: out = factor·data + offset."""
+        factor = self.gamma.value / self.kernels.xp.sqrt(self.variance + self.epsilon)
+        return factor, self.beta.value - factor * self.mean
+
+    def running(self) -> dict[str, Array]:
+        """Return the running statistics."""
+        arrays = {"mean": self.mean, "variance": self.variance, "updates": self.updates}
+        return {f"{self.name}.{name}": array for name, array in arrays.items()}
+
+    def __str__(self) -> str:
+        return "batch normalization"

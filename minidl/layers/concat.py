@@ -1,0 +1,58 @@
+"""U connection."""
+
+from collections.abc import Iterator
+
+from minidl.layer import Array, Context, Layer, Shape
+from minidl.layers.container import Container
+from minidl.layers.resize import Resize
+
+
+class Concat(Container):
+    """U connection (Ronneberger et al. 2015): out = the channels of the data, then those of body(data).
+
+    What the body makes is resized to the data's height and width. The body of a U-net's outermost connection holds
+    the next one, and so on.
+    """
+
+    kind = "concat"
+
+    def __init__(self, body: Layer) -> None:
+        self.body, self.resize = body, Resize((0, 0))
+        super().__init__(body, self.resize)
+
+    def attach(self, context: Context) -> None:
+        """Name the children and the connection."""
+        super().attach(context)
+        self.name = context.name(self.kind)
+
+    def plan(self, shape: Shape) -> Shape:
+        """Add up the channels."""
+        y, x, channels = shape
+        self.resize.size = (y, x)
+        self.body_shape = self.resize.fit(self.body.fit(shape))
+        return y, x, channels + self.body_shape[-1]
+
+    def forward(self, data: Array) -> Array:
+        """Put the data and what the body makes of them side by side."""
+        out = self.buffer("output", (len(data), *self.output_shape))
+        self.kernels.concat.forward(data, self.resize.forward(self.body.forward(data)), out)
+        return out
+
+    def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
+        """Give the body its channels of the error, and add the data's own to what comes back."""
+        own = self.buffer("own error", (len(error), *self.input_shape))
+        part = self.buffer("body's error", (len(error), *self.body_shape))
+        self.kernels.concat.backward(error, own, part)
+        back = self.body.backpropagate(self.resize.backpropagate(part), need_error)
+        if not need_error:
+            return None
+        self.kernels.extents.add(own, back, own)
+        return own
+
+    def layers(self) -> Iterator[Layer]:
+        """Iterate over the layers of the body, then the connection."""
+        yield from super().layers()
+        yield self
+
+    def __str__(self) -> str:
+        return "concatenate with the input"

@@ -1,0 +1,46 @@
+"""What all layers that are made of other layers have in common."""
+
+from collections.abc import Iterator
+
+from minidl.layer import Array, Context, Layer, Parameter
+
+
+class Container(Layer):
+    """A layer made of other layers, its children; a kind writes ``plan``, ``forward`` and ``backpropagate``."""
+
+    def __init__(self, *children: Layer) -> None:
+        super().__init__()
+        self.children = children
+
+    def attach(self, context: Context) -> None:
+        """Give each child its name, in the order of the forward pass."""
+        self.context = context
+        for child in self.children:
+            child.attach(context)
+
+    def forward(self, data: Array) -> Array:
+        """Run the data through the children."""
+        raise NotImplementedError
+
+    def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
+        """Run the error back through the children; each computes its gradients on the way."""
+        raise NotImplementedError
+
+    def layers(self) -> Iterator[Layer]:
+        """Iterate over the layers of all children."""
+        for child in self.children:
+            yield from child.layers()
+
+    def parameters(self) -> list[Parameter]:
+        """Return what all children learn."""
+        return [parameter for child in self.children for parameter in child.parameters()]
+
+    def train(self) -> None:
+        """Prepare all children for training."""
+        for child in self.children:
+            child.train()
+
+    def eval(self) -> None:
+        """Prepare all children for inference."""
+        for child in self.children:
+            child.eval()

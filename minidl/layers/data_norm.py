@@ -1,0 +1,124 @@
+"""Normalizations of the data as layers: what they share, and LN, IN and GN; BN is in batch_norm.py."""
+
+from math import gcd
+from typing import Any
+
+from minidl.kernels.areas import area_view
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Array, Layer, Parameter, Shape
+
+
+class DataNorm(Layer):
+    """Normalization of the data: out = γ·x̂ + β with x̂ = (data − μ)/√(σ² + ε), γ and β one for each channel.
+
+    data (samples, …, c); μ and σ² are those of the area, in training and, unless a kind says otherwise, at inference.
+    """
+
+    area = ""
+    epsilon = 1e-5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma: Any = None
+        self.beta: Any = None
+        self.sums: Array = None
+
+    def plan(self, shape: Shape) -> Shape:
+        """Create γ = 1 and β = 0; refuse data that would all become β."""
+        *plane, channels = shape
+        if self.area == "instance" and all(extent == 1 for extent in plane):
+            raise MinidlError(
+                f"{self.name} ({self}) got data of shape {shape} for one sample, where each channel is a single "
+                "element that subtracting the mean would make zero; use another normalization or larger images"
+            )
+        if self.gamma is None:
+            xp, dtype = self.kernels.xp, self.context.dtype
+            ones, zeros = xp.ones(channels, dtype), xp.zeros(channels, dtype)
+            self.gamma = Parameter(f"{self.name}.gamma", ones, xp.zeros_like(ones), decay=False)
+            self.beta = Parameter(f"{self.name}.beta", zeros, xp.zeros_like(zeros), decay=False)
+        return shape
+
+    def view(self, array: Array) -> Array:
+        """See an array of the data's shape by its groups, (a, r, b, s)."""
+        return array.reshape(area_view(array.shape, self.area, self.groups))
+
+    @property
+    def groups(self) -> int:
+        """How many groups of channels have a mean of their own, for the area "group"."""
+        return 1
+
+    def compute_output(self, data: Array) -> Array:
+        """Normalize, scale and shift the data."""
+        out = self.buffer("output", data.shape)
+        self.statistics = self.kernels.data_norm.forward(
+            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out)
+        )
+        return out
+
+    def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
+        """Run comp_grads and backward on one reading of the error's sums, which both need."""
+        self.sums = self._sums(error)
+        result = super().backpropagate(error, need_error)
+        self.sums = None
+        return result
+
+    def compute_grads(self, error: Array) -> None:
+        """Sum error·x̂ for γ and the error for β."""
+        of_beta, of_gamma = self._sums(error)
+        of_gamma.sum(axis=0, out=self.gamma.grads)
+        of_beta.sum(axis=0, out=self.beta.grads)
+
+    def compute_error(self, error: Array) -> Array:
+        """Write (γ·error − mean(γ·error) − x̂·mean(γ·error·x̂))/√(σ² + ε)."""
+        out = self.buffer("error", error.shape)
+        self.kernels.data_norm.backward(
+            self.view(error), self.view(self.data), self.gamma.value, self.statistics, self._sums(error), self.view(out)
+        )
+        return out
+
+    def _sums(self, error: Array) -> Array:
+        if self.sums is not None:
+            return self.sums
+        return self.kernels.data_norm.error_sums(self.view(error), self.view(self.data), self.statistics)
+
+    def parameters(self) -> list[Parameter]:
+        """Return γ and β."""
+        return [p for p in (self.gamma, self.beta) if p is not None]
+
+
+class GroupNorm(DataNorm):
+    """Group normalization (Wu and He 2018): one mean for each sample and group of channels, 32 groups or fewer.
+
+    In a layer whose channels 32 does not divide, the groups are as many as the two numbers' greatest common divisor.
+    """
+
+    kind = "gn"
+    area = "group"
+
+    @property
+    def groups(self) -> int:
+        """How many groups of channels have a mean of their own."""
+        return gcd(32, self.input_shape[-1])
+
+    def __str__(self) -> str:
+        return f"group normalization, {self.groups} groups"
+
+
+class LayerNorm(DataNorm):
+    """Layer normalization: one mean for each sample (equation 6), which is a single group of all its channels."""
+
+    kind = "ln"
+    area = "group"
+
+    def __str__(self) -> str:
+        return "layer normalization"
+
+
+class InstanceNorm(DataNorm):
+    """Instance normalization: one mean for each sample and channel (equation 7)."""
+
+    kind = "in"
+    area = "instance"
+
+    def __str__(self) -> str:
+        return "instance normalization"

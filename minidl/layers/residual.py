@@ -1,0 +1,63 @@
+"""Residual connection."""
+
+from collections.abc import Iterator
+
+from minidl.layer import Array, Context, Layer, Shape
+from minidl.layers.container import Container
+
+
+class Residual(Container):
+    """Residual connection (He et al. 2016): out = body(data) + shortcut(data), the shortcut being the data by default.
+
+    As in DLIB, the output takes the larger extent of each dimension (height, width and channels), and what is missing
+    counts as zero: a shortcut needs no convolution to grow its channels.
+    """
+
+    kind = "add"
+
+    def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
+        super().__init__(body, *([shortcut] if shortcut else []))
+
+    def attach(self, context: Context) -> None:
+        """Name the children and the addition."""
+        super().attach(context)
+        self.name = context.name(self.kind)
+
+    def plan(self, shape: Shape) -> Shape:
+        """Take the larger extents of both branches."""
+        self.shapes = [child.fit(shape) for child in self.children]
+        if len(self.shapes) == 1:
+            self.shapes.append(shape)
+        return tuple(max(extents) for extents in zip(*self.shapes, strict=True))
+
+    def forward(self, data: Array) -> Array:
+        """Add what both branches make of the data."""
+        outputs = [child.forward(data) for child in self.children]
+        out = self.buffer("output", (len(data), *self.output_shape))
+        self.kernels.extents.add(outputs[0], outputs[1] if len(outputs) > 1 else data, out)
+        return out
+
+    def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
+        """Give each branch the part of the error that its output has, and add what comes back."""
+        parts = [self._part(error, f"error{i}", shape) for i, shape in enumerate(self.shapes)]
+        errors = [child.backpropagate(part, need_error) for child, part in zip(self.children, parts, strict=False)]
+        if not need_error:
+            return None
+        out = self.buffer("error", (len(error), *self.input_shape))
+        self.kernels.extents.add(errors[0], errors[1] if len(errors) > 1 else parts[1], out)
+        return out
+
+    def _part(self, error: Array, name: str, shape: Shape) -> Array:
+        if error.shape[1:] == shape:
+            return error
+        part = self.buffer(name, (len(error), *shape))
+        self.kernels.extents.copy(error, part)
+        return part
+
+    def layers(self) -> Iterator[Layer]:
+        """Iterate over the layers of both branches, then the addition."""
+        yield from super().layers()
+        yield self
+
+    def __str__(self) -> str:
+        return "add to the shortcut"

@@ -1,0 +1,36 @@
+"""Bilinear resizing."""
+
+from minidl.layer import Array, Layer, Shape
+
+
+class Resize(Layer):
+    """Bilinear resizing to ``size`` (y, x), corner pixels onto corner pixels; data (samples, y, x, c)."""
+
+    kind = "resize"
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def plan(self, shape: Shape) -> Shape:
+        """Keep the channels."""
+        return (*self.size, shape[-1])
+
+    def compute_output(self, data: Array) -> Array:
+        """Interpolate the data, unless they have the size."""
+        if self.input_shape == self.output_shape:
+            return data
+        out = self.buffer("output", (len(data), *self.output_shape))
+        self.kernels.resize.forward(data, out)
+        return out
+
+    def compute_error(self, error: Array) -> Array:
+        """Give each error to the pixels that it was interpolated from."""
+        if self.input_shape == self.output_shape:
+            return error
+        out = self.buffer("error", (len(error), *self.input_shape))
+        self.kernels.resize.backward(error, out)
+        return out
+
+    def __str__(self) -> str:
+        return f"resize to {self.size[0]}×{self.size[1]}"

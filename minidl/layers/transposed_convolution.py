@@ -1,0 +1,26 @@
+"""Transposed convolution with a bias."""
+
+from typing import Any
+
+from minidl.layer import Shape
+from minidl.layers.convolution import Convolution
+
+
+class TransposedConvolution(Convolution):
+    """Transposed convolution: out[s, t·y + i − p, t·x + j − p, o] sums data[s, y, x, c]·W[o, i, j, c]; plus b[o].
+
+    data (samples, y, x, in), weights (out, size, size, in), stride t; the output has t·(n − 1) + size − 2p pixels where
+    the data has n. DLIB's padding p is the default: size//2 for stride 1, none for any other.
+    """
+
+    kind = "tconv"
+
+    def geometry(self, shape: Shape) -> Any:
+        """Return the way to compute for data of ``shape``."""
+        mask = (self.size, self.size)
+        return self.kernels.transposed_convolution.plan(
+            shape, self.filters, mask, self.stride, self.padding, self.context.dtype
+        )
+
+    def __str__(self) -> str:
+        return f"transposed {super().__str__()}"

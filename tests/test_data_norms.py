@@ -1,0 +1,191 @@
+"""Normalizations of the data: the formulas, BN's running statistics and folding, checkpoints, the method's words."""
+
+import numpy as np
+import pytest
+
+from minidl import MinidlError, checkpoint, models
+from minidl.fold import fold
+from minidl.kernels.areas import area_view
+from minidl.layers import BatchNorm, Convolution, FullyConnected, GroupNorm, InstanceNorm, LayerNorm, ReLU, Sequential
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.method import DATA_NORMS, parse
+from minidl.optimizers import Adam
+
+AXES = {BatchNorm: (0, 1, 2), LayerNorm: (1, 2, 3), InstanceNorm: (1, 2)}
+SHAPES = [(3, 4, 5, 6), (40, 24, 24, 4), (10, 37, 37, 64), (2, 1, 2, 1)]
+
+
+def set_up(kind, shape, context):
+    layer = kind()
+    layer.setup(shape, context)
+    for p in layer.parameters():
+        p.value[...] = context.random.standard_normal(p.value.shape)
+    return layer
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", AXES)
+def test_the_formulas_of_equations_5_to_7(context, random, kind, shape):
+    layer = set_up(kind, shape[1:], context)
+    data = random.standard_normal(shape) * 3 + 2
+    mean, variance = (f(data, axis=AXES[kind], keepdims=True) for f in (np.mean, np.var))
+    expected = (data - mean) / np.sqrt(variance + kind.epsilon) * layer.gamma.value + layer.beta.value
+    np.testing.assert_allclose(layer.forward(data), expected, atol=1e-11)
+
+
+def test_group_normalization_is_layer_normalization_of_each_group(context, random):
+    layer = set_up(GroupNorm, (5, 3, 64), context)
+    layer.gamma.value[...], layer.beta.value[...] = 1, 0
+    data = random.standard_normal((4, 5, 3, 64))
+    assert layer.groups == 32
+    groups = data.reshape(4, 5, 3, 32, 2)
+    mean, variance = (f(groups, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
+    expected = ((groups - mean) / np.sqrt(variance + 1e-5)).reshape(data.shape)
+    np.testing.assert_allclose(layer.forward(data), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", DATA_NORMS.values())
+def test_backward_and_comp_grads_alone_are_backpropagate(context, random, kind):
+    layer = set_up(kind, (4, 3, 6), context)
+    data, error = random.standard_normal((2, 5, 4, 3, 6))
+    layer.forward(data)
+    together = layer.backpropagate(error).copy()
+    grads = [p.grads.copy() for p in layer.parameters()]
+    np.testing.assert_array_equal(layer.backward(error), together)
+    layer.comp_grads(error)
+    for p, expected in zip(layer.parameters(), grads, strict=True):
+        np.testing.assert_array_equal(p.grads, expected)
+
+
+@pytest.mark.parametrize("area, shape", [("channel", (50, 32, 32, 8)), ("sample", (2, 64, 64, 16))])
+def test_float32_sums_are_accurate_far_from_zero(backend, random, area, shape):
+    """A variance from Σx² − (Σx)²/n in float32 would be lost here."""
+    data = (random.standard_normal(shape) + 1000).astype(np.float32)
+    view = area_view(shape, area)
+    out = np.empty(view, np.float32)
+    backend.statistic.standardize(data.reshape(view), out)
+    exact = data.reshape(view).astype(np.float64)
+    exact -= exact.mean((1, 3), keepdims=True)
+    exact /= np.sqrt((exact**2).mean((1, 3), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(out, exact, atol=2e-4)
+
+
+def test_running_statistics_are_dlibs(context, random):
+    layer = set_up(BatchNorm, (3, 2, 4), context)
+    mean, variance, n = np.zeros(4), np.ones(4), 0
+    layer.train()
+    for _ in range(105):
+        data = random.standard_normal((3, 3, 2, 4)) * 2 + 1
+        layer.forward(data)
+        mean += (data.mean((0, 1, 2)) - mean) / (n + 1)
+        variance += (data.var((0, 1, 2), ddof=1) - variance) / (n + 1)
+        n = min(n + 1, 100)
+    np.testing.assert_allclose(layer.mean, mean, atol=1e-12)
+    np.testing.assert_allclose(layer.variance, variance, atol=1e-12)
+    assert layer.updates[0] == 100
+    layer.eval()
+    expected = (data - mean) / np.sqrt(variance + 1e-4) * layer.gamma.value + layer.beta.value
+    np.testing.assert_allclose(layer.forward(data), expected, atol=1e-12)
+    assert layer.updates[0] == 100
+
+
+def test_a_single_element_for_each_channel_becomes_beta(context, random):
+    layer = set_up(BatchNorm, (1, 1, 4), context)
+    data, error = random.standard_normal((2, 1, 1, 1, 4))
+    np.testing.assert_allclose(layer.forward(data)[0, 0, 0], layer.beta.value)
+    np.testing.assert_allclose(layer.backward(error), 0, atol=1e-12)
+    assert layer.updates[0] == 0
+
+
+def trained(method, random, name="a"):
+    net = models.build(name, method=method, shape=(8, 8, 3), dtype="float64", device="cpu")
+    optimizer = Adam(net.parameters, net.kernels, learning_rate=0.01)
+    loss = SoftmaxCrossEntropy(net.kernels)
+    net.train()
+    for _ in range(3):
+        loss(net.forward(random.standard_normal((6, 8, 8, 3))), random.integers(0, 10, 6))
+        net.backpropagate(loss.error)
+        optimizer.step()
+    return net, optimizer
+
+
+def test_folding_changes_nothing_at_inference(random):
+    net, _ = trained("WC, GC, BN, fully", random)
+    data = random.standard_normal((5, 8, 8, 3))
+    net.eval()
+    expected = net.forward(data).copy()
+    fold(net.root)
+    assert not any(isinstance(layer, BatchNorm) for layer in net.layers)
+    np.testing.assert_allclose(net.forward(data), expected, atol=1e-12)
+
+
+def test_only_bn_after_weights_is_folded(context):
+    net = Sequential(BatchNorm(), Convolution(2, 3), ReLU(), BatchNorm(), Convolution(2, 3), LayerNorm(), BatchNorm())
+    net.setup((4, 4, 2), context)
+    net.eval()
+    fold(net)
+    assert [layer.kind for layer in net.layers()] == ["bn", "conv", "relu", "bn", "conv", "ln", "bn"]
+    net = Sequential(FullyConnected(3), BatchNorm())
+    net.setup((4,), context)
+    fold(net)
+    assert [layer.kind for layer in net.layers()] == ["fc"]
+
+
+@pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+def test_a_checkpoint_holds_the_running_statistics(random, tmp_path, mode):
+    net, optimizer = trained("WC, GC, BN, fully", random)
+    net = models.build("a", method="WC, GC, BN, fully", mode=mode, shape=(8, 8, 3), dtype="float64", device="cpu")
+    net.train()
+    net.forward(random.standard_normal((6, 8, 8, 3)))
+    path = tmp_path / checkpoint.NAME
+    checkpoint.save(path, net, optimizer, epoch=3)
+    other = models.build("a", method="WC, GC, BN, fully", mode=mode, shape=(8, 8, 3), dtype="float64", seed=1)
+    assert checkpoint.resume(path, other, Adam(other.parameters, other.kernels, learning_rate=0.01)) == 3
+    assert len(net.running()) == 9
+    for name, array in net.running().items():
+        np.testing.assert_array_equal(other.running()[name], array)
+    for p, q in zip(net.parameters, other.parameters, strict=True):
+        np.testing.assert_array_equal(p.value, q.value)
+
+
+def test_a_loaded_net_is_plain(random, tmp_path):
+    for method, kinds in (("WC, GC, BN, fully", set()), ("WC, IN", {"in"})):
+        net, optimizer = trained(method, random)
+        checkpoint.save(tmp_path / checkpoint.NAME, net, optimizer, epoch=3)
+        loaded = checkpoint.load(tmp_path)
+        assert {layer.kind for layer in loaded.layers} & {"bn", "in"} == kinds
+        data = random.standard_normal((5, 8, 8, 3))
+        net.eval()
+        np.testing.assert_allclose(loaded.forward(data.astype(np.float32)), net.forward(data), atol=1e-4)
+        assert all(layer.at_weights.hook is None for layer in loaded.layers)
+
+
+@pytest.mark.parametrize("text, name", [("Baseline, BN", "BN"), ("WC, GC, BN, fully", "BN"), ("gn", "GN"), ("WC", "")])
+def test_the_methods_words(text, name):
+    method = parse(text)
+    assert method.data_norm == name
+    assert parse(str(method)) == method
+    assert [type(layer) for layer in method.norm()] == ([DATA_NORMS[name]] if name else [])
+
+
+@pytest.mark.parametrize(
+    "text, message", [("BN, LN", "normalizes the data twice, by BN and LN"), ("Baseline, BN, fully", "not what is")]
+)
+def test_bad_methods_are_refused(text, message):
+    with pytest.raises(MinidlError, match=message):
+        parse(text)
+
+
+def test_gamma_and_beta_are_neither_normalized_nor_decayed():
+    net = models.build("a", method="WC, GC, BN, fully", shape=(8, 8, 3), device="cpu")
+    assert [p.name for p in net.parameters if p.decay] == [
+        *(f"conv{i}.weights" for i in (1, 2, 3)),
+        "fc1.weights",
+        "fc2.weights",
+    ]
+    assert all(p.name.endswith("weights") for p in net.normalized_weights())
+
+
+def test_instance_normalization_of_single_pixels_is_refused():
+    with pytest.raises(MinidlError, match=r"in28 \(instance normalization\) got data of shape \(1, 1, 512\)"):
+        models.build("b", method="Baseline, IN", device="cpu")

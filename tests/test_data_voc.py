@@ -1,0 +1,233 @@
+"""VOC2012's layout, read from small files made here; batches of labelled pixels, and pictures of them."""
+
+import hashlib
+import io
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minidl.data import Dataset, load, voc
+from minidl.data.batches import DIVISOR, MEAN, Batches
+from minidl.data.pictures import palette, predictions
+from minidl.data.pixel_batches import PixelBatches
+from minidl.data.shapes import load as load_shapes
+from minidl.kernels.errors import MinidlError
+
+SIZES = {"2007_000001": (20, 30), "2007_000002": (40, 25), "2008_000003": (20, 30)}
+
+
+def save(folder: Path, name: str, size: tuple[int, int], random: np.random.Generator) -> None:
+    """Write an image and its mask, in which each label of VOC and void occur."""
+    for part in ("JPEGImages", "SegmentationClass"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / "JPEGImages" / f"{name}.jpg")
+    mask = Image.fromarray(random.permutation(np.resize([*range(21), 255], size).astype(np.uint8)))
+    mask.putpalette(palette().tobytes())
+    mask.save(folder / "SegmentationClass" / f"{name}.png")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, random: np.random.Generator) -> Path:
+    folder = tmp_path / "VOCdevkit" / "VOC2012"
+    for name, size in SIZES.items():
+        save(folder, name, size, random)
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("2007_000001\n2007_000002\n")
+    (lists / "val.txt").write_text("2008_000003\n")
+    return folder
+
+
+def check(parts: tuple[Dataset, Dataset]) -> None:
+    train, val = parts
+    assert [image.shape for image in train.images] == [(20, 30, 3), (40, 25, 3)]
+    assert [mask.shape for mask in val.masks] == [(20, 30)]
+    assert sorted(np.unique(train.masks[0])) == [*range(21), 255]
+    assert train.mask_classes[0] == "background"
+    assert len(train.mask_classes) == 21
+    assert train.labels is None
+
+
+def test_the_official_layout(folder: Path) -> None:
+    check(load("voc2012", folder.parents[1], progress=False))
+    check(load("voc2012", folder, progress=False))
+
+
+def test_a_subset_keeps_image_and_mask_together(folder: Path) -> None:
+    train, _ = load("voc2012", folder, progress=False)
+    part = train.subset(1)
+    i = [image.shape for image in train.images].index(part.images[0].shape)
+    np.testing.assert_array_equal(part.masks[0], train.masks[i])
+
+
+def test_only_what_is_needed_is_unpacked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(folder, "2009_000009", (9, 9), np.random.default_rng(0))
+    (folder / "SegmentationClass" / "2009_000009.png").unlink()
+    (folder / "Annotations").mkdir()
+    (folder / "Annotations" / "2007_000001.xml").write_text("not needed")
+    root = tmp_path / "root"
+    root.mkdir()
+    path = root / voc.ARCHIVE.name
+    with tarfile.open(path, "w") as archive:
+        archive.add(folder, "VOCdevkit/VOC2012")
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(voc, "ARCHIVE", replace(voc.ARCHIVE, md5=md5))
+    check(load("voc2012", root, progress=False))
+    names = {file.name for file in (root / "VOCdevkit" / "VOC2012").rglob("*.*")}
+    assert names == {f"{name}.{kind}" for name in SIZES for kind in ("jpg", "png")} | {"train.txt", "val.txt"}
+    assert sorted(file.name for file in root.iterdir()) == ["VOCdevkit", path.name]
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / voc.ARCHIVE.name).write_bytes(b"broken")
+    with pytest.raises(MinidlError, match="is damaged: its md5 checksum is"):
+        load("voc2012", tmp_path, progress=False)
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(MinidlError) as caught:
+        load("voc2012", folder, progress=False)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_mask_of_another_size(folder: Path) -> None:
+    Image.new("P", (30, 21)).save(folder / "SegmentationClass" / "2007_000001.png")
+    message = refused(folder)
+    assert "has 20×30 pixels but its mask" in message
+    assert "has 21×30; use a mask of the image's size" in message
+
+
+def test_a_label_out_of_range(folder: Path) -> None:
+    Image.new("L", (30, 20), 21).save(folder / "SegmentationClass" / "2008_000003.png")
+    assert "2008_000003.png has the label 21; the labels are 0 to 20, and 255 for void" in refused(folder)
+
+
+@pytest.mark.parametrize("file", ["JPEGImages/2007_000002.jpg", "SegmentationClass/2007_000002.png"])
+def test_an_id_without_a_file(folder: Path, file: str) -> None:
+    (folder / file).unlink()
+    assert f"train.txt names 2007_000002, but there is no {folder / file};" in refused(folder)
+
+
+@pytest.mark.parametrize("file", ["JPEGImages/2007_000002.jpg", "SegmentationClass/2007_000002.png"])
+def test_a_file_that_is_no_image(folder: Path, file: str) -> None:
+    (folder / file).write_bytes(b"garbage")
+    assert f"{folder / file} cannot be decoded as an image" in refused(folder)
+
+
+def test_a_mask_of_colours(folder: Path) -> None:
+    Image.new("RGB", (30, 20)).save(folder / "SegmentationClass" / "2007_000001.png")
+    assert "has colours (RGB) in the place of labels" in refused(folder)
+
+
+def test_lists_that_are_missing_or_empty(folder: Path) -> None:
+    path = folder / "ImageSets" / "Segmentation" / "val.txt"
+    path.write_text("\n")
+    assert f"{path} names no images" in refused(folder)
+    path.unlink()
+    assert f"{path} cannot be read" in refused(folder)
+
+
+def test_labels_of_images_and_of_pixels_are_not_mixed_up(folder, backend, random) -> None:
+    train, _ = load("voc2012", folder, progress=False)
+    with pytest.raises(MinidlError, match="voc2012 has a label for each pixel and none for an image; use --model d"):
+        Batches(train, 2, backend, "float32")
+    plain = Dataset("plain", np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int64), ("a", "b"))
+    with pytest.raises(MinidlError, match="plain has no label for each pixel, which --model d needs"):
+        PixelBatches(plain, 2, backend, "float32")
+    with pytest.raises(MinidlError, match="a batch of 3 is larger than the 2 images"):
+        PixelBatches(train, 3, backend, "float32")
+
+
+def test_a_test_sees_whole_images_in_batches_of_one_size(backend, random) -> None:
+    sizes = [(20, 30), (400, 300), (20, 30), (30, 20), (20, 30)]
+    images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    masks = [random.choice([0, 7, 255], size).astype(np.uint8) for size in sizes]
+    batches = PixelBatches(Dataset("x", images, None, (), masks, ("a", "b")), 2, backend, "float64")
+    seen = [(data.copy(), labels.copy()) for data, labels in batches.in_order()]
+    assert [data.shape for data, _ in seen] == [(3, 20, 30, 3), (1, 30, 20, 3), (1, 400, 300, 3)]
+    np.testing.assert_allclose(seen[0][0][1], (images[2] - MEAN) / DIVISOR, atol=1e-12)
+    expected = np.where(masks[2] == 255, -1, masks[2].astype(int))
+    np.testing.assert_array_equal(seen[0][1][1], expected)
+    large = PixelBatches(Dataset("x", images[1:2] * 3, None, (), masks[1:2] * 3, ("a",)), 1, backend, "float32")
+    assert [len(data) for data, _ in large.in_order()] == [1, 1, 1]
+
+
+def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
+    """Red counts columns, green rows; the masks, too, tell where in the image a pixel was."""
+    y, x = np.mgrid[:240, :250]
+    image = np.stack([x, y, np.full_like(x, 128)], axis=-1).astype(np.uint8)
+    mask = ((x + y) % 100).astype(np.uint8)
+    batches = PixelBatches(Dataset("x", [image] * 40, None, (), [mask] * 40, ("a",)), 20, backend, "float64")
+    mirrored, corners = 0, set()
+    for data, labels in batches.shuffled(random):
+        assert data.shape == (20, 227, 227, 3)
+        for pixels, truth in zip(data * DIVISOR + MEAN, labels, strict=True):
+            offset = pixels[100, 100, 2] - 128  # of blue, that of red and green are their own
+            assert offset == np.rint(offset)
+            left = np.diff(pixels[100, 50:150, 0]).sum() < 0
+            mirrored += left
+            upright = (pixels[:, ::-1], truth[:, ::-1]) if left else (pixels, truth)
+            rows, columns = upright[1].astype(int)[:2, 0], upright[1].astype(int)[0, :2]
+            assert (np.diff(rows) % 100 == 1).all()
+            assert (np.diff(columns) % 100 == 1).all()
+            corners.add(int(upright[1][0, 0]))
+    assert 10 < mirrored < 30
+    assert len(corners) > 10
+
+
+def test_small_images_are_padded_with_black_and_void(backend, random) -> None:
+    images = [np.full((100, 240, 3), 255, np.uint8)] * 4
+    masks = [np.full((100, 240), 3, np.uint8)] * 4
+    batches = PixelBatches(Dataset("x", images, None, (), masks, ("a",) * 4), 4, backend, "float64")
+    ((data, labels),) = batches.shuffled(random)
+    for pixels, truth in zip(data * DIVISOR + MEAN, labels, strict=True):
+        rows = (truth == 3).all(axis=1)
+        assert rows.sum() == 100
+        assert (truth[~rows] == -1).all()
+        np.testing.assert_allclose(pixels[~rows], 0, atol=1e-9)
+        assert (pixels[rows] > 100).all()
+    assert len({int((labels[i] == 3).argmax()) for i in range(4)}) > 1
+
+
+def test_shapes_keep_their_size_and_the_border_of_cifar(backend, random) -> None:
+    train, _ = load_shapes(60, 10)
+    assert len(train.mask_classes) == 11
+    batches = PixelBatches(train, 60, backend, "float32")
+    assert batches.shape == (32, 32, 3)
+    ((data, labels),) = batches.shuffled(random)
+    assert data.shape == (60, 32, 32, 3)
+    assert {-1, 0, 1, 10} <= set(np.unique(labels))
+    assert sum(bool((truth == -1).any()) for truth in labels) > 30
+
+
+def test_the_palette_is_vocs() -> None:
+    colours = palette()
+    assert colours[[0, 1, 15, 20, 255]].tolist() == [
+        [0, 0, 0],
+        [128, 0, 0],
+        [192, 128, 128],
+        [0, 64, 128],
+        [224, 224, 192],
+    ]
+
+
+def test_predictions_are_drawn_beside_image_and_truth(random) -> None:
+    sizes = [(20, 30), (300, 200)]
+    images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    masks = [random.integers(0, 21, size, dtype=np.uint8) for size in sizes]
+
+    def forward(data):
+        return np.eye(21)[np.full(data.shape[:3], 7)]
+
+    png = predictions([(image[None], image, mask) for image, mask in zip(images, masks, strict=True)], forward)
+    pixels = np.asarray(Image.open(io.BytesIO(png)))
+    assert pixels.shape == (4 * 20 + 4 + 300, 3 * 200 + 8, 3)
+    np.testing.assert_array_equal(pixels[84:, :200], images[1])
+    np.testing.assert_array_equal(pixels[84:, 204:404], palette()[masks[1]])
+    assert (pixels[84:, 408:] == palette()[7]).all()
+    np.testing.assert_array_equal(pixels[:80:4, :120:4], images[0])
