@@ -19,7 +19,7 @@ RECIPES = {
     "cifar10": Recipe("adam", 1e-3, 5e-5, batch_size=50, epochs=300, drop_every=50),
     "cifar100": Recipe("sgd", 1e-1, 5e-4, batch_size=50, epochs=300, drop_every=50),
     "voc2012": Recipe("sgd", 1e-1, 1e-4, batch_size=10, epochs=800, drop_every=200),
-    "shapes": Recipe("adam", 1e-3, 5e-5, batch_size=50, epochs=5, drop_every=4),
+    "shapes": Recipe("adam", 1e-3, 5e-5, batch_size=50, epochs=4, drop_every=3),
 }
 FOLDER = Recipe("adam", 1e-3, 5e-5, batch_size=50, epochs=30, drop_every=20)  # for a folder of images
 
