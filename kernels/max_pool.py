@@ -37,31 +37,37 @@ def _windows(array: Array, axis: int, offset: int, count: int, stride: int) -> A
     return array[(slice(None),) * axis + (part,)]
 
 
-def _maxima(x: Array, axis: int, size: int, stride: int, out: Array, winners: NDArray[np.uint8]) -> None:
+def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array, winners: NDArray[np.uint8]) -> None:
     count = out.shape[axis]
     first = _windows(x, axis, 0, count, stride)
     second = _windows(x, axis, 1, count, stride) if size > 1 else first
     np.greater(second, first, out=winners.view(np.bool_))
     np.maximum(first, second, out=out)
+    (larger,) = cut(f"winners {worker}", np.bool_, out.shape)
     for offset in range(2, size):
         rival = _windows(x, axis, offset, count, stride)
-        np.copyto(winners, offset, where=rival > out)
+        np.greater(rival, out, out=larger)
+        np.copyto(winners, offset, where=larger)
         np.maximum(out, rival, out=out)
 
 
-def _spread(error: Array, axis: int, size: int, stride: int, winners: NDArray[np.uint8], out: Array) -> None:
+def _spread(
+    worker: int, error: Array, axis: int, size: int, stride: int, winners: NDArray[np.uint8], out: Array
+) -> None:
     """Write each element of the error to the place in its window that won, adding up where windows overlap."""
     count = error.shape[axis]
     if size < stride:
         out[...] = 0  # between the windows
     else:
         out[(slice(None),) * axis + (slice(stride * count, None),)] = 0  # behind the last window's first stride
+    (won,) = cut(f"winners {worker}", np.bool_, winners.shape)
     for offset in range(size):
-        place, won = _windows(out, axis, offset, count, stride), winners == offset
+        place = _windows(out, axis, offset, count, stride)
+        np.equal(winners, offset, out=won)
         if offset < stride:
             np.multiply(error, won, out=place)
         else:
-            place += error * won
+            np.add(place, error, out=place, where=won)
 
 
 def _chunks(start: int, stop: int, image_size: int) -> Iterator[slice]:
@@ -78,8 +84,8 @@ def forward(data: Array, size: int, stride: int, out: Array, winners: Winners) -
     def work(worker: int, start: int, stop: int) -> None:
         for part in _chunks(start, stop, data[0].size):
             (rows,) = cut(worker, data.dtype, down[part].shape)
-            _maxima(data[part], 1, size, stride, rows, down[part])
-            _maxima(rows, 2, size, stride, out[part], across[part])
+            _maxima(worker, data[part], 1, size, stride, rows, down[part])
+            _maxima(worker, rows, 2, size, stride, out[part], across[part])
 
     share(work, data.shape[0])
 
@@ -91,7 +97,7 @@ def backward(error: Array, size: int, stride: int, winners: Winners, out: Array)
     def work(worker: int, start: int, stop: int) -> None:
         for part in _chunks(start, stop, out[0].size):
             (rows,) = cut(worker, error.dtype, down[part].shape)
-            _spread(error[part], 2, size, stride, across[part], rows)
-            _spread(rows, 1, size, stride, down[part], out[part])
+            _spread(worker, error[part], 2, size, stride, across[part], rows)
+            _spread(worker, rows, 1, size, stride, down[part], out[part])
 
     share(work, error.shape[0])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
-PIECE = 1 << 10  # rows that stay in a core's cache
+PIECE = 1 << 9  # rows that stay in a core's cache
 LEAST = 256  # rows that are worth a thread
 
 

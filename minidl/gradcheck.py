@@ -125,6 +125,7 @@ def check_net(
         return loss(net.forward(data), labels)[0]
 
     checks = []
+    size = 1 + abs(function())
     for p in net.parameters:
         direction = random.standard_normal(p.value.shape)
         direction /= np.linalg.norm(direction)
@@ -132,7 +133,6 @@ def check_net(
         if p.name in at_grads:
             direction = at_grads[p.name](direction)
         # On a steep slope a shorter step, lest the loss bend, or a unit switch, within it.
-        size = 1 + abs(function())
         step = STEP * min(1.0, size / max(abs(slope), 1.0))
         # A random slope can happen to be almost zero; it is measured by the length that it has on average. And the
         # rounding of the loss hides the smallest slopes: a bias before BN, for one, changes nothing.

@@ -27,14 +27,15 @@ PER_PIXEL = True
 FILTERS = (64, 128, 256, 512)
 
 
-def net(classes: int, method: Method, filters: Sequence[int] = FILTERS) -> AnySize:
-    """Return the layers of net (d); each U connection encloses the next one."""
+def net(classes: int, method: Method, filters: Sequence[int] = FILTERS, count: int = 2) -> AnySize:
+    """Return the layers of net (d), with ``count`` blocks after each change of size; U connections nest."""
     first = filters[0]
     inner: list[Layer] = []
     for f in reversed(filters[1:]):
-        down = [block(f, method, down=True), *blocks(2, f, method)]
-        inner = [Concat(Sequential(*down, *inner, *up(f, method)))]
-    top = Concat(Sequential(MaxPool(3, 2), *blocks(3, first, method), *inner, *up(first, method)))
+        down = [block(f, method, down=True), *blocks(count, f, method)]
+        inner = [Concat(Sequential(*down, *inner, *up(f, method), *blocks(count, f, method)))]
+    down = [MaxPool(3, 2), *blocks(count + 1, first, method)]
+    top = Concat(Sequential(*down, *inner, *up(first, method), *blocks(count, first, method)))
     body = Sequential(
         Convolution(first, 7, stride=2),
         *method.norm(),
@@ -55,7 +56,7 @@ def blocks(count: int, filters: int, method: Method) -> list[Layer]:
 
 
 def up(filters: int, method: Method) -> list[Layer]:
-    """Return a residual block that doubles height and width, and two that keep them."""
+    """Return a residual block that doubles height and width."""
     body = Sequential(
         TransposedConvolution(filters, 3, stride=2),
         *method.norm(),
@@ -63,4 +64,4 @@ def up(filters: int, method: Method) -> list[Layer]:
         Convolution(filters, 3),
         *method.norm(),
     )
-    return [Residual(body, TransposedConvolution(filters, 2, stride=2)), ReLU(), *blocks(2, filters, method)]
+    return [Residual(body, TransposedConvolution(filters, 2, stride=2)), ReLU()]

@@ -72,14 +72,23 @@ def test_a_layer_refuses_a_shape_that_it_cannot_use(context, layer, shape, messa
         layer.setup(shape, context)
 
 
-@pytest.mark.parametrize("method", ["Baseline", "WC, GC, fully"])
-def test_a_steady_step_allocates_no_large_array(random, method):
+@pytest.mark.parametrize(
+    "name, method, samples, size",
+    [
+        ("c", "Baseline", 100, 32),
+        ("c", "WC, GC, fully", 100, 32),
+        ("a", "WC, GC, BN, fully", 100, 32),
+        ("d", "WC, GC, BN", 3, 67),
+    ],
+)
+def test_a_steady_step_allocates_no_large_array(random, name, method, samples, size):
     """In some calls NumPy takes buffers of 32 KB for itself; the smallest activations of this batch have 200 KB."""
     threads.set_workers(1)
-    net = models.build("c", method=method, device="cpu")
+    net = models.build(name, method=method, shape=(size, size, 3), device="cpu")
     optimizer = Adam(net.parameters, net.kernels, learning_rate=1e-3, weight_decay=5e-5)
     trainer = Trainer(net, optimizer, None, None, drop_every=1, seed=0)
-    data, labels = random.standard_normal((100, 32, 32, 3)).astype(np.float32), random.integers(0, 10, 100)
+    data = random.standard_normal((samples, size, size, 3)).astype(np.float32)
+    labels = random.integers(0, 10, (samples, *net.output_shape[:-1]))
     for _ in range(2):
         trainer.step(data, labels)
     tracemalloc.start()
