@@ -1,55 +1,86 @@
 """Time a whole training step beside PyTorch's, in turn in one run, with equal threads.
 
-    python benchmarks/step.py --model c [--json FILE]
+    python benchmarks/step.py [--model a b b-cifar c d] [--json FILE]
 
 A step is forward, loss, backward, comp_grads and the optimizer's update, on a batch that is already made. PyTorch runs
 in both memory layouts, with its fused optimizer and with subnormal numbers flushed to zero; ``torch_ms`` is the faster
-layout. ``ratio`` is torch_ms/ours_ms: above 1 is faster than PyTorch. All times are medians.
+layout. ``ratio`` is torch_ms/ours_ms: above 1 is faster than PyTorch. All times are medians. Memory is the peak of a
+process of its own that makes three steps: all of it, libraries included.
 """
 
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import torch_nets
 
 from minidl import models
 from minidl.kernels import threads
-from minidl.optimizers import OPTIMIZERS
+from minidl.layers import Container
+from minidl.net import Net
+from minidl.optimizers import OPTIMIZERS, Optimizer
 from minidl.recipes import recipe
 from minidl.trainer import Trainer
 
-DATA = {"c": ("cifar10", (32, 32, 3), 10)}  # recipe, shape of an image, classes
 LAYOUTS = ("contiguous", "channels_last")
+REST = 0.01  # seconds after a step: PyTorch's threads spin on for a while and would slow down what comes next
+Step = Callable[[], Any]
 
 
-def ours(name: str, method: str, data: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
-    """Return our training step."""
-    source, shape, classes = DATA[name]
-    settings = recipe(source)
-    net = models.build(name, method=method, classes=classes, shape=shape, device="cpu")
+class Case(NamedTuple):
+    """What a net is timed on: the recipe's data set, a sample's shape, classes, and whether each pixel has a label."""
+
+    data: str
+    shape: tuple[int, int, int]
+    classes: int
+    per_pixel: bool = False
+
+
+CIFAR = Case("cifar10", (32, 32, 3), 10)
+CASES = {"a": CIFAR, "b": CIFAR, "b-cifar": CIFAR, "c": CIFAR, "d": Case("voc2012", (227, 227, 3), 21, per_pixel=True)}
+
+
+def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Return a batch of random data and labels."""
+    random, size = np.random.default_rng(0), recipe(case.data).batch_size
+    data = random.normal(0, 0.3, (size, *case.shape)).astype(np.float32)
+    return data, random.integers(0, case.classes, (size, *case.shape[:2]) if case.per_pixel else size)
+
+
+def ours(name: str, method: str) -> tuple[Step, Net, Optimizer]:
+    """Return our training step, its net and its optimizer."""
+    case = CASES[name]
+    data, labels = batch(case)
+    settings = recipe(case.data)
+    net = models.build(name, method=method, classes=case.classes, shape=case.shape, device="cpu")
     optimizer = OPTIMIZERS[settings.optimizer](
         net.parameters, net.kernels, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
     trainer = Trainer(net, optimizer, None, None, settings.drop_every, seed=0)  # type: ignore[arg-type]
-    return lambda: trainer.step(data, labels)
+    return lambda: trainer.step(data, labels), net, optimizer
 
 
-def theirs(name: str, layout: str, data: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
+def theirs(name: str, method: str, layout: str) -> Step:
     """Return PyTorch's training step in a memory layout."""
-    source, _, classes = DATA[name]
-    settings = recipe(source)
-    net = torch_nets.build(name, classes, layout)
+    import torch
+    import torch_nets
+
+    torch.set_num_threads(threads.workers())
+    torch.set_flush_denormal(True)
+    case = CASES[name]
+    data, labels = batch(case)
+    settings = recipe(case.data)
+    net = torch_nets.build(name, case.classes, "BN" in method, layout)
     optimizer = torch_nets.optimizer(settings.optimizer, net, settings.learning_rate, settings.weight_decay)
-    images = torch.tensor(data).permute(0, 3, 1, 2)
+    images, targets = torch.tensor(data).permute(0, 3, 1, 2), torch.tensor(labels)
     images = images if layout == "channels_last" else images.contiguous()
-    targets = torch.tensor(labels)
 
     def step() -> float:
         optimizer.zero_grad()
@@ -61,7 +92,7 @@ def theirs(name: str, layout: str, data: np.ndarray, labels: np.ndarray) -> Call
     return step
 
 
-def interleaved(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def interleaved(steps: dict[str, Step], rounds: int) -> dict[str, float]:
     """Return the median milliseconds of each step, after two rounds to warm up."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 2):
@@ -69,56 +100,113 @@ def interleaved(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, f
             start = time.perf_counter()
             step()
             times[name].append(1000 * (time.perf_counter() - start))
+            time.sleep(REST)
     return {name: statistics.median(values[2:]) for name, values in times.items()}
+
+
+def peak_memory(name: str, method: str, side: str) -> float:
+    """Return the peak of a process that makes three steps, in MB; side: "ours" or one of LAYOUTS."""
+    command = [sys.executable, __file__, "--model", name, "--method", method, "--peak-of", side]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def print_peak(name: str, method: str, side: str) -> None:
+    """Make three steps and print this process's peak memory in MB."""
+    step = ours(name, method)[0] if side == "ours" else theirs(name, method, side)
+    for _ in range(3):
+        step()
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would count the process that started this one
+    print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+
+
+def profile(name: str, method: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the mean milliseconds of a step by kind of layer and pass."""
+    step, net, optimizer = ours(name, method)
+    spent: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+
+    def watch(owner: Any, method_name: str, kind: str, label: str) -> None:
+        plain = getattr(owner, method_name)
+
+        def timed(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            result = plain(*arguments)
+            spent[kind][label] += 1000 * (time.perf_counter() - start) / rounds
+            return result
+
+        setattr(owner, method_name, timed)
+
+    for _ in range(2):
+        step()
+    for layer in net.layers:
+        if not isinstance(layer, Container):
+            watch(layer, "compute_output", layer.kind, "forward")
+            watch(layer, "compute_error", layer.kind, "backward")
+            watch(layer, "compute_grads", layer.kind, "comp_grads")
+            for point in (layer.at_weights, layer.at_error, layer.at_grads):
+                if point.hook is not None:
+                    watch(point, "hook", "hooks", "")
+    watch(optimizer, "step", "optimizer", "")
+    for _ in range(rounds):
+        step()
+    return {kind: {label: round(ms, 2) for label, ms in passes.items()} for kind, passes in spent.items()}
 
 
 def measure(name: str, method: str, rounds: int) -> dict[str, Any]:
     """Return the row of a net."""
-    source, shape, classes = DATA[name]
-    batch = recipe(source).batch_size
-    random = np.random.default_rng(0)
-    data = random.normal(0, 0.3, (batch, *shape)).astype(np.float32)
-    labels = random.integers(0, classes, batch)
-    steps = {"ours": ours(name, method, data, labels)}
-    steps |= {layout: theirs(name, layout, data, labels) for layout in LAYOUTS}
+    steps = {"ours": ours(name, method)[0]} | {layout: theirs(name, method, layout) for layout in LAYOUTS}
     medians = interleaved(steps, rounds)
-    fastest = min(medians[layout] for layout in LAYOUTS)
+    fastest = min(LAYOUTS, key=medians.__getitem__)
     return {
         "model": name,
         "method": method,
-        "batch": batch,
+        "batch": recipe(CASES[name].data).batch_size,
         "threads": threads.workers(),
         "ours_ms": round(medians["ours"], 2),
-        "torch_ms": round(fastest, 2),
+        "torch_ms": round(medians[fastest], 2),
         "torch_contiguous_ms": round(medians["contiguous"], 2),
         "torch_channels_last_ms": round(medians["channels_last"], 2),
-        "ratio": round(fastest / medians["ours"], 3),
+        "ratio": round(medians[fastest] / medians["ours"], 3),
+        "ours_peak_mb": round(peak_memory(name, method, "ours")),
+        "torch_peak_mb": round(peak_memory(name, method, fastest)),
     }
 
 
 def main() -> None:
     """Run the command line."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("--model", nargs="+", default=sorted(DATA), choices=sorted(DATA), help="nets of Figure 1")
-    cli.add_argument("--method", default="WC, GC, fully", help="ours; PyTorch's step has no normalization")
+    cli.add_argument("--model", nargs="+", default=list(CASES), choices=list(CASES), help="nets of Figure 1")
+    cli.add_argument("--method", help="default: the paper's best for the net; PyTorch's step has BN of it alone")
     cli.add_argument("--rounds", type=int, default=30, help="steps of each (default: 30)")
     cli.add_argument("--threads", type=int, help="of both (default: one for each core)")
+    cli.add_argument("--profile", action="store_true", help="show the time by kind of layer instead")
     cli.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    cli.add_argument("--peak-of", choices=("ours", *LAYOUTS), help=argparse.SUPPRESS)
     options = cli.parse_args()
     if options.threads:
         threads.set_workers(options.threads)
-    torch.set_num_threads(threads.workers())
-    torch.set_flush_denormal(True)
-    rows = []
-    print(f"{'net':4} {'ours, ms':>9} {'PyTorch, ms':>12} {'channels first':>15} {'channels last':>14} {'ratio':>6}")
-    for name in options.model:
-        row = measure(name, options.method, options.rounds)
+    methods = {name: options.method or models.best_method(name) for name in options.model}
+    if options.peak_of:
+        print_peak(options.model[0], methods[options.model[0]], options.peak_of)
+        return
+    rows: list[dict[str, Any]] = []
+    if not options.profile:
+        print("net      ours, ms  PyTorch, ms  channels first  channels last  ratio  peak, MB  PyTorch's, MB")
+    for name, method in methods.items():
+        if options.profile:
+            row = {"model": name, "method": method, "profile_ms": profile(name, method, options.rounds)}
+            print(f"net ({name}), {method}, ms a step:")
+            for kind, passes in sorted(row["profile_ms"].items(), key=lambda item: -sum(item[1].values())):
+                print(f"  {kind:12} {sum(passes.values()):8.2f}  {passes}")
+        else:
+            row = measure(name, method, options.rounds)
+            print(
+                f"{name:8} {row['ours_ms']:8.1f} {row['torch_ms']:12.1f} {row['torch_contiguous_ms']:15.1f} "
+                f"{row['torch_channels_last_ms']:14.1f} {row['ratio']:6.2f} {row['ours_peak_mb']:9} "
+                f"{row['torch_peak_mb']:14}",
+                flush=True,
+            )
         rows.append(row)
-        print(
-            f"({name})  {row['ours_ms']:9.1f} {row['torch_ms']:12.1f} {row['torch_contiguous_ms']:15.1f} "
-            f"{row['torch_channels_last_ms']:14.1f} {row['ratio']:6.2f}",
-            flush=True,
-        )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
