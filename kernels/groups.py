@@ -23,9 +23,9 @@ from minidl.kernels.threads import share, workers
 Array = NDArray[np.floating]
 Sums = NDArray[np.float64]
 Index = tuple[slice, slice]  # which matrices, and which of their rows, make a piece
-PIECE = 1 << 16  # elements; with smaller ones, two threads mostly wait for the interpreter's lock
+PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
 _WIDE = 1024  # columns that make a row long enough
-_GRAIN = 1 << 15  # elements below which waking a thread costs more than it brings
+_GRAIN = 1 << 18  # elements below which a second thread costs more than it brings
 
 
 class Layout(NamedTuple):

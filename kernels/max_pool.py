@@ -14,7 +14,7 @@ from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
-PIECE = 1 << 15  # elements that a core's cache holds
+PIECE = 1 << 21  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
 Winners = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 

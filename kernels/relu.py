@@ -7,7 +7,8 @@ from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
-PIECE = 1 << 15  # elements that a core's cache holds
+LEAST = 1 << 16  # elements that are worth a thread
+PIECE = 1 << 20  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
 
 
 def forward(data: Array, out: Array) -> None:
@@ -18,7 +19,7 @@ def forward(data: Array, out: Array) -> None:
     def work(worker: int, start: int, stop: int) -> None:
         np.maximum(x[start:stop], zero, out=y[start:stop])
 
-    share(work, x.size, PIECE)
+    share(work, x.size, LEAST)
 
 
 def backward(error: Array, output: Array, out: Array) -> None:
@@ -32,4 +33,4 @@ def backward(error: Array, output: Array, out: Array) -> None:
             np.greater(y[i:j], 0, out=positive[: j - i])
             np.multiply(e[i:j], positive[: j - i], out=dx[i:j])
 
-    share(work, e.size, PIECE)
+    share(work, e.size, LEAST)

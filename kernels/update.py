@@ -12,7 +12,7 @@ from minidl.kernels.statistic import center
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
-PIECE = 1 << 15  # elements
+PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
 
 
 @dataclass
