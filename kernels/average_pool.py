@@ -16,12 +16,11 @@ def forward(data: Array, size: int, stride: int, out: Array) -> None:
     """Write the mean of each size × size window into ``out``."""
 
     def work(worker: int, start: int, stop: int) -> None:
-        for i in range(start, stop):
-            total = out[i]
-            total[...] = _places(data[i], 0, 0, stride, total.shape)
-            for y, x in list(np.ndindex(size, size))[1:]:
-                total += _places(data[i], y, x, stride, total.shape)
-            total *= out.dtype.type(1 / size**2)
+        images, total = data[start:stop], out[start:stop]
+        total[...] = _places(images, 0, 0, stride, total.shape)
+        for y, x in list(np.ndindex(size, size))[1:]:
+            total += _places(images, y, x, stride, total.shape)
+        total *= out.dtype.type(1 / size**2)
 
     share(work, len(data))
 
@@ -30,20 +29,20 @@ def backward(error: Array, size: int, stride: int, out: Array) -> None:
     """Spread each element of the error evenly over its window: the adjoint of forward, written into ``out``."""
 
     def work(worker: int, start: int, stop: int) -> None:
-        for i in range(start, stop):
-            out[i] = 0
-            for y, x in np.ndindex(size, size):
-                place = _places(out[i], y, x, stride, error.shape[1:])
-                place += error[i]
-            out[i] *= out.dtype.type(1 / size**2)
+        images, part = out[start:stop], error[start:stop]
+        images[...] = 0
+        for y, x in np.ndindex(size, size):
+            place = _places(images, y, x, stride, part.shape)
+            place += part
+        images *= out.dtype.type(1 / size**2)
 
     share(work, len(error))
 
 
-def _places(image: Array, y: int, x: int, stride: int, shape: tuple[int, ...]) -> Array:
+def _places(images: Array, y: int, x: int, stride: int, shape: tuple[int, ...]) -> Array:
     """View the pixel (y, x) of each window."""
-    rows, columns = (slice(first, first + stride * n, stride) for first, n in zip((y, x), shape, strict=False))
-    return image[rows, columns]
+    rows, columns = (slice(first, first + stride * n, stride) for first, n in zip((y, x), shape[1:3], strict=True))
+    return images[:, rows, columns]
 
 
 def forward_global(data: Array, out: Array) -> None:
