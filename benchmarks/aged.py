@@ -51,9 +51,8 @@ def main() -> None:
         trainer = Trainer(net, optimizer, batches, batches, settings["drop_every"], seed=0)
         steps[name] = stepper(trainer, batches.shuffled(np.random.default_rng(1)))
     medians = interleaved(steps, options.rounds)
-    print(
-        f"fresh {medians['fresh']:.1f} ms, aged {medians['aged']:.1f} ms, ratio {medians['aged'] / medians['fresh']:.3f}"
-    )
+    fresh, aged = medians["fresh"], medians["aged"]
+    print(f"fresh {fresh:.1f} ms, aged {aged:.1f} ms, ratio {aged / fresh:.3f}")
 
 
 def stepper(trainer: Trainer, batches: Iterator[tuple[Any, Any]]) -> Callable[[], Any]:

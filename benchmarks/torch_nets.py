@@ -1,6 +1,7 @@
 """The nets of Figure 1 in PyTorch, as the paper describes them, for benchmarks beside ours."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -137,10 +138,8 @@ NETS: dict[str, Callable[..., nn.Module]] = {
 def build(name: str, classes: int, bn: bool, layout: str) -> nn.Module:
     """Return a net in a memory layout: "contiguous" (channels first) or "channels_last"."""
     torch.manual_seed(0)
-    net = NETS[name](classes, bn)
-    if layout == "channels_last":
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return net
+    net: Any = NETS[name](classes, bn)
+    return net.to(memory_format=torch.channels_last) if layout == "channels_last" else net
 
 
 def optimizer(kind: str, net: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
