@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from minidl.kernels.chunks import Band, Chunks
-from minidl.kernels.plain_convolution import Convolution, Pair
+from minidl.kernels.plain_convolution import Convolution, Geometry
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 
@@ -35,16 +35,8 @@ class Im2col(Convolution):
 
     path = "im2col"
 
-    def __init__(
-        self,
-        data_shape: tuple[int, int, int],
-        filters: int,
-        mask: Pair,
-        stride: int | Pair = 1,
-        padding: int | Pair = 0,
-        dtype: DTypeLike = np.float32,
-    ) -> None:
-        super().__init__(data_shape, filters, mask, stride, padding, dtype)
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__(geometry)
         y, x = (self._useful(axis) for axis in (0, 1))
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)

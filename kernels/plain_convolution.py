@@ -1,6 +1,6 @@
 """The plain convolution: the reference of the faster ways, and what all of them have in common."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -11,27 +11,33 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 
 
+class Geometry(NamedTuple):
+    """What a convolution is planned for.
+
+    data_shape is (y, x, in) of one sample, mask the size (y, x) of the weights' masks; stride and padding are one
+    number or a pair (y, x). Data outside of the image count as zero.
+    """
+
+    data_shape: tuple[int, int, int]
+    filters: int
+    mask: Pair
+    stride: int | Pair = 1
+    padding: int | Pair = 0
+    dtype: DTypeLike = np.float32
+
+
 class Convolution:
     """The plain convolution of one geometry, and what all ways to compute it have in common.
 
     out[s, y, x, o] = biases[o] + Σ_{i, j, c} weights[o, i, j, c] · data[s, y·t + i − p, x·t + j − p, c]
 
-    data_shape is (y, x, in) of one sample, mask the size (y, x) of the weights' masks; the stride t and the
-    padding p are one number or a pair (y, x). Data outside of the image count as zero. Raises MinidlError where no
-    output is left.
+    with the stride t and the padding p. Raises MinidlError where no output is left.
     """
 
     path = "plain"
 
-    def __init__(
-        self,
-        data_shape: tuple[int, int, int],
-        filters: int,
-        mask: Pair,
-        stride: int | Pair = 1,
-        padding: int | Pair = 0,
-        dtype: DTypeLike = np.float32,
-    ) -> None:
+    def __init__(self, geometry: Geometry) -> None:
+        data_shape, filters, mask, stride, padding, dtype = geometry
         self.data_shape = data_shape
         self.filters = filters
         self.mask = mask

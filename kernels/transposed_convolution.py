@@ -8,9 +8,10 @@ our forward, its forward our backward, and in comp_grads data and error change p
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from minidl.kernels import convolution
+from minidl.kernels.convolution import Geometry
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.groups import Index, column_sums, each, sums
 from minidl.kernels.scratch import cut
@@ -24,18 +25,13 @@ class TransposedConvolution:
 
     out[s, Y, X, o] = biases[o] + Σ weights[o, i, j, c] · data[s, y, x, c],   Y = stride·y + i − padding, X alike
 
-    data_shape is (y, x, in) of one sample. Raises MinidlError where the padding leaves no output.
+    Stride and padding are one number. Raises MinidlError where the padding leaves no output.
     """
 
-    def __init__(
-        self,
-        data_shape: tuple[int, int, int],
-        filters: int,
-        mask: tuple[int, int],
-        stride: int,
-        padding: int,
-        dtype: DTypeLike = np.float32,
-    ) -> None:
+    def __init__(self, geometry: Geometry) -> None:
+        data_shape, filters, mask, stride, padding, dtype = geometry
+        assert isinstance(stride, int)
+        assert isinstance(padding, int)
         y, x = (stride * (n - 1) + size - 2 * padding for n, size in zip(data_shape, mask, strict=False))
         if y < 1 or x < 1:
             raise MinidlError(
@@ -43,7 +39,7 @@ class TransposedConvolution:
                 f"of an image of {data_shape[0]}×{data_shape[1]} pixels"
             )
         self.output_shape = (y, x, filters)
-        self.adjoint = convolution.plan(self.output_shape, data_shape[2], mask, stride, padding, dtype)
+        self.adjoint = convolution.plan(Geometry(self.output_shape, data_shape[2], mask, stride, padding, dtype))
         self.path = self.adjoint.path
         self.none = np.zeros(data_shape[2], dtype)  # the convolution has biases, its adjoint needs none of them
 

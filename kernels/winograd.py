@@ -25,12 +25,12 @@ Chunks of some images, or of some rows of tiles of one image, keep V and V·U in
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from minidl.kernels.chunks import Chunks
 from minidl.kernels.cook_toom import MOST_POINTS, transforms
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.plain_convolution import Convolution, Pair
+from minidl.kernels.plain_convolution import Convolution, Geometry, Pair
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 from minidl.kernels.tiles import Tiling, combine, evaluate
@@ -51,16 +51,9 @@ class Winograd(Convolution):
 
     MASKS: ClassVar = [(3, 3), (5, 5)]
 
-    def __init__(
-        self,
-        data_shape: tuple[int, int, int],
-        filters: int,
-        mask: Pair,
-        stride: int | Pair = 1,
-        padding: int | Pair = 0,
-        dtype: DTypeLike = np.float32,
-    ) -> None:
-        super().__init__(data_shape, filters, mask, stride, padding, dtype)
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__(geometry)
+        mask = self.mask
         if self.stride != (1, 1) or mask not in self.MASKS:
             raise MinidlError(
                 f"Winograd's algorithm is for masks of 3×3 or 5×5 with stride 1, not {mask[0]}×{mask[1]} with "

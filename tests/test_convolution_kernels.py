@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidl.kernels import threads
-from minidl.kernels.convolution import Convolution, plan
+from minidl.kernels.convolution import Convolution, Geometry, plan
 from minidl.kernels.cook_toom import transforms
 from minidl.kernels.errors import MinidlError
 
@@ -48,7 +48,7 @@ class Case:
     def __init__(self, geometry: tuple[Any, ...], samples: int, dtype: type = np.float64, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
         (data_shape, filters, mask, *_), self.geometry = geometry, geometry
-        output_shape = Convolution(*geometry).output_shape
+        output_shape = Convolution(Geometry(*geometry)).output_shape
         self.samples = samples
         self.data = random.standard_normal((samples, *data_shape)).astype(dtype)
         self.weights = random.uniform(-1, 1, (filters, *mask, data_shape[2])).astype(dtype)
@@ -75,8 +75,8 @@ def relative(result: Array, expected: Array) -> float:
 
 def compare(geometry: tuple[Any, ...], path: str, samples: int) -> None:
     case = Case(geometry, samples)
-    expected = case.run(plan(*geometry, dtype=np.float64, path="plain"))
-    results = case.run(plan(*geometry, dtype=np.float64, path=path))
+    expected = case.run(plan(Geometry(*geometry, dtype=np.float64), path="plain"))
+    results = case.run(plan(Geometry(*geometry, dtype=np.float64), path=path))
     for result, wanted in zip(results, expected, strict=True):
         np.testing.assert_allclose(result, wanted, rtol=1e-10, atol=1e-10 * np.abs(wanted).max())
 
@@ -84,7 +84,7 @@ def compare(geometry: tuple[Any, ...], path: str, samples: int) -> None:
 def test_plain_is_the_definition() -> None:
     geometry = ((5, 4, 2), 3, (3, 2), (2, 1), (1, 2))
     case = Case(geometry, samples=2)
-    out = case.run(plan(*geometry, dtype=np.float64, path="plain"))[0]
+    out = case.run(plan(Geometry(*geometry, dtype=np.float64), path="plain"))[0]
     for s, y, x, o in np.ndindex(out.shape):
         total = case.biases[o]
         for i, j in np.ndindex(3, 2):
@@ -108,7 +108,7 @@ def test_any_stride_equals_plain(geometry: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("geometry", LARGE, ids=str)
 def test_chosen_path_equals_plain(geometry: tuple[Any, ...]) -> None:
     """Many chunks, bands of large images, and every tile size that the rule chooses."""
-    for path in (plan(*geometry).path.split()[0], "im2col"):
+    for path in (plan(Geometry(*geometry)).path.split()[0], "im2col"):
         compare(geometry, path, samples=5)
 
 
@@ -118,10 +118,10 @@ def test_any_number_of_samples_and_workers(path: str, workers: int) -> None:
     """One plan serves full batches, a smaller last one, and fewer samples than workers."""
     geometry = ((6, 7, 4), 5, (3, 3), 1, 1)
     threads.set_workers(workers)
-    convolution = plan(*geometry, dtype=np.float64, path=path)
+    convolution = plan(Geometry(*geometry, dtype=np.float64), path=path)
     for samples in (50, 7, 1, 50):
         case = Case(geometry, samples)
-        expected = case.run(plan(*geometry, dtype=np.float64, path="plain"))
+        expected = case.run(plan(Geometry(*geometry, dtype=np.float64), path="plain"))
         for result, wanted in zip(case.run(convolution), expected, strict=True):
             np.testing.assert_allclose(result, wanted, rtol=1e-10, atol=1e-11)
 
@@ -131,7 +131,7 @@ def test_any_number_of_samples_and_workers(path: str, workers: int) -> None:
 def test_backward_and_comp_grads_are_adjoints_of_forward(geometry: tuple[Any, ...], path: str | None) -> None:
     """<conv(d; W, b), e> = <d, backward(e)> + <b, Σe> = <W, comp_grads(e)> + <b, biases_grads>."""
     case = Case(geometry, samples=2)
-    out, data_error, weights_grads, biases_grads = case.run(plan(*geometry, dtype=np.float64, path=path))
+    out, data_error, weights_grads, biases_grads = case.run(plan(Geometry(*geometry, dtype=np.float64), path=path))
     of_biases = case.biases @ biases_grads
     product_of_outputs = np.vdot(out, case.error)
     scale = np.linalg.norm(out) * np.linalg.norm(case.error)
@@ -143,12 +143,12 @@ def test_backward_and_comp_grads_are_adjoints_of_forward(geometry: tuple[Any, ..
 def test_error_in_float32(geometry: tuple[Any, ...]) -> None:
     """Below 1e-5 of the norm for Winograd, 1e-6 for im2col."""
     exact = Case(geometry, samples=4)
-    expected = exact.run(plan(*geometry, dtype=np.float64, path="im2col"))
+    expected = exact.run(plan(Geometry(*geometry, dtype=np.float64), path="im2col"))
     case = Case(geometry, samples=4, dtype=np.float32)
-    chosen = plan(*geometry)
+    chosen = plan(Geometry(*geometry))
     for convolution, bound in (
         (chosen, 1e-6 if chosen.path == "im2col" else 1e-5),
-        (plan(*geometry, path="im2col"), 1e-6),
+        (plan(Geometry(*geometry), path="im2col"), 1e-6),
     ):
         for result, wanted in zip(case.run(convolution), expected, strict=True):
             assert result.dtype == np.float32
@@ -158,7 +158,7 @@ def test_error_in_float32(geometry: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("geometry", [LARGE[0], LARGE[2], LARGE[7]], ids=str)
 def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
     case = Case(geometry, samples=9, dtype=np.float32)
-    convolution = plan(*geometry)
+    convolution = plan(Geometry(*geometry))
     first = case.run(convolution)
     for _ in range(3):
         for result, wanted in zip(case.run(convolution), first, strict=True):
@@ -169,7 +169,7 @@ def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
 def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> None:
     """Apart from the small buffers of NumPy's own loops, which are made smaller still to be out of the way."""
     case = Case(geometry, samples=8, dtype=np.float32)
-    convolution = plan(*geometry)
+    convolution = plan(Geometry(*geometry))
     threads.set_workers(1)
     results = case.run(convolution)
     buffer_size = np.setbufsize(256)
@@ -197,7 +197,7 @@ def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> Non
     ],
 )
 def test_rule(geometry: tuple[Any, ...], path: str) -> None:
-    assert plan(*geometry).path == path
+    assert plan(Geometry(*geometry)).path == path
 
 
 @pytest.mark.parametrize("outputs, taps", [(2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (2, 5), (3, 5), (4, 5)])
@@ -211,9 +211,9 @@ def test_transforms_correlate(outputs: int, taps: int, random: np.random.Generat
 
 def test_geometries_that_cannot_be() -> None:
     with pytest.raises(MinidlError, match="leaves nothing of an image of 4×9"):
-        plan((4, 9, 1), 2, (5, 5))
+        plan(Geometry((4, 9, 1), 2, (5, 5)))
     with pytest.raises(MinidlError, match=r"unknown way .* 'fast'"):
-        plan((4, 9, 1), 2, (3, 3), path="fast")
+        plan(Geometry((4, 9, 1), 2, (3, 3)), path="fast")
     for mask, stride in (((7, 7), 1), ((3, 5), 1), ((3, 3), 2)):
         with pytest.raises(MinidlError, match="use im2col here"):
-            plan((8, 9, 1), 2, mask, stride, path="winograd")
+            plan(Geometry((8, 9, 1), 2, mask, stride), path="winograd")

@@ -16,26 +16,30 @@ class Convolution(Layer):
     """
 
     kind = "conv"
+    operation = "convolution"  # of the kernels
 
     def __init__(self, filters: int, size: int, stride: int = 1, padding: int | None = None) -> None:
         super().__init__()
         self.filters, self.size, self.stride = filters, size, stride
         self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
-        self.cached_geometry = lru_cache(SIZES)(self.geometry)
+        self.cached_way = lru_cache(SIZES)(self.way)
         self.convolution: Any = None
 
     def plan(self, shape: Shape) -> Shape:
         """Choose the way to compute for this geometry."""
-        self.convolution = self.cached_geometry(shape)
+        self.convolution = self.cached_way(shape)
         if self.weights is None:
             fan_in = self.size * self.size * shape[-1]
             self.create_parameters((self.filters, self.size, self.size, shape[-1]), fan_in, self.filters)
         return self.convolution.output_shape
 
-    def geometry(self, shape: Shape) -> Any:
+    def way(self, shape: Shape) -> Any:
         """Return the way to compute for data of ``shape``."""
         mask = (self.size, self.size)
-        return self.kernels.convolution.plan(shape, self.filters, mask, self.stride, self.padding, self.context.dtype)
+        geometry = self.kernels.convolution.Geometry(
+            shape, self.filters, mask, self.stride, self.padding, self.context.dtype
+        )
+        return getattr(self.kernels, self.operation).plan(geometry)
 
     def compute_output(self, data: Array) -> Array:
         """Correlate the data with each filter."""

@@ -1,8 +1,5 @@
 """Transposed convolution with a bias."""
 
-from typing import Any
-
-from minidl.layer import Shape
 from minidl.layers.convolution import Convolution
 
 
@@ -14,13 +11,7 @@ class TransposedConvolution(Convolution):
     """
 
     kind = "tconv"
-
-    def geometry(self, shape: Shape) -> Any:
-        """Return the way to compute for data of ``shape``."""
-        mask = (self.size, self.size)
-        return self.kernels.transposed_convolution.plan(
-            shape, self.filters, mask, self.stride, self.padding, self.context.dtype
-        )
+    operation = "transposed_convolution"
 
     def __str__(self) -> str:
         return f"transposed {super().__str__()}"
