@@ -90,23 +90,24 @@ def test_layer(context, random, name):
     check_layer(layer, data, random)
 
 
-@pytest.mark.parametrize("mode", ["projection", "reparametrization"])
-@pytest.mark.parametrize("name", NORMALIZATIONS)
-@pytest.mark.parametrize("layer_name", ["conv 3×3", "fc"])
-def test_hook(context, random, name, mode, layer_name):
+# The modes differ in the weights alone, and "instance" on a fully connected layer is refused (test_statistic.py).
+HOOKS = [
+    (layer, name, mode)
+    for layer in ("conv 3×3", "fc")
+    for name, n in NORMALIZATIONS.items()
+    for mode in (("projection", "reparametrization") if n.point == "weights" else ("projection",))
+    if not (layer == "fc" and n.area == "instance")
+]
+
+
+@pytest.mark.parametrize("layer_name, name, mode", HOOKS)
+def test_hook(context, random, layer_name, name, mode):
     normalization = NORMALIZATIONS[name].bind(context.kernels)
-    if layer_name == "fc" and normalization.area == "instance":
-        pytest.skip("one element per group: refused, which test_statistic checks")
     make, shape = LAYERS[layer_name]
     layer = set_up(make, shape, context)
-    if normalization.point == "weights":
-        reparametrize = mode == "reparametrization"
-        layer.at_weights.hook = Reparametrization(normalization, np) if reparametrize else normalization
-    elif mode == "reparametrization":
-        pytest.skip("the modes differ in the weights alone")
-    else:
-        point = layer.at_error if normalization.point == "error" else layer.at_grads
-        point.hook = normalization
+    reparametrize = mode == "reparametrization"
+    point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[normalization.point]
+    point.hook = Reparametrization(normalization, np) if reparametrize else normalization
     checks = check_layer(layer, random.standard_normal((3, *shape)), random)
     assert len(checks) == 3
 
