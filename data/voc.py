@@ -61,7 +61,10 @@ def _part(folder: Path, part: str, progress: bool) -> Dataset:
         raise MinidlError(f"{path} cannot be read ({problem}); {_remedy(folder)}") from problem
     if not ids:
         raise MinidlError(f"{path} names no images; {_remedy(folder)}")
-    pairs = [_read_pair(folder, path, id) for id in tqdm(ids, desc=f"voc2012 {part}", disable=not progress)]
+    pairs = [
+        _read_pair(folder, path, id)
+        for id in tqdm(ids, desc=f"voc2012 {part}", leave=False, disable=None if progress else True)
+    ]
     return Dataset("voc2012", [image for image, _ in pairs], None, (), [mask for _, mask in pairs], CLASSES)
 
 
