@@ -1,24 +1,13 @@
 """Average pooling."""
 
-from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
+from minidl.layers.pool import Pool
 
 
-class AveragePool(Layer):
+class AveragePool(Pool):
     """Average pooling: out[s, y, x, c] = mean of the size × size window of data at (t·y, t·x), stride t."""
 
     kind = "avgpool"
-
-    def __init__(self, size: int, stride: int) -> None:
-        super().__init__()
-        self.size, self.stride = size, stride
-
-    def plan(self, shape: Shape) -> Shape:
-        """Count the windows that fit; what is left over at the border is not used."""
-        if min(shape[:2]) < self.size:
-            raise MinidlError(f"{self.name} ({self}) expected data of at least its window and got {shape}")
-        y, x, channels = shape
-        return (y - self.size) // self.stride + 1, (x - self.size) // self.stride + 1, channels
 
     def compute_output(self, data: Array) -> Array:
         """Take the mean of each window."""

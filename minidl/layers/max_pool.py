@@ -1,23 +1,13 @@
 """Max pooling."""
 
-from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Layer, Shape
+from minidl.layer import Array
+from minidl.layers.pool import Pool
 
 
-class MaxPool(Layer):
+class MaxPool(Pool):
     """Max pooling: out[s, y, x, c] = max of data over the size × size window that begins at (t·y, t·x), stride t."""
 
     kind = "maxpool"
-
-    def __init__(self, size: int, stride: int) -> None:
-        super().__init__()
-        self.size, self.stride = size, stride
-
-    def plan(self, shape: Shape) -> Shape:
-        """Count the windows that fit; what is left over at the border is not used."""
-        if min(shape[:2]) < self.size:
-            raise MinidlError(f"{self.name} ({self}) expected data of at least its window and got {shape}")
-        return self.kernels.max_pool.output_shape(shape, self.size, self.stride)
 
     def compute_output(self, data: Array) -> Array:
         """Take the largest element of each window and remember where it stood."""

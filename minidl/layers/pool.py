@@ -1,0 +1,19 @@
+"""What max and average pooling have in common."""
+
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Layer, Shape
+
+
+class Pool(Layer):
+    """One output for each size × size window of the data, which begin ``stride`` pixels apart; no padding."""
+
+    def __init__(self, size: int, stride: int) -> None:
+        super().__init__()
+        self.size, self.stride = size, stride
+
+    def plan(self, shape: Shape) -> Shape:
+        """Count the windows that fit; what is left over at the border is not used."""
+        y, x, channels = shape
+        if min(y, x) < self.size:
+            raise MinidlError(f"{self.name} ({self}) expected data of at least its window and got {shape}")
+        return (y - self.size) // self.stride + 1, (x - self.size) // self.stride + 1, channels
