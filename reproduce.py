@@ -17,7 +17,7 @@ from train import positive
 HERE = Path(__file__).resolve().parent
 PAPER = HERE / "results" / "paper.csv"
 COLUMNS = ("table", "data", "model", "method", "seed", "epochs", "train_size", "paper", "test_accuracy", "seconds")
-SMALL = {"train_size": 10_000, "epochs": 15, "drop_every": 10}
+SMALL = {"train_size": 10_000, "epochs": 15, "drop_every": 10, "test_every": 5}
 EXAMPLES = """examples:
   python reproduce.py --table 2 --budget small                  every row, on 10,000 images for 15 epochs
   python reproduce.py --table 3 --rows c --budget small         the rows of net (c)
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("full", "small"),
         default="full",
         help="full: the paper's recipe; small: 10,000 images, 15 epochs, the learning rate divided by 10 after 10, "
-        "which two cores finish",
+        "a test after every 5, which two cores finish",
     )
     cli.add_argument(
         "--epochs", type=positive, metavar="N", help="the learning rate is divided by 10 six times less one"
@@ -68,7 +68,7 @@ def folder_of(out: Path, row: Any, seed: int, settings: dict[str, int]) -> Path:
     from minidl.method import parse
 
     method = str(parse(row.method).canonical()).lower().replace(", ", "_").replace(" ", "-")
-    cost = "-".join(f"{name[0]}{value}" for name, value in sorted(settings.items())) or "full"
+    cost = "-".join(f"{name[0]}{value}" for name, value in sorted(settings.items()) if name != "test_every") or "full"
     return out / f"{row.data}-{row.model}-{method}-{cost}-seed{seed}"
 
 

@@ -29,7 +29,7 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
   fully              normalize the penultimate fully connected layer too, not the convolutions alone
 """
 EXAMPLES_DRAWN = 8  # test images in predictions.png
-CHANGEABLE = ("epochs", "quiet", "data_root", "device", "threads")  # on --resume
+CHANGEABLE = ("epochs", "test_every", "quiet", "data_root", "device", "threads")  # on --resume
 
 
 def positive(text: str) -> int:
@@ -116,6 +116,13 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--learning-rate", type=rate, metavar="X", help="at the beginning")
     how.add_argument("--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after N epochs")
     how.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
+    how.add_argument(
+        "--test-every",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="test after N epochs each and at the end (default: 1)",
+    )
     how.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
     run = cli.add_argument_group("where")
     run.add_argument("--device", default="auto", metavar="auto|cpu|gpu", help="(default: auto)")
@@ -198,9 +205,10 @@ class Display:
     def end(self, epoch: Any) -> None:
         """Replace the bar by a line of the table."""
         self.bar.close()
+        tested = f"{epoch.test_loss:10.4f}  {epoch.test_accuracy:8.2%}" if epoch.tested else f"{'-':>10}  {'-':>8}"
         self.say(
             f"{epoch.epoch:5d}  {epoch.learning_rate:13.1e}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:8.2%}"
-            f"  {epoch.test_loss:10.4f}  {epoch.test_accuracy:8.2%}  {epoch.seconds:9.1f}"
+            f"  {tested}  {epoch.seconds:9.1f}"
         )
 
 
@@ -263,7 +271,8 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     )
     for number in range(len(epochs) + 1, settings["epochs"] + 1):
         display.begin(number)
-        epoch = trainer.run_epoch(number, display.progress)
+        test = number % settings["test_every"] == 0 or number == settings["epochs"]
+        epoch = trainer.run_epoch(number, display.progress, test)
         display.end(epoch)
         epochs.append(epoch)
         checkpoint.save(folder / checkpoint.NAME, net, optimizer, number)

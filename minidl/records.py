@@ -97,11 +97,11 @@ def draw_curves(folder: Path, epochs: list[Epoch], title: str) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    numbers = [epoch.epoch for epoch in epochs]
     for axis, quantity, scale in ((axes[0], "loss", 1), (axes[1], "accuracy", 100)):
         for part, style in (("train", "o--"), ("test", "o-")):
-            values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in epochs]
-            axis.plot(numbers, values, style, markersize=3, label=part)
+            shown = [epoch for epoch in epochs if part == "train" or epoch.tested]
+            values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in shown]
+            axis.plot([epoch.epoch for epoch in shown], values, style, markersize=3, label=part)
         axis.set(xlabel="epoch", ylabel=quantity + (", %" if scale == 100 else ""))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)

@@ -39,7 +39,10 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch brought: losses, accuracies (0 … 1), and the seconds that training and measuring took."""
+    """What an epoch brought: losses, accuracies (0 … 1), and the seconds that training and measuring took.
+
+    Loss and accuracy of the test are nan where there was none; ``tested`` says so.
+    """
 
     epoch: int
     learning_rate: float
@@ -48,6 +51,11 @@ class Epoch:
     test_loss: float
     test_accuracy: float
     seconds: float
+
+    @property
+    def tested(self) -> bool:
+        """Whether the net was measured on the test samples after this epoch."""
+        return not math.isnan(self.test_accuracy)
 
 
 Progress = Callable[[Metrics], None]
@@ -76,12 +84,15 @@ class Trainer:
         self.optimizer.step()
         return score
 
-    def run_epoch(self, epoch: int, progress: Progress = lambda _: None) -> Epoch:
-        """Train for one epoch (from 1) and measure; stop training early where the loss is not a number any more."""
+    def run_epoch(self, epoch: int, progress: Progress = lambda _: None, test: bool = True) -> Epoch:
+        """Train for one epoch (from 1) and, where asked to, test.
+
+        Training stops early where the loss is not a number any more, and then there is a test in any case.
+        """
         started = time.perf_counter()
         self.optimizer.learning_rate = stepped(self.learning_rate, epoch, self.drop_every)
         self.net.train()
-        trained = Metrics()
+        trained, tested = Metrics(), (math.nan, math.nan)
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, said below
             for data, labels in self.train.shuffled(np.random.default_rng([self.seed, 1, epoch])):
                 trained.add(len(data), self.step(data, labels))
@@ -90,15 +101,16 @@ class Trainer:
                     break
             self.train_seconds += time.perf_counter() - started
             self.trained_samples += trained.samples
-            self.tested = evaluate(self.net, self.loss, self.test)
+            if test or not math.isfinite(trained.total_loss):
+                self.tested = evaluate(self.net, self.loss, self.test)
+                tested = self.tested.loss, self.tested.accuracy
         seconds = time.perf_counter() - started
         return Epoch(
             epoch,
             self.optimizer.learning_rate,
             trained.loss,
             trained.accuracy,
-            self.tested.loss,
-            self.tested.accuracy,
+            *tested,
             seconds,
         )
 

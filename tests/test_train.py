@@ -78,6 +78,16 @@ def test_the_record_of_a_run(run, tmp_path, capsys):
     assert "test accuracy" in shown
 
 
+def test_testing_now_and_then_changes_nothing_else(run, tmp_path, capsys):
+    assert run("--epochs", 3, out="always") == 0
+    assert run("--epochs", 3, "--test-every", 2, out="rarely") == 0
+    always, rarely = log(tmp_path / "always"), log(tmp_path / "rarely")
+    assert [row["test_accuracy"] == "nan" for row in rarely] == [True, False, False]
+    assert always[1:] == rarely[1:]
+    assert always[0]["train_loss"] == rarely[0]["train_loss"]
+    assert "nan" not in capsys.readouterr().out
+
+
 def test_learning_happens(run, tmp_path):
     run("--epochs", 6, "--method", "Baseline")
     rows = log(tmp_path / "run")
