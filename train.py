@@ -191,14 +191,14 @@ class Display:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}, epoch {elapsed}<{remaining}",
         )
 
-    def progress(self, metrics: Any) -> None:
-        """Move the bar."""
-        self.bar.update(metrics.samples - self.bar.n)
-        if not self.bar.disable:
-            done = self.epoch - self.first + metrics.samples / self.samples
+    def progress(self, samples: int, loss: Any) -> None:
+        """Move the bar; the score, for which the device must be waited for, is only asked for when the bar is drawn."""
+        if self.bar.update(samples - self.bar.n):
+            done = self.epoch - self.first + samples / self.samples
             left = (time.perf_counter() - self.started) * ((self.epochs - self.first + 1) / done - 1)
+            score = loss.score()
             self.bar.set_postfix_str(
-                f"loss {metrics.loss:.4f}, accuracy {100 * metrics.accuracy:.2f} %, {_clock(left)} left in all",
+                f"loss {score.loss:.4f}, accuracy {100 * score.accuracy:.2f} %, {_clock(left)} left in all",
                 refresh=False,
             )
 
@@ -288,7 +288,7 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         # JSON has no NaN.
         "train_loss": epochs[-1].train_loss if math.isfinite(epochs[-1].train_loss) else None,
         "test_accuracy": epochs[-1].test_accuracy,
-        **({"mean_iou": trainer.tested.confusion.mean_iou} if trainer.tested.confusion else {}),
+        **({"mean_iou": trainer.confusion.mean_iou} if trainer.confusion else {}),
         "seconds": round(sum(epoch.seconds for epoch in epochs), 2),
         "images_per_second": round(trainer.trained_samples / trainer.train_seconds, 1),
     }
@@ -296,7 +296,8 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     title = f"net ({settings['model']}) on {train_set.name}: {settings['method']}"
     records.draw_curves(folder, epochs, title)
     if isinstance(tests, PixelBatches):
-        records.write_whole(folder / records.PREDICTIONS, predictions(tests.examples(EXAMPLES_DRAWN), net.forward))
+        drawn = predictions(tests.examples(EXAMPLES_DRAWN), lambda data: net.kernels.host(net.forward(data)))
+        records.write_whole(folder / records.PREDICTIONS, drawn)
     print(
         f"test accuracy {result['test_accuracy']:.2%} after {len(epochs)} epochs, "
         f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}"

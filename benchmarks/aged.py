@@ -7,7 +7,8 @@ down from epoch to epoch; kernels/update.py keeps them from it. Both steps train
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,11 @@ def main() -> None:
             print(f"after {epochs} epochs {subnormals(arrays)} of the weights and moments are subnormal")
         batches = Batches(images, settings["batch_size"], net.kernels, net.dtype)
         trainer = Trainer(net, optimizer, batches, batches, settings["drop_every"], seed=0)
-        steps[name] = stepper(trainer, batches.shuffled(np.random.default_rng(1)))
+        batches.shuffle(np.random.default_rng(1))
+        steps[name] = partial(trainer.next_step, settings["batch_size"])
     medians = interleaved(steps, options.rounds)
     fresh, aged = medians["fresh"], medians["aged"]
     print(f"fresh {fresh:.1f} ms, aged {aged:.1f} ms, ratio {aged / fresh:.3f}")
-
-
-def stepper(trainer: Trainer, batches: Iterator[tuple[Any, Any]]) -> Callable[[], Any]:
-    """Return a step on the next batch."""
-    return lambda: trainer.step(*next(batches))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ Array = Any
 class Batches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and the labels.
 
+    The images and the order of an epoch lie on the device, so that making a batch needs nothing from outside.
     shape: of one image's data. Raises MinidlError for a batch larger than the set, and for a set that has no label
     for each image.
     """
@@ -29,34 +30,42 @@ class Batches:
         if dataset.labels is None or isinstance(dataset.images, list):
             raise MinidlError(f"{dataset.name} has a label for each pixel and none for an image; use --model d for it")
         check_size(dataset, batch_size)
-        self.images, self.labels, self.classes = dataset.images, dataset.labels, dataset.classes
+        xp, n = kernels.xp, len(dataset)
+        self.kernels, self.classes, self.samples, self.batch_size = kernels, dataset.classes, n, batch_size
         self.shape: tuple[int, int, int] = dataset.images.shape[1:]
-        self.batch_size, self.kernels = batch_size, kernels
-        self.data = kernels.xp.empty((batch_size, *self.shape), dtype)
+        self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
+        self.order, self.offsets = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
+        self.position = xp.zeros(1, np.int64)
+        self.data, self.labels = xp.empty((batch_size, *self.shape), dtype), xp.empty(batch_size, self.truth.dtype)
 
-    @property
-    def samples(self) -> int:
-        """How many images there are."""
-        return len(self.images)
+    def shuffle(self, random: np.random.Generator) -> list[int]:
+        """Begin an epoch in random order, each image cropped at random from its bordered self; see ``begin``."""
+        order = random.permutation(self.samples)
+        return self.begin(order, random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True))
+
+    def begin(self, order: Array, offsets: Array) -> list[int]:
+        """Begin an epoch; return the sizes of its batches, of which the last holds what is left."""
+        xp = self.kernels.xp
+        self.order[...], self.offsets[...], self.position[...] = xp.asarray(order), xp.asarray(offsets), 0
+        return sizes(self.samples, self.batch_size)
+
+    def next(self, size: int) -> tuple[Array, Array]:
+        """Make the next batch: data and labels, which hold until the next call."""
+        data, labels = self.data[:size], self.labels[:size]
+        self.kernels.augment.crop(
+            self.images, self.truth, self.order, self.offsets, self.position, BORDER, MEAN, DIVISOR, data, labels
+        )
+        return data, labels
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
-        """Iterate over all images as they are, in their order; the last batch holds what is left."""
-        middle = np.full((self.samples, 2), BORDER)
-        yield from self._batches(np.arange(self.samples), middle)
+        """Iterate over all images as they are, in their order."""
+        for size in self.begin(np.arange(self.samples), np.full((self.samples, 2), BORDER)):
+            yield self.next(size)
 
-    def shuffled(self, random: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-        """Iterate over all images in random order, each cropped at random from its bordered self."""
-        order = random.permutation(self.samples)
-        yield from self._batches(order, random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True))
 
-    def _batches(self, order: Array, offsets: Array) -> Iterator[tuple[Array, Array]]:
-        for start in range(0, self.samples, self.batch_size):
-            indices = order[start : start + self.batch_size]
-            data = self.data[: len(indices)]
-            self.kernels.augment.crop(
-                self.images, indices, offsets[start : start + len(indices)], BORDER, MEAN, DIVISOR, data
-            )
-            yield data, self.labels[indices]
+def sizes(samples: int, batch_size: int) -> list[int]:
+    """Return the sizes of the batches of an epoch."""
+    return [min(batch_size, samples - start) for start in range(0, samples, batch_size)]
 
 
 def check_size(dataset: Dataset, batch_size: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size
+from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size, sizes
 from minidl.data.dataset import Dataset
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
@@ -37,61 +37,64 @@ class PixelBatches:
                 f"{dataset.name} has no label for each pixel, which --model d needs; use shapes or voc2012"
             )
         check_size(dataset, batch_size)
-        self.images, self.masks, self.classes = dataset.images, dataset.masks, dataset.mask_classes
-        self.sizes = np.array([image.shape[:2] for image in dataset.images])
-        self.batch_size, self.kernels = batch_size, kernels
+        self.classes, self.bytes = dataset.mask_classes, (dataset.images, dataset.masks)
+        self.extents = np.array([image.shape[:2] for image in dataset.images])
+        self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size
         alike = not isinstance(dataset.images, list)
-        self.crop, self.border = (int(self.sizes.min()), BORDER) if alike else (CROP, 0)
+        self.crop, self.border = (int(self.extents.min()), BORDER) if alike else (CROP, 0)
         self.shape = (self.crop, self.crop, 3)
         # A test batch has as many pixels as a training batch at most, but one image at least.
-        self.pixels = max(batch_size * self.crop**2, int(self.sizes.prod(axis=1).max()))
-        self.data = kernels.xp.empty(3 * self.pixels, dtype)
-        self.labels = kernels.xp.empty(self.pixels, np.int8)
+        self.pixels = max(batch_size * self.crop**2, int(self.extents.prod(axis=1).max()))
+        xp, n = kernels.xp, self.samples
+        self.images, self.masks = kernels.augment.store(dataset.images), kernels.augment.store(dataset.masks)
+        self.order, self.corners = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
+        self.colours, self.mirrored = xp.zeros((n, 3)), xp.zeros(n, np.bool_)
+        self.position = xp.zeros(1, np.int64)
+        self.data, self.labels = xp.empty(3 * self.pixels, dtype), xp.empty(self.pixels, np.int8)
 
-    @property
-    def samples(self) -> int:
-        """How many images there are."""
-        return len(self.images)
-
-    def in_order(self) -> Iterator[tuple[Array, Array]]:
-        """Iterate over all whole images, those of one size after those of another."""
-        by_size = sorted(range(self.samples), key=lambda i: tuple(self.sizes[i]))
-        for size, group in groupby(by_size, key=lambda i: tuple(self.sizes[i])):
-            indices, most = list(group), self.pixels // prod(size)
-            for start in range(0, len(indices), most):
-                yield self._whole(indices[start : start + most])
-
-    def shuffled(self, random: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-        """Iterate over crops of all images in random order."""
+    def shuffle(self, random: np.random.Generator) -> list[int]:
+        """Begin an epoch of crops of all images in random order; return the sizes of its batches."""
         order = random.permutation(self.samples)
-        spare = self.sizes[order] - self.crop
+        spare = self.extents[order] - self.crop
         low, high = np.minimum(spare, 0) - self.border, np.maximum(spare, 0) + self.border
         corners = random.integers(low, high, endpoint=True)
         colours = np.rint(0.1 * random.standard_normal((self.samples, 3)) @ COLOUR.T)
-        mirrored = random.random(self.samples) < 0.5
-        for start in range(0, self.samples, self.batch_size):
-            part = slice(start, min(start + self.batch_size, self.samples))
-            yield self._cut(order[part], corners[part], colours[part], mirrored[part], (self.crop, self.crop))
+        self._begin(order, corners, colours, random.random(self.samples) < 0.5)
+        return sizes(self.samples, self.batch_size)
+
+    def next(self, size: int) -> tuple[Array, Array]:
+        """Make the next batch of crops: data and labels, which hold until the next call."""
+        return self._next(size, (self.crop, self.crop))
+
+    def in_order(self) -> Iterator[tuple[Array, Array]]:
+        """Iterate over all whole images, those of one size after those of another."""
+        by_size = sorted(range(self.samples), key=lambda i: tuple(self.extents[i]))
+        self._begin_whole(by_size)
+        for extents, group in groupby(by_size, key=lambda i: tuple(self.extents[i])):
+            for size in sizes(len(list(group)), self.pixels // int(prod(extents))):
+                yield self._next(size, extents)
 
     def examples(self, count: int) -> Iterator[tuple[Array, Array, Array]]:
         """Iterate over the first images: data (1, y, x, 3), and image and mask as bytes."""
-        for i in range(min(count, self.samples)):
-            yield self._whole([i])[0], self.images[i], self.masks[i]
+        first = list(range(min(count, self.samples)))
+        self._begin_whole(first)
+        images, masks = self.bytes
+        for i in first:
+            yield self._next(1, tuple(self.extents[i]))[0], images[i], masks[i]
 
-    def _whole(self, indices: list[int]) -> tuple[Array, Array]:
-        """Return images of one size as they are."""
-        n = len(indices)
-        y, x = self.sizes[indices[0]]
-        return self._cut(
-            np.array(indices), np.zeros((n, 2), int), np.zeros((n, 3)), np.zeros(n, bool), (int(y), int(x))
-        )
+    def _begin_whole(self, order: list[int]) -> None:
+        n = len(order)
+        self._begin(np.array(order), np.zeros((n, 2), int), np.zeros((n, 3)), np.zeros(n, bool))
 
-    def _cut(
-        self, indices: Array, corners: Array, colours: Array, mirrored: Array, size: tuple[int, int]
-    ) -> tuple[Array, Array]:
-        shape = (len(indices), *size)
+    def _begin(self, *orders: Array) -> None:
+        xp = self.kernels.xp
+        for kept, order in zip((self.order, self.corners, self.colours, self.mirrored), orders, strict=True):
+            kept[: len(order)] = xp.asarray(order)
+        self.position[...] = 0
+
+    def _next(self, size: int, extents: tuple[int, int]) -> tuple[Array, Array]:
+        shape = (size, *map(int, extents))
         data, labels = self.data[: 3 * prod(shape)].reshape(*shape, 3), self.labels[: prod(shape)].reshape(shape)
-        self.kernels.augment.crop_with_masks(
-            self.images, self.masks, indices, corners, colours, mirrored, MEAN, DIVISOR, data, labels
-        )
+        order = (self.order, self.corners, self.colours, self.mirrored, self.position)
+        self.kernels.augment.crop_with_masks(self.images, self.masks, *order, MEAN, DIVISOR, data, labels)
         return data, labels

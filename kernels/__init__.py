@@ -3,10 +3,13 @@
 A net is given the operations of its device once, by ``load``; they have the same names on every device.
 """
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from minidl.kernels.errors import MinidlError
 
@@ -31,10 +34,17 @@ OPERATIONS = (
 
 @dataclass(frozen=True)
 class Kernels:
-    """The operations of one device, and ``xp``, the module that makes its arrays."""
+    """The operations of one device.
+
+    xp: the module that makes its arrays; host(array): the array as NumPy's. repeat(function, version): a function that
+    does the same, called again and again, but may be recorded once and then played back, as long as version() stays
+    the same; what changes from call to call must lie on the device.
+    """
 
     device: str
     xp: ModuleType
+    host: Callable[[Any], Any]
+    repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
     adam: Any
     augment: Any
     average_pool: Any
@@ -62,4 +72,4 @@ def load(device: str = "auto") -> Kernels:
     if device not in ("auto", "cpu"):
         raise MinidlError(f"the device {device!r} is unknown; use auto, cpu or gpu")
     modules = {name: import_module(f"minidl.kernels.{name}") for name in OPERATIONS}
-    return Kernels(device="cpu", xp=import_module("numpy"), **modules)
+    return Kernels("cpu", np, host=np.asarray, repeat=lambda function, version: function, **modules)

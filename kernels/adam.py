@@ -14,24 +14,27 @@ MOMENTS = 2
 
 def step(
     tensors: Sequence[Tensor],
-    learning_rate: float,
+    rate: NDArray[np.float64],
+    time: NDArray[np.int64],
     momenta: tuple[float, float],
     epsilon: float,
-    time: int,
     variant: str,
 ) -> None:
-    """Update the weights of every tensor in place; g is the gradient with its weight decay, t = ``time`` from 1.
+    """Update the weights of every tensor in place; g is the gradient with its weight decay.
+
+    rate, time: arrays of one element, the learning rate α and the number t of earlier steps, which grows by 1.
 
         M = ψ₁M + (1 − ψ₁)g,  V = ψ₂V + (1 − ψ₂)g²,  M̂ = M/(1 − ψ₁ᵗ)
     variant "standard":    V̂ = V/(1 − ψ₂ᵗ),    W = W − α·M̂/(√V̂ + ε)      (Kingma and Ba; DLIB)
     variant "as_printed":  V̂ = ψ₂V/(1 − ψ₂ᵗ),  W = W − α·M̂/√(V̂ + ε)      (Algorithm 3 to the letter)
     """
+    time += 1
     first, second = momenta
-    first_bias, second_bias = 1 - first**time, 1 - second**time
-    # V̂ is V times one factor, which is taken out of the root: α·M̂/(√V̂ + ε) = rate·M/(√V + inner).
+    first_bias, second_bias = 1 - first ** int(time[0]), 1 - second ** int(time[0])
+    # V̂ is V times one factor, which is taken out of the root: α·M̂/(√V̂ + ε) = size·M/(√V + inner).
     printed = variant == "as_printed"
     factor = second / second_bias if printed else 1 / second_bias
-    rate = learning_rate / first_bias / sqrt(factor)
+    size = float(rate[0]) / first_bias / sqrt(factor)
     inner = epsilon / (factor if printed else sqrt(factor))
 
     def piece(weights: Array, gradient: Array, spare: Array, moment: Array, square: Array) -> None:
@@ -51,7 +54,7 @@ def step(
             np.sqrt(square, out=spare)
             spare += inner
         np.divide(moment, spare, out=spare)
-        spare *= rate
+        spare *= size
         weights -= spare
 
     update(tensors, piece)

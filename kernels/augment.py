@@ -1,6 +1,11 @@
-"""Makes a batch from images that stay as bytes: gather, crop from a black border, subtract the mean, divide."""
+"""Makes a batch from images that stay as bytes: gather, crop from a black border, subtract the mean, divide.
+
+The images of a batch are those that stand next in an order; ``position``, an array of one element, says how many
+images of it have been used, and is moved on by the batch.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +15,31 @@ from minidl.kernels.threads import share
 Array = NDArray[np.floating]
 
 
+def store(images: Any) -> Any:
+    """Return images or masks, an array or a list of arrays of any sizes, as the functions below want them."""
+    return images
+
+
 def crop(
     images: NDArray[np.uint8],
-    indices: NDArray[np.integer],
+    classes: NDArray[np.integer],
+    order: NDArray[np.integer],
     offsets: NDArray[np.integer],
+    position: NDArray[np.int64],
     border: int,
     mean: Array,
     divisor: float,
     out: Array,
+    labels: NDArray[np.integer],
 ) -> None:
-    """Write (crop − mean)/divisor of the images at ``indices`` into ``out``.
+    """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3), thought of with ``border`` black pixels on each side; indices: (samples,);
-    offsets: (samples, 2), where in the bordered image each crop begins, (border, border) being the image itself;
-    mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3).
+    images: (n, y, x, 3), thought of with ``border`` black pixels on each side; classes: (n,); order: (n,), indices;
+    offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
+    mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
     """
+    indices, offsets = _next(len(out), position, order, offsets)
+    labels[...] = classes[indices]
     height, width = images.shape[1:3]
     out_y, out_x = out.shape[1:3]
     row_mean = np.tile(mean.astype(out.dtype), out_x)
@@ -48,22 +63,24 @@ def crop(
 def crop_with_masks(
     images: Sequence[NDArray[np.uint8]],
     masks: Sequence[NDArray[np.uint8]],
-    indices: NDArray[np.integer],
+    order: NDArray[np.integer],
     corners: NDArray[np.integer],
     colours: Array,
     mirrored: NDArray[np.bool_],
+    position: NDArray[np.int64],
     mean: Array,
     divisor: float,
     out: Array,
     labels: NDArray[np.int8],
 ) -> None:
-    """Write (crop + colour − mean)/divisor of the images at ``indices`` into ``out``, the masks' crops into ``labels``.
+    """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
-    images: (y, x, 3), of any sizes, masks: (y, x); corners: (samples, 2), where in its image each crop begins, outside
-    of it if negative; colours: (samples, 3), added inside of the image and cut off at 0 and 255; mirrored: (samples,),
-    whether left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of an image pixels
-    are black and labels −1, which 255 becomes, too.
+    images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
+    begins, outside of its image if negative; colours: (n, 3), added inside of the image and cut off at 0 and 255;
+    mirrored: (n,), whether left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of
+    an image pixels are black and labels −1, which 255 becomes, too.
     """
+    indices, corners, colours, mirrored = _next(len(out), position, order, corners, colours, mirrored)
     out_y, out_x = labels.shape[1:]
     row_mean = np.tile(mean.astype(out.dtype), out_x)
     offsets = colours.astype(out.dtype)
@@ -87,3 +104,10 @@ def crop_with_masks(
             rows *= out.dtype.type(1 / divisor)
 
     share(work, len(labels))
+
+
+def _next(samples: int, position: NDArray[np.int64], *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return the next samples' part of each array, and move the position on."""
+    start = int(position[0])
+    position += samples
+    return [array[start : start + samples] for array in arrays]

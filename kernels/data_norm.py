@@ -51,6 +51,19 @@ def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array) -> 
     return found
 
 
+def track(
+    statistics: Statistics, mean: Array, variance: Array, updates: NDArray[np.int64], rows: int, window: int
+) -> None:
+    """Move running statistics (c,) by 1/(n + 1) towards a batch's mean and unbiased variance over ``rows`` elements.
+
+    updates: of one element, the number n of earlier batches, which is counted up to ``window``.
+    """
+    factor = 1 / (updates[0] + 1)
+    mean += factor * (statistics.mean[0] - mean)
+    variance += factor * (statistics.variance[0] * rows / (rows - 1) - variance)
+    updates[0] = min(updates[0] + 1, window)
+
+
 def inference(x: Array, factor: Array, offset: Array, out: Array) -> None:
     """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,)."""
     data, result = wide(x)[0], wide(out)[0]

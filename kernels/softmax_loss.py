@@ -4,8 +4,6 @@ A row is a sample, or a pixel of one. Rows with a negative label have no truth t
 gradient is zero, and they do not count.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,19 +14,12 @@ PIECE = 1 << 9  # rows that stay in a core's cache
 LEAST = 256  # rows that are worth a thread
 
 
-class Score(NamedTuple):
-    """The mean loss of the labelled rows, the number of right answers, and the number of labelled rows."""
+def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: NDArray[np.float64]) -> None:
+    """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
-    loss: float
-    right: int
-    labelled: int
-
-
-def forward(logits: Array, labels: NDArray[np.integer], error: Array) -> Score:
-    """Write ∂L/∂logits into ``error`` and return the score.
-
-    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. A right answer is a row whose
-    largest logit is its label's.
+    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (3,), over the labelled rows
+    the sum of their losses, the number of right answers and their own number. A right answer is a row whose largest
+    logit is its label's.
     """
     z, e, label = logits.reshape(-1, logits.shape[-1]), error.reshape(-1, logits.shape[-1]), labels.reshape(-1)
     count = int(np.count_nonzero(label >= 0))
@@ -46,7 +37,7 @@ def forward(logits: Array, labels: NDArray[np.integer], error: Array) -> Score:
             e[i:j] *= share_of_row
 
     share(work, len(z), LEAST)
-    return Score(sum(losses[worker] for worker in sorted(losses)) / max(count, 1), sum(right.values()), count)
+    totals += sum(losses[worker] for worker in sorted(losses)), sum(right.values()), count
 
 
 def _piece(logits: Array, labels: NDArray[np.integer], p: Array) -> tuple[float, int]:

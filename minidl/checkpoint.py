@@ -41,7 +41,8 @@ def save(path: Path, net: Net, optimizer: Optimizer, epoch: int) -> None:
         "time": optimizer.time,
     }
     part = path.with_suffix(".part")
-    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, part, {"minidl": json.dumps(about)})
+    files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
+    save_file(files, part, {"minidl": json.dumps(about)})
     os.replace(part, path)
 
 

@@ -34,6 +34,7 @@ class Context:
     dtype: Any
     random: np.random.Generator
     names: Counter[str] = field(default_factory=Counter)
+    allocations: int = 0
 
     def name(self, kind: str) -> str:
         """Return the next free name of a kind: conv1, conv2, …"""
@@ -151,6 +152,7 @@ class Layer:
         size = int(np.prod(shape))
         flat = self.buffers.get(name)
         if flat is None or flat.size < size:
+            self.context.allocations += 1
             flat = self.buffers[name] = self.context.kernels.xp.empty(size, dtype)
         return flat[:size].reshape(shape)
 

@@ -35,7 +35,8 @@ class Net:
         self.method = methods.parse(method)
         self.dtype = np.dtype(dtype)
         try:
-            self.output_shape = root.setup(shape, Context(kernels, self.dtype, np.random.default_rng([seed, 0])))
+            self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]))
+            self.output_shape = root.setup(shape, self.context)
         except MinidlError as error:
             extents = "×".join(map(str, self.shape[:-1]))
             raise MinidlError(f"the net {name} cannot take images of {extents} pixels: {error}") from error
@@ -61,6 +62,17 @@ class Net:
     def layers(self) -> list[Layer]:
         """The layers that compute, in the order of the forward pass."""
         return list(self.root.layers())
+
+    @property
+    def observed(self) -> bool:
+        """Whether an observer hangs at any hook point."""
+        points = (point for layer in self.layers for point in (layer.at_weights, layer.at_error, layer.at_grads))
+        return any(point.before or point.after for point in points)
+
+    @property
+    def allocations(self) -> int:
+        """How often layers have allocated buffers; a step that was recorded earlier does not know the new ones."""
+        return self.context.allocations
 
     @property
     def parameters(self) -> list[Parameter]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.update import Tensor
@@ -40,7 +42,9 @@ class Optimizer:
         variant = variant or self.variants[0]
         if variant not in self.variants:
             raise MinidlError(f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}")
-        self.learning_rate, self.variant, self.time = learning_rate, variant, 0
+        self.variant = variant
+        # What changes from step to step lies on the device, where a recorded step finds it.
+        self.rate, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
         self.operation = getattr(kernels, self.kind)
         self.names = [p.name for p in parameters]
         self.tensors = [
@@ -54,6 +58,24 @@ class Optimizer:
             )
             for p in parameters
         ]
+
+    @property
+    def learning_rate(self) -> float:
+        """α."""
+        return float(self.rate[0])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.rate[...] = value
+
+    @property
+    def time(self) -> int:
+        """How many steps were made, t of Algorithm 3."""
+        return int(self.steps[0])
+
+    @time.setter
+    def time(self, value: int) -> None:
+        self.steps[...] = value
 
     def step(self) -> None:
         """Update every parameter from its gradients."""
@@ -85,8 +107,7 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         """Update every parameter from its gradients."""
-        self.time += 1
-        self.operation.step(self.tensors, self.learning_rate, self.momentum, self.variant)
+        self.operation.step(self.tensors, self.rate, self.steps, self.momentum, self.variant)
 
 
 class Adam(Optimizer):
@@ -112,8 +133,7 @@ class Adam(Optimizer):
 
     def step(self) -> None:
         """Update every parameter from its gradients."""
-        self.time += 1
-        self.operation.step(self.tensors, self.learning_rate, self.momenta, self.epsilon, self.time, self.variant)
+        self.operation.step(self.tensors, self.rate, self.steps, self.momenta, self.epsilon, self.variant)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}

@@ -8,13 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minidl.kernels.softmax_loss import Score
-from minidl.losses import SoftmaxCrossEntropy
-from minidl.metrics import Confusion, Metrics
+from minidl.losses import Score, SoftmaxCrossEntropy
+from minidl.metrics import Confusion
 from minidl.net import Net
 from minidl.optimizers import Optimizer, stepped
 
 Array = Any
+
+
+CHECKED = 20  # steps after which training looks whether its loss is still a number; a look waits for the device
 
 
 class BatchSource(Protocol):
@@ -25,13 +27,14 @@ class BatchSource(Protocol):
 
     classes: tuple[str, ...]
     per_pixel: bool
+    samples: int
+    batch_size: int
 
-    @property
-    def samples(self) -> int:
-        """How many samples there are."""
+    def shuffle(self, random: np.random.Generator) -> list[int]:
+        """Begin a random epoch; return the sizes of its batches."""
 
-    def shuffled(self, random: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-        """Iterate over a random epoch."""
+    def next(self, size: int) -> tuple[Array, Array]:
+        """Make the next batch of the epoch."""
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all samples, unchanged."""
@@ -58,7 +61,7 @@ class Epoch:
         return not math.isnan(self.test_accuracy)
 
 
-Progress = Callable[[Metrics], None]
+Progress = Callable[[int, SoftmaxCrossEntropy], None]
 
 
 class Trainer:
@@ -73,55 +76,59 @@ class Trainer:
     ) -> None:
         self.net, self.optimizer, self.train, self.test = net, optimizer, train, test
         self.learning_rate, self.drop_every, self.seed = optimizer.learning_rate, drop_every, seed
-        self.loss = SoftmaxCrossEntropy(net.kernels)
+        self.loss, self.test_loss = SoftmaxCrossEntropy(net.kernels), SoftmaxCrossEntropy(net.kernels)
+        self.full_step = net.kernels.repeat(lambda: self.next_step(train.batch_size), lambda: net.allocations)
         self.train_seconds, self.trained_samples = 0.0, 0
-        self.tested = Metrics()
+        self.confusion: Confusion | None = None
 
-    def step(self, data: Array, labels: Array) -> Score:
-        """Train on one batch; return its score."""
-        score = self.loss(self.net.forward(data), labels)
+    def step(self, data: Array, labels: Array) -> None:
+        """Train on one batch; ``loss`` keeps the score."""
+        self.loss(self.net.forward(data), labels)
         self.net.backpropagate(self.loss.error)
         self.optimizer.step()
-        return score
 
-    def run_epoch(self, epoch: int, progress: Progress = lambda _: None, test: bool = True) -> Epoch:
+    def next_step(self, size: int) -> None:
+        """Train on the next batch."""
+        self.step(*self.train.next(size))
+
+    def run_epoch(self, epoch: int, progress: Progress = lambda samples, loss: None, test: bool = True) -> Epoch:
         """Train for one epoch (from 1) and, where asked to, test.
 
+        progress: called after each batch with the number of samples so far and the loss, whose score may be asked for.
         Training stops early where the loss is not a number any more, and then there is a test in any case.
         """
         started = time.perf_counter()
         self.optimizer.learning_rate = stepped(self.learning_rate, epoch, self.drop_every)
         self.net.train()
-        trained, tested = Metrics(), (math.nan, math.nan)
+        self.loss.reset()
+        samples = 0
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, said below
-            for data, labels in self.train.shuffled(np.random.default_rng([self.seed, 1, epoch])):
-                trained.add(len(data), self.step(data, labels))
-                progress(trained)
-                if not math.isfinite(trained.total_loss):
+            for batch, size in enumerate(self.train.shuffle(np.random.default_rng([self.seed, 1, epoch])), 1):
+                if size == self.train.batch_size and not self.net.observed:
+                    self.full_step()
+                else:
+                    self.next_step(size)
+                samples += size
+                progress(samples, self.loss)
+                if batch % CHECKED == 0 and not math.isfinite(self.loss.score().loss):
                     break
+            trained, tested = self.loss.score(), Score(math.nan, math.nan)
             self.train_seconds += time.perf_counter() - started
-            self.trained_samples += trained.samples
-            if test or not math.isfinite(trained.total_loss):
-                self.tested = evaluate(self.net, self.loss, self.test)
-                tested = self.tested.loss, self.tested.accuracy
-        seconds = time.perf_counter() - started
-        return Epoch(
-            epoch,
-            self.optimizer.learning_rate,
-            trained.loss,
-            trained.accuracy,
-            *tested,
-            seconds,
-        )
+            self.trained_samples += samples
+            if test or not math.isfinite(trained.loss):
+                self.confusion = Confusion(len(self.test.classes), self.net.kernels) if self.test.per_pixel else None
+                tested = evaluate(self.net, self.test_loss, self.test, self.confusion)
+        rate, seconds = self.optimizer.learning_rate, time.perf_counter() - started
+        return Epoch(epoch, rate, *trained, *tested, seconds)
 
 
-def evaluate(net: Net, loss: SoftmaxCrossEntropy, source: BatchSource) -> Metrics:
+def evaluate(net: Net, loss: SoftmaxCrossEntropy, source: BatchSource, confusion: Confusion | None = None) -> Score:
     """Measure a net on all samples: hooks off, the weights as inference uses them. It is left ready for inference."""
     net.eval()
-    metrics = Metrics(Confusion(len(source.classes)) if source.per_pixel else None)
+    loss.reset()
     for data, labels in source.in_order():
         output = net.forward(data)
-        metrics.add(len(data), loss(output, labels))
-        if metrics.confusion:
-            metrics.confusion.add(output, labels)
-    return metrics
+        loss(output, labels)
+        if confusion:
+            confusion.add(output, labels)
+    return loss.score()

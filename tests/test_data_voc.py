@@ -164,7 +164,8 @@ def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
     mask = ((x + y) % 100).astype(np.uint8)
     batches = PixelBatches(Dataset("x", [image] * 40, None, (), [mask] * 40, ("a",)), 20, backend, "float64")
     mirrored, corners = 0, set()
-    for data, labels in batches.shuffled(random):
+    for size in batches.shuffle(random):
+        data, labels = batches.next(size)
         assert data.shape == (20, 227, 227, 3)
         for pixels, truth in zip(data * DIVISOR + MEAN, labels, strict=True):
             offset = pixels[100, 100, 2] - 128  # of blue, that of red and green are their own
@@ -184,7 +185,7 @@ def test_small_images_are_padded_with_black_and_void(backend, random) -> None:
     images = [np.full((100, 240, 3), 255, np.uint8)] * 4
     masks = [np.full((100, 240), 3, np.uint8)] * 4
     batches = PixelBatches(Dataset("x", images, None, (), masks, ("a",) * 4), 4, backend, "float64")
-    ((data, labels),) = batches.shuffled(random)
+    data, labels = batches.next(*batches.shuffle(random))
     for pixels, truth in zip(data * DIVISOR + MEAN, labels, strict=True):
         rows = (truth == 3).all(axis=1)
         assert rows.sum() == 100
@@ -199,7 +200,7 @@ def test_shapes_keep_their_size_and_the_border_of_cifar(backend, random) -> None
     assert len(train.mask_classes) == 11
     batches = PixelBatches(train, 60, backend, "float32")
     assert batches.shape == (32, 32, 3)
-    ((data, labels),) = batches.shuffled(random)
+    data, labels = batches.next(*batches.shuffle(random))
     assert data.shape == (60, 32, 32, 3)
     assert {-1, 0, 1, 10} <= set(np.unique(labels))
     assert sum(bool((truth == -1).any()) for truth in labels) > 30

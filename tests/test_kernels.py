@@ -76,37 +76,44 @@ def test_fully_connected(backend, random, samples, inputs, outputs):
 @pytest.mark.parametrize("rows, classes", [(1, 2), (7, 10), (1000, 21)])
 def test_softmax_loss(backend, random, rows, classes):
     logits, labels = 5 * random.standard_normal((rows, classes)), random.integers(0, classes, rows)
-    error = poisoned(logits.shape)
-    loss, right, labelled = backend.softmax_loss.forward(logits, labels, error)
+    error, totals = poisoned(logits.shape), np.array([1.0, 2.0, 3.0])
+    backend.softmax_loss.forward(logits, labels, error, totals)
+    loss, right, labelled = totals - [1, 2, 3]
     assert labelled == rows
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    assert loss == pytest.approx(-np.log(p[np.arange(rows), labels]).mean())
+    assert loss == pytest.approx(-np.log(p[np.arange(rows), labels]).sum())
     assert right == (logits.argmax(1) == labels).sum()
     np.testing.assert_allclose(error, (p - np.eye(classes)[labels]) / rows, atol=1e-15)
 
 
 def test_softmax_loss_of_large_logits_is_finite(backend):
     logits, error = np.array([[1e4, 0.0], [-1e4, 0.0]], np.float32), poisoned((2, 2), np.float32)
-    loss, right, _ = backend.softmax_loss.forward(logits, np.array([0, 0]), error)
-    assert (loss, right) == (5000.0, 1)
+    totals = np.zeros(3)
+    backend.softmax_loss.forward(logits, np.array([0, 0]), error, totals)
+    assert totals.tolist() == [10000.0, 1, 2]
     np.testing.assert_array_equal(error, [[0, 0], [-0.5, 0.5]])
 
 
 @pytest.mark.parametrize("border, shift", [(4, (0, 0)), (4, (8, 8)), (4, (4, 4)), (2, (1, 3)), (0, (0, 0))])
 def test_crop_from_a_black_border(backend, random, border, shift):
     images = random.integers(0, 256, (6, 9, 11, 3), dtype=np.uint8)
-    mean = np.array([10.0, 20.0, 30.0])
-    indices, offsets = np.array([5, 0, 2]), np.array([shift, (0, 0), (border, border)])
-    out = poisoned((3, 9, 11, 3), np.float32)
-    backend.augment.crop(images, indices, offsets, border, mean, 256.0, out)
+    mean, classes, position = np.array([10.0, 20.0, 30.0]), np.arange(10, 16), np.array([1])
+    order, offsets = np.array([4, 5, 0, 2, 1]), np.array([(1, 1), shift, (0, 0), (border, border), (0, 1)])
+    out, labels = poisoned((3, 9, 11, 3), np.float32), np.full(3, -7)
+    images, order, offsets = backend.augment.store(images), order, offsets
+    backend.augment.crop(images, classes, order, offsets, position, border, mean, 256.0, out, labels)
+    assert labels.tolist() == [15, 10, 12]
+    assert position.tolist() == [4]
     black = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0))).astype(float)
-    for made, i, (y, x) in zip(out, indices, offsets, strict=True):
+    for made, i, (y, x) in zip(out, order[1:4], offsets[1:4], strict=True):
         np.testing.assert_allclose(made, (black[i, y : y + 9, x : x + 11] - mean) / 256, atol=1e-6)
 
 
 def test_softmax_loss_of_void_alone_is_zero(backend, random):
     error = poisoned((2, 3, 4))
-    assert backend.softmax_loss.forward(random.standard_normal((2, 3, 4)), np.full((2, 3), -1), error) == (0, 0, 0)
+    totals = np.zeros(3)
+    backend.softmax_loss.forward(random.standard_normal((2, 3, 4)), np.full((2, 3), -1), error, totals)
+    assert not totals.any()
     assert not error.any()
 
 

@@ -3,19 +3,22 @@
 import numpy as np
 import pytest
 
-from minidl.kernels.softmax_loss import Score
-from minidl.metrics import Confusion, Metrics
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.metrics import Confusion
 
 
-def test_means_are_over_labels_not_over_batches():
-    metrics = Metrics()
-    metrics.add(2, Score(loss=1.0, right=1, labelled=10))
-    metrics.add(2, Score(loss=4.0, right=20, labelled=30))
-    assert (metrics.samples, metrics.loss, metrics.accuracy) == (4, 3.25, 21 / 40)
+def test_means_are_over_labels_not_over_batches(backend):
+    loss = SoftmaxCrossEntropy(backend)
+    sure, unsure = np.array([[50.0, 0.0]]), np.zeros((3, 2))
+    loss(sure, np.array([1]))
+    loss(unsure, np.array([0, 1, -1]))
+    assert loss.score() == pytest.approx(((50 + 2 * np.log(2)) / 3, 1 / 3))
+    loss.reset()
+    assert loss.score() == (0, 0)
 
 
-def test_mean_iou_written_out(random):
-    confusion = Confusion(6)
+def test_mean_iou_written_out(backend, random):
+    confusion = Confusion(6, backend)
     truth, answers = [], []
     for size in ((2, 5, 4), (1, 7, 3)):
         labels, output = random.integers(-1, 4, size), random.standard_normal((*size, 6))
@@ -30,5 +33,5 @@ def test_mean_iou_written_out(random):
     assert ious[4] == 0
 
 
-def test_mean_iou_of_nothing_is_not_a_number():
-    assert np.isnan(Confusion(3).mean_iou)
+def test_mean_iou_of_nothing_is_not_a_number(backend):
+    assert np.isnan(Confusion(3, backend).mean_iou)

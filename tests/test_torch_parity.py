@@ -51,7 +51,7 @@ def test_loss_and_gradients(random, method, size, samples, dtype, trials):
         net, other = pair_of(method, size, dtype)
         data, labels = batch(random, samples, net)
         loss = SoftmaxCrossEntropy(net.kernels)
-        value, *_ = loss(net.forward(data), labels)
+        value = loss.alone(net.forward(data), labels).loss
         net.backpropagate(loss.error)
         theirs = other.backward(data, labels)
         gradients = [relative(p.grads, other.ours(p.name, other.values[p.name].grad)) for p in net.parameters]
@@ -62,7 +62,7 @@ def test_loss_and_gradients(random, method, size, samples, dtype, trials):
 def test_loss_of_a_whole_batch_in_float32(random):
     net, other = pair_of("WC, GC, fully", 32, "float32")
     data, labels = batch(random, 50, net)
-    value, *_ = SoftmaxCrossEntropy(net.kernels)(net.forward(data), labels)
+    value = SoftmaxCrossEntropy(net.kernels).alone(net.forward(data), labels).loss
     assert value == pytest.approx(other.backward(data, labels), rel=1e-5)
 
 
@@ -81,8 +81,9 @@ def test_ten_steps(random, method, kind, learning_rate, size, samples, dtype, tr
         error = 0.0
         for _ in range(10):
             data, labels = batch(random, min(samples, 5), net)
-            value, *_ = trainer.step(data, labels)
-            error = max(error, abs(value / other.backward(data, labels) - 1))
+            trainer.loss.reset()
+            trainer.step(data, labels)
+            error = max(error, abs(trainer.loss.score().loss / other.backward(data, labels) - 1))
             theirs.step()
         weights = [relative(p.value, other.ours(p.name, other.values[p.name])) for p in net.parameters]
         errors.append(max(error, *weights))

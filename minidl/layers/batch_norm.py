@@ -24,13 +24,14 @@ class BatchNorm(DataNorm):
         super().__init__()
         self.mean: Any = None
         self.variance: Any = None
-        self.updates = np.zeros(1, np.int64)
+        self.updates: Any = None
 
     def plan(self, shape: Shape) -> Shape:
         """Create the running statistics, too."""
         if self.mean is None:
             xp, dtype = self.kernels.xp, self.context.dtype
             self.mean, self.variance = xp.zeros(shape[-1], dtype), xp.ones(shape[-1], dtype)
+            self.updates = xp.zeros(1, np.int64)
         return super().plan(shape)
 
     def view(self, array: Array) -> Array:
@@ -46,10 +47,7 @@ class BatchNorm(DataNorm):
         out = super().compute_output(data)
         rows = data.size // data.shape[-1]
         if rows > 1:
-            factor = 1 / (self.updates[0] + 1)
-            self.mean += factor * (self.statistics.mean[0] - self.mean)
-            self.variance += factor * (self.statistics.variance[0] * rows / (rows - 1) - self.variance)
-            self.updates[0] = min(self.updates[0] + 1, self.window)
+            self.kernels.data_norm.track(self.statistics, self.mean, self.variance, self.updates, rows, self.window)
         return out
 
     def line(self) -> tuple[Array, Array]:
