@@ -28,6 +28,7 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
   of the data        BN LN IN GN    layers between convolutions and their ReLU
   fully              normalize the penultimate fully connected layer too, not the convolutions alone
 """
+PLACES = ("hooks", "optimizer")
 EXAMPLES_DRAWN = 8  # test images in predictions.png
 CHANGEABLE = ("epochs", "test_every", "quiet", "data_root", "device", "threads")  # on --resume
 
@@ -124,6 +125,13 @@ def parser() -> argparse.ArgumentParser:
         help="test after N epochs each and at the end (default: 1)",
     )
     how.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
+    how.add_argument(
+        "--place",
+        default="optimizer",
+        metavar="hooks|optimizer",
+        help="where WC and GC are done: at the hook points (Algorithm 1), or inside the update (Algorithms 2 and 3), "
+        "which is the same training, and faster (default: optimizer)",
+    )
     run = cli.add_argument_group("where")
     run.add_argument("--device", default="auto", metavar="auto|cpu|gpu", help="(default: auto)")
     run.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one for each core)")
@@ -231,6 +239,8 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     if settings["threads"]:
         threads.set_workers(settings["threads"])
     net_settings = {name: settings[name] for name in ("method", "mode", "device", "seed")}
+    if settings["place"] not in PLACES:
+        raise MinidlError(f"the place {settings['place']!r} is unknown; use {' or '.join(PLACES)}")
     if settings["optimizer"] not in OPTIMIZERS:
         raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"])
@@ -251,6 +261,8 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         weight_decay=settings["weight_decay"],
         variant=settings["variant"] or "",
     )
+    if settings["place"] == "optimizer":
+        optimizer.take_over(net.layers)
     trainer = Trainer(net, optimizer, batches, tests, settings["drop_every"], settings["seed"])
     epochs = []
     if resumed:

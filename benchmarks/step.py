@@ -54,8 +54,8 @@ def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return data, random.integers(0, case.classes, (size, *case.shape[:2]) if case.per_pixel else size)
 
 
-def ours(name: str, method: str) -> tuple[Step, Net, Optimizer]:
-    """Return our training step, its net and its optimizer."""
+def ours(name: str, method: str, place: str = "optimizer") -> tuple[Step, Net, Optimizer]:
+    """Return our training step, its net and its optimizer; place: of WC and GC, as in train.py."""
     case = CASES[name]
     data, labels = batch(case)
     settings = recipe(case.data)
@@ -63,6 +63,8 @@ def ours(name: str, method: str) -> tuple[Step, Net, Optimizer]:
     optimizer = OPTIMIZERS[settings.optimizer](
         net.parameters, net.kernels, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
+    if place == "optimizer":
+        optimizer.take_over(net.layers)
     trainer = Trainer(net, optimizer, None, None, settings.drop_every, seed=0)  # type: ignore[arg-type]
     return lambda: trainer.step(data, labels), net, optimizer
 

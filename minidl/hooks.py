@@ -42,6 +42,20 @@ class HookPoint:
             self.hook.adjoint(grads)
 
 
+class Delegated:
+    """Stands at a hook point for a normalization that is done elsewhere: the array passes as it is."""
+
+    def __init__(self, normalization: Any, place: str) -> None:
+        self.normalization, self.place = normalization, place
+
+    def __call__(self, array: Array) -> Array:
+        """Return the array."""
+        return array
+
+    def __str__(self) -> str:
+        return f"{self.normalization} in the {self.place}"
+
+
 class Reparametrization:
     """A weight hook that leaves the raw weights alone: forward uses W = normalize(V), the optimizer moves V.
 

@@ -123,6 +123,44 @@ def test_hooks_are_the_optimizers_of_algorithms_2_and_3(random, kind, method):
         np.testing.assert_allclose(ours[p.name], p.value, atol=1e-10, err_msg=p.name)
 
 
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("method", ["WC, GC, fully", "WC", "GC", "WC, EL", "weight tensor, gradient global", "WS, GC"])
+def test_an_optimizer_that_takes_over_trains_the_same(random, kind, method):
+    nets = [small_net(method), small_net(method)]
+    settings = {"learning_rate": 0.01, "weight_decay": 1e-2}
+    optimizers = [OPTIMIZERS[kind](net.parameters, net.kernels, **settings) for net in nets]
+    optimizers[1].take_over(nets[1].layers)
+    for _ in range(5):
+        data, labels = small_batch(random)
+        for net, optimizer in zip(nets, optimizers, strict=True):
+            one_step(net, optimizer, data, labels)
+    expected, found = (net.effective_weights() for net in nets)
+    for name, weights in expected.items():
+        np.testing.assert_allclose(found[name], weights, atol=1e-10, err_msg=name)
+
+
+def test_what_an_optimizer_takes_over(random):
+    def taken(method, mode="projection", observed=False):
+        net = small_net(method, mode)
+        seen = []
+        if observed:
+            for layer in net.layers:
+                layer.at_grads.after.append(seen.append)
+        optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
+        optimizer.take_over(net.layers)
+        one_step(net, optimizer, *small_batch(random))
+        means = [abs(array.mean(axis=tuple(range(1, array.ndim)))).max() for array in seen]
+        return {(tensor.wc, tensor.gc) for tensor in optimizer.tensors}, "in the optimizer" in str(net), means
+
+    assert taken("WC, GC") == ({(False, False), (True, True)}, True, [])
+    assert taken("WC, GC", "reparametrization") == ({(False, False), (False, True)}, True, [])
+    assert taken("weight channel, gradient instance") == ({(False, False)}, False, [])
+    inside, shown, means = taken("WC, GC", observed=True)
+    assert inside == {(False, False), (True, False)}
+    assert shown
+    assert sorted(means)[:6] == pytest.approx([0] * 6, abs=1e-12)  # six convolutions
+
+
 def test_projection_overwrites_the_weights_and_reparametrization_does_not(random):
     projected, raw = small_net("WC"), small_net("WC", "reparametrization")
     before = raw.layers[2].weights.value.copy()
