@@ -6,11 +6,13 @@ A net is given the operations of its device once, by ``load``; they have the sam
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from minidl.kernels import threads
 from minidl.kernels.errors import MinidlError
 
 OPERATIONS = (
@@ -38,13 +40,14 @@ class Kernels:
 
     xp: the module that makes its arrays; host(array): the array as NumPy's. repeat(function, version): a function that
     does the same, called again and again, but may be recorded once and then played back, as long as version() stays
-    the same; what changes from call to call must lie on the device.
+    the same; what changes from call to call must lie on the device. about(): what the device is, in a few words.
     """
 
     device: str
     xp: ModuleType
     host: Callable[[Any], Any]
     repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
+    about: Callable[[], str]
     adam: Any
     augment: Any
     average_pool: Any
@@ -67,9 +70,26 @@ def load(device: str = "auto") -> Kernels:
 
     Raises MinidlError for a GPU that is not there.
     """
-    if device == "gpu":
-        raise MinidlError("no GPU can be used: this version computes on the CPU alone; use --device cpu")
-    if device not in ("auto", "cpu"):
+    if device not in ("auto", "cpu", "gpu"):
         raise MinidlError(f"the device {device!r} is unknown; use auto, cpu or gpu")
-    modules = {name: import_module(f"minidl.kernels.{name}") for name in OPERATIONS}
-    return Kernels("cpu", np, host=np.asarray, repeat=lambda function, version: function, **modules)
+    missing = "" if device == "cpu" else _missing()
+    if device == "gpu" and missing:
+        raise MinidlError(f"no GPU can be used: {missing}; or use --device cpu")
+    if device == "cpu" or missing:
+        modules = {name: import_module(f"minidl.kernels.{name}") for name in OPERATIONS}
+        return Kernels("cpu", np, np.asarray, lambda function, version: function, threads.about, **modules)
+    gpu = import_module("minidl.kernels.gpu")
+    there = {file.stem for file in Path(__file__).with_name("gpu").glob("*.py")}
+    modules = {name: import_module(f"minidl.kernels.gpu.{name}") if name in there else None for name in OPERATIONS}
+    return Kernels("gpu", gpu.xp, gpu.host, gpu.repeat, gpu.about, **modules)
+
+
+def _missing() -> str:
+    """Say what a GPU needs that is not there, and what to do about it; nothing if all is there."""
+    try:
+        cupy = import_module("cupy")
+    except ImportError:
+        return "the package CuPy is missing; install it with: pip install -e '.[cuda12]' (or cuda13)"
+    if not cupy.cuda.is_available():
+        return "CuPy finds no NVIDIA GPU; install its driver"
+    return ""

@@ -114,6 +114,11 @@ def workers() -> int:
     return _team.size
 
 
+def about() -> str:
+    """Say how many cores compute."""
+    return f"CPU, {workers()} of {available_cores()} cores"
+
+
 def share(work: Work, count: int, least: int = 1) -> None:
     """Call ``work(worker, start, stop)`` on contiguous shares of ``range(count)``, one for each worker.
 

@@ -1,5 +1,11 @@
 """What the tests share."""
 
+import ctypes
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,9 +20,26 @@ def random() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-@pytest.fixture(params=["cpu"])
+def has_gpu() -> bool:
+    """Return whether there are a GPU, its driver and CuPy."""
+    try:
+        return importlib.util.find_spec("cupy") is not None and ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False
+
+
+# Without a GPU, its kernels run on the CPU, behind a stand-in for CuPy.
+EMULATED = not has_gpu()
+if EMULATED:
+    sys.path.insert(0, str(Path(__file__).parent / "emulation"))
+NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
+
+
+@pytest.fixture(params=["cpu", "gpu"])
 def backend(request: pytest.FixtureRequest) -> Kernels:
     """Return the kernels of each device in turn."""
+    if request.param == "gpu" and EMULATED and not (sys.platform == "linux" and shutil.which("g++")):
+        pytest.skip(NO_GPU)
     return kernels.load(request.param)
 
 

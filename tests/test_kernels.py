@@ -11,12 +11,12 @@ def poisoned(shape, dtype=np.float64):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5, 7, 2), (9, 31, 33, 16)])
 def test_relu(backend, random, dtype, shape):
-    data, error = random.standard_normal(shape).astype(dtype), random.standard_normal(shape).astype(dtype)
-    output, back = poisoned(shape, dtype), poisoned(shape, dtype)
-    backend.relu.forward(data, output)
-    backend.relu.backward(error, output, back)
-    np.testing.assert_array_equal(output, np.where(data > 0, data, 0))
-    np.testing.assert_array_equal(back, np.where(data > 0, error, 0))
+    xp, data, error = backend.xp, *random.standard_normal((2, *shape)).astype(dtype)
+    output, back = xp.full(shape, np.nan, dtype), xp.full(shape, np.nan, dtype)
+    backend.relu.forward(xp.asarray(data), output)
+    backend.relu.backward(xp.asarray(error), output, back)
+    np.testing.assert_array_equal(backend.host(output), np.where(data > 0, data, 0))
+    np.testing.assert_array_equal(backend.host(back), np.where(data > 0, error, 0))
 
 
 def plain_max_pool(data, size, stride, error=None):

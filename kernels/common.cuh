@@ -1,0 +1,49 @@
+// What all kernels share. REAL is the number type, float or double, as source.py defines it.
+
+using Long = long long;  // indices of elements: arrays may have more than 2^31 of them
+
+constexpr unsigned ALL = 0xffffffff;             // the threads of a warp
+constexpr int WIDTH = 16 / sizeof(REAL);         // numbers that a thread loads and stores at once
+struct alignas(16) Vector { REAL at[WIDTH]; };
+
+template <class... Pointer>
+__device__ bool aligned(Pointer... pointers) {
+    return (reinterpret_cast<size_t>(pointers) | ...) % sizeof(Vector) == 0;
+}
+
+// f of each element of some vectors.
+template <class F, class... V>
+__device__ Vector lanes(F f, V... vectors) {
+    Vector result;
+    for (int k = 0; k < WIDTH; k++) result.at[k] = f(vectors.at[k]...);
+    return result;
+}
+
+// out[i] = f(in[i]...) for all i below size, by all threads of a one-dimensional grid; out may be one of the inputs.
+template <class F, class... In>
+__device__ void map(Long size, REAL* out, F f, const In*... in) {
+    Long first = blockIdx.x * Long(blockDim.x) + threadIdx.x, step = gridDim.x * Long(blockDim.x);
+    Long vectors = aligned(out, in...) ? size / WIDTH : 0;
+    for (Long i = first; i < vectors; i += step)
+        reinterpret_cast<Vector*>(out)[i] = lanes(f, reinterpret_cast<const Vector*>(in)[i]...);
+    for (Long i = vectors * WIDTH + first; i < size; i += step) out[i] = f(in[i]...);
+}
+
+// The sum over a warp's 32 threads, which all get it.
+template <class T>
+__device__ T warp_sum(T value) {
+    for (int distance = 16; distance; distance /= 2) value += __shfl_xor_sync(ALL, value, distance);
+    return value;
+}
+
+// The sum over a one-dimensional block's threads, whole warps, which all get it.
+template <class T>
+__device__ T block_sum(T value) {
+    __shared__ T parts[32];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    value = warp_sum(value);
+    __syncthreads();  // the sum before may still be read
+    if (lane == 0) parts[warp] = value;
+    __syncthreads();
+    return warp_sum(lane < int(blockDim.x) / 32 ? parts[lane] : T(0));
+}

@@ -1,0 +1,63 @@
+"""Compiles the CUDA sources that stand beside the NumPy modules, and launches their kernels."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cupy
+import numpy as np
+
+SOURCES = Path(__file__).resolve().parents[1]
+REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+THREADS = 256  # of a block, where nothing else is better
+
+Extents = int | tuple[int, ...]
+
+
+def read(name: str) -> str:
+    """Return a source with its headers in place of their includes, so that the compiler's cache sees all of it."""
+    text = (SOURCES / name).read_text()
+    return re.sub(r'^#include "(\w+\.cuh)"$', lambda header: read(header[1]), text, flags=re.MULTILINE)
+
+
+def options(dtype: Any) -> tuple[str, ...]:
+    """Return how a source is compiled for a number type."""
+    return "--std=c++17", f"-DREAL={REALS[np.dtype(dtype)]}"
+
+
+@cache
+def module(name: str, dtype: Any, device: int) -> Any:
+    """Return the compiled kernels of NAME.cu for a number type, float32 or float64, on a device."""
+    return cupy.RawModule(code=read(f"{name}.cu"), options=options(dtype))
+
+
+@cache
+def _kernel(name: str, kernel: str, dtype: Any, device: int) -> Any:
+    return module(name, dtype, device).get_function(kernel)
+
+
+def launch(name: str, kernel: str, dtype: Any, grid: Extents, block: Extents, args: tuple[Any, ...]) -> None:
+    """Run ``kernel`` of NAME.cu on a grid of blocks of threads; nothing happens on an empty grid.
+
+    args: contiguous arrays on the device, and NumPy's scalars of just the types that the kernel declares, because
+    nobody else would notice others. Raises TypeError for anything else.
+    """
+    for i, argument in enumerate(args):
+        if isinstance(argument, cupy.ndarray):
+            if not argument.flags.c_contiguous:
+                raise TypeError(f"argument {i} of {name}.{kernel} is not contiguous")
+        elif not isinstance(argument, np.generic):
+            raise TypeError(f"argument {i} of {name}.{kernel} is a {type(argument).__name__}, which no kernel takes")
+    grid, block = _extents(grid), _extents(block)
+    if all(grid):
+        _kernel(name, kernel, dtype, cupy.cuda.runtime.getDevice())(grid, block, args)
+
+
+def cover(size: int, dtype: Any) -> int:
+    """Return the blocks of THREADS that ``map`` in common.cuh needs for ``size`` elements."""
+    return -(-size * np.dtype(dtype).itemsize // (16 * THREADS))
+
+
+def _extents(extents: Extents) -> tuple[int, ...]:
+    return extents if isinstance(extents, tuple) else (extents,)

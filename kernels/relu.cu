@@ -1,0 +1,10 @@
+// The rectified linear unit, y = max(x, 0); see relu.py. What is not a number stays so.
+#include "common.cuh"
+
+extern "C" __global__ void forward(const REAL* data, REAL* out, Long size) {
+    map(size, out, [](REAL x) { return x < 0 ? 0 : x; }, data);
+}
+
+extern "C" __global__ void backward(const REAL* error, const REAL* output, REAL* out, Long size) {
+    map(size, out, [](REAL e, REAL y) { return y > 0 ? e : 0; }, error, output);
+}

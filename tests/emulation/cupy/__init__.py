@@ -1,0 +1,64 @@
+"""A stand-in for CuPy on machines without a GPU: arrays live in NumPy, CUDA sources run through ../cuda.hpp.
+
+It does what minidl needs of CuPy, and is as strict as a card is: host arrays do not mix with those of the device,
+fresh memory is full of NaN, memory around arrays is guarded, kernels' arguments must match their C declaration, and
+what a stream captures is recorded instead of run. Every other name is NumPy's function, applied to device arrays.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cupy import cuda
+from cupy.arrays import array, asarray, asnumpy, call, empty, ndarray
+from cupy.raw import RawKernel, RawModule
+
+__all__ = ["RawKernel", "RawModule", "array", "asarray", "asnumpy", "cuda", "empty", "ndarray"]
+
+
+def full(shape: Any, value: Any, dtype: Any = None) -> ndarray:
+    """Return a new array of one value."""
+    out = empty(shape, np.asarray(value).dtype if dtype is None else dtype)
+    out.fill(value)
+    return out
+
+
+def zeros(shape: Any, dtype: Any = float) -> ndarray:
+    """Return a new array of zeros."""
+    return full(shape, 0, dtype)
+
+
+def ones(shape: Any, dtype: Any = float) -> ndarray:
+    """Return a new array of ones."""
+    return full(shape, 1, dtype)
+
+
+def empty_like(like: ndarray, dtype: Any = None) -> ndarray:
+    """Return a new array of the same shape."""
+    return empty(like.shape, dtype or like.dtype)
+
+
+def zeros_like(like: ndarray, dtype: Any = None) -> ndarray:
+    """Return a new array of zeros of the same shape."""
+    return zeros(like.shape, dtype or like.dtype)
+
+
+def ones_like(like: ndarray, dtype: Any = None) -> ndarray:
+    """Return a new array of ones of the same shape."""
+    return ones(like.shape, dtype or like.dtype)
+
+
+def full_like(like: ndarray, value: Any, dtype: Any = None) -> ndarray:
+    """Return a new array of one value of the same shape."""
+    return full(like.shape, value, dtype or like.dtype)
+
+
+def get_default_memory_pool() -> cuda.MemoryPool:
+    """Return the pool that arrays come from."""
+    return cuda.MemoryPool()
+
+
+def __getattr__(name: str) -> Any:
+    value = getattr(np, name)
+    return partial(call, value) if callable(value) and not isinstance(value, type) else value

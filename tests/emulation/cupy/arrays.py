@@ -1,0 +1,179 @@
+"""Arrays of the pretended device."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from cupy import capture
+
+ALIGNMENT = 512  # bytes, as CuPy's memory pool has it
+POISON = 0xFF  # in every byte: NaN, −1 or 255
+
+
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array that only the device may touch; ``host`` is the NumPy array behind it."""
+
+    def __init__(self, host: np.ndarray) -> None:
+        self.host = host
+
+    @property
+    def data(self) -> SimpleNamespace:
+        """Where the array begins, as CuPy's MemoryPointer has it."""
+        return SimpleNamespace(ptr=self.host.ctypes.data)
+
+    @property
+    def flags(self) -> Any:
+        """NumPy's flags."""
+        return self.host.flags
+
+    def get(self) -> np.ndarray:
+        """Return a copy on the host."""
+        capture.forbid("a copy from the device to the host")
+        return self.host.copy()
+
+    def set(self, array: np.ndarray) -> None:
+        """Copy from the host."""
+        capture.forbid("a copy from the host to the device")
+        if array.shape != self.shape or array.dtype != self.dtype:
+            raise ValueError(f"{array.shape} {array.dtype} cannot be copied to {self.shape} {self.dtype}")
+        self.host[...] = array
+
+    def item(self, *index: int) -> Any:
+        """Return an element as a Python number."""
+        return self.get().item(*index)
+
+    def tolist(self) -> Any:
+        """Return the elements as Python numbers."""
+        return self.get().tolist()
+
+    def fill(self, value: Any) -> None:
+        """Set every element."""
+        self[...] = value
+
+    def __getitem__(self, key: Any) -> Any:
+        return call(np.ndarray.__getitem__, self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        target, value, key = self.host, _unwrap(value), _unwrap(key, indices=True)
+        capture.run(lambda: target.__setitem__(key, value))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if ufunc is np.matmul:
+            capture.forbid("a call of cuBLAS")
+        if options.get("out"):
+            (options["out"],) = options["out"]
+        return call(getattr(ufunc, method), *inputs, **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return call(function, *args, **options)
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("implicit conversion to a NumPy array is not allowed; use .get()")
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.host, name)
+        if not callable(value):
+            return ndarray(value) if isinstance(value, np.ndarray) else value
+        return lambda *args, **options: call(getattr(np.ndarray, name), self, *args, **options)
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.get())
+
+    def __float__(self) -> float:
+        return float(self.get())
+
+    def __int__(self) -> int:
+        return int(self.get())
+
+    def __index__(self) -> int:
+        return self.get().__index__()
+
+    def __format__(self, how: str) -> str:
+        return format(self.get().item() if self.ndim == 0 else self.get(), how)
+
+    def __repr__(self) -> str:
+        return repr(self.host)
+
+
+def empty(shape: Any, dtype: Any = float) -> ndarray:
+    """Return an array of poison between guards of poison."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.full(size + 3 * ALIGNMENT, POISON, np.uint8)
+    start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
+    return ndarray(memory[start : start + size].view(dtype).reshape(shape))
+
+
+def check_guards(array: ndarray) -> None:
+    """Raise where something was written outside of the memory that the array is a part of."""
+    memory = array.host.base
+    assert memory is not None
+    start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
+    size = memory.size - 3 * ALIGNMENT
+    if (memory[:start] != POISON).any() or (memory[start + size :] != POISON).any():
+        raise RuntimeError(f"a kernel wrote outside of an array of shape {array.shape}")
+
+
+def asarray(source: Any, dtype: Any = None) -> ndarray:
+    """Return the array, or a copy of a host array on the device."""
+    if isinstance(source, ndarray):
+        return source if dtype is None or source.dtype == dtype else source.astype(dtype)
+    capture.forbid("a copy from the host to the device")
+    return _place(np.asarray(source, dtype))
+
+
+def array(source: Any, dtype: Any = None) -> ndarray:
+    """Return a copy on the device."""
+    return source.astype(dtype or source.dtype) if isinstance(source, ndarray) else asarray(source, dtype)
+
+
+def asnumpy(source: Any) -> np.ndarray:
+    """Return a copy on the host."""
+    return source.get() if isinstance(source, ndarray) else np.asarray(source)
+
+
+def call(function: Any, *args: Any, **options: Any) -> Any:
+    """Apply NumPy's function to device arrays; the result is on the device, too."""
+    out = options.get("out")
+    indices = function is np.ndarray.__getitem__
+    hosts = [_unwrap(arg, indices) for arg in args]
+    options = {name: _unwrap(value) for name, value in options.items()}
+    if out is not None:
+        capture.run(lambda: function(*hosts, **options))
+        return out
+    result = function(*hosts, **options)
+    if isinstance(result, tuple):
+        return tuple(_place(part) for part in result)
+    if not isinstance(result, np.ndarray | np.generic):
+        return result
+    if isinstance(result, np.ndarray) and any(
+        isinstance(host, np.ndarray) and np.may_share_memory(result, host) for host in hosts
+    ):
+        return ndarray(result)  # a view
+    placed = _place(result)
+    if capture.recording():
+        capture.run(lambda: np.copyto(placed.host, function(*hosts, **options)))
+    return placed
+
+
+def _place(host: Any) -> ndarray:
+    placed = empty(np.shape(host), host.dtype)
+    placed.host[...] = host
+    return placed
+
+
+def _unwrap(value: Any, indices: bool = False) -> Any:
+    if isinstance(value, ndarray):
+        return value.host
+    if isinstance(value, list | tuple):
+        return type(value)(_unwrap(part, indices) for part in value)
+    if isinstance(value, np.ndarray) and not indices:
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>: a host array does not mix with device arrays")
+    return value

@@ -1,0 +1,126 @@
+"""Streams, graphs and the device, as far as they can be pretended."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from cupy import capture
+
+
+def is_available() -> bool:
+    """Say that there is a GPU."""
+    return True
+
+
+class Graph:
+    """What a stream captured."""
+
+    def __init__(self, tape: list[Callable[[], Any]]) -> None:
+        self.tape = tape
+
+    def launch(self, stream: Any = None) -> None:
+        """Run it again, with the arguments that it had."""
+        for action in self.tape:
+            action()
+
+
+class Stream:
+    """The order in which things run; here, at once."""
+
+    null: "Stream"
+
+    def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
+        self.non_blocking, self.ptr, self._outer = non_blocking, 0, []
+
+    def __enter__(self) -> "Stream":
+        global _current
+        self._outer.append(_current)
+        _current = self
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        global _current
+        _current = self._outer.pop()
+
+    def use(self) -> "Stream":
+        """Make this the current stream."""
+        global _current
+        _current = self
+        return self
+
+    def begin_capture(self, mode: Any = None) -> None:
+        """Record from now on."""
+        if not self.non_blocking or _current is not self:
+            raise RuntimeError("only the current stream, if it is not the default one, can capture")
+        capture.begin()
+
+    def end_capture(self) -> Graph:
+        """Return what was recorded."""
+        return Graph(capture.end())
+
+    def is_capturing(self) -> bool:
+        """Return whether the stream records."""
+        return capture.recording()
+
+    def synchronize(self) -> None:
+        """Wait for the device, which cannot be captured."""
+        capture.forbid("waiting for the device")
+
+
+Stream.null = _current = Stream(null=True)
+
+
+def get_current_stream() -> Stream:
+    """Return the stream that everything runs on."""
+    return _current
+
+
+class MemoryPool:
+    """Memory that is kept for the next array; here, none is."""
+
+    def malloc(self, size: int) -> Any:
+        """Stand for the allocator."""
+        raise NotImplementedError
+
+    def used_bytes(self) -> int:
+        """Return 0."""
+        return 0
+
+    def total_bytes(self) -> int:
+        """Return 0."""
+        return 0
+
+    def free_all_blocks(self) -> None:
+        """Free nothing."""
+
+
+@contextmanager
+def using_allocator(allocator: Any) -> Any:
+    """Take arrays from another pool for a while."""
+    yield
+
+
+class Device:
+    """The only device."""
+
+    def __init__(self, device: int = 0) -> None:
+        self.id = device
+        self.compute_capability = "90"
+        self.mem_info = (1 << 36, 1 << 37)
+
+    def use(self) -> None:
+        """Make it the current one."""
+
+    def synchronize(self) -> None:
+        """Wait for it."""
+        capture.forbid("waiting for the device")
+
+
+runtime = SimpleNamespace(
+    getDevice=lambda: 0,
+    getDeviceCount=lambda: 1,
+    getDeviceProperties=lambda _: {"name": b"an emulated GPU", "multiProcessorCount": 4},
+    runtimeGetVersion=lambda: 12090,
+    driverGetVersion=lambda: 12090,
+)
