@@ -1,19 +1,22 @@
-// What all kernels share. REAL is the number type, float or double, as source.py defines it.
+// What all kernels share. REAL is the number type, float or double, as gpu/source.py defines it.
 
-using Long = long long;  // indices of elements: arrays may have more than 2^31 of them
+using Long = long long;  // counts elements, of which arrays may have more than 2^31
 
-constexpr unsigned ALL = 0xffffffff;             // the threads of a warp
-constexpr int WIDTH = 16 / sizeof(REAL);         // numbers that a thread loads and stores at once
-struct alignas(16) Vector { REAL at[WIDTH]; };
+constexpr unsigned ALL = 0xffffffff;      // the threads of a warp
+constexpr int WIDTH = 16 / sizeof(REAL);  // numbers that a thread loads and stores at once
 
-template <class... Pointer>
-__device__ bool aligned(Pointer... pointers) {
+struct alignas(16) Vector {
+    REAL at[WIDTH];
+};
+
+template <class... Pointers>
+__device__ bool aligned(Pointers... pointers) {
     return (reinterpret_cast<size_t>(pointers) | ...) % sizeof(Vector) == 0;
 }
 
 // f of each element of some vectors.
-template <class F, class... V>
-__device__ Vector lanes(F f, V... vectors) {
+template <class F, class... Vectors>
+__device__ Vector lanes(F f, Vectors... vectors) {
     Vector result;
     for (int k = 0; k < WIDTH; k++) result.at[k] = f(vectors.at[k]...);
     return result;
@@ -36,7 +39,7 @@ __device__ T warp_sum(T value) {
     return value;
 }
 
-// The sum over a one-dimensional block's threads, whole warps, which all get it.
+// The sum over the threads of a one-dimensional block of whole warps, which all get it.
 template <class T>
 __device__ T block_sum(T value) {
     __shared__ T parts[32];

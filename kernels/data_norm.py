@@ -77,10 +77,7 @@ def inference(x: Array, factor: Array, offset: Array, out: Array) -> None:
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
-    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s).
-
-    Summed over a, they are the gradients of β and γ.
-    """
+    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s)."""
     data, layout = wide(error)
     mean = _columns(data, statistics.mean)
 
@@ -94,6 +91,12 @@ def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
     found = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
     found[1] *= statistics.scale
     return found
+
+
+def comp_grads(sums: Sums, gamma_grads: Array, beta_grads: Array) -> None:
+    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over a."""
+    sums[0].sum(axis=0, out=beta_grads)
+    sums[1].sum(axis=0, out=gamma_grads)
 
 
 def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Sums, out: Array) -> None:

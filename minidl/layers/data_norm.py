@@ -64,9 +64,7 @@ class DataNorm(Layer):
 
     def compute_grads(self, error: Array) -> None:
         """Sum error·x̂ for γ and the error for β."""
-        of_beta, of_gamma = self._sums(error)
-        self.gamma.grads[...] = of_gamma.sum(axis=0)
-        self.beta.grads[...] = of_beta.sum(axis=0)
+        self.kernels.data_norm.comp_grads(self._sums(error), self.gamma.grads, self.beta.grads)
 
     def compute_error(self, error: Array) -> Array:
         """Write (γ·error − mean(γ·error) − x̂·mean(γ·error·x̂))/√(σ² + ε)."""

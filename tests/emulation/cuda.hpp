@@ -29,18 +29,20 @@ constexpr int warpSize = 32;
 namespace emulation {
 
 constexpr int MOST_THREADS = 1024;
-constexpr size_t STACK = 1 << 15;
+constexpr size_t STACK = (1 << 15) + 320;  // not a power of two, lest all stacks lie in the same lines of the cache
 
 struct Fiber {
     ucontext_t context;
     jmp_buf at;
     bool started;
     int thread;
+    Extents index;
 };
 
 struct Warp {
     unsigned mask, arrived;
-    uint64_t values[warpSize];
+    uint64_t values[2][warpSize];  // of this shuffle, and of the one before, which some lanes may still have to read
+    int phase[warpSize];
     int waiting[warpSize], waiters;
 };
 
@@ -50,29 +52,25 @@ int ready[MOST_THREADS], readies, idle[MOST_THREADS], idles, waiting[MOST_THREAD
 int threads, next, ended, current;
 bool reversed;
 jmp_buf scheduler;
+char* stacks;
 void (*kernel)(void**);
 void** arguments;
-
-void place(int fiber) {
-    current = fiber;
-    unsigned t = fibers[fiber].thread;
-    threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
-}
 
 // Let other fibers run until somebody puts this one into ``ready``.
 void wait() {
     int self = current;
     if (!_setjmp(fibers[self].at)) _longjmp(scheduler, 1);
-    place(self);
+    threadIdx = fibers[self].index;
 }
 
 void run() {
     for (;;) {
         int self = current;
         while (next < threads) {
-            fibers[self].thread = reversed ? threads - 1 - next : next;
+            unsigned t = reversed ? threads - 1 - next : next;
             next++;
-            place(self);
+            fibers[self].thread = t;
+            fibers[self].index = threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
             kernel(arguments);
             ended++;
         }
@@ -88,7 +86,7 @@ void resume(int fiber) {
     if (f.started) _longjmp(f.at, 1);
     f.started = true;
     getcontext(&f.context);
-    f.context.uc_stack.ss_sp = malloc(STACK);
+    f.context.uc_stack.ss_sp = stacks + fiber * STACK;
     f.context.uc_stack.ss_size = STACK;
     makecontext(&f.context, run, 0);
     setcontext(&f.context);
@@ -119,14 +117,12 @@ void syncwarp(unsigned mask) {
 
 template <class T> T exchange(unsigned mask, T value, int lane) {
     static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves 8 bytes at most");
-    Warp& w = warps[fibers[current].thread / warpSize];
-    uint64_t bits = 0;
-    memcpy(&bits, &value, sizeof(T));
-    w.values[fibers[current].thread % warpSize] = bits;
+    int thread = fibers[current].thread;
+    Warp& w = warps[thread / warpSize];
+    uint64_t* values = w.values[w.phase[thread % warpSize] ^= 1];
+    memcpy(&values[thread % warpSize], &value, sizeof(T));
     syncwarp(mask);
-    bits = w.values[lane];
-    syncwarp(mask);
-    memcpy(&value, &bits, sizeof(T));
+    memcpy(&value, &values[lane], sizeof(T));
     return value;
 }
 
@@ -151,6 +147,7 @@ int launch(void (*entry)(void**), void** args, const unsigned* grid, const unsig
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {extents[0], extents[1], extents[2]};
     threads = blockDim.x * blockDim.y * blockDim.z;
+    if (!stacks) stacks = static_cast<char*>(malloc(MOST_THREADS * STACK));
     readies = waiters = idles = 0;
     memset(warps, 0, sizeof warps);
     for (int i = MOST_THREADS; i--;) idle[idles++] = i;

@@ -17,7 +17,7 @@ HEADER = Path(__file__).parents[1] / "cuda.hpp"
 CACHE = Path(__file__).parents[3] / "build" / "emulation"
 COMPILER = ("g++", "-x", "c++", "-std=c++17", "-O1", "-w", "-fPIC", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
 ALIAS = re.compile(r"using (\w+)\s*=\s*([\w ]+);")
-KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+(?:__launch_bounds__\([^)]*\)\s+)?void\s+(\w+)\s*\(([^)]*)\)')
+KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(\d+\)\s+)?(\w+)\s*\(([^)]*)\)')
 TYPES = {
     "float": "f4", "double": "f8", "int": "i4", "unsigned": "u4", "unsigned int": "u4", "long long": "i8",
     "unsigned long long": "u8", "unsigned char": "u1", "signed char": "i1", "short": "i2", "bool": "?",
@@ -27,11 +27,11 @@ TYPES = {
 class Parameter(NamedTuple):
     """A kernel's parameter: its C type, the number type that an argument must have, and whether it is a pointer.
 
-    A pointer to a structure is given an array of bytes.
+    A pointer to structures is given an array of any type.
     """
 
     declared: str
-    dtype: np.dtype
+    dtype: np.dtype | None
     pointer: bool
 
 
@@ -97,8 +97,7 @@ class RawKernel:
 
     def _value(self, index: int, argument: Any) -> Any:
         declared, dtype, pointer = self.parameters[index]
-        fits = isinstance(argument, ndarray if pointer else np.generic) and argument.dtype == dtype
-        if not fits:
+        if not isinstance(argument, ndarray if pointer else np.generic) or dtype not in (None, argument.dtype):
             got = f"{type(argument).__name__} of {getattr(argument, 'dtype', 'no number type')}"
             raise TypeError(f"{self.name}: argument {index} is declared {declared}, and got {got}")
         if not pointer:
@@ -127,7 +126,7 @@ def _parameter(declaration: str, aliases: dict[str, str]) -> Parameter:
     pointer = "*" in declared
     if base not in TYPES and not pointer:
         raise RuntimeError(f"the emulation knows no parameters of type {base}")
-    return Parameter(declared, np.dtype(TYPES.get(base, "u1")), pointer)
+    return Parameter(declared, np.dtype(TYPES[base]) if base in TYPES else None, pointer)
 
 
 def _program(text: str) -> str:

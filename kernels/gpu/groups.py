@@ -1,0 +1,97 @@
+"""The groups of a view as the matrices that groups.cuh sums and changes; compare kernels/groups.py."""
+
+from math import gcd
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+
+from minidl.kernels.gpu.source import launch
+
+Array = Any
+LANES, ROWS, KEPT = 32, 8, 4  # as in groups.cuh
+BLOCK = LANES * ROWS  # threads
+LEAST = 4  # rows for each thread, where there are so many
+BLOCKS = 512  # enough to keep every card's memory busy; a constant, so that sums do not depend on the card
+
+
+class Layout(NamedTuple):
+    """A view as ``matrices`` of ``length`` elements, whose rows hold ``channels``, each group ``width`` of them."""
+
+    matrices: int
+    length: int
+    channels: int
+    width: int
+    dtype: Any
+
+    @property
+    def vector(self) -> int:
+        """How many elements a thread loads at once."""
+        return 16 // self.dtype.itemsize
+
+    @property
+    def columns(self) -> int:
+        """The length of a row: as many times the channels as fill a block, and whole vectors."""
+        whole = self.vector // gcd(self.channels, self.vector)
+        times = -(-LANES * self.vector // self.channels)
+        return self.channels * -(-times // whole) * whole
+
+    @property
+    def rows(self) -> int:
+        """How many rows one block takes, a multiple of those that it takes at a time."""
+        rows = -(-self.length // self.columns)
+        pieces = max(1, min(BLOCKS // (self.matrices * self._across), rows // (ROWS * LEAST)))
+        return -(-rows // (pieces * ROWS)) * ROWS
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """The blocks: matrices, pieces of a row, pieces of the rows."""
+        return self.matrices, self._across, -(-self.length // (self.columns * self.rows))
+
+    @property
+    def groups(self) -> int:
+        """How many groups all matrices have."""
+        return self.matrices * self.channels // self.width
+
+    @property
+    def _across(self) -> int:
+        return -(-self.columns // (LANES * self.vector))
+
+
+def matrices(x: Array) -> Layout:
+    """See a view (a, r, b, s) as matrices; where each group lies in one stretch, it is a matrix with one channel."""
+    a, r, b, s = x.shape
+    return Layout(a * b, r * s, 1, 1, x.dtype) if r == 1 or b == 1 else wide(x)
+
+
+def wide(x: Array) -> Layout:
+    """See a view (a, r, b, s) as matrices that have all of the b·s channels."""
+    a, r, b, s = x.shape
+    return Layout(a, r * b * s, b * s, s, x.dtype)
+
+
+def sizes(layout: Layout) -> tuple[np.generic, ...]:
+    """Return a layout as the last arguments of the kernels that go through all elements."""
+    return np.int64(layout.length), np.int32(layout.columns), np.int32(layout.channels), np.int32(layout.rows)
+
+
+def sums(name: str, x: Array, y: Array, layout: Layout) -> Array:
+    """Return the sums Σx and Σx·y of the columns, (matrices, pieces, 2, columns); NAME.cu includes groups.cuh."""
+    parts = cupy.empty((layout.matrices, layout.grid[2], 2, 1 if layout.channels == 1 else layout.columns))
+    launch(name, "sums", x.dtype, layout.grid, BLOCK, (x, y, parts, *sizes(layout)))
+    return parts
+
+
+def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *args: Any) -> None:
+    """Run ``kernel`` on the sums of each group of ``width`` channels, by one block for each."""
+    pieces, columns = parts.shape[1], parts.shape[3]
+    terms = pieces * columns * width // layout.channels
+    threads = 32 * max(1, min(8, terms // 64))
+    extents = (pieces, columns, layout.channels, width)
+    blocks = layout.matrices * layout.channels // width
+    launch(name, kernel, layout.dtype, blocks, threads, (parts, *map(np.int32, extents), *args))
+
+
+def change(name: str, x: Array, y: Array, out: Array, lines: Array, layout: Layout, width: int) -> None:
+    """Change x and y into ``out`` by the lines (groups, 4) of groups of ``width`` channels."""
+    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, lines, np.int32(width), *sizes(layout)))
