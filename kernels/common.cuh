@@ -50,3 +50,9 @@ __device__ T block_sum(T value) {
     __syncthreads();
     return warp_sum(lane < int(blockDim.x) / 32 ? parts[lane] : T(0));
 }
+
+// f(i) for the elements of a row of ``size`` elements, which all blocks with one blockIdx.x share.
+template <class F>
+__device__ void each_in_row(int size, F f) {
+    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < size; i += gridDim.y * blockDim.x) f(i);
+}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from minidl.kernels.gpu.source import launch
+from minidl.kernels.gpu.source import ints, launch
 
 Array = Any
 LANES, ROWS, KEPT = 32, 8, 4  # as in groups.cuh
@@ -72,7 +72,7 @@ def wide(x: Array) -> Layout:
 
 def sizes(layout: Layout) -> tuple[np.generic, ...]:
     """Return a layout as the last arguments of the kernels that go through all elements."""
-    return np.int64(layout.length), np.int32(layout.columns), np.int32(layout.channels), np.int32(layout.rows)
+    return np.int64(layout.length), *ints(layout.columns, layout.channels, layout.rows)
 
 
 def sums(name: str, x: Array, y: Array, layout: Layout) -> Array:
@@ -87,11 +87,11 @@ def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *ar
     pieces, columns = parts.shape[1], parts.shape[3]
     terms = pieces * columns * width // layout.channels
     threads = 32 * max(1, min(8, terms // 64))
-    extents = (pieces, columns, layout.channels, width)
     blocks = layout.matrices * layout.channels // width
-    launch(name, kernel, layout.dtype, blocks, threads, (parts, *map(np.int32, extents), *args))
+    args = (parts, *ints(pieces, columns, layout.channels, width), *args)
+    launch(name, kernel, layout.dtype, blocks, threads, args)
 
 
 def change(name: str, x: Array, y: Array, out: Array, lines: Array, layout: Layout, width: int) -> None:
     """Change x and y into ``out`` by the lines (groups, 4) of groups of ``width`` channels."""
-    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, lines, np.int32(width), *sizes(layout)))
+    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, lines, *ints(width), *sizes(layout)))

@@ -59,5 +59,16 @@ def cover(size: int, dtype: Any) -> int:
     return -(-size * np.dtype(dtype).itemsize // (16 * THREADS))
 
 
+def over_rows(rows: int, size: int) -> tuple[tuple[int, int], int]:
+    """Return the grid and the block with which ``each_in_row`` in common.cuh goes through rows of ``size`` elements."""
+    threads = min(THREADS, -(-max(size, 1) // 32) * 32)
+    return (rows, min(-(-size // threads), 65535)), threads
+
+
+def ints(*numbers: int) -> tuple[np.int32, ...]:
+    """Return extents as a kernel's ``int`` arguments."""
+    return tuple(np.int32(number) for number in numbers)
+
+
 def _extents(extents: Extents) -> tuple[int, ...]:
     return extents if isinstance(extents, tuple) else (extents,)

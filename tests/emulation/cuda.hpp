@@ -22,8 +22,8 @@ extern char __stop_shared_memory[] __attribute__((weak, visibility("hidden")));
 
 namespace {
 
-struct Extents { unsigned x, y, z; };
-Extents threadIdx, blockIdx, blockDim, gridDim;
+struct uint3 { unsigned x, y, z; };
+uint3 threadIdx, blockIdx, blockDim, gridDim;
 constexpr int warpSize = 32;
 
 namespace emulation {
@@ -36,7 +36,7 @@ struct Fiber {
     jmp_buf at;
     bool started;
     int thread;
-    Extents index;
+    uint3 index;
 };
 
 struct Warp {

@@ -1,0 +1,24 @@
+"""Two arrays with their channels side by side, and taken apart again, on a GPU: see kernels/concat.py and concat.cu."""
+
+from math import prod
+from typing import Any
+
+from minidl.kernels.gpu.source import ints, launch, over_rows
+
+Array = Any
+
+
+def forward(first: Array, second: Array, out: Array) -> None:
+    """Write the channels of ``first``, then those of ``second``, into ``out``."""
+    _launch("forward", out, (first, second, out), first.shape[-1], second.shape[-1])
+
+
+def backward(error: Array, first: Array, second: Array) -> None:
+    """Write the error's first channels into ``first``, the others into ``second``: the adjoint of forward."""
+    _launch("backward", error, (error, first, second), first.shape[-1], second.shape[-1])
+
+
+def _launch(kernel: str, joint: Array, arrays: tuple[Array, ...], c1: int, c2: int) -> None:
+    *rows, pixels, channels = joint.shape
+    grid, block = over_rows(prod(rows), pixels * channels)
+    launch("concat", kernel, joint.dtype, grid, block, (*arrays, *ints(pixels, c1, c2)))

@@ -1,0 +1,41 @@
+// Max pooling without padding; compare max_pool.py. A winner is remembered as y·size + x in its window.
+#include "windows.cuh"
+
+// A block takes some of a row of outputs.
+extern "C" __global__ void forward(
+    const REAL* data, REAL* out, unsigned char* winners, int size, int stride, int y, int x, int channels, int out_y,
+    int out_x) {
+    Long sample = blockIdx.x / out_y, row = blockIdx.x % out_y;
+    each_in_row(out_x * channels, [=](int i) {
+        int column = i / channels, channel = i % channels;
+        const REAL* window = data + ((sample * y + row * stride) * x + column * stride) * channels + channel;
+        REAL best = window[0];
+        int winner = 0;
+        for (int dx = 0; dx < size; dx++)  // column by column: the same of equals wins as on the CPU
+            for (int dy = 0; dy < size; dy++) {
+                REAL rival = window[(Long(dy) * x + dx) * channels];
+                if (rival > best || isnan(rival)) best = rival, winner = dy * size + dx;
+            }
+        Long at = blockIdx.x * Long(out_x) * channels + i;
+        out[at] = best, winners[at] = winner;
+    });
+}
+
+// A block takes some of a row of pixels. Each gathers from the windows that it won.
+extern "C" __global__ void backward(
+    const REAL* error, const unsigned char* winners, REAL* out, int size, int stride, int y, int x, int channels,
+    int out_y, int out_x) {
+    Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
+    Long sample = blockIdx.x / y;
+    int row = blockIdx.x % y;
+    each_in_row(x * channels, [=](int i) {
+        int column = i / channels, channel = i % channels;
+        REAL sum = 0;
+        for (int v = first_window(rows, row); v <= last_window(rows, row); v++)
+            for (int u = first_window(columns, column); u <= last_window(columns, column); u++) {
+                Long at = ((sample * out_y + v) * out_x + u) * channels + channel;
+                if (winners[at] == (row - v * stride) * size + column - u * stride) sum += error[at];
+            }
+        out[blockIdx.x * Long(x) * channels + i] = sum;
+    });
+}
