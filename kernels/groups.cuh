@@ -21,20 +21,6 @@ struct Line {
 constexpr int LANES = 32, ROWS = 8;  // of a block: LANES·WIDTH columns, ROWS rows at a time
 constexpr int KEPT = 4;              // vectors of an array that a thread keeps in its registers
 
-// The WIDTH elements at i; those behind the end are zero. ``whole``: none are, and the array is aligned.
-__device__ Vector load(const REAL* x, Long i, Long length, bool whole) {
-    if (whole) return *reinterpret_cast<const Vector*>(x + i);
-    Vector result;
-    for (int k = 0; k < WIDTH; k++) result.at[k] = i + k < length ? x[i + k] : REAL(0);
-    return result;
-}
-
-__device__ void store(Vector values, REAL* out, Long i, Long length, bool whole) {
-    if (whole) *reinterpret_cast<Vector*>(out + i) = values;
-    else
-        for (int k = 0; k < WIDTH && i + k < length; k++) out[i + k] = values.at[k];
-}
-
 // A group that lies in one stretch and that the registers of a block can hold: one block for each, one pass.
 // line_of(sums) says how the group is changed.
 template <class F>

@@ -1,0 +1,84 @@
+"""Makes a batch from images that stay on the GPU as bytes: see kernels/augment.py and augment.cu."""
+
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+
+from minidl.kernels.gpu.source import ints, launch, over_rows
+
+Array = Any
+
+
+class Pictures(NamedTuple):
+    """Images or masks of any sizes: all their bytes, where each begins (n,), and rows and columns of each (n, 2)."""
+
+    bytes: Array
+    starts: Array
+    extents: Array
+
+
+def store(images: Any) -> Pictures:
+    """Copy images or masks, an array or a list of arrays of any sizes, to the GPU."""
+    ends = np.cumsum([image.size for image in images], dtype=np.int64)
+    extents = np.array([image.shape[:2] for image in images], np.int32)
+    everything = np.concatenate([image.reshape(-1) for image in images])
+    return Pictures(cupy.asarray(everything), cupy.asarray(np.append(0, ends[:-1])), cupy.asarray(extents))
+
+
+def crop(
+    images: Pictures,
+    classes: Array,
+    order: Array,
+    offsets: Array,
+    position: Array,
+    border: int,
+    mean: Any,
+    divisor: float,
+    out: Array,
+    labels: Array,
+) -> None:
+    """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
+
+    images: of ``store``, each thought of with ``border`` black pixels on each side; classes: (n,); order: (n,),
+    indices; offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the
+    image itself; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
+    """
+    samples, y, x, _ = out.shape
+    scaling = _scaling(mean, divisor, out.dtype)
+    args = (*images, classes, order, offsets, position, *ints(border), *scaling, out, labels, *ints(y, x))
+    launch("augment", "crop", out.dtype, *over_rows(samples * y, 3 * x), args)
+    launch("augment", "advance", out.dtype, 1, 1, (position, np.int64(samples)))
+
+
+def crop_with_masks(
+    images: Pictures,
+    masks: Pictures,
+    order: Array,
+    corners: Array,
+    colours: Array,
+    mirrored: Array,
+    position: Array,
+    mean: Any,
+    divisor: float,
+    out: Array,
+    labels: Array,
+) -> None:
+    """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
+
+    images, masks: of ``store``; order: (n,), indices; corners: (n, 2), where each crop of the order begins, outside of
+    its image if negative; colours: (n, 3), added inside of the image and cut off at 0 and 255; mirrored: (n,), whether
+    left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of an image pixels are
+    black and labels −1, which 255 becomes, too.
+    """
+    samples, y, x = labels.shape
+    stored = (images.bytes, images.starts, masks.bytes, masks.starts, images.extents)
+    orders = (order, corners, colours, mirrored, position)
+    args = (*stored, *orders, *_scaling(mean, divisor, out.dtype), out, labels, *ints(y, x))
+    launch("augment", "crop_with_masks", out.dtype, *over_rows(samples * y, 3 * x), args)
+    launch("augment", "advance", out.dtype, 1, 1, (position, np.int64(samples)))
+
+
+def _scaling(mean: Any, divisor: float, dtype: Any) -> tuple[np.generic, ...]:
+    """Return the colours' means, and the factor that stands for the divisor."""
+    return tuple(dtype.type(number) for number in (*mean, 1 / divisor))

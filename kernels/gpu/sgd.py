@@ -1,0 +1,27 @@
+"""Stochastic gradient descent with momentum (Algorithm 2) on a GPU: see kernels/sgd.py and sgd.cu."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels.gpu.source import THREADS, launch
+from minidl.kernels.gpu.update import tables
+from minidl.kernels.update import Tensor
+
+Array = Any
+MOMENTS = 1
+
+
+def step(tensors: Sequence[Tensor], rate: Array, time: Array, momentum: float, variant: str) -> None:
+    """Update the weights of every tensor in place; g is the gradient with its weight decay.
+
+    rate, time: arrays of one element, the learning rate α and the number of earlier steps, which grows by 1. The
+    formulas are those of kernels/sgd.py; gradients stay as they are, also with GC.
+    """
+    if not tensors:
+        return
+    of_tensors, of_pieces, pieces = tables(tensors)
+    dtype = tensors[0].weights.dtype
+    factors = (dtype.type(momentum), dtype.type(1 - momentum), np.bool_(variant == "dlib"))
+    launch("sgd", "step", dtype, pieces, THREADS, (of_tensors, of_pieces, rate, time, *factors))

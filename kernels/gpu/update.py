@@ -1,0 +1,63 @@
+"""What SGD and Adam share on a GPU: tables of a net's tensors and of their pieces, which update.cuh reads."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+
+from minidl.kernels.update import Tensor
+
+Array = Any
+PIECE = 4096  # elements that a block takes where there are no filters to keep together
+# The structures of update.cuh.
+TENSOR = np.dtype(
+    [("weights", "u8"), ("grads", "u8"), ("moments", "u8", 2), ("weight_decay", "f8"), ("gc", "i4"), ("wc", "i4")]
+)
+PIECES = np.dtype([("tensor", "i8"), ("start", "i8"), ("length", "i8")])
+
+
+class Row(NamedTuple):
+    """All that the tables say of a tensor; piece: the length of its pieces, the last of which may be shorter."""
+
+    weights: int
+    grads: int
+    moments: tuple[int, int]
+    weight_decay: float
+    gc: bool
+    wc: bool
+    size: int
+    piece: int
+
+
+def tables(tensors: Sequence[Tensor]) -> tuple[Array, Array, int]:
+    """Return the table of the tensors, the table of the pieces and the number of pieces."""
+    return _upload(tuple(_row(tensor) for tensor in tensors), cupy.cuda.runtime.getDevice())
+
+
+def _row(tensor: Tensor) -> Row:
+    whole, size = tensor.gc or tensor.wc, tensor.weights.size
+    moments = [moment.data.ptr for moment in tensor.moments]
+    return Row(
+        tensor.weights.data.ptr,
+        tensor.grads.data.ptr,
+        (moments[0], moments[-1]),
+        tensor.weight_decay,
+        tensor.gc,
+        tensor.wc,
+        size,
+        size // len(tensor.weights) if whole else PIECE,
+    )
+
+
+@cache  # for ever: a recorded step goes on reading the tables
+def _upload(rows: tuple[Row, ...], device: int) -> tuple[Array, Array, int]:
+    pieces = [
+        (i, start, min(row.piece, row.size - start))
+        for i, row in enumerate(rows)
+        for start in range(0, row.size, row.piece)
+    ]
+    arrays = np.array([row[:6] for row in rows], TENSOR), np.array(pieces, PIECES)
+    of_tensors, of_pieces = (cupy.asarray(array.view(np.uint8)) for array in arrays)
+    return of_tensors, of_pieces, len(pieces)
