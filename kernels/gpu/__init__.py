@@ -1,4 +1,4 @@
-"""The operations on a GPU: each module launches the kernels of the CUDA source that stands beside its NumPy namesake."""
+"""The operations on a GPU: each module launches the kernels of the CUDA source beside its NumPy namesake."""
 
 import cupy as xp
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels.gpu.source import cover, ints, launch, over_rows, THREADS
+from minidl.kernels.gpu.source import THREADS, cover, ints, launch, over_rows
 
 Array = Any
 

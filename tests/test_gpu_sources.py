@@ -1,0 +1,50 @@
+"""Every CUDA source through NVIDIA's own compiler, NVRTC, which needs no GPU."""
+
+import ctypes
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidl.kernels.gpu import source
+
+SOURCES = sorted(path.stem for path in source.SOURCES.glob("*.cu"))
+CARDS = ["sm_70", "sm_80", "sm_90", "sm_100"]  # V100, A100, H100 and H200, B200
+QUIET = ("--diag-suppress=177",)  # a header has more constants than each source needs
+
+
+def compiler() -> Any:
+    """Return NVRTC."""
+    spec = importlib.util.find_spec("nvidia.cuda_nvrtc") if importlib.util.find_spec("nvidia") else None
+    if spec is None:
+        pytest.skip("NVRTC is not installed; pip install -e '.[nvrtc]'")
+    (folder,) = spec.submodule_search_locations or ()
+    return ctypes.CDLL(str(next(Path(folder).glob("lib/libnvrtc.so.*"))))
+
+
+def compiled(code: str, options: tuple[str, ...]) -> tuple[bool, str]:
+    """Return whether a source can be compiled, and what the compiler says about it."""
+    nvrtc, program, size = compiler(), ctypes.c_void_p(), ctypes.c_size_t()
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"source.cu", 0, None, None) == 0
+    given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    failed = nvrtc.nvrtcCompileProgram(program, len(options), given)
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    return failed == 0, log.value.decode()
+
+
+@pytest.mark.parametrize("card, dtype", [*((card, "float32") for card in CARDS), ("sm_90", "float64")])
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_compiles_without_a_warning(name: str, card: str, dtype: str) -> None:
+    done, log = compiled(source.read(f"{name}.cu"), (*source.options(dtype), *QUIET, f"--gpu-architecture={card}"))
+    assert done, log
+    assert not [line for line in log.splitlines() if line and "Architectures prior to" not in line]
+
+
+def test_a_mistake_is_noticed() -> None:
+    done, log = compiled("__global__ void kernel(float* x) { x[0] = y; }", ("--gpu-architecture=sm_90",))
+    assert not done
+    assert '"y" is undefined' in log
