@@ -19,77 +19,116 @@ struct Line {
 };
 
 constexpr int LANES = 32, ROWS = 8;  // of a block: LANES·WIDTH columns, ROWS rows at a time
-constexpr int KEPT = 4;              // vectors of an array that a thread keeps in its registers
+constexpr int BATCH = 4;             // vectors of an array that a thread asks for before it uses the first of them
 
-// A group that lies in one stretch and that the registers of a block can hold: one block for each, one pass.
-// line_of(sums) says how the group is changed.
-template <class F>
-__device__ void change_group(const REAL* x, const REAL* y, REAL* out, int length, F line_of) {
-    Long start = blockIdx.x * Long(length);
-    x += start, y += start, out += start;
-    bool whole = aligned(x, y, out) && length % WIDTH == 0, same = x == y;
-    Vector kept_x[KEPT], kept_y[KEPT];
-    Sums sums = {0, 0};
+// In place of one value for each element of a vector: the same for all.
+template <class T>
+struct One {
+    T value;
+    __device__ T& operator[](int) { return value; }
+    __device__ const T& operator[](int) const { return value; }
+};
+
+// Vectors of x and y, which may be one array, at the same places: first, first + step, … below the end.
+struct Batch {
+    Vector x[BATCH], y[BATCH];
+    Long first, step, end;
+};
+
+// What is behind the end is zero.
+template <bool WHOLE>
+__device__ void load_batch(Batch& batch, const REAL* x, const REAL* y) {
 #pragma unroll
-    for (int j = 0; j < KEPT; j++) {
-        int i = (j * blockDim.x + threadIdx.x) * WIDTH;
-        if (i >= length) break;
-        kept_x[j] = load(x, i, length, whole);
-        kept_y[j] = same ? kept_x[j] : load(y, i, length, whole);
+    for (int j = 0; j < BATCH; j++) {
+        Long i = batch.first + j * batch.step;
+        batch.x[j] = i < batch.end ? load<WHOLE>(x, i, batch.end) : Vector();
+    }
+#pragma unroll
+    for (int j = 0; j < BATCH; j++) {
+        Long i = batch.first + j * batch.step;
+        batch.y[j] = x == y ? batch.x[j] : i < batch.end ? load<WHOLE>(y, i, batch.end) : Vector();
+    }
+}
+
+// Adds element k of each vector to sums[k].
+template <class Totals>
+__device__ void add_batch(const Batch& batch, Totals& sums) {
+#pragma unroll
+    for (int j = 0; j < BATCH; j++)
         for (int k = 0; k < WIDTH; k++) {
-            sums.x += kept_x[j].at[k];
-            sums.xy += double(kept_x[j].at[k]) * kept_y[j].at[k];
+            sums[k].x += batch.x[j].at[k];
+            sums[k].xy += double(batch.x[j].at[k]) * batch.y[j].at[k];
         }
-    }
-    sums = {block_sum(sums.x), block_sum(sums.xy)};
-    Line line = line_of(sums);
+}
+
+// out, which may be x or y itself, by lines[k] for element k of each vector.
+template <bool WHOLE, class Lines>
+__device__ void change_batch(const Batch& batch, const Lines& lines, REAL* out) {
 #pragma unroll
-    for (int j = 0; j < KEPT; j++) {
-        int i = (j * blockDim.x + threadIdx.x) * WIDTH;
-        if (i >= length) break;
-        store(lanes(line, kept_x[j], kept_y[j]), out, i, length, whole);
+    for (int j = 0; j < BATCH; j++) {
+        Long i = batch.first + j * batch.step;
+        Vector changed;
+        for (int k = 0; k < WIDTH; k++) changed.at[k] = lines[k](batch.x[j].at[k], batch.y[j].at[k]);
+        if (i < batch.end) store<WHOLE>(changed, out, i, batch.end);
     }
 }
 
-// Calls f(i) for the places of all vectors that a thread has in its matrix: WIDTH columns, in some of ``rows`` rows.
-// Blocks: (matrices, pieces of a row, pieces of the rows).
-template <class F>
-__device__ void each_row(Long length, int columns, int column, int rows, F f) {
-    Long row = blockIdx.z * Long(rows) + threadIdx.x / LANES;
-    Long end = min(length, (blockIdx.z + 1) * Long(rows) * columns);
-    if (column < columns)
-#pragma unroll 4
-        for (Long i = row * columns + column; i < end; i += ROWS * Long(columns)) f(i);
+// A group that lies in one stretch, and is one batch for each thread of a block: one pass, one block for each group.
+// line_of(sums) says how the group is changed; returns the line.
+template <bool WHOLE, class F>
+__device__ Line change_group(const REAL* x, const REAL* y, REAL* out, int length, F line_of) {
+    Long start = blockIdx.x * Long(length);
+    Batch batch;
+    batch.first = threadIdx.x * WIDTH, batch.step = blockDim.x * WIDTH, batch.end = length;
+    load_batch<WHOLE>(batch, x + start, y + start);
+    One<Sums> own = {0, 0};
+    add_batch(batch, own);
+    One<Line> line = {line_of({block_sum(own.value.x), block_sum(own.value.xy)})};
+    change_batch<WHOLE>(batch, line, out + start);
+    return line.value;
 }
 
+// The columns and rows of a matrix that a thread goes through, batch by batch: WIDTH columns, in every eighth of ``rows``
+// rows. Blocks: (matrices, pieces of a row, pieces of the rows).
 __device__ int first_column() { return (blockIdx.y * LANES + threadIdx.x % LANES) * WIDTH; }
+
+template <class F>
+__device__ void each_batch(Long length, int columns, int rows, F f) {
+    Batch batch;
+    batch.first = (blockIdx.z * Long(rows) + threadIdx.x / LANES) * columns + first_column();
+    batch.step = ROWS * Long(columns);
+    batch.end = first_column() < columns ? min(length, (blockIdx.z + 1) * Long(rows) * columns) : 0;
+    for (; batch.first < batch.end; batch.first += BATCH * batch.step) f(batch);
+}
+
+template <bool WHOLE>
+__device__ void sum_rows(
+    const REAL* x, const REAL* y, Long length, int columns, int rows, Sums (&own)[WIDTH]) {
+    each_batch(length, columns, rows, [&](Batch& batch) {
+        load_batch<WHOLE>(batch, x, y);
+        add_batch(batch, own);
+    });
+}
 
 // The sums of the columns over the rows of each block: parts[matrix][piece of the rows][Σx, Σx·y][column].
 // Where there is one channel only, all columns are summed up at once.
 extern "C" __global__ void sums(
     const REAL* x, const REAL* y, double* parts, Long length, int columns, int channels, int rows) {
     x += blockIdx.x * length, y += blockIdx.x * length;
-    bool whole = aligned(x, y) && length % WIDTH == 0, same = x == y;
-    double of_x[WIDTH] = {}, of_xy[WIDTH] = {};
-    each_row(length, columns, first_column(), rows, [&](Long i) {
-        Vector u = load(x, i, length, whole), v = same ? u : load(y, i, length, whole);
-        for (int k = 0; k < WIDTH; k++) {
-            of_x[k] += u.at[k];
-            of_xy[k] += double(u.at[k]) * v.at[k];
-        }
-    });
+    Sums own[WIDTH] = {};
+    if (aligned(x, y) && length % WIDTH == 0) sum_rows<true>(x, y, length, columns, rows, own);
+    else sum_rows<false>(x, y, length, columns, rows, own);
     Long part = (blockIdx.x * Long(gridDim.z) + blockIdx.z) * 2;
     if (channels == 1) {
-        for (int k = 1; k < WIDTH; k++) of_x[0] += of_x[k], of_xy[0] += of_xy[k];
-        Sums total = {block_sum(of_x[0]), block_sum(of_xy[0])};
+        for (int k = 1; k < WIDTH; k++) own[0].x += own[k].x, own[0].xy += own[k].xy;
+        Sums total = {block_sum(own[0].x), block_sum(own[0].xy)};
         if (threadIdx.x == 0) parts[part] = total.x, parts[part + 1] = total.xy;
         return;
     }
     __shared__ double shared[2][ROWS][LANES * WIDTH];
-    int lane = threadIdx.x % LANES * WIDTH;
     for (int k = 0; k < WIDTH; k++) {
-        shared[0][threadIdx.x / LANES][lane + k] = of_x[k];
-        shared[1][threadIdx.x / LANES][lane + k] = of_xy[k];
+        int at = threadIdx.x % LANES * WIDTH + k;
+        shared[0][threadIdx.x / LANES][at] = own[k].x, shared[1][threadIdx.x / LANES][at] = own[k].xy;
     }
     __syncthreads();
     for (int i = threadIdx.x; i < 2 * LANES * WIDTH; i += blockDim.x) {
@@ -113,20 +152,24 @@ __device__ Sums group_sums(const double* parts, int pieces, int columns, int cha
     return {block_sum(total.x), block_sum(total.xy)};
 }
 
-// out = line(channel) of x and y, for the channels of each matrix.
+template <bool WHOLE>
+__device__ void change_rows(
+    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int rows, const Line (&lines)[WIDTH]) {
+    each_batch(length, columns, rows, [&](Batch& batch) {
+        load_batch<WHOLE>(batch, x, y);
+        change_batch<WHOLE>(batch, lines, out);
+    });
+}
+
+// out = line_of(channel) of x and y, for the channels of each matrix.
 template <class F>
 __device__ void change_columns(
     const REAL* x, const REAL* y, REAL* out, Long length, int columns, int channels, int rows, F line_of) {
     x += blockIdx.x * length, y += blockIdx.x * length, out += blockIdx.x * length;
-    bool whole = aligned(x, y, out) && length % WIDTH == 0, same = x == y;
-    int column = first_column();
     Line lines[WIDTH];
-    for (int k = 0; k < WIDTH; k++) lines[k] = line_of((column + k) % channels);
-    each_row(length, columns, column, rows, [&](Long i) {
-        Vector u = load(x, i, length, whole), v = same ? u : load(y, i, length, whole);
-        for (int k = 0; k < WIDTH; k++) u.at[k] = lines[k](u.at[k], v.at[k]);
-        store(u, out, i, length, whole);
-    });
+    for (int k = 0; k < WIDTH; k++) lines[k] = line_of((first_column() + k) % channels);
+    if (aligned(x, y, out) && length % WIDTH == 0) change_rows<true>(x, y, out, length, columns, rows, lines);
+    else change_rows<false>(x, y, out, length, columns, rows, lines);
 }
 
 // out by the lines of all groups of ``width`` channels, matrix after matrix.

@@ -31,14 +31,13 @@ __device__ Line rescale_adjoint(Sums sums, double, double k, double, double scal
 
 // NAME changes groups that fit a block; NAME_line says how to change others, whose parts were summed before.
 #define TRANSFORM(NAME)                                                                                               \
-    extern "C" __global__ void __launch_bounds__(1024) NAME##_group(                                                  \
+    extern "C" __global__ void __launch_bounds__(512) NAME##_group(                                                   \
         const REAL* x, const REAL* y, REAL* out, REAL* scale, double k, double epsilon, int length) {                 \
-        change_group(x, y, out, length, [=](Sums sums) {                                                              \
-            Line line = NAME(sums, length, k, epsilon, scale[blockIdx.x]);                                            \
-            __syncthreads();                                                                                          \
-            if (threadIdx.x == 0) scale[blockIdx.x] = line.of_x;                                                      \
-            return line;                                                                                              \
-        });                                                                                                           \
+        auto line_of = [=](Sums sums) { return NAME(sums, length, k, epsilon, scale[blockIdx.x]); };                  \
+        bool whole = aligned(x, y, out) && length % WIDTH == 0;                                                       \
+        Line line = whole ? change_group<true>(x, y, out, length, line_of)                                            \
+                          : change_group<false>(x, y, out, length, line_of);                                          \
+        if (threadIdx.x == 0) scale[blockIdx.x] = line.of_x;                                                          \
     }                                                                                                                 \
     extern "C" __global__ void NAME##_lines(                                                                          \
         const double* parts, int pieces, int columns, int channels, int width, double n, Line* lines, REAL* scale,    \

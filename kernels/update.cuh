@@ -13,41 +13,49 @@ struct Piece {
 };
 
 // step(weight, gradient, moments…) changes one weight and its moments, the gradient holding the weight decay already.
-template <int MOMENTS, class Step>
-__device__ void update(const Tensor* tensors, const Piece* pieces, Step step) {
-    Piece piece = pieces[blockIdx.x];
-    Tensor tensor = tensors[piece.tensor];
-    Long length = piece.length;
-    REAL *weights = tensor.weights + piece.start, *grads = tensor.grads + piece.start;
-    REAL *first = tensor.moments[0] + piece.start, *second = tensor.moments[MOMENTS - 1] + piece.start;
-    bool whole = aligned(weights, grads, first, second) && length % WIDTH == 0;
-    int begin = threadIdx.x * WIDTH, step_size = blockDim.x * WIDTH;
+// WHOLE: the piece is made of whole vectors, which are aligned.
+template <bool WHOLE, int MOMENTS, class Step>
+__device__ void update_piece(const Tensor& tensor, Long start, Long length, Step step) {
+    REAL *weights = tensor.weights + start, *grads = tensor.grads + start;
+    REAL *first = tensor.moments[0] + start, *second = tensor.moments[1] + start;
+    Long begin = threadIdx.x * WIDTH, abreast = blockDim.x * WIDTH;
     REAL decay = tensor.weight_decay, mean = 0;
+    double sum = 0;
     if (tensor.gc) {
-        double sum = 0;
-        for (Long i = begin; i < length; i += step_size) {
-            Vector g = load(grads, i, length, whole);
+        for (Long i = begin; i < length; i += abreast) {
+            Vector g = load<WHOLE>(grads, i, length);
             for (int k = 0; k < WIDTH; k++) sum += g.at[k];
         }
         mean = block_sum(sum) / length;
     }
-    double sum = 0;
-    for (Long i = begin; i < length; i += step_size) {
-        Vector w = load(weights, i, length, whole), g = load(grads, i, length, whole);
-        Vector m = load(first, i, length, whole), v = MOMENTS > 1 ? load(second, i, length, whole) : m;
+    sum = 0;
+    for (Long i = begin; i < length; i += abreast) {
+        Vector w = load<WHOLE>(weights, i, length), g = load<WHOLE>(grads, i, length);
+        Vector m = load<WHOLE>(first, i, length), v = MOMENTS > 1 ? load<WHOLE>(second, i, length) : m;
         for (int k = 0; k < WIDTH; k++) {
             step(w.at[k], g.at[k] - mean + decay * w.at[k], m.at[k], v.at[k]);
             if (i + k < length) sum += w.at[k];
         }
-        store(w, weights, i, length, whole);
-        store(m, first, i, length, whole);
-        if (MOMENTS > 1) store(v, second, i, length, whole);
+        store<WHOLE>(w, weights, i, length);
+        store<WHOLE>(m, first, i, length);
+        if (MOMENTS > 1) store<WHOLE>(v, second, i, length);
     }
     if (tensor.wc) {
         mean = block_sum(sum) / length;
-        for (Long i = begin; i < length; i += step_size) {
-            Vector w = load(weights, i, length, whole);
-            store(lanes([=](REAL w) { return w - mean; }, w), weights, i, length, whole);
+        for (Long i = begin; i < length; i += abreast) {
+            Vector w = load<WHOLE>(weights, i, length);
+            store<WHOLE>(lanes([=](REAL w) { return w - mean; }, w), weights, i, length);
         }
     }
+}
+
+template <int MOMENTS, class Step>
+__device__ void update(const Tensor* tensors, const Piece* pieces, Step step) {
+    Piece piece = pieces[blockIdx.x];
+    Tensor tensor = tensors[piece.tensor];
+    bool straight = aligned(tensor.weights, tensor.grads, tensor.moments[0], tensor.moments[1]);
+    if (straight && piece.start % WIDTH == 0 && piece.length % WIDTH == 0)
+        update_piece<true, MOMENTS>(tensor, piece.start, piece.length, step);
+    else
+        update_piece<false, MOMENTS>(tensor, piece.start, piece.length, step);
 }

@@ -9,9 +9,8 @@ import numpy as np
 from minidl.kernels.gpu.source import ints, launch
 
 Array = Any
-LANES, ROWS, KEPT = 32, 8, 4  # as in groups.cuh
+LANES, ROWS, BATCH = 32, 8, 4  # as in groups.cuh
 BLOCK = LANES * ROWS  # threads
-LEAST = 4  # rows for each thread, where there are so many
 BLOCKS = 512  # enough to keep every card's memory busy; a constant, so that sums do not depend on the card
 
 
@@ -40,7 +39,7 @@ class Layout(NamedTuple):
     def rows(self) -> int:
         """How many rows one block takes, a multiple of those that it takes at a time."""
         rows = -(-self.length // self.columns)
-        pieces = max(1, min(BLOCKS // (self.matrices * self._across), rows // (ROWS * LEAST)))
+        pieces = max(1, min(BLOCKS // (self.matrices * self._across), rows // (ROWS * BATCH)))
         return -(-rows // (pieces * ROWS)) * ROWS
 
     @property

@@ -9,11 +9,11 @@ from typing import Any
 import cupy
 import numpy as np
 
-from minidl.kernels.gpu.groups import KEPT, Layout, change, finish, matrices, sums
+from minidl.kernels.gpu.groups import BATCH, Layout, change, finish, matrices, sums
 from minidl.kernels.gpu.source import launch
 
 Array = Any
-MOST_THREADS = 1024  # of a block
+MOST_THREADS = 512  # of a block, so that each has registers for its part of the group
 
 
 def center(x: Array, out: Array) -> None:
@@ -69,4 +69,4 @@ def _transform(
 
 def _threads(layout: Layout) -> int:
     """Return the threads, in whole warps, that keep a group in their registers."""
-    return -(-layout.length // (KEPT * layout.vector * 32)) * 32
+    return -(-layout.length // (BATCH * layout.vector * 32)) * 32
