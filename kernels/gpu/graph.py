@@ -1,7 +1,7 @@
 """A function's kernels as one CUDA graph: recorded once, then launched with a single call, without Python between them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import cupy
@@ -12,28 +12,30 @@ _log = logging.getLogger(__name__)
 
 
 class Repeated:
-    """A function that is called over and over with the same arrays; see ``repeat``."""
+    """A function that is called again and again on the same arrays.
 
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
+    version: of those arrays; where it changes, what was recorded before is forgotten.
+    """
+
+    def __init__(self, function: Callable[[], None], version: Callable[[], Hashable]) -> None:
+        self.function, self.version = function, version
         self.graph: Any = None
         self.pool: Any = None
-        self.calls = 0
-        self.refused = False
+        self.known: Hashable = None
+        self.calls, self.refused = 0, False
 
     def __call__(self) -> None:
-        """Do what the function does, by itself or by launching its graph."""
+        """Do what the function does: by itself at first, then by launching its graph."""
+        if self.version() != self.known:
+            self.graph, self.pool, self.calls = None, None, 0
         if self.graph is None and not self.refused and self.calls >= WARM_UPS:
             self._capture()
         if self.graph is None:
             self.function()
             self.calls += 1
+            self.known = self.version()
         else:
             self.graph.launch()
-
-    def forget(self) -> None:
-        """Record anew, after warming up: the arrays that the function works on are others now."""
-        self.graph, self.pool, self.calls = None, None, 0
 
     def _capture(self) -> None:
         """Record the function's kernels, which are not run, and remember where this is refused.
