@@ -21,9 +21,7 @@ def add(biases: Array, out: Array) -> None:
     columns = len(biases)
     unit = columns // gcd(columns, THREADS)  # so many blocks have a multiple of the columns as their threads
     blocks = unit * max(1, min(-(-out.size // (unit * THREADS)), BLOCKS // unit))
-    source.launch(
-        "bias", "add", out.dtype, (blocks,), (THREADS,), (biases, out, np.int64(out.size), np.int32(columns))
-    )
+    source.launch("bias", "add", out.dtype, (blocks,), (THREADS,), (biases, out, np.int64(out.size), np.int32(columns)))
 
 
 def sums(error: Array, out: Array) -> None:

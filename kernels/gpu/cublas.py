@@ -1,7 +1,7 @@
 """Matrix products by cuBLAS, called directly: what goes through CuPy cannot be captured in a CUDA graph."""
 
 import ctypes
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import cupy
@@ -57,22 +57,22 @@ def multiply(
     _check(status)
 
 
-@lru_cache(maxsize=1)
+@cache
 def library() -> Any:
     """Return the cuBLAS that CuPy has loaded, or would load."""
     from cupy_backends.cuda.libs import cublas as loaded  # noqa: F401  # loads it, wherever it lies
 
     blas = ctypes.CDLL(f"libcublas.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}")
     whole, pointer = ctypes.c_int, ctypes.c_void_p
+    matrix: list[Any] = [pointer, whole, whole]
     blas.cublasCreate_v2.argtypes = [pointer]
     blas.cublasSetStream_v2.argtypes = [pointer, pointer]
     blas.cublasSetWorkspace_v2.argtypes = [pointer, pointer, ctypes.c_size_t]
-    matrix = [pointer, whole, whole]
     blas.cublasGemmEx.argtypes = [pointer, *[whole] * 5, pointer, *matrix, *matrix, pointer, *matrix, whole, whole]
     return blas
 
 
-@lru_cache(maxsize=None)
+@cache
 def _handle(stream: int) -> ctypes.c_void_p:
     """Return a handle of cuBLAS for a stream."""
     handle = ctypes.c_void_p()

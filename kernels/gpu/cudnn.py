@@ -5,7 +5,7 @@
 Arrays lie channels last. cuDNN counts their axes as samples, channels, y, x, and learns from the strides how they lie.
 """
 
-from functools import lru_cache
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -90,7 +90,7 @@ class Product:
         return graph
 
 
-@lru_cache(maxsize=None)  # a captured graph may still run the code of any plan
+@cache  # a captured graph may still run the code of any plan
 def product(
     operation: str, first: Shape, second: Shape, out: Shape, stride: Pair, padding: Pair, precision: str
 ) -> Product | None:
@@ -110,11 +110,11 @@ def _dim(shape: Shape) -> list[int]:
 
 
 def _stride(shape: Shape) -> list[int]:
-    _, y, x, channels = shape
+    _, _, x, channels = shape
     return [prod(shape[1:]), 1, x * channels, channels]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _handle(stream: int) -> int:
     """Return a handle of cuDNN for a stream."""
     handle = cudnn.create_handle()

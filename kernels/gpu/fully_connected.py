@@ -3,7 +3,7 @@
 They are those of a 1×1 convolution of images of one pixel.
 """
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from numpy.typing import DTypeLike
@@ -40,6 +40,6 @@ def _layer(weights: Array) -> Im2col:
     return _plan(*weights.shape, weights.dtype, "cudnn" if products.by_cudnn(weights.dtype) else "im2col")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plan(outputs: int, inputs: int, dtype: DTypeLike, path: str) -> Im2col:
     return convolution.plan(Geometry((1, 1, inputs), outputs, (1, 1), dtype=dtype), path)

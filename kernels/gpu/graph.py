@@ -1,4 +1,4 @@
-"""A function's kernels as one CUDA graph: recorded once, then launched with a single call, without Python between them."""
+"""A function's kernels as one CUDA graph: recorded once, then launched with a single call and no Python in between."""
 
 import logging
 from collections.abc import Callable, Hashable

@@ -9,7 +9,7 @@ library: "cuDNN" where it works, else "cuBLAS" (on the columns of im2col). float
 """
 
 import logging
-from functools import lru_cache
+from functools import cache
 
 import cupy
 import numpy as np
@@ -43,18 +43,23 @@ def precision() -> str:
     return _chosen["precision"]
 
 
+def library() -> str:
+    """Return the library that makes the products of float32."""
+    return _chosen["library"]
+
+
 def by_cudnn(dtype: DTypeLike) -> bool:
     """Say whether cuDNN makes the products of this type."""
-    return _chosen["library"] == "cuDNN" and np.dtype(dtype) == np.float32
+    return library() == "cuDNN" and np.dtype(dtype) == np.float32
 
 
 def about() -> str:
     """Return library and precision in words."""
     why = cudnn_fails()
-    return f"products by {_chosen['library']} in {precision()}" + (f" (cuDNN: {why})" if why else "")
+    return f"products by {library()} in {precision()}" + (f" (cuDNN: {why})" if why else "")
 
 
-@lru_cache(maxsize=1)
+@cache
 def cudnn_fails() -> str:
     """Return why cuDNN cannot be used, or nothing where a small product comes out right."""
     try:
@@ -71,7 +76,7 @@ def cudnn_fails() -> str:
         return str(error).strip().split("\n")[0]
 
 
-@lru_cache(maxsize=None)
+@cache
 def say_once(text: str) -> None:
     """Log a line, unless it has been logged before."""
     _log.warning(text)

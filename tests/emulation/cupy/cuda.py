@@ -98,7 +98,11 @@ class MemoryPool:
 @contextmanager
 def using_allocator(allocator: Any) -> Any:
     """Take arrays from another pool for a while."""
-    yield
+    capture.private_pool, before = True, capture.private_pool
+    try:
+        yield
+    finally:
+        capture.private_pool = before
 
 
 class Device:
