@@ -55,7 +55,7 @@ class Im2col(Convolution):
             part = pixels[start : start + chunk]
             windows = columns[: len(part)]
             if operation != "dgrad" and not self.pointwise:
-                self._gather(images, start, windows)
+                self.gather(images, start, windows)
             if operation == "fprop":
                 cublas.multiply(windows, weights, part, transpose_b=True)
             elif operation == "wgrad":
@@ -63,18 +63,18 @@ class Im2col(Convolution):
             else:
                 cublas.multiply(part, weights, windows)
                 if not self.pointwise:
-                    self._scatter(windows, start, images)
+                    self.scatter(windows, start, images)
 
     def _memory(self, pixels: int) -> Array:
         """Return memory for the windows of some pixels; CuPy's pool has it again after the call."""
         return cupy.empty((pixels, self.window), self.dtype)
 
-    def _gather(self, data: Array, start: int, columns: Array) -> None:
+    def gather(self, data: Array, start: int, columns: Array) -> None:
         """Write the windows of the output pixels from ``start`` on into ``columns``."""
         count = np.int64(len(columns))
         self._launch("gather", len(columns), (data, columns, np.int64(start), count))
 
-    def _scatter(self, columns: Array, start: int, out: Array) -> None:
+    def scatter(self, columns: Array, start: int, out: Array) -> None:
         """Add windows to their places in ``out``, or write them, where they are the first of their images."""
         of_image = self.output_shape[0] * self.output_shape[1]
         first, last = start // of_image, -(-(start + len(columns)) // of_image)
