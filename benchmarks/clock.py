@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from minidl.kernels import Kernels
@@ -50,6 +51,12 @@ def by_clock(work: Work) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
+def in_a_row(work: Work, times: int) -> None:
+    """Do work several times."""
+    for _ in range(times):
+        work()
+
+
 def interleaved(
     works: dict[str, tuple[Work, Timer]], rounds: int, times: int = 1, warm_ups: int = 2
 ) -> dict[str, float]:
@@ -57,5 +64,5 @@ def interleaved(
     found: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(warm_ups + rounds):
         for name, (work, measure) in works.items():
-            found[name].append(measure(lambda work=work: [work() for _ in range(times)]) / times)  # type: ignore[misc]
+            found[name].append(measure(partial(in_a_row, work, times)) / times)
     return {name: statistics.median(values[warm_ups:]) for name, values in found.items()}

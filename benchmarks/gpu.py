@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -176,10 +177,10 @@ def main() -> None:
     parts: list[Callable[[], Any]] = [
         lambda: found.update(tests=tests(job)),
         lambda: found.update(kernels=rows(job, "kernels.py", [], 60)),
-        *(lambda model=model: step(model) for model in MODELS),  # type: ignore[misc]
+        *(partial(step, model) for model in MODELS),
         lambda: found.update(memcheck=sanitizer(job, "memcheck")),
         lambda: found.update(racecheck=sanitizer(job, "racecheck")),
-        *(lambda model=model: step(model, "--compile") for model in MODELS),  # type: ignore[misc]
+        *(partial(step, model, "--compile") for model in MODELS),
     ]
     for part in parts:
         if job.left() > 10:

@@ -22,7 +22,7 @@ TRAINING_IMAGES = {"cifar10": 50_000, "voc2012": 1_464}
 WITHOUT = {"WC, GC, fully": "Baseline", "WC, GC, BN": "BN"}  # the same net without WC and GC
 
 
-def recorded(name: str, method: str) -> tuple[Step, Step, Any]:
+def recorded(name: str, method: str) -> tuple[Step, Any, Any]:
     """Return our step, the same as a graph, and the net."""
     step, net, _ = ours(name, method, device="gpu")
     return step, net.kernels.repeat(step, lambda: net.allocations), net

@@ -11,11 +11,12 @@ of Python is in the figures.
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from clock import interleaved, timer
+from clock import in_a_row, interleaved, timer
 
 from minidl import kernels
 from minidl.kernels import Kernels
@@ -77,12 +78,12 @@ def statistics_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         again = moved(array) if r * s * 4 > ON_CHIP else 0
         for name in ("center", "standardize", "rescale"):
             forward, adjoint = getattr(k.statistic, name), getattr(k.statistic, f"{name}_adjoint")
-            yield Case(f"{name}, {area}", lambda f=forward, x=x, y=y: f(x, y), moved(array, out) + again)
+            yield Case(f"{name}, {area}", partial(forward, x, y), moved(array, out) + again)
             if name != "center":
                 scale = forward(x, y)
                 yield Case(
                     f"{name} adjoint, {area}",
-                    lambda f=adjoint, e=e, y=y, scale=scale, d=d: f(e, y, scale, d),
+                    partial(adjoint, e, y, scale, d),
                     moved(error, out, back) + 2 * again,
                 )
 
@@ -98,13 +99,13 @@ def data_norm_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         sums = k.data_norm.error_sums(views[1], views[0], found)
         yield Case(
             f"{name} forward",
-            lambda v=views, g=gamma, b=beta: k.data_norm.forward(v[0], g, b, 1e-5, v[2]),
+            partial(k.data_norm.forward, views[0], gamma, beta, 1e-5, views[2]),
             moved(x, x, out),
         )
-        yield Case(f"{name} error sums", lambda v=views, f=found: k.data_norm.error_sums(v[1], v[0], f), moved(x, e))
+        yield Case(f"{name} error sums", partial(k.data_norm.error_sums, views[1], views[0], found), moved(x, e))
         yield Case(
             f"{name} backward",
-            lambda v=views, g=gamma, f=found, s=sums: k.data_norm.backward(v[1], v[0], g, f, s, v[2]),
+            partial(k.data_norm.backward, views[1], views[0], gamma, found, sums, views[2]),
             moved(x, e, out),
         )
 
@@ -112,27 +113,27 @@ def data_norm_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
 def layer_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield the layers without products."""
     x, out, e = make.data(), make.data(), make.data()
-    yield Case("ReLU forward", lambda: k.relu.forward(x, out), moved(x, out))
-    yield Case("ReLU backward", lambda: k.relu.backward(e, x, out), moved(e, x, out))
+    yield Case("ReLU forward", partial(k.relu.forward, x, out), moved(x, out))
+    yield Case("ReLU backward", partial(k.relu.backward, e, x, out), moved(e, x, out))
     half = make.data(SIDE // 2)
     down, across = k.max_pool.winners_shapes(x.shape, 2, 2)
     won = k.xp.empty(down, np.uint8), k.xp.empty(across, np.uint8)
-    yield Case("max pool forward", lambda: k.max_pool.forward(x, 2, 2, half, won), moved(x, half, *won))
-    yield Case("max pool backward", lambda: k.max_pool.backward(half, 2, 2, won, e), moved(half, e, *won))
-    yield Case("average pool forward", lambda: k.average_pool.forward(x, 2, 2, half), moved(x, half))
-    yield Case("average pool backward", lambda: k.average_pool.backward(half, 2, 2, e), moved(half, e))
+    yield Case("max pool forward", partial(k.max_pool.forward, x, 2, 2, half, won), moved(x, half, *won))
+    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, won, e), moved(half, e, *won))
+    yield Case("average pool forward", partial(k.average_pool.forward, x, 2, 2, half), moved(x, half))
+    yield Case("average pool backward", partial(k.average_pool.backward, half, 2, 2, e), moved(half, e))
     point = make.floats(make.images, CHANNELS)
-    yield Case("global average forward", lambda: k.average_pool.forward_global(x, point), moved(x, point))
-    yield Case("global average backward", lambda: k.average_pool.backward_global(point, e), moved(e, point))
-    yield Case("add", lambda: k.extents.add(x, e, out), moved(x, e, out))
+    yield Case("global average forward", partial(k.average_pool.forward_global, x, point), moved(x, point))
+    yield Case("global average backward", partial(k.average_pool.backward_global, point, e), moved(e, point))
+    yield Case("add", partial(k.extents.add, x, e, out), moved(x, e, out))
     smaller = make.data(SIDE - 1)
-    yield Case("add to larger extents", lambda: k.extents.add(x, smaller, out), moved(x, smaller, out))
-    yield Case("copy to larger extents", lambda: k.extents.copy(smaller, out), moved(smaller, out))
+    yield Case("add to larger extents", partial(k.extents.add, x, smaller, out), moved(x, smaller, out))
+    yield Case("copy to larger extents", partial(k.extents.copy, smaller, out), moved(smaller, out))
     both = make.data(channels=2 * CHANNELS)
-    yield Case("concat forward", lambda: k.concat.forward(x, e, both), moved(x, e, both))
-    yield Case("concat backward", lambda: k.concat.backward(both, x, e), moved(x, e, both))
-    yield Case("resize forward", lambda: k.resize.forward(smaller, x), moved(smaller, x))
-    yield Case("resize backward", lambda: k.resize.backward(x, smaller), moved(smaller, x))
+    yield Case("concat forward", partial(k.concat.forward, x, e, both), moved(x, e, both))
+    yield Case("concat backward", partial(k.concat.backward, both, x, e), moved(x, e, both))
+    yield Case("resize forward", partial(k.resize.forward, smaller, x), moved(smaller, x))
+    yield Case("resize backward", partial(k.resize.backward, x, smaller), moved(smaller, x))
 
 
 def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
@@ -143,7 +144,7 @@ def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     totals = k.xp.zeros(3, np.float64)
     yield Case(
         "softmax and loss",
-        lambda: k.softmax_loss.forward(logits, labels, error, totals),
+        partial(k.softmax_loss.forward, logits, labels, error, totals),
         moved(logits, error, labels),
     )
     rate, time = k.xp.full(1, 1e-3, np.float64), k.xp.zeros(1, np.int64)
@@ -153,13 +154,13 @@ def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         adam = [Tensor(weights, grads, (first, abs(second)), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"Adam{how}",
-            lambda t=adam: k.adam.step(t, rate, time, (0.9, 0.999), 1e-8, "standard"),
+            partial(k.adam.step, adam, rate, time, (0.9, 0.999), 1e-8, "standard"),
             moved(weights, grads, first, second, weights, first, second),
         )
         sgd = [Tensor(weights, grads, (first,), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"SGD{how}",
-            lambda t=sgd: k.sgd.step(t, rate, time, 0.9, "paper"),
+            partial(k.sgd.step, sgd, rate, time, 0.9, "paper"),
             moved(weights, grads, first, weights, first),
         )
     n = max(1, make.size // (SIDE * SIDE * 3))
@@ -183,23 +184,23 @@ def product_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     from minidl.kernels.plain_convolution import Geometry
 
     x, biases = make.data(), make.floats(CHANNELS)
-    yield Case("add biases", lambda: bias.add(biases, x), moved(x, x))
-    yield Case("sum for biases", lambda: bias.sums(x, biases), moved(x))
-    yield Case("to bfloat16", lambda: bf16.narrow(x), moved(x) * 3 // 2)
+    yield Case("add biases", partial(bias.add, biases, x), moved(x, x))
+    yield Case("sum for biases", partial(bias.sums, x, biases), moved(x))
+    yield Case("to bfloat16", partial(bf16.narrow, x), moved(x) * 3 // 2)
     weights = make.weights()
     swapped = k.xp.empty((FILTER[2], *FILTER[:2], len(weights)), np.float32)
-    yield Case("swap weights", lambda: swap(weights, swapped), moved(weights, swapped))
+    yield Case("swap weights", partial(swap, weights, swapped), moved(weights, swapped))
     layer = im2col.Im2col(Geometry((SIDE, SIDE, CHANNELS), CHANNELS, (3, 3), 1, 1))
     few = make.floats(max(1, make.images // 9), SIDE, SIDE, CHANNELS)
     columns = make.floats(len(few) * SIDE * SIDE, layer.window)
-    yield Case("gather columns", lambda: layer.gather(few, 0, columns), moved(few, columns))
-    yield Case("scatter columns", lambda: layer.scatter(columns, 0, few), moved(few, columns))
+    yield Case("gather columns", partial(layer.gather, few, 0, columns), moved(few, columns))
+    yield Case("scatter columns", partial(layer.scatter, columns, 0, few), moved(few, columns))
 
 
 def cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield every kernel of a device; the copy comes first."""
     x, out = make.data(), make.data()
-    yield Case("copy", lambda: k.xp.copyto(out, x), moved(x, out))
+    yield Case("copy", partial(k.xp.copyto, out, x), moved(x, out))
     for family in (layer_cases, statistics_cases, data_norm_cases, training_cases):
         yield from family(k, make)
     if k.device == "gpu":
@@ -210,7 +211,7 @@ def measure(k: Kernels, megabytes: float, rounds: int) -> list[dict[str, Any]]:
     """Return a row for each kernel."""
     rows: list[dict[str, Any]] = []
     for name, run, size in cases(k, Arrays(k, megabytes)):
-        repeated = k.repeat(lambda run=run: [run() for _ in range(IN_A_ROW)], lambda: 0)  # type: ignore[misc]
+        repeated = k.repeat(partial(in_a_row, run, IN_A_ROW), lambda: 0)
         ms = interleaved({name: (repeated, timer(k))}, rounds, warm_ups=3)[name] / IN_A_ROW
         gigabytes = size / ms / 1e6
         share = gigabytes / rows[0]["gb_per_s"] if rows else 1.0
