@@ -81,7 +81,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         raise MinidlError(f"no GPU can be used: {missing}; or use --device cpu")
     if device == "cpu" or missing:
         if precision not in (None, "fp32"):
-            raise MinidlError(f"the CPU computes in fp32, not in {precision}; leave --precision out, or use a GPU")
+            raise MinidlError(f"the CPU computes in fp32, not in {precision}; use --precision fp32, or a GPU")
         modules = {name: import_module(f"minidl.kernels.{name}") for name in OPERATIONS}
         return Kernels("cpu", "fp32", np, np.asarray, lambda function, version: function, threads.about, **modules)
     gpu = import_module("minidl.kernels.gpu")

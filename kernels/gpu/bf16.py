@@ -25,4 +25,4 @@ def widen(narrow: Array, out: Array) -> None:
 
 def _launch(kernel: str, array: Array, out: Array) -> None:
     blocks = min(-(-array.size // THREADS), 1 << 16)
-    source.launch("bf16", kernel, np.float32, (blocks,), (THREADS,), (array, out, np.int64(array.size)))
+    source.launch("bf16", kernel, np.float32, blocks, THREADS, (array, out, np.int64(array.size)))

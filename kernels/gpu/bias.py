@@ -12,16 +12,19 @@ Array = Any
 THREADS = 256
 BLOCKS = 1 << 12  # enough to fill a large card
 COLUMNS, ROWS = 32, 8  # of a block that sums
-LEAST = 64  # rows of the matrix for each row of a block that sums
-PARTS = 256  # of the rows, at most: as many partial sums for each column
+LEAST = 16  # rows of the matrix for each row of a block that sums
+PARTS = 512  # of the rows, at most: as many partial sums for each column
 
 
 def add(biases: Array, out: Array) -> None:
     """Add biases (columns,) to every row of ``out``."""
-    columns = len(biases)
-    unit = columns // gcd(columns, THREADS)  # so many blocks have a multiple of the columns as their threads
-    blocks = unit * max(1, min(-(-out.size // (unit * THREADS)), BLOCKS // unit))
-    source.launch("bias", "add", out.dtype, (blocks,), (THREADS,), (biases, out, np.int64(out.size), np.int32(columns)))
+    columns, width = len(biases), 16 // out.itemsize
+    vectors = columns % width == 0
+    elements = THREADS * width if vectors else THREADS  # of a block
+    unit = columns // gcd(columns, elements)  # so many blocks have whole rows
+    blocks = unit * max(1, min(-(-out.size // (unit * elements)), BLOCKS // unit))
+    sizes = np.int64(out.size), np.int32(columns), np.int32(vectors)
+    source.launch("bias", "add", out.dtype, blocks, THREADS, (biases, out, *sizes))
 
 
 def sums(error: Array, out: Array) -> None:

@@ -87,13 +87,14 @@ class Im2col(Convolution):
 
     def _launch(self, kernel: str, pixels: int, arguments: tuple[Any, ...]) -> None:
         (y, x, channels), (out_y, out_x, _) = self.data_shape, self.output_shape
-        unit, name = (4, "four") if channels % 4 == 0 else (1, "one")
+        width = 16 // self.dtype.itemsize  # of a Vector
+        unit, name = (width, "vector") if channels % width == 0 else (1, "one")
         numbers = (y, x, channels // unit, out_y, out_x, *self.mask, *self.stride, *self.padding)
         source.launch(
             "im2col",
             f"{kernel}_{name}",
             self.dtype,
-            (-(-pixels // ROWS),),
+            -(-pixels // ROWS),
             (WARP, ROWS),
             (*arguments, *map(np.int32, numbers)),
         )
