@@ -1,5 +1,6 @@
 # make train   sets up .venv, trains net (c) on the built-in data set and says what to try next
 # make test    sets up .venv and runs the tests
+# make gpu     tests and measures on this machine's GPU, with the Python that has CuPy: make gpu PYTHON=python3
 # make lint    ruff and mypy
 # make setup   sets up .venv alone
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: train test lint setup clean
+.PHONY: train test gpu lint setup clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -20,6 +21,9 @@ train: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+gpu:
+	@$(PYTHON) benchmarks/gpu.py
 
 # The links give mypy the package as it is installed: the folders beside minidl/ are its subpackages.
 lint: $(READY)

@@ -30,7 +30,7 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
 """
 PLACES = ("hooks", "optimizer")
 EXAMPLES_DRAWN = 8  # test images in predictions.png
-CHANGEABLE = ("epochs", "test_every", "quiet", "data_root", "device", "threads")  # on --resume
+CHANGEABLE = ("epochs", "test_every", "quiet", "data_root", "device", "precision", "threads")  # on --resume
 
 
 def positive(text: str) -> int:
@@ -133,7 +133,18 @@ def parser() -> argparse.ArgumentParser:
         "which is the same training, and faster (default: optimizer)",
     )
     run = cli.add_argument_group("where")
-    run.add_argument("--device", default="auto", metavar="auto|cpu|gpu", help="(default: auto)")
+    run.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|gpu",
+        help="auto takes a GPU where there is one; of several the first, or that of CUDA_VISIBLE_DEVICES=N in the "
+        "environment (default: auto)",
+    )
+    run.add_argument(
+        "--precision",
+        metavar="fp32|tf32|bf16",
+        help="to which a GPU rounds what it multiplies; sums and weights are float32 in any case (default: tf32)",
+    )
     run.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one for each core)")
     run.add_argument("--out", metavar="DIR", help="folder of the run (default: a new one under runs/)")
     run.add_argument("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
@@ -152,7 +163,7 @@ def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | N
     resumed = settings.pop("resume")
     if resumed:
         given = vars(cli.parse_args(arguments, argparse.Namespace(**dict.fromkeys(settings))))
-        earlier = settings_of(Path(resumed))
+        earlier = {**settings, **settings_of(Path(resumed))}
         for name, value in given.items():
             if name in CHANGEABLE and value is not None:
                 earlier[name] = value
@@ -243,6 +254,7 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         raise MinidlError(f"the place {settings['place']!r} is unknown; use {' or '.join(PLACES)}")
     if settings["optimizer"] not in OPTIMIZERS:
         raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
+    operations = kernels.load(settings["device"], settings["precision"])
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"])
     sets = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"])
     train_set, test_set = (
@@ -250,7 +262,6 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         for part, size in zip(sets, (settings["train_size"], settings["test_size"]), strict=True)
     )
     source = PixelBatches if models.per_pixel(settings["model"]) else Batches
-    operations = kernels.load(settings["device"])
     batches = source(train_set, settings["batch_size"], operations, "float32")
     tests = source(test_set, min(settings["batch_size"], len(test_set)), operations, "float32")
     net = models.build(settings["model"], classes=len(batches.classes), shape=batches.shape, **net_settings)
@@ -276,7 +287,7 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         records.create_folder(folder)
     records.write_config(folder, settings)
     display = Display(settings["epochs"], len(train_set), settings["quiet"])
-    display.say(str(net))
+    display.say(f"{net}\n{operations.about()}")
     display.say(
         f"{train_set.name}: {len(train_set):,} images to train on, {len(test_set):,} to test on; "
         f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}\n\n{display.HEAD}"
@@ -295,7 +306,9 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     result = {
         **{name: settings[name] for name in ("model", "method", "mode", "data", "seed")},
         "epochs": len(epochs),
-        "device": net.kernels.device,
+        "device": operations.device,
+        "precision": operations.precision,
+        "machine": operations.about(),
         "parameters": net.parameter_count,
         # JSON has no NaN.
         "train_loss": epochs[-1].train_loss if math.isfinite(epochs[-1].train_loss) else None,
@@ -327,6 +340,14 @@ def main(arguments: list[str] | None = None) -> int:
         run(settings, folder, resumed is not None)
     except MinidlError as error:
         print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        size = settings["batch_size"]
+        print(
+            f"train.py: a batch of {size} images needs more memory than is free; use a smaller one, such as "
+            f"--batch-size {max(1, size // 2)}, or close what else uses the device",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(f"\ninterrupted; go on with: python train.py --resume {folder}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Time a whole training step beside PyTorch's, in turn in one run, with equal threads.
 
     python benchmarks/step.py [--model a b b-cifar c d] [--json FILE]
+    python benchmarks/step.py --device gpu [--compile] [--precision tf32]     see gpu_step.py
 
 A step is forward, loss, backward, comp_grads and the optimizer's update, on a batch that is already made. PyTorch runs
 in both memory layouts, with its fused optimizer and with subnormal numbers flushed to zero; ``torch_ms`` is the faster
@@ -51,22 +52,24 @@ def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """Return a batch of random data and labels."""
     random, size = np.random.default_rng(0), recipe(case.data).batch_size
     data = random.normal(0, 0.3, (size, *case.shape)).astype(np.float32)
-    return data, random.integers(0, case.classes, (size, *case.shape[:2]) if case.per_pixel else size)
+    labels = random.integers(0, case.classes, (size, *case.shape[:2]) if case.per_pixel else size)
+    return data, labels.astype(np.int8) if case.per_pixel else labels
 
 
-def ours(name: str, method: str, place: str = "optimizer") -> tuple[Step, Net, Optimizer]:
+def ours(name: str, method: str, place: str = "optimizer", device: str = "cpu") -> tuple[Step, Net, Optimizer]:
     """Return our training step, its net and its optimizer; place: of WC and GC, as in train.py."""
     case = CASES[name]
     data, labels = batch(case)
     settings = recipe(case.data)
-    net = models.build(name, method=method, classes=case.classes, shape=case.shape, device="cpu")
+    net = models.build(name, method=method, classes=case.classes, shape=case.shape, device=device)
     optimizer = OPTIMIZERS[settings.optimizer](
         net.parameters, net.kernels, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
     if place == "optimizer":
         optimizer.take_over(net.layers)
     trainer = Trainer(net, optimizer, None, None, settings.drop_every, seed=0)  # type: ignore[arg-type]
-    return lambda: trainer.step(data, labels), net, optimizer
+    on_device = net.kernels.xp.asarray(data), net.kernels.xp.asarray(labels)
+    return lambda: trainer.step(*on_device), net, optimizer
 
 
 def theirs(name: str, method: str, layout: str) -> Step:
@@ -81,7 +84,7 @@ def theirs(name: str, method: str, layout: str) -> Step:
     settings = recipe(case.data)
     net = torch_nets.build(name, case.classes, "BN" in method, layout)
     optimizer = torch_nets.optimizer(settings.optimizer, net, settings.learning_rate, settings.weight_decay)
-    images, targets = torch.tensor(data).permute(0, 3, 1, 2), torch.tensor(labels)
+    images, targets = torch.tensor(data).permute(0, 3, 1, 2), torch.tensor(labels).long()
     images = images if layout == "channels_last" else images.contiguous()
 
     def step() -> float:
@@ -180,6 +183,9 @@ def main() -> None:
     cli.add_argument("--model", nargs="+", default=list(CASES), choices=list(CASES), help="nets of Figure 1")
     cli.add_argument("--method", help="default: the paper's best for the net; PyTorch's step has BN of it alone")
     cli.add_argument("--rounds", type=int, default=30, help="steps of each (default: 30)")
+    cli.add_argument("--device", default="cpu", choices=("cpu", "gpu"), help="(default: cpu)")
+    cli.add_argument("--precision", help="on a GPU, of both sides: fp32, tf32 or bf16 (default: tf32)")
+    cli.add_argument("--compile", action="store_true", help="on a GPU, time a compiled PyTorch as well; takes minutes")
     cli.add_argument("--threads", type=int, help="of both (default: one for each core)")
     cli.add_argument("--profile", action="store_true", help="show the time by kind of layer instead")
     cli.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
@@ -188,10 +194,18 @@ def main() -> None:
     if options.threads:
         threads.set_workers(options.threads)
     methods = {name: options.method or models.best_method(name) for name in options.model}
+    rows: list[dict[str, Any]] = []
     if options.peak_of:
         print_peak(options.model[0], methods[options.model[0]], options.peak_of)
         return
-    rows: list[dict[str, Any]] = []
+    if options.device == "gpu":
+        import gpu_step
+
+        for name, method in methods.items():
+            rows.append(gpu_step.measure(name, method, options.precision, options.rounds, options.compile))
+            write(rows, options.json)
+        print(gpu_step.table(rows))
+        return
     if not options.profile:
         print("net      ours, ms  PyTorch, ms  channels first  channels last  ratio  peak, MB  PyTorch's, MB")
     for name, method in methods.items():
@@ -209,8 +223,13 @@ def main() -> None:
                 flush=True,
             )
         rows.append(row)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    write(rows, options.json)
+
+
+def write(rows: list[dict[str, Any]], path: Path | None) -> None:
+    """Write the rows so far, where anybody wants them."""
+    if path:
+        path.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ A net is given the operations of its device once, by ``load``; they have the sam
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -41,9 +40,11 @@ class Kernels:
     xp: the module that makes its arrays; host(array): the array as NumPy's. repeat(function, version): a function that
     does the same, called again and again, but may be recorded once and then played back, as long as version() stays
     the same; what changes from call to call must lie on the device. about(): what the device is, in a few words.
+    precision: how exactly float32 is multiplied, "fp32", "tf32" or "bf16".
     """
 
     device: str
+    precision: str
     xp: ModuleType
     host: Callable[[Any], Any]
     repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
@@ -65,10 +66,12 @@ class Kernels:
     transposed_convolution: Any
 
 
-def load(device: str = "auto") -> Kernels:
+def load(device: str = "auto", precision: str | None = None) -> Kernels:
     """Return the operations for ``device``: "cpu", "gpu", or "auto" for the GPU where there is one.
 
-    Raises MinidlError for a GPU that is not there.
+    precision: of float32 products on a GPU, for the whole process: "tf32" (the default where the GPU has it), "fp32" or
+    "bf16"; None leaves it as it is. Raises MinidlError for a GPU that is not there, and for a precision that the device
+    does not have.
     """
     if device not in ("auto", "cpu", "gpu"):
         raise MinidlError(f"the device {device!r} is unknown; use auto, cpu or gpu")
@@ -76,12 +79,14 @@ def load(device: str = "auto") -> Kernels:
     if device == "gpu" and missing:
         raise MinidlError(f"no GPU can be used: {missing}; or use --device cpu")
     if device == "cpu" or missing:
+        if precision not in (None, "fp32"):
+            raise MinidlError(f"the CPU computes in fp32, not in {precision}; use --precision fp32, or a GPU")
         modules = {name: import_module(f"minidl.kernels.{name}") for name in OPERATIONS}
-        return Kernels("cpu", np, np.asarray, lambda function, version: function, threads.about, **modules)
+        return Kernels("cpu", "fp32", np, np.asarray, lambda function, version: function, threads.about, **modules)
     gpu = import_module("minidl.kernels.gpu")
-    there = {file.stem for file in Path(__file__).with_name("gpu").glob("*.py")}
-    modules = {name: import_module(f"minidl.kernels.gpu.{name}") if name in there else None for name in OPERATIONS}
-    return Kernels("gpu", gpu.xp, gpu.host, gpu.repeat, gpu.about, **modules)
+    gpu.products.choose(precision)
+    modules = {name: import_module(f"minidl.kernels.gpu.{name}") for name in OPERATIONS}
+    return Kernels("gpu", gpu.products.precision(), gpu.xp, gpu.host, gpu.repeat, gpu.about, **modules)
 
 
 def _missing() -> str:

@@ -28,6 +28,8 @@ class TransposedConvolution:
     Stride and padding are one number. Raises MinidlError where the padding leaves no output.
     """
 
+    adjoint_plan: Any = staticmethod(convolution.plan)
+
     def __init__(self, geometry: Geometry) -> None:
         data_shape, filters, mask, stride, padding, dtype = geometry
         assert isinstance(stride, int)
@@ -39,7 +41,7 @@ class TransposedConvolution:
                 f"of an image of {data_shape[0]}×{data_shape[1]} pixels"
             )
         self.output_shape = (y, x, filters)
-        self.adjoint = convolution.plan(Geometry(self.output_shape, data_shape[2], mask, stride, padding, dtype))
+        self.adjoint = self.adjoint_plan(Geometry(self.output_shape, data_shape[2], mask, stride, padding, dtype))
         self.path = self.adjoint.path
         self.none = np.zeros(data_shape[2], dtype)  # the convolution has biases, its adjoint needs none of them
 

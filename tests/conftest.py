@@ -32,15 +32,31 @@ def has_gpu() -> bool:
 EMULATED = not has_gpu()
 if EMULATED:
     sys.path.insert(0, str(Path(__file__).parent / "emulation"))
+    import blas
+
+    from minidl.kernels.gpu import cublas
+
+    cublas.library = blas.Library
 NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
+
+
+def load(device: str) -> Kernels:
+    """Return the kernels of a device, with products in full precision; skip the test where there is no such device."""
+    if device == "gpu" and EMULATED and not (sys.platform == "linux" and shutil.which("g++")):
+        pytest.skip(NO_GPU)
+    return kernels.load(device, "fp32")
 
 
 @pytest.fixture(params=["cpu", "gpu"])
 def backend(request: pytest.FixtureRequest) -> Kernels:
     """Return the kernels of each device in turn."""
-    if request.param == "gpu" and EMULATED and not (sys.platform == "linux" and shutil.which("g++")):
-        pytest.skip(NO_GPU)
-    return kernels.load(request.param)
+    return load(request.param)
+
+
+@pytest.fixture
+def gpu() -> Kernels:
+    """Return the kernels of the GPU."""
+    return load("gpu")
 
 
 @pytest.fixture

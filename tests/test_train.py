@@ -71,10 +71,12 @@ def test_the_record_of_a_run(run, tmp_path, capsys):
     assert result["epochs"] == 2
     assert result["test_accuracy"] == float(rows[-1]["test_accuracy"])
     assert result["images_per_second"] > 0
+    assert (result["device"], result["precision"]) == ("cpu", "fp32")
     with Image.open(path / "curves.png") as curves:
         assert curves.size[0] > 500
     shown = capsys.readouterr().out
     assert "conv1" in shown
+    assert "CPU, 2 of" in shown
     assert "test accuracy" in shown
 
 
@@ -156,6 +158,7 @@ def test_the_sizes_of_the_parts(run, tmp_path, capsys):
         (["--train-size", "99"], "99 images were asked for"),
         (["--device", "gpu"], "no GPU can be used"),
         (["--device", "tpu"], "the device 'tpu' is unknown"),
+        (["--precision", "tf32"], "the CPU computes in fp32, not in tf32"),
         (["--data", "nowhere"], "'nowhere' is neither a data set nor a folder"),
         (["--resume", "nowhere"], "there is no run in nowhere"),
     ],
@@ -189,6 +192,18 @@ def test_bad_numbers_are_refused_by_the_parser(run, tmp_path, capsys, arguments,
     assert not (tmp_path / "run").exists()
 
 
+def test_too_little_memory_is_one_sentence(run, capsys, monkeypatch):
+    def full(*_):
+        raise MemoryError("out of memory allocating 4,096 bytes")
+
+    monkeypatch.setattr("minidl.trainer.Trainer.next_step", full)
+    assert run("--quiet") == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "a batch of 5 images needs more memory than is free" in shown
+    assert "--batch-size 2" in shown
+
+
 def test_a_folder_that_cannot_be_written(run, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert run(out="file") == 2
@@ -209,6 +224,8 @@ def test_what_resume_refuses(run, tmp_path, capsys):
     assert run("--quiet") == 0
     assert run("--resume", path) == 2
     assert "has finished its 2 epochs" in capsys.readouterr().err
+    assert run("--resume", path, "--precision", "bf16", "--epochs", 3) == 2
+    assert "the CPU computes in fp32, not in bf16" in capsys.readouterr().err
     assert run("--resume", path, "--method", "WS", "--epochs", 3) == 2
     assert "which --resume cannot change to 'WS'" in capsys.readouterr().err
     (path / "checkpoint.safetensors").write_bytes(b"garbage")

@@ -1,17 +1,23 @@
-"""The operations on a GPU: each module launches the kernels of the CUDA source beside its NumPy namesake."""
+"""The operations on a GPU: each module launches the kernels of the CUDA source beside its NumPy namesake.
+
+Everything runs in one stream of its own, because the default one cannot be captured in a graph.
+"""
 
 import cupy as xp
 
+from minidl.kernels.gpu import products
 from minidl.kernels.gpu.graph import repeat
 
-__all__ = ["about", "host", "repeat", "xp"]
+__all__ = ["about", "host", "products", "repeat", "stream", "xp"]
 
 host = xp.asnumpy
+stream = xp.cuda.Stream(non_blocking=True)
+stream.use()
 
 
 def about() -> str:
-    """Return the GPU's name, and how much of its memory is in use."""
+    """Return the GPU's name, how much of its memory is in use, and how products are computed."""
     device = xp.cuda.Device()
     name = xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
     free, total = device.mem_info
-    return f"{name}, {(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use"
+    return f"{name}, {(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use; {products.about()}"

@@ -1,8 +1,66 @@
-"""Plays a recorded step back."""
+"""A function's kernels as one CUDA graph: recorded once, then launched with a single call and no Python in between."""
 
+import logging
 from collections.abc import Callable, Hashable
+from typing import Any
+
+import cupy
+
+WARM_UPS = 2  # calls before the recording: plans are made, kernels compiled and buffers grown in them
+
+_log = logging.getLogger(__name__)
 
 
-def repeat(function: Callable[[], None], version: Callable[[], Hashable]) -> Callable[[], None]:
-    """Return the function."""
-    return function
+class Repeated:
+    """A function that is called again and again on the same arrays.
+
+    version: of those arrays; where it changes, what was recorded before is forgotten.
+    """
+
+    def __init__(self, function: Callable[[], None], version: Callable[[], Hashable]) -> None:
+        self.function, self.version = function, version
+        self.graph: Any = None
+        self.pool: Any = None
+        self.known: Hashable = None
+        self.calls, self.refused = 0, False
+
+    def __call__(self) -> None:
+        """Do what the function does: by itself at first, then by launching its graph."""
+        if self.version() != self.known:
+            self.graph, self.pool, self.calls = None, None, 0
+        if self.graph is None and not self.refused and self.calls >= WARM_UPS:
+            self._capture()
+        if self.graph is None:
+            self.function()
+            self.calls += 1
+            self.known = self.version()
+        else:
+            self.graph.launch()
+
+    def _capture(self) -> None:
+        """Record the function's kernels, which are not run, and remember where this is refused.
+
+        What the function allocates meanwhile comes from a pool of memory that nobody else gets any of, for as long as
+        the graph lives: each launch works in the same places again.
+        """
+        stream, pool, graph, refusal = cupy.cuda.get_current_stream(), cupy.cuda.MemoryPool(), None, None
+        stream.begin_capture()
+        try:
+            with cupy.cuda.using_allocator(pool.malloc):
+                self.function()
+        except RuntimeError as error:  # what a stream that records cannot do
+            refusal = error
+        finally:
+            try:
+                graph = stream.end_capture()
+            except RuntimeError as error:  # the recording was broken by what it refused
+                refusal = refusal or error
+        if refusal is None:
+            self.graph, self.pool = graph, pool
+        else:
+            self.refused = True
+            reason = str(refusal).split("\n")[0]
+            _log.warning(f"steps cannot be recorded as a CUDA graph and run one kernel at a time: {reason}")
+
+
+repeat = Repeated

@@ -107,6 +107,7 @@ def empty(shape: Any, dtype: Any = float) -> ndarray:
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
     memory = np.full(size + 3 * ALIGNMENT, POISON, np.uint8)
+    capture.keep(memory)
     start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
     return ndarray(memory[start : start + size].view(dtype).reshape(shape))
 

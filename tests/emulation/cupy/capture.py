@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 _tape: list[Callable[[], Any]] | None = None
+private_pool = False  # whether memory is taken from another pool than the common one
 
 
 def recording() -> bool:
@@ -34,6 +35,14 @@ def run(action: Callable[[], Any]) -> None:
         action()
     else:
         _tape.append(action)
+
+
+def keep(memory: Any) -> None:
+    """Keep memory that was taken while capturing as long as the graph; only a pool of the graph's own does that."""
+    if _tape is not None:
+        if not private_pool:
+            raise RuntimeError("what a capture takes from the common pool is soon given to others")
+        _tape.append(lambda: (memory, None)[1])
 
 
 def forbid(what: str) -> None:

@@ -1,5 +1,6 @@
 """Streams, graphs and the device, as far as they can be pretended."""
 
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -98,7 +99,31 @@ class MemoryPool:
 @contextmanager
 def using_allocator(allocator: Any) -> Any:
     """Take arrays from another pool for a while."""
-    yield
+    capture.private_pool, before = True, capture.private_pool
+    try:
+        yield
+    finally:
+        capture.private_pool = before
+
+
+class Event:
+    """A point in time."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def record(self, stream: Any = None) -> None:
+        """Note the time."""
+        self.time = time.perf_counter()
+
+    def synchronize(self) -> None:
+        """Wait for it, which cannot be captured."""
+        capture.forbid("waiting for an event")
+
+
+def get_elapsed_time(start: Event, stop: Event) -> float:
+    """Return the milliseconds between two events."""
+    return 1000 * (stop.time - start.time)
 
 
 class Device:

@@ -21,6 +21,7 @@ KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(\
 TYPES = {
     "float": "f4", "double": "f8", "int": "i4", "unsigned": "u4", "unsigned int": "u4", "long long": "i8",
     "unsigned long long": "u8", "unsigned char": "u1", "signed char": "i1", "short": "i2", "bool": "?",
+    "unsigned short": "u2",
 }  # fmt: skip
 
 

@@ -1,0 +1,68 @@
+"""The time of work on a device: by CUDA events on a GPU, by the clock elsewhere."""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from minidl.kernels import Kernels
+
+Work = Callable[[], Any]
+Timer = Callable[[Work], float]  # returns milliseconds
+
+
+def timer(kernels: Kernels) -> Timer:
+    """Return what measures work of ours."""
+    if kernels.device == "cpu":
+        return by_clock
+    cuda = kernels.xp.cuda
+
+    def by_events(work: Work) -> float:
+        start, stop = cuda.Event(), cuda.Event()
+        start.record()
+        work()
+        stop.record()
+        stop.synchronize()
+        return float(cuda.get_elapsed_time(start, stop))
+
+    return by_events
+
+
+def torch_timer() -> Timer:
+    """Return what measures PyTorch's work on a GPU."""
+    import torch
+
+    def by_events(work: Work) -> float:
+        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        work()
+        stop.record()
+        stop.synchronize()
+        return float(start.elapsed_time(stop))
+
+    return by_events
+
+
+def by_clock(work: Work) -> float:
+    """Measure work that is done when it returns."""
+    start = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - start)
+
+
+def in_a_row(work: Work, times: int) -> None:
+    """Do work several times."""
+    for _ in range(times):
+        work()
+
+
+def interleaved(
+    works: dict[str, tuple[Work, Timer]], rounds: int, times: int = 1, warm_ups: int = 2
+) -> dict[str, float]:
+    """Return the median milliseconds of each work; in each round every one is done ``times`` in a row."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(warm_ups + rounds):
+        for name, (work, measure) in works.items():
+            found[name].append(measure(partial(in_a_row, work, times)) / times)
+    return {name: statistics.median(values[warm_ups:]) for name, values in found.items()}

@@ -1,0 +1,195 @@
+"""Test and measure on this machine's GPU, in eight minutes at most: make gpu.
+
+It takes what the Python that runs it has: CuPy for CUDA 12 or 13 is needed, the packages of setup.cfg too; pytest,
+PyTorch, nvidia-cudnn-frontend and compute-sanitizer are used where they are there. minidl itself need not be installed.
+What was found is written to benchmarks/results/CARD-DATE.json and .md after each part.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CHECKOUT = ROOT / "build" / "checkout"
+RESULTS = ROOT / "benchmarks" / "results"
+LIMIT = 450  # seconds for all of it
+MODELS = ("c", "b", "a", "b-cifar", "d")
+PACKAGES = (
+    "numpy",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "nvidia-cudnn-frontend",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "torch",
+)
+TESTS = (
+    "-m",
+    "pytest",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-m",
+    "not slow",
+    "-k",
+    "gpu",
+    "-o",
+    f"pythonpath={CHECKOUT} .",
+)
+
+
+class Job:
+    """What is done one after the other, and how much time is left for it."""
+
+    def __init__(self) -> None:
+        self.ends = time.monotonic() + LIMIT
+        self.environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{os.environ.get('PYTHONPATH', '')}"}
+
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return self.ends - time.monotonic()
+
+    def run(self, command: list[str], seconds: float) -> tuple[str, int | None]:
+        """Return the output and the exit status of a command, None where it took too long."""
+        print(f"\n$ {' '.join(command)}", flush=True)
+        options: dict[str, Any] = {"cwd": ROOT, "env": self.environment, "text": True, "errors": "replace"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options) as process:
+            try:
+                output, _ = process.communicate(timeout=max(1, min(seconds, self.left())))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                output, _ = process.communicate()
+                print(f"{output[-2000:]}\nstopped: out of time", flush=True)
+                return output, None
+        print(output[-4000:], flush=True)
+        return output, process.returncode
+
+
+def lay_out() -> None:
+    """Link the package together as it would be installed: the folders beside minidl/ are its subpackages."""
+    package = CHECKOUT / "minidl"
+    shutil.rmtree(package, ignore_errors=True)
+    package.mkdir(parents=True)
+    for source in (*(ROOT / "minidl").iterdir(), *(ROOT / name for name in ("kernels", "models", "data"))):
+        (package / source.name).symlink_to(source)
+
+
+def card() -> str:
+    """Return the name of the GPU, or leave with exit status 2 and a sentence."""
+    sys.path.insert(0, str(CHECKOUT))
+    from minidl import kernels
+    from minidl.kernels.errors import MinidlError
+
+    try:
+        device = kernels.load("gpu")
+    except MinidlError as error:
+        print(f"make gpu: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(device.about(), flush=True)
+    return device.about().split(",")[0]
+
+
+def versions() -> dict[str, str]:
+    """Return what is installed of the packages that matter."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def tests(job: Job) -> str:
+    """Return how the tests on the GPU ended."""
+    return verdict(*job.run([sys.executable, *TESTS, "tests"], 120))
+
+
+def sanitizer(job: Job, tool: str) -> str:
+    """Return what compute-sanitizer found in the kernel tests."""
+    program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
+    if program is None:
+        return "compute-sanitizer is not installed"
+    command = [program, "--tool", tool, "--error-exitcode", "9", sys.executable, *TESTS, "-x"]
+    output, status = job.run([*command, "tests/test_kernels.py", "tests/test_gpu_products.py"], 60)
+    summary = [line for line in output.splitlines() if "ERROR SUMMARY" in line or "RACECHECK SUMMARY" in line]
+    return f"{verdict(output, status)}; {summary[-1].strip('= ') if summary else 'no summary'}"
+
+
+def verdict(output: str, status: int | None) -> str:
+    """Return the last line that says something, or that there was not time enough."""
+    lines = [line for line in output.strip().splitlines() if not line.startswith("=====")]
+    last = lines[-1] if lines else "no output"
+    return "out of time" if status is None else last if status == 0 else f"FAILED ({status}): {last}"
+
+
+def rows(job: Job, script: str, arguments: list[str], seconds: float) -> list[dict[str, Any]]:
+    """Return the rows that a benchmark has written in the time that it had."""
+    path = ROOT / "build" / "rows.json"
+    path.unlink(missing_ok=True)
+    job.run([sys.executable, f"benchmarks/{script}", "--device", "gpu", "--json", str(path), *arguments], seconds)
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def report(found: dict[str, Any]) -> str:
+    """Return what was found in Markdown."""
+    import gpu_step
+
+    import kernels
+
+    about = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    parts = [
+        f"# {found['card']}, {found['date']}",
+        f"`make gpu` with {about}.",
+        *(f"- {name}: {found[name]}" for name in ("tests", "memcheck", "racecheck") if name in found),
+        "## Training steps",
+        gpu_step.table(found.get("steps", [])),
+        "## Kernels",
+        kernels.table(found.get("kernels", [])),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Do all parts, for as long as there is time."""
+    lay_out()
+    found: dict[str, Any] = {"card": card(), "date": f"{date.today()}", "versions": versions()}
+    job = Job()
+    RESULTS.mkdir(exist_ok=True)
+    name = re.sub(r"\W+", "-", found["card"].removeprefix("NVIDIA "))
+    path = RESULTS / f"{name}-{found['date']}.json"
+
+    def step(model: str, *options: str) -> None:
+        new = rows(job, "step.py", ["--model", model, "--rounds", "10", *options], 100)
+        found["steps"] = [row for row in found.get("steps", []) if row["model"] != model or not new] + new
+
+    parts: list[Callable[[], Any]] = [
+        lambda: found.update(tests=tests(job)),
+        lambda: found.update(kernels=rows(job, "kernels.py", [], 60)),
+        *(partial(step, model) for model in MODELS),
+        lambda: found.update(memcheck=sanitizer(job, "memcheck")),
+        lambda: found.update(racecheck=sanitizer(job, "racecheck")),
+        *(partial(step, model, "--compile") for model in MODELS),
+    ]
+    for part in parts:
+        if job.left() > 10:
+            part()
+            path.write_text(json.dumps(found, indent=2) + "\n")
+            path.with_suffix(".md").write_text(report(found))
+    print(f"\n{report(found)}\n{path}")
+    sys.exit(1 if "FAILED" in str(found) else 0)
+
+
+if __name__ == "__main__":
+    main()

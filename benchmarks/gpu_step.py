@@ -1,0 +1,142 @@
+"""Training steps on a GPU beside PyTorch's; ``python benchmarks/step.py --device gpu`` runs it.
+
+Ours one kernel at a time (eager) and recorded as a CUDA graph, PyTorch's eager and, where asked to, compiled with
+mode="max-autotune", in both memory layouts and in the same precision. All take turns, ten steps in a row each, between
+CUDA events; figures are medians.
+"""
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from clock import interleaved, timer, torch_timer
+from step import CASES, LAYOUTS, batch, ours
+
+from minidl import kernels
+from minidl.recipes import recipe
+
+Step = Callable[[], Any]
+
+IN_A_ROW = 10
+TRAINING_IMAGES = {"cifar10": 50_000, "voc2012": 1_464}
+WITHOUT = {"WC, GC, fully": "Baseline", "WC, GC, BN": "BN"}  # the same net without WC and GC
+
+
+def recorded(name: str, method: str) -> tuple[Step, Any, Any]:
+    """Return our step, the same as a graph, and the net."""
+    step, net, _ = ours(name, method, device="gpu")
+    return step, net.kernels.repeat(step, lambda: net.allocations), net
+
+
+def theirs(name: str, method: str, layout: str, precision: str, compiled: bool) -> Step:
+    """Return PyTorch's training step."""
+    import torch
+    import torch_nets
+
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+    case = CASES[name]
+    data, labels = batch(case)
+    settings = recipe(case.data)
+    net: Any = torch_nets.build(name, case.classes, "BN" in method, layout).cuda()
+    optimizer = torch_nets.optimizer(settings.optimizer, net, settings.learning_rate, settings.weight_decay)
+    images, targets = torch.tensor(data).permute(0, 3, 1, 2).cuda(), torch.tensor(labels).long().cuda()
+    images = images if layout == "channels_last" else images.contiguous()
+    if compiled:
+        net = torch.compile(net, mode="max-autotune")
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+            loss = torch.nn.functional.cross_entropy(net(images), targets)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def measure(name: str, method: str, precision: str | None, rounds: int, compiled: bool) -> dict[str, Any]:
+    """Return the row of a net."""
+    device = kernels.load("gpu", precision)
+    pool = device.xp.get_default_memory_pool()
+    eager, graph, net = recorded(name, method)
+    works = {"ours_eager": (eager, timer(device)), "ours": (graph, timer(device))}
+    for _ in range(3):
+        graph()
+    own = pool.total_bytes() + (graph.pool.total_bytes() if graph.pool else 0)
+    if method in WITHOUT:
+        works["without_wc_gc"] = (recorded(name, WITHOUT[method])[1], timer(device))
+    found = has_torch()
+    if found:
+        for layout in LAYOUTS:
+            works[f"torch_{layout}"] = theirs(name, method, layout, device.precision, False), torch_timer()
+            if compiled:
+                works[f"compiled_{layout}"] = theirs(name, method, layout, device.precision, True), torch_timer()
+    medians = interleaved(works, rounds, IN_A_ROW)
+    case, settings = CASES[name], recipe(CASES[name].data)
+    steps = -(-TRAINING_IMAGES[case.data] // settings.batch_size) * settings.epochs
+    row = {
+        "model": name,
+        "method": method,
+        "batch": settings.batch_size,
+        "precision": device.precision,
+        "products": next(layer.convolution.path for layer in net.layers if layer.kind == "conv"),
+        "recorded": graph.graph is not None,
+        **{f"{work}_ms": round(ms, 4) for work, ms in medians.items()},
+        "recipe_hours": round(steps * medians["ours"] / 3.6e6, 2),
+        "ours_mb": round(own / 1e6),
+        "busy": busy(graph, medians["ours"]) if found else None,
+    }
+    rivals = [ms for work, ms in medians.items() if work.startswith(("torch", "compiled"))]
+    if rivals:
+        row["ratio"] = round(min(rivals) / medians["ours"], 3)
+    if "without_wc_gc" in medians:
+        row["wc_gc_share"] = round(1 - medians["without_wc_gc"] / medians["ours"], 4)
+    gc.collect()
+    return row
+
+
+def has_torch() -> bool:
+    """Return whether there is a PyTorch that finds the GPU."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def busy(step: Step, ms: float) -> float | None:
+    """Return the share of a step's time in which a kernel runs, as PyTorch's profiler sees all of the process."""
+    import torch
+
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        for _ in range(IN_A_ROW):
+            step()
+        torch.cuda.synchronize()
+    microseconds = sum(getattr(event, "self_device_time_total", 0) for event in profile.key_averages())
+    return round(microseconds / 1000 / IN_A_ROW / ms, 3) if microseconds else None
+
+
+COLUMNS = {
+    "model": "net",
+    "method": "method",
+    "products": "products",
+    "precision": "precision",
+    "ours_ms": "minidl, graph, ms",
+    "ours_eager_ms": "eager",
+    "torch_contiguous_ms": "PyTorch, channels first",
+    "torch_channels_last_ms": "channels last",
+    "compiled_contiguous_ms": "compiled, first",
+    "compiled_channels_last_ms": "compiled, last",
+    "ratio": "ratio",
+    "wc_gc_share": "WC, GC",
+    "busy": "GPU busy",
+    "recipe_hours": "recipe, hours",
+    "ours_mb": "memory, MB",
+}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows in Markdown; what was not measured is a dash."""
+    head = [" | ".join(COLUMNS.values()), " | ".join("---" for _ in COLUMNS)]
+    lines = [" | ".join("–" if row.get(key) is None else f"{row[key]}" for key in COLUMNS) for row in rows]
+    return "\n".join(f"| {line} |" for line in (*head, *lines))

@@ -1,0 +1,43 @@
+"""Biases of the products: added to each row of an array (…, columns), and their gradients, the sums over the rows."""
+
+from math import gcd
+from typing import Any
+
+import cupy
+import numpy as np
+
+from minidl.kernels.gpu import source
+
+Array = Any
+THREADS = 256
+BLOCKS = 1 << 12  # enough to fill a large card
+COLUMNS, ROWS = 32, 8  # of a block that sums
+LEAST = 16  # rows of the matrix for each row of a block that sums
+PARTS = 512  # of the rows, at most: as many partial sums for each column
+
+
+def add(biases: Array, out: Array) -> None:
+    """Add biases (columns,) to every row of ``out``."""
+    columns, width = len(biases), 16 // out.itemsize
+    vectors = columns % width == 0
+    elements = THREADS * width if vectors else THREADS  # of a block
+    unit = columns // gcd(columns, elements)  # so many blocks have whole rows
+    blocks = unit * max(1, min(-(-out.size // (unit * elements)), BLOCKS // unit))
+    sizes = np.int64(out.size), np.int32(columns), np.int32(vectors)
+    source.launch("bias", "add", out.dtype, blocks, THREADS, (biases, out, *sizes))
+
+
+def sums(error: Array, out: Array) -> None:
+    """Write the sums of ``error`` over all rows into ``out`` (columns,); in the same order at every call."""
+    columns = len(out)
+    rows = error.size // columns
+    parts = max(1, min(rows // (ROWS * LEAST), PARTS))
+    partial = out if parts == 1 else cupy.empty((parts, columns), out.dtype)
+    _sum(error, partial, rows, columns, parts)
+    if parts > 1:
+        _sum(partial, out, parts, columns, 1)
+
+
+def _sum(matrix: Array, out: Array, rows: int, columns: int, parts: int) -> None:
+    grid = (-(-columns // COLUMNS), parts)
+    source.launch("bias", "sum", out.dtype, grid, (COLUMNS, ROWS), (matrix, out, np.int64(rows), np.int32(columns)))

@@ -1,0 +1,48 @@
+"""Convolution as three passes: forward, backward, comp_grads; by cuDNN, or by im2col and cuBLAS.
+
+Arrays are those of kernels/convolution.py.
+"""
+
+from typing import Any
+
+from minidl.kernels.errors import MinidlError
+from minidl.kernels.gpu import products
+from minidl.kernels.gpu.im2col import Im2col
+from minidl.kernels.plain_convolution import Geometry
+
+__all__ = ["Geometry", "plan"]
+
+Array = Any
+
+
+class Cudnn(Im2col):
+    """Convolution by cuDNN, and by im2col where cuDNN has no engine for a shape."""
+
+    path = "cuDNN"
+
+    def product(self, operation: str, first: Array, second: Array, out: Array) -> None:
+        """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``."""
+        from minidl.kernels.gpu import cudnn  # here, as only some machines have it
+
+        shapes = first.shape, second.shape, out.shape
+        planned = cudnn.product(operation, *shapes, self.stride, self.padding, products.precision())
+        if planned is None:
+            products.say_once(f"cuDNN has no engine for {operation} of {shapes}; im2col computes it")
+            super().product(operation, first, second, out)
+        else:
+            planned(first, second, out)
+
+
+WAYS: dict[str, type[Im2col]] = {"cudnn": Cudnn, "im2col": Im2col}
+
+
+def plan(geometry: Geometry, path: str | None = None) -> Im2col:
+    """Return the convolution of this geometry, computed the way that ``path`` says or the process has chosen.
+
+    path: "cudnn" or "im2col". Raises MinidlError for an unknown path.
+    """
+    if path is None:
+        path = "cudnn" if products.by_cudnn(geometry.dtype) else "im2col"
+    if path not in WAYS:
+        raise MinidlError(f"unknown way to compute a convolution: {path!r}; known are {', '.join(WAYS)}")
+    return WAYS[path](geometry)

@@ -1,0 +1,100 @@
+"""Convolution through im2col and matrix products by cuBLAS; see kernels/im2col.py for the formulas."""
+
+from math import prod
+from typing import Any
+
+import cupy
+import numpy as np
+
+from minidl.kernels.gpu import bias, cublas, source
+from minidl.kernels.plain_convolution import Convolution, Geometry
+
+Array = Any
+
+CHUNK_BYTES = 1 << 28  # of columns at a time
+WARP, ROWS = 32, 8  # threads of a block along the channels, and pixels
+
+
+class Im2col(Convolution):
+    """Convolution through chunks of im2col; arguments and methods are those of Convolution.
+
+    ``product`` is one of the three without the biases, whose parts other ways to compute replace.
+    """
+
+    path = "im2col and cuBLAS"
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__(geometry)
+        self.window = prod(self.mask) * self.data_shape[2]
+        # The data are their own columns.
+        self.pointwise = (*self.mask, *self.stride, *self.padding) == (1, 1, 1, 1, 0, 0)
+        self.chunk = max(1, CHUNK_BYTES // (self.window * self.dtype.itemsize))
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out)."""
+        self.product("fprop", data, weights, out)
+        bias.add(biases, out)
+
+    def backward(self, error: Array, weights: Array, out: Array) -> None:
+        """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
+        self.product("dgrad", error, weights, out)
+
+    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
+        """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
+        self.product("wgrad", data, error, weights_grads)
+        bias.sums(error, biases_grads)
+
+    def product(self, operation: str, first: Array, second: Array, out: Array) -> None:
+        """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``."""
+        pixels = (out if operation == "fprop" else first if operation == "dgrad" else second).reshape(-1, self.filters)
+        weights = (out if operation == "wgrad" else second).reshape(self.filters, -1)
+        images = out if operation == "dgrad" else first
+        chunk = len(pixels) if self.pointwise else self.chunk
+        columns = images.reshape(-1, self.window) if self.pointwise else self._memory(min(chunk, len(pixels)))
+        for start in range(0, len(pixels), chunk):
+            part = pixels[start : start + chunk]
+            windows = columns[: len(part)]
+            if operation != "dgrad" and not self.pointwise:
+                self.gather(images, start, windows)
+            if operation == "fprop":
+                cublas.multiply(windows, weights, part, transpose_b=True)
+            elif operation == "wgrad":
+                cublas.multiply(part, windows, weights, transpose_a=True, add=start > 0)
+            else:
+                cublas.multiply(part, weights, windows)
+                if not self.pointwise:
+                    self.scatter(windows, start, images)
+
+    def _memory(self, pixels: int) -> Array:
+        """Return memory for the windows of some pixels; CuPy's pool has it again after the call."""
+        return cupy.empty((pixels, self.window), self.dtype)
+
+    def gather(self, data: Array, start: int, columns: Array) -> None:
+        """Write the windows of the output pixels from ``start`` on into ``columns``."""
+        count = np.int64(len(columns))
+        self._launch("gather", len(columns), (data, columns, np.int64(start), count))
+
+    def scatter(self, columns: Array, start: int, out: Array) -> None:
+        """Add windows to their places in ``out``, or write them, where they are the first of their images."""
+        of_image = self.output_shape[0] * self.output_shape[1]
+        first, last = start // of_image, -(-(start + len(columns)) // of_image)
+        # A chunk that begins inside of an image adds to it, and writes the images that it is the first of.
+        pixels = self.data_shape[0] * self.data_shape[1]
+        middle = first + (start % of_image > 0)
+        for image, end, more in ((first, middle, 1), (middle, last, 0)):
+            area = np.int64(start), np.int64(len(columns)), np.int64(image * pixels), np.int64((end - image) * pixels)
+            self._launch("scatter", (end - image) * pixels, (columns, out, *area, np.int32(more)))
+
+    def _launch(self, kernel: str, pixels: int, arguments: tuple[Any, ...]) -> None:
+        (y, x, channels), (out_y, out_x, _) = self.data_shape, self.output_shape
+        width = 16 // self.dtype.itemsize  # of a Vector
+        unit, name = (width, "vector") if channels % width == 0 else (1, "one")
+        numbers = (y, x, channels // unit, out_y, out_x, *self.mask, *self.stride, *self.padding)
+        source.launch(
+            "im2col",
+            f"{kernel}_{name}",
+            self.dtype,
+            -(-pixels // ROWS),
+            (WARP, ROWS),
+            (*arguments, *map(np.int32, numbers)),
+        )

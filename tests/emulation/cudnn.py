@@ -1,0 +1,220 @@
+"""A stand-in for nvidia-cudnn-frontend: graphs of one convolution, as strict as the library, computed by NumPy.
+
+The names and the order of calls are those of version 1.26, whose own checks the same calls have passed up to the point
+where a card is needed.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from cupy import capture
+from operands import BF16, TF32, behind, rounded
+
+from minidl.kernels.plain_convolution import Convolution, Geometry
+
+data_type = Enum("data_type", "NOT_SET FLOAT BFLOAT16 DOUBLE")
+heur_mode = Enum("heur_mode", "A B FALLBACK")
+numerical_note = Enum("numerical_note", "TENSOR_CORE DOWN_CONVERT_INPUTS NONDETERMINISTIC")
+
+WORKSPACE = 100  # bytes
+STEPS = ("validate", "build_operation_graph", "create_execution_plans", "check_support", "build_plans")
+UNSUPPORTED: list[Callable[["pygraph"], bool]] = []  # a test puts here what no engine is to support
+built: list["pygraph"] = []  # all graphs so far
+streams: dict[int, int] = {}  # of the handles
+
+
+class cudnnGraphNotSupportedError(Exception):
+    """No engine computes this."""
+
+
+def create_handle() -> int:
+    """Return a new handle."""
+    streams[len(streams) + 1] = -1
+    return len(streams)
+
+
+def set_stream(handle: int, stream: int) -> None:
+    """Choose the stream of a handle."""
+    streams[handle] = stream
+
+
+class Tensor:
+    """What a graph knows of an array: its extents, in the order samples, channels, y, x, and its strides."""
+
+    def __init__(self, dim: list[int], stride: list[int], data_type: data_type, uid: int) -> None:
+        self.dim, self.stride, self.data_type, self.uid, self.output = dim, stride, data_type, uid, False
+
+    def set_output(self, output: bool) -> "Tensor":
+        """Say that it is not inside of the graph."""
+        self.output = output
+        return self
+
+    def set_data_type(self, data_type: data_type) -> "Tensor":
+        """Set the number type."""
+        self.data_type = data_type
+        return self
+
+    def set_uid(self, uid: int) -> "Tensor":
+        """Set the number by which execute knows it."""
+        self.uid = uid
+        return self
+
+    def set_dim(self, dim: list[int]) -> "Tensor":
+        """Set the extents."""
+        self.dim = dim
+        return self
+
+    def set_stride(self, stride: list[int]) -> "Tensor":
+        """Set the strides."""
+        self.stride = stride
+        return self
+
+    def check(self) -> None:
+        """Raise unless it is a whole array with its channels last."""
+        _, c, y, x = self.dim
+        if self.stride != [y * x * c, 1, x * c, c] or min(self.dim) < 1:
+            raise RuntimeError(f"{self.dim} with strides {self.stride} is no contiguous array of channels last")
+        if self.data_type is data_type.NOT_SET or self.uid < 0:
+            raise RuntimeError("a tensor has no number type or no number")
+
+    def at(self, pointer: int) -> np.ndarray:
+        """Return the array (samples, y, x, channels) at a pointer, of float32 or of the bits of bfloat16."""
+        if pointer % 16:
+            raise RuntimeError("an array is not aligned to 16 bytes")
+        n, c, y, x = self.dim
+        strides = [self.stride[i] for i in (0, 2, 3, 1)]
+        dtype = np.uint16 if self.data_type is data_type.BFLOAT16 else np.float32
+        return behind(pointer, (n, y, x, c), strides, dtype)
+
+
+class pygraph:
+    """A graph of one convolution."""
+
+    def __init__(self, *, handle: int, io_data_type: Any, intermediate_data_type: Any, compute_data_type: Any) -> None:
+        if streams[handle] < 0:
+            raise RuntimeError("the handle has no stream")
+        self.tensors: list[Tensor] = []
+        self.done: list[str] = []
+        self.barred: set[numerical_note] = set()
+        built.append(self)
+
+    def tensor(self, *, dim: list[int], stride: list[int], data_type: data_type, uid: int, name: str = "") -> Tensor:
+        """Return an input."""
+        self.tensors.append(Tensor(dim, stride, data_type, uid))
+        return self.tensors[-1]
+
+    def conv_fprop(self, *, image: Tensor, weight: Tensor, **options: Any) -> Tensor:
+        """Return the output."""
+        return self._operation("fprop", image, weight, **options)
+
+    def conv_dgrad(self, *, loss: Tensor, filter: Tensor, **options: Any) -> Tensor:
+        """Return the data's error."""
+        return self._operation("dgrad", loss, filter, **options)
+
+    def conv_wgrad(self, *, image: Tensor, loss: Tensor, **options: Any) -> Tensor:
+        """Return the gradients of the weights."""
+        return self._operation("wgrad", image, loss, **options)
+
+    def _operation(
+        self, name: str, *inputs: Tensor, padding: list[int], stride: list[int], dilation: list[int], **options: Any
+    ) -> Tensor:
+        assert dilation == [1, 1]
+        assert options == {"compute_data_type": data_type.FLOAT}
+        self.name, self.inputs, self.padding, self.stride = name, inputs, tuple(padding), tuple(stride)
+        self.out = Tensor([], [], data_type.NOT_SET, -1)
+        return self.out
+
+    def validate(self) -> None:
+        """Check every tensor, and that their extents fit."""
+        self._step("validate")
+        if not self.out.output:
+            raise RuntimeError("the graph has no output")
+        for tensor in (*self.inputs, self.out):
+            tensor.check()
+        data, weights, output = self.roles()
+        convolution = self.convolution(data.dim, weights.dim)
+        y, x, filters = convolution.output_shape
+        if data.dim[1] != weights.dim[1] or output.dim != [data.dim[0], filters, y, x]:
+            raise RuntimeError(f"{data.dim} and {weights.dim} do not make {output.dim}")
+
+    def roles(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tensors that play data, weights and output in the convolution."""
+        first, second = self.inputs
+        return {
+            "fprop": (first, second, self.out),
+            "dgrad": (self.out, second, first),
+            "wgrad": (first, self.out, second),
+        }[self.name]
+
+    def convolution(self, data: list[int], weights: list[int]) -> Convolution:
+        """Return NumPy's convolution for these extents."""
+        return Convolution(
+            Geometry((data[2], data[3], data[1]), weights[0], (weights[2], weights[3]), self.stride, self.padding)
+        )
+
+    def build_operation_graph(self) -> None:
+        """Go on."""
+        self._step("build_operation_graph")
+
+    def create_execution_plans(self, modes: list[heur_mode]) -> None:
+        """Find engines."""
+        self._step("create_execution_plans")
+
+    def deselect_numeric_notes(self, notes: list[numerical_note]) -> None:
+        """Do without engines of these kinds."""
+        if self.done[-1] != "create_execution_plans":
+            raise RuntimeError("there are no plans to choose among")
+        self.barred.update(notes)
+
+    def check_support(self) -> None:
+        """Raise where no engine is left."""
+        self._step("check_support")
+        if any(unsupported(self) for unsupported in UNSUPPORTED):
+            raise cudnnGraphNotSupportedError("No execution plans support the graph.")
+
+    def build_plans(self) -> None:
+        """Prepare the best engine."""
+        self._step("build_plans")
+
+    def get_workspace_size(self) -> int:
+        """Return how many bytes execute needs."""
+        assert self.done == list(STEPS)
+        return WORKSPACE
+
+    def execute(self, arrays: dict[int, int], workspace: int, handle: int) -> None:
+        """Compute, on arrays given by their numbers and pointers."""
+        assert self.done == list(STEPS)
+        assert streams[handle] >= 0
+        assert all(type(pointer) is int for pointer in (*arrays.values(), workspace))
+        assert arrays.keys() == {tensor.uid for tensor in (*self.inputs, self.out)}
+        capture.run(lambda: self._compute(arrays, workspace))
+
+    def _compute(self, arrays: dict[int, int], workspace: int) -> None:
+        behind(workspace, (WORKSPACE,), (1,), np.uint8)[...] = 0xAB
+        first, second = (self._operand(tensor, arrays[tensor.uid]) for tensor in self.inputs)
+        data, weights, _ = self.roles()
+        n, c, y, x = self.out.dim
+        result = np.full((n, y, x, c), np.nan, np.float32)
+        convolution = self.convolution(data.dim, weights.dim)
+        if self.name == "fprop":
+            convolution.forward(first, second, np.zeros(c, np.float32), result)
+        elif self.name == "dgrad":
+            convolution.backward(first, second, result)
+        else:
+            convolution.comp_grads(second, first, result, np.zeros(n, np.float32))
+        out = self.out.at(arrays[self.out.uid])
+        half = self.out.data_type is data_type.BFLOAT16
+        out[...] = (rounded(result, BF16).view(np.uint32) >> 16) if half else result
+
+    def _operand(self, tensor: Tensor, pointer: int) -> np.ndarray:
+        values = tensor.at(pointer)
+        if tensor.data_type is data_type.BFLOAT16:
+            return (values.astype(np.uint32) << 16).view(np.float32)
+        return values if numerical_note.TENSOR_CORE in self.barred else rounded(values, TF32)
+
+    def _step(self, name: str) -> None:
+        if STEPS[len(self.done)] != name:
+            raise RuntimeError(f"{name} comes after {STEPS[len(self.done)]}")
+        self.done.append(name)
