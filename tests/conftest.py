@@ -1,10 +1,12 @@
 """What the tests share."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels import Kernels, threads
+from minidl.kernels import Kernels, loops, threads
 from minidl.layer import Context
 
 
@@ -14,10 +16,14 @@ def random() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-@pytest.fixture(params=["cpu"])
-def backend(request: pytest.FixtureRequest) -> Kernels:
-    """Return the kernels of each device in turn."""
-    return kernels.load(request.param)
+@pytest.fixture(params=["numpy", "numba"])
+def backend(request: pytest.FixtureRequest) -> Iterator[Kernels]:
+    """Return the kernels of each device in turn: the CPU's by NumPy alone and with compiled loops."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    loops.use(request.param)
+    yield kernels.load("cpu")
+    loops.use_best()
 
 
 @pytest.fixture
