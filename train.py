@@ -30,7 +30,7 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
 """
 PLACES = ("hooks", "optimizer")
 EXAMPLES_DRAWN = 8  # test images in predictions.png
-CHANGEABLE = ("epochs", "test_every", "quiet", "data_root", "device", "precision", "threads")  # on --resume
+CHANGEABLE = ("epochs", "test_every", "quiet", "data_root", "device", "precision", "threads", "loops")  # on --resume
 
 
 def positive(text: str) -> int:
@@ -146,6 +146,11 @@ def parser() -> argparse.ArgumentParser:
         help="to which a GPU rounds what it multiplies; sums and weights are float32 in any case (default: tf32)",
     )
     run.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one for each core)")
+    run.add_argument(
+        "--loops",
+        metavar="numba|numpy",
+        help="what computes the CPU's innermost loops (default: numba where it is installed)",
+    )
     run.add_argument("--out", metavar="DIR", help="folder of the run (default: a new one under runs/)")
     run.add_argument("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
     run.add_argument("--quiet", action="store_true", help="print the result alone")
@@ -243,10 +248,12 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     from minidl.data.batches import Batches
     from minidl.data.pictures import predictions
     from minidl.data.pixel_batches import PixelBatches
-    from minidl.kernels import threads
+    from minidl.kernels import loops, threads
     from minidl.optimizers import OPTIMIZERS
     from minidl.trainer import Trainer
 
+    if settings["loops"]:
+        loops.use(settings["loops"])
     if settings["threads"]:
         threads.set_workers(settings["threads"])
     net_settings = {name: settings[name] for name in ("method", "mode", "device", "seed")}

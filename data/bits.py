@@ -12,11 +12,11 @@ class Bits:
     """A stream of random whole numbers, made from a bit generator's raw output.
 
     NumPy promises to keep that output; what its ``Generator`` methods make of it may change with a version.
-    Different ``part`` numbers of one seed give independent streams.
+    Different numbers behind a seed give independent streams.
     """
 
-    def __init__(self, seed: int, part: int) -> None:
-        self._source = np.random.PCG64(np.random.SeedSequence((seed, part)))
+    def __init__(self, seed: int, *stream: int) -> None:
+        self._source = np.random.PCG64(np.random.SeedSequence((seed, *stream)))
 
     def integers(self, low: int, high: int, *shape: int) -> Integers:
         """Return numbers from ``low`` to ``high`` - 1 in steps of at least (high - low) / 2**16."""

@@ -11,6 +11,7 @@ from minidl.data.backgrounds import backgrounds
 from minidl.data.bits import Bits, Integers
 from minidl.data.dataset import Dataset
 from minidl.data.rotation import ONE, rotation
+from minidl.kernels.threads import share
 
 SIZE = 32
 """Pixels along one side of an image."""
@@ -24,17 +25,21 @@ def load(train_count: int = 10_000, test_count: int = 2_000, seed: int = 0) -> t
 
     The classes take turns, so that both parts are balanced.
     """
-    return _part(train_count, Bits(seed, part=0)), _part(test_count, Bits(seed, part=1))
+    return _part(train_count, seed, 0), _part(test_count, seed, 1)
 
 
-def _part(count: int, bits: Bits) -> Dataset:
+def _part(count: int, seed: int, part: int) -> Dataset:
     bitmaps = outlines.bitmaps()
     labels = np.arange(count, dtype=np.int64) % len(outlines.CLASSES)
     images = np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
     masks = np.empty((count, SIZE, SIZE), dtype=np.uint8)
-    for start in range(0, count, _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        images[chunk], masks[chunk] = _draw(bits, bitmaps, labels[chunk].astype(np.int32))
+
+    def work(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop):
+            chunk = slice(i * _CHUNK, (i + 1) * _CHUNK)
+            images[chunk], masks[chunk] = _draw(Bits(seed, part, i), bitmaps, labels[chunk].astype(np.int32))
+
+    share(work, -(-count // _CHUNK))
     return Dataset("shapes", images, labels, outlines.CLASSES, masks, ("background", *outlines.CLASSES))
 
 

@@ -2,14 +2,32 @@
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.update import Tensor, flush, update
+from minidl.kernels.loops import current
+from minidl.kernels.update import Tensor, update
 
 Array = NDArray[np.floating]
 MOMENTS = 2
+
+
+class Rule(NamedTuple):
+    """M = first·M + (1 − first)g, V = second·V + (1 − second)g², W = W − size·M/(√V + epsilon), g = ΔW + decay·W.
+
+    gc, wc: with GC and WC or without; inside: whether ε stands inside the root.
+    """
+
+    decay: float
+    gc: bool
+    wc: bool
+    first: float
+    second: float
+    size: float
+    epsilon: float
+    inside: bool
 
 
 def step(
@@ -37,24 +55,7 @@ def step(
     size = float(rate[0]) / first_bias / sqrt(factor)
     inner = epsilon / (factor if printed else sqrt(factor))
 
-    def piece(weights: Array, gradient: Array, spare: Array, moment: Array, square: Array) -> None:
-        moment *= first
-        np.multiply(gradient, 1 - first, out=spare)
-        moment += spare
-        flush(moment)
-        square *= second
-        gradient *= gradient
-        gradient *= 1 - second
-        square += gradient
-        flush(square)
-        if printed:
-            np.add(square, inner, out=spare)
-            np.sqrt(spare, out=spare)
-        else:
-            np.sqrt(square, out=spare)
-            spare += inner
-        np.divide(moment, spare, out=spare)
-        spare *= size
-        weights -= spare
+    def rule(tensor: Tensor) -> Rule:
+        return Rule(tensor.weight_decay, tensor.gc, tensor.wc, first, second, size, inner, printed)
 
-    update(tensors, piece)
+    update(tensors, current().adam, rule)

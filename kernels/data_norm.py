@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.groups import Index, Sums, column_sums, each, sums, transform, wide
-from minidl.kernels.scratch import cut
+from minidl.kernels.groups import Index, Sums, each, sums, transform, wide
+from minidl.kernels.loops import current
 from minidl.kernels.statistic import Moments
 
 Array = NDArray[np.floating]
@@ -32,7 +32,7 @@ class Statistics(NamedTuple):
 
 def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,)."""
-    data, layout = wide(x)
+    (data, layout), loops = wide(x), current()
     moments = Moments(data, layout)
     found = Statistics(*np.empty((3, len(data), gamma.size)))
 
@@ -44,8 +44,7 @@ def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array) -> 
         return _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
 
     def change(worker: int, index: Index, line: tuple[Array, Array], x: Array, out: Array) -> None:
-        np.multiply(x, line[0], out=out)
-        out += line[1]
+        loops.line(x, *line, out)
 
     transform(2, moments.measure, finish, change, data, wide(out)[0])
     return found
@@ -66,26 +65,22 @@ def track(
 
 def inference(x: Array, factor: Array, offset: Array, out: Array) -> None:
     """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,)."""
-    data, result = wide(x)[0], wide(out)[0]
+    data, result, loops = wide(x)[0], wide(out)[0], current()
     factors, offsets = _columns(data, factor[None]), _columns(data, offset[None])
 
     def work(worker: int, index: Index) -> None:
-        np.multiply(data[index], factors, out=result[index])
-        result[index] += offsets
+        loops.line(data[index], factors, offsets, result[index])
 
     each(work, data.shape)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
     """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s)."""
-    data, layout = wide(error)
+    (data, layout), loops = wide(error), current()
     mean = _columns(data, statistics.mean)
 
     def measure(worker: int, index: Index, error: Array, x: Array) -> tuple[Array, Array]:
-        (product,) = cut(worker, x.dtype, x.shape)
-        np.subtract(x, mean[index[0]], out=product)
-        product *= error
-        return column_sums(error), column_sums(product)
+        return loops.covariance(worker, error, x, mean[index[0]])
 
     found = sums(2, measure, data, wide(x)[0])
     found = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
@@ -110,14 +105,12 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     slope = scale**2 * means[1]
     of_error, of_data = _columns(data, scale * gamma), _columns(data, -slope)
     offset = _columns(data, slope * mean - scale * means[0])
-    data_x, result = wide(x)[0], wide(out)[0]
+    data_x, result, loops = wide(x)[0], wide(out)[0], current()
 
     def work(worker: int, index: Index) -> None:
-        (along,) = cut(worker, x.dtype, result[index].shape)
-        np.multiply(data_x[index], of_data[index[0]], out=along)
-        along += offset[index[0]]
-        np.multiply(data[index], of_error[index[0]], out=result[index])
-        result[index] += along
+        groups = index[0]
+        of_both = of_error[groups], data_x[index], of_data[groups], offset[groups]
+        loops.plane(worker, data[index], *of_both, result[index])
 
     each(work, data.shape)
 

@@ -8,7 +8,7 @@ A view of four axes (a, r, b, s) (see areas.py) has one group for each (a, b). A
 and all sums run down the columns, as products with a vector of ones. A single matrix has t rows seen side by side as
 one, because NumPy is slow where a row is short; otherwise t is 1. Where there are several matrices, each worker takes
 some of them, and what it has summed is still in its cache when it is changed; the rows of a single matrix are shared
-among the workers. Sums over a piece have the arrays' number type, sums of pieces are float64.
+among the workers. Sums of pieces are float64.
 """
 
 from collections.abc import Callable, Iterator
@@ -64,17 +64,6 @@ def wide(x: Array) -> tuple[Array, Layout]:
 def _tiles(rows: int, columns: int) -> int:
     """Return how many rows to see as one, so that none is left over."""
     return max(t for t in range(1, max(1, _WIDE // columns) + 1) if rows % t == 0)
-
-
-def column_sums(piece: Array) -> Array:
-    """Return the sums (n, columns) over the rows of matrices (n, rows, columns)."""
-    ones = _ones(piece.dtype)[: piece.shape[1]]
-    return (piece[:, :, 0] @ ones)[:, None] if piece.shape[2] == 1 else ones @ piece
-
-
-@cache
-def _ones(dtype: Any) -> Array:
-    return np.ones(PIECE, dtype)
 
 
 def sums(count: int, measure: Callable[..., tuple[Array, ...]], *arrays: Array) -> Sums:

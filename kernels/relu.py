@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.scratch import cut
+from minidl.kernels.loops import current
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
@@ -14,10 +14,10 @@ PIECE = 1 << 20  # elements; with smaller ones, two threads mostly wait for the 
 def forward(data: Array, out: Array) -> None:
     """Write max(data, 0) into ``out``, which may be ``data`` itself; both of one shape, C-contiguous."""
     x, y = data.reshape(-1), out.reshape(-1)
-    zero = data.dtype.type(0)
+    loops = current()
 
     def work(worker: int, start: int, stop: int) -> None:
-        np.maximum(x[start:stop], zero, out=y[start:stop])
+        loops.relu(x[start:stop], y[start:stop])
 
     share(work, x.size, LEAST)
 
@@ -25,12 +25,11 @@ def forward(data: Array, out: Array) -> None:
 def backward(error: Array, output: Array, out: Array) -> None:
     """Write the error where ``output`` is positive, else zero, into ``out``, which may be ``error`` itself."""
     e, y, dx = error.reshape(-1), output.reshape(-1), out.reshape(-1)
+    loops = current()
 
     def work(worker: int, start: int, stop: int) -> None:
-        (positive,) = cut(worker, np.bool_, (PIECE,))
         for i in range(start, stop, PIECE):
             j = min(i + PIECE, stop)
-            np.greater(y[i:j], 0, out=positive[: j - i])
-            np.multiply(e[i:j], positive[: j - i], out=dx[i:j])
+            loops.relu_adjoint(worker, e[i:j], y[i:j], dx[i:j])
 
     share(work, e.size, LEAST)

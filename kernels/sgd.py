@@ -1,14 +1,27 @@
 """Stochastic gradient descent with momentum (Algorithm 2), on all tensors of a net."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.update import Tensor, flush, update
+from minidl.kernels.loops import current
+from minidl.kernels.update import Tensor, update
 
 Array = NDArray[np.floating]
 MOMENTS = 1
+
+
+class Rule(NamedTuple):
+    """M = momentum·M + of_gradient·g, W = W + of_moment·M, for g = ΔW + decay·W, with GC and WC or without."""
+
+    decay: float
+    gc: bool
+    wc: bool
+    momentum: float
+    of_gradient: float
+    of_moment: float
 
 
 def step(
@@ -22,14 +35,10 @@ def step(
     variant "dlib":                 M = ψM − αg,        W = W + M
     """
     time += 1
-    learning_rate, dampened = float(rate[0]), variant == "paper"
+    alpha, dampened = float(rate[0]), variant == "paper"
+    of_gradient, of_moment = (1 - momentum, -alpha) if dampened else (-alpha, 1.0)
 
-    def piece(weights: Array, gradient: Array, spare: Array, moment: Array) -> None:
-        moment *= momentum
-        gradient *= (1 - momentum) if dampened else -learning_rate
-        moment += gradient
-        flush(moment)
-        np.multiply(moment, -learning_rate if dampened else 1.0, out=spare)
-        weights += spare
+    def rule(tensor: Tensor) -> Rule:
+        return Rule(tensor.weight_decay, tensor.gc, tensor.wc, momentum, of_gradient, of_moment)
 
-    update(tensors, piece)
+    update(tensors, current().sgd, rule)

@@ -14,8 +14,8 @@ through the transform: given ∂L/∂y, y and scale it writes ∂L/∂x. How sum
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.groups import Index, Layout, Sums, column_sums, matrices, transform
-from minidl.kernels.scratch import cut
+from minidl.kernels.groups import Index, Layout, Sums, matrices, transform
+from minidl.kernels.loops import current
 
 Array = NDArray[np.floating]
 FIRST = 64  # rows whose mean is a guess of the whole mean
@@ -23,16 +23,16 @@ FIRST = 64  # rows whose mean is a guess of the whole mean
 
 def center(x: Array, out: Array) -> None:
     """Subtract the mean of each group: y = x − μ (equations 2, 4, 10 and 11)."""
-    data, layout = matrices(x)
+    (data, layout), loops = matrices(x), current()
 
     def measure(worker: int, index: Index, x: Array, out: Array) -> tuple[Array]:
-        return (column_sums(x),)
+        return (loops.sums(x),)
 
     def finish(sums: Sums, groups: slice) -> Array:
-        return layout.mean(sums[0] / data.shape[1])[:, None].astype(x.dtype)
+        return -layout.mean(sums[0] / data.shape[1])[:, None].astype(x.dtype)
 
-    def change(worker: int, index: Index, mean: Array, x: Array, out: Array) -> None:
-        np.subtract(x, mean, out=out)
+    def change(worker: int, index: Index, offset: Array, x: Array, out: Array) -> None:
+        loops.shift(x, offset, out)
 
     transform(1, measure, finish, change, data, matrices(out)[0])
 
@@ -50,21 +50,18 @@ class Moments:
     """
 
     def __init__(self, data: Array, layout: Layout) -> None:
-        self.guess = column_sums(data[:, :FIRST]) / data[:, :FIRST].shape[1]
+        first = np.ascontiguousarray(data[:, :FIRST])
+        self.guess = (current().sums(first) / first.shape[1]).astype(data.dtype)[:, None]
         self.rows, self.layout = data.shape[1], layout
 
     def measure(self, worker: int, index: Index, x: Array, *others: Array) -> tuple[Array, Array]:
         """Return the sums of a piece."""
-        (centered,) = cut(worker, x.dtype, x.shape)
-        np.subtract(x, self.guess[index[0], None], out=centered)
-        first = column_sums(centered)
-        centered *= centered
-        return first, column_sums(centered)
+        return current().moments(worker, x, self.guess[index[0]])
 
     def finish(self, sums: Sums, groups: slice) -> tuple[Sums, Sums]:
         """Return mean and variance (n, 1, columns) of the group that each column belongs to."""
         off, square = sums / self.rows
-        columns = self.guess[groups] + off
+        columns = self.guess[groups, 0] + off
         mean = self.layout.mean(columns)
         variance = self.layout.mean(square - off**2 + (columns - mean) ** 2)
         return mean[:, None], variance[:, None]
@@ -72,19 +69,17 @@ class Moments:
 
 def standardize(x: Array, out: Array, epsilon: float = 1e-5) -> Array:
     """Subtract the mean and divide by the deviation: y = (x − μ)/√(σ² + ε) (equations 3 and 5 to 9)."""
-    data, layout = matrices(x)
+    (data, layout), loops = matrices(x), current()
     moments = Moments(data, layout)
     scale = np.empty((len(data), 1, data.shape[2]), x.dtype)
 
     def finish(sums: Sums, groups: slice) -> tuple[Array, Array]:
         mean, variance = moments.finish(sums, groups)
         scale[groups] = 1 / np.sqrt(variance + epsilon)
-        return mean.astype(x.dtype), scale[groups]
+        return scale[groups], (-mean * scale[groups]).astype(x.dtype)
 
     def change(worker: int, index: Index, finished: tuple[Array, Array], x: Array, out: Array) -> None:
-        mean, scale = finished
-        np.subtract(x, mean, out=out)
-        out *= scale
+        loops.line(x, *finished, out)
 
     transform(2, moments.measure, finish, change, data, matrices(out)[0])
     return scale
@@ -92,39 +87,36 @@ def standardize(x: Array, out: Array, epsilon: float = 1e-5) -> Array:
 
 def standardize_adjoint(error: Array, output: Array, scale: Array, out: Array) -> None:
     """Write ∂L/∂x = scale·(∂L/∂y − mean(∂L/∂y) − y·mean(∂L/∂y·y)), with y = ``output``."""
-    data, layout = matrices(error)
+    (data, layout), loops = matrices(error), current()
 
     def measure(worker: int, index: Index, error: Array, y: Array, out: Array) -> tuple[Array, Array]:
-        return column_sums(error), column_sums(_product(worker, error, y))
+        return loops.sums(error), loops.products(worker, error, y)
 
     def finish(sums: Sums, groups: slice) -> tuple[Array, ...]:
         mean, slope = layout.mean(sums / data.shape[1])[:, :, None].astype(error.dtype)
-        return mean, slope, scale[groups]
+        return scale[groups], -scale[groups] * slope, -scale[groups] * mean
 
     def change(worker: int, index: Index, finished: tuple[Array, ...], error: Array, y: Array, out: Array) -> None:
-        mean, slope, scale = finished
-        along = _product(worker, y, slope)
-        along += mean
-        np.subtract(error, along, out=out)
-        out *= scale
+        of_error, of_output, offset = finished
+        loops.plane(worker, error, of_error, y, of_output, offset, out)
 
     transform(2, measure, finish, change, data, matrices(output)[0], matrices(out)[0])
 
 
 def rescale(x: Array, out: Array, k: float = 1.0, epsilon: float = 1e-12) -> Array:
     """Give each group the Euclidean length k: y = k·x/√(‖x‖² + ε) (equation 1)."""
-    data, layout = matrices(x)
+    (data, layout), loops = matrices(x), current()
     scale = np.empty((len(data), 1, data.shape[2]), x.dtype)
 
     def measure(worker: int, index: Index, x: Array, out: Array) -> tuple[Array]:
-        return (column_sums(_product(worker, x, x)),)
+        return (loops.products(worker, x, x),)
 
     def finish(sums: Sums, groups: slice) -> Array:
         scale[groups] = k / np.sqrt(layout.total(sums[0])[:, None] + epsilon)
         return scale[groups]
 
     def change(worker: int, index: Index, scale: Array, x: Array, out: Array) -> None:
-        np.multiply(x, scale, out=out)
+        loops.scale(x, scale, out)
 
     transform(1, measure, finish, change, data, matrices(out)[0])
     return scale
@@ -132,23 +124,17 @@ def rescale(x: Array, out: Array, k: float = 1.0, epsilon: float = 1e-12) -> Arr
 
 def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: float = 1.0) -> None:
     """Write ∂L/∂x = scale·(∂L/∂y − y·Σ(∂L/∂y·y)/k²), with y = ``output``."""
-    data, layout = matrices(error)
+    (data, layout), loops = matrices(error), current()
 
     def measure(worker: int, index: Index, error: Array, y: Array, out: Array) -> tuple[Array]:
-        return (column_sums(_product(worker, error, y)),)
+        return (loops.products(worker, error, y),)
 
-    def finish(sums: Sums, groups: slice) -> tuple[Array, Array]:
-        return (layout.total(sums[0]) / k**2)[:, None].astype(error.dtype), scale[groups]
+    def finish(sums: Sums, groups: slice) -> tuple[Array, ...]:
+        radial = (layout.total(sums[0]) / k**2)[:, None].astype(error.dtype)
+        return scale[groups], -scale[groups] * radial, np.zeros_like(radial)
 
-    def change(worker: int, index: Index, finished: tuple[Array, Array], error: Array, y: Array, out: Array) -> None:
-        radial, scale = finished
-        np.subtract(error, _product(worker, y, radial), out=out)
-        out *= scale
+    def change(worker: int, index: Index, finished: tuple[Array, ...], error: Array, y: Array, out: Array) -> None:
+        of_error, of_output, offset = finished
+        loops.plane(worker, error, of_error, y, of_output, offset, out)
 
     transform(1, measure, finish, change, data, matrices(output)[0], matrices(out)[0])
-
-
-def _product(worker: int, x: Array, y: Array) -> Array:
-    """Return x·y in the worker's scratch memory."""
-    (product,) = cut(worker, x.dtype, x.shape)
-    return np.multiply(x, y, out=product)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from minidl.kernels import convolution
 from minidl.kernels.convolution import Geometry
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.groups import Index, column_sums, each, sums
+from minidl.kernels.groups import Index, each, sums
+from minidl.kernels.loops import current
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 
@@ -66,7 +67,7 @@ class TransposedConvolution:
         self.adjoint.comp_grads(data, error, grads, np.empty_like(self.none))
         weights_grads[...] = grads.transpose(3, 1, 2, 0)
         pixels = error.reshape(1, -1, error.shape[-1])
-        biases_grads[...] = sums(1, lambda worker, index, piece: (column_sums(piece),), pixels)[0, 0]
+        biases_grads[...] = sums(1, lambda worker, index, piece: (current().sums(piece),), pixels)[0, 0]
 
 
 def _swap(weights: Array) -> Array:

@@ -103,8 +103,9 @@ class Optimizer:
     def _centralizes(self, point: HookPoint) -> bool:
         """Return whether all that happens at a hook point is that each filter loses its mean."""
         hook = point.hook
-        centers = isinstance(hook, Normalization) and hook.function is self.kernels.statistic.center
-        return centers and hook.area == "tensor" and not (point.before or point.after)
+        if not isinstance(hook, Normalization) or point.before or point.after:
+            return False
+        return hook.area == "tensor" and hook.function is self.kernels.statistic.center
 
     def moments(self) -> dict[str, Array]:
         """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint."""

@@ -4,13 +4,14 @@ import ctypes
 import importlib.util
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels import Kernels, threads
+from minidl.kernels import Kernels, loops, threads
 from minidl.layer import Context
 
 
@@ -47,10 +48,17 @@ def load(device: str) -> Kernels:
     return kernels.load(device, "fp32")
 
 
-@pytest.fixture(params=["cpu", "gpu"])
-def backend(request: pytest.FixtureRequest) -> Kernels:
-    """Return the kernels of each device in turn."""
-    return load(request.param)
+@pytest.fixture(params=["numpy", "numba", "gpu"])
+def backend(request: pytest.FixtureRequest) -> Iterator[Kernels]:
+    """Return the kernels of each device in turn: the CPU's by NumPy alone and with compiled loops, and the GPU's."""
+    if request.param == "gpu":
+        yield load("gpu")
+        return
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    loops.use(request.param)
+    yield load("cpu")
+    loops.use_best()
 
 
 @pytest.fixture

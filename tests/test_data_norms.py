@@ -19,8 +19,12 @@ def set_up(kind, shape, context):
     layer = kind()
     layer.setup(shape, context)
     for p in layer.parameters():
-        p.value[...] = context.random.standard_normal(p.value.shape)
+        p.value[...] = context.kernels.xp.asarray(context.random.standard_normal(p.value.shape))
     return layer
+
+
+def host(layer, array):
+    return layer.kernels.host(array)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -29,8 +33,10 @@ def test_the_formulas_of_equations_5_to_7(context, random, kind, shape):
     layer = set_up(kind, shape[1:], context)
     data = random.standard_normal(shape) * 3 + 2
     mean, variance = (f(data, axis=AXES[kind], keepdims=True) for f in (np.mean, np.var))
-    expected = (data - mean) / np.sqrt(variance + kind.epsilon) * layer.gamma.value + layer.beta.value
-    np.testing.assert_allclose(layer.forward(data), expected, atol=1e-11)
+    gamma, beta = host(layer, layer.gamma.value), host(layer, layer.beta.value)
+    expected = (data - mean) / np.sqrt(variance + kind.epsilon) * gamma + beta
+    output = layer.forward(context.kernels.xp.asarray(data))
+    np.testing.assert_allclose(host(layer, output), expected, atol=1e-11)
 
 
 def test_group_normalization_is_layer_normalization_of_each_group(context, random):
@@ -41,20 +47,21 @@ def test_group_normalization_is_layer_normalization_of_each_group(context, rando
     groups = data.reshape(4, 5, 3, 32, 2)
     mean, variance = (f(groups, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
     expected = ((groups - mean) / np.sqrt(variance + 1e-5)).reshape(data.shape)
-    np.testing.assert_allclose(layer.forward(data), expected, atol=1e-12)
+    output = layer.forward(context.kernels.xp.asarray(data))
+    np.testing.assert_allclose(host(layer, output), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", DATA_NORMS.values())
 def test_backward_and_comp_grads_alone_are_backpropagate(context, random, kind):
     layer = set_up(kind, (4, 3, 6), context)
-    data, error = random.standard_normal((2, 5, 4, 3, 6))
+    data, error = context.kernels.xp.asarray(random.standard_normal((2, 5, 4, 3, 6)))
     layer.forward(data)
     together = layer.backpropagate(error).copy()
     grads = [p.grads.copy() for p in layer.parameters()]
-    np.testing.assert_array_equal(layer.backward(error), together)
+    np.testing.assert_array_equal(host(layer, layer.backward(error)), host(layer, together))
     layer.comp_grads(error)
     for p, expected in zip(layer.parameters(), grads, strict=True):
-        np.testing.assert_array_equal(p.grads, expected)
+        np.testing.assert_array_equal(host(layer, p.grads), host(layer, expected))
 
 
 @pytest.mark.parametrize("area, shape", [("channel", (50, 32, 32, 8)), ("sample", (2, 64, 64, 16))])
@@ -62,12 +69,12 @@ def test_float32_sums_are_accurate_far_from_zero(backend, random, area, shape):
     """A variance from Σx² − (Σx)²/n in float32 would be lost here."""
     data = (random.standard_normal(shape) + 1000).astype(np.float32)
     view = area_view(shape, area)
-    out = np.empty(view, np.float32)
-    backend.statistic.standardize(data.reshape(view), out)
+    out = backend.xp.empty(view, np.float32)
+    backend.statistic.standardize(backend.xp.asarray(data.reshape(view)), out)
     exact = data.reshape(view).astype(np.float64)
     exact -= exact.mean((1, 3), keepdims=True)
     exact /= np.sqrt((exact**2).mean((1, 3), keepdims=True) + 1e-5)
-    np.testing.assert_allclose(out, exact, atol=2e-4)
+    np.testing.assert_allclose(backend.host(out), exact, atol=2e-4)
 
 
 def test_running_statistics_are_dlibs(context, random):
@@ -76,24 +83,26 @@ def test_running_statistics_are_dlibs(context, random):
     layer.train()
     for _ in range(105):
         data = random.standard_normal((3, 3, 2, 4)) * 2 + 1
-        layer.forward(data)
+        layer.forward(context.kernels.xp.asarray(data))
         mean += (data.mean((0, 1, 2)) - mean) / (n + 1)
         variance += (data.var((0, 1, 2), ddof=1) - variance) / (n + 1)
         n = min(n + 1, 100)
-    np.testing.assert_allclose(layer.mean, mean, atol=1e-12)
-    np.testing.assert_allclose(layer.variance, variance, atol=1e-12)
+    np.testing.assert_allclose(host(layer, layer.mean), mean, atol=1e-12)
+    np.testing.assert_allclose(host(layer, layer.variance), variance, atol=1e-12)
     assert layer.updates[0] == 100
     layer.eval()
-    expected = (data - mean) / np.sqrt(variance + 1e-4) * layer.gamma.value + layer.beta.value
-    np.testing.assert_allclose(layer.forward(data), expected, atol=1e-12)
+    gamma, beta = host(layer, layer.gamma.value), host(layer, layer.beta.value)
+    expected = (data - mean) / np.sqrt(variance + 1e-4) * gamma + beta
+    output = layer.forward(context.kernels.xp.asarray(data))
+    np.testing.assert_allclose(host(layer, output), expected, atol=1e-12)
     assert layer.updates[0] == 100
 
 
 def test_a_single_element_for_each_channel_becomes_beta(context, random):
     layer = set_up(BatchNorm, (1, 1, 4), context)
-    data, error = random.standard_normal((2, 1, 1, 1, 4))
-    np.testing.assert_allclose(layer.forward(data)[0, 0, 0], layer.beta.value)
-    np.testing.assert_allclose(layer.backward(error), 0, atol=1e-12)
+    data, error = context.kernels.xp.asarray(random.standard_normal((2, 1, 1, 1, 4)))
+    np.testing.assert_allclose(host(layer, layer.forward(data)[0, 0, 0]), host(layer, layer.beta.value))
+    np.testing.assert_allclose(host(layer, layer.backward(error)), 0, atol=1e-12)
     assert layer.updates[0] == 0
 
 

@@ -148,7 +148,7 @@ def test_a_test_sees_whole_images_in_batches_of_one_size(backend, random) -> Non
     images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     masks = [random.choice([0, 7, 255], size).astype(np.uint8) for size in sizes]
     batches = PixelBatches(Dataset("x", images, None, (), masks, ("a", "b")), 2, backend, "float64")
-    seen = [(data.copy(), labels.copy()) for data, labels in batches.in_order()]
+    seen = [(backend.host(data).copy(), backend.host(labels).copy()) for data, labels in batches.in_order()]
     assert [data.shape for data, _ in seen] == [(3, 20, 30, 3), (1, 30, 20, 3), (1, 400, 300, 3)]
     np.testing.assert_allclose(seen[0][0][1], (images[2] - MEAN) / DIVISOR, atol=1e-12)
     expected = np.where(masks[2] == 255, -1, masks[2].astype(int))
@@ -165,7 +165,7 @@ def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
     batches = PixelBatches(Dataset("x", [image] * 40, None, (), [mask] * 40, ("a",)), 20, backend, "float64")
     mirrored, corners = 0, set()
     for size in batches.shuffle(random):
-        data, labels = batches.next(size)
+        data, labels = map(backend.host, batches.next(size))
         assert data.shape == (20, 227, 227, 3)
         for pixels, truth in zip(data * DIVISOR + MEAN, labels, strict=True):
             offset = pixels[100, 100, 2] - 128  # of blue, that of red and green are their own
@@ -185,7 +185,7 @@ def test_small_images_are_padded_with_black_and_void(backend, random) -> None:
     images = [np.full((100, 240, 3), 255, np.uint8)] * 4
     masks = [np.full((100, 240), 3, np.uint8)] * 4
     batches = PixelBatches(Dataset("x", images, None, (), masks, ("a",) * 4), 4, backend, "float64")
-    data, labels = batches.next(*batches.shuffle(random))
+    data, labels = map(backend.host, batches.next(*batches.shuffle(random)))
     for pixels, truth in zip(data * DIVISOR + MEAN, labels, strict=True):
         rows = (truth == 3).all(axis=1)
         assert rows.sum() == 100
@@ -200,7 +200,7 @@ def test_shapes_keep_their_size_and_the_border_of_cifar(backend, random) -> None
     assert len(train.mask_classes) == 11
     batches = PixelBatches(train, 60, backend, "float32")
     assert batches.shape == (32, 32, 3)
-    data, labels = batches.next(*batches.shuffle(random))
+    data, labels = map(backend.host, batches.next(*batches.shuffle(random)))
     assert data.shape == (60, 32, 32, 3)
     assert {-1, 0, 1, 10} <= set(np.unique(labels))
     assert sum(bool((truth == -1).any()) for truth in labels) > 30

@@ -8,10 +8,10 @@ from minidl.metrics import Confusion
 
 
 def test_means_are_over_labels_not_over_batches(backend):
-    loss = SoftmaxCrossEntropy(backend)
-    sure, unsure = np.array([[50.0, 0.0]]), np.zeros((3, 2))
-    loss(sure, np.array([1]))
-    loss(unsure, np.array([0, 1, -1]))
+    loss, xp = SoftmaxCrossEntropy(backend), backend.xp
+    sure, unsure = xp.asarray([[50.0, 0.0]]), xp.zeros((3, 2))
+    loss(sure, xp.asarray([1]))
+    loss(unsure, xp.asarray([0, 1, -1]))
     assert loss.score() == pytest.approx(((50 + 2 * np.log(2)) / 3, 1 / 3))
     loss.reset()
     assert loss.score() == (0, 0)
@@ -23,7 +23,7 @@ def test_mean_iou_written_out(backend, random):
     for size in ((2, 5, 4), (1, 7, 3)):
         labels, output = random.integers(-1, 4, size), random.standard_normal((*size, 6))
         output[..., 5] = -9  # class 4 is answered and never true, class 5 neither
-        confusion.add(output, labels)
+        confusion.add(backend.xp.asarray(output), backend.xp.asarray(labels))
         truth.append(labels.ravel())
         answers.append(output.argmax(-1).ravel())
     truth, answers = np.concatenate(truth), np.concatenate(answers)

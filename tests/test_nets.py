@@ -58,13 +58,13 @@ def test_a_sum_takes_the_larger_extents(context, random):
     body, shortcut = Convolution(5, 3, stride=2), MaxPool(2, 2)
     layer = Residual(body, shortcut)
     assert layer.setup((6, 7, 3), context) == (3, 3, 5)
-    data = random.standard_normal((2, 6, 7, 3))
-    first, second = body.forward(data).copy(), shortcut.forward(data).copy()
+    data, host = context.kernels.xp.asarray(random.standard_normal((2, 6, 7, 3))), context.kernels.host
+    first, second = host(body.forward(data)).copy(), host(shortcut.forward(data)).copy()
     assert (first.shape, second.shape) == ((2, 2, 3, 5), (2, 3, 3, 3))
     expected = np.zeros((2, 3, 3, 5))
     expected[:, :2] += first
     expected[..., :3] += second
-    np.testing.assert_array_equal(layer.forward(data), expected)
+    np.testing.assert_array_equal(host(layer.forward(data)), expected)
 
 
 def test_the_sizes_of_net_d():
@@ -83,22 +83,21 @@ def small_d(backend, size=67):
 def test_net_d_takes_images_of_any_size(backend, random, y, x):
     net = small_d(backend)
     net.train()
-    data = random.standard_normal((2, y, x, 3))
-    output = net.forward(data)
+    output = net.forward(backend.xp.asarray(random.standard_normal((2, y, x, 3))))
     assert output.shape == (2, y, x, 4)
-    net.backpropagate(random.standard_normal(output.shape))
-    assert all(np.isfinite(p.grads).all() for p in net.parameters)
+    net.backpropagate(backend.xp.asarray(random.standard_normal(output.shape)))
+    assert all(np.isfinite(backend.host(p.grads)).all() for p in net.parameters)
 
 
 def test_another_size_leaves_the_parameters_and_the_first_size_as_they_were(backend, random):
     net = small_d(backend)
     net.eval()
-    data, parameters = random.standard_normal((2, 67, 67, 3)), net.parameters
+    data, parameters = backend.xp.asarray(random.standard_normal((2, 67, 67, 3))), net.parameters
     values = [p.value for p in parameters]
-    before = net.forward(data).copy()
+    before = backend.host(net.forward(data)).copy()
     for size in range(68, 90):
-        net.forward(random.standard_normal((1, size, size - 1, 3)))
-    np.testing.assert_array_equal(net.forward(data), before)
+        net.forward(backend.xp.asarray(random.standard_normal((1, size, size - 1, 3))))
+    np.testing.assert_array_equal(backend.host(net.forward(data)), before)
     assert all(p.value is value for p, value in zip(net.parameters, values, strict=True))
     assert net.layers[0].cached_way.cache_info().currsize == 8
 
@@ -109,8 +108,8 @@ def test_padding_is_black_and_cut_off_again(backend, random):
     data = random.standard_normal((1, 60, 67, 3))
     padded = np.zeros((1, 67, 67, 3))
     padded[:, :60] = data
-    output = net.forward(data).copy()
-    np.testing.assert_array_equal(net.forward(padded)[:, :60], output)
+    output = backend.host(net.forward(backend.xp.asarray(data))).copy()
+    np.testing.assert_array_equal(backend.host(net.forward(backend.xp.asarray(padded))[:, :60]), output)
 
 
 def test_net_d_refuses_other_data(backend, random):

@@ -27,33 +27,32 @@ def test_transforms_are_the_papers_formulas(backend, random, area, shape):
         "rescale": x / np.sqrt((x**2).sum(axes, keepdims=True)),
     }
     for name, y in expected.items():
-        out = np.full(shape, np.nan)
-        getattr(backend.statistic, name)(x.reshape(view), out.reshape(view))
-        np.testing.assert_allclose(out, y, rtol=1e-10, atol=1e-12, err_msg=name)
-        in_place = x.copy().reshape(view)
+        out, in_place = backend.xp.full(view, np.nan), backend.xp.array(x.reshape(view))
+        getattr(backend.statistic, name)(backend.xp.asarray(x.reshape(view)), out)
         getattr(backend.statistic, name)(in_place, in_place)
-        np.testing.assert_allclose(in_place.reshape(shape), y, rtol=1e-10, atol=1e-12, err_msg=name)
+        for made in (out, in_place):
+            result = backend.host(made).reshape(shape)
+            np.testing.assert_allclose(result, y, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("area", ["global", "tensor", "channel", "instance"])
 @pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_adjoints_are_the_derivative_backwards(backend, random, area, name, shape):
-    view = area_view(shape, area)
-    x, error, direction = (random.standard_normal(view) for _ in range(3))
+    view, xp = area_view(shape, area), backend.xp
+    x, error, direction = (xp.asarray(random.standard_normal(view)) for _ in range(3))
     transform = getattr(backend.statistic, name)
 
     def along(step):
-        out = np.empty(view)
+        out = xp.empty(view)
         transform(x + step * direction, out)
         return out
 
-    output = np.empty(view)
+    output, back = xp.empty(view), xp.full(view, np.nan)
     scale = transform(x, output)
-    back = np.full(view, np.nan)
     getattr(backend.statistic, f"{name}_adjoint")(error, output, scale, back)
-    slope = np.sum(error * (along(1e-5) - along(-1e-5)) / 2e-5)
-    assert np.sum(back * direction) == pytest.approx(slope, rel=1e-6, abs=1e-7)
+    slope = float(xp.sum(error * (along(1e-5) - along(-1e-5)) / 2e-5))
+    assert float(xp.sum(back * direction)) == pytest.approx(slope, rel=1e-6, abs=1e-7)
 
 
 def test_sample_and_group_views(random):

@@ -38,20 +38,21 @@ def compare(layer, shape, function, context, tolerance=1e-10):
     """Check a layer against ``function(data, parameters by name)`` of PyTorch."""
     layer.setup(shape, context)
     layer.train()
+    put, host = context.kernels.xp.asarray, context.kernels.host
     for p in layer.parameters():
         if not p.decay:
-            p.value[...] = context.random.standard_normal(p.value.shape)
+            p.value[...] = put(context.random.standard_normal(p.value.shape))
     data = context.random.standard_normal((4, *shape))
-    output = layer.forward(data)
+    output = layer.forward(put(data))
     error = context.random.standard_normal(output.shape)
-    back = layer.backpropagate(error)
-    other_data, values = theirs(data), {p.name: theirs(p.value) for p in layer.parameters()}
+    back = layer.backpropagate(put(error))
+    other_data, values = theirs(data), {p.name: theirs(host(p.value)) for p in layer.parameters()}
     other = function(other_data, values)
     other.backward(theirs(error).detach())
-    np.testing.assert_allclose(output, ours(other), atol=tolerance)
-    np.testing.assert_allclose(back, ours(other_data.grad), atol=tolerance)
+    np.testing.assert_allclose(host(output), ours(other), atol=tolerance)
+    np.testing.assert_allclose(host(back), ours(other_data.grad), atol=tolerance)
     for p in layer.parameters():
-        np.testing.assert_allclose(p.grads, ours(values[p.name].grad), atol=tolerance, err_msg=p.name)
+        np.testing.assert_allclose(host(p.grads), ours(values[p.name].grad), atol=tolerance, err_msg=p.name)
 
 
 NORMS = {
@@ -133,12 +134,13 @@ def test_u_connections(context):
 def test_the_loss_of_pixels_without_void_ones(backend, random):
     output, labels = random.standard_normal((3, 40, 30, 5)), random.integers(-1, 5, (3, 40, 30)).astype(np.int8)
     loss = SoftmaxCrossEntropy(backend)
-    score = loss.alone(output, labels)
+    score = loss.alone(backend.xp.asarray(output), backend.xp.asarray(labels))
     other = theirs(output)
     expected = functional.cross_entropy(other, torch.tensor(labels.astype(np.int64)), ignore_index=-1)
     expected.backward()
     assert score.loss == pytest.approx(expected.item(), rel=1e-12)
-    np.testing.assert_allclose(loss.error, ours(other.grad), atol=1e-15)
-    assert not loss.error[labels < 0].any()
+    error = backend.host(loss.error)
+    np.testing.assert_allclose(error, ours(other.grad), atol=1e-15)
+    assert not error[labels < 0].any()
     right = np.count_nonzero(output.argmax(-1) == labels)
     assert score.accuracy == right / np.count_nonzero(labels >= 0)

@@ -1,0 +1,38 @@
+"""The innermost loops: what one worker does to a piece of an array, by NumPy or, where it is installed, by Numba.
+
+An operation cuts its arrays into pieces and calls ``loops.current().NAME`` on each; numpy_loops.py and
+numba_loops.py have the same functions. NumPy makes one pass over a piece for each arithmetic operation, a compiled loop
+one pass for all of them.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from minidl.kernels.errors import MinidlError
+
+NAMES = ("numpy", "numba")
+_current: ModuleType | None = None
+
+
+def use(name: str) -> None:
+    """Compute by "numpy" or "numba" from now on; raise MinidlError where it is not known or not installed."""
+    global _current
+    if name not in NAMES:
+        raise MinidlError(f"the loops {name!r} are unknown; use {' or '.join(NAMES)}")
+    if find_spec(name) is None:
+        raise MinidlError(f"{name} is not installed; install it with: pip install {name}, or use the loops of numpy")
+    _current = import_module(f"minidl.kernels.{name}_loops")
+
+
+def use_best() -> None:
+    """Compute by Numba where it is installed, else by NumPy."""
+    use("numba" if find_spec("numba") else "numpy")
+
+
+def current() -> ModuleType:
+    """Return the loops in use: Numba's, unless it is not installed or others were chosen."""
+    if _current is None:
+        use_best()
+    assert _current is not None
+    return _current

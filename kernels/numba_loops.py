@@ -1,0 +1,363 @@
+"""The innermost loops compiled by Numba: the functions of numpy_loops.py, each in a single pass.
+
+What is compiled is kept beside this file for the next start. Sums are float64 and may be taken in any order, so that
+several elements are added at once; everything else is computed as written.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+Winners = NDArray[np.uint8]
+_TINY = 1e-27  # what is closer to zero becomes zero, lest it become subnormal
+
+_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+_inlined = njit(inline="always", error_model="numpy", fastmath={"reassoc", "contract"})
+
+
+# -- sums down the columns of matrices, and lines, x·factor + offset ----------------------------------------------
+#
+# A single column is a row to the compiler. Down several columns, the terms of ROWS rows are added up before they join
+# the sums, which saves most of the trips to the sums; ``height`` is ROWS or, for the rows that are left, 1, and a
+# constant for the compiler each time.
+
+ROWS = 8
+
+
+def sums(x: Array) -> Array:
+    """Return Σ x."""
+    total = np.zeros((len(x), x.shape[2]))
+    _sums(x, total)
+    return total
+
+
+@_compiled
+def _sums(x: Any, total: Any) -> None:
+    n, rows, columns = x.shape
+    for i in range(n):
+        if columns == 1:
+            one, row = 0.0, x[i].reshape(-1)
+            for k in range(rows):
+                one += row[k]
+            total[i, 0] = one
+        else:
+            whole = rows - rows % ROWS
+            for r in range(0, whole, ROWS):
+                _sums_of(x[i, r : r + ROWS], ROWS, total[i])
+            for r in range(whole, rows):
+                _sums_of(x[i, r : r + 1], 1, total[i])
+
+
+@_inlined
+def _sums_of(x: Any, height: Any, total: Any) -> None:
+    for c in range(x.shape[1]):
+        one = x[0, c]
+        for r in range(1, height):
+            one += x[r, c]
+        total[c] += one
+
+
+def products(worker: int, x: Array, y: Array) -> Array:
+    """Return Σ x·y."""
+    return covariance(worker, x, y, np.zeros((len(x), 1, x.shape[2]), x.dtype))[1]
+
+
+def moments(worker: int, x: Array, guess: Array) -> tuple[Array, Array]:
+    """Return Σ (x − guess) and Σ (x − guess)²; guess: (n, 1, columns)."""
+    total = np.zeros((2, len(x), x.shape[2]))
+    _moments(x, guess, total[0], total[1])
+    return total[0], total[1]
+
+
+@_compiled
+def _moments(x: Any, guess: Any, first: Any, second: Any) -> None:
+    n, rows, columns = x.shape
+    for i in range(n):
+        if columns == 1:
+            one, two, near, row = 0.0, 0.0, guess[i, 0, 0], x[i].reshape(-1)
+            for k in range(rows):
+                off = row[k] - near
+                one += off
+                two += off * off
+            first[i, 0], second[i, 0] = one, two
+        else:
+            whole = rows - rows % ROWS
+            for r in range(0, whole, ROWS):
+                _moments_of(x[i, r : r + ROWS], guess[i, 0], ROWS, first[i], second[i])
+            for r in range(whole, rows):
+                _moments_of(x[i, r : r + 1], guess[i, 0], 1, first[i], second[i])
+
+
+@_inlined
+def _moments_of(x: Any, guess: Any, height: Any, first: Any, second: Any) -> None:
+    for c in range(x.shape[1]):
+        off = x[0, c] - guess[c]
+        one, two = off, off * off
+        for r in range(1, height):
+            off = x[r, c] - guess[c]
+            one += off
+            two += off * off
+        first[c] += one
+        second[c] += two
+
+
+def covariance(worker: int, error: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    """Return Σ error and Σ error·(x − mean); mean: (n, 1, columns)."""
+    total = np.zeros((2, len(x), x.shape[2]))
+    _covariance(error, x, mean, total[0], total[1])
+    return total[0], total[1]
+
+
+@_compiled
+def _covariance(error: Any, x: Any, mean: Any, of_error: Any, of_both: Any) -> None:
+    n, rows, columns = x.shape
+    for i in range(n):
+        if columns == 1:
+            one, two, near, row_e, row_x = 0.0, 0.0, mean[i, 0, 0], error[i].reshape(-1), x[i].reshape(-1)
+            for k in range(rows):
+                one += row_e[k]
+                two += row_e[k] * (row_x[k] - near)
+            of_error[i, 0], of_both[i, 0] = one, two
+        else:
+            whole = rows - rows % ROWS
+            for r in range(0, whole, ROWS):
+                block = slice(r, r + ROWS)
+                _covariance_of(error[i, block], x[i, block], mean[i, 0], ROWS, of_error[i], of_both[i])
+            for r in range(whole, rows):
+                block = slice(r, r + 1)
+                _covariance_of(error[i, block], x[i, block], mean[i, 0], 1, of_error[i], of_both[i])
+
+
+@_inlined
+def _covariance_of(error: Any, x: Any, mean: Any, height: Any, of_error: Any, of_both: Any) -> None:
+    for c in range(x.shape[1]):
+        one, two = error[0, c], error[0, c] * (x[0, c] - mean[c])
+        for r in range(1, height):
+            one += error[r, c]
+            two += error[r, c] * (x[r, c] - mean[c])
+        of_error[c] += one
+        of_both[c] += two
+
+
+def shift(x: Array, offset: Array, out: Array) -> None:
+    """Write x + offset."""
+    line(x, np.ones_like(offset), offset, out)
+
+
+def scale(x: Array, factor: Array, out: Array) -> None:
+    """Write x·factor."""
+    line(x, factor, np.zeros_like(factor), out)
+
+
+@_compiled
+def line(x: Any, factor: Any, offset: Any, out: Any) -> None:
+    """Write x·factor + offset."""
+    n, rows, columns = x.shape
+    for i in range(n):
+        if columns == 1:
+            times, plus, row, target = factor[i, 0, 0], offset[i, 0, 0], x[i].reshape(-1), out[i].reshape(-1)
+            for k in range(rows):
+                target[k] = row[k] * times + plus
+        else:
+            many, pluses = factor[i, 0], offset[i, 0]
+            for r in range(rows):
+                row, target = x[i, r], out[i, r]
+                for c in range(columns):
+                    target[c] = row[c] * many[c] + pluses[c]
+
+
+def plane(worker: int, x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:
+    """Write x·of_x + y·of_y + offset; ``out`` may be x or y."""
+    _plane(x, of_x, y, of_y, offset, out)
+
+
+@_compiled
+def _plane(x: Any, of_x: Any, y: Any, of_y: Any, offset: Any, out: Any) -> None:
+    n, rows, columns = x.shape
+    for i in range(n):
+        if columns == 1:
+            a, b, plus = of_x[i, 0, 0], of_y[i, 0, 0], offset[i, 0, 0]
+            row_x, row_y, target = x[i].reshape(-1), y[i].reshape(-1), out[i].reshape(-1)
+            for k in range(rows):
+                target[k] = row_x[k] * a + row_y[k] * b + plus
+        else:
+            many_a, many_b, pluses = of_x[i, 0], of_y[i, 0], offset[i, 0]
+            for r in range(rows):
+                row_x, row_y, target = x[i, r], y[i, r], out[i, r]
+                for c in range(columns):
+                    target[c] = row_x[c] * many_a[c] + row_y[c] * many_b[c] + pluses[c]
+
+
+# -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
+
+
+@_compiled
+def relu(x: Any, out: Any) -> None:
+    """Write max(x, 0)."""
+    for k in range(x.size):
+        # Not a number stays what it is.
+        out[k] = 0 if x[k] < 0 else x[k]
+
+
+def relu_adjoint(worker: int, error: Array, output: Array, out: Array) -> None:
+    """Write the error where the output is positive, else zero."""
+    _relu_adjoint(error, output, out)
+
+
+@_compiled
+def _relu_adjoint(error: Any, output: Any, out: Any) -> None:
+    for k in range(error.size):
+        out[k] = error[k] if output[k] > 0 else 0
+
+
+# -- max pooling of whole images, see max_pool.py ---------------------------------------------------------------------
+
+
+def max_pool(worker: int, x: Array, size: int, stride: int, out: Array, down: Winners, across: Winners) -> None:
+    """Write the maxima, and in ``across`` who won, counted row by row; ``down`` is not needed."""
+    _max_pool(x, size, stride, out, across)
+
+
+@_compiled
+def _max_pool(x: Any, size: Any, stride: Any, out: Any, winners: Any) -> None:
+    n, height, width, channels = out.shape
+    for s in range(n):
+        for i in range(height):
+            for j in range(width):
+                best, winner = out[s, i, j], winners[s, i, j]
+                first = x[s, i * stride, j * stride]
+                for c in range(channels):
+                    best[c] = first[c]
+                    winner[c] = 0
+                for place in range(1, size * size):
+                    rival = x[s, i * stride + place // size, j * stride + place % size]
+                    for c in range(channels):
+                        # Not a number wins, and stays.
+                        wins = rival[c] > best[c] or rival[c] != rival[c]
+                        best[c] = rival[c] if wins else best[c]
+                        winner[c] = place if wins else winner[c]
+
+
+def max_pool_adjoint(
+    worker: int, error: Array, size: int, stride: int, down: Winners, across: Winners, out: Array
+) -> None:
+    """Write each element of the error to the place that won, zero elsewhere."""
+    _max_pool_adjoint(error, size, stride, across, out)
+
+
+@_compiled
+def _max_pool_adjoint(error: Any, size: Any, stride: Any, winners: Any, out: Any) -> None:
+    n, height, width, channels = error.shape
+    for s in range(n):
+        out[s] = 0
+        for i in range(height):
+            for j in range(width):
+                source, winner = error[s, i, j], winners[s, i, j]
+                for place in range(size * size):
+                    target = out[s, i * stride + place // size, j * stride + place % size]
+                    for c in range(channels):
+                        target[c] += source[c] if winner[c] == place else 0
+
+
+# -- updates of some whole filters (n, length), see update.py, sgd.py and adam.py -------------------------------------
+
+
+def sgd(worker: int, rule: Any, weights: Array, grads: Array, moment: Array) -> None:
+    """Update by Algorithm 2; rule: a Rule of sgd.py."""
+    weights, grads, moment = _rows(rule, weights, grads, moment)
+    number = weights.dtype.type
+    numbers = (rule.decay, rule.momentum, rule.of_gradient, rule.of_moment, _TINY)
+    _sgd(weights, grads, moment, rule.gc, rule.wc, *map(number, numbers))
+
+
+@_compiled
+def _sgd(
+    weights: Any,
+    grads: Any,
+    moment: Any,
+    gc: Any,
+    wc: Any,
+    decay: Any,
+    momentum: Any,
+    of_gradient: Any,
+    of_moment: Any,
+    tiny: Any,
+) -> None:
+    n, length = weights.shape
+    for i in range(n):
+        w, g, m = weights[i], grads[i], moment[i]
+        mean = _mean(g) if gc else decay * 0
+        for k in range(length):
+            gradient = g[k] - mean + decay * w[k]
+            m[k] = _flushed(momentum * m[k] + of_gradient * gradient, tiny)
+            w[k] = _flushed(w[k] + of_moment * m[k], tiny)
+        if wc:
+            _center(w)
+
+
+def adam(worker: int, rule: Any, weights: Array, grads: Array, moment: Array, square: Array) -> None:
+    """Update by Algorithm 3; rule: a Rule of adam.py."""
+    weights, grads, moment, square = _rows(rule, weights, grads, moment, square)
+    number = weights.dtype.type
+    numbers = (rule.decay, rule.first, 1 - rule.first, rule.second, 1 - rule.second, rule.size, rule.epsilon, _TINY)
+    _adam(weights, grads, moment, square, rule.gc, rule.wc, rule.inside, *map(number, numbers))
+
+
+@_compiled
+def _adam(
+    weights: Any,
+    grads: Any,
+    moment: Any,
+    square: Any,
+    gc: Any,
+    wc: Any,
+    inside: Any,
+    decay: Any,
+    first: Any,
+    new_first: Any,
+    second: Any,
+    new_second: Any,
+    size: Any,
+    epsilon: Any,
+    tiny: Any,
+) -> None:
+    n, length = weights.shape
+    for i in range(n):
+        w, g, m, v = weights[i], grads[i], moment[i], square[i]
+        mean = _mean(g) if gc else decay * 0
+        for k in range(length):
+            gradient = _flushed(g[k] - mean + decay * w[k], tiny)
+            m[k] = _flushed(first * m[k] + new_first * gradient, tiny)
+            v[k] = _flushed(second * v[k] + new_second * gradient * gradient, tiny)
+            root = np.sqrt(v[k] + epsilon) if inside else np.sqrt(v[k]) + epsilon
+            w[k] = _flushed(w[k] - size * m[k] / root, tiny)
+        if wc:
+            _center(w)
+
+
+def _rows(rule: Any, *arrays: Array) -> tuple[Array, ...]:
+    """Return the arrays as they are or, where no filter has a mean to lose, as a single long row."""
+    return arrays if rule.gc or rule.wc else tuple(array.reshape(1, -1) for array in arrays)
+
+
+@_inlined
+def _mean(row: Any) -> Any:
+    total = 0.0
+    for k in range(row.size):
+        total += row[k]
+    return row.dtype.type(total / row.size)
+
+
+@_inlined
+def _center(row: Any) -> None:
+    mean = _mean(row)
+    for k in range(row.size):
+        row[k] -= mean
+
+
+@_inlined
+def _flushed(x: Any, tiny: Any) -> Any:
+    return x if abs(x) > tiny else x * 0
