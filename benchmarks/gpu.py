@@ -131,7 +131,7 @@ def verdict(output: str, status: int | None) -> str:
     """Return the last line that says something, or that there was not time enough."""
     lines = [line for line in output.strip().splitlines() if not line.startswith("=====")]
     last = lines[-1] if lines else "no output"
-    return "out of time" if status is None else last if status == 0 else f"FAILED ({status}): {last}"
+    return f"out of time after: {last}" if status is None else last if status == 0 else f"FAILED ({status}): {last}"
 
 
 def rows(job: Job, script: str, arguments: list[str], seconds: float) -> list[dict[str, Any]]:
