@@ -10,6 +10,26 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from minidl.kernels.numba_products import multiply
+
+__all__ = [
+    "adam",
+    "covariance",
+    "line",
+    "max_pool",
+    "max_pool_adjoint",
+    "moments",
+    "multiply",
+    "plane",
+    "products",
+    "relu",
+    "relu_adjoint",
+    "scale",
+    "sgd",
+    "shift",
+    "sums",
+]
+
 Array = NDArray[np.floating]
 Winners = NDArray[np.uint8]
 _TINY = 1e-27  # what is closer to zero becomes zero, lest it become subnormal
