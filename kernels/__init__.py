@@ -20,6 +20,7 @@ OPERATIONS = (
     "extents",
     "fully_connected",
     "max_pool",
+    "recycled",
     "relu",
     "resize",
     "sgd",
@@ -44,6 +45,7 @@ class Kernels:
     extents: Any
     fully_connected: Any
     max_pool: Any
+    recycled: Any
     relu: Any
     resize: Any
     sgd: Any

@@ -105,7 +105,7 @@ class Winograd(Convolution):
             shape = (chunks.samples, chunks.height, chunks.across)
             data_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
-            data_values, error_values, data_rows, error_rows, product, total, biases_total, ones = cut(
+            data_values, error_values, data_rows, error_rows, total, product, biases_total, ones = cut(
                 worker,
                 self.dtype,
                 (n, *shape, n, channels),
@@ -113,7 +113,8 @@ class Winograd(Convolution):
                 data_rows_shape,
                 error_rows_shape,
                 (n, n, filters, channels),
-                (n, n, filters, channels),
+                # A worker with a single chunk has nothing to add up.
+                (n, n, filters, channels) if chunks.count(stop - start) > 1 else (0,),
                 (1, filters),
                 (1, chunks.most_tiles),
             )
