@@ -23,6 +23,7 @@ OPERATIONS = (
     "extents",
     "fully_connected",
     "max_pool",
+    "recycled",
     "relu",
     "resize",
     "sgd",
@@ -54,6 +55,7 @@ class Kernels:
     extents: Any
     fully_connected: Any
     max_pool: Any
+    recycled: Any
     relu: Any
     resize: Any
     sgd: Any
