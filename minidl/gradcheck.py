@@ -38,7 +38,10 @@ class Check:
 
 
 def numeric_gradient(function: Callable[[], float], array: Array, step: float = STEP) -> Array:
-    """Return (f(x + step) − f(x − step))/(2·step) for each element x of an array that ``function`` depends on."""
+    """Return (f(x + step) − f(x − step))/(2·step) for each element x of an array that ``function`` depends on.
+
+    The array may lie on any device; the result is NumPy's.
+    """
     gradient = np.empty(array.shape)
     for index in np.ndindex(array.shape):
         kept = float(array[index])
@@ -71,19 +74,21 @@ def relative_error(computed: Array, numeric: Array, expected: float = 0.0) -> fl
 def check_layer(layer: Layer, data: Array, random: np.random.Generator, tolerance: float = TOLERANCE) -> list[Check]:
     """Check every gradient of a layer, or of layers in a container, that was set up in float64, hooks included.
 
-    data: (samples, …), small: each element costs two forward passes. Returns the checks made; raises GradientError
-    where one exceeds the tolerance or is not a number.
+    data: (samples, …), small: each element costs two forward passes; it may lie on the layer's device or be NumPy's.
+    Returns the checks made; raises GradientError where one exceeds the tolerance or is not a number.
     """
+    xp, host = layer.kernels.xp, layer.kernels.host
     layer.train()
+    data = xp.asarray(data)
     output = layer.forward(data)
-    cotangent = random.standard_normal(output.shape)
+    cotangent = xp.asarray(random.standard_normal(output.shape))
     error = layer.backpropagate(cotangent.copy())
     assert error is not None
-    computed = {"error": error.copy()}
-    computed |= {p.name: p.grads.copy() for p in layer.parameters()}
+    computed = {"error": host(error).copy()}
+    computed |= {p.name: host(p.grads).copy() for p in layer.parameters()}
 
     def function() -> float:
-        return float(np.sum(cotangent * layer.forward(data)))
+        return float(xp.sum(cotangent * layer.forward(data)))
 
     hook = layer.at_weights.hook
     if not isinstance(hook, Reparametrization):
@@ -91,9 +96,10 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
     arrays = {"error": data} | {p.name: p.value for p in layer.parameters()}
     numeric = {name: numeric_gradient(function, array) for name, array in arrays.items()}
     layer.at_weights.hook = hook
-    numeric["error"] = layer.at_error(numeric["error"])
+    numeric["error"] = host(layer.at_error(xp.asarray(numeric["error"])))
     if layer.weights is not None:
-        numeric[layer.weights.name] = layer.at_grads(numeric[layer.weights.name])
+        name = layer.weights.name
+        numeric[name] = host(layer.at_grads(xp.asarray(numeric[name])))
     checks = [Check(name, relative_error(computed[name], numeric[name])) for name in computed]
     return _judge(checks, tolerance)
 
@@ -107,14 +113,16 @@ def check_net(
     are left out; those on gradients are applied to the direction, since centering is its own adjoint. Returns and
     raises as ``check_layer`` does.
     """
+    xp, host = net.kernels.xp, net.kernels.host
     net.train()
+    data, labels = xp.asarray(data), xp.asarray(labels)
     hooks: list[tuple[HookPoint, Any]] = []
     for layer in net.layers:
         hooks.append((layer.at_error, layer.at_error.hook))
         layer.at_error.hook = None
     loss(net.forward(data), labels)
     net.backpropagate(loss.error)
-    computed = {p.name: p.grads.copy() for p in net.parameters}
+    computed = {p.name: host(p.grads).copy() for p in net.parameters}
     for layer in net.layers:
         if not isinstance(layer.at_weights.hook, Reparametrization):
             hooks.append((layer.at_weights, layer.at_weights.hook))
@@ -130,6 +138,7 @@ def check_net(
         direction = random.standard_normal(p.value.shape)
         direction /= np.linalg.norm(direction)
         slope = np.sum(computed[p.name] * direction)
+        direction = xp.asarray(direction)
         if p.name in at_grads:
             direction = at_grads[p.name](direction)
         # On a steep slope a shorter step, lest the loss bend, or a unit switch, within it.

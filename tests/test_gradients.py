@@ -73,7 +73,7 @@ def set_up(make, shape, context):
     layer.setup(shape, context)
     for p in layer.parameters():
         if not p.decay:
-            p.value[...] = context.random.standard_normal(p.value.shape)
+            p.value[...] = context.kernels.xp.asarray(context.random.standard_normal(p.value.shape))
         p.grads[...] = np.nan
     return layer
 
@@ -82,7 +82,7 @@ def set_up(make, shape, context):
 def test_layer(context, random, name):
     make, shape = LAYERS[name]
     layer = set_up(make, shape, context)
-    data = random.standard_normal((3, *shape))
+    data = context.kernels.xp.asarray(random.standard_normal((3, *shape)))
     layer.backpropagate(layer.forward(data))
     for part in layer.layers():
         for buffer in part.buffers.values():
@@ -107,16 +107,16 @@ def test_hook(context, random, layer_name, name, mode):
     layer = set_up(make, shape, context)
     reparametrize = mode == "reparametrization"
     point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[normalization.point]
-    point.hook = Reparametrization(normalization, np) if reparametrize else normalization
+    point.hook = Reparametrization(normalization, context.kernels.xp) if reparametrize else normalization
     checks = check_layer(layer, random.standard_normal((3, *shape)), random)
     assert len(checks) == 3
 
 
 def test_loss(backend, random):
-    output, labels = random.standard_normal((5, 4)), random.integers(0, 4, 5)
+    output, labels = map(backend.xp.asarray, (random.standard_normal((5, 4)), random.integers(0, 4, 5)))
     loss = SoftmaxCrossEntropy(backend)
     loss(output, labels)
-    computed = loss.error.copy()
+    computed = backend.host(loss.error).copy()
     numeric = numeric_gradient(lambda: loss.alone(output, labels).loss, output)
     assert relative_error(computed, numeric) < 1e-6
 
@@ -150,11 +150,13 @@ SMALL = {  # every net of Figure 1 at small widths: how it is made, and the size
 @pytest.mark.parametrize("method", ["Baseline", "WC, GC, BN", "Baseline, GN"])
 @pytest.mark.parametrize("name", SMALL)
 def test_small_net(backend, random, name, method):
+    if backend.device == "gpu" and name in ("b", "d"):
+        pytest.skip("takes minutes on an emulated GPU; test_gpu_nets.py has ten steps of this net beside the CPU's")
     make, size = SMALL[name]
     net = Net(make(parse(method)), (size, size, 3), backend, method=method, dtype="float64")
     for p in net.parameters:
         if not p.decay:  # with biases of zero, units whose inputs are all off would be where ReLU has no derivative
-            p.value[...] += random.normal(0, 0.1, p.value.shape)
+            p.value[...] += backend.xp.asarray(random.normal(0, 0.1, p.value.shape))
     data = random.standard_normal((3, *net.shape))
     labels = random.integers(0, 4, (3, *net.output_shape[:-1]))
     checks = check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
@@ -187,7 +189,7 @@ class TestTheChecker:
 
     def test_rejects_a_missing_adjoint(self, context, random):
         layer = set_up(*LAYERS["fc"], context)
-        layer.at_weights.hook = Reparametrization(NORMALIZATIONS["WS"].bind(context.kernels), np)
+        layer.at_weights.hook = Reparametrization(NORMALIZATIONS["WS"].bind(context.kernels), context.kernels.xp)
         layer.at_weights.adjoint = lambda grads: None
         with pytest.raises(GradientError):
             check_layer(layer, random.standard_normal((3, 6)), random)

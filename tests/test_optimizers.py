@@ -62,7 +62,9 @@ def test_the_algorithms_line_by_line(backend, random, kind, gc, wc):
         wc=[parameter] if wc else (),
     )
     run(optimizer, parameter, gradients)
-    np.testing.assert_allclose(backend.host(parameter.value), written_out(kind, start, gradients, DECAY, gc, wc), atol=1e-12)
+    np.testing.assert_allclose(
+        backend.host(parameter.value), written_out(kind, start, gradients, DECAY, gc, wc), atol=1e-12
+    )
 
 
 def test_biases_do_not_decay(backend, random):
@@ -77,7 +79,9 @@ def test_a_tensor_larger_than_a_piece(backend, random):
     parameter = make(backend, random, (3, 70_001))
     start, gradients = backend.host(parameter.value).copy(), random.standard_normal((2, 3, 70_001))
     run(Adam([parameter], backend, learning_rate=RATE), parameter, gradients)
-    np.testing.assert_allclose(backend.host(parameter.value), written_out("standard", start, gradients, 0.0), atol=1e-12)
+    np.testing.assert_allclose(
+        backend.host(parameter.value), written_out("standard", start, gradients, 0.0), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
