@@ -44,6 +44,7 @@ class Repeated:
         the graph lives: each launch works in the same places again.
         """
         stream, pool, graph, refusal = cupy.cuda.get_current_stream(), cupy.cuda.MemoryPool(), None, None
+        cupy.get_default_memory_pool().free_all_blocks()  # what the warm-ups had for a while, the graph needs again
         stream.begin_capture()
         try:
             with cupy.cuda.using_allocator(pool.malloc):
