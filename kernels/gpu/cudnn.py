@@ -5,15 +5,20 @@
 Arrays lie channels last. cuDNN counts their axes as samples, channels, y, x, and learns from the strides how they lie.
 """
 
+import os
 from functools import cache
 from math import prod
 from typing import Any
 
-import cudnn
 import cupy
 import numpy as np
 
 from minidl.kernels.gpu import bf16
+
+# Where two runtimes of CUDA lie about, cuDNN's frontend is to take the one that CuPy has.
+os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", f"libcudart.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}")
+
+import cudnn
 
 Array = Any
 Shape = tuple[int, ...]
