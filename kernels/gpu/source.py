@@ -16,14 +16,17 @@ Extents = int | tuple[int, ...]
 
 
 def read(name: str) -> str:
-    """Return a source with its headers in place of their includes, so that the compiler's cache sees all of it."""
-    text = (SOURCES / name).read_text()
+    """Return a source with its headers in place of their includes, so that CuPy's cache sees all of it, and in ASCII.
+
+    CuPy writes sources in the encoding of the user's locale, which may lack the letters of our comments.
+    """
+    text = (SOURCES / name).read_text("utf-8").encode("ascii", "replace").decode()
     return re.sub(r'^#include "(\w+\.cuh)"$', lambda header: read(header[1]), text, flags=re.MULTILINE)
 
 
 def options(dtype: Any) -> tuple[str, ...]:
     """Return how a source is compiled for a number type."""
-    return "--std=c++17", f"-DREAL={REALS[np.dtype(dtype)]}"
+    return "-std=c++17", f"-DREAL={REALS[np.dtype(dtype)]}"
 
 
 @cache
