@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -64,11 +65,12 @@ class Job:
         """Return the output and the exit status of a command, None where it took too long."""
         print(f"\n$ {' '.join(command)}", flush=True)
         options: dict[str, Any] = {"cwd": ROOT, "env": self.environment, "text": True, "errors": "replace"}
+        options["start_new_session"] = True
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options) as process:
             try:
                 output, _ = process.communicate(timeout=max(1, min(seconds, self.left())))
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # with whatever it has started itself
                 output, _ = process.communicate()
                 print(f"{output[-2000:]}\nstopped: out of time", flush=True)
                 return output, None
@@ -131,7 +133,7 @@ def verdict(output: str, status: int | None) -> str:
     """Return the last line that says something, or that there was not time enough."""
     lines = [line for line in output.strip().splitlines() if not line.startswith("=====")]
     last = lines[-1] if lines else "no output"
-    return "out of time" if status is None else last if status == 0 else f"FAILED ({status}): {last}"
+    return f"out of time after: {last}" if status is None else last if status == 0 else f"FAILED ({status}): {last}"
 
 
 def rows(job: Job, script: str, arguments: list[str], seconds: float) -> list[dict[str, Any]]:

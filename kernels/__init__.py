@@ -24,6 +24,7 @@ OPERATIONS = (
     "extents",
     "fully_connected",
     "max_pool",
+    "recycled",
     "relu",
     "resize",
     "sgd",
@@ -58,6 +59,7 @@ class Kernels:
     extents: Any
     fully_connected: Any
     max_pool: Any
+    recycled: Any
     relu: Any
     resize: Any
     sgd: Any

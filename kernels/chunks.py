@@ -24,6 +24,10 @@ class Chunks:
         """Return the first row of tiles of each band of the images and the one after the last."""
         return [(top, min(top + self.height, self.down)) for top in range(0, self.down, self.height)]
 
+    def count(self, images: int) -> int:
+        """Return how many chunks some images are."""
+        return -(-images // self.samples) * -(-self.down // self.height)
+
     def parts(self, start: int, stop: int) -> Iterator[slice]:
         """Yield the images start to stop, a chunk's number at a time."""
         for first in range(start, stop, self.samples):

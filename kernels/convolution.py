@@ -33,9 +33,11 @@ def plan(geometry: Geometry, path: str | None = None) -> Convolution:
 def _suits_winograd(geometry: Geometry) -> bool:
     """Say whether Winograd's algorithm applies and its savings are more than its transforms cost.
 
-    They are not where few channels share the cost of a transform, nor on images of one pixel, which see the middle
-    of each mask only.
+    They are not where masks have fewer than three taps for each step of the stride, where few channels share the cost
+    of a transform, nor on images of one pixel, which see the middle of each mask only.
     """
     y, x, channels = geometry.data_shape
-    applies = geometry.mask in Winograd.MASKS and geometry.stride in (1, (1, 1))
-    return applies and min(channels, geometry.filters) >= _FEWEST_CHANNELS and y * x > 1
+    stride = geometry.stride if isinstance(geometry.stride, tuple) else (geometry.stride, geometry.stride)
+    enough_taps = geometry.mask[0] > 2 * stride[0]
+    enough_channels = min(channels, geometry.filters) >= _FEWEST_CHANNELS
+    return Winograd.applies(geometry.mask, stride) and enough_taps and enough_channels and y * x > 1

@@ -26,7 +26,7 @@ def copy(source: Array, out: Array) -> None:
 
 
 def add(first: Array, second: Array, out: Array) -> None:
-    """Write first + second into ``out``, whose extents are the larger ones of both."""
+    """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
     of_first, of_second = _common(first, out), _common(second, out)
 
     def work(worker: int, start: int, stop: int) -> None:
@@ -36,7 +36,8 @@ def add(first: Array, second: Array, out: Array) -> None:
             return
         if a.shape != total.shape:
             total[...] = 0
-        total[of_first] = a
+        if first is not out:
+            total[of_first] = a
         total[of_second] += b
 
     share(work, len(out), _GRAIN * len(out) // out.size + 1)

@@ -10,6 +10,26 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from minidl.kernels.numba_products import multiply
+
+__all__ = [
+    "adam",
+    "covariance",
+    "line",
+    "max_pool",
+    "max_pool_adjoint",
+    "moments",
+    "multiply",
+    "plane",
+    "products",
+    "relu",
+    "relu_adjoint",
+    "scale",
+    "sgd",
+    "shift",
+    "sums",
+]
+
 Array = NDArray[np.floating]
 Winners = NDArray[np.uint8]
 _TINY = 1e-27  # what is closer to zero becomes zero, lest it become subnormal
@@ -194,12 +214,24 @@ def _plane(x: Any, of_x: Any, y: Any, of_y: Any, offset: Any, out: Any) -> None:
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
 
 
-@_compiled
-def relu(x: Any, out: Any) -> None:
+def relu(x: Array, out: Array) -> None:
     """Write max(x, 0)."""
+    if x.__array_interface__["data"] == out.__array_interface__["data"]:
+        _relu_in_place(out)  # with two arrays, the compiler would fear that they overlap
+    else:
+        _relu(x, out)
+
+
+@_compiled
+def _relu(x: Any, out: Any) -> None:
     for k in range(x.size):
-        # Not a number stays what it is.
-        out[k] = 0 if x[k] < 0 else x[k]
+        out[k] = 0 if x[k] < 0 else x[k]  # not a number stays what it is
+
+
+@_compiled
+def _relu_in_place(x: Any) -> None:
+    for k in range(x.size):
+        x[k] = 0 if x[k] < 0 else x[k]
 
 
 def relu_adjoint(worker: int, error: Array, output: Array, out: Array) -> None:

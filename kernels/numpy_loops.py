@@ -4,6 +4,7 @@ Matrices are (n, rows, columns), and what is said of columns is (n, columns) or,
 ``worker`` is who calls: its scratch memory holds what a loop needs in between.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -77,6 +78,23 @@ def plane(worker: int, x: Array, of_x: Array, y: Array, of_y: Array, offset: Arr
 @cache
 def _ones(length: int, dtype: Any) -> Array:
     return np.ones(length, dtype)
+
+
+# -- matrix products, see products.py ---------------------------------------------------------------------------------
+
+
+def multiply(worker: int, samples: int, steps: Sequence[Any], starts: Sequence[int]) -> None:
+    """Compute all products for the chunks of some samples that begin at ``starts``."""
+    for start in starts:
+        chunk = slice(start, start + samples)
+        for *operands, moving, accumulate in steps:
+            left, right, out = (array[chunk] if moves else array for array, moves in zip(operands, moving, strict=True))
+            if accumulate:
+                (product,) = cut(f"products {worker}", out.dtype, out.shape)
+                np.matmul(left, right, out=product)
+                out += product
+            else:
+                np.matmul(left, right, out=out)
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------

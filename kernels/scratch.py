@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_ALIGNMENT = 64  # bytes: one cache line, one AVX-512 register
+ALIGNMENT = 64  # bytes: one cache line, one AVX-512 register
 _buffers: dict[int | str, NDArray[np.uint8]] = {}
 
 
@@ -26,13 +26,18 @@ def cut(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[ND
     starts, end = [], 0
     for size in sizes:
         starts.append(end)
-        end += -(-size // _ALIGNMENT) * _ALIGNMENT
+        end += -(-size // ALIGNMENT) * ALIGNMENT
     buffer = _buffers.get(owner)
     if buffer is None or buffer.size < end:
-        raw = np.empty(end + _ALIGNMENT, np.uint8)
-        skip = -raw.ctypes.data % _ALIGNMENT
-        buffer = _buffers[owner] = raw[skip : skip + end]
+        buffer = _buffers[owner] = allocate(end)
     return [
         buffer[start : start + size].view(dtype).reshape(shape)
         for start, size, shape in zip(starts, sizes, shapes, strict=True)
     ]
+
+
+def allocate(size: int) -> NDArray[np.uint8]:
+    """Return new memory of ``size`` bytes that begins with a cache line."""
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    skip = -raw.ctypes.data % ALIGNMENT
+    return raw[skip : skip + size]

@@ -47,14 +47,15 @@ class _Helper:
         np.seterr(over="ignore", invalid="ignore")
         while (task := self._tasks.get()) is not None:
             context, work, share, done = task
+            raised: BaseException | None = None
             try:
                 context.run(work, *share)
             except BaseException as error:
-                done.put(error)
-            else:
-                done.put(None)
-            # An idle helper must not keep the last operation's arrays alive.
-            del task, context, work, share, done
+                raised = error
+            # A helper that is done must not keep the operation's arrays alive.
+            del task, context, work, share
+            done.put(raised)
+            del done, raised
 
 
 class _Team:

@@ -54,6 +54,14 @@ class Tiling(NamedTuple):
         return min(max(low, 0), self.size), min(max(high, 0), self.size)
 
 
+class Plane(NamedTuple):
+    """Images (samples, y, x, channels), all of them or one phase of all, and how they are tiled along y and x."""
+
+    images: Array
+    y: Tiling
+    x: Tiling
+
+
 class Products:
     """Matrix products on some of the images at a time; the images are the first axis of sources and targets.
 
@@ -75,24 +83,24 @@ class Products:
             np.matmul(matrix, source[samples if reads else chunk], out=target[samples if writes else chunk])
 
 
-def evaluate(
-    matrix: Array, images: Array, y: Tiling, x: Tiling, band: tuple[int, int], rows: Array, values: Array
-) -> Products:
+def evaluate(matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, values: Array) -> Products:
     """Return the products that write the values of some images' tiles; a tile is one of x in a row of y in ``band``.
 
         values[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
 
-    matrix: (n, width of a tile); images: (samples, y, x, c); values: (n, samples of a chunk, rows of tiles, tiles of
-    a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees, tiles of a row, n, c).
+    matrix: (n, width of a tile); planes: their channels go side by side, c altogether; values: (n, samples of a chunk,
+    rows of tiles, tiles of a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees, tiles
+    of a row, n, c).
     """
     products = Products()
-    top, low, high = band[0] * y.step - y.padding, *y.pixels(*band)
-    # Rows above and below the image stay zero for all chunks of the band.
-    rows[:, : low - top] = 0
-    rows[:, high - top :] = 0
-    for run in x.runs(0, rows.shape[2]):
-        source = windows(images[:, low:high], 2, run, x.step)
-        products.add(matrix[:, run.taps], source, rows[:, low - top : high - top, run.tiles], reads=True)
+    for (images, y, x), part in zip(planes, _channels(rows, planes), strict=True):
+        top, low, high = band[0] * y.step - y.padding, *y.pixels(*band)
+        # Rows above and below the image stay zero for all chunks of the band.
+        part[:, : low - top] = 0
+        part[:, high - top :] = 0
+        for run in x.runs(0, rows.shape[2]):
+            source = windows(images[:, low:high], 2, run, x.step)
+            products.add(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles], reads=True)
     long_rows, long_values = rows.reshape(*rows.shape[:2], -1), values.reshape(*values.shape[:3], -1)
     all_tiles = Run(slice(0, band[1] - band[0]), slice(0, y.width), 0)
     source = windows(long_rows, 1, all_tiles, y.step)
@@ -100,15 +108,13 @@ def evaluate(
     return products
 
 
-def combine(
-    matrix: Array, values: Array, y: Tiling, x: Tiling, band: tuple[int, int], rows: Array, images: Array
-) -> Products:
+def combine(matrix: Array, values: Array, planes: list[Plane], band: tuple[int, int], rows: Array) -> Products:
     """Return the products that write tiles of outputs, which do not overlap, from their values.
 
         tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · values[i, s, t, u, j, :]
 
-    matrix: (width of a tile, n); values as in evaluate; images: (samples, y, x, c); rows: scratch, (width of a tile,
-    samples of a chunk, rows of tiles, tiles of a row, n, c).
+    matrix: (width of a tile, n); values and planes as in evaluate; rows: scratch, (width of a tile, samples of a chunk,
+    rows of tiles, tiles of a row, n, c).
     """
     products = Products()
     height = band[1] - band[0]
@@ -117,12 +123,18 @@ def combine(
         matrix, long_values[:, :, :height].transpose(1, 2, 0, 3), long_rows[:, :, :height].transpose(1, 2, 0, 3)
     )
     by_image = rows.transpose(1, 2, 0, 3, 4, 5)
-    for down in y.runs(*band):
-        for across in x.runs(0, rows.shape[3]):
-            source = by_image[:, down.tiles, down.taps, across.tiles]
-            target = windows(windows(images, 1, down, y.step), 3, across, x.step)
-            products.add(matrix[across.taps], source, target, writes=True)
+    for (images, y, x), part in zip(planes, _channels(by_image, planes), strict=True):
+        for down in y.runs(*band):
+            for across in x.runs(0, rows.shape[3]):
+                source = part[:, down.tiles, down.taps, across.tiles]
+                target = windows(windows(images, 1, down, y.step), 3, across, x.step)
+                products.add(matrix[across.taps], source, target, writes=True)
     return products
+
+
+def _channels(array: Array, planes: list[Plane]) -> list[Array]:
+    """Return the channels of each plane in an array that has all of them side by side."""
+    return np.split(array, len(planes), axis=-1)
 
 
 def windows(array: Array, axis: int, run: Run, step: int) -> Array:

@@ -35,6 +35,10 @@ class Context:
     random: np.random.Generator
     names: Counter[str] = field(default_factory=Counter)
     allocations: int = 0
+    errors: Any = field(init=False)  # the memory that the errors of all layers share
+
+    def __post_init__(self) -> None:
+        self.errors = self.kernels.recycled.Pool()
 
     def name(self, kind: str) -> str:
         """Return the next free name of a kind: conv1, conv2, …"""
@@ -57,14 +61,19 @@ class Layer:
 
     Data, outputs and errors are arrays of (samples, …), channels last. ``setup`` comes first; then for each batch
     ``forward(data)``, ``comp_grads(error)`` and ``backward(error)``, where ``error`` is ∂L/∂output and the result of
-    backward is ∂L/∂data. Arrays that a layer returns are its own and hold until its next call of the same kind.
+    backward is ∂L/∂data. An output holds until the layer's next forward, an error for as long as anyone refers to it.
+
+    Where ``output_is_spare``, the layer's output is an array of its own that it does not read again, and the next layer
+    may write its own output over it; a container that puts layers in a row tells this layer so by ``in_place``.
     """
 
     kind = "layer"
+    output_is_spare = False
 
     def __init__(self) -> None:
         self.name = self.kind
         self.training = True
+        self.in_place = False
         self.weights: Any = None  # a Parameter, where the layer learns
         self.biases: Any = None
         self.at_weights, self.at_error, self.at_grads = HookPoint(), HookPoint(), HookPoint()
@@ -155,6 +164,10 @@ class Layer:
             self.context.allocations += 1
             flat = self.buffers[name] = self.context.kernels.xp.empty(size, dtype)
         return flat[:size].reshape(shape)
+
+    def new_error(self, shape: Shape) -> Array:
+        """Return an uninitialized array for an error, whose memory serves again once nobody refers to it."""
+        return self.context.errors.empty(shape, self.context.dtype)
 
     @property
     def kernels(self) -> Kernels:

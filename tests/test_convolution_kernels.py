@@ -29,6 +29,13 @@ OTHERS = [
     ((6, 9, 1), 1, (2, 5), (1, 2), (0, 3)),
     ((40, 300, 4), 2, (3, 3), 2, 1),
 ]  # fmt: skip
+PHASES = [
+    ((y, x, 3), 4, (k, k), stride, padding)
+    for (y, x), (k, stride), padding in product(
+        [(4, 7), (8, 5), (33, 20)], [(2, 1), (3, 2), (4, 2), (7, 2), (9, 2), (5, 3), (14, 3), (17, 4)], [0, 1, 2, 6]
+    )
+    if min(y, x) + 2 * padding >= k
+]
 LARGE = [
     ((32, 32, 3), 32, (3, 3), 1, 1),
     ((32, 32, 32), 32, (3, 3), 1, 1),
@@ -39,6 +46,7 @@ LARGE = [
     ((13, 13, 64), 128, (3, 3), 2, 0),
     ((16, 16, 32), 64, (5, 5), 1, 2),
     ((111, 60, 16), 16, (3, 3), 1, 1),
+    ((75, 61, 16), 24, (7, 7), 2, 0),
 ]
 
 
@@ -105,6 +113,12 @@ def test_any_stride_equals_plain(geometry: tuple[Any, ...]) -> None:
     compare(geometry, "im2col", samples=3)
 
 
+@pytest.mark.parametrize("geometry", PHASES, ids=str)
+def test_winograd_on_phases_equals_plain(geometry: tuple[Any, ...]) -> None:
+    """Masks that the stride divides and others, phases that begin before the image, and pixels that no mask meets."""
+    compare(geometry, "winograd", samples=3)
+
+
 @pytest.mark.parametrize("geometry", LARGE, ids=str)
 def test_chosen_path_equals_plain(geometry: tuple[Any, ...]) -> None:
     """Many chunks, bands of large images, and every tile size that the rule chooses."""
@@ -126,7 +140,7 @@ def test_any_number_of_samples_and_workers(path: str, workers: int) -> None:
             np.testing.assert_allclose(result, wanted, rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("geometry", [STRIDE_1[5], OTHERS[20], *LARGE[:4]], ids=str)
+@pytest.mark.parametrize("geometry", [STRIDE_1[5], OTHERS[20], *LARGE[:4], LARGE[9]], ids=str)
 @pytest.mark.parametrize("path", ["plain", "im2col", None])
 def test_backward_and_comp_grads_are_adjoints_of_forward(geometry: tuple[Any, ...], path: str | None) -> None:
     """<conv(d; W, b), e> = <d, backward(e)> + <b, Σe> = <W, comp_grads(e)> + <b, biases_grads>."""
@@ -155,7 +169,7 @@ def test_error_in_float32(geometry: tuple[Any, ...]) -> None:
             assert relative(result, wanted) < bound
 
 
-@pytest.mark.parametrize("geometry", [LARGE[0], LARGE[2], LARGE[7]], ids=str)
+@pytest.mark.parametrize("geometry", [LARGE[0], LARGE[2], LARGE[7], LARGE[9]], ids=str)
 def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
     case = Case(geometry, samples=9, dtype=np.float32)
     convolution = plan(Geometry(*geometry))
@@ -165,7 +179,7 @@ def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
             assert np.array_equal(result, wanted)
 
 
-@pytest.mark.parametrize("geometry", [LARGE[1], LARGE[5], LARGE[6], LARGE[7], LARGE[8]], ids=str)
+@pytest.mark.parametrize("geometry", [LARGE[1], LARGE[5], LARGE[6], LARGE[7], LARGE[8], LARGE[9]], ids=str)
 def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> None:
     """Apart from the small buffers of NumPy's own loops, which are made smaller still to be out of the way."""
     case = Case(geometry, samples=8, dtype=np.float32)
@@ -188,10 +202,13 @@ def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> Non
     [
         (((32, 32, 3), 32, (3, 3), 1, 1), "im2col"),
         (((32, 32, 32), 32, (3, 3), 1, 1), "winograd F(4×4, 3×3)"),
-        (((6, 6, 128), 128, (3, 3), 1, 1), "winograd F(6×6, 3×3)"),
+        (((6, 6, 128), 128, (3, 3), 1, 1), "winograd F(3×3, 3×3)"),
+        (((27, 27, 256), 256, (3, 3), 1, 1), "winograd F(6×6, 3×3)"),
         (((3, 3, 256), 256, (3, 3), 1, 1), "winograd F(3×3, 3×3)"),
         (((1, 1, 512), 512, (3, 3), 1, 1), "im2col"),
         (((8, 8, 64), 128, (5, 5), 1, 2), "winograd F(4×4, 5×5)"),
+        (((227, 227, 64), 128, (7, 7), 2, 0), "winograd F(5×5, 4×4) on 4 phases"),
+        (((227, 227, 3), 64, (7, 7), 2, 0), "im2col"),
         (((13, 13, 64), 128, (3, 3), 2, 0), "im2col"),
         (((8, 8, 64), 64, (1, 1), 1, 0), "im2col"),
     ],
@@ -214,6 +231,6 @@ def test_geometries_that_cannot_be() -> None:
         plan(Geometry((4, 9, 1), 2, (5, 5)))
     with pytest.raises(MinidlError, match=r"unknown way .* 'fast'"):
         plan(Geometry((4, 9, 1), 2, (3, 3)), path="fast")
-    for mask, stride in (((7, 7), 1), ((3, 5), 1), ((3, 3), 2)):
+    for mask, stride in (((7, 7), 1), ((3, 5), 1), ((3, 3), (1, 2)), ((2, 2), 2)):
         with pytest.raises(MinidlError, match="use im2col here"):
             plan(Geometry((8, 9, 1), 2, mask, stride), path="winograd")

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,7 +118,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, tmp_path, options):
     assert run("--epochs", 1, *options, out="parts") == 0
     assert run("--resume", tmp_path / "parts", "--epochs", 3) == 0
     assert log(tmp_path / "whole") == log(tmp_path / "parts")
-    whole, parts = (checkpoint.load(tmp_path / name) for name in ("whole", "parts"))
+    whole, parts = (checkpoint.load(tmp_path / name, "cpu") for name in ("whole", "parts"))
     for a, b in zip(whole.parameters, parts.parameters, strict=True):
         np.testing.assert_array_equal(a.value, b.value)
 
@@ -128,7 +130,7 @@ def test_a_saved_net_is_a_plain_net_with_the_same_outputs(run, tmp_path, random,
     assert run("--method", "WC, GC, fully", "--mode", mode) == 0
     data = random.standard_normal((3, 32, 32, 3)).astype(np.float32)
     trained = nets[-1].forward(data).copy()
-    saved = checkpoint.load(tmp_path / "run" / checkpoint.NAME)
+    saved = checkpoint.load(tmp_path / "run" / checkpoint.NAME, "cpu")
     np.testing.assert_allclose(saved.forward(data), trained, atol=1e-6)
     assert all(layer.at_weights.hook is None for layer in saved.layers)
     assert abs(saved.layers[2].weights.value.mean((1, 2, 3))).max() < 1e-6
@@ -156,7 +158,6 @@ def test_the_sizes_of_the_parts(run, tmp_path, capsys):
         (["--variant", "dlib", "--optimizer", "adam"], "the variant 'dlib' of adam is unknown"),
         (["--batch-size", "17"], "a batch of 17 is larger than the 16 images"),
         (["--train-size", "99"], "99 images were asked for"),
-        (["--device", "gpu"], "no GPU can be used"),
         (["--device", "tpu"], "the device 'tpu' is unknown"),
         (["--precision", "tf32"], "the CPU computes in fp32, not in tf32"),
         (["--data", "nowhere"], "'nowhere' is neither a data set nor a folder"),
@@ -190,6 +191,31 @@ def test_bad_numbers_are_refused_by_the_parser(run, tmp_path, capsys, arguments,
     assert exit_status.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_without_a_gpu(run, tmp_path, capsys, monkeypatch):
+    for package, hint in ((None, "the package CuPy is missing"), (False, "CuPy finds no NVIDIA GPU")):
+        cupy = package if package is None else SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False))
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        assert run("--device", "gpu") == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith(f"train.py: no GPU can be used: {hint}")
+        assert shown.count("\n") == 1
+        assert run("--device", "auto", "--quiet", out=str(package)) == 0
+        assert json.loads((tmp_path / str(package) / "result.json").read_text())["device"] == "cpu"
+
+
+def test_a_run_on_the_gpu_goes_on_on_the_cpu(gpu, run, tmp_path, capsys):
+    assert run("--device", "gpu", "--precision", "fp32", "--method", "WC, GC, BN", "--epochs", 1) == 0
+    shown = capsys.readouterr().out
+    assert gpu.about().split(";")[0].split(",")[0] in shown
+    assert "products by" in shown
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["device"], result["precision"]) == ("gpu", "fp32")
+    assert run("--resume", tmp_path / "run", "--epochs", 2) == 0
+    assert run("--method", "WC, GC, BN", out="cpu") == 0
+    for mixed, pure in zip(log(tmp_path / "run"), log(tmp_path / "cpu"), strict=True):
+        assert float(mixed["train_loss"]) == pytest.approx(float(pure["train_loss"]), rel=0.05)
 
 
 def test_too_little_memory_is_one_sentence(run, capsys, monkeypatch):

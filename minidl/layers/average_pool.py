@@ -17,7 +17,7 @@ class AveragePool(Pool):
 
     def compute_error(self, error: Array) -> Array:
         """Spread each error over its window."""
-        out = self.buffer("error", (len(error), *self.input_shape))
+        out = self.new_error((len(error), *self.input_shape))
         self.kernels.average_pool.backward(error, self.size, self.stride, out)
         return out
 
@@ -42,7 +42,7 @@ class GlobalAveragePool(Layer):
 
     def compute_error(self, error: Array) -> Array:
         """Spread each error over its plane."""
-        out = self.buffer("error", (len(error), *self.input_shape))
+        out = self.new_error((len(error), *self.input_shape))
         self.kernels.average_pool.backward_global(error, out)
         return out
 

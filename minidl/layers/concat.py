@@ -15,6 +15,7 @@ class Concat(Container):
     """
 
     kind = "concat"
+    output_is_spare = True
 
     def __init__(self, body: Layer) -> None:
         self.body, self.resize = body, Resize((0, 0))
@@ -40,8 +41,8 @@ class Concat(Container):
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Give the body its channels of the error, and add the data's own to what comes back."""
-        own = self.buffer("own error", (len(error), *self.input_shape))
-        part = self.buffer("body's error", (len(error), *self.body_shape))
+        own = self.new_error((len(error), *self.input_shape))
+        part = self.new_error((len(error), *self.body_shape))
         self.kernels.concat.backward(error, own, part)
         back = self.body.backpropagate(self.resize.backpropagate(part), need_error)
         if not need_error:

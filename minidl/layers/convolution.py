@@ -16,6 +16,7 @@ class Convolution(Layer):
     """
 
     kind = "conv"
+    output_is_spare = True
     operation = "convolution"  # of the kernels
 
     def __init__(self, filters: int, size: int, stride: int = 1, padding: int | None = None) -> None:
@@ -49,7 +50,7 @@ class Convolution(Layer):
 
     def compute_error(self, error: Array) -> Array:
         """Spread each element of the error over the data that made it."""
-        out = self.buffer("error", (len(error), *self.input_shape))
+        out = self.new_error((len(error), *self.input_shape))
         self.convolution.backward(error, self.weights_in_use, out)
         return out
 

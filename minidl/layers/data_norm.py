@@ -15,6 +15,7 @@ class DataNorm(Layer):
     """
 
     area = ""
+    output_is_spare = True
     epsilon = 1e-5
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class DataNorm(Layer):
 
     def compute_error(self, error: Array) -> Array:
         """Write (γ·error − mean(γ·error) − x̂·mean(γ·error·x̂))/√(σ² + ε)."""
-        out = self.buffer("error", error.shape)
+        out = self.new_error(error.shape)
         self.kernels.data_norm.backward(
             self.view(error), self.view(self.data), self.gamma.value, self.statistics, self._sums(error), self.view(out)
         )

@@ -8,6 +8,7 @@ class FullyConnected(Layer):
     """Fully connected: out[s, o] = Σ data[s, i]·W[o, i] + b[o]; data (samples, in), weights (out, in)."""
 
     kind = "fc"
+    output_is_spare = True
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -33,7 +34,7 @@ class FullyConnected(Layer):
 
     def compute_error(self, error: Array) -> Array:
         """Weigh the errors of each sample with the same weights, transposed."""
-        out = self.buffer("error", (len(error), *self.input_shape))
+        out = self.new_error((len(error), *self.input_shape))
         self.kernels.fully_connected.backward(error, self.weights_in_use, out)
         return out
 

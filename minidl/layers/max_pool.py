@@ -19,7 +19,7 @@ class MaxPool(Pool):
 
     def compute_error(self, error: Array) -> Array:
         """Send each error to the element that won."""
-        out = self.buffer("error", (len(error), *self.input_shape))
+        out = self.new_error((len(error), *self.input_shape))
         self.kernels.max_pool.backward(error, self.size, self.stride, self.winners, out)
         return out
 

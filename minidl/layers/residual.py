@@ -14,6 +14,7 @@ class Residual(Container):
     """
 
     kind = "add"
+    output_is_spare = True
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
         super().__init__(body, *([shortcut] if shortcut else []))
@@ -32,25 +33,26 @@ class Residual(Container):
 
     def forward(self, data: Array) -> Array:
         """Add what both branches make of the data."""
-        outputs = [child.forward(data) for child in self.children]
-        out = self.buffer("output", (len(data), *self.output_shape))
-        self.kernels.extents.add(outputs[0], outputs[1] if len(outputs) > 1 else data, out)
+        first, *others = [child.forward(data) for child in self.children]
+        in_place = self.children[0].output_is_spare and self.shapes[0] == self.output_shape
+        out = first if in_place else self.buffer("output", (len(data), *self.output_shape))
+        self.kernels.extents.add(first, others[0] if others else data, out)
         return out
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Give each branch the part of the error that its output has, and add what comes back."""
-        parts = [self._part(error, f"error{i}", shape) for i, shape in enumerate(self.shapes)]
+        parts = [self._part(error, shape) for shape in self.shapes]
         errors = [child.backpropagate(part, need_error) for child, part in zip(self.children, parts, strict=False)]
         if not need_error:
             return None
-        out = self.buffer("error", (len(error), *self.input_shape))
+        out = self.new_error((len(error), *self.input_shape))
         self.kernels.extents.add(errors[0], errors[1] if len(errors) > 1 else parts[1], out)
         return out
 
-    def _part(self, error: Array, name: str, shape: Shape) -> Array:
+    def _part(self, error: Array, shape: Shape) -> Array:
         if error.shape[1:] == shape:
             return error
-        part = self.buffer(name, (len(error), *shape))
+        part = self.new_error((len(error), *shape))
         self.kernels.extents.copy(error, part)
         return part
 

@@ -28,7 +28,7 @@ class Resize(Layer):
         """Give each error to the pixels that it was interpolated from."""
         if self.input_shape == self.output_shape:
             return error
-        out = self.buffer("error", (len(error), *self.input_shape))
+        out = self.new_error((len(error), *self.input_shape))
         self.kernels.resize.backward(error, out)
         return out
 

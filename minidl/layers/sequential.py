@@ -11,8 +11,10 @@ class Sequential(Container):
 
     def plan(self, shape: Shape) -> Shape:
         """Fit each layer to the output's shape of the one before."""
-        for child in self.children:
+        for before, child in zip((None, *self.children), self.children, strict=False):
+            child.in_place = before is not None and before.output_is_spare
             shape = child.fit(shape)
+        self.output_is_spare = child.output_is_spare
         return shape
 
     def forward(self, data: Array) -> Array:

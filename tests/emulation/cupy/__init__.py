@@ -54,6 +54,11 @@ def full_like(like: ndarray, value: Any, dtype: Any = None) -> ndarray:
     return full(like.shape, value, dtype or like.dtype)
 
 
+def copyto(target: ndarray, source: ndarray) -> None:
+    """Copy an array of the device to another."""
+    target[...] = source
+
+
 def get_default_memory_pool() -> cuda.MemoryPool:
     """Return the pool that arrays come from."""
     return cuda.MemoryPool()

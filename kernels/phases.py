@@ -1,0 +1,42 @@
+"""A convolution with a stride as a sum of convolutions without one.
+
+With stride t, the mask's taps i, i + t, i + 2t, … meet only every t-th pixel of an image, the pixels of one *phase*.
+On these pixels they are a mask of stride 1:
+
+    Σ_i mask[i] · data[t·y + i − p]  =  Σ_{phase < t} Σ_j mask[t·j + phase] · data[t·(y + j) + phase − p]
+
+So in two dimensions each image is t·t smaller images with smaller masks of their own, whose outputs are added up as if
+they were channels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+Pair = tuple[int, int]
+
+
+class Phase(NamedTuple):
+    """One phase of the images, along (y, x): which pixels it has, and which of the mask's taps meet it.
+
+    padding: how many pixels before the phase's first one the first of these taps begins.
+    """
+
+    pixels: tuple[slice, slice]
+    taps: tuple[slice, slice]
+    padding: Pair
+
+
+def phases(stride: Pair, padding: Pair) -> list[Phase]:
+    """Return all phases; with stride 1 there is one, the image itself."""
+    found = []
+    for y, x in np.ndindex(stride):
+        first_y, first_x = (y - padding[0]) % stride[0], (x - padding[1]) % stride[1]
+        found.append(
+            Phase(
+                (slice(first_y, None, stride[0]), slice(first_x, None, stride[1])),
+                (slice(y, None, stride[0]), slice(x, None, stride[1])),
+                ((first_y + padding[0] - y) // stride[0], (first_x + padding[1] - x) // stride[1]),
+            )
+        )
+    return found

@@ -1,0 +1,108 @@
+"""Ten training steps of each net on the GPU, one kernel at a time and recorded, beside the same steps on the CPU."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import EMULATED
+
+from minidl import kernels
+from minidl.data.batches import Batches
+from minidl.data.dataset import VOID, Dataset
+from minidl.data.pixel_batches import PixelBatches
+from minidl.kernels import Kernels
+from minidl.method import parse
+from minidl.models import a, b, c, d
+from minidl.net import Net
+from minidl.optimizers import OPTIMIZERS
+from minidl.trainer import Trainer, evaluate
+
+STEPS, BATCH, CLASSES = 5, 2, ("one", "two", "three")  # in each of two epochs, with different learning rates
+# layers by method, pixels of an image's side, optimizer, method; the widths are small, because they are emulated
+NETS: dict[str, tuple[Any, int, str, str]] = {
+    "a": (lambda method: a.net(3, method, (4, 8, 5)), 12, "adam", "WC, GC, fully"),
+    "b": (lambda method: b.net(3, method, filters=(4, 8), blocks=(1, 1)), 29, "sgd", "WC, GC, BN"),
+    "b-cifar": (lambda method: b.net(3, method, "cifar", (4, 6), (1, 2)), 12, "adam", "WS, EBN, LN"),
+    "c": (lambda method: c.net(3, method, (3, 4, 8)), 8, "adam", "WC, GC, fully"),
+    "d": (lambda method: d.net(3, method, (2, 3, 4, 5), 0), 67, "sgd", "WC, GC, BN"),
+}
+
+
+def images(size: int, count: int = STEPS * BATCH + 1) -> Dataset:
+    """Return images with labels for the whole and for each pixel; the last batch has one image alone."""
+    random = np.random.default_rng(3)
+    pixels = random.integers(0, 256, (count, size, size, 3)).astype(np.uint8)
+    masks = random.integers(0, 4, (count, size, size)).astype(np.uint8)
+    masks[masks == 3] = VOID
+    return Dataset("random", pixels, random.integers(0, 3, count), CLASSES, masks, CLASSES)
+
+
+def train(device: Kernels, name: str, dtype: type, mode: str = "projection") -> dict[str, Any]:
+    """Return parameters, running statistics and scores after two epochs and a test."""
+    layers, size, optimizer, method = NETS[name]
+    source = PixelBatches if name == "d" else Batches
+    batches = source(images(size), BATCH, device, dtype)
+    net = Net(layers(parse(method)), batches.shape, device, method=method, mode=mode, dtype=dtype)
+    settings = {"learning_rate": 0.01, "weight_decay": 1e-3}
+    update = OPTIMIZERS[optimizer](net.parameters, device, **settings)
+    update.take_over(net.layers)
+    trainer = Trainer(net, update, batches, batches, drop_every=1, seed=0)
+    epochs = [trainer.run_epoch(epoch, test=False) for epoch in (1, 2)]
+    arrays = {p.name: device.host(p.value).copy() for p in net.parameters}
+    arrays |= {key: device.host(value).copy() for key, value in net.running().items()}
+    arrays["train loss"] = np.array([epoch.train_loss for epoch in epochs])
+    arrays["test"] = np.array(evaluate(net, trainer.test_loss, batches))
+    arrays["recorded"] = getattr(trainer.full_step, "graph", None) is not None
+    return arrays
+
+
+@pytest.fixture(scope="module")
+def on_cpu() -> Any:
+    """Return what the CPU brings, computed once for each net and number type."""
+    known: dict[Any, Any] = {}
+
+    def get(*what: Any) -> dict[str, Any]:
+        if what not in known:
+            known[what] = train(kernels.load("cpu"), *what)
+        return known[what]
+
+    return get
+
+
+def compare(results: dict[str, Any], expected: dict[str, Any], bound: float) -> None:
+    for name, wanted in expected.items():
+        if name != "recorded":
+            np.testing.assert_allclose(results[name], wanted, rtol=bound, atol=bound, err_msg=name)
+
+
+@pytest.mark.parametrize("way", ["eager", "recorded"])
+@pytest.mark.parametrize("name", NETS)
+def test_ten_steps_in_float64(gpu: Kernels, on_cpu: Any, name: str, way: str) -> None:
+    device = gpu if way == "recorded" else replace(gpu, repeat=lambda function, version: function)
+    results = train(device, name, np.float64)
+    assert results["recorded"] == (way == "recorded")
+    compare(results, on_cpu(name, np.float64), 1e-9)
+
+
+@pytest.mark.parametrize("library", ["cuBLAS", "cuDNN"])
+@pytest.mark.parametrize("name", NETS)
+def test_ten_steps_in_float32(gpu: Kernels, on_cpu: Any, name: str, library: str) -> None:
+    from minidl.kernels.gpu import products
+
+    before = products.library()
+    if library == "cuDNN" and products.cudnn_fails():
+        pytest.skip(products.cudnn_fails())
+    try:
+        products.choose(library=library)
+        results = train(gpu, name, np.float32)
+    finally:
+        products.choose(library=before)
+    assert results["recorded"]
+    # Adam divides by the root of what may be next to nothing.
+    compare(results, on_cpu(name, np.float32), 2e-3 if EMULATED else 1e-2)
+
+
+def test_reparametrization(gpu: Kernels, on_cpu: Any) -> None:
+    results = train(gpu, "b-cifar", np.float64, "reparametrization")
+    compare(results, on_cpu("b-cifar", np.float64, "reparametrization"), 1e-9)
