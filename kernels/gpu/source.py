@@ -62,9 +62,14 @@ def cover(size: int, dtype: Any) -> int:
     return -(-size * np.dtype(dtype).itemsize // (16 * THREADS))
 
 
+def warps(size: int, most: int = 1024) -> int:
+    """Return how many threads, in whole warps, one block needs for ``size`` elements, ``most`` at most."""
+    return min(most, -(-max(size, 1) // 32) * 32)
+
+
 def over_rows(rows: int, size: int) -> tuple[tuple[int, int], int]:
     """Return the grid and the block with which ``each_in_row`` in common.cuh goes through rows of ``size`` elements."""
-    threads = min(THREADS, -(-max(size, 1) // 32) * 32)
+    threads = warps(size, THREADS)
     return (rows, min(-(-size // threads), 65535)), threads
 
 
