@@ -35,15 +35,19 @@ __device__ void map(Long size, REAL* out, F f, const In*... in) {
 // The WIDTH elements at i; those behind the end are zero. WHOLE: there are none of these, and the array is aligned.
 template <bool WHOLE>
 __device__ Vector load(const REAL* x, Long i, Long length) {
-    if (WHOLE) return *reinterpret_cast<const Vector*>(x + i);
-    Vector result;
-    for (int k = 0; k < WIDTH; k++) result.at[k] = i + k < length ? x[i + k] : REAL(0);
-    return result;
+    if constexpr (WHOLE) {
+        return *reinterpret_cast<const Vector*>(x + i);
+    } else {
+        Vector result;
+        for (int k = 0; k < WIDTH; k++) result.at[k] = i + k < length ? x[i + k] : REAL(0);
+        return result;
+    }
 }
 
 template <bool WHOLE>
 __device__ void store(Vector values, REAL* out, Long i, Long length) {
-    if (WHOLE) *reinterpret_cast<Vector*>(out + i) = values;
+    if constexpr (WHOLE)
+        *reinterpret_cast<Vector*>(out + i) = values;
     else
         for (int k = 0; k < WIDTH && i + k < length; k++) out[i + k] = values.at[k];
 }

@@ -6,7 +6,7 @@ import cupy
 import numpy as np
 
 from minidl.kernels.gpu.groups import BLOCK, Layout, change, finish, sizes, sums, wide
-from minidl.kernels.gpu.source import launch
+from minidl.kernels.gpu.source import launch, warps
 
 Array = Any
 
@@ -36,7 +36,7 @@ def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, 
     updates: of one element, the number n of earlier batches, which is counted up to ``window``.
     """
     args = (mean, variance, updates, np.int32(mean.size), np.float64(rows), np.int32(window))
-    launch("data_norm", "track", mean.dtype, 1, 1024, (statistics.mean, statistics.variance, *args))
+    launch("data_norm", "track", mean.dtype, 1, warps(mean.size), (statistics.mean, statistics.variance, *args))
 
 
 def inference(x: Array, factor: Array, offset: Array, out: Array) -> None:
@@ -72,7 +72,7 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     lines = _lines(layout)
     extents = (np.int32(layout.channels), np.int32(layout.width), _elements(layout))
     args = (sums, statistics.mean, statistics.scale, _stride(layout), gamma, *extents, lines)
-    launch("data_norm", "backward", x.dtype, layout.groups, 128, args)
+    launch("data_norm", "backward", x.dtype, layout.groups, warps(layout.width), args)
     change("data_norm", x, error, out, lines, layout, 1)
 
 

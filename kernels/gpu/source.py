@@ -16,14 +16,17 @@ Extents = int | tuple[int, ...]
 
 
 def read(name: str) -> str:
-    """Return a source with its headers in place of their includes, so that the compiler's cache sees all of it."""
-    text = (SOURCES / name).read_text()
+    """Return a source with its headers in place of their includes, so that CuPy's cache sees all of it, and in ASCII.
+
+    CuPy writes sources in the encoding of the user's locale, which may lack the letters of our comments.
+    """
+    text = (SOURCES / name).read_text("utf-8").encode("ascii", "replace").decode()
     return re.sub(r'^#include "(\w+\.cuh)"$', lambda header: read(header[1]), text, flags=re.MULTILINE)
 
 
 def options(dtype: Any) -> tuple[str, ...]:
     """Return how a source is compiled for a number type."""
-    return "--std=c++17", f"-DREAL={REALS[np.dtype(dtype)]}"
+    return "-std=c++17", f"-DREAL={REALS[np.dtype(dtype)]}"
 
 
 @cache
@@ -59,9 +62,14 @@ def cover(size: int, dtype: Any) -> int:
     return -(-size * np.dtype(dtype).itemsize // (16 * THREADS))
 
 
+def warps(size: int, most: int = 1024) -> int:
+    """Return how many threads, in whole warps, one block needs for ``size`` elements, ``most`` at most."""
+    return min(most, -(-max(size, 1) // 32) * 32)
+
+
 def over_rows(rows: int, size: int) -> tuple[tuple[int, int], int]:
     """Return the grid and the block with which ``each_in_row`` in common.cuh goes through rows of ``size`` elements."""
-    threads = min(THREADS, -(-max(size, 1) // 32) * 32)
+    threads = warps(size, THREADS)
     return (rows, min(-(-size // threads), 65535)), threads
 
 

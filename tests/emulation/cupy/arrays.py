@@ -72,6 +72,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("implicit conversion to a NumPy array is not allowed; use .get()")
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # NumPy would see through __array_interface__
         value = getattr(self.host, name)
         if not callable(value):
             return ndarray(value) if isinstance(value, np.ndarray) else value

@@ -1,0 +1,234 @@
+"""The GPU's operations beside NumPy's, on shapes at which threads, vectors, blocks and pieces do not come out even."""
+
+import numpy as np
+import pytest
+
+from minidl import kernels
+from minidl.kernels import MinidlError
+from minidl.kernels.update import Tensor
+
+pytestmark = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def both(gpu, run, *arrays, float32=1e-5):
+    """Run on both devices, each with its own copies of the arrays, and compare what is in them afterwards."""
+    cpu = kernels.load("cpu")
+    expected, found = [array.copy() for array in arrays], [gpu.xp.array(array) for array in arrays]
+    run(cpu, *expected)
+    run(gpu, *found)
+    for ours, theirs in zip(map(gpu.host, found), expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert not np.isnan(theirs).any()
+        tolerance = float32 if theirs.dtype == np.float32 else 1e-10
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def poisoned(shape, dtype):
+    return np.full(shape, np.nan, dtype)
+
+
+VIEWS = [  # (a, r, b, s)
+    (6, 1, 1, 36),  # filters of whole vectors
+    (64, 1, 1, 27),  # filters that are not
+    (3, 1, 1, 8192),  # as much as a block can hold, and a little more
+    (3, 1, 1, 8193),
+    (1, 1, 1, 70_001),  # one long group, in pieces
+    (2, 1000, 1, 33),
+    (1, 54, 4, 1),  # channels: fewer than a vector, more than a warp, no multiple of it
+    (1, 5000, 3, 1),
+    (1, 300, 21, 1),
+    (1, 77, 130, 1),
+    (1, 20, 1500, 1),
+    (1, 2, 1, 1),
+    (6, 9, 4, 1),  # instances
+    (3, 49, 256, 1),
+    (2, 7, 3, 5),  # groups of channels
+    (4, 25, 8, 4),
+]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+@pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
+def test_statistic(gpu, random, name, view, dtype):
+    x, error = random.standard_normal((2, *view)).astype(dtype)
+
+    def run(device, x, error, output, back, in_place, back_in_place):
+        transform, adjoint = getattr(device.statistic, name), getattr(device.statistic, f"{name}_adjoint")
+        scale = transform(x, output)
+        adjoint(error, output, scale, back)
+        transform(in_place, in_place)
+        adjoint(back_in_place, output, scale, back_in_place)
+
+    both(gpu, run, x, error, poisoned(view, dtype), poisoned(view, dtype), x, error, float32=1e-4)
+
+
+def test_a_statistic_of_unaligned_memory(gpu, random, dtype):
+    def run(device, x, out):
+        device.statistic.standardize(x[1:].reshape(3, 1, 1, 40), out[1:].reshape(3, 1, 1, 40))
+        device.statistic.center(x[1:].reshape(1, 60, 2, 1), x[1:].reshape(1, 60, 2, 1))
+
+    both(gpu, run, random.standard_normal(121).astype(dtype), np.zeros(121, dtype), float32=1e-4)
+
+
+def test_sums_repeat_to_the_last_bit(gpu, random, dtype):
+    x = gpu.xp.asarray(random.standard_normal((1, 9000, 7, 1)).astype(dtype))
+    results = [gpu.xp.empty_like(x) for _ in range(3)]
+    for out in results:
+        gpu.statistic.standardize(x, out)
+    for out in results[1:]:
+        np.testing.assert_array_equal(gpu.host(out), gpu.host(results[0]))
+
+
+NORMS = [(1, 600, 64, 1), (1, 50, 3, 1), (4, 36, 1, 20), (4, 36, 20, 1), (3, 25, 8, 4), (6, 1, 1, 128), (2, 300, 2, 70)]
+
+
+@pytest.mark.parametrize("view", [*NORMS, (1, 7, 600, 1)], ids=str)
+def test_data_norm(gpu, random, view, dtype):
+    channels = view[2] * view[3]
+
+    def run(device, x, error, gamma, beta, out, back, gamma_grads, beta_grads, *running):
+        norm = device.data_norm
+        statistics = norm.forward(x, gamma, beta, 1e-4, out)
+        sums = norm.error_sums(error, x, statistics)
+        norm.comp_grads(sums, gamma_grads, beta_grads)
+        norm.backward(error, x, gamma, statistics, sums, back)
+        norm.backward(error, x, gamma, statistics, sums, error)
+        if view[0] == 1:
+            for _ in range(3):
+                norm.track(statistics, *running, view[1], 100)
+            norm.inference(x, *running[:2], x)
+
+    x, error = random.standard_normal((2, *view)).astype(dtype)
+    gamma, beta, mean, variance = random.standard_normal((4, channels)).astype(dtype)
+    outs = poisoned(view, dtype), poisoned(view, dtype), poisoned(channels, dtype), poisoned(channels, dtype)
+    both(gpu, run, 2 * x + 1, error, gamma, beta, *outs, mean, variance**2, np.array([98]), float32=2e-4)
+
+
+@pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 3), (2, 1), (1, 2), (3, 5)])
+@pytest.mark.parametrize("shape", [(1, 3, 3, 1), (5, 8, 7, 3), (2, 13, 9, 70)], ids=str)
+def test_average_pools(gpu, random, shape, size, stride, dtype):
+    n, y, x, c = shape
+    small = (n, (y - size) // stride + 1, (x - size) // stride + 1, c)
+
+    def run(device, data, error, out, back, row, back_of_row):
+        device.average_pool.forward(data, size, stride, out)
+        device.average_pool.backward(error, size, stride, back)
+        device.average_pool.forward_global(data, row)
+        device.average_pool.backward_global(row, back_of_row)
+
+    data, error = random.standard_normal(shape).astype(dtype), random.standard_normal(small).astype(dtype)
+    outs = [poisoned(s, dtype) for s in (small, shape, (n, c), shape)]
+    both(gpu, run, data, error, *outs)
+
+
+def test_max_pooling_of_equals_and_of_what_is_not_a_number(gpu, dtype):
+    data, out = gpu.xp.ones((1, 4, 4, 1), dtype), gpu.xp.empty((1, 2, 2, 1), dtype)
+    data[0, 3, 3] = np.nan
+    winners = tuple(gpu.xp.empty(shape, np.uint8) for shape in gpu.max_pool.winners_shapes(data.shape, 2, 2))
+    gpu.max_pool.forward(data, 2, 2, out, winners)
+    assert np.isnan(gpu.host(out)).ravel().tolist() == [False, False, False, True]
+    assert winners[0].ravel().tolist() == [0, 0, 0, 3]
+
+
+def test_max_pooling_remembers_windows_of_a_byte(gpu, dtype):
+    with pytest.raises(MinidlError, match="16×16 pixels at most, not 17×17"):
+        gpu.max_pool.winners_shapes((1, 20, 20, 1), 17, 1)
+
+
+@pytest.mark.parametrize("first, second", [(1, 1), (3, 5), (4, 8), (16, 4), (2, 6)])
+def test_concat(gpu, random, first, second, dtype):
+    a, b = (random.standard_normal((2, 3, 5, c)).astype(dtype) for c in (first, second))
+
+    def run(device, a, b, out, part_a, part_b):
+        device.concat.forward(a, b, out)
+        device.concat.backward(out, part_a, part_b)
+
+    both(gpu, run, a, b, poisoned((2, 3, 5, first + second), dtype), poisoned(a.shape, dtype), poisoned(b.shape, dtype))
+
+
+SIZES = [
+    ((4, 5), (7, 9)),
+    ((4, 5), (2, 1)),
+    ((4, 5), (1, 12)),
+    ((1, 1), (3, 4)),
+    ((13, 6), (27, 13)),
+    ((27, 13), (5, 6)),
+]
+
+
+@pytest.mark.parametrize("size, into", [*SIZES, ((5, 5), (5, 5)), ((7, 2), (13, 3))], ids=str)
+def test_resize(gpu, random, size, into, dtype):
+    def run(device, data, out, back):
+        device.resize.forward(data, out)
+        device.resize.backward(out, back)
+
+    data = random.standard_normal((2, *size, 3)).astype(dtype)
+    both(gpu, run, data, poisoned((2, *into, 3), dtype), poisoned(data.shape, dtype))
+
+
+@pytest.mark.parametrize("labels_dtype", [np.int8, np.int64, np.uint8])
+@pytest.mark.parametrize("shape", [(1, 2), (7, 10), (1000, 21), (3, 40, 31, 5), (5, 100), (3, 1), (2000, 33)], ids=str)
+def test_softmax_loss(gpu, random, shape, labels_dtype, dtype):
+    def run(device, logits, labels, error, totals):
+        device.softmax_loss.forward(logits, labels, error, totals)
+
+    logits = (5 * random.standard_normal(shape)).round(1).astype(dtype)  # rounded: some of the largest are equal
+    least = 0 if labels_dtype is np.uint8 else -1
+    labels = random.integers(least, shape[-1], shape[:-1]).astype(labels_dtype)
+    cpu, found = kernels.load("cpu"), [gpu.xp.array(a) for a in (logits, labels, poisoned(shape, dtype))]
+    expected, totals, gpu_totals = poisoned(shape, dtype), np.array([1.0, 2, 3]), gpu.xp.asarray([1.0, 2, 3])
+    run(cpu, logits, labels, expected, totals)
+    run(gpu, *found, gpu_totals)
+    np.testing.assert_allclose(gpu.host(found[-1]), expected, atol=1e-6 if dtype is np.float32 else 1e-14)
+    np.testing.assert_allclose(gpu.host(gpu_totals), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+def test_crops_with_masks_of_many_sizes(gpu, random, dtype):
+    sizes = [(20, 30), (9, 40), (33, 12), (16, 16)]
+    images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    masks = [random.integers(0, 21, size, dtype=np.uint8) for size in sizes]
+    masks[0][3] = 255
+    mean = np.array([10.0, 20.0, 30.0])
+
+    def run(device, order, corners, colours, mirrored, position, out, labels):
+        stored = device.augment.store(images), device.augment.store(masks)
+        for i in range(2):
+            orders = order, corners, colours, mirrored, position
+            device.augment.crop_with_masks(
+                *stored, *orders, mean, 256.0, out[2 * i : 2 * i + 2], labels[2 * i : 2 * i + 2]
+            )
+
+    order, corners = np.array([3, 1, 0, 2]), random.integers(-8, 8, (4, 2))
+    colours, mirrored = np.rint(60 * random.standard_normal((4, 3))), np.array([True, False, True, False])
+    out, labels = poisoned((4, 16, 17, 3), dtype), np.full((4, 16, 17), 99, np.int8)
+    both(gpu, run, order, corners, colours, mirrored, np.array([0]), out, labels)
+
+
+def tensors(operation, arrays):
+    """Return the tensors of a net whose filters are centered in all ways, and some decay."""
+    return [
+        Tensor(weights, grads, (first, second)[: operation.MOMENTS], decay, gc, wc)
+        for (weights, grads, first, second), (decay, gc, wc) in zip(
+            zip(*[iter(arrays)] * 4, strict=True),
+            [(0.01, True, True), (0.0, False, False), (0.01, True, False), (0.01, False, False), (0.0, True, True)],
+            strict=True,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind, variant", [("sgd", "paper"), ("sgd", "dlib"), ("adam", "standard"), ("adam", "as_printed")]
+)
+def test_updates_of_all_tensors_at_once(gpu, random, kind, variant, dtype):
+    shapes = [(3, 3, 3, 5), (7,), (4, 8), (10_000,), (2, 9001)]
+    settings = ((0.9, 0.999), 1e-8) if kind == "adam" else (0.9,)
+
+    def run(device, rate, time, *arrays):
+        operation = getattr(device, kind)
+        for _ in range(3):
+            operation.step(tensors(operation, arrays), rate, time, *settings, variant)
+        for i in range(1, len(arrays), 4):
+            arrays[i][...] = 0  # the CPU leaves centered gradients, the GPU does not touch them
+
+    arrays = [random.standard_normal(shape).astype(dtype) * (i < 2) for shape in shapes for i in range(4)]
+    both(gpu, run, np.array([0.05]), np.array([4]), *arrays, float32=2e-5)
