@@ -195,8 +195,8 @@ class Winograd(Convolution):
         y = max(plane.y.size + plane.y.padding for plane in made)
         x = max(plane.x.size + plane.x.padding for plane in made)
         inputs, outputs = self.data_shape[2] * len(self._phases), self.filters
-        # The values of the weights are read again for each chunk, which should not be the smaller part of the work.
-        balanced = inputs * outputs // (inputs + outputs)
+        # The values of the weights are read again for each chunk: they should be fewer than its own, half as many here.
+        balanced = 2 * inputs * outputs // (inputs + outputs)
         fitting = _CHUNK_BYTES // (self._n**2 * (inputs + outputs) * self.dtype.itemsize)
         return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, balanced, fitting))
 
