@@ -28,17 +28,21 @@ class Chunks:
         """Return how many chunks some images are."""
         return -(-images // self.samples) * -(-self.down // self.height)
 
-    def parts(self, start: int, stop: int) -> Iterator[slice]:
-        """Yield the images start to stop, a chunk's number at a time."""
-        for first in range(start, stop, self.samples):
-            yield slice(first, min(first + self.samples, stop))
+    def parts(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
+        """Yield how many of the images start to stop a chunk has, and where the chunks of so many begin."""
+        rest = (stop - start) % self.samples
+        if stop - start > rest:
+            yield self.samples, range(start, stop - rest, self.samples)
+        if rest:
+            yield rest, range(stop - rest, stop, rest)
 
     def all(self, start: int, stop: int) -> Iterator[tuple[slice, Band]]:
         """Yield all chunks of the images start to stop: images and band."""
-        for part in self.parts(start, stop):
-            for band in self.bands():
-                yield part, band
+        for samples, starts in self.parts(start, stop):
+            for first in starts:
+                for band in self.bands():
+                    yield slice(first, first + samples), band
 
-    def tiles(self, part: slice, band: Band) -> int:
-        """Return the number of tiles in a chunk."""
-        return (part.stop - part.start) * (band[1] - band[0]) * self.across
+    def tiles(self, samples: int, band: Band) -> int:
+        """Return the number of tiles in a band of some images."""
+        return samples * (band[1] - band[0]) * self.across

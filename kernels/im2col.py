@@ -41,6 +41,9 @@ class Im2col(Convolution):
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
+        # Side by side, without a gap and without padding: each pixel belongs to one window.
+        covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
+        self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out)."""
@@ -68,7 +71,8 @@ class Im2col(Convolution):
         def work(worker: int, start: int, stop: int) -> None:
             chunks = self._chunks(stop - start)
             padded, columns = cut(worker, self.dtype, *self._shapes(chunks))
-            out[start:stop] = 0
+            if not self._side_by_side:
+                out[start:stop] = 0
             for part, rows in chunks.all(start, stop):
                 source = error[part, slice(*rows)].reshape(-1, self.filters)
                 windows = columns[: len(source)]
@@ -146,16 +150,20 @@ class Im2col(Convolution):
         else:
             padded[...] = 0
             padded[inside] = data[source]
-        shape = (len(data), rows[1] - rows[0], self.output_shape[1], *self._reach, data.shape[3])
-        s, y, x, c = padded.strides
-        windows = as_strided(padded, shape, (s, y * self.stride[0], x * self.stride[1], y, x, c))
-        columns = columns[: prod(shape[:3])]
-        columns.reshape(shape)[...] = windows
+        windows = self._windows(padded, rows)
+        if windows.flags.c_contiguous:
+            return windows.reshape(-1, columns.shape[1])
+        columns = columns[: prod(windows.shape[:3])]
+        columns.reshape(windows.shape)[...] = windows
         return columns
 
     def _scatter(self, columns: Array, rows: Band, padded: Array, out: Array) -> None:
         """Add the windows of some output rows to their places in ``out``: the adjoint of gather."""
         padded, inside, target = self._region(out, rows, padded)
+        if self._side_by_side:
+            places = self._windows(out[target], rows)
+            places[...] = columns.reshape(places.shape)
+            return
         padded[...] = 0
         height, width = rows[1] - rows[0], self.output_shape[1]
         windows = columns.reshape(len(out), height, width, *self._reach, -1)
@@ -164,6 +172,12 @@ class Im2col(Convolution):
             place = np.s_[:, i : i + step_y * height : step_y, j : j + step_x * width : step_x]
             padded[place] += windows[:, :, :, i, j]
         out[target] += padded[inside]
+
+    def _windows(self, images: Array, rows: Band) -> Array:
+        """View some images as the windows of some output rows, (samples, rows, x, ky, kx, in)."""
+        shape = (len(images), rows[1] - rows[0], self.output_shape[1], *self._reach, images.shape[3])
+        s, y, x, c = images.strides
+        return as_strided(images, shape, (s, y * self.stride[0], x * self.stride[1], y, x, c))
 
     def _region(self, images: Array, rows: Band, padded: Array) -> tuple[Array, tuple[slice, ...], tuple[slice, ...]]:
         """Return the part of ``padded`` that the output rows need, and where it and the images overlap in each."""

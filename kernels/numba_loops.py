@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from minidl.kernels.numba_products import multiply
+from minidl.kernels.numba_products import run_table, table
 
 __all__ = [
     "adam",
@@ -19,19 +19,21 @@ __all__ = [
     "max_pool",
     "max_pool_adjoint",
     "moments",
-    "multiply",
     "plane",
     "products",
     "relu",
     "relu_adjoint",
+    "run_table",
     "scale",
     "sgd",
     "shift",
     "sums",
+    "table",
 ]
 
 Array = NDArray[np.floating]
 Winners = NDArray[np.uint8]
+KEEPS_TABLES = True  # of products
 _TINY = 1e-27  # what is closer to zero becomes zero, lest it become subnormal
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})

@@ -5,7 +5,6 @@ other. Here the list of products becomes a table of addresses, and a compiled lo
 of it, without a look at the interpreter.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,26 +14,30 @@ from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from minidl.kernels.products import Product
+from minidl.kernels.products import Product, Products
 
 Array = NDArray[Any]
 
 for _name in ("sgemm", "dgemm"):
     binding.add_symbol(f"minidl_{_name}", get_cython_function_address("scipy.linalg.cython_blas", _name))
 # transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc: addresses all of them, as Fortran wants it
-_sgemm, _dgemm = (
-    types.ExternalFunction(f"minidl_{name}", types.void(*[types.intp] * 13)) for name in ("sgemm", "dgemm")
-)
+_signature = types.void(*[types.intp] * 13)
+_sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
+_dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
 _PLAIN_OR_TURNED = np.frombuffer(b"NT", np.uint8).copy()
 _BATCH = 4  # axes of a batch of matrices, filled up with ones
 
 
-def multiply(worker: int, samples: int, steps: Sequence[Product], starts: Sequence[int]) -> None:
-    """Compute all products for the chunks of some samples that begin at ``starts``."""
-    table = np.array([_row(step, samples) for step in steps], np.int64)
-    one_and_zero = np.array([1, 0], steps[0].out.dtype)
-    _run(table, np.array(starts, np.int64), one_and_zero, _PLAIN_OR_TURNED)
+def table(products: Products) -> tuple[Array, Array, Array]:
+    """Return what ``run_table`` needs to know of a list of products, without a reference to its arrays."""
+    rows = np.array([_row(step, products.samples) for step in products.steps], np.int64)
+    return rows, np.array(products.starts, np.int64), np.array([1, 0], products.steps[0].out.dtype)
+
+
+def run_table(rows: Array, starts: Array, one_and_zero: Array) -> None:
+    """Compute a list of products for all its chunks."""
+    _run(rows, starts, one_and_zero, _PLAIN_OR_TURNED)
 
 
 def _row(step: Product, samples: int) -> list[int]:
@@ -62,8 +65,8 @@ def _layout(array: Array) -> tuple[int, int]:
     """Return whether a matrix lies turned in memory, and the distance of its rows, or columns."""
     rows, columns = array.shape[-2:]
     of_rows, of_columns = array.strides[-2] // array.itemsize, array.strides[-1] // array.itemsize
-    if of_columns == 1 or columns == 1:
-        return 0, max(of_rows, columns) if rows > 1 else columns
+    if of_columns == 1 or columns <= 1 or rows == 0:
+        return 0, max(of_rows, columns, 1) if rows > 1 else max(columns, 1)
     assert of_rows == 1 or rows == 1
     return 1, max(of_columns, rows)
 
@@ -75,12 +78,12 @@ def _strides(array: Array, axes: int) -> list[int]:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _run(table: Any, starts: Any, one_and_zero: Any, letters: Any) -> None:
+def _run(rows: Any, starts: Any, one_and_zero: Any, letters: Any) -> None:
     size = one_and_zero.itemsize
     numbers = np.empty(6, np.int32)
     n, scalar, letter = numbers.ctypes.data, one_and_zero.ctypes.data, letters.ctypes.data
     for start in starts:
-        for t in table:
+        for t in rows:
             left, right, out = t[0] + start * t[3], t[1] + start * t[4], t[2] + start * t[5]
             # To BLAS, which counts down the columns, all matrices are turned: outᵀ = rightᵀ · leftᵀ.
             numbers[0], numbers[1], numbers[2] = t[7], t[6], t[8]

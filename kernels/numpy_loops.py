@@ -4,7 +4,6 @@ Matrices are (n, rows, columns), and what is said of columns is (n, columns) or,
 ``worker`` is who calls: its scratch memory holds what a loop needs in between.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +14,7 @@ from minidl.kernels.scratch import cut
 
 Array = NDArray[np.floating]
 Winners = NDArray[np.uint8]
+KEEPS_TABLES = False  # of products
 
 
 # -- sums down the columns of matrices, and lines, x·factor + offset ----------------------------------------------
@@ -83,11 +83,11 @@ def _ones(length: int, dtype: Any) -> Array:
 # -- matrix products, see products.py ---------------------------------------------------------------------------------
 
 
-def multiply(worker: int, samples: int, steps: Sequence[Any], starts: Sequence[int]) -> None:
-    """Compute all products for the chunks of some samples that begin at ``starts``."""
-    for start in starts:
-        chunk = slice(start, start + samples)
-        for *operands, moving, accumulate in steps:
+def multiply(worker: int, products: Any) -> None:
+    """Compute a list of products for all its chunks."""
+    for start in products.starts:
+        chunk = slice(start, start + products.samples)
+        for *operands, moving, accumulate in products.steps:
             left, right, out = (array[chunk] if moves else array for array, moves in zip(operands, moving, strict=True))
             if accumulate:
                 (product,) = cut(f"products {worker}", out.dtype, out.shape)

@@ -1,17 +1,21 @@
 """Matrix products in a row, repeated for one chunk of a batch after another.
 
 A convolution is made of many small products. They are listed once, with everything about them but the chunk's place
-in the batch, and then run for all chunks at once, because most of Python's share of the time would go there.
+in the batch, and then run for all chunks at once, because most of Python's share of the time would go there. Compiled
+loops also keep a list as a table of addresses, for the next time that the same arrays come.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.loops import current
 
 Array = NDArray[Any]
+
+_MOST_TABLES = 64
 
 
 class Product(NamedTuple):
@@ -29,16 +33,42 @@ class Product(NamedTuple):
 
 
 class Products:
-    """Products on ``samples`` images at a time, computed by a worker."""
+    """Products on ``samples`` images at a time, for the chunks that begin at the images ``starts``."""
 
-    def __init__(self, worker: int, samples: int) -> None:
-        self.worker, self.samples = worker, samples
+    def __init__(self, samples: int, starts: Sequence[int]) -> None:
+        self.samples, self.starts = samples, starts
         self.steps: list[Product] = []
 
     def add(self, left: Array, right: Array, out: Array, moving: str = "", accumulate: bool = False) -> None:
         """List a product; moving: "right" or "out" where that is the images of a whole batch."""
         self.steps.append(Product(left, right, out, (False, moving == "right", moving == "out"), accumulate))
 
-    def run(self, starts: Sequence[int]) -> None:
-        """Compute all products, in turn, for the chunks that begin at these images."""
-        current().multiply(self.worker, self.samples, self.steps, starts)
+    def zero(self, out: Array) -> None:
+        """List that ``out`` (…, rows, columns) becomes zero: a product of matrices that share no elements."""
+        if out.size:
+            rows, columns = out.shape[-2:]
+            self.add(np.empty((rows, 0), out.dtype), np.empty((0, columns), out.dtype), out)
+
+
+class Repeated:
+    """Runs lists of products, again and again on the same arrays."""
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[Any, ...], list[Any]] = {}
+
+    def run(
+        self, worker: int, part: tuple[int, int], arrays: Sequence[Array], lists: Callable[[], Iterable[Products]]
+    ) -> None:
+        """Compute ``lists()``, which depends on nothing but the part of the batch and where the arrays lie."""
+        loops = current()
+        if not loops.KEEPS_TABLES:
+            for products in lists():
+                loops.multiply(worker, products)
+            return
+        key = (*part, *((array.__array_interface__["data"][0], *array.strides) for array in arrays))
+        if key not in self._tables:
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables.clear()
+            self._tables[key] = [loops.table(products) for products in lists()]
+        for table in self._tables[key]:
+            loops.run_table(*table)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from minidl.kernels.products import Products
+
 Array = NDArray[Any]
 
 
@@ -62,29 +64,10 @@ class Plane(NamedTuple):
     x: Tiling
 
 
-class Products:
-    """Matrix products on some of the images at a time; the images are the first axis of sources and targets.
-
-    Everything about a product but the choice of the images is prepared once, because it is repeated for chunk after
-    chunk and most of Python's share of the time would go there.
-    """
-
-    def __init__(self) -> None:
-        self._steps: list[tuple[Array, Array, Array, bool, bool]] = []
-
-    def add(self, matrix: Array, source: Array, target: Array, *, reads: bool = False, writes: bool = False) -> None:
-        """Add target = matrix · source, where the source or the target are all images and not only the chunk's."""
-        self._steps.append((matrix, source, target, reads, writes))
-
-    def __call__(self, samples: slice) -> None:
-        """Compute all products for these images."""
-        chunk = slice(0, samples.stop - samples.start)
-        for matrix, source, target, reads, writes in self._steps:
-            np.matmul(matrix, source[samples if reads else chunk], out=target[samples if writes else chunk])
-
-
-def evaluate(matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, values: Array) -> Products:
-    """Return the products that write the values of some images' tiles; a tile is one of x in a row of y in ``band``.
+def evaluate(
+    products: Products, matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, values: Array
+) -> None:
+    """List the products that write the values of some images' tiles; a tile is one of x in a row of y in ``band``.
 
         values[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
 
@@ -92,31 +75,31 @@ def evaluate(matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Ar
     rows of tiles, tiles of a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees, tiles
     of a row, n, c).
     """
-    products = Products()
+    rows, values = rows[: products.samples], values[:, : products.samples]
     for (images, y, x), part in zip(planes, _channels(rows, planes), strict=True):
         top, low, high = band[0] * y.step - y.padding, *y.pixels(*band)
-        # Rows above and below the image stay zero for all chunks of the band.
-        part[:, : low - top] = 0
-        part[:, high - top :] = 0
+        products.zero(part[:, : low - top])
+        products.zero(part[:, high - top :])
         for run in x.runs(0, rows.shape[2]):
             source = windows(images[:, low:high], 2, run, x.step)
-            products.add(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles], reads=True)
+            products.add(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles], moving="right")
     long_rows, long_values = rows.reshape(*rows.shape[:2], -1), values.reshape(*values.shape[:3], -1)
     all_tiles = Run(slice(0, band[1] - band[0]), slice(0, y.width), 0)
     source = windows(long_rows, 1, all_tiles, y.step)
     products.add(matrix, source, long_values[:, :, all_tiles.tiles].transpose(1, 2, 0, 3))
-    return products
 
 
-def combine(matrix: Array, values: Array, planes: list[Plane], band: tuple[int, int], rows: Array) -> Products:
-    """Return the products that write tiles of outputs, which do not overlap, from their values.
+def combine(
+    products: Products, matrix: Array, values: Array, planes: list[Plane], band: tuple[int, int], rows: Array
+) -> None:
+    """List the products that write tiles of outputs, which do not overlap, from their values.
 
         tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · values[i, s, t, u, j, :]
 
     matrix: (width of a tile, n); values and planes as in evaluate; rows: scratch, (width of a tile, samples of a chunk,
     rows of tiles, tiles of a row, n, c).
     """
-    products = Products()
+    rows, values = rows[:, : products.samples], values[:, : products.samples]
     height = band[1] - band[0]
     long_values, long_rows = values.reshape(*values.shape[:3], -1), rows.reshape(*rows.shape[:3], -1)
     products.add(
@@ -128,8 +111,7 @@ def combine(matrix: Array, values: Array, planes: list[Plane], band: tuple[int, 
             for across in x.runs(0, rows.shape[3]):
                 source = part[:, down.tiles, down.taps, across.tiles]
                 target = windows(windows(images, 1, down, y.step), 3, across, x.step)
-                products.add(matrix[across.taps], source, target, writes=True)
-    return products
+                products.add(matrix[across.taps], source, target, moving="out")
 
 
 def _channels(array: Array, planes: list[Plane]) -> list[Array]:

@@ -25,9 +25,9 @@ Chunks of some images, or of some rows of tiles of one image, keep V and V·U in
 1980; Lavin and Gray 2016.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.chunks import Chunks
@@ -36,6 +36,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.kernels.masks import Masks
 from minidl.kernels.phases import phases
 from minidl.kernels.plain_convolution import Convolution, Geometry, Pair
+from minidl.kernels.products import Products, Repeated
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 from minidl.kernels.tiles import Plane, Tiling, combine, evaluate
@@ -69,6 +70,7 @@ class Winograd(Convolution):
         a, b, g = transforms(self._m, taps)
         self._a, self._b = a.astype(self.dtype), b.astype(self.dtype)
         self._a_transposed = self._a.T.copy()
+        self._repeated = Repeated()
         self._masks = Masks(g, self.mask, self._phases, self.dtype)
         on_phases = f" on {len(self._phases)} phases" if len(self._phases) > 1 else ""
         self.path = f"winograd F({self._m}×{self._m}, {taps}×{taps}){on_phases}"
@@ -105,7 +107,7 @@ class Winograd(Convolution):
             shape = (chunks.samples, chunks.height, chunks.across)
             data_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
-            data_values, error_values, data_rows, error_rows, total, product, biases_total, ones = cut(
+            data_values, error_values, data_rows, error_rows, total, biases_total, ones = cut(
                 worker,
                 self.dtype,
                 (n, *shape, n, channels),
@@ -113,28 +115,29 @@ class Winograd(Convolution):
                 data_rows_shape,
                 error_rows_shape,
                 (n, n, filters, channels),
-                # A worker with a single chunk has nothing to add up.
-                (n, n, filters, channels) if chunks.count(stop - start) > 1 else (0,),
                 (1, filters),
                 (1, chunks.most_tiles),
             )
             biases_total[...] = 0
             ones[...] = 1
-            for band in chunks.bands():
-                transform = evaluate(self._b, seen, band, data_rows, data_values)
-                transform_error = evaluate(self._a, errors_seen, band, error_rows, error_values)
-                for part in chunks.parts(start, stop):
-                    tiles = chunks.tiles(part, band)
-                    errors = _points(error_values, tiles)
-                    transform(part)
-                    transform_error(part)
-                    first = worker not in sums
-                    target = total if first else product
-                    np.matmul(errors.transpose(0, 1, 3, 2), _points(data_values, tiles), out=target)
-                    if not first:
-                        total += product
-                    biases_total += ones[:, :tiles] @ errors[_ONE, _ONE]
-                    sums[worker] = total, biases_total
+            several = chunks.count(stop - start) > 1
+            if several:
+                total[...] = 0
+
+            def lists() -> Iterator[Products]:
+                for band in chunks.bands():
+                    for samples, starts in chunks.parts(start, stop):
+                        tiles = chunks.tiles(samples, band)
+                        errors, values = _points(error_values, tiles), _points(data_values, tiles)
+                        products = Products(samples, starts)
+                        evaluate(products, self._b, seen, band, data_rows, data_values)
+                        evaluate(products, self._a, errors_seen, band, error_rows, error_values)
+                        products.add(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
+                        products.add(ones[:, :tiles], errors[_ONE, _ONE], biases_total, accumulate=True)
+                        yield products
+
+            self._repeated.run(worker, (start, stop), (error, data, data_values), lists)
+            sums[worker] = total, biases_total
 
         share(work, len(data))
         # In the order of the workers, not of their arrival: the same data give the same bits.
@@ -151,20 +154,32 @@ class Winograd(Convolution):
             shape = (chunks.samples, chunks.height, chunks.across)
             seen_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             made_rows_shape = (m, *shape, n, filters)
-            seen_values, made_values, seen_rows, made_rows = cut(
-                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters), seen_rows_shape, made_rows_shape
+            seen_values, made_values, seen_rows, made_rows, ones = cut(
+                worker,
+                self.dtype,
+                (n, *shape, n, channels),
+                (n, *shape, n, filters),
+                seen_rows_shape,
+                made_rows_shape,
+                (chunks.most_tiles, 1),
             )
-            for band in chunks.bands():
-                transform = evaluate(self._b, seen, band, seen_rows, seen_values)
-                restore = combine(self._a_transposed, made_values, made, band, made_rows)
-                for part in chunks.parts(start, stop):
-                    tiles = chunks.tiles(part, band)
-                    products = _points(made_values, tiles)
-                    transform(part)
-                    np.matmul(_points(seen_values, tiles), weights, out=products)
-                    if biases is not None:
-                        products[_ONE, _ONE] += biases
-                    restore(part)
+            ones[...] = 1
+
+            def lists() -> Iterator[Products]:
+                for band in chunks.bands():
+                    for samples, starts in chunks.parts(start, stop):
+                        tiles = chunks.tiles(samples, band)
+                        outputs = _points(made_values, tiles)
+                        products = Products(samples, starts)
+                        evaluate(products, self._b, seen, band, seen_rows, seen_values)
+                        products.add(_points(seen_values, tiles), weights, outputs)
+                        if biases is not None:
+                            products.add(ones[:tiles], biases[None], outputs[_ONE, _ONE], accumulate=True)
+                        combine(products, self._a_transposed, made_values, made, band, made_rows)
+                        yield products
+
+            arrays = (seen[0].images, made[0].images, weights, seen_values)
+            self._repeated.run(worker, (start, stop), arrays if biases is None else (*arrays, biases), lists)
 
         share(work, len(made[0].images))
 
@@ -180,8 +195,8 @@ class Winograd(Convolution):
         y = max(plane.y.size + plane.y.padding for plane in made)
         x = max(plane.x.size + plane.x.padding for plane in made)
         inputs, outputs = self.data_shape[2] * len(self._phases), self.filters
-        # The values of the weights are read again for each chunk, which should not be the smaller part of the work.
-        balanced = inputs * outputs // (inputs + outputs)
+        # The values of the weights are read again for each chunk: they should be fewer than its own, half as many here.
+        balanced = 2 * inputs * outputs // (inputs + outputs)
         fitting = _CHUNK_BYTES // (self._n**2 * (inputs + outputs) * self.dtype.itemsize)
         return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, balanced, fitting))
 

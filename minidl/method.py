@@ -85,8 +85,7 @@ def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
 
     fully: the penultimate fully connected layer too. Raises MinidlError where there is none.
     """
-    weighted = [layer for layer in root.layers() if layer.weights is not None]
-    *inner, _ = weighted
+    inner = [layer for layer in root.layers() if layer.weights is not None][:-1]
     chosen: list[Layer] = [layer for layer in inner if isinstance(layer, Convolution)]
     if fully:
         penultimate = [layer for layer in inner if isinstance(layer, FullyConnected)]
