@@ -29,6 +29,5 @@ def add(first: Array, second: Array, out: Array) -> None:
 
 def _image(array: Array) -> tuple[int, int, int]:
     """See an array of (samples, …), of up to four axes, as images of y, x, c."""
-    extents = array.shape[1:]
-    y, x, c = (*[1] * (3 - len(extents)), *extents)
-    return y, x, c
+    extents = [1, 1, *array.shape[1:]][-3:]
+    return extents[0], extents[1], extents[2]

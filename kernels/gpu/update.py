@@ -38,10 +38,10 @@ def tables(tensors: Sequence[Tensor]) -> tuple[Array, Array, int]:
 
 def _row(tensor: Tensor) -> Row:
     whole, size = tensor.gc or tensor.wc, tensor.weights.size
-    moments = [moment.data.ptr for moment in tensor.moments]
+    weights, grads, *moments = (_pointer(array) for array in (tensor.weights, tensor.grads, *tensor.moments))
     return Row(
-        tensor.weights.data.ptr,
-        tensor.grads.data.ptr,
+        weights,
+        grads,
         (moments[0], moments[-1]),
         tensor.weight_decay,
         tensor.gc,
@@ -49,6 +49,10 @@ def _row(tensor: Tensor) -> Row:
         size,
         size // len(tensor.weights) if whole else PIECE,
     )
+
+
+def _pointer(array: Array) -> int:
+    return array.data.ptr
 
 
 @cache  # for ever: a recorded step goes on reading the tables
