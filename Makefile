@@ -20,7 +20,7 @@ train: $(READY)
 	@echo "  python train.py --help                                every method and option"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
 
 gpu:
 	@$(PYTHON) benchmarks/gpu.py

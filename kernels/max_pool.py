@@ -1,7 +1,7 @@
 """Max pooling without padding: the largest element of each window.
 
 data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). Which element won is
-remembered, one byte for each maximum; of equals the first wins.
+remembered, one byte for each maximum; of equals the first wins, counted column by column.
 """
 
 from collections.abc import Iterator

@@ -251,7 +251,7 @@ def _relu_adjoint(error: Any, output: Any, out: Any) -> None:
 
 
 def max_pool(worker: int, x: Array, size: int, stride: int, out: Array, down: Winners, across: Winners) -> None:
-    """Write the maxima, and in ``across`` who won, counted row by row; ``down`` is not needed."""
+    """Write the maxima, and in ``across`` who won, counted column by column; ``down`` is not needed."""
     _max_pool(x, size, stride, out, across)
 
 
@@ -267,7 +267,7 @@ def _max_pool(x: Any, size: Any, stride: Any, out: Any, winners: Any) -> None:
                     best[c] = first[c]
                     winner[c] = 0
                 for place in range(1, size * size):
-                    rival = x[s, i * stride + place // size, j * stride + place % size]
+                    rival = x[s, i * stride + place % size, j * stride + place // size]
                     for c in range(channels):
                         # Not a number wins, and stays.
                         wins = rival[c] > best[c] or rival[c] != rival[c]
@@ -291,7 +291,7 @@ def _max_pool_adjoint(error: Any, size: Any, stride: Any, winners: Any, out: Any
             for j in range(width):
                 source, winner = error[s, i, j], winners[s, i, j]
                 for place in range(size * size):
-                    target = out[s, i * stride + place // size, j * stride + place % size]
+                    target = out[s, i * stride + place % size, j * stride + place // size]
                     for c in range(channels):
                         target[c] += source[c] if winner[c] == place else 0
 

@@ -56,7 +56,7 @@ def test_a_run_and_its_record(run, tmp_path):
     assert result["test_accuracy"] == float(rows[-1]["test_accuracy"])
     with Image.open(path / "predictions.png") as picture:
         assert picture.size == (3 * 83 + 8, 2 * 41 + 4)
-    net = checkpoint.load(path)
+    net = checkpoint.load(path, "cpu")
     assert not any(layer.kind == "bn" for layer in net.layers)
     assert net.forward(np.zeros((1, 41, 83, 3), np.float32)).shape == (1, 41, 83, 21)
 
@@ -68,7 +68,7 @@ def test_resuming_goes_on_as_if_nothing_had_happened(run, tmp_path):
     logs = [(tmp_path / out / "log.csv").read_text().splitlines() for out in ("whole", "run")]
     whole, resumed = ([line.rsplit(",", 1)[0] for line in log] for log in logs)  # all but the seconds
     assert whole == resumed
-    whole, resumed = (checkpoint.load(tmp_path / out) for out in ("whole", "run"))
+    whole, resumed = (checkpoint.load(tmp_path / out, "cpu") for out in ("whole", "run"))
     for p, q in zip(whole.parameters, resumed.parameters, strict=True):
         np.testing.assert_array_equal(p.value, q.value)
 
@@ -97,4 +97,4 @@ def test_bad_input_is_one_sentence(run, tmp_path, monkeypatch, capsys, arguments
 def test_the_built_in_set_has_masks(run, tmp_path):
     assert run(*SMALL, "--data", "shapes", "--train-size", 6, "--test-size", 3, "--epochs", 1) == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["mean_iou"] >= 0
-    assert checkpoint.load(tmp_path / "run").output_shape == (32, 32, 11)
+    assert checkpoint.load(tmp_path / "run", "cpu").output_shape == (32, 32, 11)
