@@ -16,6 +16,8 @@ from train import positive
 
 HERE = Path(__file__).resolve().parent
 PAPER = HERE / "results" / "paper.csv"
+RESULTS = "results.csv"
+KEYS = 7  # columns that say what was run
 COLUMNS = ("table", "data", "model", "method", "seed", "epochs", "train_size", "paper", "test_accuracy", "seconds")
 SMALL = {"train_size": 10_000, "epochs": 15, "drop_every": 10, "test_every": 5}
 EXAMPLES = """examples:
@@ -99,11 +101,22 @@ def accuracy(folder: Path) -> tuple[float, dict[str, Any]]:
     return (math.nan if result["train_loss"] is None else 100 * result["test_accuracy"]), result
 
 
+def read_results(path: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return the rows of results.csv, by what was run; none where there is no such file."""
+    if not path.exists():
+        return {}
+    with open(path, newline="") as file:
+        return {tuple(row[:KEYS]): tuple(row[KEYS:]) for row in list(csv.reader(file))[1:]}
+
+
 def write(out: Path, table: int, rows: list[Any], seeds: int, settings: dict[str, int]) -> str:
-    """Write results.csv, the Markdown table and the plot of what has finished; return the table."""
+    """Write the Markdown table and the plot of what has finished, and its rows of results.csv; return the table.
+
+    Rows of results.csv that belong to other tables, methods or budgets stay.
+    """
     from minidl import tables
 
-    lines, records = [], []
+    lines, records = [], read_results(out / RESULTS)
     for row in rows:
         values = []
         for seed in range(seeds):
@@ -113,12 +126,13 @@ def write(out: Path, table: int, rows: list[Any], seeds: int, settings: dict[str
                 values.append(value)
                 what = (table, row.data, row.model, row.method, seed)
                 cost = (result["epochs"], settings.get("train_size", "all"))
-                records.append((*what, *cost, row.paper, f"{value:.2f}", result["seconds"]))
+                key = tuple(map(str, (*what, *cost)))
+                records[key] = (str(row.paper), f"{value:.2f}", str(result["seconds"]))
         if values:
             lines.append(tables.Line(row, tuple(values)))
     text = tables.markdown(lines)
-    with open(out / "results.csv", "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *records])
+    with open(out / RESULTS, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *((*key, *records[key]) for key in sorted(records))])
     (out / f"table{table}.md").write_text(text)
     if lines:
         tables.draw(lines, out / f"table{table}.png")

@@ -148,7 +148,9 @@ def test_a_checkpoint_holds_the_running_statistics(random, tmp_path, mode):
     net.forward(random.standard_normal((6, 8, 8, 3)))
     path = tmp_path / checkpoint.NAME
     checkpoint.save(path, net, optimizer, epoch=3)
-    other = models.build("a", method="WC, GC, BN, fully", mode=mode, shape=(8, 8, 3), dtype="float64", device="cpu", seed=1)
+    other = models.build(
+        "a", method="WC, GC, BN, fully", mode=mode, shape=(8, 8, 3), dtype="float64", device="cpu", seed=1
+    )
     assert checkpoint.resume(path, other, Adam(other.parameters, other.kernels, learning_rate=0.01)) == 3
     assert len(net.running()) == 9
     for name, array in net.running().items():

@@ -87,6 +87,15 @@ def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys):
     assert [log.stat().st_mtime_ns for log in logs] == times
 
 
+def test_results_of_other_rows_stay(tiny, tmp_path):
+    for rows in ("weight global", "Baseline"):
+        assert reproduce.main([*tiny, "--rows", rows]) == 0
+    with open(tmp_path / "out" / "results.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == ["Baseline", "weight global"]
+    assert all(0 <= float(row["test_accuracy"]) <= 100 and row["train_size"] == "20" for row in rows)
+
+
 def test_a_row_that_fails_is_told_and_the_others_go_on(tiny, tmp_path, capsys):
     arguments = [*tiny, "--rows", "Baseline; weight global"]
     blocked = reproduce.folder_of(
