@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl import models
-from minidl.kernels import threads
+from minidl.kernels import loops, threads
 from minidl.layers import Container
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS, Optimizer
@@ -187,10 +187,13 @@ def main() -> None:
     cli.add_argument("--precision", help="on a GPU, of both sides: fp32, tf32 or bf16 (default: tf32)")
     cli.add_argument("--compile", action="store_true", help="on a GPU, time a compiled PyTorch as well; takes minutes")
     cli.add_argument("--threads", type=int, help="of both (default: one for each core)")
+    cli.add_argument("--loops", choices=loops.NAMES, help="our innermost loops (default: numba where it is installed)")
     cli.add_argument("--profile", action="store_true", help="show the time by kind of layer instead")
     cli.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     cli.add_argument("--peak-of", choices=("ours", *LAYOUTS), help=argparse.SUPPRESS)
     options = cli.parse_args()
+    if options.loops:
+        loops.use(options.loops)
     if options.threads:
         threads.set_workers(options.threads)
     methods = {name: options.method or models.best_method(name) for name in options.model}

@@ -7,7 +7,7 @@ from minidl.kernels.loops import current
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
-LEAST = 1 << 16  # elements that are worth a thread
+LEAST = 1 << 19  # elements that are worth a thread
 PIECE = 1 << 20  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
 
 
