@@ -112,6 +112,7 @@ def interleaved(steps: dict[str, Step], rounds: int) -> dict[str, float]:
 def peak_memory(name: str, method: str, side: str) -> float:
     """Return the peak of a process that makes three steps, in MB; side: "ours" or one of LAYOUTS."""
     command = [sys.executable, __file__, "--model", name, "--method", method, "--peak-of", side]
+    command += ["--loops", loops.name()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -177,6 +178,22 @@ def measure(name: str, method: str, rounds: int) -> dict[str, Any]:
     }
 
 
+def print_scaling(name: str, method: str, rounds: int) -> None:
+    """Print the median milliseconds of our step with one thread and with all of them, three steps of each in turn."""
+    step, *_ = ours(name, method)
+    times: dict[int, list[float]] = {1: [], threads.workers(): []}
+    for _ in range(rounds):
+        for count, spent in times.items():
+            threads.set_workers(count)
+            step()
+            for _ in range(3):
+                start = time.perf_counter()
+                step()
+                spent.append(1000 * (time.perf_counter() - start))
+    one, several = (statistics.median(spent) for spent in times.values())
+    print(f"net ({name}): {one:.1f} ms with 1 thread, {several:.1f} ms with {max(times)}: {one / several:.2f} times")
+
+
 def main() -> None:
     """Run the command line."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -189,6 +206,7 @@ def main() -> None:
     cli.add_argument("--threads", type=int, help="of both (default: one for each core)")
     cli.add_argument("--loops", choices=loops.NAMES, help="our innermost loops (default: numba where it is installed)")
     cli.add_argument("--profile", action="store_true", help="show the time by kind of layer instead")
+    cli.add_argument("--scaling", action="store_true", help="time our step on one core and on all of them instead")
     cli.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     cli.add_argument("--peak-of", choices=("ours", *LAYOUTS), help=argparse.SUPPRESS)
     options = cli.parse_args()
@@ -200,6 +218,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     if options.peak_of:
         print_peak(options.model[0], methods[options.model[0]], options.peak_of)
+        return
+    if options.scaling:
+        for name, method in methods.items():
+            print_scaling(name, method, options.rounds)
         return
     if options.device == "gpu":
         import gpu_step

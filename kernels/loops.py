@@ -30,6 +30,11 @@ def use_best() -> None:
     use("numba" if find_spec("numba") else "numpy")
 
 
+def name() -> str:
+    """Return which loops are in use."""
+    return current().__name__.rpartition(".")[2].removesuffix("_loops")
+
+
 def current() -> ModuleType:
     """Return the loops in use: Numba's, unless it is not installed or others were chosen."""
     if _current is None:
