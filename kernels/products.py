@@ -5,17 +5,19 @@ in the batch, and then run for all chunks at once, because most of Python's shar
 loops also keep a list as a table of addresses, for the next time that the same arrays come.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.loops import current
+from minidl.kernels.scratch import version
 
 Array = NDArray[Any]
 
-_MOST_TABLES = 64
+_MOST_KNOWN = 64
 
 
 class Product(NamedTuple):
@@ -54,21 +56,42 @@ class Repeated:
     """Runs lists of products, again and again on the same arrays."""
 
     def __init__(self) -> None:
-        self._tables: dict[tuple[Any, ...], list[Any]] = {}
+        self._known: dict[tuple[Any, ...], tuple[list[Any], Any]] = {}
 
     def run(
-        self, worker: int, part: tuple[int, int], arrays: Sequence[Array], lists: Callable[[], Iterable[Products]]
-    ) -> None:
-        """Compute ``lists()``, which depends on nothing but the part of the batch and where the arrays lie."""
+        self,
+        worker: int,
+        part: tuple[int, int],
+        arrays: Sequence[Array],
+        lists: Callable[[], tuple[Sequence[Products], Any]],
+    ) -> Any:
+        """Compute the products that ``lists()`` returns, and return what it returns beside them.
+
+        They depend on nothing but the part of the batch, where the arrays lie, and the worker's scratch memory. Where
+        all of this is known, nothing is left to do for Python, for whose lock the other threads may be waiting.
+        """
         loops = current()
         if not loops.KEEPS_TABLES:
-            for products in lists():
+            listed, result = lists()
+            for products in listed:
                 loops.multiply(worker, products)
-            return
-        key = (*part, *((array.__array_interface__["data"][0], *array.strides) for array in arrays))
-        if key not in self._tables:
-            if len(self._tables) >= _MOST_TABLES:
-                self._tables.clear()
-            self._tables[key] = [loops.table(products) for products in lists()]
-        for table in self._tables[key]:
+            return result
+        places = ((array.__array_interface__["data"][0], *array.strides) for array in arrays)
+        key = (worker, *part, version(worker), *places)
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            listed, result = lists()
+            # Not the key from above: the lists may have needed more scratch memory than there was.
+            key = (worker, *part, version(worker), *key[4:])
+            self._known[key] = [loops.table(products) for products in listed], result
+        tables, result = self._known[key]
+        for table in tables:
             loops.run_table(*table)
+        return result
+
+
+@cache
+def ones(rows: int, columns: int, dtype: Any) -> Array:
+    """Return a matrix of ones, which nobody may change."""
+    return np.ones((rows, columns), dtype)

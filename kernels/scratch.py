@@ -36,6 +36,12 @@ def cut(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[ND
     ]
 
 
+def version(owner: int | str) -> int:
+    """Return a number that changes when the owner's buffer grows: what was cut from it before is not cut again."""
+    buffer = _buffers.get(owner)
+    return 0 if buffer is None else buffer.size
+
+
 def allocate(size: int) -> NDArray[np.uint8]:
     """Return new memory of ``size`` bytes that begins with a cache line."""
     raw = np.empty(size + ALIGNMENT, np.uint8)

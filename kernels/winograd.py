@@ -25,7 +25,7 @@ Chunks of some images, or of some rows of tiles of one image, keep V and V·U in
 1980; Lavin and Gray 2016.
 """
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.kernels.masks import Masks
 from minidl.kernels.phases import phases
 from minidl.kernels.plain_convolution import Convolution, Geometry, Pair
-from minidl.kernels.products import Products, Repeated
+from minidl.kernels.products import Products, Repeated, ones
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 from minidl.kernels.tiles import Plane, Tiling, combine, evaluate
@@ -102,12 +102,12 @@ class Winograd(Convolution):
         seen, errors_seen = self._of_phases(data, n, (0, 0)), [_tiled(error, m, m, (0, 0))]
         sums: dict[int, tuple[Array, Array]] = {}
 
-        def work(worker: int, start: int, stop: int) -> None:
+        def sums_of(worker: int, start: int, stop: int) -> tuple[list[Products], tuple[Array, Array]]:
             chunks = self._chunks(stop - start, errors_seen)
             shape = (chunks.samples, chunks.height, chunks.across)
             data_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
-            data_values, error_values, data_rows, error_rows, total, biases_total, ones = cut(
+            data_values, error_values, data_rows, error_rows, total, biases_total = cut(
                 worker,
                 self.dtype,
                 (n, *shape, n, channels),
@@ -116,28 +116,28 @@ class Winograd(Convolution):
                 error_rows_shape,
                 (n, n, filters, channels),
                 (1, filters),
-                (1, chunks.most_tiles),
             )
-            biases_total[...] = 0
-            ones[...] = 1
             several = chunks.count(stop - start) > 1
+            at_first = Products(1, [0])
+            at_first.zero(biases_total)
             if several:
-                total[...] = 0
+                at_first.zero(total)
+            listed = [at_first]
+            for band in chunks.bands():
+                for samples, starts in chunks.parts(start, stop):
+                    tiles = chunks.tiles(samples, band)
+                    errors, values = _points(error_values, tiles), _points(data_values, tiles)
+                    products = Products(samples, starts)
+                    evaluate(products, self._b, seen, band, data_rows, data_values)
+                    evaluate(products, self._a, errors_seen, band, error_rows, error_values)
+                    products.add(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
+                    products.add(ones(1, tiles, self.dtype), errors[_ONE, _ONE], biases_total, accumulate=True)
+                    listed.append(products)
+            return listed, (total, biases_total)
 
-            def lists() -> Iterator[Products]:
-                for band in chunks.bands():
-                    for samples, starts in chunks.parts(start, stop):
-                        tiles = chunks.tiles(samples, band)
-                        errors, values = _points(error_values, tiles), _points(data_values, tiles)
-                        products = Products(samples, starts)
-                        evaluate(products, self._b, seen, band, data_rows, data_values)
-                        evaluate(products, self._a, errors_seen, band, error_rows, error_values)
-                        products.add(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
-                        products.add(ones[:, :tiles], errors[_ONE, _ONE], biases_total, accumulate=True)
-                        yield products
-
-            self._repeated.run(worker, (start, stop), (error, data, data_values), lists)
-            sums[worker] = total, biases_total
+        def work(worker: int, start: int, stop: int) -> None:
+            lists = partial(sums_of, worker, start, stop)
+            sums[worker] = self._repeated.run(worker, (start, stop), (error, data), lists)
 
         share(work, len(data))
         # In the order of the workers, not of their arrival: the same data give the same bits.
@@ -148,38 +148,33 @@ class Winograd(Convolution):
     def _correlate(self, seen: list[Plane], weights: Array, biases: Array | None, made: list[Plane]) -> None:
         """Write Aᵀ (V·U) A + biases into the planes ``made``, with U given as ``weights`` (n, n, in, out)."""
         m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
+        arrays = [seen[0].images, made[0].images, weights, *([] if biases is None else [biases])]
 
-        def work(worker: int, start: int, stop: int) -> None:
+        def outputs_of(worker: int, start: int, stop: int) -> tuple[list[Products], None]:
             chunks = self._chunks(stop - start, made)
             shape = (chunks.samples, chunks.height, chunks.across)
             seen_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             made_rows_shape = (m, *shape, n, filters)
-            seen_values, made_values, seen_rows, made_rows, ones = cut(
-                worker,
-                self.dtype,
-                (n, *shape, n, channels),
-                (n, *shape, n, filters),
-                seen_rows_shape,
-                made_rows_shape,
-                (chunks.most_tiles, 1),
+            seen_values, made_values, seen_rows, made_rows = cut(
+                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters), seen_rows_shape, made_rows_shape
             )
-            ones[...] = 1
+            listed = []
+            for band in chunks.bands():
+                for samples, starts in chunks.parts(start, stop):
+                    tiles = chunks.tiles(samples, band)
+                    outputs = _points(made_values, tiles)
+                    products = Products(samples, starts)
+                    evaluate(products, self._b, seen, band, seen_rows, seen_values)
+                    products.add(_points(seen_values, tiles), weights, outputs)
+                    if biases is not None:
+                        one = ones(tiles, 1, self.dtype)
+                        products.add(one, biases[None], outputs[_ONE, _ONE], accumulate=True)
+                    combine(products, self._a_transposed, made_values, made, band, made_rows)
+                    listed.append(products)
+            return listed, None
 
-            def lists() -> Iterator[Products]:
-                for band in chunks.bands():
-                    for samples, starts in chunks.parts(start, stop):
-                        tiles = chunks.tiles(samples, band)
-                        outputs = _points(made_values, tiles)
-                        products = Products(samples, starts)
-                        evaluate(products, self._b, seen, band, seen_rows, seen_values)
-                        products.add(_points(seen_values, tiles), weights, outputs)
-                        if biases is not None:
-                            products.add(ones[:tiles], biases[None], outputs[_ONE, _ONE], accumulate=True)
-                        combine(products, self._a_transposed, made_values, made, band, made_rows)
-                        yield products
-
-            arrays = (seen[0].images, made[0].images, weights, seen_values)
-            self._repeated.run(worker, (start, stop), arrays if biases is None else (*arrays, biases), lists)
+        def work(worker: int, start: int, stop: int) -> None:
+            self._repeated.run(worker, (start, stop), arrays, partial(outputs_of, worker, start, stop))
 
         share(work, len(made[0].images))
 
