@@ -17,7 +17,7 @@ from minidl.kernels.scratch import version
 
 Array = NDArray[Any]
 
-_MOST_KNOWN = 64
+_MOST_TABLES = 64
 
 
 class Product(NamedTuple):
@@ -56,39 +56,36 @@ class Repeated:
     """Runs lists of products, again and again on the same arrays."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], tuple[list[Any], Any]] = {}
+        self._tables: dict[tuple[Any, ...], list[Any]] = {}
 
     def run(
-        self,
-        worker: int,
-        part: tuple[int, int],
-        arrays: Sequence[Array],
-        lists: Callable[[], tuple[Sequence[Products], Any]],
-    ) -> Any:
-        """Compute the products that ``lists()`` returns, and return what it returns beside them.
+        self, worker: int, part: tuple[int, int], arrays: Sequence[Array], lists: Callable[[], Sequence[Products]]
+    ) -> None:
+        """Compute the products that ``lists()`` returns.
 
         They depend on nothing but the part of the batch, where the arrays lie, and the worker's scratch memory. Where
         all of this is known, nothing is left to do for Python, for whose lock the other threads may be waiting.
         """
         loops = current()
         if not loops.KEEPS_TABLES:
-            listed, result = lists()
-            for products in listed:
+            for products in lists():
                 loops.multiply(worker, products)
-            return result
-        places = ((array.__array_interface__["data"][0], *array.strides) for array in arrays)
-        key = (worker, *part, version(worker), *places)
-        if key not in self._known:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            listed, result = lists()
+            return
+        places = [(array.__array_interface__["data"][0], *array.strides) for array in arrays]
+        if (key := (worker, *part, version(worker), *places)) not in self._tables:
+            tables = [loops.table(products) for products in lists()]
             # Not the key from above: the lists may have needed more scratch memory than there was.
-            key = (worker, *part, version(worker), *key[4:])
-            self._known[key] = [loops.table(products) for products in listed], result
-        tables, result = self._known[key]
-        for table in tables:
+            key = (worker, *part, version(worker), *places)
+            self._forget(worker)
+            self._tables[key] = tables
+        for table in self._tables[key]:
             loops.run_table(*table)
-        return result
+
+    def _forget(self, worker: int) -> None:
+        """Forget the tables of scratch memory that the worker has no more; and all, where there are too many."""
+        for key in list(self._tables):
+            if (key[0] == worker and key[3] != version(worker)) or len(self._tables) >= _MOST_TABLES:
+                self._tables.pop(key, None)
 
 
 @cache

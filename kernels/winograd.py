@@ -102,27 +102,23 @@ class Winograd(Convolution):
         seen, errors_seen = self._of_phases(data, n, (0, 0)), [_tiled(error, m, m, (0, 0))]
         sums: dict[int, tuple[Array, Array]] = {}
 
-        def sums_of(worker: int, start: int, stop: int) -> tuple[list[Products], tuple[Array, Array]]:
-            chunks = self._chunks(stop - start, errors_seen)
+        def scratch(worker: int, chunks: Chunks) -> list[Array]:
             shape = (chunks.samples, chunks.height, chunks.across)
             data_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
-            data_values, error_values, data_rows, error_rows, total, biases_total = cut(
-                worker,
-                self.dtype,
-                (n, *shape, n, channels),
-                (n, *shape, n, filters),
-                data_rows_shape,
-                error_rows_shape,
-                (n, n, filters, channels),
-                (1, filters),
-            )
+            values = (n, *shape, n, channels), (n, *shape, n, filters)
+            totals = (n, n, filters, channels), (1, filters)
+            return cut(worker, self.dtype, *values, data_rows_shape, error_rows_shape, *totals)
+
+        def listed(worker: int, start: int, stop: int) -> list[Products]:
+            chunks = self._chunks(stop - start, errors_seen)
+            data_values, error_values, data_rows, error_rows, total, biases_total = scratch(worker, chunks)
             several = chunks.count(stop - start) > 1
             at_first = Products(1, [0])
             at_first.zero(biases_total)
             if several:
                 at_first.zero(total)
-            listed = [at_first]
+            lists = [at_first]
             for band in chunks.bands():
                 for samples, starts in chunks.parts(start, stop):
                     tiles = chunks.tiles(samples, band)
@@ -132,12 +128,13 @@ class Winograd(Convolution):
                     evaluate(products, self._a, errors_seen, band, error_rows, error_values)
                     products.add(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
                     products.add(ones(1, tiles, self.dtype), errors[_ONE, _ONE], biases_total, accumulate=True)
-                    listed.append(products)
-            return listed, (total, biases_total)
+                    lists.append(products)
+            return lists
 
         def work(worker: int, start: int, stop: int) -> None:
-            lists = partial(sums_of, worker, start, stop)
-            sums[worker] = self._repeated.run(worker, (start, stop), (error, data), lists)
+            self._repeated.run(worker, (start, stop), (error, data), partial(listed, worker, start, stop))
+            *_, total, biases_total = scratch(worker, self._chunks(stop - start, errors_seen))
+            sums[worker] = total, biases_total
 
         share(work, len(data))
         # In the order of the workers, not of their arrival: the same data give the same bits.
@@ -150,7 +147,7 @@ class Winograd(Convolution):
         m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
         arrays = [seen[0].images, made[0].images, weights, *([] if biases is None else [biases])]
 
-        def outputs_of(worker: int, start: int, stop: int) -> tuple[list[Products], None]:
+        def listed(worker: int, start: int, stop: int) -> list[Products]:
             chunks = self._chunks(stop - start, made)
             shape = (chunks.samples, chunks.height, chunks.across)
             seen_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
@@ -158,7 +155,7 @@ class Winograd(Convolution):
             seen_values, made_values, seen_rows, made_rows = cut(
                 worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters), seen_rows_shape, made_rows_shape
             )
-            listed = []
+            lists = []
             for band in chunks.bands():
                 for samples, starts in chunks.parts(start, stop):
                     tiles = chunks.tiles(samples, band)
@@ -170,11 +167,11 @@ class Winograd(Convolution):
                         one = ones(tiles, 1, self.dtype)
                         products.add(one, biases[None], outputs[_ONE, _ONE], accumulate=True)
                     combine(products, self._a_transposed, made_values, made, band, made_rows)
-                    listed.append(products)
-            return listed, None
+                    lists.append(products)
+            return lists
 
         def work(worker: int, start: int, stop: int) -> None:
-            self._repeated.run(worker, (start, stop), arrays, partial(outputs_of, worker, start, stop))
+            self._repeated.run(worker, (start, stop), arrays, partial(listed, worker, start, stop))
 
         share(work, len(made[0].images))
 
