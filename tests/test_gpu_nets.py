@@ -11,6 +11,7 @@ from minidl import kernels
 from minidl.data.batches import Batches
 from minidl.data.dataset import VOID, Dataset
 from minidl.data.pixel_batches import PixelBatches
+from minidl.hooks import Observer
 from minidl.kernels import Kernels
 from minidl.method import parse
 from minidl.models import a, b, c, d
@@ -38,7 +39,9 @@ def images(size: int, count: int = STEPS * BATCH + 1) -> Dataset:
     return Dataset("random", pixels, random.integers(0, 3, count), CLASSES, masks, CLASSES)
 
 
-def train(device: Kernels, name: str, dtype: type, mode: str = "projection") -> dict[str, Any]:
+def train(
+    device: Kernels, name: str, dtype: type, mode: str = "projection", observer: Observer | None = None
+) -> dict[str, Any]:
     """Return parameters, running statistics and scores after two epochs and a test."""
     layers, size, optimizer, method = NETS[name]
     source = PixelBatches if name == "d" else Batches
@@ -47,6 +50,8 @@ def train(device: Kernels, name: str, dtype: type, mode: str = "projection") -> 
     settings = {"learning_rate": 0.01, "weight_decay": 1e-3}
     update = OPTIMIZERS[optimizer](net.parameters, device, **settings)
     update.take_over(net.layers)
+    if observer:
+        net.layers[0].at_grads.before.append(observer)
     trainer = Trainer(net, update, batches, batches, drop_every=1, seed=0)
     epochs = [trainer.run_epoch(epoch, test=False) for epoch in (1, 2)]
     arrays = {p.name: device.host(p.value).copy() for p in net.parameters}
@@ -101,6 +106,14 @@ def test_ten_steps_in_float32(gpu: Kernels, on_cpu: Any, name: str, library: str
     assert results["recorded"]
     # Adam divides by the root of what may be next to nothing.
     compare(results, on_cpu(name, np.float32), 2e-3 if EMULATED else 1e-2)
+
+
+def test_observers_see_every_step_of_the_same_training(gpu: Kernels, on_cpu: Any) -> None:
+    seen: list[float] = []
+    results = train(gpu, "c", np.float64, observer=lambda grads: seen.append(float(gpu.host(grads).std())))
+    assert not results["recorded"]
+    assert len(set(seen)) == 2 * (STEPS + 1)
+    compare(results, on_cpu("c", np.float64), 1e-9)
 
 
 def test_reparametrization(gpu: Kernels, on_cpu: Any) -> None:
