@@ -2,17 +2,18 @@
 #include "common.cuh"
 
 // One step of the grid is a whole number of rows: a thread stays in its columns, and keeps their biases.
-// ``vectors``: rows are whole vectors.
-extern "C" __global__ void add(const REAL* biases, REAL* matrix, Long size, int columns, int vectors) {
+// ``vectors``: rows are whole vectors; ``rectify``: what is negative then becomes zero.
+extern "C" __global__ void add(
+    const REAL* biases, REAL* matrix, Long size, int columns, int vectors, int rectify) {
     Long first = blockIdx.x * Long(blockDim.x) + threadIdx.x, step = gridDim.x * Long(blockDim.x);
+    auto sum = [=](REAL x, REAL y) { return rectify ? relu(x + y) : x + y; };
     if (vectors) {
         Vector bias = *reinterpret_cast<const Vector*>(biases + first * WIDTH % columns);
         Vector* rows = reinterpret_cast<Vector*>(matrix);
-        auto sum = [](REAL x, REAL y) { return x + y; };
         for (Long i = first; i < size / WIDTH; i += step) rows[i] = lanes(sum, rows[i], bias);
     } else {
         REAL bias = biases[first % columns];
-        for (Long i = first; i < size; i += step) matrix[i] += bias;
+        for (Long i = first; i < size; i += step) matrix[i] = sum(matrix[i], bias);
     }
 }
 

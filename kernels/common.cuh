@@ -14,6 +14,9 @@ __device__ bool aligned(Pointers... pointers) {
     return (reinterpret_cast<size_t>(pointers) | ...) % sizeof(Vector) == 0;
 }
 
+// max(x, 0); what is not a number stays so.
+__device__ REAL relu(REAL x) { return x < 0 ? 0 : x; }
+
 // f of each element of some vectors.
 template <class F, class... Vectors>
 __device__ Vector lanes(F f, Vectors... vectors) {

@@ -32,11 +32,11 @@ extern "C" __global__ void track(
     if (threadIdx.x == 0) updates[0] = min(updates[0] + 1, Long(window));
 }
 
-// out = factor·x + offset of each channel.
+// out = factor·x + offset of each channel; rectify: the maximum of that and 0.
 extern "C" __global__ void inference(
-    const REAL* x, const REAL* factor, const REAL* offset, REAL* out, Long length, int columns, int channels,
-    int rows) {
-    change_columns(x, x, out, length, columns, channels, rows, [=](int channel) {
+    const REAL* x, const REAL* factor, const REAL* offset, REAL* out, int rectify, Long length, int columns,
+    int channels, int rows) {
+    change_columns(x, x, out, length, columns, channels, rows, rectify, [=](int channel) {
         return Line(factor[channel], 0, 0, offset[channel]);
     });
 }

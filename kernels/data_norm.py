@@ -30,8 +30,11 @@ class Statistics(NamedTuple):
     scale: Sums
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array) -> Statistics:
-    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,)."""
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
+    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
+
+    rectify: write max(γ·x̂ + β, 0) instead.
+    """
     (data, layout), loops = wide(x), current()
     moments = Moments(data, layout)
     found = Statistics(*np.empty((3, len(data), gamma.size)))
@@ -44,7 +47,7 @@ def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array) -> 
         return _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
 
     def change(worker: int, index: Index, line: tuple[Array, Array], x: Array, out: Array) -> None:
-        loops.line(x, *line, out)
+        loops.line(x, *line, out, rectify)
 
     transform(2, moments.measure, finish, change, data, wide(out)[0])
     return found
@@ -63,13 +66,13 @@ def track(
     updates[0] = min(updates[0] + 1, window)
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array) -> None:
-    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,)."""
+def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
     data, result, loops = wide(x)[0], wide(out)[0], current()
     factors, offsets = _columns(data, factor[None]), _columns(data, offset[None])
 
     def work(worker: int, index: Index) -> None:
-        loops.line(data[index], factors, offsets, result[index])
+        loops.line(data[index], factors, offsets, result[index], rectify)
 
     each(work, data.shape)
 

@@ -7,14 +7,15 @@ shared among the workers along an axis of the weights, so that every core reads 
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels import relu
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
 LEAST = 64  # rows or columns of the weights that are worth a thread
 
 
-def forward(data: Array, weights: Array, biases: Array, out: Array) -> None:
-    """Write data · weightsᵀ + biases into ``out`` (samples, out)."""
+def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+    """Write data · weightsᵀ + biases into ``out`` (samples, out); rectify: the maximum of that and 0."""
 
     def work(worker: int, start: int, stop: int) -> None:
         part = out[:, start:stop]
@@ -22,6 +23,8 @@ def forward(data: Array, weights: Array, biases: Array, out: Array) -> None:
         part += biases[start:stop]
 
     share(work, weights.shape[0], LEAST)
+    if rectify:
+        relu.forward(out, out)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:

@@ -61,14 +61,17 @@ __device__ void add_batch(const Batch& batch, Totals& sums) {
         }
 }
 
-// out, which may be x or y itself, by lines[k] for element k of each vector.
+// out, which may be x or y itself, by lines[k] for element k of each vector; rectify: the maximum of that and 0.
 template <bool WHOLE, class Lines>
-__device__ void change_batch(const Batch& batch, const Lines& lines, REAL* out) {
+__device__ void change_batch(const Batch& batch, const Lines& lines, REAL* out, bool rectify = false) {
 #pragma unroll
     for (int j = 0; j < BATCH; j++) {
         Long i = batch.first + j * batch.step;
         Vector changed;
-        for (int k = 0; k < WIDTH; k++) changed.at[k] = lines[k](batch.x[j].at[k], batch.y[j].at[k]);
+        for (int k = 0; k < WIDTH; k++) {
+            REAL value = lines[k](batch.x[j].at[k], batch.y[j].at[k]);
+            changed.at[k] = rectify ? relu(value) : value;
+        }
         if (i < batch.end) store<WHOLE>(changed, out, i, batch.end);
     }
 }
@@ -154,28 +157,31 @@ __device__ Sums group_sums(const double* parts, int pieces, int columns, int cha
 
 template <bool WHOLE>
 __device__ void change_rows(
-    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int rows, const Line (&lines)[WIDTH]) {
+    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int rows, bool rectify,
+    const Line (&lines)[WIDTH]) {
     each_batch(length, columns, rows, [&](Batch& batch) {
         load_batch<WHOLE>(batch, x, y);
-        change_batch<WHOLE>(batch, lines, out);
+        change_batch<WHOLE>(batch, lines, out, rectify);
     });
 }
 
-// out = line_of(channel) of x and y, for the channels of each matrix.
+// out = line_of(channel) of x and y, for the channels of each matrix; rectify: the maximum of that and 0.
 template <class F>
 __device__ void change_columns(
-    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int channels, int rows, F line_of) {
+    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int channels, int rows, bool rectify,
+    F line_of) {
     x += blockIdx.x * length, y += blockIdx.x * length, out += blockIdx.x * length;
     Line lines[WIDTH];
     for (int k = 0; k < WIDTH; k++) lines[k] = line_of((first_column() + k) % channels);
-    if (aligned(x, y, out) && length % WIDTH == 0) change_rows<true>(x, y, out, length, columns, rows, lines);
-    else change_rows<false>(x, y, out, length, columns, rows, lines);
+    if (aligned(x, y, out) && length % WIDTH == 0) change_rows<true>(x, y, out, length, columns, rows, rectify, lines);
+    else change_rows<false>(x, y, out, length, columns, rows, rectify, lines);
 }
 
 // out by the lines of all groups of ``width`` channels, matrix after matrix.
 extern "C" __global__ void change(
-    const REAL* x, const REAL* y, REAL* out, const Line* lines, int width, Long length, int columns, int channels,
-    int rows) {
+    const REAL* x, const REAL* y, REAL* out, const Line* lines, int width, int rectify, Long length, int columns,
+    int channels, int rows) {
     lines += blockIdx.x * (channels / width);
-    change_columns(x, y, out, length, columns, channels, rows, [=](int channel) { return lines[channel / width]; });
+    auto line_of = [=](int channel) { return lines[channel / width]; };
+    change_columns(x, y, out, length, columns, channels, rows, rectify, line_of);
 }

@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from minidl.kernels.chunks import Band, Chunks
+from minidl.kernels.loops import current
 from minidl.kernels.plain_convolution import Convolution, Geometry
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
@@ -45,9 +46,9 @@ class Im2col(Convolution):
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out)."""
-        matrix = self._matrix(weights).T
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+        matrix, loops = self._matrix(weights).T, current()
         width = self.output_shape[1]
 
         def work(worker: int, start: int, stop: int) -> None:
@@ -61,6 +62,8 @@ class Im2col(Convolution):
                 # A whole row at once: NumPy's inner loop is long and soon done.
                 long_rows = target.reshape(-1, biases_row.size)
                 long_rows += biases_row.reshape(-1)
+                if rectify:
+                    loops.relu(target.reshape(-1), target.reshape(-1))
 
         share(work, len(data))
 

@@ -174,21 +174,31 @@ def scale(x: Array, factor: Array, out: Array) -> None:
     line(x, factor, np.zeros_like(factor), out)
 
 
+def line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+    """Write x·factor + offset or, to rectify, the maximum of that and 0."""
+    _line(x, factor, offset, out, rectify)
+
+
 @_compiled
-def line(x: Any, factor: Any, offset: Any, out: Any) -> None:
-    """Write x·factor + offset."""
+def _line(x: Any, factor: Any, offset: Any, out: Any, rectify: Any) -> None:
     n, rows, columns = x.shape
+    least = x.dtype.type(0.0 if rectify else -np.inf)  # nothing is below −∞: one loop for both
     for i in range(n):
         if columns == 1:
             times, plus, row, target = factor[i, 0, 0], offset[i, 0, 0], x[i].reshape(-1), out[i].reshape(-1)
             for k in range(rows):
-                target[k] = row[k] * times + plus
+                target[k] = _at_least(least, row[k] * times + plus)
         else:
             many, pluses = factor[i, 0], offset[i, 0]
             for r in range(rows):
                 row, target = x[i, r], out[i, r]
                 for c in range(columns):
-                    target[c] = row[c] * many[c] + pluses[c]
+                    target[c] = _at_least(least, row[c] * many[c] + pluses[c])
+
+
+@_inlined
+def _at_least(least: Any, x: Any) -> Any:
+    return least if x < least else x  # not a number stays what it is
 
 
 def plane(worker: int, x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:

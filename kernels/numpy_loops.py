@@ -60,10 +60,12 @@ def scale(x: Array, factor: Array, out: Array) -> None:
     np.multiply(x, factor, out=out)
 
 
-def line(x: Array, factor: Array, offset: Array, out: Array) -> None:
-    """Write x·factor + offset."""
+def line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+    """Write x·factor + offset or, to rectify, the maximum of that and 0."""
     np.multiply(x, factor, out=out)
     out += offset
+    if rectify:
+        relu(out, out)
 
 
 def plane(worker: int, x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minidl.kernels import relu
 from minidl.kernels.errors import MinidlError
 
 Array = NDArray[Any]
@@ -55,12 +56,14 @@ class Convolution:
             )
         self.output_shape = (y, x, filters)
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out)."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
         padded = self._pad(data)
         out[...] = biases
         for i, j in np.ndindex(self.mask):
             out += padded[self._shifted(i, j)] @ weights[:, i, j, :].T
+        if rectify:
+            relu.forward(out, out)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in); the adjoint of forward.

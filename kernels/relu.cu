@@ -1,8 +1,8 @@
-// The rectified linear unit, y = max(x, 0); see relu.py. What is not a number stays so.
+// The rectified linear unit, y = max(x, 0); see relu.py.
 #include "common.cuh"
 
 extern "C" __global__ void forward(const REAL* data, REAL* out, Long size) {
-    map(size, out, [](REAL x) { return x < 0 ? 0 : x; }, data);
+    map(size, out, [](REAL x) { return relu(x); }, data);
 }
 
 extern "C" __global__ void backward(const REAL* error, const REAL* output, REAL* out, Long size) {

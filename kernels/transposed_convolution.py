@@ -46,13 +46,16 @@ class TransposedConvolution:
         self.path = self.adjoint.path
         self.none = np.zeros(data_shape[2], dtype)  # the convolution has biases, its adjoint needs none of them
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
-        """Write the transposed convolution of the data, plus biases, into ``out``."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+        """Write the transposed convolution plus biases into ``out``; rectify: the maximum of that and 0."""
         self.adjoint.backward(data, _swap(weights), out)
-        pixels = out.reshape(1, -1, out.shape[-1])
+        pixels, loops = out.reshape(1, -1, out.shape[-1]), current()
 
         def work(worker: int, index: Index) -> None:
-            pixels[index] += biases
+            piece = pixels[index]
+            piece += biases
+            if rectify:
+                loops.relu(piece.reshape(-1), piece.reshape(-1))
 
         each(work, pixels.shape)
 

@@ -30,6 +30,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from minidl.kernels import relu
 from minidl.kernels.chunks import Chunks
 from minidl.kernels.cook_toom import MOST_POINTS, transforms
 from minidl.kernels.errors import MinidlError
@@ -81,10 +82,15 @@ class Winograd(Convolution):
         (y, x), (step_y, step_x) = mask, stride
         return y == x and step_y == step_x and 2 <= -(-y // step_y) <= _MOST_TAPS
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out)."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0.
+
+        The last products write into ``out`` themselves, so to rectify is another pass over it.
+        """
         seen = self._of_phases(data, self._n, (0, 0))
         self._correlate(seen, self._masks.values(weights), biases, [_tiled(out, self._m, self._m, (0, 0))])
+        if rectify:
+            relu.forward(out, out)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""

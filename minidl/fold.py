@@ -26,3 +26,4 @@ def fold(layer: Layer) -> None:
             else:
                 kept.append(child)
         layer.children = tuple(kept)
+        layer.fit(layer.input_shape)  # its children have new neighbours

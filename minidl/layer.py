@@ -11,7 +11,7 @@ if it learns, ``compute_grads``.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,15 @@ class Parameter:
     decay: bool
 
 
+def rectifies(compute_output: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
+    """Mark a ``compute_output`` that returns max(output, 0) where the layer's ``rectify`` is set.
+
+    The mark is the method's: a kind that overrides it is not asked to rectify.
+    """
+    compute_output.__dict__["rectifies"] = True
+    return compute_output
+
+
 class Layer:
     """One layer of a net.
 
@@ -65,6 +74,9 @@ class Layer:
 
     Where ``output_is_spare``, the layer's output is an array of its own that it does not read again, and the next layer
     may write its own output over it; a container that puts layers in a row tells this layer so by ``in_place``.
+
+    Where ``compute_output`` is marked by ``@rectifies``, it can do the work of a ReLU behind the layer as it writes the
+    output. The container tells it to by ``rectify``, and the ReLU that it has been done by ``rectified``.
     """
 
     kind = "layer"
@@ -73,7 +85,7 @@ class Layer:
     def __init__(self) -> None:
         self.name = self.kind
         self.training = True
-        self.in_place = False
+        self.in_place = self.rectify = self.rectified = False
         self.weights: Any = None  # a Parameter, where the layer learns
         self.biases: Any = None
         self.at_weights, self.at_error, self.at_grads = HookPoint(), HookPoint(), HookPoint()

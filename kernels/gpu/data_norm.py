@@ -19,14 +19,17 @@ class Statistics(NamedTuple):
     scale: Array
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array) -> Statistics:
-    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,)."""
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
+    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
+
+    rectify: write max(γ·x̂ + β, 0) instead.
+    """
     layout = wide(x)
     parts, lines = sums("data_norm", x, x, layout), _lines(layout)
     found = cupy.empty((3, layout.matrices, layout.channels))
     settings = (_elements(layout), gamma, beta, np.float64(epsilon), found, _stride(layout), lines)
     finish("data_norm", "forward", parts, layout, layout.width, *settings)
-    change("data_norm", x, x, out, lines, layout, 1)
+    change("data_norm", x, x, out, lines, layout, 1, rectify)
     return Statistics(*found)
 
 
@@ -39,10 +42,11 @@ def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, 
     launch("data_norm", "track", mean.dtype, 1, warps(mean.size), (statistics.mean, statistics.variance, *args))
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array) -> None:
-    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,)."""
+def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
     layout = wide(x)
-    launch("data_norm", "inference", x.dtype, layout.grid, BLOCK, (x, factor, offset, out, *sizes(layout)))
+    args = (x, factor, offset, out, np.int32(rectify), *sizes(layout))
+    launch("data_norm", "inference", x.dtype, layout.grid, BLOCK, args)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:

@@ -15,10 +15,10 @@ from minidl.kernels.plain_convolution import Geometry
 Array = Any
 
 
-def forward(data: Array, weights: Array, biases: Array, out: Array) -> None:
-    """Write data · weightsᵀ + biases into ``out`` (samples, out)."""
+def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+    """Write data · weightsᵀ + biases into ``out`` (samples, out); rectify: the maximum of that and 0."""
     _layer(weights).product("fprop", _images(data), _images(weights), _images(out))
-    bias.add(biases, out)
+    bias.add(biases, out, rectify)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:

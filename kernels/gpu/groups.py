@@ -91,6 +91,8 @@ def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *ar
     launch(name, kernel, layout.dtype, blocks, threads, args)
 
 
-def change(name: str, x: Array, y: Array, out: Array, lines: Array, layout: Layout, width: int) -> None:
-    """Change x and y into ``out`` by the lines (groups, 4) of groups of ``width`` channels."""
-    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, lines, *ints(width), *sizes(layout)))
+def change(
+    name: str, x: Array, y: Array, out: Array, lines: Array, layout: Layout, width: int, rectify: bool = False
+) -> None:
+    """Change x and y into ``out`` by the lines (groups, 4) of groups of ``width`` channels; rectify: none below 0."""
+    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, lines, *ints(width, rectify), *sizes(layout)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.layer import Array, Shape
+from minidl.layer import Array, Shape, rectifies
 from minidl.layers.data_norm import DataNorm
 
 
@@ -38,11 +38,12 @@ class BatchNorm(DataNorm):
         """See an array as one group for each channel, even where this is a single element: it becomes β."""
         return array.reshape(1, -1, array.shape[-1], 1)
 
+    @rectifies
     def compute_output(self, data: Array) -> Array:
         """Normalize by the statistics of the batch in training, by the running ones otherwise."""
         if not self.training:
             out = self.buffer("output", data.shape)
-            self.kernels.data_norm.inference(self.view(data), *self.line(), self.view(out))
+            self.kernels.data_norm.inference(self.view(data), *self.line(), self.view(out), self.rectify)
             return out
         out = super().compute_output(data)
         rows = data.size // data.shape[-1]

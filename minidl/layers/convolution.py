@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from minidl.layer import Array, Layer, Shape
+from minidl.layer import Array, Layer, Shape, rectifies
 
 SIZES = 8  # of images for which a layer remembers how to compute
 
@@ -42,10 +42,11 @@ class Convolution(Layer):
         )
         return getattr(self.kernels, self.operation).plan(geometry)
 
+    @rectifies
     def compute_output(self, data: Array) -> Array:
         """Correlate the data with each filter."""
         out = self.buffer("output", (len(data), *self.output_shape))
-        self.convolution.forward(data, self.weights_in_use, self.biases.value, out)
+        self.convolution.forward(data, self.weights_in_use, self.biases.value, out, self.rectify)
         return out
 
     def compute_error(self, error: Array) -> Array:

@@ -5,7 +5,7 @@ from typing import Any
 
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Layer, Parameter, Shape
+from minidl.layer import Array, Layer, Parameter, Shape, rectifies
 
 
 class DataNorm(Layer):
@@ -48,11 +48,12 @@ class DataNorm(Layer):
         """How many groups of channels have a mean of their own, for the area "group"."""
         return 1
 
+    @rectifies
     def compute_output(self, data: Array) -> Array:
         """Normalize, scale and shift the data."""
         out = self.buffer("output", data.shape)
         self.statistics = self.kernels.data_norm.forward(
-            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out)
+            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out), self.rectify
         )
         return out
 

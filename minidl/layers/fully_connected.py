@@ -1,7 +1,7 @@
 """Fully connected layer with a bias."""
 
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Layer, Shape
+from minidl.layer import Array, Layer, Shape, rectifies
 
 
 class FullyConnected(Layer):
@@ -26,10 +26,11 @@ class FullyConnected(Layer):
             self.create_parameters((self.outputs, inputs), inputs, self.outputs)
         return (self.outputs,)
 
+    @rectifies
     def compute_output(self, data: Array) -> Array:
         """Weigh the inputs of each sample."""
         out = self.buffer("output", (len(data), self.outputs))
-        self.kernels.fully_connected.forward(data, self.weights_in_use, self.biases.value, out)
+        self.kernels.fully_connected.forward(data, self.weights_in_use, self.biases.value, out, self.rectify)
         return out
 
     def compute_error(self, error: Array) -> Array:

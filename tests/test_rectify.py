@@ -1,0 +1,200 @@
+"""ReLUs that cost nothing: the layer before rectifies as it writes, and nobody can tell the difference."""
+
+import numpy as np
+import pytest
+
+from minidl.fold import fold
+from minidl.gradcheck import check_layer
+from minidl.kernels.plain_convolution import Geometry
+from minidl.layer import Context, Layer
+from minidl.layers import (
+    AnySize,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    ReLU,
+    Residual,
+    Sequential,
+    TransposedConvolution,
+)
+
+LAYERS = {
+    "conv 3×3 on three channels": lambda: Convolution(5, 3),
+    "conv 3×3 stride 2": lambda: Convolution(16, 3, stride=2),
+    "conv 1×1": lambda: Convolution(4, 1),
+    "transposed conv": lambda: TransposedConvolution(3, 3, stride=2),
+    "fc": lambda: Sequential(Flatten(), FullyConnected(7)),
+    "BN": BatchNorm,
+    "LN": LayerNorm,
+    "IN": InstanceNorm,
+    "GN": GroupNorm,
+}
+
+
+class Own(ReLU):
+    """A kind of one's own, and so one that does its work itself."""
+
+
+class Negated(Convolution):
+    """A kind of one's own that knows nothing of rectifying."""
+
+    def compute_output(self, data):
+        return -super().compute_output(data)
+
+
+def rows(make, relu):
+    """Return the layers that ``make`` makes and a ReLU, all in one row."""
+    layer = make()
+    return Sequential(*(layer.children if isinstance(layer, Sequential) else (layer,)), relu)
+
+
+def set_up(root, shape, backend, dtype=np.float32):
+    root.setup(shape, Context(backend, np.dtype(dtype), np.random.default_rng(3)))
+    random = np.random.default_rng(4)
+    for p in root.parameters():
+        p.value[...] = backend.xp.asarray(random.standard_normal(p.value.shape))
+    return root
+
+
+def poison(root):
+    for layer in root.layers():
+        for buffer in layer.buffers.values():
+            buffer.fill(np.nan if buffer.dtype.kind == "f" else 255)
+
+
+def same(backend, result, expected):
+    """To the last bit on the CPU; a GPU's compiler may fuse other operations where a kernel is another."""
+    tolerance = 1e-6 if backend.device == "gpu" else 0
+    np.testing.assert_allclose(backend.host(result), backend.host(expected), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LAYERS)
+def test_fused_equals_unfused(backend, random, name, dtype):
+    shape = (9, 7, 16)
+    fused, apart = (set_up(rows(LAYERS[name], relu), shape, backend, dtype) for relu in (ReLU(), Own()))
+    assert [layer.rectify for layer in fused.children[-2:]] == [True, False]
+    assert not any(layer.rectify for layer in apart.children)
+    data = backend.xp.asarray(random.standard_normal((3, *shape)).astype(dtype))
+    for evaluate in (False, True):
+        if evaluate:
+            fused.eval()
+            apart.eval()
+        poison(fused)
+        output, expected = fused.forward(data), apart.forward(data)
+        same(backend, output, expected)
+        assert (output == 0).any()
+        assert (output > 0).any()
+    error = backend.xp.asarray(random.standard_normal(output.shape).astype(dtype))
+    fused.train(), apart.train()
+    fused.forward(data), apart.forward(data)
+    same(backend, fused.backpropagate(error), apart.backpropagate(error))
+    for p, wanted in zip(fused.parameters(), apart.parameters(), strict=True):
+        same(backend, p.grads, wanted.grads)
+    assert "output" not in fused.children[-1].buffers
+
+
+@pytest.mark.parametrize("path", ["plain", "im2col", "winograd"])
+def test_every_way_to_convolve(backend, random, path):
+    if backend.device == "gpu":
+        path = {"plain": "im2col", "im2col": "im2col", "winograd": None}[path]
+    convolution = backend.convolution.plan(Geometry((40, 9, 4), 6, (3, 3), padding=1), path)
+    arrays = [random.standard_normal(extents).astype(np.float32) for extents in ((30, 40, 9, 4), (6, 3, 3, 4), (6,))]
+    arrays[0][2, 3, 4] = np.nan
+    data, weights, biases = (backend.xp.asarray(array) for array in arrays)
+    output, expected = (backend.xp.full((30, *convolution.output_shape), np.nan, np.float32) for _ in range(2))
+    convolution.forward(data, weights, biases, output, rectify=True)
+    convolution.forward(data, weights, biases, expected)
+    backend.relu.forward(expected, expected)
+    same(backend, output, expected)
+    assert np.isnan(backend.host(output)).any()
+
+
+@pytest.mark.parametrize(
+    "view", [(1, 600, 64, 1), (1, 50, 3, 1), (1, 70, 1, 1), (4, 36, 20, 1), (3, 25, 8, 4)], ids=str
+)
+def test_what_is_not_a_number_stays_so(backend, random, view):
+    x = random.standard_normal(view).astype(np.float32)
+    x[0, 0, 0], x[0, 1, 0], x[0, 2, 0] = np.nan, np.inf, -np.inf
+    gamma, beta = (backend.xp.asarray(random.standard_normal(view[2] * view[3]).astype(np.float32)) for _ in range(2))
+    x = backend.xp.asarray(x)
+    norm, (out, expected) = backend.data_norm, backend.xp.full((2, *view), 7, np.float32)
+    ways = [lambda *last: norm.forward(x, gamma, beta, 1e-4, *last)]
+    if view[0] == 1:
+        ways.append(lambda *last: norm.inference(x, gamma, beta, *last))
+    for way in ways:
+        with np.errstate(invalid="ignore"):
+            way(out, True)
+            way(expected)
+        backend.relu.forward(expected, expected)
+        same(backend, out, expected)
+        assert np.isnan(backend.host(out)).any()
+
+
+@pytest.mark.parametrize("before", [BatchNorm, lambda: Convolution(3, 3), lambda: TransposedConvolution(3, 3)])
+def test_gradients(context, random, before):
+    layer = set_up(Sequential(Convolution(2, 3), ReLU(), before(), ReLU()), (4, 3, 2), context.kernels, np.float64)
+    data = context.kernels.xp.asarray(random.standard_normal((3, 4, 3, 2)))
+    check_layer(layer, data, random)
+
+
+def test_who_rectifies(backend):
+    root = Sequential(
+        ReLU(), Convolution(4, 3), ReLU(), ReLU(), Residual(Sequential(Convolution(4, 3), BatchNorm())), ReLU(),
+        Negated(4, 3), ReLU(), Sequential(Convolution(4, 3)), ReLU(), Convolution(4, 3), Own(), LayerNorm(),
+    )  # fmt: skip
+    set_up(root, (5, 6, 3), backend)
+    assert [i for i, child in enumerate(root.children) if child.rectify] == [1]
+    assert [i for i, child in enumerate(root.children) if child.rectified] == [2]
+    assert not any(layer.rectify for i in (4, 8) for layer in root.children[i].layers())
+
+
+def test_layers_of_ones_own_are_rectified_behind(backend, random):
+    data = backend.xp.asarray(random.standard_normal((2, 5, 4, 3)).astype(np.float32))
+    root, plain = (set_up(Sequential(Negated(4, 3), relu), (5, 4, 3), backend) for relu in (ReLU(), Own()))
+    same(backend, root.forward(data), plain.forward(data))
+
+
+class Scaled(Layer):
+    """A layer of one's own with weights, which fold() takes as well as any other."""
+
+    def plan(self, shape):
+        if self.weights is None:
+            self.create_parameters(shape, 1, 1)
+        return shape
+
+    def compute_output(self, data):
+        return data * self.weights.value + self.biases.value
+
+
+@pytest.mark.parametrize("make", [lambda: Convolution(4, 3), Scaled])
+@pytest.mark.parametrize("relu", [True, False])
+def test_folding(backend, random, make, relu):
+    root = Sequential(make(), BatchNorm(), *([ReLU()] if relu else []), Convolution(4, 3))
+    shape = (4,) if make is Scaled else (6, 5, 4)
+    if make is Scaled:
+        root.children = root.children[:-1]
+    set_up(root, shape, backend, np.float64)
+    data = backend.xp.asarray(random.standard_normal((3, *shape)))
+    root.forward(data)
+    root.eval()
+    expected = backend.host(root.forward(data)).copy()
+    fold(root)
+    assert root.children[0].rectify == (relu and make is not Scaled)
+    np.testing.assert_allclose(backend.host(root.forward(data)), expected, atol=1e-12)
+
+
+def test_a_net_fitted_to_another_size(backend, random):
+    def build(relu):
+        body = Sequential(Convolution(4, 3), BatchNorm(), relu(), Convolution(13, 3), relu())
+        return set_up(AnySize(body, 4, 4), (4, 4, 3), backend)
+
+    fused, apart = build(ReLU), build(Own)
+    for size in ((4, 4), (10, 7), (4, 4), (17, 30)):
+        data = backend.xp.asarray(random.standard_normal((2, *size, 3)).astype(np.float32))
+        same(backend, fused.forward(data), apart.forward(data))
+    assert [child.rectify for child in fused.body.children] == [False, True, False, True, False]
