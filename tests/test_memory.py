@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import kernels, models
+from minidl import kernels
 from minidl.kernels import scratch
 from minidl.kernels.recycled import Piece, Pool
 from minidl.layer import Array, Context, Layer, Shape
@@ -27,6 +27,8 @@ from minidl.layers import (
     Sequential,
     TransposedConvolution,
 )
+from minidl.method import parse
+from minidl.models import a, b, d
 from minidl.net import Net
 
 
@@ -172,9 +174,18 @@ def test_nothing_is_overwritten_too_soon(name: str) -> None:
     compare(lambda: Net(NETS[name](), (9, 8, 4), kernels.load("cpu")))
 
 
-@pytest.mark.parametrize("name, size", [("a", 16), ("b", 32), ("d", 67)])
-def test_nothing_of_the_nets_is_overwritten_too_soon(name: str, size: int) -> None:
-    compare(lambda: models.build(name, method="WC, GC, BN, EL", shape=(size, size, 3), device="cpu"))
+@pytest.mark.parametrize(
+    "layers, size",
+    [
+        (lambda method: a.net(10, method), 16),
+        (lambda method: b.net(10, method, filters=(8, 12, 16, 20), blocks=(2, 1, 1, 1)), 32),
+        (lambda method: d.net(10, method, (4, 6, 8, 10), 1), 67),
+    ],
+    ids=["a", "b", "d"],
+)
+def test_nothing_of_the_nets_is_overwritten_too_soon(layers: Any, size: int) -> None:
+    method = "WC, GC, BN, EL"
+    compare(lambda: Net(layers(parse(method)), (size, size, 3), kernels.load("cpu"), method=method))
 
 
 def test_layers_in_a_row_share_their_outputs() -> None:
