@@ -23,10 +23,9 @@ extern "C" __global__ void backward(
     int row = blockIdx.x % y;
     each_in_row(x * channels, [=](int i) {
         int column = i / channels, channel = i % channels;
-        REAL sum = 0;
-        for (int v = first_window(rows, row); v <= last_window(rows, row); v++)
-            for (int u = first_window(columns, column); u <= last_window(columns, column); u++)
-                sum += error[((sample * out_y + v) * out_x + u) * channels + channel];
+        REAL sum = sum_windows(rows, columns, row, column, [=](int v, int u) {
+            return error[((sample * out_y + v) * out_x + u) * channels + channel];
+        });
         out[blockIdx.x * Long(x) * channels + i] = sum / (size * size);
     });
 }

@@ -30,12 +30,9 @@ extern "C" __global__ void backward(
     int row = blockIdx.x % y;
     each_in_row(x * channels, [=](int i) {
         int column = i / channels, channel = i % channels;
-        REAL sum = 0;
-        for (int v = first_window(rows, row); v <= last_window(rows, row); v++)
-            for (int u = first_window(columns, column); u <= last_window(columns, column); u++) {
-                Long at = ((sample * out_y + v) * out_x + u) * channels + channel;
-                if (winners[at] == (row - v * stride) * size + column - u * stride) sum += error[at];
-            }
-        out[blockIdx.x * Long(x) * channels + i] = sum;
+        out[blockIdx.x * Long(x) * channels + i] = sum_windows(rows, columns, row, column, [=](int v, int u) {
+            Long at = ((sample * out_y + v) * out_x + u) * channels + channel;
+            return winners[at] == (row - v * stride) * size + column - u * stride ? error[at] : REAL(0);
+        });
     });
 }

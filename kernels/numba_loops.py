@@ -1,16 +1,13 @@
-"""The innermost loops compiled by Numba: the functions of numpy_loops.py, each in a single pass.
-
-What is compiled is kept beside this file for the next start. Sums are float64 and may be taken in any order, so that
-several elements are added at once; everything else is computed as written.
-"""
+"""The innermost loops compiled by Numba: the functions of numpy_loops.py, each in a single pass. Sums are float64."""
 
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from minidl.kernels.numba_compiler import compiled, inlined
 from minidl.kernels.numba_products import run_table, table
+from minidl.kernels.numba_update import adam, sgd
 
 __all__ = [
     "adam",
@@ -34,10 +31,6 @@ __all__ = [
 Array = NDArray[np.floating]
 Winners = NDArray[np.uint8]
 KEEPS_TABLES = True  # of products
-_TINY = 1e-27  # what is closer to zero becomes zero, lest it become subnormal
-
-_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-_inlined = njit(inline="always", error_model="numpy", fastmath={"reassoc", "contract"})
 
 
 # -- sums down the columns of matrices, and lines, x·factor + offset ----------------------------------------------
@@ -56,7 +49,7 @@ def sums(x: Array) -> Array:
     return total
 
 
-@_compiled
+@compiled
 def _sums(x: Any, total: Any) -> None:
     n, rows, columns = x.shape
     for i in range(n):
@@ -73,7 +66,7 @@ def _sums(x: Any, total: Any) -> None:
                 _sums_of(x[i, r : r + 1], 1, total[i])
 
 
-@_inlined
+@inlined
 def _sums_of(x: Any, height: Any, total: Any) -> None:
     for c in range(x.shape[1]):
         one = x[0, c]
@@ -94,7 +87,7 @@ def moments(worker: int, x: Array, guess: Array) -> tuple[Array, Array]:
     return total[0], total[1]
 
 
-@_compiled
+@compiled
 def _moments(x: Any, guess: Any, first: Any, second: Any) -> None:
     n, rows, columns = x.shape
     for i in range(n):
@@ -113,7 +106,7 @@ def _moments(x: Any, guess: Any, first: Any, second: Any) -> None:
                 _moments_of(x[i, r : r + 1], guess[i, 0], 1, first[i], second[i])
 
 
-@_inlined
+@inlined
 def _moments_of(x: Any, guess: Any, height: Any, first: Any, second: Any) -> None:
     for c in range(x.shape[1]):
         off = x[0, c] - guess[c]
@@ -133,7 +126,7 @@ def covariance(worker: int, error: Array, x: Array, mean: Array) -> tuple[Array,
     return total[0], total[1]
 
 
-@_compiled
+@compiled
 def _covariance(error: Any, x: Any, mean: Any, of_error: Any, of_both: Any) -> None:
     n, rows, columns = x.shape
     for i in range(n):
@@ -153,7 +146,7 @@ def _covariance(error: Any, x: Any, mean: Any, of_error: Any, of_both: Any) -> N
                 _covariance_of(error[i, block], x[i, block], mean[i, 0], 1, of_error[i], of_both[i])
 
 
-@_inlined
+@inlined
 def _covariance_of(error: Any, x: Any, mean: Any, height: Any, of_error: Any, of_both: Any) -> None:
     for c in range(x.shape[1]):
         one, two = error[0, c], error[0, c] * (x[0, c] - mean[c])
@@ -179,7 +172,7 @@ def line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = Fal
     _line(x, factor, offset, out, rectify)
 
 
-@_compiled
+@compiled
 def _line(x: Any, factor: Any, offset: Any, out: Any, rectify: Any) -> None:
     n, rows, columns = x.shape
     least = x.dtype.type(0.0 if rectify else -np.inf)  # nothing is below −∞: one loop for both
@@ -196,7 +189,7 @@ def _line(x: Any, factor: Any, offset: Any, out: Any, rectify: Any) -> None:
                     target[c] = _at_least(least, row[c] * many[c] + pluses[c])
 
 
-@_inlined
+@inlined
 def _at_least(least: Any, x: Any) -> Any:
     return least if x < least else x  # not a number stays what it is
 
@@ -206,7 +199,7 @@ def plane(worker: int, x: Array, of_x: Array, y: Array, of_y: Array, offset: Arr
     _plane(x, of_x, y, of_y, offset, out)
 
 
-@_compiled
+@compiled
 def _plane(x: Any, of_x: Any, y: Any, of_y: Any, offset: Any, out: Any) -> None:
     n, rows, columns = x.shape
     for i in range(n):
@@ -234,13 +227,13 @@ def relu(x: Array, out: Array) -> None:
         _relu(x, out)
 
 
-@_compiled
+@compiled
 def _relu(x: Any, out: Any) -> None:
     for k in range(x.size):
         out[k] = 0 if x[k] < 0 else x[k]  # not a number stays what it is
 
 
-@_compiled
+@compiled
 def _relu_in_place(x: Any) -> None:
     for k in range(x.size):
         x[k] = 0 if x[k] < 0 else x[k]
@@ -251,7 +244,7 @@ def relu_adjoint(worker: int, error: Array, output: Array, out: Array) -> None:
     _relu_adjoint(error, output, out)
 
 
-@_compiled
+@compiled
 def _relu_adjoint(error: Any, output: Any, out: Any) -> None:
     for k in range(error.size):
         out[k] = error[k] if output[k] > 0 else 0
@@ -265,7 +258,7 @@ def max_pool(worker: int, x: Array, size: int, stride: int, out: Array, down: Wi
     _max_pool(x, size, stride, out, across)
 
 
-@_compiled
+@compiled
 def _max_pool(x: Any, size: Any, stride: Any, out: Any, winners: Any) -> None:
     n, height, width, channels = out.shape
     for s in range(n):
@@ -292,7 +285,7 @@ def max_pool_adjoint(
     _max_pool_adjoint(error, size, stride, across, out)
 
 
-@_compiled
+@compiled
 def _max_pool_adjoint(error: Any, size: Any, stride: Any, winners: Any, out: Any) -> None:
     n, height, width, channels = error.shape
     for s in range(n):
@@ -304,104 +297,3 @@ def _max_pool_adjoint(error: Any, size: Any, stride: Any, winners: Any, out: Any
                     target = out[s, i * stride + place % size, j * stride + place // size]
                     for c in range(channels):
                         target[c] += source[c] if winner[c] == place else 0
-
-
-# -- updates of some whole filters (n, length), see update.py, sgd.py and adam.py -------------------------------------
-
-
-def sgd(worker: int, rule: Any, weights: Array, grads: Array, moment: Array) -> None:
-    """Update by Algorithm 2; rule: a Rule of sgd.py."""
-    weights, grads, moment = _rows(rule, weights, grads, moment)
-    number = weights.dtype.type
-    numbers = (rule.decay, rule.momentum, rule.of_gradient, rule.of_moment, _TINY)
-    _sgd(weights, grads, moment, rule.gc, rule.wc, *map(number, numbers))
-
-
-@_compiled
-def _sgd(
-    weights: Any,
-    grads: Any,
-    moment: Any,
-    gc: Any,
-    wc: Any,
-    decay: Any,
-    momentum: Any,
-    of_gradient: Any,
-    of_moment: Any,
-    tiny: Any,
-) -> None:
-    n, length = weights.shape
-    for i in range(n):
-        w, g, m = weights[i], grads[i], moment[i]
-        mean = _mean(g) if gc else decay * 0
-        for k in range(length):
-            gradient = g[k] - mean + decay * w[k]
-            m[k] = _flushed(momentum * m[k] + of_gradient * gradient, tiny)
-            w[k] = _flushed(w[k] + of_moment * m[k], tiny)
-        if wc:
-            _center(w)
-
-
-def adam(worker: int, rule: Any, weights: Array, grads: Array, moment: Array, square: Array) -> None:
-    """Update by Algorithm 3; rule: a Rule of adam.py."""
-    weights, grads, moment, square = _rows(rule, weights, grads, moment, square)
-    number = weights.dtype.type
-    numbers = (rule.decay, rule.first, 1 - rule.first, rule.second, 1 - rule.second, rule.size, rule.epsilon, _TINY)
-    _adam(weights, grads, moment, square, rule.gc, rule.wc, rule.inside, *map(number, numbers))
-
-
-@_compiled
-def _adam(
-    weights: Any,
-    grads: Any,
-    moment: Any,
-    square: Any,
-    gc: Any,
-    wc: Any,
-    inside: Any,
-    decay: Any,
-    first: Any,
-    new_first: Any,
-    second: Any,
-    new_second: Any,
-    size: Any,
-    epsilon: Any,
-    tiny: Any,
-) -> None:
-    n, length = weights.shape
-    for i in range(n):
-        w, g, m, v = weights[i], grads[i], moment[i], square[i]
-        mean = _mean(g) if gc else decay * 0
-        for k in range(length):
-            gradient = _flushed(g[k] - mean + decay * w[k], tiny)
-            m[k] = _flushed(first * m[k] + new_first * gradient, tiny)
-            v[k] = _flushed(second * v[k] + new_second * gradient * gradient, tiny)
-            root = np.sqrt(v[k] + epsilon) if inside else np.sqrt(v[k]) + epsilon
-            w[k] = _flushed(w[k] - size * m[k] / root, tiny)
-        if wc:
-            _center(w)
-
-
-def _rows(rule: Any, *arrays: Array) -> tuple[Array, ...]:
-    """Return the arrays as they are or, where no filter has a mean to lose, as a single long row."""
-    return arrays if rule.gc or rule.wc else tuple(array.reshape(1, -1) for array in arrays)
-
-
-@_inlined
-def _mean(row: Any) -> Any:
-    total = 0.0
-    for k in range(row.size):
-        total += row[k]
-    return row.dtype.type(total / row.size)
-
-
-@_inlined
-def _center(row: Any) -> None:
-    mean = _mean(row)
-    for k in range(row.size):
-        row[k] -= mean
-
-
-@_inlined
-def _flushed(x: Any, tiny: Any) -> Any:
-    return x if abs(x) > tiny else x * 0

@@ -72,17 +72,18 @@ class Repeated:
                 loops.multiply(worker, products)
             return
         places = [(array.__array_interface__["data"][0], *array.strides) for array in arrays]
-        if (key := (worker, *part, version(worker), *places)) not in self._tables:
+        tables = self._tables.get((worker, *part, version(worker), *places))
+        if tables is None:
             tables = [loops.table(products) for products in lists()]
-            # Not the key from above: the lists may have needed more scratch memory than there was.
-            key = (worker, *part, version(worker), *places)
             self._forget(worker)
+            # Only now: the lists may have needed more scratch memory than there was.
+            key = (worker, *part, version(worker), *places)
             self._tables[key] = tables
-        for table in self._tables[key]:
+        for table in tables:
             loops.run_table(*table)
 
     def _forget(self, worker: int) -> None:
-        """Forget the tables of scratch memory that the worker has no more; and all, where there are too many."""
+        """Forget the tables of scratch memory that the worker has no more, and the oldest where there are too many."""
         for key in list(self._tables):
             if (key[0] == worker and key[3] != version(worker)) or len(self._tables) >= _MOST_TABLES:
                 self._tables.pop(key, None)

@@ -11,3 +11,12 @@ __device__ int first_window(Windows windows, int pixel) {
 __device__ int last_window(Windows windows, int pixel) {
     return min(pixel / windows.stride, windows.count - 1);
 }
+
+// The sum of f(v, u) over the windows, v along y and u along x, that see the pixel (row, column).
+template <class F>
+__device__ REAL sum_windows(Windows rows, Windows columns, int row, int column, F f) {
+    REAL sum = 0;
+    for (int v = first_window(rows, row); v <= last_window(rows, row); v++)
+        for (int u = first_window(columns, column); u <= last_window(columns, column); u++) sum += f(v, u);
+    return sum;
+}

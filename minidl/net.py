@@ -41,6 +41,9 @@ class Net:
             extents = "×".join(map(str, self.shape[:-1]))
             raise MinidlError(f"the net {name} cannot take images of {extents} pixels: {error}") from error
         methods.attach(self.method, root, mode, kernels)
+        self.hook_points = [
+            point for layer in self.layers for point in (layer.at_weights, layer.at_error, layer.at_grads)
+        ]
 
     def forward(self, data: Array) -> Array:
         """Return the net's output (samples, …) for data (samples, …) of the net's number type."""
@@ -66,8 +69,7 @@ class Net:
     @property
     def observed(self) -> bool:
         """Whether an observer hangs at any hook point."""
-        points = (point for layer in self.layers for point in (layer.at_weights, layer.at_error, layer.at_grads))
-        return any(point.before or point.after for point in points)
+        return any(point.before or point.after for point in self.hook_points)
 
     @property
     def allocations(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl.kernels import threads
+from minidl.kernels import products, threads
 from minidl.kernels.convolution import Convolution, Geometry, plan
 from minidl.kernels.cook_toom import transforms
 from minidl.kernels.errors import MinidlError
@@ -241,3 +241,16 @@ def test_geometries_that_cannot_be() -> None:
     for mask, stride in (((7, 7), 1), ((3, 5), 1), ((3, 3), (1, 2)), ((2, 2), 2)):
         with pytest.raises(MinidlError, match="use im2col here"):
             plan(Geometry((8, 9, 1), 2, mask, stride), path="winograd")
+
+
+def test_arrays_that_change_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than tables are kept, and two workers that forget each other's."""
+    monkeypatch.setattr(products, "_MOST_TABLES", 1)
+    case = Case(LARGE[0], samples=9, dtype=np.float32)
+    convolution = plan(Geometry(*LARGE[0]))
+    expected = case.run(plan(Geometry(*LARGE[0])))
+    kept = []
+    for _ in range(10):
+        kept.append(case.run(convolution))  # kept, so that the next results lie elsewhere
+        for result, wanted in zip(kept[-1], expected, strict=True):
+            assert np.array_equal(result, wanted)

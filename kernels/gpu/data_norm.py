@@ -1,22 +1,15 @@
 """Batch, layer, instance and group normalization of the data on a GPU: see kernels/data_norm.py and data_norm.cu."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import cupy
 import numpy as np
 
+from minidl.kernels.data_norm import Statistics
 from minidl.kernels.gpu.groups import BLOCK, Layout, change, finish, sizes, sums, wide
 from minidl.kernels.gpu.source import launch, warps
 
 Array = Any
-
-
-class Statistics(NamedTuple):
-    """The mean, the biased variance and 1/√(σ² + ε) of each channel's group, float64 (a, b·s)."""
-
-    mean: Array
-    variance: Array
-    scale: Array
 
 
 def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:

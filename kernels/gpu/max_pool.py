@@ -4,15 +4,12 @@ from typing import Any
 
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.gpu.source import ints, launch, over_rows
+from minidl.kernels.max_pool import output_shape
+
+__all__ = ["backward", "forward", "output_shape", "winners_shapes"]
 
 Array = Any
 Winners = tuple[Array]
-
-
-def output_shape(shape: tuple[int, int, int], size: int, stride: int) -> tuple[int, int, int]:
-    """Return (y, x, c) of the output for data of (y, x, c)."""
-    y, x, c = shape
-    return (y - size) // stride + 1, (x - size) // stride + 1, c
 
 
 def winners_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
