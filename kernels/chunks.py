@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from minidl.kernels.steps import Steps
+
 Band = tuple[int, int]
 
 
@@ -36,12 +38,11 @@ class Chunks:
         if rest:
             yield rest, range(stop - rest, stop, rest)
 
-    def all(self, start: int, stop: int) -> Iterator[tuple[slice, Band]]:
-        """Yield all chunks of the images start to stop: images and band."""
-        for samples, starts in self.parts(start, stop):
-            for first in starts:
-                for band in self.bands():
-                    yield slice(first, first + samples), band
+    def steps(self, start: int, stop: int) -> Iterator[tuple[Steps, Band]]:
+        """Yield lists for the steps on the images start to stop, and the band of each."""
+        for band in self.bands():
+            for samples, starts in self.parts(start, stop):
+                yield Steps(samples, starts), band
 
     def tiles(self, samples: int, band: Band) -> int:
         """Return the number of tiles in a band of some images."""

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.groups import Index, Sums, each, sums, transform, wide
+from minidl.kernels.groups import Sums, wide
 from minidl.kernels.loops import current
-from minidl.kernels.statistic import Moments
+from minidl.kernels.statistic import moments
 
 Array = NDArray[np.floating]
 
@@ -36,21 +36,11 @@ def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rec
     rectify: write max(γ·x̂ + β, 0) instead.
     """
     (data, layout), loops = wide(x), current()
-    moments = Moments(data, layout)
-    found = Statistics(*np.empty((3, len(data), gamma.size)))
-
-    def finish(sums: Sums, groups: slice) -> tuple[Array, Array]:
-        mean, variance = (values[:, 0, : gamma.size] for values in moments.finish(sums, groups))
-        scale = 1 / np.sqrt(variance + epsilon)
-        for kept, values in zip(found, (mean, variance, scale), strict=True):
-            kept[groups] = values
-        return _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
-
-    def change(worker: int, index: Index, line: tuple[Array, Array], x: Array, out: Array) -> None:
-        loops.line(x, *line, out, rectify)
-
-    transform(2, moments.measure, finish, change, data, wide(out)[0])
-    return found
+    mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
+    scale = 1 / np.sqrt(variance + epsilon)
+    factor, offset = _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
+    loops.line(data, factor, offset, wide(out)[0], rectify)
+    return Statistics(mean, variance, scale)
 
 
 def track(
@@ -68,24 +58,14 @@ def track(
 
 def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
     """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
-    data, result, loops = wide(x)[0], wide(out)[0], current()
-    factors, offsets = _columns(data, factor[None]), _columns(data, offset[None])
-
-    def work(worker: int, index: Index) -> None:
-        loops.line(data[index], factors, offsets, result[index], rectify)
-
-    each(work, data.shape)
+    data = wide(x)[0]
+    current().line(data, _columns(data, factor[None]), _columns(data, offset[None]), wide(out)[0], rectify)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
     """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s)."""
-    (data, layout), loops = wide(error), current()
-    mean = _columns(data, statistics.mean)
-
-    def measure(worker: int, index: Index, error: Array, x: Array) -> tuple[Array, Array]:
-        return loops.covariance(worker, error, x, mean[index[0]])
-
-    found = sums(2, measure, data, wide(x)[0])
+    data, layout = wide(error)
+    found = np.stack(current().covariance(data, wide(x)[0], _columns(data, statistics.mean)))
     found = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
     found[1] *= statistics.scale
     return found
@@ -108,14 +88,7 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     slope = scale**2 * means[1]
     of_error, of_data = _columns(data, scale * gamma), _columns(data, -slope)
     offset = _columns(data, slope * mean - scale * means[0])
-    data_x, result, loops = wide(x)[0], wide(out)[0], current()
-
-    def work(worker: int, index: Index) -> None:
-        groups = index[0]
-        of_both = of_error[groups], data_x[index], of_data[groups], offset[groups]
-        loops.plane(worker, data[index], *of_both, result[index])
-
-    each(work, data.shape)
+    current().plane(data, of_error, wide(x)[0], of_data, offset, wide(out)[0])
 
 
 def _columns(data: Array, channels: Array) -> Array:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
-_GRAIN = 1 << 15  # elements below which waking a thread costs more than it brings
+_GRAIN = 1 << 18  # elements below which waking a thread costs more than it brings
 
 
 def copy(source: Array, out: Array) -> None:

@@ -8,21 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels import relu
-from minidl.kernels.threads import share
+from minidl.kernels.steps import Repeated, Steps, ones
 
 Array = NDArray[np.floating]
 LEAST = 64  # rows or columns of the weights that are worth a thread
+_forward, _backward, _comp_grads = Repeated(), Repeated(), Repeated()
 
 
 def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
     """Write data · weightsᵀ + biases into ``out`` (samples, out); rectify: the maximum of that and 0."""
 
-    def work(worker: int, start: int, stop: int) -> None:
-        part = out[:, start:stop]
-        np.matmul(data, weights[start:stop].T, out=part)
-        part += biases[start:stop]
+    def listed(worker: int, start: int, stop: int) -> list[Steps]:
+        steps, part = Steps(), out[:, start:stop]
+        steps.product(data, weights[start:stop].T, part)
+        steps.product(ones(len(data), 1, data.dtype), biases[None, start:stop], part, accumulate=True)
+        return [steps]
 
-    share(work, weights.shape[0], LEAST)
+    _forward.run(len(weights), (data, weights, biases, out), listed, LEAST)
     if rectify:
         relu.forward(out, out)
 
@@ -30,17 +32,21 @@ def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: boo
 def backward(error: Array, weights: Array, out: Array) -> None:
     """Write error · weights, the error with respect to the data, into ``out`` (samples, in)."""
 
-    def work(worker: int, start: int, stop: int) -> None:
-        np.matmul(error, weights[:, start:stop], out=out[:, start:stop])
+    def listed(worker: int, start: int, stop: int) -> list[Steps]:
+        steps = Steps()
+        steps.product(error, weights[:, start:stop], out[:, start:stop])
+        return [steps]
 
-    share(work, weights.shape[1], LEAST)
+    _backward.run(weights.shape[1], (error, weights, out), listed, LEAST)
 
 
 def comp_grads(error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
     """Write errorᵀ · data into ``weights_grads`` and the error's sum over the samples into ``biases_grads``."""
 
-    def work(worker: int, start: int, stop: int) -> None:
-        np.matmul(error[:, start:stop].T, data, out=weights_grads[start:stop])
+    def listed(worker: int, start: int, stop: int) -> list[Steps]:
+        steps, part = Steps(), error[:, start:stop]
+        steps.product(part.T, data, weights_grads[start:stop])
+        steps.product(ones(1, len(error), error.dtype), part, biases_grads[None, start:stop])
+        return [steps]
 
-    share(work, weights_grads.shape[0], LEAST)
-    np.sum(error, axis=0, out=biases_grads)
+    _comp_grads.run(len(weights_grads), (error, data, weights_grads, biases_grads), listed, LEAST)

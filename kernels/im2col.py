@@ -20,10 +20,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from minidl.kernels.chunks import Band, Chunks
-from minidl.kernels.loops import current
 from minidl.kernels.plain_convolution import Convolution, Geometry
 from minidl.kernels.scratch import cut
-from minidl.kernels.threads import share
+from minidl.kernels.steps import Moving, Operand, Repeated, Steps, ones
+from minidl.kernels.threads import shares
 
 Array = NDArray[Any]
 
@@ -43,73 +43,79 @@ class Im2col(Convolution):
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
         # Side by side, without a gap and without padding: each pixel belongs to one window.
+        self._repeated = Repeated()
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
-        matrix, loops = self._matrix(weights).T, current()
-        width = self.output_shape[1]
+        matrix = self._matrix(weights)
 
-        def work(worker: int, start: int, stop: int) -> None:
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
             chunks = self._chunks(stop - start)
-            padded, columns, biases_row = cut(worker, self.dtype, *self._shapes(chunks), (width, self.filters))
-            biases_row[...] = biases
-            for part, rows in chunks.all(start, stop):
-                target = out[part, slice(*rows)]
-                windows = self._gather(data[part], rows, padded, columns)
-                np.matmul(windows, matrix, out=target.reshape(-1, self.filters))
-                # A whole row at once: NumPy's inner loop is long and soon done.
-                long_rows = target.reshape(-1, biases_row.size)
-                long_rows += biases_row.reshape(-1)
+            padded, columns = cut(worker, self.dtype, *self._shapes(chunks))
+            lists = []
+            for steps, band in chunks.steps(start, stop):
+                target = self._pixels(out, band)
+                steps.product(self._gather(steps, data, band, padded, columns), matrix.T, target)
+                tiles = chunks.tiles(steps.samples, band)
+                steps.product(ones(tiles, 1, self.dtype), biases[None], target, accumulate=True)
                 if rectify:
-                    loops.relu(target.reshape(-1), target.reshape(-1))
+                    steps.rectify(target)
+                lists.append(steps)
+            return lists
 
-        share(work, len(data))
+        self._repeated.run(len(data), (data, matrix, biases, out), listed, variant=rectify)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
         matrix = self._matrix(weights)
 
-        def work(worker: int, start: int, stop: int) -> None:
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
             chunks = self._chunks(stop - start)
             padded, columns = cut(worker, self.dtype, *self._shapes(chunks))
+            lists = []
             if not self._side_by_side:
-                out[start:stop] = 0
-            for part, rows in chunks.all(start, stop):
-                source = error[part, slice(*rows)].reshape(-1, self.filters)
-                windows = columns[: len(source)]
-                np.matmul(source, matrix, out=windows)
-                self._scatter(windows, rows, padded, out[part])
+                lists.append(Steps())
+                lists[0].zero(out[start:stop].reshape(-1, out.shape[-1]))
+            for steps, band in chunks.steps(start, stop):
+                windows = columns[: chunks.tiles(steps.samples, band)]
+                steps.product(self._pixels(error, band), matrix, windows)
+                self._scatter(steps, windows, band, padded, out)
+                lists.append(steps)
+            return lists
 
-        share(work, len(error))
+        self._repeated.run(len(error), (error, matrix, out), listed)
 
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
-        size = (self.filters, prod(self._reach) * self.data_shape[2])
-        sums: dict[int, tuple[Array, Array]] = {}
 
-        def work(worker: int, start: int, stop: int) -> None:
+        def scratch(worker: int, chunks: Chunks) -> list[Array]:
+            size = (self.filters, prod(self._reach) * self.data_shape[2])
+            return cut(worker, self.dtype, *self._shapes(chunks), size, (1, self.filters))
+
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
             chunks = self._chunks(stop - start)
-            padded, columns, product, total, biases_total, ones = cut(
-                worker, self.dtype, *self._shapes(chunks), size, size, (1, self.filters), (1, chunks.most_tiles)
-            )
-            total[...] = 0
-            biases_total[...] = 0
-            ones[...] = 1
-            for part, rows in chunks.all(start, stop):
-                source = error[part, slice(*rows)].reshape(-1, self.filters)
-                np.matmul(source.T, self._gather(data[part], rows, padded, columns), out=product)
-                total += product
-                biases_total += ones[:, : len(source)] @ source
-            sums[worker] = total, biases_total
+            padded, columns, total, biases_total = scratch(worker, chunks)
+            at_first = Steps()
+            at_first.zero(total)
+            at_first.zero(biases_total)
+            lists = [at_first]
+            for steps, band in chunks.steps(start, stop):
+                source = self._pixels(error, band)
+                windows = self._gather(steps, data, band, padded, columns)
+                steps.product(source._replace(turned=True), windows, total, accumulate=True)
+                tiles = chunks.tiles(steps.samples, band)
+                steps.product(ones(1, tiles, self.dtype), source, biases_total, accumulate=True)
+                lists.append(steps)
+            return lists
 
-        share(work, len(data))
+        self._repeated.run(len(data), (error, data), listed)
         weights_grads[...] = 0
         biases_grads[...] = 0
         useful = weights_grads[self._taps]
-        for worker in sorted(sums):  # not in the order of arrival: the same data give the same bits
-            total, biases_total = sums[worker]
+        for worker, start, stop in shares(len(data)):
+            *_, total, biases_total = scratch(worker, self._chunks(stop - start))
             useful += total.reshape(useful.shape)
             biases_grads += biases_total[0]
 
@@ -145,49 +151,61 @@ class Im2col(Convolution):
         channels = self.data_shape[2]
         return (chunks.samples, height, width, channels), (chunks.most_tiles, prod(self._reach) * channels)
 
-    def _gather(self, data: Array, rows: Band, padded: Array, columns: Array) -> Array:
-        """Return the windows that some output rows see as a matrix (pixels, ky·kx·in), written into ``columns``."""
-        padded, inside, source = self._region(data, rows, padded)
+    def _pixels(self, outputs: Array, band: Band) -> Moving:
+        """Return some rows of outputs or errors as a matrix (pixels, out)."""
+        y, x, _ = self.output_shape
+        pixels = outputs.reshape(-1, self.filters)
+        return Moving(pixels[band[0] * x :], y * x, None if band == (0, y) else (band[1] - band[0]) * x)
+
+    def _gather(self, steps: Steps, data: Array, band: Band, padded: Array, columns: Array) -> Operand:
+        """List the steps that write the windows that some output rows see; return the windows (pixels, ky·kx·in)."""
+        padded, inside, source = self._region(steps, data, band, padded)
         if padded[inside].shape == padded.shape:
-            padded = data[source]
-        else:
-            padded[...] = 0
-            padded[inside] = data[source]
-        windows = self._windows(padded, rows)
-        if windows.flags.c_contiguous:
-            return windows.reshape(-1, columns.shape[1])
+            windows = self._windows(data[source], band)
+            if windows.flags.c_contiguous:
+                return Moving(windows.reshape(-1, columns.shape[1]), prod(windows.shape[1:3]))
+            moving = Moving(windows)
+            shape = steps.samples, *windows.shape[1:]
+            columns = columns[: prod(shape[:3])]
+            steps.copy(moving, columns.reshape(shape))
+            return columns
+        steps.zero(padded.reshape(-1, padded.shape[-1]))
+        steps.copy(Moving(data[source]), padded[inside])
+        windows = self._windows(padded, band)
         columns = columns[: prod(windows.shape[:3])]
-        columns.reshape(windows.shape)[...] = windows
+        steps.copy(windows, columns.reshape(windows.shape))
         return columns
 
-    def _scatter(self, columns: Array, rows: Band, padded: Array, out: Array) -> None:
-        """Add the windows of some output rows to their places in ``out``: the adjoint of gather."""
-        padded, inside, target = self._region(out, rows, padded)
+    def _scatter(self, steps: Steps, columns: Array, band: Band, padded: Array, out: Array) -> None:
+        """List the steps that add the windows of some output rows to their places in ``out``: the adjoint of gather."""
+        padded, inside, target = self._region(steps, out, band, padded)
         if self._side_by_side:
-            places = self._windows(out[target], rows)
-            places[...] = columns.reshape(places.shape)
+            places = self._windows(out[target], band)
+            steps.copy(columns.reshape(steps.samples, *places.shape[1:]), Moving(places))
             return
-        padded[...] = 0
-        height, width = rows[1] - rows[0], self.output_shape[1]
-        windows = columns.reshape(len(out), height, width, *self._reach, -1)
+        steps.zero(padded.reshape(-1, padded.shape[-1]))
+        height, width = band[1] - band[0], self.output_shape[1]
+        windows = columns.reshape(steps.samples, height, width, *self._reach, -1)
         step_y, step_x = self.stride
         for i, j in np.ndindex(self._reach):
             place = np.s_[:, i : i + step_y * height : step_y, j : j + step_x * width : step_x]
-            padded[place] += windows[:, :, :, i, j]
-        out[target] += padded[inside]
+            steps.copy(windows[:, :, :, i, j], padded[place], accumulate=True)
+        steps.copy(padded[inside], Moving(out[target]), accumulate=True)
 
-    def _windows(self, images: Array, rows: Band) -> Array:
+    def _windows(self, images: Array, band: Band) -> Array:
         """View some images as the windows of some output rows, (samples, rows, x, ky, kx, in)."""
-        shape = (len(images), rows[1] - rows[0], self.output_shape[1], *self._reach, images.shape[3])
+        shape = (len(images), band[1] - band[0], self.output_shape[1], *self._reach, images.shape[3])
         s, y, x, c = images.strides
         return as_strided(images, shape, (s, y * self.stride[0], x * self.stride[1], y, x, c))
 
-    def _region(self, images: Array, rows: Band, padded: Array) -> tuple[Array, tuple[slice, ...], tuple[slice, ...]]:
+    def _region(
+        self, steps: Steps, images: Array, band: Band, padded: Array
+    ) -> tuple[Array, tuple[slice, ...], tuple[slice, ...]]:
         """Return the part of ``padded`` that the output rows need, and where it and the images overlap in each."""
         (y, x, _), (offset_y, offset_x) = self.data_shape, self._offset
-        height, width = (rows[1] - rows[0] - 1) * self.stride[0] + self._reach[0], padded.shape[2]
-        top, left = rows[0] * self.stride[0] - offset_y, -offset_x
+        height, width = (band[1] - band[0] - 1) * self.stride[0] + self._reach[0], padded.shape[2]
+        top, left = band[0] * self.stride[0] - offset_y, -offset_x
         first_y, last_y = max(top, 0), max(min(top + height, y), 0)
         first_x, last_x = max(left, 0), max(min(left + width, x), 0)
         inside = np.s_[:, first_y - top : last_y - top, first_x - left : last_x - left]
-        return padded[: len(images), :height], inside, np.s_[:, first_y:last_y, first_x:last_x]
+        return padded[: steps.samples, :height], inside, np.s_[:, first_y:last_y, first_x:last_x]

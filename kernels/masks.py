@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from minidl.kernels.phases import Pair, Phase
 from minidl.kernels.scratch import cut
-from minidl.kernels.threads import share
+from minidl.kernels.steps import Repeated, Steps
 
 Array = NDArray[Any]
 
 _LEAST = 1 << 12  # weights worth a thread of their own
 _TURNED = 16  # filters whose weights stay in the cache while their order is changed
+_VALUES, _TURNED_VALUES, _GRADIENTS = range(3)  # what is computed, for Repeated
 
 
 class Masks:
@@ -27,6 +28,8 @@ class Masks:
         self._matrices = [_matrix(g, mask, phase).astype(dtype) for phase in phases]
         # Turned by 180°, the first tap is the last of r, also where a phase has fewer.
         self._turned = [_matrix(g[:, ::-1], mask, phase).astype(dtype) for phase in phases]
+        self._adjoints = [matrix.T.copy() for matrix in self._matrices]
+        self._repeated = Repeated()
 
     def values(self, weights: Array) -> Array:
         """Return the values of weights (out, y, x, in), (n, n, phases·in, out), in scratch memory."""
@@ -36,15 +39,17 @@ class Masks:
         )
         masks = weights.reshape(filters, self._taps, channels).transpose(1, 2, 0)
 
-        def work(worker: int, start: int, stop: int) -> None:
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
+            steps = Steps()
             for i in range(start, stop, _TURNED):
                 some = slice(i, min(i + _TURNED, stop))
-                turned[:, :, some] = masks[:, :, some]
+                steps.copy(masks[:, :, some], turned[:, :, some])
             source = turned[:, :, start:stop].transpose(1, 0, 2)
             for phase, matrix in enumerate(self._matrices):
-                np.matmul(matrix, source, out=values[:, phase, :, start:stop].transpose(1, 0, 2))
+                steps.product(matrix, source, values[:, phase, :, start:stop].transpose(1, 0, 2))
+            return [steps]
 
-        share(work, filters, least=_LEAST // channels)
+        self._repeated.run(filters, (weights, values), listed, _LEAST // channels + 1, _VALUES)
         return values.reshape(n, n, -1, filters)
 
     def turned_values(self, weights: Array) -> Array:
@@ -53,11 +58,13 @@ class Masks:
         (values,) = cut("weights", self._dtype, (n * n, filters, len(self._turned), channels))
         masks = weights.reshape(filters, self._taps, channels)
 
-        def work(worker: int, start: int, stop: int) -> None:
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
+            steps = Steps()
             for phase, matrix in enumerate(self._turned):
-                np.matmul(matrix, masks[start:stop], out=values[:, start:stop, phase].transpose(1, 0, 2))
+                steps.product(matrix, masks[start:stop], values[:, start:stop, phase].transpose(1, 0, 2))
+            return [steps]
 
-        share(work, filters, least=_LEAST // channels)
+        self._repeated.run(filters, (weights, values), listed, _LEAST // channels + 1, _TURNED_VALUES)
         return values.reshape(n, n, filters, -1)
 
     def gradients(self, totals: list[Array], weights_grads: Array) -> None:
@@ -67,17 +74,16 @@ class Masks:
         first, *others = (total.reshape(shape) for total in totals)
         grads = weights_grads.reshape(filters, self._taps, channels)
 
-        def work(worker: int, start: int, stop: int) -> None:
-            values = first[:, start:stop]
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
+            steps, values = Steps(), first[:, start:stop]
             for total in others:
-                values += total[:, start:stop]
-            np.matmul(self._matrices[0].T.copy(), values[:, :, 0].transpose(1, 0, 2), out=grads[start:stop])
-            for phase, matrix in enumerate(self._matrices[1:], 1):
-                (product,) = cut(f"weights {worker}", self._dtype, (stop - start, self._taps, channels))
-                np.matmul(matrix.T.copy(), values[:, :, phase].transpose(1, 0, 2), out=product)
-                grads[start:stop] += product
+                steps.copy(total[:, start:stop], values, accumulate=True)
+            for phase, matrix in enumerate(self._adjoints):
+                of_phase = values[:, :, phase].transpose(1, 0, 2)
+                steps.product(matrix, of_phase, grads[start:stop], accumulate=phase > 0)
+            return [steps]
 
-        share(work, filters, least=_LEAST // channels)
+        self._repeated.run(filters, (weights_grads, *totals), listed, _LEAST // channels + 1, _GRADIENTS)
 
 
 def _matrix(g: Array, mask: Pair, phase: Phase) -> Array:

@@ -4,16 +4,12 @@ data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)
 remembered, one byte for each maximum; of equals the first wins, counted column by column.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.loops import current
-from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
-PIECE = 1 << 21  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
 Winners = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -30,30 +26,11 @@ def winners_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tupl
     return (n, out_y, x, c), (n, out_y, out_x, c)
 
 
-def _chunks(start: int, stop: int, image_size: int) -> Iterator[slice]:
-    """Cut the samples from ``start`` to ``stop`` into chunks that stay in a core's cache."""
-    step = max(1, PIECE // image_size)
-    for i in range(start, stop, step):
-        yield slice(i, min(i + step, stop))
-
-
 def forward(data: Array, size: int, stride: int, out: Array, winners: Winners) -> None:
     """Write the maxima into ``out`` and their places into ``winners`` (see ``winners_shapes``)."""
-    (down, across), loops = winners, current()
-
-    def work(worker: int, start: int, stop: int) -> None:
-        for part in _chunks(start, stop, data[0].size):
-            loops.max_pool(worker, data[part], size, stride, out[part], down[part], across[part])
-
-    share(work, data.shape[0])
+    current().max_pool(data, size, stride, out, *winners)
 
 
 def backward(error: Array, size: int, stride: int, winners: Winners, out: Array) -> None:
     """Write each element of the error to the place that won, zero elsewhere, into ``out`` (the data's shape)."""
-    (down, across), loops = winners, current()
-
-    def work(worker: int, start: int, stop: int) -> None:
-        for part in _chunks(start, stop, out[0].size):
-            loops.max_pool_adjoint(worker, error[part], size, stride, down[part], across[part], out[part])
-
-    share(work, error.shape[0])
+    current().max_pool_adjoint(error, size, stride, *winners, out)

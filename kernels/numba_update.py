@@ -1,37 +1,44 @@
-"""SGD's and Adam's updates compiled by Numba, on some whole filters (n, length); see update.py, sgd.py and adam.py."""
+"""SGD's and Adam's updates of a tensor's filters (n, length) compiled by Numba; see update.py, sgd.py and adam.py."""
 
 from typing import Any
 
 import numpy as np
+from numba import prange
 from numpy.typing import NDArray
 
-from minidl.kernels.numba_compiler import compiled, inlined
+from minidl.kernels import numba_compiler
+from minidl.kernels.numba_compiler import compiled, inlined, parallel
 
 Array = NDArray[np.floating]
 _TINY = 1e-27  # what is closer to zero becomes zero, lest it become subnormal
+_LEAST = 1 << 15  # elements worth a thread
 
 
-def sgd(worker: int, rule: Any, weights: Array, grads: Array, moment: Array) -> None:
+def _parts(weights: Array) -> int:
+    """Return into how many parts to divide the filters."""
+    return numba_compiler.parts(len(weights), _LEAST // weights.shape[1] + 1)
+
+
+def sgd(rule: Any, weights: Array, grads: Array, moment: Array) -> None:
     """Update by Algorithm 2; rule: a Rule of sgd.py."""
-    weights, grads, moment = _rows(rule, weights, grads, moment)
-    number = weights.dtype.type
     numbers = (rule.decay, rule.momentum, rule.of_gradient, rule.of_moment, _TINY)
-    _sgd(weights, grads, moment, rule.gc, rule.wc, *map(number, numbers))
+    _sgd(weights, grads, moment, rule.gc, rule.wc, tuple(map(weights.dtype.type, numbers)), _parts(weights))
+
+
+@parallel
+def _sgd(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, numbers: Any, parts: Any) -> None:
+    if parts == 1:
+        _sgd_of_part(weights, grads, moment, gc, wc, numbers)
+    else:
+        for part in prange(parts):
+            i, j = len(weights) * part // parts, len(weights) * (part + 1) // parts
+            _sgd_of_part(weights[i:j], grads[i:j], moment[i:j], gc, wc, numbers)
 
 
 @compiled
-def _sgd(
-    weights: Any,
-    grads: Any,
-    moment: Any,
-    gc: Any,
-    wc: Any,
-    decay: Any,
-    momentum: Any,
-    of_gradient: Any,
-    of_moment: Any,
-    tiny: Any,
-) -> None:
+def _sgd_of_part(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, numbers: Any) -> None:
+    decay, momentum, of_gradient, of_moment, tiny = numbers
+    weights, grads, moment = _rows(weights, gc or wc), _rows(grads, gc or wc), _rows(moment, gc or wc)
     n, length = weights.shape
     for i in range(n):
         w, g, m = weights[i], grads[i], moment[i]
@@ -44,32 +51,37 @@ def _sgd(
             _center(w)
 
 
-def adam(worker: int, rule: Any, weights: Array, grads: Array, moment: Array, square: Array) -> None:
+def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) -> None:
     """Update by Algorithm 3; rule: a Rule of adam.py."""
-    weights, grads, moment, square = _rows(rule, weights, grads, moment, square)
-    number = weights.dtype.type
     numbers = (rule.decay, rule.first, 1 - rule.first, rule.second, 1 - rule.second, rule.size, rule.epsilon, _TINY)
-    _adam(weights, grads, moment, square, rule.gc, rule.wc, rule.inside, *map(number, numbers))
+    settings = (rule.gc, rule.wc, rule.inside, tuple(map(weights.dtype.type, numbers)))
+    _adam(weights, grads, moment, square, *settings, _parts(weights))
+
+
+@parallel
+def _adam(
+    weights: Any, grads: Any, moment: Any, square: Any, gc: Any, wc: Any, inside: Any, numbers: Any, parts: Any
+) -> None:
+    if parts == 1:
+        _adam_of_part(weights, grads, moment, square, gc, wc, inside, numbers)
+    else:
+        for part in prange(parts):
+            i, j = len(weights) * part // parts, len(weights) * (part + 1) // parts
+            _adam_of_part(weights[i:j], grads[i:j], moment[i:j], square[i:j], gc, wc, inside, numbers)
 
 
 @compiled
-def _adam(
-    weights: Any,
-    grads: Any,
-    moment: Any,
-    square: Any,
-    gc: Any,
-    wc: Any,
-    inside: Any,
-    decay: Any,
-    first: Any,
-    new_first: Any,
-    second: Any,
-    new_second: Any,
-    size: Any,
-    epsilon: Any,
-    tiny: Any,
+def _adam_of_part(
+    weights: Any, grads: Any, moment: Any, square: Any, gc: Any, wc: Any, inside: Any, numbers: Any
 ) -> None:
+    decay, first, new_first, second, new_second, size, epsilon, tiny = numbers
+    whole = gc or wc
+    weights, grads, moment, square = (
+        _rows(weights, whole),
+        _rows(grads, whole),
+        _rows(moment, whole),
+        _rows(square, whole),
+    )
     n, length = weights.shape
     for i in range(n):
         w, g, m, v = weights[i], grads[i], moment[i], square[i]
@@ -84,9 +96,10 @@ def _adam(
             _center(w)
 
 
-def _rows(rule: Any, *arrays: Array) -> tuple[Array, ...]:
-    """Return the arrays as they are or, where no filter has a mean to lose, as a single long row."""
-    return arrays if rule.gc or rule.wc else tuple(array.reshape(1, -1) for array in arrays)
+@inlined
+def _rows(array: Any, whole: Any) -> Any:
+    """Return filters as they are or, where none has a mean to lose, as a single long row."""
+    return array if whole else array.reshape((1, array.size))
 
 
 @inlined

@@ -120,25 +120,28 @@ def about() -> str:
     return f"CPU, {workers()} of {available_cores()} cores"
 
 
+def shares(count: int, least: int = 1) -> list[tuple[int, int, int]]:
+    """Return (worker, start, stop) of contiguous shares of ``range(count)``, none smaller than ``least``."""
+    parts = max(1, min(workers(), count // max(least, 1)))
+    bounds = [count * part // parts for part in range(parts + 1)]
+    return [(part, bounds[part], bounds[part + 1]) for part in range(parts)]
+
+
 def share(work: Work, count: int, least: int = 1) -> None:
     """Call ``work(worker, start, stop)`` on contiguous shares of ``range(count)``, one for each worker.
 
     ``least`` is the smallest share worth waking a thread for. Returns when every share is done; an exception
     of any share is raised here.
     """
-    parts = max(1, min(workers(), count // max(least, 1)))
-    if parts == 1:
-        work(0, 0, count)
+    own, *others = shares(count, least)
+    if not others:
+        work(*own)
         return
     assert _team is not None
-    bounds = [count * part // parts for part in range(parts + 1)]
-    pending = [
-        helper.start(work, (part, bounds[part], bounds[part + 1]))
-        for part, helper in zip(range(1, parts), _team.helpers, strict=False)
-    ]
+    pending = [helper.start(work, part) for part, helper in zip(others, _team.helpers, strict=False)]
     _move_to(_team.caller_cores)
     try:
-        work(0, bounds[0], bounds[1])
+        work(*own)
     finally:
         errors = [done.get() for done in pending]
         _move_to(_team.all_cores)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from minidl.kernels.products import Products
+from minidl.kernels.steps import Moving, Steps
 
 Array = NDArray[Any]
 
@@ -65,9 +65,9 @@ class Plane(NamedTuple):
 
 
 def evaluate(
-    products: Products, matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, values: Array
+    steps: Steps, matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, values: Array
 ) -> None:
-    """List the products that write the values of some images' tiles; a tile is one of x in a row of y in ``band``.
+    """List the steps that write the values of some images' tiles; a tile is one of x in a row of y in ``band``.
 
         values[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
 
@@ -75,34 +75,40 @@ def evaluate(
     rows of tiles, tiles of a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees, tiles
     of a row, n, c).
     """
-    rows, values = rows[: products.samples], values[:, : products.samples]
+    rows, values = rows[: steps.samples], values[:, : steps.samples]
     for (images, y, x), part in zip(planes, _channels(rows, planes), strict=True):
         top, low, high = band[0] * y.step - y.padding, *y.pixels(*band)
-        products.zero(part[:, : low - top])
-        products.zero(part[:, high - top :])
+        steps.zero(part[:, : low - top])
+        steps.zero(part[:, high - top :])
         for run in x.runs(0, rows.shape[2]):
-            source = windows(images[:, low:high], 2, run, x.step)
-            products.add(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles], moving="right")
+            source = Moving(windows(images[:, low:high], 2, run, x.step))
+            steps.product(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles])
     long_rows, long_values = rows.reshape(*rows.shape[:2], -1), values.reshape(*values.shape[:3], -1)
     all_tiles = Run(slice(0, band[1] - band[0]), slice(0, y.width), 0)
     source = windows(long_rows, 1, all_tiles, y.step)
-    products.add(matrix, source, long_values[:, :, all_tiles.tiles].transpose(1, 2, 0, 3))
+    steps.product(matrix, source, long_values[:, :, all_tiles.tiles].transpose(1, 2, 0, 3))
 
 
 def combine(
-    products: Products, matrix: Array, values: Array, planes: list[Plane], band: tuple[int, int], rows: Array
+    steps: Steps,
+    matrix: Array,
+    values: Array,
+    planes: list[Plane],
+    band: tuple[int, int],
+    rows: Array,
+    rectify: bool = False,
 ) -> None:
-    """List the products that write tiles of outputs, which do not overlap, from their values.
+    """List the steps that write tiles of outputs, which do not overlap, from their values.
 
         tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · values[i, s, t, u, j, :]
 
     matrix: (width of a tile, n); values and planes as in evaluate; rows: scratch, (width of a tile, samples of a chunk,
-    rows of tiles, tiles of a row, n, c).
+    rows of tiles, tiles of a row, n, c). rectify: write the maximum of that and 0.
     """
-    rows, values = rows[:, : products.samples], values[:, : products.samples]
+    rows, values = rows[:, : steps.samples], values[:, : steps.samples]
     height = band[1] - band[0]
     long_values, long_rows = values.reshape(*values.shape[:3], -1), rows.reshape(*rows.shape[:3], -1)
-    products.add(
+    steps.product(
         matrix, long_values[:, :, :height].transpose(1, 2, 0, 3), long_rows[:, :, :height].transpose(1, 2, 0, 3)
     )
     by_image = rows.transpose(1, 2, 0, 3, 4, 5)
@@ -110,8 +116,10 @@ def combine(
         for down in y.runs(*band):
             for across in x.runs(0, rows.shape[3]):
                 source = part[:, down.tiles, down.taps, across.tiles]
-                target = windows(windows(images, 1, down, y.step), 3, across, x.step)
-                products.add(matrix[across.taps], source, target, moving="out")
+                target = Moving(windows(windows(images, 1, down, y.step), 3, across, x.step))
+                steps.product(matrix[across.taps], source, target)
+                if rectify:
+                    steps.rectify(target)
 
 
 def _channels(array: Array, planes: list[Plane]) -> list[Array]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from minidl.kernels import convolution
 from minidl.kernels.convolution import Geometry
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.groups import Index, each, sums
 from minidl.kernels.loops import current
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
@@ -49,15 +48,8 @@ class TransposedConvolution:
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
         """Write the transposed convolution plus biases into ``out``; rectify: the maximum of that and 0."""
         self.adjoint.backward(data, _swap(weights), out)
-        pixels, loops = out.reshape(1, -1, out.shape[-1]), current()
-
-        def work(worker: int, index: Index) -> None:
-            piece = pixels[index]
-            piece += biases
-            if rectify:
-                loops.relu(piece.reshape(-1), piece.reshape(-1))
-
-        each(work, pixels.shape)
+        pixels = out.reshape(1, -1, out.shape[-1])
+        current().line(pixels, np.ones_like(biases)[None, None], biases[None, None], pixels, rectify)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out``."""
@@ -70,7 +62,7 @@ class TransposedConvolution:
         self.adjoint.comp_grads(data, error, grads, np.empty_like(self.none))
         weights_grads[...] = grads.transpose(3, 1, 2, 0)
         pixels = error.reshape(1, -1, error.shape[-1])
-        biases_grads[...] = sums(1, lambda worker, index, piece: (current().sums(piece),), pixels)[0, 0]
+        biases_grads[...] = current().sums(pixels)[0]
 
 
 def _swap(weights: Array) -> Array:

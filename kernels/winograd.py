@@ -25,21 +25,19 @@ Chunks of some images, or of some rows of tiles of one image, keep V and V·U in
 1980; Lavin and Gray 2016.
 """
 
-from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
-from minidl.kernels import relu
 from minidl.kernels.chunks import Chunks
 from minidl.kernels.cook_toom import MOST_POINTS, transforms
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.masks import Masks
 from minidl.kernels.phases import phases
 from minidl.kernels.plain_convolution import Convolution, Geometry, Pair
-from minidl.kernels.products import Products, Repeated, ones
 from minidl.kernels.scratch import cut
-from minidl.kernels.threads import share
+from minidl.kernels.steps import Repeated, Steps, ones
+from minidl.kernels.threads import shares
 from minidl.kernels.tiles import Plane, Tiling, combine, evaluate
 
 Array = NDArray[Any]
@@ -83,14 +81,9 @@ class Winograd(Convolution):
         return y == x and step_y == step_x and 2 <= -(-y // step_y) <= _MOST_TAPS
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0.
-
-        The last products write into ``out`` themselves, so to rectify is another pass over it.
-        """
+        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
         seen = self._of_phases(data, self._n, (0, 0))
-        self._correlate(seen, self._masks.values(weights), biases, [_tiled(out, self._m, self._m, (0, 0))])
-        if rectify:
-            relu.forward(out, out)
+        self._correlate(seen, self._masks.values(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], rectify)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
@@ -106,7 +99,6 @@ class Winograd(Convolution):
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
         m, n, channels, filters = self._m, self._n, self.data_shape[2] * len(self._phases), self.filters
         seen, errors_seen = self._of_phases(data, n, (0, 0)), [_tiled(error, m, m, (0, 0))]
-        sums: dict[int, tuple[Array, Array]] = {}
 
         def scratch(worker: int, chunks: Chunks) -> list[Array]:
             shape = (chunks.samples, chunks.height, chunks.across)
@@ -116,44 +108,43 @@ class Winograd(Convolution):
             totals = (n, n, filters, channels), (1, filters)
             return cut(worker, self.dtype, *values, data_rows_shape, error_rows_shape, *totals)
 
-        def listed(worker: int, start: int, stop: int) -> list[Products]:
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
             chunks = self._chunks(stop - start, errors_seen)
             data_values, error_values, data_rows, error_rows, total, biases_total = scratch(worker, chunks)
             several = chunks.count(stop - start) > 1
-            at_first = Products(1, [0])
+            at_first = Steps()
             at_first.zero(biases_total)
             if several:
                 at_first.zero(total)
             lists = [at_first]
-            for band in chunks.bands():
-                for samples, starts in chunks.parts(start, stop):
-                    tiles = chunks.tiles(samples, band)
-                    errors, values = _points(error_values, tiles), _points(data_values, tiles)
-                    products = Products(samples, starts)
-                    evaluate(products, self._b, seen, band, data_rows, data_values)
-                    evaluate(products, self._a, errors_seen, band, error_rows, error_values)
-                    products.add(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
-                    products.add(ones(1, tiles, self.dtype), errors[_ONE, _ONE], biases_total, accumulate=True)
-                    lists.append(products)
+            for steps, band in chunks.steps(start, stop):
+                tiles = chunks.tiles(steps.samples, band)
+                errors, values = _points(error_values, tiles), _points(data_values, tiles)
+                evaluate(steps, self._b, seen, band, data_rows, data_values)
+                evaluate(steps, self._a, errors_seen, band, error_rows, error_values)
+                steps.product(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
+                steps.product(ones(1, tiles, self.dtype), errors[_ONE, _ONE], biases_total, accumulate=True)
+                lists.append(steps)
             return lists
 
-        def work(worker: int, start: int, stop: int) -> None:
-            self._repeated.run(worker, (start, stop), (error, data), partial(listed, worker, start, stop))
-            *_, total, biases_total = scratch(worker, self._chunks(stop - start, errors_seen))
-            sums[worker] = total, biases_total
-
-        share(work, len(data))
-        # In the order of the workers, not of their arrival: the same data give the same bits.
-        totals = [sums[worker] for worker in sorted(sums)]
+        self._repeated.run(len(data), (error, data), listed)
+        totals = [
+            scratch(worker, self._chunks(stop - start, errors_seen))[-2:] for worker, start, stop in shares(len(data))
+        ]
         self._masks.gradients([total for total, _ in totals], weights_grads)
         biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
 
-    def _correlate(self, seen: list[Plane], weights: Array, biases: Array | None, made: list[Plane]) -> None:
-        """Write Aᵀ (V·U) A + biases into the planes ``made``, with U given as ``weights`` (n, n, in, out)."""
+    def _correlate(
+        self, seen: list[Plane], weights: Array, biases: Array | None, made: list[Plane], rectify: bool = False
+    ) -> None:
+        """Write Aᵀ (V·U) A + biases into the planes ``made``, with U given as ``weights`` (n, n, in, out).
+
+        rectify: write the maximum of that and 0.
+        """
         m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
         arrays = [seen[0].images, made[0].images, weights, *([] if biases is None else [biases])]
 
-        def listed(worker: int, start: int, stop: int) -> list[Products]:
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
             chunks = self._chunks(stop - start, made)
             shape = (chunks.samples, chunks.height, chunks.across)
             seen_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
@@ -162,24 +153,19 @@ class Winograd(Convolution):
                 worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters), seen_rows_shape, made_rows_shape
             )
             lists = []
-            for band in chunks.bands():
-                for samples, starts in chunks.parts(start, stop):
-                    tiles = chunks.tiles(samples, band)
-                    outputs = _points(made_values, tiles)
-                    products = Products(samples, starts)
-                    evaluate(products, self._b, seen, band, seen_rows, seen_values)
-                    products.add(_points(seen_values, tiles), weights, outputs)
-                    if biases is not None:
-                        one = ones(tiles, 1, self.dtype)
-                        products.add(one, biases[None], outputs[_ONE, _ONE], accumulate=True)
-                    combine(products, self._a_transposed, made_values, made, band, made_rows)
-                    lists.append(products)
+            for steps, band in chunks.steps(start, stop):
+                tiles = chunks.tiles(steps.samples, band)
+                outputs = _points(made_values, tiles)
+                evaluate(steps, self._b, seen, band, seen_rows, seen_values)
+                steps.product(_points(seen_values, tiles), weights, outputs)
+                if biases is not None:
+                    one = ones(tiles, 1, self.dtype)
+                    steps.product(one, biases[None], outputs[_ONE, _ONE], accumulate=True)
+                combine(steps, self._a_transposed, made_values, made, band, made_rows, rectify)
+                lists.append(steps)
             return lists
 
-        def work(worker: int, start: int, stop: int) -> None:
-            self._repeated.run(worker, (start, stop), arrays, partial(listed, worker, start, stop))
-
-        share(work, len(made[0].images))
+        self._repeated.run(len(made[0].images), arrays, listed, variant=rectify)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
         """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""
