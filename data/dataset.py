@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from minidl.kernels.errors import MinidlError
 
@@ -54,3 +55,21 @@ class Dataset:
             return None if values is None else values[chosen]
 
         return replace(self, images=pick(self.images), labels=pick(self.labels), masks=pick(self.masks))
+
+    def shrunk(self, times: int) -> "Dataset":
+        """Return the set with images and masks ``times`` times smaller along both axes.
+
+        A pixel is the mean of ``times`` × ``times`` pixels, and has the label of the one in their middle. Raises
+        MinidlError for a set whose images are of one size, which its nets are made for.
+        """
+        if times == 1:
+            return self
+        if not isinstance(self.images, list) or self.masks is None:
+            raise MinidlError(f"the images of {self.name} are of one size already; --shrink is for voc2012")
+
+        def middles(size: int) -> NDArray[np.int64]:
+            return np.minimum(np.arange(-(-size // times)) * times + times // 2, size - 1)
+
+        images = [np.asarray(Image.fromarray(image).reduce(times)) for image in self.images]
+        masks = [mask[np.ix_(middles(mask.shape[0]), middles(mask.shape[1]))] for mask in self.masks]
+        return replace(self, images=images, masks=masks)

@@ -24,9 +24,9 @@ class PixelBatches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and int8 labels, −1 for void.
 
     Training sees square crops with random colour offsets, every second one mirrored; a test sees whole images. Where
-    sizes differ, a crop has 227 pixels a side, and what it has more than an image is black and void; otherwise it has
-    the images' size, out of a black border. Raises MinidlError for a batch larger than the set, and for a set without
-    masks.
+    sizes differ, a crop has 227 pixels a side, or no more than the longest side of all images, and what it has more than
+    an image is black and void; otherwise it has the images' size, out of a black border. Raises MinidlError for a batch
+    larger than the set, and for a set without masks.
     """
 
     per_pixel = True
@@ -41,7 +41,7 @@ class PixelBatches:
         self.extents = np.array([image.shape[:2] for image in dataset.images])
         self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size
         alike = not isinstance(dataset.images, list)
-        self.crop, self.border = (int(self.extents.min()), BORDER) if alike else (CROP, 0)
+        self.crop, self.border = (int(self.extents.min()), BORDER) if alike else (min(CROP, int(self.extents.max())), 0)
         self.shape = (self.crop, self.crop, 3)
         # A test batch has as many pixels as a training batch at most, but one image at least.
         self.pixels = max(batch_size * self.crop**2, int(self.extents.prod(axis=1).max()))

@@ -64,6 +64,18 @@ def test_a_subset_keeps_image_and_mask_together(folder: Path) -> None:
     np.testing.assert_array_equal(part.masks[0], train.masks[i])
 
 
+def test_smaller_images_have_mean_colours_and_the_labels_of_their_middles(folder: Path, random) -> None:
+    image, mask = random.integers(0, 256, (7, 9, 3), dtype=np.uint8), np.arange(63, dtype=np.uint8).reshape(7, 9)
+    whole = Dataset("mine", [image], None, (), [mask], tuple(map(str, range(63))))
+    small = whole.shrunk(2)
+    assert small.images[0].shape == (4, 5, 3)
+    np.testing.assert_allclose(small.images[0][1, 2], image[2:4, 4:6].mean(axis=(0, 1)), atol=0.5)
+    assert small.masks[0].tolist() == [[9 * y + x for x in (1, 3, 5, 7, 8)] for y in (1, 3, 5, 6)]
+    assert whole.shrunk(1) is whole
+    with pytest.raises(MinidlError, match="of one size already; --shrink is for voc2012"):
+        Dataset("mine", image[None], np.zeros(1, np.int64), ("a",)).shrunk(2)
+
+
 def test_only_what_is_needed_is_unpacked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(folder, "2009_000009", (9, 9), np.random.default_rng(0))
     (folder / "SegmentationClass" / "2009_000009.png").unlink()
