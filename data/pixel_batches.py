@@ -24,7 +24,7 @@ class PixelBatches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and int8 labels, −1 for void.
 
     Training sees square crops with random colour offsets, every second one mirrored; a test sees whole images. Where
-    sizes differ, a crop has 227 pixels a side, or no more than the longest side of all images, and what it has more than
+    sizes differ, a crop has 227 pixels a side, but no more than the longest side of all images; what it has more than
     an image is black and void; otherwise it has the images' size, out of a black border. Raises MinidlError for a batch
     larger than the set, and for a set without masks.
     """
