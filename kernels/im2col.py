@@ -28,6 +28,7 @@ from minidl.kernels.threads import shares
 Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 20  # of columns, measured; with the operands of the product they fit an L2 cache of 1 MiB
+_LEAST = 1 << 17  # weights worth a thread
 _FEWEST_PIXELS = 128  # in a chunk: below, reading the weights again for each chunk takes long
 
 
@@ -111,13 +112,22 @@ class Im2col(Convolution):
             return lists
 
         self._repeated.run(len(data), (error, data), listed)
-        weights_grads[...] = 0
-        biases_grads[...] = 0
-        useful = weights_grads[self._taps]
-        for worker, start, stop in shares(len(data)):
-            *_, total, biases_total = scratch(worker, self._chunks(stop - start))
-            useful += total.reshape(useful.shape)
-            biases_grads += biases_total[0]
+        # In the order of the workers: the same data give the same bits.
+        totals, biases_totals = zip(
+            *(scratch(worker, self._chunks(stop - start))[2:] for worker, start, stop in shares(len(data))), strict=True
+        )
+        biases_grads[...] = sum(total[0] for total in biases_totals)
+
+        def collected(worker: int, start: int, stop: int) -> list[Steps]:
+            steps, grads = Steps(), weights_grads[start:stop]
+            useful = grads[self._taps]
+            if useful.shape != grads.shape:
+                steps.zero(grads.reshape(len(grads), -1))
+            for k, total in enumerate(totals):
+                steps.copy(total[start:stop].reshape(useful.shape), useful, accumulate=k > 0)
+            return [steps]
+
+        self._repeated.run(self.filters, (weights_grads, *totals), collected, _LEAST // weights_grads[0].size + 1)
 
     def _useful(self, axis: int) -> slice:
         """Return the part of the mask that meets the image anywhere, or one position where there is none."""

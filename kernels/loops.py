@@ -1,8 +1,8 @@
-"""The innermost loops: what one worker does to a piece of an array, by NumPy or, where it is installed, by Numba.
+"""The innermost loops: an operation on whole arrays by all cores, by NumPy or, where it is installed, by Numba.
 
-An operation cuts its arrays into pieces and calls ``loops.current().NAME`` on each; numpy_loops.py and
-numba_loops.py have the same functions. NumPy makes one pass over a piece for each arithmetic operation, a compiled loop
-one pass for all of them.
+An operation calls ``loops.current().NAME``; numpy_loops.py and numba_loops.py have the same functions. NumPy makes one
+pass over its arrays for each arithmetic operation, in pieces that stay in a core's cache, and hands these to the
+workers (threads.py); a compiled loop makes one pass for all of them, and runs on all cores by itself.
 """
 
 from importlib import import_module

@@ -27,20 +27,20 @@ _threads = 0  # of Numba's, as many as they are set to
 
 def parts(count: int, least: int = 1) -> int:
     """Return how many parts to make of ``count``, none smaller than ``least``, and have as many threads ready."""
-    global _threads
-    if _threads != workers():
-        _threads = workers()
-        _start(min(_threads, numba.config.NUMBA_NUM_THREADS))
+    ready()
     return len(shares(count, least))
 
 
-def _start(threads: int) -> None:
-    """Set the number of threads; the first call starts them."""
-    ours = [key for key in _PATIENCE if key not in os.environ]
-    os.environ.update((key, _PATIENCE[key]) for key in ours)
-    numba.set_num_threads(threads)
-    for key in ours:  # other libraries, which bring an OpenMP of their own, are not to be told
-        del os.environ[key]
+def ready() -> None:
+    """Have a thread of Numba's ready for each worker."""
+    global _threads
+    if _threads != workers():
+        _threads = workers()
+        ours = [key for key in _PATIENCE if key not in os.environ]
+        os.environ.update((key, _PATIENCE[key]) for key in ours)
+        numba.set_num_threads(min(_threads, numba.config.NUMBA_NUM_THREADS))  # the first time, it starts them
+        for key in ours:  # other libraries, which bring an OpenMP of their own, are not to be told
+            del os.environ[key]
 
 
 @compiled

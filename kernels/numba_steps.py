@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from minidl.kernels.numba_compiler import compiled, parallel
+from minidl.kernels.numba_compiler import compiled, parallel, ready
 from minidl.kernels.steps import Moving, Step, Steps, part
 
 Array = NDArray[Any]
@@ -58,6 +58,7 @@ def table(parts: list[Sequence[Steps]]) -> tuple[Array, ...]:
 
 def run(table: tuple[Array, ...]) -> None:
     """Run lists of steps for all their chunks, each part of the batch on a core of its own."""
+    ready()
     _run_parts(*table, _PLAIN_OR_TURNED)
 
 
