@@ -19,7 +19,8 @@ Array = Any
 class Batches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and the labels.
 
-    The images and the order of an epoch lie on the device, so that making a batch needs nothing from outside.
+    The images and the order of an epoch lie on the device, so that making a batch needs nothing from outside; on a CPU,
+    the next one is made while the current one is in use.
     shape: of one image's data. Raises MinidlError for a batch larger than the set, and for a set that has no label
     for each image.
     """
@@ -36,7 +37,9 @@ class Batches:
         self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
         self.order, self.offsets = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
         self.position = xp.zeros(1, np.int64)
-        self.data, self.labels = xp.empty((batch_size, *self.shape), dtype), xp.empty(batch_size, self.truth.dtype)
+        self.ahead, turns = kernels.ahead.Ahead(self._make), kernels.ahead.TURNS
+        self.data = xp.empty((turns, batch_size, *self.shape), dtype)
+        self.labels = xp.empty((turns, batch_size), self.truth.dtype)
 
     def shuffle(self, random: np.random.Generator) -> list[int]:
         """Begin an epoch in random order, each image cropped at random from its bordered self; see ``begin``."""
@@ -45,13 +48,18 @@ class Batches:
 
     def begin(self, order: Array, offsets: Array) -> list[int]:
         """Begin an epoch; return the sizes of its batches, of which the last holds what is left."""
-        xp = self.kernels.xp
+        xp, coming = self.kernels.xp, sizes(self.samples, self.batch_size)
+        self.ahead.stop()
         self.order[...], self.offsets[...], self.position[...] = xp.asarray(order), xp.asarray(offsets), 0
-        return sizes(self.samples, self.batch_size)
+        self.ahead.start(coming)
+        return coming
 
     def next(self, size: int) -> tuple[Array, Array]:
-        """Make the next batch: data and labels, which hold until the next call."""
-        data, labels = self.data[:size], self.labels[:size]
+        """Return the next batch of the epoch: data and labels, which hold until the next call."""
+        return self.ahead.next(size)
+
+    def _make(self, turn: int, size: int) -> tuple[Array, Array]:
+        data, labels = self.data[turn, :size], self.labels[turn, :size]
         self.kernels.augment.crop(
             self.images, self.truth, self.order, self.offsets, self.position, BORDER, MEAN, DIVISOR, data, labels
         )

@@ -18,6 +18,7 @@ COLOUR = np.array(  # DLIB's directions, in red, green and blue, in which the co
 )
 
 Array = Any
+Request = tuple[int, tuple[int, int]]  # of a batch: how many images, and their extents
 
 
 class PixelBatches:
@@ -50,7 +51,8 @@ class PixelBatches:
         self.order, self.corners = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
         self.colours, self.mirrored = xp.zeros((n, 3)), xp.zeros(n, np.bool_)
         self.position = xp.zeros(1, np.int64)
-        self.data, self.labels = xp.empty(3 * self.pixels, dtype), xp.empty(self.pixels, np.int8)
+        self.ahead, turns = kernels.ahead.Ahead(self._make), kernels.ahead.TURNS
+        self.data, self.labels = xp.empty((turns, 3 * self.pixels), dtype), xp.empty((turns, self.pixels), np.int8)
 
     def shuffle(self, random: np.random.Generator) -> list[int]:
         """Begin an epoch of crops of all images in random order; return the sizes of its batches."""
@@ -59,42 +61,52 @@ class PixelBatches:
         low, high = np.minimum(spare, 0) - self.border, np.maximum(spare, 0) + self.border
         corners = random.integers(low, high, endpoint=True)
         colours = np.rint(0.1 * random.standard_normal((self.samples, 3)) @ COLOUR.T)
-        self._begin(order, corners, colours, random.random(self.samples) < 0.5)
-        return sizes(self.samples, self.batch_size)
+        coming = sizes(self.samples, self.batch_size)
+        crops = [(size, (self.crop, self.crop)) for size in coming]
+        self._begin(crops, order, corners, colours, random.random(self.samples) < 0.5)
+        return coming
 
     def next(self, size: int) -> tuple[Array, Array]:
-        """Make the next batch of crops: data and labels, which hold until the next call."""
-        return self._next(size, (self.crop, self.crop))
+        """Return the next batch of crops of the epoch: data and labels, which hold until the next call."""
+        return self.ahead.next((size, (self.crop, self.crop)))
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all whole images, those of one size after those of another."""
-        by_size = sorted(range(self.samples), key=lambda i: tuple(self.extents[i]))
-        self._begin_whole(by_size)
-        for extents, group in groupby(by_size, key=lambda i: tuple(self.extents[i])):
-            for size in sizes(len(list(group)), self.pixels // int(prod(extents))):
-                yield self._next(size, extents)
+        by_size = sorted(range(self.samples), key=self._extents)
+        groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]
+        coming = [(size, extents) for extents, n in groups for size in sizes(n, self.pixels // prod(extents))]
+        self._begin_whole(by_size, coming)
+        yield from map(self.ahead.next, coming)
 
     def examples(self, count: int) -> Iterator[tuple[Array, Array, Array]]:
         """Iterate over the first images: data (1, y, x, 3), and image and mask as bytes."""
         first = list(range(min(count, self.samples)))
-        self._begin_whole(first)
-        images, masks = self.bytes
-        for i in first:
-            yield self._next(1, tuple(self.extents[i]))[0], images[i], masks[i]
+        coming = [(1, self._extents(i)) for i in first]
+        self._begin_whole(first, coming)
+        for i, request in zip(first, coming, strict=True):
+            yield self.ahead.next(request)[0], self.bytes[0][i], self.bytes[1][i]
 
-    def _begin_whole(self, order: list[int]) -> None:
+    def _extents(self, i: int) -> tuple[int, int]:
+        y, x = self.extents[i]
+        return int(y), int(x)
+
+    def _begin_whole(self, order: list[int], coming: list[Request]) -> None:
         n = len(order)
-        self._begin(np.array(order), np.zeros((n, 2), int), np.zeros((n, 3)), np.zeros(n, bool))
+        self._begin(coming, np.array(order), np.zeros((n, 2), int), np.zeros((n, 3)), np.zeros(n, bool))
 
-    def _begin(self, *orders: Array) -> None:
+    def _begin(self, coming: list[Request], *orders: Array) -> None:
         xp = self.kernels.xp
+        self.ahead.stop()
         for kept, order in zip((self.order, self.corners, self.colours, self.mirrored), orders, strict=True):
             kept[: len(order)] = xp.asarray(order)
         self.position[...] = 0
+        self.ahead.start(coming)
 
-    def _next(self, size: int, extents: tuple[int, int]) -> tuple[Array, Array]:
-        shape = (size, *map(int, extents))
-        data, labels = self.data[: 3 * prod(shape)].reshape(*shape, 3), self.labels[: prod(shape)].reshape(shape)
+    def _make(self, turn: int, request: Request) -> tuple[Array, Array]:
+        size, extents = request
+        shape = (size, *extents)
+        data = self.data[turn, : 3 * prod(shape)].reshape(*shape, 3)
+        labels = self.labels[turn, : prod(shape)].reshape(shape)
         order = (self.order, self.corners, self.colours, self.mirrored, self.position)
         self.kernels.augment.crop_with_masks(self.images, self.masks, *order, MEAN, DIVISOR, data, labels)
         return data, labels

@@ -16,6 +16,7 @@ from minidl.kernels.errors import MinidlError
 
 OPERATIONS = (
     "adam",
+    "ahead",
     "augment",
     "average_pool",
     "concat",
@@ -51,6 +52,7 @@ class Kernels:
     repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
     about: Callable[[], str]
     adam: Any
+    ahead: Any
     augment: Any
     average_pool: Any
     concat: Any

@@ -1,0 +1,43 @@
+"""What is needed next is made while what was made before is in use, in a thread of its own."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+TURNS = 2  # results that exist at a time: the one in use and the one that is being made
+
+
+class Ahead:
+    """Calls ``make(turn, request)`` ahead of time; what it returns for a turn must hold until that turn comes again."""
+
+    def __init__(self, make: Callable[[int, Any], Any]) -> None:
+        self._make, self._thread = make, ThreadPoolExecutor(1, "minidl-ahead")
+        self._requests: Iterator[Any] = iter(())
+        self._turn = 0
+        self._coming: tuple[Any, Future[Any]] | None = None
+
+    def stop(self) -> None:
+        """Forget the requests that are left, and wait until none is worked on."""
+        if self._coming is not None:
+            self._coming[1].exception()
+        self._requests, self._coming = iter(()), None
+
+    def start(self, requests: Iterable[Any]) -> None:
+        """Begin with the first of some requests, which ``next`` must ask for in this order."""
+        self.stop()
+        self._requests = iter(requests)
+        self._go_on()
+
+    def next(self, request: Any) -> Any:
+        """Return what was made for the request, raise what that raised, and begin with the one after it."""
+        assert self._coming is not None, "nothing was started"
+        expected, coming = self._coming
+        assert request == expected, f"{request} comes before its turn: {expected} is next"
+        made = coming.result()
+        self._go_on()
+        return made
+
+    def _go_on(self) -> None:
+        request = next(self._requests, None)
+        self._turn = (self._turn + 1) % TURNS
+        self._coming = None if request is None else (request, self._thread.submit(self._make, self._turn, request))
