@@ -38,7 +38,8 @@ def ready() -> None:
         _threads = workers()
         ours = [key for key in _PATIENCE if key not in os.environ]
         os.environ.update((key, _PATIENCE[key]) for key in ours)
-        numba.set_num_threads(min(_threads, numba.config.NUMBA_NUM_THREADS))  # the first time, it starts them
+        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(_threads, most))  # the first time, it starts them
         for key in ours:  # other libraries, which bring an OpenMP of their own, are not to be told
             del os.environ[key]
 

@@ -58,8 +58,9 @@ def table(parts: list[Sequence[Steps]]) -> tuple[Array, ...]:
 
 def run(table: tuple[Array, ...]) -> None:
     """Run lists of steps for all their chunks, each part of the batch on a core of its own."""
+    rows, starts, bounds, ends, one_and_zero = table
     ready()
-    _run_parts(*table, _PLAIN_OR_TURNED)
+    _run_parts(rows, starts, bounds, ends, one_and_zero, _PLAIN_OR_TURNED)
 
 
 def _row(step: Step, samples: int) -> tuple[Any, ...]:
@@ -119,6 +120,19 @@ def _strides(array: Array) -> list[int]:
     """Return the bytes between the matrices of a batch; 0 where all share one."""
     own = [stride if extent > 1 else 0 for extent, stride in zip(array.shape[:-2], array.strides[:-2], strict=True)]
     return [0] * (_BATCH - len(own)) + own
+
+
+def _typed(context: Any, address: Any, like: Any) -> Any:
+    """Compile what returns an address as a pointer to elements such as ``like`` has."""
+    pointer = types.CPointer(like.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
+
+    return pointer(address, like), generate
+
+
+_pointer: Any = intrinsic(_typed)
 
 
 @parallel
@@ -190,14 +204,3 @@ def _rectify(t: Any, out: Any, like: Any) -> None:
         y = carray(_pointer(out + r * t.layout[2, 0], like), columns * every)
         for c in range(0, columns * every, every):
             y[c] = 0 if y[c] < 0 else y[c]  # not a number stays what it is
-
-
-@intrinsic  # type: ignore[misc]
-def _pointer(context: Any, address: Any, like: Any) -> Any:
-    """Return an address as a pointer to elements such as ``like`` has."""
-    pointer = types.CPointer(like.dtype)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
-
-    return pointer(address, like), generate

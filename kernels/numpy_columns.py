@@ -20,7 +20,7 @@ PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the 
 _GRAIN = 1 << 18  # elements below which a second thread costs more than it brings
 
 
-def _each(work: Callable[[int, Index], None], shape: tuple[int, ...]) -> None:
+def _each(work: Callable[[int, Index], Any], shape: tuple[int, ...]) -> None:
     """Call ``work(worker, index)`` for all pieces of arrays of ``shape``, by all workers."""
     n, rows, columns = shape
     several, height = max(1, PIECE // (rows * columns)), max(1, PIECE // columns)

@@ -85,8 +85,9 @@ def evaluate(
             steps.product(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles])
     long_rows, long_values = rows.reshape(*rows.shape[:2], -1), values.reshape(*values.shape[:3], -1)
     all_tiles = Run(slice(0, band[1] - band[0]), slice(0, y.width), 0)
-    source = windows(long_rows, 1, all_tiles, y.step)
-    steps.product(matrix, source, long_values[:, :, all_tiles.tiles].transpose(1, 2, 0, 3))
+    steps.product(
+        matrix, windows(long_rows, 1, all_tiles, y.step), long_values[:, :, all_tiles.tiles].transpose(1, 2, 0, 3)
+    )
 
 
 def combine(
