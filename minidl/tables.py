@@ -107,24 +107,30 @@ def markdown(lines: Sequence[Line]) -> str:
 
 
 def draw(lines: Sequence[Line], path: Path) -> None:
-    """Plot what was measured against the paper's figures, in percent."""
+    """Draw for each net the rows from best to worst, the paper's beside ours, with a line from each row to itself."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axis = pyplot.subplots(figsize=(7, 6), layout="constrained")
-    for model in dict.fromkeys(line.row.model for line in lines):
-        part = [line for line in lines if line.row.model == model and np.isfinite([line.row.paper, line.mean]).all()]
-        x, y = [line.row.paper for line in part], [line.mean for line in part]
-        spread = [np.nan_to_num(line.deviation) for line in part]
-        axis.errorbar(x, y, spread, fmt="o", label=f"net ({model})")
-        for line in part:
-            axis.annotate(
-                line.row.method, (line.row.paper, line.mean), fontsize=7, xytext=(4, 2), textcoords="offset points"
-            )
-    axis.set(xlabel="paper, %", ylabel="measured, %")
-    axis.grid(alpha=0.3)
-    axis.legend()
-    figure.savefig(path, dpi=120)
+    finite = [line for line in lines if np.isfinite([line.row.paper, line.mean]).all()]
+    nets = list(dict.fromkeys(line.row.model for line in finite)) or [""]
+    most = max((sum(line.row.model == net for line in finite) for net in nets), default=0)
+    figure, axes = pyplot.subplots(1, len(nets), figsize=(6.4 * len(nets), 1 + 0.3 * most), squeeze=False)
+    for axis, net in zip(axes[0], nets, strict=True):
+        part = [line for line in finite if line.row.model == net]
+        papers = sorted(part, key=lambda line: -line.row.paper)
+        ours = sorted(part, key=lambda line: -line.mean)
+        colours = pyplot.colormaps["viridis"](np.linspace(0, 0.9, max(len(part), 1)))
+        for place, (line, colour) in enumerate(zip(papers, colours, strict=False)):
+            own = ours.index(line)
+            axis.plot((0, 1), (place, own), "o-", color=colour)
+            deviation = f" ± {line.deviation:.2f}" if np.isfinite(line.deviation) else ""
+            axis.text(-0.08, place, f"{line.row.method}   {line.row.paper:.2f}", ha="right", va="center")
+            axis.text(1.08, own, f"{line.mean:.2f}{deviation}   {line.row.method}", ha="left", va="center")
+        for x, title in ((0, "paper, %"), (1, "measured, %")):
+            axis.text(x, -1, title, ha="center", va="center", fontweight="bold")
+        axis.set(title=f"net ({net})", xlim=(-1.6, 2.6), ylim=(most, -1.5))
+        axis.axis("off")
+    figure.savefig(path, dpi=120, bbox_inches="tight")
     pyplot.close(figure)
