@@ -302,6 +302,8 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     records.write_config(folder, settings)
     display = Display(settings["epochs"], len(train_set), settings["quiet"])
     display.say(f"{net}\n{operations.about()}")
+    if operations.device == "cpu" and loops.note():
+        display.say(loops.note())
     display.say(
         f"{train_set.name}: {len(train_set):,} images to train on, {len(test_set):,} to test on; "
         f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}\n\n{display.HEAD}"

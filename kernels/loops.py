@@ -35,6 +35,11 @@ def name() -> str:
     return current().__name__.rpartition(".")[2].removesuffix("_loops")
 
 
+def note() -> str:
+    """Say what will make the first step slow, if anything does."""
+    return "" if current().ready_made() else "Numba compiles its loops before the first step, once: 10 to 20 seconds."
+
+
 def current() -> ModuleType:
     """Return the loops in use: Numba's, unless it is not installed or others were chosen."""
     if _current is None:

@@ -1,5 +1,6 @@
 """The innermost loops compiled by Numba: the functions of numpy_loops.py, each in a single pass over its arrays."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "moments",
     "plane",
     "products",
+    "ready_made",
     "relu",
     "relu_adjoint",
     "run",
@@ -34,6 +36,11 @@ Array = NDArray[np.floating]
 Winners = NDArray[np.uint8]
 KEEPS_TABLES = True  # of steps, see steps.py
 _LEAST = 1 << 17  # elements worth a thread
+
+
+def ready_made() -> bool:
+    """Return whether loops that were compiled earlier have been kept."""
+    return any(Path(_relu.stats.cache_path).glob("numba_loops._relu-*.nbi"))
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
