@@ -6,6 +6,7 @@ one thread: the workers are the only parallelism, and a share's arrays stay in t
 them.
 
 The shares depend on nothing but the number of workers, so that sums over shares are repeatable to the last bit.
+Compiled loops are divided into the same shares, but have threads of their own (see numba_compiler.py).
 """
 
 import os
