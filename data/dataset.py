@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from minidl.kernels.errors import MinidlError
 
@@ -66,6 +65,8 @@ class Dataset:
             return self
         if not isinstance(self.images, list) or self.masks is None:
             raise MinidlError(f"the images of {self.name} are of one size already; --shrink is for voc2012")
+
+        from PIL import Image
 
         def middles(size: int) -> NDArray[np.int64]:
             return np.minimum(np.arange(-(-size // times)) * times + times // 2, size - 1)
