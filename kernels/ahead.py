@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from minidl.kernels.threads import workers
+
 TURNS = 2  # results that exist at a time: the one in use and the one that is being made
 
 
@@ -11,6 +13,7 @@ class Ahead:
     """Calls ``make(turn, request)`` ahead of time; what it returns for a turn must hold until that turn comes again."""
 
     def __init__(self, make: Callable[[int, Any], Any]) -> None:
+        workers()  # here, not in a thread of ours: who hires them has a say in BLAS's threads for ever (threadpoolctl)
         self._make, self._thread = make, ThreadPoolExecutor(1, "minidl-ahead")
         self._requests: Iterator[Any] = iter(())
         self._turn = 0

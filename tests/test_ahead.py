@@ -1,5 +1,7 @@
 """Batches made ahead of time are the same batches, whatever happens meanwhile."""
 
+import subprocess
+import sys
 from threading import Event
 
 import numpy as np
@@ -58,3 +60,20 @@ def test_an_epoch_that_was_broken_off_leaves_nothing_behind(backend):
     for (data, labels), (again, same_labels) in zip(whole, epoch(), strict=True):
         assert np.array_equal(data, again)
         assert np.array_equal(labels, same_labels)
+
+
+def test_blas_keeps_to_one_thread_whoever_came_first():
+    """Otherwise its threads and ours are in each other's way, and a step takes three times as long."""
+    program = """
+import numpy as np, threadpoolctl
+from minidl import models
+from minidl.data.batches import Batches
+from minidl.data.shapes import load
+images, _ = load(60, 10)
+net = models.build("c", method="Baseline", classes=10, device="cpu")
+batches = Batches(images, 20, net.kernels, net.dtype)
+net.forward(batches.next(batches.shuffle(np.random.default_rng(1))[0])[0])
+print({pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "{1}\n"
