@@ -68,8 +68,8 @@ def test_blas_keeps_to_one_thread_whoever_came_first():
 import numpy as np, threadpoolctl
 from minidl import models
 from minidl.data.batches import Batches
-from minidl.data.shapes import load
-images, _ = load(60, 10)
+from minidl.data import Dataset
+images = Dataset("mine", np.zeros((60, 32, 32, 3), np.uint8), np.zeros(60, int), tuple("0123456789"))
 net = models.build("c", method="Baseline", classes=10, device="cpu")
 batches = Batches(images, 20, net.kernels, net.dtype)
 net.forward(batches.next(batches.shuffle(np.random.default_rng(1))[0])[0])
