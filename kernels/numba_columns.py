@@ -196,34 +196,46 @@ def scale(x: Array, factor: Array, out: Array) -> None:
 
 def line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
     """Write x·factor + offset or, to rectify, the maximum of that and 0; ``out`` may be x."""
-    _line(x, factor, offset, out, rectify, _parts(x))
+    in_place = x.__array_interface__["data"] == out.__array_interface__["data"]
+    _line(x, factor, offset, out, rectify, in_place, _parts(x))
 
 
 @parallel
-def _line(x: Any, factor: Any, offset: Any, out: Any, rectify: Any, parts: Any) -> None:
+def _line(x: Any, factor: Any, offset: Any, out: Any, rectify: Any, in_place: Any, parts: Any) -> None:
     if parts == 1:
-        _line_of_part(x, factor, offset, out, rectify, 0, 1)
+        _line_of_part(x, factor, offset, out, rectify, in_place, 0, 1)
     else:
         for part in prange(parts):
-            _line_of_part(x, factor, offset, out, rectify, part, parts)
+            _line_of_part(x, factor, offset, out, rectify, in_place, part, parts)
 
 
 @compiled
-def _line_of_part(x: Any, factor: Any, offset: Any, out: Any, rectify: Any, part: Any, parts: Any) -> None:
+def _line_of_part(
+    x: Any, factor: Any, offset: Any, out: Any, rectify: Any, in_place: Any, part: Any, parts: Any
+) -> None:
     n, rows, columns = x.shape
     least = x.dtype.type(0.0 if rectify else -np.inf)  # nothing is below −∞: one loop for both
     first, last, top, bottom = bounds(n, rows, part, parts)
     for i in range(first, last):
         if columns == 1:
-            times, plus, row, target = factor[i, 0, 0], offset[i, 0, 0], x[i].reshape(-1), out[i].reshape(-1)
-            for k in range(top, bottom):
-                target[k] = _at_least(least, row[k] * times + plus)
+            times, plus = factor[i, 0, 0], offset[i, 0, 0]
+            row, target = x[i].reshape(-1)[top:bottom], out[i].reshape(-1)[top:bottom]
+            if in_place:  # with two arrays, the compiler would fear that they overlap
+                for k in range(len(row)):
+                    row[k] = _at_least(least, row[k] * times + plus)
+            else:
+                for k in range(len(row)):
+                    target[k] = _at_least(least, row[k] * times + plus)
         else:
             many, pluses = factor[i, 0], offset[i, 0]
             for r in range(top, bottom):
                 row, target = x[i, r], out[i, r]
-                for c in range(columns):
-                    target[c] = _at_least(least, row[c] * many[c] + pluses[c])
+                if in_place:
+                    for c in range(columns):
+                        row[c] = _at_least(least, row[c] * many[c] + pluses[c])
+                else:
+                    for c in range(columns):
+                        target[c] = _at_least(least, row[c] * many[c] + pluses[c])
 
 
 @inlined
