@@ -40,7 +40,8 @@ _LEAST = 1 << 17  # elements worth a thread
 
 def ready_made() -> bool:
     """Return whether loops that were compiled earlier have been kept."""
-    return any(Path(_relu.stats.cache_path).glob("numba_loops._relu-*.nbi"))
+    folder = _relu.stats.cache_path
+    return folder is not None and any(Path(folder).glob("numba_loops._relu-*.nbi"))
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
