@@ -7,7 +7,6 @@ shared among the workers along an axis of the weights, so that every core reads 
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels import relu
 from minidl.kernels.steps import Repeated, Steps, ones
 
 Array = NDArray[np.floating]
@@ -22,11 +21,11 @@ def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: boo
         steps, part = Steps(), out[:, start:stop]
         steps.product(data, weights[start:stop].T, part)
         steps.product(ones(len(data), 1, data.dtype), biases[None, start:stop], part, accumulate=True)
+        if rectify:
+            steps.rectify(part)
         return [steps]
 
-    _forward.run(len(weights), (data, weights, biases, out), listed, LEAST)
-    if rectify:
-        relu.forward(out, out)
+    _forward.run(len(weights), (data, weights, biases, out), listed, LEAST, variant=rectify)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:

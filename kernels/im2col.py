@@ -43,8 +43,8 @@ class Im2col(Convolution):
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
-        # Side by side, without a gap and without padding: each pixel belongs to one window.
         self._repeated = Repeated()
+        # Side by side, without a gap and without padding: each pixel belongs to one window.
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
 
@@ -174,10 +174,9 @@ class Im2col(Convolution):
             windows = self._windows(data[source], band)
             if windows.flags.c_contiguous:
                 return Moving(windows.reshape(-1, columns.shape[1]), prod(windows.shape[1:3]))
-            moving = Moving(windows)
             shape = steps.samples, *windows.shape[1:]
             columns = columns[: prod(shape[:3])]
-            steps.copy(moving, columns.reshape(shape))
+            steps.copy(Moving(windows), columns.reshape(shape))
             return columns
         steps.zero(padded.reshape(-1, padded.shape[-1]))
         steps.copy(Moving(data[source]), padded[inside])

@@ -136,10 +136,11 @@ def plane(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Arra
 
 def _sums(x: Array) -> Array:
     """Return Σ x of a piece."""
-    ones = _ones(x.shape[1], x.dtype)
-    return (x[:, :, 0] @ ones)[:, None] if x.shape[2] == 1 else ones @ x
+    down = ones(x.shape[1], x.dtype)
+    return (x[:, :, 0] @ down)[:, None] if x.shape[2] == 1 else down @ x
 
 
 @cache
-def _ones(length: int, dtype: Any) -> Array:
+def ones(length: int, dtype: Any) -> Array:
+    """Return a vector of ones, which nobody may change."""
     return np.ones(length, dtype)

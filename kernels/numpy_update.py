@@ -4,12 +4,12 @@ A piece, some whole filters, stays in a core's cache from one pass of NumPy to t
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.numpy_columns import ones
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 
@@ -92,9 +92,4 @@ def _flush(x: Array, mean: Array | float = 0.0) -> None:
 
 
 def _means(rows: Array) -> Array:
-    return (rows @ _ones(rows.shape[1], rows.dtype))[:, None] / rows.shape[1]
-
-
-@cache
-def _ones(length: int, dtype: Any) -> Array:
-    return np.ones(length, dtype)
+    return (rows @ ones(rows.shape[1], rows.dtype))[:, None] / rows.shape[1]
