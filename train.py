@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
         type=positive,
         default=1,
         metavar="N",
-        help="train and test on images N times smaller, N² times as fast (for voc2012; default: 1)",
+        help="train and test on images N times smaller, which is faster (for voc2012; default: 1)",
     )
     how = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
     how.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
