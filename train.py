@@ -112,6 +112,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="train and test on images N times smaller, which is faster (for voc2012; default: 1)",
     )
+    data.add_argument(
+        "--crop",
+        type=positive,
+        metavar="N",
+        help="train on squares with N pixels a side, cut out of the images (for voc2012; default: 227)",
+    )
     how = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
     how.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
     how.add_argument("--batch-size", type=positive, metavar="N", help="images in a step")
@@ -272,7 +278,7 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"])
     sets = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"])
     train_set, test_set = (
-        (part.subset(size) if size else part).shrunk(settings["shrink"])
+        (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
         for part, size in zip(sets, (settings["train_size"], settings["test_size"]), strict=True)
     )
     source = PixelBatches if models.per_pixel(settings["model"]) else Batches

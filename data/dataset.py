@@ -19,7 +19,8 @@ class Dataset:
 
     ``images`` is uint8 ``(n, y, x, 3)``, C-contiguous, red first, or, where sizes differ, a list of images
     ``(y, x, 3)``; ``labels`` is int64 ``(n,)``, an index into ``classes``; ``masks`` is uint8 ``(n, y, x)``, or a
-    list, with one label a pixel, an index into ``mask_classes`` or ``VOID``.
+    list, with one label a pixel, an index into ``mask_classes`` or ``VOID``. ``crop`` is how many pixels a side the
+    squares have that training cuts out of images whose sizes differ; 227 in section 5 of the paper.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Dataset:
     classes: tuple[str, ...]
     masks: Bytes | list[Bytes] | None = None
     mask_classes: tuple[str, ...] = ()
+    crop: int = 227
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -63,14 +65,31 @@ class Dataset:
         """
         if times == 1:
             return self
-        if not isinstance(self.images, list) or self.masks is None:
-            raise MinidlError(f"the images of {self.name} are of one size already; --shrink is for voc2012")
+        images, masks = self._lists("--shrink")
 
         from PIL import Image
 
         def middles(size: int) -> NDArray[np.int64]:
             return np.minimum(np.arange(-(-size // times)) * times + times // 2, size - 1)
 
-        images = [np.asarray(Image.fromarray(image).reduce(times)) for image in self.images]
-        masks = [mask[np.ix_(middles(mask.shape[0]), middles(mask.shape[1]))] for mask in self.masks]
-        return replace(self, images=images, masks=masks)
+        return replace(
+            self,
+            images=[np.asarray(Image.fromarray(image).reduce(times)) for image in images],
+            masks=[mask[np.ix_(middles(mask.shape[0]), middles(mask.shape[1]))] for mask in masks],
+        )
+
+    def cropped(self, side: int | None) -> "Dataset":
+        """Return the set with training crops of ``side`` pixels a side, or as it is for None.
+
+        Raises MinidlError for a set whose images are of one size, to which they are cropped.
+        """
+        if side is None:
+            return self
+        self._lists("--crop")
+        return replace(self, crop=side)
+
+    def _lists(self, option: str) -> tuple[list[Bytes], list[Bytes]]:
+        """Return images and masks of a set whose sizes differ, which ``option`` is for."""
+        if isinstance(self.images, list) and isinstance(self.masks, list):
+            return self.images, self.masks
+        raise MinidlError(f"the images of {self.name} are of one size already; {option} is for voc2012")

@@ -12,7 +12,6 @@ from minidl.data.dataset import Dataset
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 
-CROP = 227  # pixels of a side that training sees of images whose sizes differ
 COLOUR = np.array(  # DLIB's directions, in red, green and blue, in which the colour of photographs varies
     [[-66.379, 25.094, 6.79698], [-68.0492, -0.302309, -13.9539], [-68.4907, -24.0199, 7.27653]]
 )
@@ -25,9 +24,9 @@ class PixelBatches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and int8 labels, −1 for void.
 
     Training sees square crops with random colour offsets, every second one mirrored; a test sees whole images. Where
-    sizes differ, a crop has 227 pixels a side, but no more than the longest side of all images; what it has more than
-    an image is black and void; otherwise it has the images' size, out of a black border. Raises MinidlError for a batch
-    larger than the set, and for a set without masks.
+    sizes differ, a crop has ``dataset.crop`` pixels a side, but no more than the longest side of all images; what it
+    has more than an image is black and void; otherwise it has the images' size, out of a black border. Raises
+    MinidlError for a batch larger than the set, and for a set without masks.
     """
 
     per_pixel = True
@@ -42,7 +41,8 @@ class PixelBatches:
         self.extents = np.array([image.shape[:2] for image in dataset.images])
         self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size
         alike = not isinstance(dataset.images, list)
-        self.crop, self.border = (int(self.extents.min()), BORDER) if alike else (min(CROP, int(self.extents.max())), 0)
+        shortest, longest = int(self.extents.min()), int(self.extents.max())
+        self.crop, self.border = (shortest, BORDER) if alike else (min(dataset.crop, longest), 0)
         self.shape = (self.crop, self.crop, 3)
         # A test batch has as many pixels as a training batch at most, but one image at least.
         self.pixels = max(batch_size * self.crop**2, int(self.extents.prod(axis=1).max()))

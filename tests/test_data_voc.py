@@ -193,6 +193,19 @@ def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
     assert len(corners) > 10
 
 
+def test_crops_are_as_large_as_asked_for_and_no_larger_than_the_images(backend, random) -> None:
+    images = [random.integers(0, 256, (20, side, 3), dtype=np.uint8) for side in (30, 35)]
+    some = Dataset("some", images, None, (), [np.zeros((20, side), np.uint8) for side in (30, 35)], ("a",))
+    for crop, side in ((8, 8), (40, 35), (None, 35)):
+        batches = PixelBatches(some.cropped(crop), 2, backend, "float32")
+        data, labels = batches.next(*batches.shuffle(random))
+        assert batches.shape == (side, side, 3)
+        assert (data.shape, labels.shape) == ((2, side, side, 3), (2, side, side))
+        assert [data.shape for data, _ in batches.in_order()] == [(1, 20, 30, 3), (1, 20, 35, 3)]
+    with pytest.raises(MinidlError, match="the images of shapes are of one size already; --crop is for voc2012"):
+        load_shapes(20, 10)[0].cropped(8)
+
+
 def test_small_images_are_padded_with_black_and_void(backend, random) -> None:
     images = [np.full((100, 240, 3), 255, np.uint8)] * 4
     masks = [np.full((100, 240), 3, np.uint8)] * 4

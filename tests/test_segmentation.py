@@ -61,6 +61,14 @@ def test_a_run_and_its_record(run, tmp_path):
     assert net.forward(np.zeros((1, 41, 83, 3), np.float32)).shape == (1, 41, 83, 21)
 
 
+def test_small_images_and_crops(run, tmp_path):
+    assert run(*SMALL, "--epochs", 1, "--shrink", 2, "--crop", 30) == 0
+    net = checkpoint.load(tmp_path / "run", "cpu")
+    assert net.output_shape == (30, 30, 21)
+    with Image.open(tmp_path / "run" / "predictions.png") as picture:
+        assert picture.size == (3 * 3 * 42 + 8, 2 * 3 * 21 + 4)  # drawn three times as large
+
+
 def test_resuming_goes_on_as_if_nothing_had_happened(run, tmp_path):
     assert run(*SMALL, "--epochs", 3, out="whole") == 0
     assert run(*SMALL, "--epochs", 1) == 0

@@ -6,6 +6,7 @@ import math
 import pytest
 
 import reproduce
+import train
 from minidl import MinidlError
 from minidl.method import parse
 from minidl.tables import Line, Row, choose, markdown, ranks, read_rows, spearman
@@ -57,6 +58,18 @@ def test_names_of_one_training_are_one_run(tmp_path):
     assert one != reproduce.folder_of(tmp_path, Row(3, "cifar10", "c", "WC", 0), 0, {"epochs": 2})
 
 
+@pytest.mark.parametrize("table", [2, 3, 4, 5])
+def test_the_small_budget_of_each_table_is_what_train_reads(table):
+    data = read_rows(reproduce.PAPER, table)[0].data
+    options = reproduce.parser().parse_args(["--table", str(table), "--budget", "small", "--epochs", "30"])
+    settings = reproduce.budget(options, data)
+    assert (settings["epochs"], settings["drop_every"]) == (30, 5)
+    assert reproduce.budget(reproduce.parser().parse_args(["--table", str(table)]), data) == {}
+    words = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    read = vars(train.parser().parse_args(words))
+    assert {name: read[name] for name in settings} == settings
+
+
 @pytest.fixture
 def tiny(tmp_path, random, monkeypatch):
     """Return the arguments that run rows of Table 2 on a few random images in CIFAR-10's layout."""
@@ -67,7 +80,8 @@ def tiny(tmp_path, random, monkeypatch):
         records[:, 0] %= 10
         (folder / f"{name}.bin").write_bytes(records.tobytes())
     (folder / "batches.meta.txt").write_text("\n".join("abcdefghij"))
-    monkeypatch.setattr(reproduce, "SMALL", {"train_size": 20, "epochs": 2, "drop_every": 1, "batch_size": 4})
+    budget = {"train_size": 20, "epochs": 2, "drop_every": 1, "batch_size": 4}
+    monkeypatch.setattr(reproduce, "SMALL", {"cifar10": budget})
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
 
 
@@ -102,7 +116,7 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(tiny, tmp_path, capsys):
         tmp_path / "out",
         read_rows(reproduce.PAPER, 2)[0],
         0,
-        reproduce.budget(reproduce.parser().parse_args(arguments)),
+        reproduce.budget(reproduce.parser().parse_args(arguments), "cifar10"),
     )
     blocked.parent.mkdir()
     blocked.write_text("in the way")
