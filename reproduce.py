@@ -17,8 +17,8 @@ from train import positive
 HERE = Path(__file__).resolve().parent
 PAPER = HERE / "results" / "paper.csv"
 RESULTS = "results.csv"
-KEYS = 7  # columns that say what was run
-COLUMNS = ("table", "data", "model", "method", "seed", "epochs", "train_size", "paper", "test_accuracy", "seconds")
+KEY = ("table", "model", "method", "seed", "run")  # columns of it that say what was run
+VALUES = ("data", "epochs", "paper", "test_accuracy", "seconds")
 CIFAR = {"train_size": 10_000, "epochs": 15, "drop_every": 10, "test_every": 5}
 SMALL: dict[str, dict[str, Any]] = {
     "cifar10": CIFAR,
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "pixels, 120 epochs of Adam, 0.001 divided by 10 after 55 and 110",
     )
     cli.add_argument(
-        "--epochs", type=positive, metavar="N", help="the learning rate is divided by 10 six times less one"
+        "--epochs", type=positive, metavar="N", help="train for N, the learning rate falling at the same shares of them"
     )
     cli.add_argument("--train-size", type=positive, metavar="N", help="train on N images")
     cli.add_argument("--seeds", type=positive, default=1, metavar="N", help="runs of each row (default: 1)")
@@ -64,11 +64,15 @@ def parser() -> argparse.ArgumentParser:
 
 def budget(options: argparse.Namespace, data: str) -> dict[str, Any]:
     """Return the settings of the budget for a data set, for train.py; empty for the paper's recipe."""
+    from minidl.recipes import recipe
+
     settings = dict(SMALL[data]) if options.budget == "small" else {}
     if options.train_size:
         settings["train_size"] = options.train_size
     if options.epochs:
-        settings |= {"epochs": options.epochs, "drop_every": max(1, round(options.epochs / 6))}
+        whole = vars(recipe(data)) | settings
+        share = whole["drop_every"] / whole["epochs"]
+        settings |= {"epochs": options.epochs, "drop_every": max(1, round(options.epochs * share))}
     return settings
 
 
@@ -91,7 +95,7 @@ def train(row: Any, seed: int, folder: Path, settings: dict[str, Any], options: 
     command += ["--threads", str(max(1, available_cores() // options.jobs))]
     if options.data_root:
         command += ["--data-root", options.data_root]
-    if (folder / "checkpoint.safetensors").exists():
+    if (folder / "config.json").exists():
         command += ["--resume", str(folder)]
     else:
         command += ["--data", row.data, "--model", row.model, "--method", row.method, "--seed", str(seed)]
@@ -99,7 +103,8 @@ def train(row: Any, seed: int, folder: Path, settings: dict[str, Any], options: 
         for name, value in settings.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+    said = done.stderr.strip().splitlines() or [f"train.py ended with status {done.returncode} and said nothing"]
+    return "" if done.returncode == 0 else said[-1]
 
 
 def accuracy(folder: Path) -> tuple[float, dict[str, Any]]:
@@ -113,16 +118,17 @@ def read_results(path: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
     if not path.exists():
         return {}
     with open(path, newline="") as file:
-        return {tuple(row[:KEYS]): tuple(row[KEYS:]) for row in list(csv.reader(file))[1:]}
+        return {tuple(row[name] for name in KEY): tuple(row[name] for name in VALUES) for row in csv.DictReader(file)}
 
 
-def write(out: Path, table: int, rows: list[Any], seeds: int, settings: dict[str, Any]) -> str:
-    """Write the Markdown table and the plot of what has finished, and its rows of results.csv; return the table.
+def write(out: Path, table: int, seeds: int, settings: dict[str, Any]) -> str:
+    """Write the Markdown table and the plot of all rows that have been run so, and results.csv; return the table.
 
-    Rows of results.csv that belong to other tables, methods or budgets stay.
+    Rows of results.csv that belong to other tables or budgets stay. Nothing is written before a row has finished.
     """
     from minidl import tables
 
+    rows = tables.read_rows(PAPER, table)
     lines, records = [], read_results(out / RESULTS)
     for row in rows:
         values = []
@@ -131,17 +137,17 @@ def write(out: Path, table: int, rows: list[Any], seeds: int, settings: dict[str
             if (folder / "result.json").exists():
                 value, result = accuracy(folder)
                 values.append(value)
-                what = (table, row.data, row.model, row.method, seed)
-                cost = (result["epochs"], settings.get("train_size", "all"))
-                key = tuple(map(str, (*what, *cost)))
-                records[key] = (str(row.paper), f"{value:.2f}", str(result["seconds"]))
+                key = (str(table), row.model, row.method, str(seed), folder.name)
+                did = (row.data, str(result["epochs"]), str(row.paper), f"{value:.2f}", str(result["seconds"]))
+                records[key] = did
         if values:
             lines.append(tables.Line(row, tuple(values)))
-    text = tables.markdown(lines)
-    with open(out / RESULTS, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *((*key, *records[key]) for key in sorted(records))])
-    (out / f"table{table}.md").write_text(text)
+    text = tables.markdown(lines, rows)
     if lines:
+        with open(out / RESULTS, "w", newline="") as file:
+            whole = [(*key, *values) for key, values in sorted(records.items())]
+            csv.writer(file, lineterminator="\n").writerows([(*KEY, *VALUES), *whole])
+        (out / f"table{table}.md").write_text(text)
         tables.draw(lines, out / f"table{table}.png")
     return text
 
@@ -150,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     from tqdm import tqdm
 
-    from minidl import tables
+    from minidl import data, tables
 
     options = parser().parse_args(arguments)
     try:
@@ -162,7 +168,9 @@ def main(arguments: list[str] | None = None) -> int:
         jobs = {
             folder_of(options.out, row, seed, settings): (row, seed) for seed in range(options.seeds) for row in rows
         }
-        failures = []
+        failures: list[str] = []
+        if not all((folder / "result.json").exists() for folder in jobs):
+            data.load(rows[0].data, options.data_root)  # one download for all, or one sentence about what is wrong
         with ThreadPoolExecutor(options.jobs) as pool, tqdm(total=len(jobs), unit=" runs", disable=None) as bar:
 
             def one(job: tuple[Path, tuple[Any, int]]) -> None:
@@ -174,13 +182,16 @@ def main(arguments: list[str] | None = None) -> int:
                 bar.update()
 
             for _ in pool.map(one, jobs.items()):
-                write(options.out, options.table, rows, options.seeds, settings)
-        print(write(options.out, options.table, rows, options.seeds, settings))
+                write(options.out, options.table, options.seeds, settings)
+        print(write(options.out, options.table, options.seeds, settings))
         for failure in failures:
             print(f"reproduce.py: {failure}", file=sys.stderr)
     except (MinidlError, OSError) as error:
         print(f"reproduce.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; called again, it goes on where it stopped", file=sys.stderr)
+        return 130
     return 1 if failures else 0
 
 

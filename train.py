@@ -30,7 +30,17 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
 """
 PLACES = ("hooks", "optimizer")
 EXAMPLES_DRAWN = 8  # test images in predictions.png
-CHANGEABLE = ("epochs", "test_every", "quiet", "data_root", "device", "precision", "threads", "loops")  # on --resume
+CHANGEABLE = (
+    "epochs",
+    "crop",
+    "test_every",
+    "quiet",
+    "data_root",
+    "device",
+    "precision",
+    "threads",
+    "loops",
+)  # on --resume
 
 
 def positive(text: str) -> int:
@@ -296,14 +306,14 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         optimizer.take_over(net.layers)
     trainer = Trainer(net, optimizer, batches, tests, settings["drop_every"], settings["seed"])
     epochs = []
-    if resumed:
+    if resumed and (folder / records.LOG).exists():  # a run that broke off in its first epoch has none
         done = checkpoint.resume(folder / checkpoint.NAME, net, optimizer)
         epochs = records.read_log(folder)[:done]
         if done >= settings["epochs"]:
             raise MinidlError(
                 f"the run in {folder} has finished its {done} epochs; give --epochs with a larger number to go on"
             )
-    else:
+    elif not resumed:
         records.create_folder(folder)
     records.write_config(folder, settings)
     display = Display(settings["epochs"], len(train_set), settings["quiet"])
@@ -320,8 +330,10 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         epoch = trainer.run_epoch(number, display.progress, test)
         display.end(epoch)
         epochs.append(epoch)
+        records.write_log(
+            folder, epochs
+        )  # before the checkpoint, which must not know of an epoch that the log does not
         checkpoint.save(folder / checkpoint.NAME, net, optimizer, number)
-        records.write_log(folder, epochs)
         if not math.isfinite(epoch.train_loss):
             display.say("the loss is not a number any more; the run ends here")
             break
@@ -345,8 +357,9 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     if isinstance(tests, PixelBatches):
         drawn = predictions(tests.examples(EXAMPLES_DRAWN), lambda data: net.kernels.host(net.forward(data)))
         records.write_whole(folder / records.PREDICTIONS, drawn)
+    overlap = f", mean IoU {result['mean_iou']:.2%}," if "mean_iou" in result else ""
     print(
-        f"test accuracy {result['test_accuracy']:.2%} after {len(epochs)} epochs, "
+        f"test accuracy {result['test_accuracy']:.2%}{overlap} after {len(epochs)} epochs, "
         f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}"
     )
     return result

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl.kernels.errors import MinidlError
+from minidl.method import parse
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ def read_rows(path: Path, table: int) -> list[Row]:
 def choose(rows: Sequence[Row], text: str) -> list[Row]:
     """Return the rows that a text names: models, methods or "MODEL: METHOD", with semicolons between them.
 
-    Raises MinidlError for a name that no row has.
+    Table 2's "weight tensor (WC)" may be called WC. Raises MinidlError for a name that no row has.
     """
     chosen: list[Row] = []
-    for name in text.split(";"):
+    for name in filter(str.strip, text.split(";")):
         word = " ".join(name.lower().split())
-        found = [row for row in rows if word in (row.model, row.method.lower(), str(row).lower())]
+        found = [row for row in rows if word in _names(row)]
         if not found:
             raise MinidlError(
                 f"no row of table {rows[0].table} is called {name.strip()!r}; its rows are: "
@@ -50,6 +51,11 @@ def choose(rows: Sequence[Row], text: str) -> list[Row]:
             )
         chosen += [row for row in found if row not in chosen]
     return chosen
+
+
+def _names(row: Row) -> set[str]:
+    methods = (row.method, str(parse(row.method).canonical()))
+    return {row.model, *(name.lower() for method in methods for name in (method, f"{row.model}: {method}"))}
 
 
 def ranks(values: Sequence[float]) -> list[float]:
@@ -84,30 +90,36 @@ class Line:
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else float("nan")
 
 
-def markdown(lines: Sequence[Line]) -> str:
-    """Return a table: paper, measured, difference, rank in the paper and here; Spearman's correlation for each net."""
+def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
+    """Return a table: paper, measured, difference, rank in the paper and here; Spearman's correlation for each net.
+
+    rows: all of the paper's table; the ranks are those among the rows that were measured.
+    """
     out = []
     for model in dict.fromkeys(line.row.model for line in lines):
         part = [line for line in lines if line.row.model == model]
         paper, here = [line.row.paper for line in part], [line.mean for line in part]
+        whole = sum(row.model == model for row in rows)
+        some = f"{len(part)} of {whole} rows, " if len(part) < whole else ""
         out += [
-            f"Net ({model}) on {part[0].row.data}, {max(len(line.values) for line in part)} seed(s):",
+            f"Net ({model}) on {part[0].row.data}, {some}{max(len(line.values) for line in part)} seed(s):",
             "",
             "| method | paper, % | measured, % | difference | rank in the paper | rank here |",
             "| --- | ---: | ---: | ---: | ---: | ---: |",
         ]
         for line, there, own in zip(part, ranks(paper), ranks(here), strict=True):
             spread = f" ± {line.deviation:.2f}" if len(line.values) > 1 else ""
+            difference = line.mean - line.row.paper
             out.append(
                 f"| {line.row.method} | {line.row.paper:.2f} | {line.mean:.2f}{spread} | "
-                f"{line.mean - line.row.paper:+.2f} | {there:g} | {own:g} |"
+                f"{'nan' if np.isnan(difference) else f'{difference:+.2f}'} | {there:g} | {own:g} |"
             )
         out += ["", f"Spearman's rank correlation between the two columns: {spearman(paper, here):.2f}", ""]
     return "\n".join(out)
 
 
 def draw(lines: Sequence[Line], path: Path) -> None:
-    """Draw for each net the rows from best to worst, the paper's beside ours, with a line from each row to itself."""
+    """Draw for each net its rows from best to worst, the paper's beside ours, and the accuracies one over the other."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -115,22 +127,27 @@ def draw(lines: Sequence[Line], path: Path) -> None:
 
     finite = [line for line in lines if np.isfinite([line.row.paper, line.mean]).all()]
     nets = list(dict.fromkeys(line.row.model for line in finite)) or [""]
-    most = max((sum(line.row.model == net for line in finite) for net in nets), default=0)
-    figure, axes = pyplot.subplots(1, len(nets), figsize=(6.4 * len(nets), 1 + 0.3 * most), squeeze=False)
-    for axis, net in zip(axes[0], nets, strict=True):
-        part = [line for line in finite if line.row.model == net]
-        papers = sorted(part, key=lambda line: -line.row.paper)
+    heights = [1.5 + 0.3 * sum(line.row.model == net for line in finite) for net in nets]
+    figure, axes = pyplot.subplots(
+        len(nets), 2, figsize=(10.5, sum(heights)), squeeze=False, width_ratios=(1.6, 1), height_ratios=heights
+    )
+    for net, (order, plane) in zip(nets, axes, strict=True):
+        part = sorted((line for line in finite if line.row.model == net), key=lambda line: -line.row.paper)
         ours = sorted(part, key=lambda line: -line.mean)
         colours = pyplot.colormaps["viridis"](np.linspace(0, 0.9, max(len(part), 1)))
-        for place, (line, colour) in enumerate(zip(papers, colours, strict=False)):
+        for place, (line, colour) in enumerate(zip(part, colours, strict=False)):
             own = ours.index(line)
-            axis.plot((0, 1), (place, own), "o-", color=colour)
-            deviation = f" ± {line.deviation:.2f}" if np.isfinite(line.deviation) else ""
-            axis.text(-0.08, place, f"{line.row.method}   {line.row.paper:.2f}", ha="right", va="center")
-            axis.text(1.08, own, f"{line.mean:.2f}{deviation}   {line.row.method}", ha="left", va="center")
+            order.plot((0, 1), (place, own), "o-", color=colour)
+            spread = f" ± {line.deviation:.2f}" if np.isfinite(line.deviation) else ""
+            order.text(-0.08, place, f"{line.row.method}   {line.row.paper:.2f}", ha="right", va="center")
+            order.text(1.08, own, f"{line.mean:.2f}{spread}   {line.row.method}", ha="left", va="center")
+            plane.errorbar(line.row.paper, line.mean, np.nan_to_num(line.deviation), fmt="o", color=colour, capsize=3)
         for x, title in ((0, "paper, %"), (1, "measured, %")):
-            axis.text(x, -1, title, ha="center", va="center", fontweight="bold")
-        axis.set(title=f"net ({net})", xlim=(-1.6, 2.6), ylim=(most, -1.5))
-        axis.axis("off")
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+            order.text(x, -1, title, ha="center", va="center", fontweight="bold")
+        order.set(title=f"net ({net})", xlim=(-1.6, 2.6), ylim=(len(part), -1.5))
+        order.axis("off")
+        plane.set(xlabel="paper, %", ylabel="measured, %")
+        plane.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100, bbox_inches="tight")
     pyplot.close(figure)

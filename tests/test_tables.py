@@ -1,7 +1,9 @@
 """The paper's tables, ranks and correlation, and the command that reproduces rows."""
 
 import csv
+import json
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +12,7 @@ import train
 from minidl import MinidlError
 from minidl.method import parse
 from minidl.tables import Line, Row, choose, markdown, ranks, read_rows, spearman
+from minidl.trainer import Trainer
 
 
 def test_the_papers_tables_are_whole():
@@ -36,17 +39,23 @@ def test_rows_are_chosen_by_model_method_or_both():
     rows = read_rows(reproduce.PAPER, 3)
     assert len(choose(rows, "c")) == 10
     assert {row.model for row in choose(rows, "wc, gc")} == {"a", "b", "c"}
-    assert [str(row) for row in choose(rows, "c: Baseline; c: WC, GC")] == ["c: Baseline", "c: WC, GC"]
+    assert [str(row) for row in choose(rows, "c: Baseline; c: WC, GC;")] == ["c: Baseline", "c: WC, GC"]
+    assert [row.method for row in choose(read_rows(reproduce.PAPER, 2), "WC; c: EB")] == [
+        "weight tensor (WC)",
+        "error channel (EB)",
+    ]
     with pytest.raises(MinidlError, match=r"no row of table 3 is called 'c: BN'; its rows are: a: Baseline;"):
         choose(rows, "c: BN")
 
 
 def test_the_table_says_mean_deviation_difference_and_ranks():
     rows = [Row(3, "cifar10", "c", "Baseline", 84.14), Row(3, "cifar10", "c", "WC", 85.95)]
-    text = markdown([Line(rows[0], (60.0, 62.0)), Line(rows[1], (70.0, math.nan))])
+    text = markdown([Line(rows[0], (60.0, 62.0)), Line(rows[1], (70.0, math.nan))], rows)
+    assert "Net (c) on cifar10, 2 seed(s):" in text
     assert "| Baseline | 84.14 | 61.00 ± 1.41 | -23.14 | 2 | 1 |" in text
-    assert "| WC | 85.95 | nan" in text
+    assert "| WC | 85.95 | nan ± nan | nan | 1 | 2 |" in text
     assert "correlation between the two columns: -1.00" in text
+    assert "Net (c) on cifar10, 1 of 2 rows, 1 seed(s):" in markdown([Line(rows[0], (60.0,))], rows)
 
 
 def test_names_of_one_training_are_one_run(tmp_path):
@@ -58,12 +67,21 @@ def test_names_of_one_training_are_one_run(tmp_path):
     assert one != reproduce.folder_of(tmp_path, Row(3, "cifar10", "c", "WC", 0), 0, {"epochs": 2})
 
 
-@pytest.mark.parametrize("table", [2, 3, 4, 5])
-def test_the_small_budget_of_each_table_is_what_train_reads(table):
+@pytest.mark.parametrize(
+    "table, arguments, epochs, drops",
+    [
+        (2, ["--budget", "small"], 15, 10),
+        (3, ["--budget", "small", "--epochs", "30"], 30, 20),
+        (4, ["--epochs", "3"], 3, 1),
+        (4, ["--epochs", "30", "--train-size", "500"], 30, 5),
+        (5, ["--budget", "small"], 120, 55),
+        (5, ["--epochs", "400"], 400, 100),
+    ],
+)
+def test_a_budget_is_what_train_reads_and_keeps_the_shares_of_its_schedule(table, arguments, epochs, drops):
     data = read_rows(reproduce.PAPER, table)[0].data
-    options = reproduce.parser().parse_args(["--table", str(table), "--budget", "small", "--epochs", "30"])
-    settings = reproduce.budget(options, data)
-    assert (settings["epochs"], settings["drop_every"]) == (30, 5)
+    settings = reproduce.budget(reproduce.parser().parse_args(["--table", str(table), *arguments]), data)
+    assert (settings["epochs"], settings["drop_every"]) == (epochs, drops)
     assert reproduce.budget(reproduce.parser().parse_args(["--table", str(table)]), data) == {}
     words = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     read = vars(train.parser().parse_args(words))
@@ -101,13 +119,98 @@ def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys):
     assert [log.stat().st_mtime_ns for log in logs] == times
 
 
-def test_results_of_other_rows_stay(tiny, tmp_path):
+@pytest.fixture
+def quick(tiny, monkeypatch):
+    """Return the same arguments, with train.py called in this process instead of started, which is faster."""
+
+    def run(command, **_):
+        return SimpleNamespace(returncode=train.main([*command[2:], "--device", "cpu"]), stderr="")
+
+    monkeypatch.setattr(reproduce, "subprocess", SimpleNamespace(run=run))
+    return tiny
+
+
+def test_results_of_other_rows_stay(quick, tmp_path):
     for rows in ("weight global", "Baseline"):
-        assert reproduce.main([*tiny, "--rows", rows]) == 0
+        assert reproduce.main([*quick, "--rows", rows]) == 0
     with open(tmp_path / "out" / "results.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["method"] for row in rows] == ["Baseline", "weight global"]
-    assert all(0 <= float(row["test_accuracy"]) <= 100 and row["train_size"] == "20" for row in rows)
+    assert all(0 <= float(row["test_accuracy"]) <= 100 and row["run"].endswith("-t20-seed0") for row in rows)
+    table = (tmp_path / "out" / "table2.md").read_text()
+    assert "2 of 13 rows" in table
+    assert "| Baseline | 84.14 |" in table
+    assert "| weight global | 84.91 |" in table
+
+
+def test_a_row_goes_on_where_it_stopped(quick, tmp_path, monkeypatch, capsys):
+    """Whether it broke off in its first epoch or in a later one, its log is that of a row that did not."""
+
+    def log(out):
+        return [line.rsplit(",", 1)[0] for line in next(out.glob("*/log.csv")).read_text().splitlines()]
+
+    real, steps = Trainer.next_step, []
+
+    def broken(trainer, size):
+        steps.append(size)
+        if len(steps) in (2, 8):  # each epoch has five
+            raise KeyboardInterrupt
+        real(trainer, size)
+
+    arguments = [*quick, "--rows", "Baseline"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "next_step", broken)
+        for _ in range(2):
+            assert reproduce.main(arguments) == 1
+            assert not list((tmp_path / "out").glob("*/result.json"))
+        assert reproduce.main(arguments) == 0
+    assert reproduce.main([*arguments, "--out", str(tmp_path / "whole")]) == 0
+    assert log(tmp_path / "out") == log(tmp_path / "whole")
+
+
+def test_an_interrupt_is_one_sentence(tiny, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "subprocess", SimpleNamespace(run=interrupted))
+    assert reproduce.main([*tiny, "--rows", "Baseline; weight global"]) == 130
+    assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
+
+
+def test_a_row_that_was_killed_is_told_and_the_others_go_on(quick, tmp_path, monkeypatch, capsys):
+    real = reproduce.subprocess.run
+
+    def run(command, **_):
+        return SimpleNamespace(returncode=-9, stderr="") if "weight global" in command else real(command)
+
+    monkeypatch.setattr(reproduce, "subprocess", SimpleNamespace(run=run))
+    assert reproduce.main([*quick, "--rows", "weight global; Baseline"]) == 1
+    captured = capsys.readouterr()
+    assert "c: weight global, seed 0: train.py ended with status -9 and said nothing" in captured.err
+    assert "| Baseline | 84.14 |" in captured.out
+
+
+def test_a_row_that_turns_nan_says_nan(quick, tmp_path, capsys):
+    rows = choose(read_rows(reproduce.PAPER, 2), "weight global; Baseline")
+    for row, loss in zip(rows, (None, 1.5), strict=True):
+        folder = reproduce.folder_of(tmp_path / "out", row, 0, reproduce.SMALL["cifar10"])
+        folder.mkdir(parents=True)
+        result = {"train_loss": loss, "test_accuracy": 0.1, "epochs": 2, "seconds": 3}
+        (folder / "result.json").write_text(json.dumps(result))
+    assert reproduce.main([*quick, "--rows", "weight global; Baseline"]) == 0
+    shown = capsys.readouterr().out
+    assert "| weight global | 84.91 | nan | nan | 1 | 2 |" in shown
+    assert "| Baseline | 84.14 | 10.00 | -74.14 | 2 | 1 |" in shown
+    with open(tmp_path / "out" / "results.csv") as file:
+        assert [row["test_accuracy"] for row in csv.DictReader(file)] == ["10.00", "nan"]
+
+
+def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "cifar-10-batches-bin" / "test_batch.bin").write_bytes(b"garbage")
+    assert reproduce.main([*tiny, "--rows", "Baseline; weight global"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "test_batch.bin" in shown
 
 
 def test_a_row_that_fails_is_told_and_the_others_go_on(tiny, tmp_path, capsys):

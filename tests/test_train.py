@@ -245,6 +245,20 @@ def test_a_run_is_not_overwritten(run, tmp_path, capsys):
     assert (tmp_path / "run" / "log.csv").read_text() == before
 
 
+def test_a_run_that_broke_off_in_its_first_epoch_goes_on(run, tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minidl.trainer.Trainer.next_step", interrupted)
+        assert run("--quiet", "--method", "WC") == 130
+    assert f"go on with: python train.py --resume {tmp_path / 'run'}" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+    assert run("--resume", tmp_path / "run") == 0
+    assert run("--quiet", "--method", "WC", out="whole") == 0
+    assert log(tmp_path / "run") == log(tmp_path / "whole")
+
+
 def test_what_resume_refuses(run, tmp_path, capsys):
     path = tmp_path / "run"
     assert run("--quiet") == 0
