@@ -30,17 +30,8 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
 """
 PLACES = ("hooks", "optimizer")
 EXAMPLES_DRAWN = 8  # test images in predictions.png
-CHANGEABLE = (
-    "epochs",
-    "crop",
-    "test_every",
-    "quiet",
-    "data_root",
-    "device",
-    "precision",
-    "threads",
-    "loops",
-)  # on --resume
+# What --resume may change.
+CHANGEABLE = ("epochs", "crop", "test_every", "quiet", "data_root", "device", "precision", "threads", "loops")
 
 
 def positive(text: str) -> int:

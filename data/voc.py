@@ -36,13 +36,14 @@ ARCHIVE = Archive(
 def load(root: Path, progress: bool = True) -> tuple[Dataset, Dataset]:
     """Return the training and the validation part, with masks.
 
-    ``root/VOCdevkit/VOC2012`` is used as it is, or ``root`` itself if it is that folder; otherwise the images that have
-    masks are unpacked there from the official archive, after a download of 2 GB if ``root`` does not hold it. Raises
-    MinidlError for files that are missing, damaged or do not fit together.
+    ``root/VOCdevkit/VOC2012`` is used as it is, or ``root`` itself if it is that folder or the one above it; otherwise
+    the images that have masks are unpacked there from the official archive, after a download of 2 GB if ``root`` does
+    not hold it. Raises MinidlError for files that are missing, damaged or do not fit together.
     """
-    folder = next((path for path in (root / FOLDER, root) if (path / "ImageSets").is_dir()), None)
-    if folder is None:
-        folder = unpack(ARCHIVE, FOLDER, _with_masks, root, progress)
+    places = root / FOLDER, root / "VOC2012", root
+    folder = next((path for path in places if (path / "ImageSets").is_dir()), None) or places[0]
+    if not folder.exists():
+        unpack(ARCHIVE, FOLDER, _with_masks, root, progress)
     return _part(folder, "train", progress), _part(folder, "val", progress)
 
 
@@ -77,7 +78,7 @@ def _read_pair(folder: Path, path: Path, id: str) -> tuple[Bytes, Bytes]:
     labels = _decode(files[1])
     if labels.mode not in ("P", "L"):
         raise MinidlError(
-            f"{files[1]} has colours ({labels.mode}) in the place of labels; use the official palette image"
+            f"{files[1]} has no byte for each pixel's label (its mode is {labels.mode}); use the official palette image"
         )
     image, mask = np.asarray(_decode(files[0]).convert("RGB")), np.asarray(labels)
     if mask.shape != image.shape[:2]:

@@ -19,7 +19,7 @@ def fold(layer: Layer) -> None:
         for child in layer.children:
             if isinstance(child, BatchNorm) and kept and kept[-1].weights is not None:
                 factor, offset = child.line()
-                weights, biases = kept[-1].weights.value, kept[-1].biases.value
+                weights, biases = kept[-1].weights_in_use, kept[-1].biases.value  # in use: as normalized
                 weights *= factor.reshape(-1, *[1] * (weights.ndim - 1))
                 biases *= factor
                 biases += offset

@@ -6,7 +6,20 @@ import pytest
 from minidl import MinidlError, checkpoint, models
 from minidl.fold import fold
 from minidl.kernels.areas import area_view
-from minidl.layers import BatchNorm, Convolution, FullyConnected, GroupNorm, InstanceNorm, LayerNorm, ReLU, Sequential
+from minidl.layers import (
+    AveragePool,
+    BatchNorm,
+    Concat,
+    Convolution,
+    FullyConnected,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    ReLU,
+    Residual,
+    Sequential,
+    TransposedConvolution,
+)
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import DATA_NORMS, parse
 from minidl.optimizers import Adam
@@ -106,8 +119,8 @@ def test_a_single_element_for_each_channel_becomes_beta(context, random):
     assert layer.updates[0] == 0
 
 
-def trained(method, random, name="a"):
-    net = models.build(name, method=method, shape=(8, 8, 3), dtype="float64", device="cpu")
+def trained(method, random, mode="projection"):
+    net = models.build("a", method=method, mode=mode, shape=(8, 8, 3), dtype="float64", device="cpu")
     optimizer = Adam(net.parameters, net.kernels, learning_rate=0.01)
     loss = SoftmaxCrossEntropy(net.kernels)
     net.train()
@@ -118,14 +131,37 @@ def trained(method, random, name="a"):
     return net, optimizer
 
 
-def test_folding_changes_nothing_at_inference(random):
-    net, _ = trained("WC, GC, BN, fully", random)
+@pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+def test_folding_changes_nothing_at_inference(random, mode):
+    net, _ = trained("WS, GC, BN, fully", random, mode)
     data = random.standard_normal((5, 8, 8, 3))
     net.eval()
     expected = net.forward(data).copy()
     fold(net.root)
     assert not any(isinstance(layer, BatchNorm) for layer in net.layers)
     np.testing.assert_allclose(net.forward(data), expected, atol=1e-12)
+
+
+def test_folding_goes_into_branches_and_transposed_convolutions(context, random):
+    """A residual block with a shortcut of its own, beside a U connection, as net (d) has them."""
+    up = Sequential(TransposedConvolution(3, 3, stride=2), BatchNorm(), ReLU(), Convolution(3, 3), BatchNorm())
+    inner = Residual(up, TransposedConvolution(3, 2, stride=2))
+    down = Residual(Sequential(Convolution(4, 3, stride=2), BatchNorm()), AveragePool(2, 2))
+    net = Sequential(Convolution(2, 3), BatchNorm(), Concat(Sequential(down, inner)), ReLU())
+    net.setup((7, 7, 3), context)
+    xp = context.kernels.xp
+    net.train()
+    for _ in range(3):
+        net.forward(xp.asarray(random.standard_normal((4, 7, 7, 3))))
+    for layer in net.layers():
+        for p in layer.parameters():
+            p.value += 0.1 * xp.asarray(random.standard_normal(p.value.shape))
+    net.eval()
+    data = xp.asarray(random.standard_normal((4, 7, 7, 3)))
+    expected = host(net, net.forward(data)).copy()
+    fold(net)
+    assert not any(isinstance(layer, BatchNorm) for layer in net.layers())
+    np.testing.assert_allclose(host(net, net.forward(data)), expected, atol=1e-11)
 
 
 def test_only_bn_after_weights_is_folded(context):

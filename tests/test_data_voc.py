@@ -55,6 +55,14 @@ def check(parts: tuple[Dataset, Dataset]) -> None:
 def test_the_official_layout(folder: Path) -> None:
     check(load("voc2012", folder.parents[1], progress=False))
     check(load("voc2012", folder, progress=False))
+    check(load("voc2012", folder.parent, progress=False))
+
+
+def test_a_folder_without_its_lists_is_not_downloaded_over(folder: Path) -> None:
+    lists = folder / "ImageSets"
+    lists.rename(folder / "Lists")
+    with pytest.raises(MinidlError, match=f"{lists}.*cannot be read.*use the official files, or move {folder} away"):
+        load("voc2012", folder.parents[1], progress=False)
 
 
 def test_a_subset_keeps_image_and_mask_together(folder: Path) -> None:
@@ -133,7 +141,7 @@ def test_a_file_that_is_no_image(folder: Path, file: str) -> None:
 
 def test_a_mask_of_colours(folder: Path) -> None:
     Image.new("RGB", (30, 20)).save(folder / "SegmentationClass" / "2007_000001.png")
-    assert "has colours (RGB) in the place of labels" in refused(folder)
+    assert "has no byte for each pixel's label (its mode is RGB); use the official palette image" in refused(folder)
 
 
 def test_lists_that_are_missing_or_empty(folder: Path) -> None:
@@ -204,6 +212,27 @@ def test_crops_are_as_large_as_asked_for_and_no_larger_than_the_images(backend, 
         assert [data.shape for data, _ in batches.in_order()] == [(1, 20, 30, 3), (1, 20, 35, 3)]
     with pytest.raises(MinidlError, match="the images of shapes are of one size already; --crop is for voc2012"):
         load_shapes(20, 10)[0].cropped(8)
+
+
+def test_colour_offsets_are_dlibs(backend, random) -> None:
+    """Whole numbers 0.1·T·z with z normal: their covariance is 0.01·T·Tᵀ; colours end at 0 and at 255."""
+    directions = [[-66.379, 25.094, 6.79698], [-68.0492, -0.302309, -13.9539], [-68.4907, -24.0199, 7.27653]]
+    values = np.resize([128, 0, 255], 6000)
+    images = [np.full((2, 2 + i % 2, 3), value, np.uint8) for i, value in enumerate(values)]
+    masks = [
+        np.full(image.shape[:2], 7 * (value == 128), np.uint8) for image, value in zip(images, values, strict=True)
+    ]
+    some = Dataset("x", images, None, (), masks, ("a",) * 8).cropped(2)
+    batches = PixelBatches(some, 6000, backend, "float64")
+    data, labels = map(backend.host, batches.next(*batches.shuffle(random)))
+    pixels = data[:, 0, 0] * DIVISOR + MEAN
+    np.testing.assert_allclose(pixels, np.rint(pixels), atol=1e-9)
+    assert (pixels.min(), pixels.max()) == (pytest.approx(0, abs=1e-9), pytest.approx(255))
+    offsets = pixels[labels[:, 0, 0] == 7] - 128
+    assert len(offsets) == 2000
+    expected = 0.01 * np.array(directions) @ np.transpose(directions)
+    np.testing.assert_allclose(offsets.mean(axis=0), 0, atol=0.6)
+    np.testing.assert_allclose(np.cov(offsets.T), expected, rtol=0.1)
 
 
 def test_small_images_are_padded_with_black_and_void(backend, random) -> None:

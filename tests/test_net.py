@@ -7,7 +7,16 @@ import pytest
 
 from minidl import MinidlError, models
 from minidl.kernels import threads
-from minidl.layers import Convolution, FullyConnected, MaxPool
+from minidl.layers import (
+    AveragePool,
+    Convolution,
+    FullyConnected,
+    GlobalAveragePool,
+    GroupNorm,
+    InstanceNorm,
+    MaxPool,
+    Residual,
+)
 from minidl.optimizers import Adam
 from minidl.trainer import Trainer
 
@@ -63,7 +72,11 @@ def test_a_layer_names_itself_what_it_expected_and_what_it_got(random):
     "layer, shape, message",
     [
         (FullyConnected(3), (4, 4, 2), "put a Flatten before it"),
-        (MaxPool(3, 2), (2, 5, 1), "expected data of at least its window"),
+        (MaxPool(3, 2), (2, 5, 1), "expected images of at least its window"),
+        (AveragePool(2, 2), (8,), r"expected images of at least its window and got data of \(8,\)"),
+        (Residual(Convolution(2, 3), GlobalAveragePool()), (4, 4, 2), "let both branches end in images, or neither"),
+        (GroupNorm(), (32,), r"gn1 \(group normalization, 32 groups\) got data of shape \(32,\).*a single element"),
+        (InstanceNorm(), (1, 1, 5), "in1 .*a single element"),
         (Convolution(3, 7, padding=0), (5, 9, 1), "leaves nothing of an image of 5×9"),
     ],
 )

@@ -74,7 +74,7 @@ def test_names_of_one_training_are_one_run(tmp_path):
         (3, ["--budget", "small", "--epochs", "30"], 30, 20),
         (4, ["--epochs", "3"], 3, 1),
         (4, ["--epochs", "30", "--train-size", "500"], 30, 5),
-        (5, ["--budget", "small"], 120, 55),
+        (5, ["--budget", "small"], 25, 20),
         (5, ["--epochs", "400"], 400, 100),
     ],
 )

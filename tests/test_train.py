@@ -282,3 +282,17 @@ def test_nothing_is_printed_but_the_result_when_quiet(run, capsys):
     assert captured.out.startswith("test accuracy")
     assert captured.out.count("\n") == 1
     assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    "data, expected",
+    [
+        ("cifar10", ("adam", 1e-3, 5e-5, 50, 300, 50)),
+        ("cifar100", ("sgd", 1e-1, 5e-4, 50, 300, 50)),
+        ("voc2012", ("sgd", 1e-1, 1e-4, 10, 800, 200)),
+    ],
+)
+def test_the_recipes_are_those_of_section_5(data, expected):
+    settings, _ = train.read_settings(["--data", data])
+    names = ("optimizer", "learning_rate", "weight_decay", "batch_size", "epochs", "drop_every")
+    assert tuple(settings[name] for name in names) == expected

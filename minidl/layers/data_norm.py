@@ -1,6 +1,6 @@
 """Normalizations of the data as layers: what they share, and LN, IN and GN; BN is in batch_norm.py."""
 
-from math import gcd
+from math import gcd, prod
 from typing import Any
 
 from minidl.kernels.areas import area_view
@@ -27,10 +27,11 @@ class DataNorm(Layer):
     def plan(self, shape: Shape) -> Shape:
         """Create γ = 1 and β = 0; refuse data that would all become β."""
         *plane, channels = shape
-        if self.area == "instance" and all(extent == 1 for extent in plane):
+        together = channels // self.groups if self.area == "group" else 1
+        if self.area != "channel" and prod(plane) * together == 1:  # a channel's mean is over the other samples, too
             raise MinidlError(
-                f"{self.name} ({self}) got data of shape {shape} for one sample, where each channel is a single "
-                "element that subtracting the mean would make zero; use another normalization or larger images"
+                f"{self.name} ({self}) got data of shape {shape} for one sample, where each mean is that of a single "
+                "element, which subtracting it would make zero; use another normalization or larger images"
             )
         if self.gamma is None:
             xp, dtype = self.kernels.xp, self.context.dtype

@@ -13,7 +13,7 @@ class Pool(Layer):
 
     def plan(self, shape: Shape) -> Shape:
         """Count the windows that fit; what is left over at the border is not used."""
+        if len(shape) != 3 or min(shape[:2]) < self.size:
+            raise MinidlError(f"{self.name} ({self}) expected images of at least its window and got data of {shape}")
         y, x, channels = shape
-        if min(y, x) < self.size:
-            raise MinidlError(f"{self.name} ({self}) expected data of at least its window and got {shape}")
         return (y - self.size) // self.stride + 1, (x - self.size) // self.stride + 1, channels

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, Shape
 from minidl.layers.container import Container
 
@@ -29,6 +30,11 @@ class Residual(Container):
         self.shapes = [child.fit(shape) for child in self.children]
         if len(self.shapes) == 1:
             self.shapes.append(shape)
+        if len(self.shapes[0]) != len(self.shapes[1]):
+            raise MinidlError(
+                f"{self.name} ({self}) got outputs of shape {self.shapes[0]} and {self.shapes[1]} for one sample, "
+                "which cannot be added; let both branches end in images, or neither"
+            )
         return tuple(max(extents) for extents in zip(*self.shapes, strict=True))
 
     def forward(self, data: Array) -> Array:
