@@ -117,7 +117,8 @@ def parser() -> argparse.ArgumentParser:
         "--crop",
         type=positive,
         metavar="N",
-        help="train on squares with N pixels a side, cut out of the images (for voc2012; default: 227)",
+        help="train on squares with N pixels a side, cut out of the images; --resume may change it (for voc2012; "
+        "default: 227)",
     )
     how = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
     how.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")

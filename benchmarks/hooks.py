@@ -1,4 +1,4 @@
-"""Time what "WC, GC" costs: training steps and inference with and without it, in turn in one run.
+"""Time what "WC, GC" costs: training steps, and inference of the saved nets, with and without it, in turn in one run.
 
 WC and GC are done at the hook points, each a pass of its own over weights and gradients, or inside the update.
 
@@ -6,18 +6,25 @@ python benchmarks/hooks.py [--model a b c] [--rounds N]
 """
 
 import argparse
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from step import CASES, batch, interleaved, ours
 
+from minidl import checkpoint
 from minidl.net import Net
+from minidl.optimizers import SGD
 
 
 def inference(net: Net, data: Any) -> Callable[[], Any]:
-    """Return a forward pass of a net that is ready for inference."""
-    net.eval()
-    return lambda: net.forward(data)
+    """Return a forward pass of a net as it comes back from its file: without hooks, with BN folded away."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, checkpoint.NAME)
+        checkpoint.save(path, net, SGD(net.parameters, net.kernels, learning_rate=0.1), epoch=1)
+        saved = checkpoint.load(path, "cpu")
+    return lambda: saved.forward(data)
 
 
 def main() -> None:

@@ -67,6 +67,8 @@ def test_small_images_and_crops(run, tmp_path):
     assert net.output_shape == (30, 30, 21)
     with Image.open(tmp_path / "run" / "predictions.png") as picture:
         assert picture.size == (3 * 3 * 42 + 8, 2 * 3 * 21 + 4)  # drawn three times as large
+    assert run("--resume", tmp_path / "run", "--crop", 100, "--epochs", 2) == 0
+    assert checkpoint.load(tmp_path / "run", "cpu").output_shape == (100, 100, 21)  # smaller than 250/2, half the side
 
 
 def test_resuming_goes_on_as_if_nothing_had_happened(run, tmp_path):
