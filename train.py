@@ -322,9 +322,7 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         epoch = trainer.run_epoch(number, display.progress, test)
         display.end(epoch)
         epochs.append(epoch)
-        records.write_log(
-            folder, epochs
-        )  # before the checkpoint, which must not know of an epoch that the log does not
+        records.write_log(folder, epochs)  # first: the checkpoint must not know of an epoch that the log does not
         checkpoint.save(folder / checkpoint.NAME, net, optimizer, number)
         if not math.isfinite(epoch.train_loss):
             display.say("the loss is not a number any more; the run ends here")

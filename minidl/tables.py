@@ -41,7 +41,7 @@ def choose(rows: Sequence[Row], text: str) -> list[Row]:
     Table 2's "weight tensor (WC)" may be called WC. Raises MinidlError for a name that no row has.
     """
     chosen: list[Row] = []
-    for name in filter(str.strip, text.split(";")):
+    for name in list(filter(str.strip, text.split(";"))) or [""]:
         word = " ".join(name.lower().split())
         found = [row for row in rows if word in _names(row)]
         if not found:

@@ -46,6 +46,8 @@ def test_rows_are_chosen_by_model_method_or_both():
     ]
     with pytest.raises(MinidlError, match=r"no row of table 3 is called 'c: BN'; its rows are: a: Baseline;"):
         choose(rows, "c: BN")
+    with pytest.raises(MinidlError, match="no row of table 3 is called ''"):
+        choose(rows, " ; ")
 
 
 def test_the_table_says_mean_deviation_difference_and_ranks():
