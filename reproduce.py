@@ -181,8 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
                 bar.update()
 
             for _ in pool.map(one, jobs.items()):
-                write(options.out, options.table, options.seeds, settings)
-        print(write(options.out, options.table, options.seeds, settings))
+                text = write(options.out, options.table, options.seeds, settings)
+        print(text)
         for failure in failures:
             print(f"reproduce.py: {failure}", file=sys.stderr)
     except (MinidlError, OSError) as error:
