@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels import threads
+from minidl.kernels import arrays, threads
 from minidl.kernels.errors import MinidlError
 
 OPERATIONS = (
@@ -39,7 +39,8 @@ OPERATIONS = (
 class Kernels:
     """The operations of one device.
 
-    xp: the module that makes its arrays; host(array): the array as NumPy's. repeat(function, version): a function that
+    xp: the module that makes its arrays; array(values, dtype): real numbers of any type and layout as operations take
+    them, see arrays.py; host(array): the array as NumPy's. repeat(function, version): a function that
     does the same, called again and again, but may be recorded once and then played back, as long as version() stays
     the same; what changes from call to call must lie on the device. about(): what the device is, in a few words.
     precision: how exactly float32 is multiplied, "fp32", "tf32" or "bf16".
@@ -48,6 +49,7 @@ class Kernels:
     device: str
     precision: str
     xp: ModuleType
+    array: Callable[[Any, Any], Any]
     host: Callable[[Any], Any]
     repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
     about: Callable[[], str]
@@ -69,6 +71,10 @@ class Kernels:
     statistic: Any
     transposed_convolution: Any
 
+    def __deepcopy__(self, memo: Any) -> "Kernels":
+        """Return the same: there is one set of operations for each device."""
+        return self
+
 
 def load(device: str = "auto", precision: str | None = None) -> Kernels:
     """Return the operations for ``device``: "cpu", "gpu", or "auto" for the GPU where there is one.
@@ -86,11 +92,13 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         if precision not in (None, "fp32"):
             raise MinidlError(f"the CPU computes in fp32, not in {precision}; use --precision fp32, or a GPU")
         modules = {name: import_module(f"minidl.kernels.{name}") for name in OPERATIONS}
-        return Kernels("cpu", "fp32", np, np.asarray, lambda function, version: function, threads.about, **modules)
+        return Kernels(
+            "cpu", "fp32", np, arrays.array, np.asarray, lambda function, version: function, threads.about, **modules
+        )
     gpu = import_module("minidl.kernels.gpu")
     gpu.products.choose(precision)
     modules = {name: import_module(f"minidl.kernels.gpu.{name}") for name in OPERATIONS}
-    return Kernels("gpu", gpu.products.precision(), gpu.xp, gpu.host, gpu.repeat, gpu.about, **modules)
+    return Kernels("gpu", gpu.products.precision(), gpu.xp, gpu.array, gpu.host, gpu.repeat, gpu.about, **modules)
 
 
 def _missing() -> str:

@@ -1,8 +1,10 @@
 """What is needed next is made while what was made before is in use, in a thread of its own."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 from minidl.kernels.threads import workers
 
@@ -14,9 +16,14 @@ class Ahead:
 
     def __init__(self, make: Callable[[int, Any], Any]) -> None:
         workers()  # here, not in a thread of ours: who hires them has a say in BLAS's threads for ever (threadpoolctl)
-        self._make, self._thread = make, ThreadPoolExecutor(1, "minidl-ahead")
+        self._make, self._turn = make, 0
+        self.forget()
+        _all.add(self)
+
+    def forget(self) -> None:
+        """Begin anew with a thread of this process, as in the child of a fork, which has none of its parent's."""
+        self._thread = ThreadPoolExecutor(1, "minidl-ahead")
         self._requests: Iterator[Any] = iter(())
-        self._turn = 0
         self._coming: tuple[Any, Future[Any]] | None = None
 
     def stop(self) -> None:
@@ -44,3 +51,15 @@ class Ahead:
         request = next(self._requests, None)
         self._turn = (self._turn + 1) % TURNS
         self._coming = None if request is None else (request, self._thread.submit(self._make, self._turn, request))
+
+
+_all: WeakSet[Ahead] = WeakSet()
+
+
+def _after_fork() -> None:
+    for ahead in _all:
+        ahead.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -7,7 +7,8 @@ shared among the workers along an axis of the weights, so that every core reads 
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.steps import Repeated, Steps, ones
+from minidl.kernels.ones import ones
+from minidl.kernels.steps import Repeated, Steps
 
 Array = NDArray[np.floating]
 LEAST = 64  # rows or columns of the weights that are worth a thread
@@ -20,7 +21,7 @@ def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: boo
     def listed(worker: int, start: int, stop: int) -> list[Steps]:
         steps, part = Steps(), out[:, start:stop]
         steps.product(data, weights[start:stop].T, part)
-        steps.product(ones(len(data), 1, data.dtype), biases[None, start:stop], part, accumulate=True)
+        steps.product(ones(len(data), data.dtype)[:, None], biases[None, start:stop], part, accumulate=True)
         if rectify:
             steps.rectify(part)
         return [steps]
@@ -45,7 +46,7 @@ def comp_grads(error: Array, data: Array, weights_grads: Array, biases_grads: Ar
     def listed(worker: int, start: int, stop: int) -> list[Steps]:
         steps, part = Steps(), error[:, start:stop]
         steps.product(part.T, data, weights_grads[start:stop])
-        steps.product(ones(1, len(error), error.dtype), part, biases_grads[None, start:stop])
+        steps.product(ones(len(error), error.dtype)[None], part, biases_grads[None, start:stop])
         return [steps]
 
     _comp_grads.run(len(weights_grads), (error, data, weights_grads, biases_grads), listed, LEAST)

@@ -20,9 +20,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from minidl.kernels.chunks import Band, Chunks
+from minidl.kernels.ones import ones
 from minidl.kernels.plain_convolution import Convolution, Geometry
 from minidl.kernels.scratch import cut
-from minidl.kernels.steps import Moving, Operand, Repeated, Steps, ones
+from minidl.kernels.steps import Moving, Operand, Repeated, Steps
 from minidl.kernels.threads import shares
 
 Array = NDArray[Any]
@@ -60,7 +61,7 @@ class Im2col(Convolution):
                 target = self._pixels(out, band)
                 steps.product(self._gather(steps, data, band, padded, columns), matrix.T, target)
                 tiles = chunks.tiles(steps.samples, band)
-                steps.product(ones(tiles, 1, self.dtype), biases[None], target, accumulate=True)
+                steps.product(ones(tiles, self.dtype)[:, None], biases[None], target, accumulate=True)
                 if rectify:
                     steps.rectify(target)
                 lists.append(steps)
@@ -107,7 +108,7 @@ class Im2col(Convolution):
                 windows = self._gather(steps, data, band, padded, columns)
                 steps.product(source._replace(turned=True), windows, total, accumulate=True)
                 tiles = chunks.tiles(steps.samples, band)
-                steps.product(ones(1, tiles, self.dtype), source, biases_total, accumulate=True)
+                steps.product(ones(tiles, self.dtype)[None], source, biases_total, accumulate=True)
                 lists.append(steps)
             return lists
 

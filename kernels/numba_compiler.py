@@ -4,10 +4,15 @@ Sums may be taken in any order, so that several elements are added at once; all 
 loop is ``for part in prange(parts)``: as many parts as workers, the same elements in each part every time, so that
 sums over parts are repeatable to the last bit. Its threads are those of OpenMP where the machine has it. They never
 take the interpreter's lock, for which Python's own threads wait a tenth of a millisecond each time.
+
+Where several threads of a program compute, their parallel loops run one after the other: each uses all cores, and not
+every kind of threads that Numba has can be started twice at a time.
 """
 
 import os
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
+from threading import Lock
 from typing import Any
 
 import numba
@@ -17,7 +22,30 @@ from minidl.kernels.threads import shares, workers
 _compile = partial(numba.njit, error_model="numpy", fastmath={"reassoc", "contract"})
 compiled = _compile(nogil=True, cache=True)
 inlined = _compile(inline="always")
-parallel = _compile(nogil=True, cache=True, parallel=True)
+_in_turn = Lock()
+
+
+def parallel(function: Callable[..., None]) -> Any:
+    """Compile a function that has a parallel loop."""
+    loop = _compile(nogil=True, cache=True, parallel=True)(function)
+
+    @wraps(function)
+    def run(*args: Any) -> None:
+        with _in_turn:
+            loop(*args)
+
+    run.__dict__["compiled"] = loop
+    return run
+
+
+def _after_fork() -> None:
+    """Make the lock anew: a thread that held it is not in the child of a fork."""
+    global _in_turn
+    _in_turn = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 # How long a thread of GNU's or LLVM's OpenMP waits in a busy loop before it sleeps: half a millisecond, which is longer
 # than most of Python's work between two loops. Longer still, it would be in the way of Python's own threads.

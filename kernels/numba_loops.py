@@ -40,7 +40,7 @@ _LEAST = 1 << 17  # elements worth a thread
 
 def ready_made() -> bool:
     """Return whether loops that were compiled earlier have been kept."""
-    folder = _relu.stats.cache_path
+    folder = _relu.compiled.stats.cache_path
     return folder is not None and any(Path(folder).glob("numba_loops._relu-*.nbi"))
 
 

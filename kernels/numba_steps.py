@@ -52,8 +52,22 @@ def table(parts: list[Sequence[Steps]]) -> tuple[Array, ...]:
     starts = [start for listed in lists for start in listed.starts]
     counts = [(0, 0), *((len(listed.steps), len(listed.starts)) for listed in lists)]
     ends = np.cumsum([0, *map(len, parts)])
-    one_and_zero = np.array([1, 0], part(lists[0].steps[0].out, 0, 1).dtype)
+    one_and_zero = np.array([1, 0], _dtype(lists))
     return np.array(rows, _ROW), np.array(starts, np.int64), np.cumsum(counts, axis=0), ends, one_and_zero
+
+
+def _dtype(lists: list[Steps]) -> Any:
+    """Return the type of all operands; raise TypeError for what BLAS would read as other numbers than it is."""
+    found = {
+        (operand.array if isinstance(operand, Moving) else operand).dtype
+        for listed in lists
+        for step in listed.steps
+        for operand in step[:3]
+        if operand is not None
+    }
+    if len(found) != 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        raise TypeError(f"compiled loops take arrays of float32 or of float64 alone, not of {sorted(map(str, found))}")
+    return found.pop()
 
 
 def run(table: tuple[Array, ...]) -> None:

@@ -5,12 +5,12 @@ pass of NumPy to the next. Sums run down the columns as products with a vector o
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.ones import ones
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share, workers
 
@@ -138,9 +138,3 @@ def _sums(x: Array) -> Array:
     """Return Σ x of a piece."""
     down = ones(x.shape[1], x.dtype)
     return (x[:, :, 0] @ down)[:, None] if x.shape[2] == 1 else down @ x
-
-
-@cache
-def ones(length: int, dtype: Any) -> Array:
-    """Return a vector of ones, which nobody may change."""
-    return np.ones(length, dtype)

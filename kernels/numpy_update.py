@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.numpy_columns import ones
+from minidl.kernels.ones import ones
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
 

@@ -4,6 +4,7 @@ Fresh memory costs a page fault every 4 KiB, so what a training step needs for a
 that was used before. Nobody has to say when an array has done its duty: who needs it longer simply keeps it.
 """
 
+from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ class Pool:
     def __init__(self) -> None:
         self._blocks: list[NDArray[np.uint8]] = []
         self._free: list[Piece] = []  # in order, and no two of them side by side
+        self._returned: deque[Piece] = deque()  # by any thread and at any moment: an array's end interrupts all else
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialized array; when it and all views of it are gone, its memory is free again."""
@@ -38,16 +40,12 @@ class Pool:
 
     def give_back(self, piece: Piece) -> None:
         """Take memory that no array refers to any more."""
-        merged: list[Piece] = []
-        for free in sorted([*self._free, piece]):
-            if merged and merged[-1].block == free.block and merged[-1].stop == free.start:
-                merged[-1] = merged[-1]._replace(stop=free.stop)
-            else:
-                merged.append(free)
-        self._free = merged
+        self._returned.append(piece)
 
     def _take(self, size: int) -> Piece:
         """Return the beginning of the smallest free piece that is large enough, or a new block."""
+        if self._returned:
+            self._merge()
         fitting = [free for free in self._free if free.stop - free.start >= size]
         if not fitting:
             self._blocks.append(allocate(size))
@@ -57,6 +55,17 @@ class Pool:
         rest = best._replace(start=best.start + size)
         self._free[place : place + 1] = [rest] if rest.start < rest.stop else []
         return best._replace(stop=rest.start)
+
+    def _merge(self) -> None:
+        """Make what was given back free, and neighbours one piece."""
+        returned = [self._returned.popleft() for _ in range(len(self._returned))]
+        merged: list[Piece] = []
+        for free in sorted([*self._free, *returned]):
+            if merged and merged[-1].block == free.block and merged[-1].stop == free.start:
+                merged[-1] = merged[-1]._replace(stop=free.stop)
+            else:
+                merged.append(free)
+        self._free = merged
 
 
 class _Loan:

@@ -1,18 +1,42 @@
-"""Scratch memory of the workers, shared by all operations.
+"""Scratch memory of the workers, shared by all operations that one thread calls.
 
 What an operation needs only while it runs, it cuts from its worker's buffer, which grows to the largest need and
 then stays: a steady training step allocates nothing, and consecutive layers work in memory that is still in the
 cache. Whatever a buffer held before is lost at the next cut.
+
+Each thread that calls operations has buffers of its own, so that nets may run in several threads at a time; a helper
+thread (threads.py) works in the buffers of the thread that it helps.
 """
 
 from math import prod
+from threading import local
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 ALIGNMENT = 64  # bytes: one cache line, one AVX-512 register
-_buffers: dict[int | str, NDArray[np.uint8]] = {}
+Buffers = dict[int | str, NDArray[np.uint8]]
+
+
+class _Mine(local):
+    """The buffers that the running thread cuts from."""
+
+    def __init__(self) -> None:
+        self.buffers: Buffers = {}
+
+
+_mine = _Mine()
+
+
+def buffers() -> Buffers:
+    """Return the buffers that the running thread cuts from."""
+    return _mine.buffers
+
+
+def work_in(buffers: Buffers) -> None:
+    """Let the running thread cut from another thread's buffers from now on."""
+    _mine.buffers = buffers
 
 
 def cut(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[NDArray[Any]]:
@@ -27,19 +51,19 @@ def cut(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[ND
     for size in sizes:
         starts.append(end)
         end += -(-size // ALIGNMENT) * ALIGNMENT
-    buffer = _buffers.get(owner)
+    buffer = _mine.buffers.get(owner)
     if buffer is None or buffer.size < end:
-        buffer = _buffers[owner] = allocate(end)
+        buffer = _mine.buffers[owner] = allocate(end)
     return [
         buffer[start : start + size].view(dtype).reshape(shape)
         for start, size, shape in zip(starts, sizes, shapes, strict=True)
     ]
 
 
-def version(owner: int | str) -> int:
-    """Return a number that changes when the owner's buffer grows: what was cut from it before is not cut again."""
-    buffer = _buffers.get(owner)
-    return 0 if buffer is None else buffer.size
+def version(owner: int | str) -> tuple[int, int]:
+    """Return where the owner's buffer lies and its size: while both stay, the same arrays are cut from it again."""
+    buffer = _mine.buffers.get(owner)
+    return (0, 0) if buffer is None else (buffer.__array_interface__["data"][0], buffer.size)
 
 
 def allocate(size: int) -> NDArray[np.uint8]:

@@ -6,7 +6,6 @@ also keep the lists of all workers as one table of addresses, for the next time 
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -93,6 +92,10 @@ class Repeated:
     def __init__(self) -> None:
         self._tables: dict[tuple[int, ...], Any] = {}
 
+    def __deepcopy__(self, memo: Any) -> "Repeated":
+        """Return one without tables: these have the addresses of what belongs to the layer that is copied."""
+        return Repeated()
+
     def run(
         self,
         count: int,
@@ -103,9 +106,9 @@ class Repeated:
     ) -> None:
         """Run the steps that ``lists(worker, start, stop)`` returns for shares of ``range(count)``, one by each worker.
 
-        They depend on nothing but the variant, the share, how and where the arrays lie and the worker's scratch memory;
-        whatever else they read is there for ever. Where all of this is known, nothing is left to do for Python. No
-        share is smaller than ``least``.
+        All arrays are of one type, float32 or float64. The steps depend on nothing but the variant, the share, how and
+        where the arrays lie and the worker's scratch memory; whatever else they read is there for ever. Where all of
+        this is known, nothing is left to do for Python. No share is smaller than ``least``.
         """
         loops, parts = current(), shares(count, least)
         if not loops.KEEPS_TABLES:
@@ -124,10 +127,5 @@ class Repeated:
     def _key(variant: int, parts: Sequence[tuple[int, int, int]], arrays: Sequence[Array]) -> tuple[int, ...]:
         """Return all that the lists depend on."""
         places = ((array.__array_interface__["data"][0], *array.shape, *array.strides) for array in arrays)
-        return (variant, *parts[-1], *(version(worker) for worker, _, _ in parts), *chain.from_iterable(places))
-
-
-@cache
-def ones(rows: int, columns: int, dtype: Any) -> Array:
-    """Return a matrix of ones, which nobody may change."""
-    return np.ones((rows, columns), dtype)
+        versions = (version(worker) for worker, _, _ in parts)
+        return (variant, *parts[-1], *chain.from_iterable(versions), *chain.from_iterable(places))

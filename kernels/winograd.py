@@ -33,10 +33,11 @@ from minidl.kernels.chunks import Chunks
 from minidl.kernels.cook_toom import MOST_POINTS, transforms
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.masks import Masks
+from minidl.kernels.ones import ones
 from minidl.kernels.phases import phases
 from minidl.kernels.plain_convolution import Convolution, Geometry, Pair
 from minidl.kernels.scratch import cut
-from minidl.kernels.steps import Repeated, Steps, ones
+from minidl.kernels.steps import Repeated, Steps
 from minidl.kernels.threads import shares
 from minidl.kernels.tiles import Plane, Tiling, combine, evaluate
 
@@ -123,7 +124,7 @@ class Winograd(Convolution):
                 evaluate(steps, self._b, seen, band, data_rows, data_values)
                 evaluate(steps, self._a, errors_seen, band, error_rows, error_values)
                 steps.product(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
-                steps.product(ones(1, tiles, self.dtype), errors[_ONE, _ONE], biases_total, accumulate=True)
+                steps.product(ones(tiles, self.dtype)[None], errors[_ONE, _ONE], biases_total, accumulate=True)
                 lists.append(steps)
             return lists
 
@@ -159,7 +160,7 @@ class Winograd(Convolution):
                 evaluate(steps, self._b, seen, band, seen_rows, seen_values)
                 steps.product(_points(seen_values, tiles), weights, outputs)
                 if biases is not None:
-                    one = ones(tiles, 1, self.dtype)
+                    one = ones(tiles, self.dtype)[:, None]
                     steps.product(one, biases[None], outputs[_ONE, _ONE], accumulate=True)
                 combine(steps, self._a_transposed, made_values, made, band, made_rows, rectify)
                 lists.append(steps)

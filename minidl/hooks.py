@@ -12,8 +12,8 @@ class HookPoint:
     """One of the three places of Algorithm 1 where ``X = Normalize(X)`` stands.
 
     A hook is any callable from an array to an array of its shape; its result is written back into the array
-    (projection), unless it is a Reparametrization. Observers see the array before and after, and must not
-    change it.
+    (projection), unless it is a Reparametrization. Observers get a copy of the array before and after, which they may
+    keep.
     """
 
     def __init__(self) -> None:
@@ -23,14 +23,12 @@ class HookPoint:
 
     def __call__(self, array: Array) -> Array:
         """Return the array as the rest of the layer is to use it."""
-        for observer in self.before:
-            observer(array)
+        _show(array, self.before)
         result = array if self.hook is None else self.hook(array)
         if result is not array and not isinstance(self.hook, Reparametrization):
             array[...] = result
             result = array
-        for observer in self.after:
-            observer(result)
+        _show(result, self.after)
         return result
 
     def adjoint(self, grads: Array) -> None:
@@ -40,6 +38,11 @@ class HookPoint:
         """
         if isinstance(self.hook, Reparametrization):
             self.hook.adjoint(grads)
+
+
+def _show(array: Array, observers: list[Observer]) -> None:
+    for observer in observers:
+        observer(array.copy())
 
 
 class Delegated:
@@ -63,16 +66,15 @@ class Reparametrization:
     papers of weight normalization (Salimans and Kingma 2016) and weight standardization (Qiao et al. 2019).
     """
 
-    def __init__(self, normalization: Any, xp: Any) -> None:
+    def __init__(self, normalization: Any) -> None:
         self.normalization = normalization
-        self.xp = xp
         self.effective: Array | None = None
         self.scale: Array | None = None
 
     def __call__(self, raw: Array) -> Array:
         """Return the normalized copy of the raw weights."""
         if self.effective is None:
-            self.effective = self.xp.empty_like(raw)
+            self.effective = raw.copy()
         self.scale = self.normalization.transform(raw, self.effective)
         return self.effective
 

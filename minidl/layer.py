@@ -10,10 +10,12 @@ A layer of one's own writes ``plan`` (its geometry) and its own products ``compu
 if it learns, ``compute_grads``.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from threading import RLock, local
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -26,9 +28,22 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 Shape = tuple[int, ...]
 
 
+class Buffers(local):
+    """The arrays that the layers of a net have for the running thread, by layer and name.
+
+    With its own for each thread, an output holds until the same thread's next forward.
+    """
+
+    def __init__(self) -> None:
+        self.of: defaultdict[Any, dict[str, Array]] = defaultdict(dict)
+
+
 @dataclass
 class Context:
-    """What all layers of a net share: the device's kernels, the number type, and the source of random weights."""
+    """What all layers of a net share: the device's kernels, the number type, and the source of random weights.
+
+    in_use: is held by the thread that runs the net.
+    """
 
     kernels: Kernels
     dtype: Any
@@ -36,9 +51,22 @@ class Context:
     names: Counter[str] = field(default_factory=Counter)
     allocations: int = 0
     errors: Any = field(init=False)  # the memory that the errors of all layers share
+    buffers: Buffers = field(default_factory=Buffers, init=False)
+    in_use: Any = field(default_factory=RLock, init=False)
 
     def __post_init__(self) -> None:
         self.errors = self.kernels.recycled.Pool()
+
+    def __deepcopy__(self, memo: Any) -> "Context":
+        """Return a context for the copies of the layers: with the same names, and with memory of its own."""
+        return Context(self.kernels, self.dtype, deepcopy(self.random, memo), self.names.copy())
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse to be pickled: buffers, locks and compiled kernels mean nothing in another process."""
+        raise MinidlError(
+            "a net and its layers cannot be pickled; save the net by checkpoint.save and bring it back by "
+            "checkpoint.load, or build it anew where it is needed (copy.deepcopy makes a copy in this process)"
+        )
 
     def name(self, kind: str) -> str:
         """Return the next free name of a kind: conv1, conv2, …"""
@@ -70,7 +98,8 @@ class Layer:
 
     Data, outputs and errors are arrays of (samples, …), channels last. ``setup`` comes first; then for each batch
     ``forward(data)``, ``comp_grads(error)`` and ``backward(error)``, where ``error`` is ∂L/∂output and the result of
-    backward is ∂L/∂data. An output holds until the layer's next forward, an error for as long as anyone refers to it.
+    backward is ∂L/∂data. Real numbers of any type and layout are converted to the layer's own. An output holds until
+    the layer's next forward, an error for as long as anyone refers to it.
 
     Where ``output_is_spare``, the layer's output is an array of its own that it does not read again, and the next layer
     may write its own output over it; a container that puts layers in a row tells this layer so by ``in_place``.
@@ -89,7 +118,6 @@ class Layer:
         self.weights: Any = None  # a Parameter, where the layer learns
         self.biases: Any = None
         self.at_weights, self.at_error, self.at_grads = HookPoint(), HookPoint(), HookPoint()
-        self.buffers: dict[str, Array] = {}
         self.data: Array = None
         self.weights_in_use: Array = None
 
@@ -97,7 +125,7 @@ class Layer:
 
     def forward(self, data: Array) -> Array:
         """Forward: Weights = Normalize(Weights); Output = FWD(Weights, Data)."""
-        self._check("data", data, self.input_shape)
+        data = self.accept("data", data, self.input_shape)
         if self.training:
             self.data = data
             self.normalize_weights()
@@ -105,14 +133,13 @@ class Layer:
 
     def backward(self, error: Array) -> Array:
         """Backward: ErrorOut = BWD(Weights, ErrorIn); ErrorOut = Normalize(ErrorOut)."""
-        self._check("an error", error, self.output_shape)
+        error = self.accept("an error", error, self.output_shape)
         return self.at_error(self.compute_error(error))
 
     def comp_grads(self, error: Array) -> None:
         """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad). Only weights are normalized."""
         if self.parameters():
-            self._check("an error", error, self.output_shape)
-            self.compute_grads(error)
+            self.compute_grads(self.accept("an error", error, self.output_shape))
         if self.weights is not None:
             self.at_weights.adjoint(self.weights.grads)
             self.at_grads(self.weights.grads)
@@ -174,7 +201,7 @@ class Layer:
         flat = self.buffers.get(name)
         if flat is None or flat.size < size:
             self.context.allocations += 1
-            flat = self.buffers[name] = self.context.kernels.xp.empty(size, dtype)
+            flat = self.buffers[name] = self.kernels.xp.empty(size, dtype)
         return flat[:size].reshape(shape)
 
     def new_error(self, shape: Shape) -> Array:
@@ -182,16 +209,32 @@ class Layer:
         return self.context.errors.empty(shape, self.context.dtype)
 
     @property
+    def buffers(self) -> dict[str, Array]:
+        """The layer's own arrays for the running thread, by name."""
+        return self.context.buffers.of[self]
+
+    @property
     def kernels(self) -> Kernels:
         """The operations of the net's device."""
         return self.context.kernels
 
-    def _check(self, what: str, array: Array, shape: Shape) -> None:
-        if tuple(array.shape[1:]) != shape:
+    def accept(self, what: str, array: Array, shape: Shape) -> Array:
+        """Return an array of (samples, …) as operations take it; every array from outside passes here.
+
+        what: a word for it, such as "data"; shape: of one sample. Raises MinidlError for what is no array of real
+        numbers, has another shape, or has no samples.
+        """
+        try:
+            array = self.kernels.array(array, self.context.dtype)
+        except MinidlError as error:
+            raise MinidlError(f"{self.name} ({self}) expected {what} made of numbers: {error}") from error
+        if array.shape[1:] != shape or not array.shape or not len(array):
             expected = ", ".join(map(str, ("samples", *shape)))
             raise MinidlError(
                 f"{self.name} ({self}) expected {what} of shape ({expected}) and got {tuple(array.shape)}"
+                + ("; give it at least one sample" if array.shape[1:] == shape and array.shape else "")
             )
+        return array
 
     # -- what a net asks --------------------------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels) -> None:
             hook = normalization.bind(kernels)
             if normalization.point == "weights":
                 reparametrize = mode == "reparametrization"
-                layer.at_weights.hook = Reparametrization(hook, kernels.xp) if reparametrize else hook
+                layer.at_weights.hook = Reparametrization(hook) if reparametrize else hook
             elif normalization.point == "grads":
                 layer.at_grads.hook = hook
             else:

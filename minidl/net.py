@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import prod
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,16 @@ from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, Parameter, Shape
 from minidl.layers import Container
 
+PREDICTED = 1 << 18  # inputs that ``predict`` gives to a forward pass, where nothing else is said: 85 small images
+
 
 class Net:
     """A net: a root layer, set up for data of ``shape`` (of one sample: y, x, channels).
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; mode: "projection" or "reparametrization".
+
+    Threads take turns: a net that is in use makes others wait. Inference may be asked for by any of them; a training
+    step, forward and backpropagate, belongs to one.
     """
 
     def __init__(
@@ -34,6 +40,8 @@ class Net:
         self.root, self.shape, self.kernels, self.name, self.mode = root, tuple(shape), kernels, name, mode
         self.method = methods.parse(method)
         self.dtype = np.dtype(dtype)
+        self.training, self.trained_by = True, 0  # by which thread
+        self.preprocessing: Any = None
         try:
             self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]))
             self.output_shape = root.setup(shape, self.context)
@@ -46,20 +54,69 @@ class Net:
         ]
 
     def forward(self, data: Array) -> Array:
-        """Return the net's output (samples, …) for data (samples, …) of the net's number type."""
-        return self.root.forward(data)
+        """Return the net's output (samples, …) for data (samples, …), real numbers of any type.
+
+        The output is the net's own memory and holds until the same thread's next call; ``predict`` returns a new array.
+        Raises MinidlError for what is no array of numbers or has another shape.
+        """
+        with self.context.in_use:
+            if self.training:
+                self.trained_by = get_ident()
+            return self.root.forward(data)
+
+    def predict(self, data: Array, batch_size: int | None = None) -> Array:
+        """Return the net's output for any number of samples at inference, as a new NumPy array.
+
+        data: floats as the net was trained on, or uint8 images where the net knows how to prepare them, which it does
+        when it comes from a checkpoint. batch_size: how many samples go through the net at a time. A net in training
+        goes on training afterwards, with a new forward. Raises MinidlError as ``forward`` does, for integers that are
+        no uint8, and for uint8 images where it is not known how to prepare them.
+        """
+        data = data if hasattr(data, "dtype") else np.asarray(data)
+        size = batch_size or max(1, PREDICTED // max(1, prod(data.shape[1:])))
+        with self.context.in_use:
+            training = self.training
+            if training:
+                self.eval()
+            starts = range(0, len(data), size)
+            batches = (self._prepared(data[i : i + size]) for i in starts)
+            outputs = [self.kernels.host(self.root.forward(batch)).copy() for batch in batches]
+            if training:
+                self.train()
+        return np.concatenate(outputs) if outputs else np.empty((0, *self.output_shape), self.dtype)
+
+    def _prepared(self, data: Array) -> Array:
+        if data.dtype == np.uint8 and self.preprocessing is not None:
+            return self.preprocessing.prepare(data)
+        if data.dtype.kind in "biu":
+            remedy = "give uint8 images" if self.preprocessing else "subtract the mean and divide first, as in training"
+            raise MinidlError(
+                f"predict got integers of type {data.dtype}, and this net cannot tell how to prepare them; {remedy}, "
+                "or give floats"
+            )
+        return data
 
     def backpropagate(self, error: Array) -> None:
-        """Compute every parameter's gradients from ∂L/∂output."""
-        self.root.backpropagate(error, need_error=False)
+        """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward."""
+        with self.context.in_use:
+            if self.training and self.trained_by not in (0, get_ident()):
+                raise MinidlError(
+                    "backpropagate follows a forward pass of another thread, whose data it would take; let one thread "
+                    "make both, or give each thread a net of its own (copy.deepcopy)"
+                )
+            self.root.backpropagate(error, need_error=False)
 
     def train(self) -> None:
         """Prepare for training."""
-        self.root.train()
+        with self.context.in_use:
+            self.training = True
+            self.root.train()
 
     def eval(self) -> None:
         """Prepare for inference: the weights are normalized once more, and then no hook is called again."""
-        self.root.eval()
+        with self.context.in_use:
+            self.root.eval()
+            self.training = False
 
     @property
     def layers(self) -> list[Layer]:

@@ -107,7 +107,7 @@ def test_hook(context, random, layer_name, name, mode):
     layer = set_up(make, shape, context)
     reparametrize = mode == "reparametrization"
     point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[normalization.point]
-    point.hook = Reparametrization(normalization, context.kernels.xp) if reparametrize else normalization
+    point.hook = Reparametrization(normalization) if reparametrize else normalization
     checks = check_layer(layer, random.standard_normal((3, *shape)), random)
     assert len(checks) == 3
 
@@ -189,7 +189,7 @@ class TestTheChecker:
 
     def test_rejects_a_missing_adjoint(self, context, random):
         layer = set_up(*LAYERS["fc"], context)
-        layer.at_weights.hook = Reparametrization(NORMALIZATIONS["WS"].bind(context.kernels), context.kernels.xp)
+        layer.at_weights.hook = Reparametrization(NORMALIZATIONS["WS"].bind(context.kernels))
         layer.at_weights.adjoint = lambda grads: None
         with pytest.raises(GradientError):
             check_layer(layer, random.standard_normal((3, 6)), random)

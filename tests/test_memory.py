@@ -36,7 +36,7 @@ class Poisoned(Pool):
     """A pool where memory that was given back is NaN, and all scratch memory whenever a layer begins an error."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        for buffer in scratch._buffers.values():
+        for buffer in scratch.buffers().values():
             buffer[...] = 0xFF
         array = super().empty(shape, dtype)
         array[...] = np.nan

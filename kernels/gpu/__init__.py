@@ -3,16 +3,29 @@
 Everything runs in one stream of its own, because the default one cannot be captured in a graph.
 """
 
+from typing import Any
+
 import cupy as xp
 
+from minidl.kernels import arrays
 from minidl.kernels.gpu import products
 from minidl.kernels.gpu.graph import repeat
 
-__all__ = ["about", "host", "products", "repeat", "stream", "xp"]
+__all__ = ["about", "array", "host", "products", "repeat", "stream", "xp"]
 
 host = xp.asnumpy
 stream = xp.cuda.Stream(non_blocking=True)
 stream.use()
+
+
+def array(values: Any, dtype: Any) -> Any:
+    """Return real numbers on the device as operations take them; see kernels/arrays.py."""
+    if not isinstance(values, xp.ndarray):
+        return xp.asarray(arrays.array(values, dtype))
+    if values.dtype == dtype and values.flags.c_contiguous:
+        return values
+    arrays.check_real(values.dtype)
+    return xp.ascontiguousarray(values, dtype)
 
 
 def about() -> str:

@@ -27,14 +27,16 @@ class AnySize(Container):
 
     def forward(self, data: Array) -> Array:
         """Pad the data, run the body and cut its output."""
+        data = self.kernels.array(data, self.context.dtype)
         if data.ndim == 4 and data.shape[-1] == self.input_shape[-1] and data.shape[1:] != self.input_shape:
             self.fit(data.shape[1:])
-        self._check("data", data, self.input_shape)
+        data = self.accept("data", data, self.input_shape)
         output = self.body.forward(self._cut_or_pad("data", data, self.padded_shape))
         return self._cut_or_pad("output", output, self.output_shape)
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Pad the error with zeros, run it through the body and cut what comes back."""
+        error = self.accept("an error", error, self.output_shape)
         back = self.body.backpropagate(self._cut_or_pad("error", error, self.body_shape), need_error)
         return None if back is None else self._cut_or_pad("back", back, self.input_shape)
 

@@ -35,12 +35,14 @@ class Concat(Container):
 
     def forward(self, data: Array) -> Array:
         """Put the data and what the body makes of them side by side."""
+        data = self.accept("data", data, self.input_shape)
         out = self.buffer("output", (len(data), *self.output_shape))
         self.kernels.concat.forward(data, self.resize.forward(self.body.forward(data)), out)
         return out
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Give the body its channels of the error, and add the data's own to what comes back."""
+        error = self.accept("an error", error, self.output_shape)
         own = self.new_error((len(error), *self.input_shape))
         part = self.new_error((len(error), *self.body_shape))
         self.kernels.concat.backward(error, own, part)

@@ -1,6 +1,5 @@
 """Convolution with a bias."""
 
-from functools import lru_cache
 from typing import Any
 
 from minidl.layer import Array, Layer, Shape, rectifies
@@ -23,12 +22,16 @@ class Convolution(Layer):
         super().__init__()
         self.filters, self.size, self.stride = filters, size, stride
         self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
-        self.cached_way = lru_cache(SIZES)(self.way)
+        self.ways: dict[Shape, Any] = {}
         self.convolution: Any = None
 
     def plan(self, shape: Shape) -> Shape:
         """Choose the way to compute for this geometry."""
-        self.convolution = self.cached_way(shape)
+        if shape not in self.ways:
+            if len(self.ways) >= SIZES:
+                del self.ways[next(iter(self.ways))]
+            self.ways[shape] = self.way(shape)
+        self.convolution = self.ways[shape]
         if self.weights is None:
             fan_in = self.size * self.size * shape[-1]
             self.create_parameters((self.filters, self.size, self.size, shape[-1]), fan_in, self.filters)

@@ -60,6 +60,7 @@ class DataNorm(Layer):
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Run comp_grads and backward on one reading of the error's sums, which both need."""
+        error = self.accept("an error", error, self.output_shape)
         self.sums = self._sums(error)
         result = super().backpropagate(error, need_error)
         self.sums = None

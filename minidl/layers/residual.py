@@ -39,6 +39,7 @@ class Residual(Container):
 
     def forward(self, data: Array) -> Array:
         """Add what both branches make of the data."""
+        data = self.accept("data", data, self.input_shape)
         first, *others = [child.forward(data) for child in self.children]
         in_place = self.children[0].output_is_spare and self.shapes[0] == self.output_shape
         out = first if in_place else self.buffer("output", (len(data), *self.output_shape))
@@ -47,6 +48,7 @@ class Residual(Container):
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Give each branch the part of the error that its output has, and add what comes back."""
+        error = self.accept("an error", error, self.output_shape)
         parts = [self._part(error, shape) for shape in self.shapes]
         errors = [child.backpropagate(part, need_error) for child, part in zip(self.children, parts, strict=False)]
         if not need_error:

@@ -1,0 +1,34 @@
+"""Arrays as operations take them: of one number type, in the processor's byte order, C-contiguous and aligned."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.errors import MinidlError
+
+
+def array(values: Any, dtype: Any) -> NDArray[Any]:
+    """Return real numbers of any type and layout as an array that operations take: itself where it is one already.
+
+    values: an array, or anything that NumPy makes an array of. Raises MinidlError for what is no real number.
+    """
+    if type(values) is np.ndarray and values.dtype == dtype and values.flags.carray:
+        return values
+    return np.require(_numbers(values), dtype, ("C", "ALIGNED", "WRITEABLE", "ENSUREARRAY"))
+
+
+def _numbers(values: Any) -> NDArray[Any]:
+    try:
+        found = np.asanyarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # lists of unequal lengths, another framework's tensors
+        raise MinidlError(f"a {type(values).__name__} cannot be read as an array of numbers ({error})") from error
+    check_real(found.dtype)
+    return found
+
+
+def check_real(dtype: Any) -> None:
+    """Raise MinidlError unless elements of a type are real numbers: integers and floats of any width, truth values."""
+    # A type that another package brings, such as bfloat16, has the kind of raw bytes, but can be cast.
+    if not (dtype.kind in "biuf" or (dtype.kind == "V" and np.can_cast(dtype, np.float64))):
+        raise MinidlError(f"the elements of the array are of type {dtype}, no real numbers; convert them to floats")
