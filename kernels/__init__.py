@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -74,6 +74,13 @@ class Kernels:
     def __deepcopy__(self, memo: Any) -> "Kernels":
         """Return the same: there is one set of operations for each device."""
         return self
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse to be pickled, like all that computes by them: compiled code and locks stay in their process."""
+        raise MinidlError(
+            "what computes on a device cannot be pickled; save a net by checkpoint.save and bring it back by "
+            "checkpoint.load, or build it anew where it is needed (copy.deepcopy makes a copy in this process)"
+        )
 
 
 def load(device: str = "auto", precision: str | None = None) -> Kernels:

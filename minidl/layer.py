@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from threading import RLock, local
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -60,13 +60,6 @@ class Context:
     def __deepcopy__(self, memo: Any) -> "Context":
         """Return a context for the copies of the layers: with the same names, and with memory of its own."""
         return Context(self.kernels, self.dtype, deepcopy(self.random, memo), self.names.copy())
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        """Refuse to be pickled: buffers, locks and compiled kernels mean nothing in another process."""
-        raise MinidlError(
-            "a net and its layers cannot be pickled; save the net by checkpoint.save and bring it back by "
-            "checkpoint.load, or build it anew where it is needed (copy.deepcopy makes a copy in this process)"
-        )
 
     def name(self, kind: str) -> str:
         """Return the next free name of a kind: conv1, conv2, …"""

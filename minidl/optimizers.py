@@ -47,7 +47,6 @@ class Optimizer:
         self.variant, self.kernels = variant, kernels
         # What changes from step to step lies on the device, where a recorded step finds it.
         self.rate, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
-        self.operation = getattr(kernels, self.kind)
         self.names = [p.name for p in parameters]
         self.tensors = [
             Tensor(
@@ -60,6 +59,11 @@ class Optimizer:
             )
             for p in parameters
         ]
+
+    @property
+    def operation(self) -> Any:
+        """The update of all parameters, on the device."""
+        return getattr(self.kernels, self.kind)
 
     @property
     def learning_rate(self) -> float:

@@ -51,6 +51,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         """Set every element."""
         self[...] = value
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
+
     def __getitem__(self, key: Any) -> Any:
         return call(np.ndarray.__getitem__, self, key)
 
