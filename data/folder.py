@@ -74,8 +74,9 @@ def load(path: Path, size: int = 32, progress: bool = True, background: Colour =
         train, test = _split(path, _files(path, aside))
     classes = tuple(train)
     if len(classes) < 2:
+        inside = f", or give {aside.deeper[0].parent.parent} if the classes are in there" if aside.deeper else ""
         raise MinidlError(
-            f"{path} has only one class, {classes[0]!r}; it must hold one subfolder per class, two or more"
+            f"{path} has only one class, {classes[0]!r}; it must hold one subfolder per class, two or more{inside}"
         )
     labelled = [(file, classes.index(label)) for part in (train, test) for label in part for file in part[label]]
     name, count = path.resolve().name, sum(map(len, train.values()))
@@ -101,22 +102,25 @@ def _parts(path: Path, aside: _Aside) -> tuple[tuple[Path, Path] | None, list[st
             )
         if role:
             roles[role] = folder
+    if not roles:
+        return None, []
+    name = path.resolve().name
     train, test = roles.get("train"), roles.get("test") or roles.get("val")
     if train and test:
         aside.beside += _images(path)
         unused = [folder.name for folder in folders if folder not in (train, test)]
-        note = f"{path.resolve().name}: {', '.join(unused)} not used, the parts are {train.name} and {test.name}"
+        note = f"{name}: {', '.join(unused)} not used, the parts are {train.name} and {test.name}"
         return (train, test), [note] if unused else []
-    if not roles or (len(roles) < len(folders) and not any(_folders(folder) for folder in roles.values())):
-        return None, []  # a folder of images beside others is a class, whatever its name is
-    found = train or test
-    remedy = (
-        f"add the test images, or give {train}, of which every fifth image then becomes a test image"
-        if train
-        else "put the training images into a folder 'train'"
-    )
+    if not train:
+        names = " and ".join(folder.name for folder in roles.values())
+        raise MinidlError(
+            f"{path} has {names} but no training part; put the folders of the training classes into a folder 'train'"
+        )
+    if len(folders) > 1 and not _folders(train):
+        return None, [f"{name}: {train.name} is taken as a class like the others, not as a training part"]
     raise MinidlError(
-        f"{path} has the part {found.name!r} but none named {'test or val' if train else 'train'}; {remedy}"
+        f"{path} has {train.name} but no test part; add a folder 'test' or 'val' with one subfolder per class, or give "
+        f"{train} instead, of which every fifth image then becomes a test image"
     )
 
 
@@ -128,9 +132,9 @@ def _files(path: Path, aside: _Aside) -> Files:
     files = {}
     for folder in folders:
         found = list(_walk(folder, barred | set(folder.resolve().parents)))
-        files[folder.name] = images = [file for file in found if _is_image(file)]
+        files[folder.name] = [file for file in found if _is_image(file)]
         aside.unread += [file for file in found if not _is_image(file)]
-        aside.deeper += [file for file in images if file.parent != folder]
+        aside.deeper += [file for file in files[folder.name] if file.parent != folder]
     if not any(files.values()):
         raise MinidlError(
             f"{path} has no subfolders with images; it must hold one subfolder per class with files of the "
@@ -138,7 +142,9 @@ def _files(path: Path, aside: _Aside) -> Files:
         )
     for name, images in files.items():
         if not images:
-            raise MinidlError(f"{path / name} holds no images; add some or remove this class")
+            unread = [file.name for file in aside.unread if path / name in file.parents]
+            but = f" of a kind that is read here, but {unread[0]}" if unread else ""
+            raise MinidlError(f"{path / name} holds no images{but}; add some or remove this class")
     return files
 
 
@@ -190,7 +196,7 @@ def _read_all(
 ) -> tuple[Bytes, list[str]]:
     """Return the images, uint8 (n, size, size, 3), and notes on those that look odd."""
     images = np.empty((len(files), size, size, 3), dtype=np.uint8)
-    grey: dict[int, tuple[NDArray[np.float32], int]] = {}
+    grey: dict[int, tuple[Bytes | NDArray[np.float32], int]] = {}
     for index, file in enumerate(tqdm(files, desc=name, unit="image", leave=False, disable=None if progress else True)):
         values, white = read(file, (size, size), background)
         if values.ndim == 2:

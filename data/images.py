@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from minidl.data.dataset import Bytes
 from minidl.kernels.errors import MinidlError
@@ -34,7 +34,8 @@ def suffixes() -> frozenset[str]:
 
 def decode(path: Path) -> Image.Image:
     """Return an image as it is stored, but upright; raise MinidlError where it cannot be decoded."""
-    with _sentences(path), Image.open(path) as image:
+    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of one that lies on its side.
+    with _sentences(path), path.open("rb") as file, Image.open(file) as image:
         return ImageOps.exif_transpose(image)
 
 
@@ -109,5 +110,9 @@ def _sentences(path: Path) -> Iterator[None]:
             yield
     except Image.DecompressionBombError as problem:
         raise MinidlError(f"{path} is too large to be decoded safely ({problem}); make it smaller") from problem
+    except UnidentifiedImageError as problem:
+        raise MinidlError(
+            f"{path} cannot be decoded as an image (no format that is read here); replace or remove it"
+        ) from problem
     except Exception as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
         raise MinidlError(f"{path} cannot be decoded as an image ({problem}); replace or remove it") from problem

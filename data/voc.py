@@ -111,7 +111,7 @@ def _read_mask(file: Path) -> Bytes:
                 f"{file} has the label {wrong[0]}; the labels are 0 to {len(CLASSES) - 1}, and {VOID} for void"
             )
     elif mask.mode == "P":
-        indices, colours = np.asarray(mask), np.reshape(mask.getpalette("RGB"), (-1, 3))
+        indices, colours = np.asarray(mask), np.reshape(mask.getpalette("RGB") or [], (-1, 3))
         if indices.max() >= len(colours):
             raise MinidlError(f"{file} has the index {indices.max()} in a palette of {len(colours)} colours; {_MASKS}")
         labels = _by_colour(colours)[indices]
