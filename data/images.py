@@ -46,6 +46,7 @@ def read(
 
     The image is uint8 RGB (y, x, 3), with 255 for white, or, where the file holds one value of more than 8 bits for
     each pixel, float32 (y, x), with the least of ``BRIGHTEST`` that no value exceeds; ``to_bytes`` makes RGB of it.
+    Of colours of 16 bits Pillow decodes the upper bytes alone.
     Raises MinidlError where it cannot be decoded, or values are negative, not finite or above 65,535.
     """
     image = decode(path)

@@ -120,7 +120,7 @@ def test_negative_integers_are_refused(tmp_path: Path) -> None:
         images.read(tmp_path / "x.tif")
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "1", "L", "RGB"])
+@pytest.mark.parametrize("mode", ["CMYK", "LAB", "1", "L", "RGB"])
 def test_other_modes_are_converted(tmp_path: Path, mode: str) -> None:
     Image.new("RGB", (4, 4), (255, 255, 255)).convert(mode).save(tmp_path / "x.tif")
     assert pixels(tmp_path / "x.tif").min() >= 254
