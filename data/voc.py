@@ -108,7 +108,8 @@ def _read_mask(file: Path) -> Bytes:
         wrong = labels[~np.isin(labels, LABELS)]
         if wrong.size:
             raise MinidlError(
-                f"{file} has the label {wrong[0]}; the labels are 0 to {len(CLASSES) - 1}, and {VOID} for void"
+                f"{file} has the label {wrong[0]}; the labels are 0 to {len(CLASSES) - 1}, and {VOID} for void; "
+                f"{_MASKS}"
             )
     elif mask.mode == "P":
         indices, colours = np.asarray(mask), np.reshape(mask.getpalette("RGB") or [], (-1, 3))
