@@ -312,6 +312,8 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     display.say(f"{net}\n{operations.about()}")
     if operations.device == "cpu" and loops.note():
         display.say(loops.note())
+    for note in (*train_set.notes, *test_set.notes):
+        display.say(note)
     display.say(
         f"{train_set.name}: {len(train_set):,} images to train on, {len(test_set):,} to test on; "
         f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}\n\n{display.HEAD}"

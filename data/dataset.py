@@ -20,7 +20,8 @@ class Dataset:
     ``images`` is uint8 ``(n, y, x, 3)``, C-contiguous, red first, or, where sizes differ, a list of images
     ``(y, x, 3)``; ``labels`` is int64 ``(n,)``, an index into ``classes``; ``masks`` is uint8 ``(n, y, x)``, or a
     list, with one label a pixel, an index into ``mask_classes`` or ``VOID``. ``crop`` is how many pixels a side the
-    squares have that training cuts out of images whose sizes differ; 227 in section 5 of the paper.
+    squares have that training cuts out of images whose sizes differ; 227 in section 5 of the paper. ``notes`` are
+    sentences for the user: what was left out when the files were read, and what looks odd.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Dataset:
     masks: Bytes | list[Bytes] | None = None
     mask_classes: tuple[str, ...] = ()
     crop: int = 227
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -1,63 +1,173 @@
 """A folder of images with one subfolder per class."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from minidl.data.dataset import Dataset
+from minidl.data.dataset import Bytes, Dataset
+from minidl.data.images import WHITE, Colour, constant_note, read, suffixes, to_bytes
 from minidl.kernels.errors import MinidlError
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 TEST_SHARE = 5
 """Every fifth image is a test image where the folder does not say which are."""
 
+ROLES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+}
+"""What a subfolder of this name, in any case, is for."""
+
 Files = dict[str, list[Path]]
 
 
-def load(path: Path, size: int = 32, progress: bool = True) -> tuple[Dataset, Dataset]:
+@dataclass
+class _Aside:
+    """Files of which the user should hear."""
+
+    unread: list[Path] = field(default_factory=list)
+    beside: list[Path] = field(default_factory=list)
+    deeper: list[Path] = field(default_factory=list)
+
+    def notes(self, path: Path) -> Iterator[str]:
+        """Yield a sentence for each kind that occurred."""
+        for files, text in (
+            (self.unread, "in the class folders left out, not being images of a kind that is read here"),
+            (self.beside, "left out, lying beside the class folders and thus in no class"),
+            (self.deeper, "in folders inside a class folder taken as images of that class"),
+        ):
+            if files:
+                count = f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
+                yield f"{path.resolve().name}: {count} {text}, such as {files[0].relative_to(path)}"
+
+
+def load(path: Path, size: int = 32, progress: bool = True, background: Colour = WHITE) -> tuple[Dataset, Dataset]:
     """Return the training and the test part of a folder, with every image stretched to ``size`` x ``size``.
 
-    Subfolders ``train`` and ``test``, each with one subfolder per class, are the parts; without them every
-    fifth image of a class in the order of names, or its last one, is a test image. The classes are numbered
-    in the order of their names. Raises MinidlError for fewer than two classes, a class without images or with
-    too few to split, and an image that cannot be decoded.
+    Subfolders train (or training) and test (testing), or else val (valid, validation), in any case, each with one
+    subfolder per class, are the parts; without them every fifth image of a class in the order of names, or its last
+    one, is a test image. The classes are numbered in the order of their names, and own the images in deeper folders,
+    too. Where an image is transparent, ``background`` is seen.
+
+    Files with one value of more than 8 bits for each pixel are scaled by their values: up to 255 they are those of 8
+    bits; floats up to 1 are shares of white; with larger ones, white is 4,095 (12 bits) if no file of the folder
+    exceeds it and otherwise 65,535, the same for all of these files.
+
+    The notes of the training part say what was left out and what looks odd. Raises MinidlError for fewer than two
+    classes, a class without images or with too few to split, a part without the other one, and an image that cannot
+    be decoded or scaled.
     """
-    if (path / "train").is_dir() and (path / "test").is_dir():
-        train, test = _files(path / "train"), _files(path / "test")
+    aside = _Aside()
+    parts, unused = _parts(path, aside)
+    if parts:
+        train, test = (_files(part, aside) for part in parts)
         if unknown := sorted(set(test) - set(train)):
             raise MinidlError(
-                f"{path / 'test'} has the class {unknown[0]!r}, which {path / 'train'} has not; "
+                f"{parts[1]} has the class {unknown[0]!r}, which {parts[0]} has not; "
                 "the test images must be of the training classes"
             )
     else:
-        train, test = _split(path, _files(path))
+        train, test = _split(path, _files(path, aside))
     classes = tuple(train)
     if len(classes) < 2:
+        inside = f", or give {aside.deeper[0].parent.parent} if the classes are in there" if aside.deeper else ""
         raise MinidlError(
-            f"{path} has only one class, {classes[0]!r}; it must hold one subfolder per class, two or more"
+            f"{path} has only one class, {classes[0]!r}; it must hold one subfolder per class, two or more{inside}"
         )
+    labelled = [(file, classes.index(label)) for part in (train, test) for label in part for file in part[label]]
+    name, count = path.resolve().name, sum(map(len, train.values()))
+    images, odd = _read_all(name, [file for file, _ in labelled], size, background, progress)
+    labels = np.array([label for _, label in labelled], dtype=np.int64)
+    notes = (*unused, *aside.notes(path), *odd)
+    return (
+        Dataset(name, images[:count], labels[:count], classes, notes=notes),
+        Dataset(name, images[count:], labels[count:], classes),
+    )
+
+
+def _parts(path: Path, aside: _Aside) -> tuple[tuple[Path, Path] | None, list[str]]:
+    """Return the folders of the training and the test images, if the folder has parts, and a note on unused ones."""
+    folders = _folders(path)
+    roles: dict[str, Path] = {}
+    for folder in folders:
+        role = ROLES.get(folder.name.lower())
+        if role in roles:
+            raise MinidlError(
+                f"{path} has both {roles[role].name!r} and {folder.name!r}, which mean the same part; "
+                "put their images into one of them"
+            )
+        if role:
+            roles[role] = folder
+    if not roles:
+        return None, []
     name = path.resolve().name
-    return _decode(name, train, classes, size, progress), _decode(name, test, classes, size, progress)
+    train, test = roles.get("train"), roles.get("test") or roles.get("val")
+    if train and test:
+        aside.beside += _images(path)
+        unused = [folder.name for folder in folders if folder not in (train, test)]
+        note = f"{name}: {', '.join(unused)} not used, the parts are {train.name} and {test.name}"
+        return (train, test), [note] if unused else []
+    if not train:
+        names = " and ".join(folder.name for folder in roles.values())
+        raise MinidlError(
+            f"{path} has {names} but no training part; put the folders of the training classes into a folder 'train'"
+        )
+    if len(folders) > 1 and not _folders(train):
+        return None, [f"{name}: {train.name} is taken as a class like the others, not as a training part"]
+    raise MinidlError(
+        f"{path} has {train.name} but no test part; add a folder 'test' or 'val' with one subfolder per class, or give "
+        f"{train} instead, of which every fifth image then becomes a test image"
+    )
 
 
-def _files(path: Path) -> Files:
+def _files(path: Path, aside: _Aside) -> Files:
     """Return the image files of each class, both in the order of names."""
-    folders = [folder for folder in _sorted(path) if folder.is_dir()]
-    files = {folder.name: [file for file in _sorted(folder) if file.suffix.lower() in SUFFIXES] for folder in folders}
+    folders = _folders(path)
+    aside.beside += _images(path)
+    barred = {place.resolve() for place in (path, *path.resolve().parents, *folders)}
+    files = {}
+    for folder in folders:
+        found = list(_walk(folder, barred | set(folder.resolve().parents)))
+        files[folder.name] = [file for file in found if _is_image(file)]
+        aside.unread += [file for file in found if not _is_image(file)]
+        aside.deeper += [file for file in files[folder.name] if file.parent != folder]
     if not any(files.values()):
         raise MinidlError(
             f"{path} has no subfolders with images; it must hold one subfolder per class with files of the "
-            f"kinds {' '.join(sorted(SUFFIXES))}"
+            f"kinds {' '.join(sorted(suffixes()))}"
         )
     for name, images in files.items():
         if not images:
-            raise MinidlError(f"{path / name} holds no images; add some or remove this class")
+            unread = [file.name for file in aside.unread if path / name in file.parents]
+            but = f" of a kind that is read here, but {unread[0]}" if unread else ""
+            raise MinidlError(f"{path / name} holds no images{but}; add some or remove this class")
     return files
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Yield the files in a folder and below, in the order of names; links that lead to ``seen`` are not followed."""
+    for entry in _sorted(folder):
+        if not entry.is_dir():
+            yield entry
+        elif (place := entry.resolve()) not in seen:
+            seen.add(place)
+            yield from _walk(entry, seen)
+
+
+def _folders(path: Path) -> list[Path]:
+    return [entry for entry in _sorted(path) if entry.is_dir()]
+
+
+def _images(path: Path) -> list[Path]:
+    return [entry for entry in _sorted(path) if _is_image(entry) and not entry.is_dir()]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in suffixes()
 
 
 def _sorted(path: Path) -> Iterator[Path]:
@@ -81,29 +191,27 @@ def _split(path: Path, files: Files) -> tuple[Files, Files]:
     return train, test
 
 
-def _decode(name: str, files: Files, classes: Sequence[str], size: int, progress: bool) -> Dataset:
-    labelled = [(file, classes.index(label)) for label, images in files.items() for file in images]
-    images = np.empty((len(labelled), size, size, 3), dtype=np.uint8)
-    for index, (file, _) in enumerate(
-        tqdm(labelled, desc=name, unit="image", leave=False, disable=None if progress else True)
-    ):
-        images[index] = _read_image(file, size)
-    labels = np.array([label for _, label in labelled], dtype=np.int64)
-    return Dataset(name, images, labels, tuple(classes))
-
-
-def _read_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """Return one image upright, in RGB without transparency, uint8 ``(size, size, 3)``."""
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                # Pillow would cut a scientific grey image's 65,536 levels off at 255.
-                upright = Image.fromarray((np.asarray(upright) // 256).clip(0, 255).astype(np.uint8))
-            elif "transparency" in upright.info:
-                # Pillow warns where a palette's transparency is dropped on the way from P to RGB.
-                upright = upright.convert("RGBA")
-            square = upright.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
-    except Exception as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        raise MinidlError(f"{path} cannot be decoded as an image ({problem}); replace or remove it") from problem
-    return np.asarray(square)
+def _read_all(
+    name: str, files: Sequence[Path], size: int, background: Colour, progress: bool
+) -> tuple[Bytes, list[str]]:
+    """Return the images, uint8 (n, size, size, 3), and notes on those that look odd."""
+    images = np.empty((len(files), size, size, 3), dtype=np.uint8)
+    grey: dict[int, tuple[Bytes | NDArray[np.float32], int]] = {}
+    for index, file in enumerate(tqdm(files, desc=name, unit="image", leave=False, disable=None if progress else True)):
+        values, white = read(file, (size, size), background)
+        if values.ndim == 2:
+            grey[index] = values, white
+        else:
+            images[index] = values
+    # One white for all that have more than 8 bits, so that a dark image stays darker than the others.
+    largest = max((white for _, white in grey.values()), default=0)
+    for index, (values, white) in grey.items():
+        images[index] = to_bytes(values, white if white <= 255 else largest)
+    notes = list(constant_note(name, files, images))
+    narrow = [files[index] for index, (_, white) in grey.items() if white == 255 < largest]
+    if narrow:
+        notes.append(
+            f"{name}: {len(narrow):,} of {len(grey):,} images of more than 8 bits have no value above 255 and were "
+            f"read as images of 8 bits, such as {narrow[0]}"
+        )
+    return images, notes

@@ -1,20 +1,24 @@
 """VOC2012 for semantic segmentation, in the official layout (Everingham et al., 2012).
 
-A folder ``VOCdevkit/VOC2012`` with JPEGImages/ID.jpg, SegmentationClass/ID.png, whose palette indices are the labels
+A folder ``VOCdevkit/VOC2012`` with JPEGImages/ID.jpg, SegmentationClass/ID.png, whose colours are the labels
 (0 background, 1 to 20 the classes, 255 void), and ImageSets/Segmentation/train.txt and val.txt, one ID in a line.
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/
 """
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from minidl.data import images
 from minidl.data.archive import Archive, unpack
 from minidl.data.dataset import VOID, Bytes, Dataset
+from minidl.data.pictures import palette
 from minidl.kernels.errors import MinidlError
 
 CLASSES = (
@@ -22,6 +26,11 @@ CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
+LABELS = np.array([*range(len(CLASSES)), VOID], np.uint8)
+NO_LABEL = 254
+"""What a pixel gets whose colour is none of VOC's."""
+_MASKS = "store the mask in VOC's official colours, or its labels as the values of a grey image"
+
 FOLDER = "VOCdevkit/VOC2012"
 ARCHIVE = Archive(
     name="VOCtrainval_11-May-2012.tar",
@@ -38,7 +47,8 @@ def load(root: Path, progress: bool = True) -> tuple[Dataset, Dataset]:
 
     ``root/VOCdevkit/VOC2012`` is used as it is, or ``root`` itself if it is that folder or the one above it; otherwise
     the images that have masks are unpacked there from the official archive, after a download of 2 GB if ``root`` does
-    not hold it. Raises MinidlError for files that are missing, damaged or do not fit together.
+    not hold it. Raises MinidlError for files that are missing, damaged or do not fit together, and for a mask of
+    colours, or grey values, that are no labels.
     """
     places = root / FOLDER, root / "VOC2012", root
     folder = next((path for path in places if (path / "ImageSets").is_dir()), None) or places[0]
@@ -66,7 +76,10 @@ def _part(folder: Path, part: str, progress: bool) -> Dataset:
         _read_pair(folder, path, id)
         for id in tqdm(ids, desc=f"voc2012 {part}", leave=False, disable=None if progress else True)
     ]
-    return Dataset("voc2012", [image for image, _ in pairs], None, (), [mask for _, mask in pairs], CLASSES)
+    pictures, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
+    files = [folder / "JPEGImages" / f"{id}.jpg" for id in ids]
+    notes = images.constant_note(f"voc2012 {part}", files, pictures)
+    return Dataset("voc2012", pictures, None, (), masks, CLASSES, notes=notes)
 
 
 def _read_pair(folder: Path, path: Path, id: str) -> tuple[Bytes, Bytes]:
@@ -75,32 +88,67 @@ def _read_pair(folder: Path, path: Path, id: str) -> tuple[Bytes, Bytes]:
     for file in files:
         if not file.exists():
             raise MinidlError(f"{path} names {id}, but there is no {file}; {_remedy(folder)}")
-    labels = _decode(files[1])
-    if labels.mode not in ("P", "L"):
-        raise MinidlError(
-            f"{files[1]} has no byte for each pixel's label (its mode is {labels.mode}); use the official palette image"
-        )
-    image, mask = np.asarray(_decode(files[0]).convert("RGB")), np.asarray(labels)
+    image, mask = images.to_bytes(*images.read(files[0])), _read_mask(files[1])
     if mask.shape != image.shape[:2]:
         raise MinidlError(
             f"{files[0]} has {image.shape[0]}×{image.shape[1]} pixels but its mask {files[1]} has "
             f"{mask.shape[0]}×{mask.shape[1]}; use a mask of the image's size"
         )
-    wrong = mask[(mask >= len(CLASSES)) & (mask != VOID)]
-    if wrong.size:
-        raise MinidlError(
-            f"{files[1]} has the label {wrong[0]}; the labels are 0 to {len(CLASSES) - 1}, and {VOID} for void"
-        )
     return image, mask
 
 
-def _decode(file: Path) -> Image.Image:
-    try:
-        picture = Image.open(file)
-        picture.load()
-    except Exception as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        raise MinidlError(f"{file} cannot be decoded as an image ({problem}); replace it") from problem
-    return picture
+def _read_mask(file: Path) -> Bytes:
+    """Return the labels (y, x) of a mask: by its colours, or by its grey values where it is a grey image of 8 bits.
+
+    Neither the order of a palette nor transparency has a meaning.
+    """
+    mask = images.decode(file)
+    if mask.mode == "L":
+        labels = np.asarray(mask)
+        wrong = labels[~np.isin(labels, LABELS)]
+        if wrong.size:
+            raise MinidlError(
+                f"{file} has the label {wrong[0]}; the labels are 0 to {len(CLASSES) - 1}, and {VOID} for void; "
+                f"{_MASKS}"
+            )
+    elif mask.mode == "P":
+        indices, colours = np.asarray(mask), np.reshape(mask.getpalette("RGB") or [], (-1, 3))
+        if indices.max() >= len(colours):
+            raise MinidlError(f"{file} has the index {indices.max()} in a palette of {len(colours)} colours; {_MASKS}")
+        labels = _by_colour(colours)[indices]
+    elif mask.mode in ("1", "PA", "RGB", "RGBA"):
+        labels = _by_colour(np.asarray(mask.convert("RGB")))
+    else:
+        raise MinidlError(f"{file} has neither colours nor grey values of 8 bits (its mode is {mask.mode}); {_MASKS}")
+    if (labels == NO_LABEL).any():
+        y, x = np.argwhere(labels == NO_LABEL)[0].tolist()
+        raise MinidlError(
+            f"{file} has the colour {mask.convert('RGB').getpixel((x, y))} in row {y}, column {x}, which is none of "
+            f"VOC's; {_MASKS}"
+        )
+    return labels
+
+
+def _by_colour(colours: NDArray[Any]) -> Bytes:
+    """Return the label of each colour (..., 3), or NO_LABEL."""
+    known, labels = _known_colours()
+    keys = _key(colours)
+    places = np.searchsorted(known, keys).clip(max=len(known) - 1)
+    return np.where(known[places] == keys, labels[places], np.uint8(NO_LABEL))
+
+
+@cache
+def _known_colours() -> tuple[NDArray[np.int32], Bytes]:
+    """Return VOC's colours as sorted numbers, and the label of each."""
+    keys = _key(palette()[LABELS])
+    order = np.argsort(keys)
+    return keys[order], LABELS[order]
+
+
+def _key(colours: NDArray[Any]) -> NDArray[np.int32]:
+    """Return one number for each colour (..., 3)."""
+    red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
+    return (red << 16) + (green << 8) + blue
 
 
 def _remedy(folder: Path) -> str:

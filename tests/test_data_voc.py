@@ -139,9 +139,103 @@ def test_a_file_that_is_no_image(folder: Path, file: str) -> None:
     assert f"{folder / file} cannot be decoded as an image" in refused(folder)
 
 
-def test_a_mask_of_colours(folder: Path) -> None:
-    Image.new("RGB", (30, 20)).save(folder / "SegmentationClass" / "2007_000001.png")
-    assert "has no byte for each pixel's label (its mode is RGB); use the official palette image" in refused(folder)
+def official(folder: Path) -> tuple[Path, np.ndarray]:
+    """Return a mask of VOC's order of colours, and its labels."""
+    path = folder / "SegmentationClass" / "2007_000001.png"
+    with Image.open(path) as mask:
+        return path, np.array(mask)
+
+
+def reordered(labels: np.ndarray, colours: np.ndarray, random: np.random.Generator) -> Image.Image:
+    """Return the mask with a palette in another order: index ``order[i]`` has the colour of ``i``."""
+    order = random.permutation(256).astype(np.uint8)
+    mask = Image.fromarray(order[labels])
+    shuffled = np.empty_like(colours)
+    shuffled[order] = colours
+    mask.putpalette(shuffled.tobytes())
+    return mask
+
+
+def first_mask(folder: Path) -> np.ndarray:
+    train, _ = load("voc2012", folder, progress=False)
+    assert train.masks[0].dtype == np.uint8
+    return train.masks[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"transparency": 7}, {"transparency": bytes(range(256))}])
+def test_the_palette_decides_whatever_its_order_is(folder: Path, random, options) -> None:
+    path, labels = official(folder)
+    reordered(labels, palette(), random).save(path, **options)
+    np.testing.assert_array_equal(first_mask(folder), labels)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_palette_of_few_bits(folder: Path, random, bits) -> None:
+    path, _ = official(folder)
+    chosen = random.permutation([*range(21), 255])[: 2**bits]
+    indices = np.resize(np.arange(2**bits, dtype=np.uint8), (20, 30))
+    mask = Image.fromarray(indices)
+    mask.putpalette(palette()[chosen].tobytes())
+    mask.save(path, bits=bits)
+    np.testing.assert_array_equal(first_mask(folder), chosen[indices])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_mask_of_colours(folder: Path, mode) -> None:
+    path, labels = official(folder)
+    Image.fromarray(palette()[labels]).convert(mode).save(path)
+    np.testing.assert_array_equal(first_mask(folder), labels)
+
+
+def test_a_mask_of_grey_values_holds_the_labels(folder: Path) -> None:
+    path, labels = official(folder)
+    Image.fromarray(labels).save(path)
+    np.testing.assert_array_equal(first_mask(folder), labels)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB"])
+def test_a_colour_that_is_none_of_vocs(folder: Path, random, mode) -> None:
+    path, labels = official(folder)
+    colours = palette()
+    colours[20] = 0, 64, 129
+    row, column = np.argwhere(labels == 20)[0]
+    reordered(labels, colours, random).convert(mode).save(path)
+    assert refused(folder) == (
+        f"{path} has the colour (0, 64, 129) in row {row}, column {column}, which is none of VOC's; store the mask in "
+        "VOC's official colours, or its labels as the values of a grey image"
+    )
+
+
+def test_a_colour_that_does_not_occur_may_be_any(folder: Path, random) -> None:
+    path, labels = official(folder)
+    colours = palette()
+    colours[30:90] = 1, 2, 3
+    reordered(labels, colours, random).save(path)
+    np.testing.assert_array_equal(first_mask(folder), labels)
+
+
+def test_a_palette_that_lacks_a_colour(folder: Path) -> None:
+    path, _ = official(folder)
+    mask = Image.new("P", (30, 20), 200)
+    mask.putpalette(palette()[:20].tobytes())
+    mask.save(path)
+    assert "has the index 200 in a palette of 20 colours; store the mask in" in refused(folder)
+
+
+@pytest.mark.parametrize("mode", ["LA", "I;16", "F"])
+def test_a_mask_that_holds_neither_colours_nor_bytes(folder: Path, mode) -> None:
+    path, _ = official(folder)
+    Image.new(mode, (30, 20)).save(path, format="TIFF")
+    assert f"{path} has neither colours nor grey values of 8 bits (its mode is {mode}); store" in refused(folder)
+
+
+def test_images_of_one_colour_are_noted(folder: Path) -> None:
+    Image.new("RGB", (30, 20), (1, 2, 3)).save(folder / "JPEGImages" / "2007_000001.jpg")
+    train, val = load("voc2012", folder, progress=False)
+    path = folder / "JPEGImages" / "2007_000001.jpg"
+    assert train.notes == (f"voc2012 train: 1 of 2 images have one colour everywhere, such as {path}",)
+    assert train.subset(1).notes == train.notes
+    assert val.notes == ()
 
 
 def test_lists_that_are_missing_or_empty(folder: Path) -> None:

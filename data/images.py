@@ -1,0 +1,119 @@
+"""Image files as bytes: upright, without transparency, with 8 bits for each colour."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from minidl.data.dataset import Bytes
+from minidl.kernels.errors import MinidlError
+
+Colour = tuple[int, int, int]
+WHITE = (255, 255, 255)
+
+FORMATS = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP"})
+"""Pillow's names of the formats that photographs and drawings come in."""
+
+BRIGHTEST = (1, 255, 4095, 65535)
+"""What white may be in an image of more than 8 bits: 1 for floats alone, otherwise 8, 12 or 16 bits."""
+
+OVERSHOOT = 0.25
+"""How far floats may leave their range, as a resampling filter makes them; this part is clipped."""
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Return the endings of the files that this Pillow decodes, in lower case and with their dot."""
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+
+
+def decode(path: Path) -> Image.Image:
+    """Return an image as it is stored, but upright; raise MinidlError where it cannot be decoded."""
+    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of one that lies on its side.
+    with _sentences(path), path.open("rb") as file, Image.open(file) as image:
+        return ImageOps.exif_transpose(image)
+
+
+def read(
+    path: Path, size: tuple[int, int] | None = None, background: Colour = WHITE
+) -> tuple[Bytes | NDArray[np.float32], int]:
+    """Return an image over a background, stretched to ``size`` (x, y), and what white is in it.
+
+    The image is uint8 RGB (y, x, 3), with 255 for white, or, where the file holds one value of more than 8 bits for
+    each pixel, float32 (y, x), with the least of ``BRIGHTEST`` that no value exceeds; ``to_bytes`` makes RGB of it.
+    Of colours of 16 bits Pillow decodes the upper bytes alone.
+    Raises MinidlError where it cannot be decoded, or values are negative, not finite or above 65,535.
+    """
+    image = decode(path)
+    deep = image.mode.startswith(("I", "F"))
+    white = _brightest(path, image) if deep else 255
+    with _sentences(path):
+        image = Image.fromarray(np.asarray(image).astype(np.float32)) if deep else _flat(image, background)
+        return np.asarray(image.resize(size, Image.Resampling.LANCZOS) if size else image), white
+
+
+def to_bytes(values: Bytes | NDArray[np.float32], white: int) -> Bytes:
+    """Return what ``read`` returns as RGB, uint8 (y, x, 3)."""
+    if values.ndim == 3:
+        return values.astype(np.uint8, copy=False)
+    grey = np.rint(values * (255 / white)).clip(0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def constant_note(name: str, files: Sequence[Path], pixels: Iterable[Bytes]) -> tuple[str, ...]:
+    """Return a sentence that says which images have the same colour everywhere, if any have."""
+    constant = [file for file, image in zip(files, pixels, strict=True) if _is_constant(image)]
+    if not constant:
+        return ()
+    return (f"{name}: {len(constant):,} of {len(files):,} images have one colour everywhere, such as {constant[0]}",)
+
+
+def _is_constant(image: Bytes) -> bool:
+    return bool((image[0] == image[0, 0]).all() and (image == image[:1]).all())
+
+
+def _flat(image: Image.Image, background: Colour) -> Image.Image:
+    """Return an image of 8 bits in RGB, over a background where it is transparent."""
+    if image.mode == "La":  # Pillow converts it to nothing else
+        image = image.convert("LA")
+    palette = image.palette.mode if image.palette else ""
+    if image.mode.endswith(("A", "a")) or palette.endswith("A") or "transparency" in image.info:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _brightest(path: Path, image: Image.Image) -> int:
+    values = np.asarray(image)
+    floats = image.mode == "F"
+    slack = OVERSHOOT if floats else 0
+    least, most = values.min(), values.max()
+    if least >= -slack * abs(most):  # not so for nan
+        for white in BRIGHTEST[0 if floats else 1 :]:
+            if most <= (1 + slack) * white:
+                return white
+    raise MinidlError(
+        f"{path} has values from {least:g} to {most:g}, so that what is white cannot be told; store it with values "
+        "from 0 to 255 or from 0 to 65,535, or with floats from 0 to 1"
+    )
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Raise what Pillow raises as MinidlError; its warnings, of large images and damaged metadata, do not matter."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Image.DecompressionBombError as problem:
+        raise MinidlError(f"{path} is too large to be decoded safely ({problem}); make it smaller") from problem
+    except UnidentifiedImageError as problem:
+        raise MinidlError(
+            f"{path} cannot be decoded as an image (no format that is read here); replace or remove it"
+        ) from problem
+    except Exception as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
+        raise MinidlError(f"{path} cannot be decoded as an image ({problem}); replace or remove it") from problem
