@@ -33,18 +33,19 @@ class Formula:
 
     def __init__(self, in_params: str, out_params: str, name: str) -> None:
         self.inputs, self.outputs, self.name = _parameters(in_params), _parameters(out_params), name
+        self.fixed = {p.type: np.dtype(p.type) for p in self.inputs + self.outputs if len(p.type) > 1}
 
     def dtypes(self, args: tuple[Any, ...]) -> dict[str, np.dtype]:
         """Return the number type of each type, as the arguments have it; raise TypeError where they do not agree."""
         if len(args) not in (len(self.inputs), len(self.inputs + self.outputs)):
             raise TypeError(f"Wrong number of arguments for {self.name!r}: {len(args)}")
-        found = {p.type: np.dtype(p.type) for p in self.inputs + self.outputs if len(p.type) > 1}
+        found = self.fixed.copy()
         for parameter, arg in zip(self.inputs + self.outputs, args, strict=False):
             if isinstance(arg, ndarray) and found.setdefault(parameter.type, arg.dtype) != arg.dtype:
                 raise TypeError(
                     f"Type is mismatched: {parameter.name} of {self.name!r} is {arg.dtype}, not {found[parameter.type]}"
                 )
-            if not isinstance(arg, ndarray | int | float | np.generic):
+            if not isinstance(arg, ndarray if parameter in self.outputs else ndarray | int | float | np.generic):
                 raise TypeError(f"Unsupported type {type(arg)} for {parameter.name} of {self.name!r}")
         return found
 
@@ -76,7 +77,7 @@ class ElementwiseKernel(Formula):
         """Write the formula's values into the last arguments, or into new arrays; return them."""
         dtypes, shape = self.dtypes(args), _shape(args)
         outs = args[len(self.inputs) :] or tuple(empty(shape, dtypes[p.type]) for p in self.outputs)
-        if any(not isinstance(out, ndarray) or out.shape != shape for out in outs):
+        if any(out.shape != shape for out in outs):
             raise ValueError(f"Out shape is mismatched: {self.name!r} writes an array of shape {shape}")
         spread = [_spread(arg, shape, dtypes[p.type]) for p, arg in zip(self.inputs, args, strict=False)]
         _compiled(self.code(dtypes), self.name)((1,), (1,), (*spread, *outs, np.int64(prod(shape))))
