@@ -5,12 +5,13 @@
 The megabytes are what a kernel cannot do without: each array that it reads or writes once, and twice what it must read
 again, because a group that shares one mean does not stay on the chip. The share is its bytes per second beside those of
 a copy from device to device. On a GPU each kernel is recorded several times in a row as one CUDA graph, so that no time
-of Python is in the figures.
+of Python is in the figures, and what kernels/gpu/elementwise.py has too is timed both ways, one row below the other.
 """
 
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,17 +136,8 @@ def layer_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     yield Case("resize backward", partial(k.resize.backward, x, smaller), moved(smaller, x))
 
 
-def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
-    """Yield loss, updates and augmentation."""
-    classes = 21
-    logits, error = make.floats(make.size // classes, classes), make.floats(make.size // classes, classes)
-    labels = k.xp.asarray(make.random.integers(-1, classes, len(logits)).astype(np.int8))
-    totals = k.xp.zeros(3, np.float64)
-    yield Case(
-        "softmax and loss",
-        partial(k.softmax_loss.forward, logits, labels, error, totals),
-        moved(logits, error, labels),
-    )
+def update_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
+    """Yield Adam and SGD."""
     rate, time = k.xp.full(1, 1e-3, np.float64), k.xp.zeros(1, np.int64)
     for how, inside in (("", False), (" with WC, GC", True)):
         arrays = [make.weights() for _ in range(4)]
@@ -162,6 +154,19 @@ def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
             partial(k.sgd.step, sgd, rate, time, 0.9, "paper"),
             moved(weights, grads, first, weights, first),
         )
+
+
+def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
+    """Yield loss and augmentation."""
+    classes = 21
+    logits, error = make.floats(make.size // classes, classes), make.floats(make.size // classes, classes)
+    labels = k.xp.asarray(make.random.integers(-1, classes, len(logits)).astype(np.int8))
+    totals = k.xp.zeros(3, np.float64)
+    yield Case(
+        "softmax and loss",
+        partial(k.softmax_loss.forward, logits, labels, error, totals),
+        moved(logits, error, labels),
+    )
     n = max(1, make.size // (SIDE * SIDE * 3))
     images = make.random.integers(0, 256, (n, SIDE, SIDE, 3)).astype(np.uint8)
     stored, out, position = k.augment.store(images), make.floats(n, SIDE, SIDE, 3), k.xp.zeros(1, np.int64)
@@ -196,12 +201,24 @@ def product_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     yield Case("scatter columns", partial(layer.scatter, columns, 0, few), moved(few, columns))
 
 
+def both_ways(family: Callable[[Kernels, Arrays], Iterator[Case]], k: Kernels, make: Arrays) -> Iterator[Case]:
+    """Yield each case by its RawKernels, and then by CuPy's ElementwiseKernel and ReductionKernel."""
+    from minidl.kernels.gpu import elementwise as e
+
+    plain = replace(k, statistic=e, data_norm=e, sgd=e.sgd, adam=e.adam)
+    for fast, slow in zip(family(k, make), family(plain, make), strict=True):
+        yield fast
+        yield slow._replace(name=f"{slow.name}, elementwise")
+
+
 def cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield every kernel of a device; the copy comes first."""
     x, out = make.data(), make.data()
     yield Case("copy", partial(k.xp.copyto, out, x), moved(x, out))
-    for family in (layer_cases, statistics_cases, data_norm_cases, training_cases):
-        yield from family(k, make)
+    yield from layer_cases(k, make)
+    for family in (statistics_cases, data_norm_cases, update_cases):
+        yield from both_ways(family, k, make) if k.device == "gpu" else family(k, make)
+    yield from training_cases(k, make)
     if k.device == "gpu":
         yield from product_cases(k, make)
 

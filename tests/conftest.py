@@ -5,6 +5,7 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,15 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Kernels]:
 def gpu() -> Kernels:
     """Return the kernels of the GPU."""
     return load("gpu")
+
+
+@pytest.fixture
+def elementwise() -> Kernels:
+    """Return the kernels of the GPU, with the formulas of elementwise.py in place of the RawKernels."""
+    device = load("gpu")
+    from minidl.kernels.gpu import elementwise as e
+
+    return replace(device, statistic=e, data_norm=e, sgd=e.sgd, adam=e.adam)
 
 
 @pytest.fixture

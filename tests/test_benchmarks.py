@@ -27,6 +27,10 @@ def test_every_kernel_has_a_row(backend: Kernels) -> None:
     assert len({row["kernel"] for row in rows}) == len(rows) > 45
     assert all(row["ms"] > 0 and row["mb"] > 0 for row in rows)
     assert len(benchmark.table(rows).splitlines()) == len(rows) + 2
+    names = [row["kernel"] for row in rows]
+    plain = [i for i, name in enumerate(names) if name.endswith(", elementwise")]
+    assert len(plain) == (30 if backend.device == "gpu" else 0)
+    assert all(names[i] == f"{names[i - 1]}, elementwise" for i in plain)
 
 
 def test_a_step_on_the_gpu(gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,3 +119,10 @@ def test_observers_see_every_step_of_the_same_training(gpu: Kernels, on_cpu: Any
 def test_reparametrization(gpu: Kernels, on_cpu: Any) -> None:
     results = train(gpu, "b-cifar", np.float64, "reparametrization")
     compare(results, on_cpu("b-cifar", np.float64, "reparametrization"), 1e-9)
+
+
+@pytest.mark.parametrize("name", ["b", "c"])
+def test_the_formulas_train_as_the_raw_kernels(gpu: Kernels, elementwise: Kernels, name: str) -> None:
+    results = train(elementwise, name, np.float64)
+    assert results["recorded"]
+    compare(results, train(gpu, name, np.float64), 1e-9)

@@ -5,8 +5,11 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from conftest import EMULATED
 
+from minidl.kernels import Kernels
 from minidl.kernels.gpu import source
 
 SOURCES = sorted(path.stem for path in source.SOURCES.glob("*.cu"))
@@ -42,6 +45,20 @@ def test_every_source_compiles_without_a_warning(name: str, card: str, dtype: st
     done, log = compiled(source.read(f"{name}.cu"), (*source.options(dtype), *QUIET, f"--gpu-architecture={card}"))
     assert done, log
     assert not [line for line in log.splitlines() if line and "Architectures prior to" not in line]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_formula_compiles_without_a_warning(elementwise: Kernels, dtype: str) -> None:
+    if not EMULATED:
+        pytest.skip("the tests on the GPU compile them with what CuPy adds")
+    kernels, named = (elementwise.xp.ElementwiseKernel, elementwise.xp.ReductionKernel), vars(elementwise.statistic)
+    formulas = (*named.values(), *named["SGD"].values(), *named["ADAM"].values())
+    types = {"T": np.dtype(dtype), "float64": np.dtype("f8"), "int64": np.dtype("i8"), "bool": np.dtype("?")}
+    codes = [formula.code(types) for formula in formulas if isinstance(formula, kernels)]
+    assert len(codes) == 12
+    for code in codes:
+        done, log = compiled(code, ("-std=c++17", "--gpu-architecture=sm_90"))
+        assert (done, log.strip("\0")) == (True, "")
 
 
 def test_a_mistake_is_noticed() -> None:

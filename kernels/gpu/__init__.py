@@ -1,5 +1,6 @@
 """The operations on a GPU: each module launches the kernels of the CUDA source beside its NumPy namesake.
 
+Read elementwise.py first: it has the paper's formulas as one page of CUDA, without what makes the others fast.
 Everything runs in one stream of its own, because the default one cannot be captured in a graph.
 """
 

@@ -12,9 +12,21 @@ import numpy as np
 
 from cupy import cuda
 from cupy.arrays import array, asarray, asnumpy, call, empty, ndarray
+from cupy.formulas import ElementwiseKernel, ReductionKernel
 from cupy.raw import RawKernel, RawModule
 
-__all__ = ["RawKernel", "RawModule", "array", "asarray", "asnumpy", "cuda", "empty", "ndarray"]
+__all__ = [
+    "ElementwiseKernel",
+    "RawKernel",
+    "RawModule",
+    "ReductionKernel",
+    "array",
+    "asarray",
+    "asnumpy",
+    "cuda",
+    "empty",
+    "ndarray",
+]
 
 
 def full(shape: Any, value: Any, dtype: Any = None) -> ndarray:
