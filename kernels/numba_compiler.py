@@ -1,5 +1,6 @@
 """How Numba compiles the innermost loops, and how many cores share one; what it has compiled it keeps beside the file.
 
+Where neither this folder nor the user's cache can be written, nothing is kept; what is damaged is compiled anew.
 Sums may be taken in any order, so that several elements are added at once; all else is computed as written. A parallel
 loop is ``for part in prange(parts)``: as many parts as workers, the same elements in each part every time, so that
 sums over parts are repeatable to the last bit. Its threads are those of OpenMP where the machine has it. They never
@@ -7,17 +8,52 @@ take the interpreter's lock, for which Python's own threads wait a tenth of a mi
 """
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
 
 from minidl.kernels.threads import shares, workers
 
+
+class _Kept(FunctionCache):
+    """The compiled forms of a function that Numba keeps in files, without which all works as well."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled form for these types, or None where it must be compiled."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling a damaged file can raise any of them
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled form, where the files can be written."""
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
 _compile = partial(numba.njit, error_model="numpy", fastmath={"reassoc", "contract"})
-compiled = _compile(nogil=True, cache=True)
 inlined = _compile(inline="always")
-parallel = _compile(nogil=True, cache=True, parallel=True)
+
+
+def _keeping(**options: Any) -> Callable[[Any], Any]:
+    """Return the decorator that compiles with these options and keeps the result."""
+
+    def decorate(function: Any) -> Any:
+        dispatcher: Any = _compile(nogil=True, **options)(function)
+        with suppress(RuntimeError, OSError, ValueError):  # there is no folder for it
+            dispatcher._cache = _Kept(function)
+        return dispatcher
+
+    return decorate
+
+
+compiled, parallel = _keeping(), _keeping(parallel=True)
 
 # How long a thread of GNU's or LLVM's OpenMP waits in a busy loop before it sleeps: half a millisecond, which is longer
 # than most of Python's work between two loops. Longer still, it would be in the way of Python's own threads.
