@@ -11,6 +11,7 @@ from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, Parameter, Shape
 from minidl.layers import Container
+from minidl.preprocessing import Preprocessing
 
 
 class Net:
@@ -34,6 +35,7 @@ class Net:
         self.root, self.shape, self.kernels, self.name, self.mode = root, tuple(shape), kernels, name, mode
         self.method = methods.parse(method)
         self.dtype = np.dtype(dtype)
+        self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
         try:
             self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]))
             self.output_shape = root.setup(shape, self.context)
