@@ -119,6 +119,17 @@ def test_curves_that_cannot_be_drawn_do_not_end_a_run(run, tmp_path, capsys, mon
     assert (tmp_path / "run" / "result.json").exists()
 
 
+def test_a_table_that_cannot_be_drawn_is_written_all_the_same(tmp_path, monkeypatch, capsys):
+    row = choose(read_rows(reproduce.PAPER, 2), "Baseline")[0]
+    folder = reproduce.folder_of(tmp_path, row, 0, {})
+    folder.mkdir()
+    records.write_result(folder, {"train_loss": 1.0, "test_accuracy": 0.5, "epochs": 1, "seconds": 2.0})
+    monkeypatch.setattr("minidl.tables.draw", fails(RuntimeError("no fonts")))
+    assert "| Baseline | 84.14 | 50.00 |" in reproduce.write(tmp_path, 2, 1, {})
+    assert capsys.readouterr().err == "reproduce.py: table2.png could not be drawn (no fonts); all else is done\n"
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, "results.csv", "table2.md"}
+
+
 def test_a_drawing_of_which_the_library_complains(capsys, recwarn):
     with decoration("program", "it"):
         warnings.warn("a glyph is missing", stacklevel=1)
