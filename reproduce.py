@@ -3,7 +3,7 @@
 
 import argparse
 import csv
-import json
+import io
 import math
 import subprocess
 import sys
@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from minidl import __version__
+from minidl.console import decoration, lenient
 from minidl.kernels.errors import MinidlError
 from train import positive
 
@@ -40,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    cli.add_argument("--version", action="version", version=f"minidl {__version__}")
     cli.add_argument("--table", type=int, required=True, choices=(2, 3, 4, 5), help="of the paper")
     cli.add_argument("--rows", metavar="TEXT", help='models, methods or "MODEL: METHOD", with ; between (default: all)')
     cli.add_argument(
@@ -68,6 +71,8 @@ def budget(options: argparse.Namespace, data: str) -> dict[str, Any]:
     settings = dict(SMALL[data]) if options.budget == "small" else {}
     if options.train_size:
         settings["train_size"] = options.train_size
+        if "batch_size" in settings:
+            settings["batch_size"] = min(settings["batch_size"], options.train_size)
     if options.epochs:
         whole = vars(recipe(data)) | settings
         share = whole["drop_every"] / whole["epochs"]
@@ -101,23 +106,24 @@ def train(row: Any, seed: int, folder: Path, settings: dict[str, Any], options: 
         command += ["--out", str(folder)]
         for name, value in settings.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     said = done.stderr.strip().splitlines() or [f"train.py ended with status {done.returncode} and said nothing"]
     return "" if done.returncode == 0 else said[-1]
 
 
-def accuracy(folder: Path) -> tuple[float, dict[str, Any]]:
-    """Return a run's test accuracy in percent, nan where its loss became nan, and its whole result."""
-    result = json.loads((folder / "result.json").read_text())
-    return (math.nan if result["train_loss"] is None else 100 * result["test_accuracy"]), result
+def accuracy(result: dict[str, Any]) -> float:
+    """Return the test accuracy of a run's result in percent, nan where its loss became nan."""
+    return math.nan if result["train_loss"] is None else 100 * result["test_accuracy"]
 
 
 def read_results(path: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
     """Return the rows of results.csv, by what was run; none where there is no such file."""
+    from minidl import spreadsheet
+
     if not path.exists():
         return {}
-    with open(path, newline="") as file:
-        return {tuple(row[name] for name in KEY): tuple(row[name] for name in VALUES) for row in csv.DictReader(file)}
+    rows = [row.values for row in spreadsheet.read(path, [*KEY, *VALUES])]
+    return {tuple(row[name] for name in KEY): tuple(row[name] for name in VALUES) for row in rows}
 
 
 def write(out: Path, table: int, seeds: int, settings: dict[str, Any]) -> str:
@@ -126,6 +132,7 @@ def write(out: Path, table: int, seeds: int, settings: dict[str, Any]) -> str:
     Rows of results.csv that belong to other tables or budgets stay. Nothing is written before a row has finished.
     """
     from minidl import tables
+    from minidl.records import read_result, write_whole
 
     rows = tables.read_rows(PAPER, table)
     lines, records = [], read_results(out / RESULTS)
@@ -133,8 +140,8 @@ def write(out: Path, table: int, seeds: int, settings: dict[str, Any]) -> str:
         values = []
         for seed in range(seeds):
             folder = folder_of(out, row, seed, settings)
-            if (folder / "result.json").exists():
-                value, result = accuracy(folder)
+            if result := read_result(folder):
+                value = accuracy(result)
                 values.append(value)
                 key = (str(table), row.model, row.method, str(seed), folder.name)
                 did = (row.data, str(result["epochs"]), str(row.paper), f"{value:.2f}", str(result["seconds"]))
@@ -143,14 +150,18 @@ def write(out: Path, table: int, seeds: int, settings: dict[str, Any]) -> str:
             lines.append(tables.Line(row, tuple(values)))
     text = tables.markdown(lines, rows)
     if lines:
-        with open(out / RESULTS, "w", newline="") as file:
-            whole = [(*key, *values) for key, values in sorted(records.items())]
-            csv.writer(file, lineterminator="\n").writerows([(*KEY, *VALUES), *whole])
-        (out / f"table{table}.md").write_text(text)
-        tables.draw(lines, out / f"table{table}.png")
+        file = io.StringIO()
+        whole = [(*key, *values) for key, values in sorted(records.items())]
+        csv.writer(file, lineterminator="\n").writerows([(*KEY, *VALUES), *whole])
+        write_whole(out / RESULTS, file.getvalue())
+        write_whole(out / f"table{table}.md", text)
+        picture = out / f"table{table}.png"
+        with decoration("reproduce.py", picture.name):
+            tables.draw(lines, picture)
     return text
 
 
+@lenient("reproduce.py")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     from tqdm import tqdm

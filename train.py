@@ -5,10 +5,13 @@ import argparse
 import math
 import sys
 import time
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
+from minidl import __version__
+from minidl.console import decoration, lenient
 from minidl.kernels.errors import MinidlError
 
 EXAMPLES = """examples:
@@ -31,7 +34,7 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
 PLACES = ("hooks", "optimizer")
 EXAMPLES_DRAWN = 8  # test images in predictions.png
 # What --resume may change.
-CHANGEABLE = ("epochs", "crop", "test_every", "quiet", "data_root", "device", "precision", "threads", "loops")
+CHANGEABLE = ("data", "data_root", "epochs", "crop", "test_every", "quiet", "device", "precision", "threads", "loops")
 
 
 def positive(text: str) -> int:
@@ -76,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    cli.add_argument("--version", action="version", version=f"minidl {__version__}")
     what = cli.add_argument_group("what is trained")
     what.add_argument(
         "--model",
@@ -167,23 +171,30 @@ def parser() -> argparse.ArgumentParser:
         help="what computes the CPU's innermost loops (default: numba where it is installed)",
     )
     run.add_argument("--out", metavar="DIR", help="folder of the run (default: a new one under runs/)")
-    run.add_argument("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
+    run.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now",
+    )
     run.add_argument("--quiet", action="store_true", help="print the result alone")
     return cli
 
 
 def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | None]:
-    """Return the settings, complete with the recipe's, and the folder to resume."""
+    """Return the settings, complete with the recipe's, and the folder to resume.
+
+    Paths of data are absolute. ``batch_is_default`` says that nobody asked for the batch, which may be cut to the set.
+    """
     from minidl.models import best_method
     from minidl.recipes import recipe
     from minidl.records import read_settings as settings_of
 
     cli = parser()
-    settings = vars(cli.parse_args(arguments))
+    settings = _with_absolute_paths(vars(cli.parse_args(arguments)))
     resumed = settings.pop("resume")
     if resumed:
         given = vars(cli.parse_args(arguments, argparse.Namespace(**dict.fromkeys(settings))))
-        earlier = {**settings, **settings_of(Path(resumed))}
+        given, earlier = map(_with_absolute_paths, (given, {**settings, **settings_of(Path(resumed))}))
         for name, value in given.items():
             if name in CHANGEABLE and value is not None:
                 earlier[name] = value
@@ -194,10 +205,18 @@ def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | N
                 )
         return earlier, Path(resumed)
     settings["method"] = settings["method"] or best_method(settings["model"])
+    settings["batch_is_default"] = settings["batch_size"] is None
     for name, value in vars(recipe(settings["data"])).items():
         if settings.get(name) is None:
             settings[name] = value
     return settings, None
+
+
+def _with_absolute_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    from minidl.data import absolute, located
+
+    data, root = settings["data"], settings["data_root"]
+    return settings | {"data": data and located(data), "data_root": root and str(absolute(root))}
 
 
 class Display:
@@ -257,14 +276,20 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]:
-    """Train as the settings say, keep the record in ``folder`` and return the result."""
+def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path]) -> dict[str, Any]:
+    """Train as the settings say, go on with the run in the folder ``resumed``, if any, and return the result.
+
+    begin: called when all is ready, it returns the folder for the record.
+    """
     from minidl import checkpoint, data, kernels, models, records
-    from minidl.data.batches import Batches
+    from minidl.data.batches import DIVISOR, MEAN, Batches
     from minidl.data.pictures import predictions
     from minidl.data.pixel_batches import PixelBatches
+    from minidl.fingerprint import describe
     from minidl.kernels import loops, threads
     from minidl.optimizers import OPTIMIZERS
+    from minidl.preprocessing import Preprocessing
+    from minidl.resume import resume
     from minidl.trainer import Trainer
 
     if settings["loops"]:
@@ -283,10 +308,15 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
         for part, size in zip(sets, (settings["train_size"], settings["test_size"]), strict=True)
     )
+    recipe_batch = settings["batch_size"]
+    if settings.pop("batch_is_default", False):
+        settings["batch_size"] = min(recipe_batch, len(train_set))
     source = PixelBatches if models.per_pixel(settings["model"]) else Batches
     batches = source(train_set, settings["batch_size"], operations, "float32")
     tests = source(test_set, min(settings["batch_size"], len(test_set)), operations, "float32")
     net = models.build(settings["model"], classes=len(batches.classes), shape=batches.shape, **net_settings)
+    net.preprocessing = Preprocessing(tuple(map(float, MEAN)), DIVISOR, batches.shape[:2], batches.classes)
+    description = describe(batches.classes, train_set, test_set)
     optimizer = OPTIMIZERS[settings["optimizer"]](
         net.parameters,
         net.kernels,
@@ -297,16 +327,12 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     if settings["place"] == "optimizer":
         optimizer.take_over(net.layers)
     trainer = Trainer(net, optimizer, batches, tests, settings["drop_every"], settings["seed"])
-    epochs = []
-    if resumed and (folder / records.LOG).exists():  # a run that broke off in its first epoch has none
-        done = checkpoint.resume(folder / checkpoint.NAME, net, optimizer)
-        epochs = records.read_log(folder)[:done]
-        if done >= settings["epochs"]:
-            raise MinidlError(
-                f"the run in {folder} has finished its {done} epochs; give --epochs with a larger number to go on"
-            )
-    elif not resumed:
-        records.create_folder(folder)
+    epochs = resume(resumed, net, optimizer, settings["data"], description) if resumed else []
+    if len(epochs) >= settings["epochs"]:
+        raise MinidlError(
+            f"the run in {resumed} has finished its {len(epochs)} epochs; give --epochs with a larger number to go on"
+        )
+    folder = begin()
     records.write_config(folder, settings)
     display = Display(settings["epochs"], len(train_set), settings["quiet"])
     display.say(f"{net}\n{operations.about()}")
@@ -314,6 +340,8 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         display.say(loops.note())
     for note in (*train_set.notes, *test_set.notes):
         display.say(note)
+    if settings["batch_size"] < recipe_batch:
+        display.say(f"The batch of {recipe_batch} is cut to the {len(train_set)} images that there are to train on.")
     display.say(
         f"{train_set.name}: {len(train_set):,} images to train on, {len(test_set):,} to test on; "
         f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}\n\n{display.HEAD}"
@@ -325,19 +353,20 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         display.end(epoch)
         epochs.append(epoch)
         records.write_log(folder, epochs)  # first: the checkpoint must not know of an epoch that the log does not
-        checkpoint.save(folder / checkpoint.NAME, net, optimizer, number)
+        checkpoint.save(folder / checkpoint.NAME, net, optimizer, number, description)
         if not math.isfinite(epoch.train_loss):
             display.say("the loss is not a number any more; the run ends here")
             break
     result = {
-        **{name: settings[name] for name in ("model", "method", "mode", "data", "seed")},
+        **{name: settings[name] for name in ("model", "method", "mode")},
+        "data": train_set.name,
+        "seed": settings["seed"],
         "epochs": len(epochs),
         "device": operations.device,
         "precision": operations.precision,
         "machine": operations.about(),
         "parameters": net.parameter_count,
-        # JSON has no NaN.
-        "train_loss": epochs[-1].train_loss if math.isfinite(epochs[-1].train_loss) else None,
+        "train_loss": epochs[-1].train_loss,
         "test_accuracy": epochs[-1].test_accuracy,
         **({"mean_iou": trainer.confusion.mean_iou} if trainer.confusion else {}),
         "seconds": round(sum(epoch.seconds for epoch in epochs), 2),
@@ -345,10 +374,12 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     }
     records.write_result(folder, result)
     title = f"net ({settings['model']}) on {train_set.name}: {settings['method']}"
-    records.draw_curves(folder, epochs, title)
+    with decoration("train.py", records.CURVES):
+        records.draw_curves(folder, epochs, title)
     if isinstance(tests, PixelBatches):
-        drawn = predictions(tests.examples(EXAMPLES_DRAWN), lambda data: net.kernels.host(net.forward(data)))
-        records.write_whole(folder / records.PREDICTIONS, drawn)
+        with decoration("train.py", records.PREDICTIONS):
+            drawn = predictions(tests.examples(EXAMPLES_DRAWN), lambda data: net.kernels.host(net.forward(data)))
+            records.write_whole(folder / records.PREDICTIONS, drawn)
     overlap = f", mean IoU {result['mean_iou']:.2%}," if "mean_iou" in result else ""
     print(
         f"test accuracy {result['test_accuracy']:.2%}{overlap} after {len(epochs)} epochs, "
@@ -357,15 +388,23 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     return result
 
 
+@lenient("train.py")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    folder = None
+    folder: Path | None = None
+
+    def begin() -> Path:
+        nonlocal folder
+        from minidl.records import folder_for
+
+        folder = resumed or folder_for(settings)
+        return folder
+
     try:
         settings, resumed = read_settings(arguments)
-        name = f"{datetime.now():%Y%m%d-%H%M%S}-{settings['model']}-{Path(settings['data']).name}"
-        folder = resumed or Path(settings["out"] or Path("runs") / name)
-        run(settings, folder, resumed is not None)
-    except MinidlError as error:
+        folder = resumed
+        run(settings, resumed, begin)
+    except (MinidlError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except MemoryError:
@@ -377,7 +416,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print(f"\ninterrupted; go on with: python train.py --resume {folder}", file=sys.stderr)
+        begun = folder and (folder / "config.json").exists()
+        advice = f"go on with: python train.py --resume {quote(str(folder))}" if begun else "the run had not begun"
+        print(f"\ninterrupted; {advice}", file=sys.stderr)
         return 130
     return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from minidl.data.dataset import Dataset
 from minidl.kernels.errors import MinidlError
 
-__all__ = ["NAMES", "Dataset", "default_root", "load"]
+__all__ = ["NAMES", "Dataset", "absolute", "default_root", "load", "located"]
 
 NAMES = ("shapes", "cifar10", "cifar100", "voc2012")
 
@@ -29,14 +29,14 @@ def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool =
     if name in ("cifar10", "cifar100"):
         from minidl.data.cifar import load as load_cifar
 
-        return load_cifar(name, default_root() if root is None else Path(root).expanduser(), progress)
+        return load_cifar(name, default_root() if root is None else _path(root), progress)
 
     if name == "voc2012":
         from minidl.data.voc import load as load_voc
 
-        return load_voc(default_root() if root is None else Path(root).expanduser(), progress)
+        return load_voc(default_root() if root is None else _path(root), progress)
 
-    path = Path(name).expanduser()
+    path = _path(name)
     if not path.is_dir():
         raise MinidlError(
             f"{name!r} is neither a data set nor a folder; the data sets are {', '.join(NAMES)}, "
@@ -48,5 +48,28 @@ def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool =
 
 
 def default_root() -> Path:
-    """Return the folder for downloaded sets: ``minidl`` in ``$XDG_CACHE_HOME``, or else in ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minidl"
+    """Return the folder for downloaded sets: ``minidl`` in ``$XDG_CACHE_HOME``, or else in ``~/.cache``.
+
+    Raises MinidlError where the user has no home.
+    """
+    return _path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "minidl"
+
+
+def located(name: str) -> str:
+    """Return the name of a set as it is, and the path of a folder in a form that holds from wherever it is used."""
+    return name if name in NAMES or not _path(name).is_dir() else str(absolute(name))
+
+
+def absolute(path: str) -> Path:
+    """Return a path from the root; raise MinidlError where it begins with a home that is not known."""
+    return Path(os.path.abspath(_path(path)))
+
+
+def _path(text: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise MinidlError(
+            f"it is not known where {os.fspath(text)} is, as its user has no home; write the path in full, that of the "
+            "folder for data sets after --data-root"
+        ) from error

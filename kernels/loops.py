@@ -13,21 +13,31 @@ from minidl.kernels.errors import MinidlError
 
 NAMES = ("numpy", "numba")
 _current: ModuleType | None = None
+_unusable = ""  # why Numba, though it is installed, does not compute
 
 
 def use(name: str) -> None:
-    """Compute by "numpy" or "numba" from now on; raise MinidlError where it is not known or not installed."""
-    global _current
+    """Compute by "numpy" or "numba" from now on; raise MinidlError where it is not known or cannot be imported."""
+    global _current, _unusable
     if name not in NAMES:
         raise MinidlError(f"the loops {name!r} are unknown; use {' or '.join(NAMES)}")
     if find_spec(name) is None:
         raise MinidlError(f"{name} is not installed; install it with: pip install {name}, or use the loops of numpy")
-    _current = import_module(f"minidl.kernels.{name}_loops")
+    try:
+        _current = import_module(f"minidl.kernels.{name}_loops")
+    except ImportError as error:  # its version may not fit NumPy's, or SciPy may be missing
+        raise MinidlError(f"{name} cannot be used ({error}); install it anew, or use the loops of numpy") from error
+    _unusable = ""
 
 
 def use_best() -> None:
-    """Compute by Numba where it is installed, else by NumPy."""
-    use("numba" if find_spec("numba") else "numpy")
+    """Compute by Numba where it can be used, else by NumPy."""
+    global _unusable
+    try:
+        use("numba" if find_spec("numba") else "numpy")
+    except MinidlError as error:
+        use("numpy")
+        _unusable = str(error)
 
 
 def name() -> str:
@@ -36,8 +46,9 @@ def name() -> str:
 
 
 def note() -> str:
-    """Say what will make the first step slow, if anything does."""
-    return "" if current().ready_made() else "Numba compiles its loops before the first step, once: 10 to 20 seconds."
+    """Say what will make the first step slow, or all of them, if anything does."""
+    note: str = current().note()
+    return f"NumPy computes, which is slower: {_unusable}." if _unusable else note
 
 
 def current() -> ModuleType:

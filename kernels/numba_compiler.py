@@ -1,5 +1,6 @@
 """How Numba compiles the innermost loops, and how many cores share one; what it has compiled it keeps beside the file.
 
+Where neither this folder nor the user's cache can be written, nothing is kept; what is damaged is compiled anew.
 Sums may be taken in any order, so that several elements are added at once; all else is computed as written. A parallel
 loop is ``for part in prange(parts)``: as many parts as workers, the same elements in each part every time, so that
 sums over parts are repeatable to the last bit. Its threads are those of OpenMP where the machine has it. They never
@@ -11,23 +12,51 @@ every kind of threads that Numba has can be started twice at a time.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from threading import Lock
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
 
 from minidl.kernels.threads import shares, workers
 
+
+class _Kept(FunctionCache):
+    """The compiled forms of a function that Numba keeps in files, without which all works as well."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled form for these types, or None where it must be compiled."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling a damaged file can raise any of them
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled form, where the files can be written."""
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
 _compile = partial(numba.njit, error_model="numpy", fastmath={"reassoc", "contract"})
-compiled = _compile(nogil=True, cache=True)
 inlined = _compile(inline="always")
 _in_turn = Lock()
 
 
+def compiled(function: Any, **options: Any) -> Any:
+    """Compile a function, with options of Numba's, and keep the result where there is a folder for it."""
+    dispatcher: Any = _compile(nogil=True, **options)(function)
+    with suppress(RuntimeError, OSError, ValueError):  # there is no folder for it
+        dispatcher._cache = _Kept(function)
+    return dispatcher
+
+
 def parallel(function: Callable[..., None]) -> Any:
     """Compile a function that has a parallel loop."""
-    loop = _compile(nogil=True, cache=True, parallel=True)(function)
+    loop = compiled(function, parallel=True)
 
     @wraps(function)
     def run(*args: Any) -> None:

@@ -19,9 +19,9 @@ __all__ = [
     "max_pool",
     "max_pool_adjoint",
     "moments",
+    "note",
     "plane",
     "products",
-    "ready_made",
     "relu",
     "relu_adjoint",
     "run",
@@ -38,10 +38,17 @@ KEEPS_TABLES = True  # of steps, see steps.py
 _LEAST = 1 << 17  # elements worth a thread
 
 
-def ready_made() -> bool:
-    """Return whether loops that were compiled earlier have been kept."""
+def note() -> str:
+    """Say what will make the first step slow, unless loops that were compiled earlier have been kept."""
     folder = _relu.compiled.stats.cache_path
-    return folder is not None and any(Path(folder).glob("numba_loops._relu-*.nbi"))
+    if folder is None:
+        return (
+            "Numba finds no folder to keep its loops in and compiles them before the first step of every run: 10 to 20 "
+            "seconds; NUMBA_CACHE_DIR=DIR in the environment names one that can be written."
+        )
+    if any(Path(folder).glob("numba_*.nbi")):
+        return ""
+    return "Numba compiles its loops before the first step, once: 10 to 20 seconds."
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------

@@ -21,9 +21,9 @@ __all__ = [
     "max_pool",
     "max_pool_adjoint",
     "moments",
+    "note",
     "plane",
     "products",
-    "ready_made",
     "relu",
     "relu_adjoint",
     "run",
@@ -39,9 +39,9 @@ KEEPS_TABLES = False  # of steps: their arrays would be kept as well
 _LEAST = 1 << 19  # elements worth a thread
 
 
-def ready_made() -> bool:
-    """Return that there is nothing to compile."""
-    return True
+def note() -> str:
+    """Say that there is nothing to compile: nothing."""
+    return ""
 
 
 # -- steps, see steps.py ----------------------------------------------------------------------------------------------

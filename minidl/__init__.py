@@ -3,5 +3,5 @@
 from minidl import kernels, models
 from minidl.kernels.errors import MinidlError
 
-__all__ = ["MinidlError", "kernels", "models"]
+__all__ = ["MinidlError", "__version__", "kernels", "models"]
 __version__ = "0.1.0"

@@ -2,12 +2,14 @@
 
 The file holds, by name: ``net/NAME``, every parameter as inference uses it and the running statistics of BN; in
 reparametrization also ``raw/NAME``, the weights that the optimizer moves; ``optimizer/NAME.moment1`` (and 2); and, as
-text, what is needed to build the net again and the number of the last finished epoch.
+text, what is needed to build the net again, how its data are prepared, what it was trained on, and the number of the
+last finished epoch.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +17,31 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from minidl import models
+from minidl import __version__, formats, models
+from minidl.fingerprint import Description
 from minidl.fold import fold
 from minidl.kernels.errors import MinidlError
 from minidl.method import BASELINE, parse
 from minidl.net import Net
 from minidl.optimizers import Optimizer
+from minidl.preprocessing import Preprocessing
 
 NAME = "checkpoint.safetensors"
+NEEDED = ("model", "classes", "shape", "method", "mode", "epoch", "time")  # of what is saved as text
 
 
-def save(path: Path, net: Net, optimizer: Optimizer, epoch: int) -> None:
-    """Write the net, its optimizer and the number of the last finished epoch."""
+def save(path: Path, net: Net, optimizer: Optimizer, epoch: int, data: Description | None = None) -> None:
+    """Write the net, its optimizer, the number of the last finished epoch and what describes the data set.
+
+    Raises MinidlError where the file cannot be written; the earlier one is still there then.
+    """
     arrays = {f"net/{name}": array for name, array in (net.effective_weights() | net.running()).items()}
     if net.mode == "reparametrization":
         arrays |= {f"raw/{p.name}": p.value for p in net.parameters}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.moments().items()}
     about = {
+        "format": formats.FORMAT,
+        "minidl": __version__,
         "model": net.name,
         "classes": net.output_shape[-1],
         "shape": net.shape,
@@ -39,22 +49,53 @@ def save(path: Path, net: Net, optimizer: Optimizer, epoch: int) -> None:
         "mode": net.mode,
         "epoch": epoch,
         "time": optimizer.time,
+        "preprocessing": net.preprocessing and net.preprocessing.to_json(),
+        "data": data,
     }
     part = path.with_suffix(".part")
     files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
-    save_file(files, part, {"minidl": json.dumps(about)})
-    os.replace(part, path)
+    try:
+        save_file(files, part, {"minidl": json.dumps(about, allow_nan=False)})
+        os.replace(part, path)
+    except (SafetensorError, OSError) as error:
+        raise MinidlError(
+            f"the checkpoint {path} cannot be written ({error}); its folder must be there, writable and with room left"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Open a checkpoint; return the file and what it says as text."""
     try:
         with safe_open(path, framework="np") as file:
             about = json.loads((file.metadata() or {})["minidl"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+            formats.check(path, about)
+            if missing := [name for name in NEEDED if name not in about]:
+                raise ValueError(f"it does not say its {missing[0]}")
+            yield file, about
     except FileNotFoundError:
         raise MinidlError(f"there is no checkpoint {path}; give the folder of a run that saved one") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except MinidlError:
+        raise
+    except (SafetensorError, KeyError, ValueError, AttributeError, OSError) as error:
         raise MinidlError(f"{path} is not a checkpoint of minidl ({error}); use one that is") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    with _opened(path) as (file, about):
+        return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+
+
+def trained_on(path: Path) -> Description | None:
+    """Return what describes the data set of a checkpoint, None for one of minidl 0.1.0, which did not save it.
+
+    Raises MinidlError where the file is missing or is no checkpoint.
+    """
+    with _opened(path) as (_, about):
+        data: Description | None = about.get("data")
+        return data
 
 
 def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,6 +129,8 @@ def load(path: str | Path, device: str = "auto") -> Net:
     data_norm = parse(about["method"]).data_norm or BASELINE
     net = models.build(about["model"], method=data_norm, classes=about["classes"], shape=shape, device=device)
     net.load(_under("net/", arrays))
+    if prepared := about.get("preprocessing"):
+        net.preprocessing = Preprocessing.from_json(prepared)
     net.eval()
     fold(net.root)
     return net

@@ -12,6 +12,7 @@ from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, Parameter, Shape
 from minidl.layers import Container
+from minidl.preprocessing import Preprocessing
 
 PREDICTED = 1 << 18  # inputs that ``predict`` gives to a forward pass, where nothing else is said: 85 small images
 
@@ -41,7 +42,7 @@ class Net:
         self.method = methods.parse(method)
         self.dtype = np.dtype(dtype)
         self.training, self.trained_by = True, 0  # by which thread
-        self.preprocessing: Any = None
+        self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
         try:
             self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]))
             self.output_shape = root.setup(shape, self.context)

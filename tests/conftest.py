@@ -4,13 +4,16 @@ import ctypes
 import importlib.util
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import train
 from minidl import kernels
 from minidl.kernels import Kernels, loops, threads
 from minidl.layer import Context
@@ -88,3 +91,26 @@ def two_workers() -> None:
     """Run with two worker threads, wherever the tests run."""
     if threads.workers() != 2:
         threads.set_workers(2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, random: np.random.Generator) -> Path:
+    """Return a folder of two classes of tiny images, told apart by their colour."""
+    for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for i in range(10):
+            pixels = random.integers(0, 100, (16, 16, 3)) + np.array(colour) // 2
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "set" / label / f"{i}.png")
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path) -> Callable[..., int]:
+    """Return a function that trains on the folder with more arguments and returns the exit status."""
+
+    def call(*arguments: Any, out: str = "run") -> int:
+        place = [] if "--resume" in arguments else ["--data", str(folder), "--out", str(tmp_path / out)]
+        small = [] if "--resume" in arguments else ["--epochs", "2", "--batch-size", "5"]
+        return train.main([*place, *small, "--device", "cpu", *map(str, arguments)])
+
+    return call

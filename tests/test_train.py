@@ -1,6 +1,5 @@
 """The main job from its command line: records, repeatability, resuming, and errors that are for people."""
 
-import csv
 import json
 import sys
 from types import SimpleNamespace
@@ -8,39 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from run_logs import log
 
 import train
 from minidl import checkpoint
 from minidl.net import Net
-
-
-@pytest.fixture
-def folder(tmp_path, random):
-    """Return a folder of two classes of tiny images, told apart by their colour."""
-    for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
-        (tmp_path / "set" / label).mkdir(parents=True)
-        for i in range(10):
-            pixels = random.integers(0, 100, (16, 16, 3)) + np.array(colour) // 2
-            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "set" / label / f"{i}.png")
-    return tmp_path / "set"
-
-
-@pytest.fixture
-def run(folder, tmp_path):
-    """Return a function that trains on the folder with more arguments and returns the exit status."""
-
-    def call(*arguments, out="run"):
-        place = [] if "--resume" in arguments else ["--data", str(folder), "--out", str(tmp_path / out)]
-        small = [] if "--resume" in arguments else ["--epochs", "2", "--batch-size", "5"]
-        return train.main([*place, *small, "--device", "cpu", *map(str, arguments)])
-
-    return call
-
-
-def log(path):
-    """Return the log without the seconds."""
-    with open(path / "log.csv") as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
 def test_the_record_of_a_run(run, tmp_path, capsys):

@@ -1,0 +1,85 @@
+"""What a command line prints and draws beside its result, of which nothing may end its work."""
+
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import Any
+
+Lost = Callable[[OSError], None]
+
+
+class _Lenient:
+    """A text stream: characters that it cannot encode become "?", and once it is closed or full it is left alone."""
+
+    def __init__(self, stream: Any, lost: Lost) -> None:
+        self.stream = io.StringIO() if stream is None else stream  # None: the program was started without it
+        self.lost, self.gone = lost, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        try:
+            self._try(self.stream.write, text)
+        except UnicodeEncodeError as error:
+            self._try(self.stream.write, text.encode(error.encoding, "replace").decode(error.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._try(self.stream.flush)
+
+    def _try(self, function: Callable[..., Any], *arguments: Any) -> None:
+        if self.gone:
+            return
+        try:
+            function(*arguments)
+        except OSError as error:
+            self.gone = True
+            with suppress(OSError):  # what is left in the stream goes nowhere, or Python would try again at its end
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
+            self.lost(error)
+
+
+@contextmanager
+def lenient(program: str) -> Iterator[None]:
+    """Let no output end what runs inside; that standard output was lost is said once, as the program."""
+
+    def told(error: OSError) -> None:
+        print(f"{program}: nothing more can be printed ({error.strerror}); the work goes on", file=sys.stderr)
+
+    def untold(error: OSError) -> None:
+        pass
+
+    out, err = _Lenient(sys.stdout, told), _Lenient(sys.stderr, untold)
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            yield
+        finally:
+            out.lost = untold  # the work is done
+            out.flush()
+            err.flush()
+
+
+@contextmanager
+def decoration(program: str, what: str) -> Iterator[None]:
+    """Let the drawing of ``what`` fail in one sentence, as the program, and without a word of the library's own."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of fonts and of folders that it cannot write
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:  # of any kind: a library's, a font's, a file's
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"{program}: {what} could not be drawn ({reason}); all else is done", file=sys.stderr)
+    finally:
+        logger.setLevel(level)

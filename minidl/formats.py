@@ -1,0 +1,22 @@
+"""The version of the format of what a run leaves behind, its settings and its checkpoint.
+
+It is raised whenever earlier code would read them wrongly. 0, of minidl 0.1.0, is not written in them; 1 has it, and
+in the checkpoint the preprocessing and what describes the data set.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from minidl.kernels.errors import MinidlError
+
+FORMAT = 1
+
+
+def check(path: Path, about: dict[str, Any]) -> None:
+    """Raise MinidlError for what a later version wrote; ``about`` is what was read of the file."""
+    written = about.get("format", 0)
+    if not isinstance(written, int) or written > FORMAT:
+        raise MinidlError(
+            f"{path} has the format {written}, of a later minidl than this one, which reads formats up to {FORMAT}; "
+            "update minidl"
+        )
