@@ -287,6 +287,7 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
     batches = source(train_set, settings["batch_size"], operations, "float32")
     tests = source(test_set, min(settings["batch_size"], len(test_set)), operations, "float32")
     net = models.build(settings["model"], classes=len(batches.classes), shape=batches.shape, **net_settings)
+    net.check_batches(batches.sizes)
     optimizer = OPTIMIZERS[settings["optimizer"]](
         net.parameters,
         net.kernels,
@@ -314,8 +315,11 @@ def run(settings: dict[str, Any], folder: Path, resumed: bool) -> dict[str, Any]
         display.say(loops.note())
     display.say(
         f"{train_set.name}: {len(train_set):,} images to train on, {len(test_set):,} to test on; "
-        f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}\n\n{display.HEAD}"
+        f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}"
     )
+    if max(batches.sizes) > settings["batch_size"]:
+        display.say("one image would be left for the last batch of an epoch; it joins the batch before")
+    display.say(f"\n{display.HEAD}")
     for number in range(len(epochs) + 1, settings["epochs"] + 1):
         display.begin(number)
         test = number % settings["test_every"] == 0 or number == settings["epochs"]

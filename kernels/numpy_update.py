@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from minidl.kernels.numpy_columns import ones
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
+from minidl.kernels.update import least_square, tiny
 
 Array = NDArray[np.floating]
 PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
@@ -59,7 +60,7 @@ def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) 
         gradient *= gradient
         gradient *= 1 - rule.second
         square += gradient
-        _flush(square)
+        np.maximum(square, least_square(square.dtype), out=square)
         if rule.inside:
             np.add(square, rule.epsilon, out=spare)
             np.sqrt(spare, out=spare)
@@ -82,13 +83,15 @@ def _gradient(rule: Any, weights: Array, grads: Array, gradient: Array) -> None:
 
 
 def _flush(x: Array, mean: Array | float = 0.0) -> None:
-    """Subtract the mean of each row, and round |x| below about 1e-27 to zero; what is above 1e-12 is not rounded.
+    """Subtract the mean of each row, and round |x| below about ``tiny`` to zero; what is above 1e-12 is not rounded.
 
-    Adding 1e-20 and taking it off again rounds to a multiple of 1e-27, two cheap passes through the cache, the first
-    of which subtracts a mean at no cost.
+    Adding 1e-20 and taking it off again rounds a float32 to a multiple of 1e-27, two cheap passes through the cache,
+    which subtract a mean at no cost. Of the 1e-20, only what a large mean has not swallowed is taken off.
     """
-    x += 1e-20 - mean
-    x -= 1e-20
+    shift = x.dtype.type(tiny(x.dtype) / np.finfo(x.dtype).eps)
+    first = shift - mean
+    x += first
+    x -= first + mean
 
 
 def _means(rows: Array) -> Array:

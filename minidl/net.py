@@ -1,6 +1,6 @@
 """A net: layers that were set up for one shape of data on one device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -52,6 +52,10 @@ class Net:
     def backpropagate(self, error: Array) -> None:
         """Compute every parameter's gradients from ∂L/∂output."""
         self.root.backpropagate(error, need_error=False)
+
+    def check_batches(self, sizes: Iterable[int]) -> None:
+        """Raise MinidlError where batches of such sizes would leave a normalization of errors a single element."""
+        methods.check_areas(self.root, min(sizes))
 
     def train(self) -> None:
         """Prepare for training."""

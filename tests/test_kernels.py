@@ -95,10 +95,11 @@ def test_fully_connected(backend, random, samples, inputs, outputs):
 @pytest.mark.parametrize("rows, classes", [(1, 2), (7, 10), (1000, 21)])
 def test_softmax_loss(backend, random, rows, classes):
     logits, labels = 5 * random.standard_normal((rows, classes)), random.integers(0, classes, rows)
-    z, label, totals = placed(backend, logits, labels, np.array([1.0, 2.0, 3.0]))
+    z, label, totals = placed(backend, logits, labels, np.array([1.0, 2.0, 3.0, 0.0]))
     error = poisoned(backend, logits.shape)
     backend.softmax_loss.forward(z, label, error, totals)
-    loss, right, labelled = backend.host(totals) - [1, 2, 3]
+    loss, right, labelled, wrong = backend.host(totals) - [1, 2, 3, 0]
+    assert wrong == 0
     assert labelled == rows
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert loss == pytest.approx(-np.log(p[np.arange(rows), labels]).sum())
@@ -108,10 +109,10 @@ def test_softmax_loss(backend, random, rows, classes):
 
 def test_softmax_loss_of_large_logits_is_finite(backend):
     logits = np.array([[1e4, 0.0], [-1e4, 0.0]], np.float32)
-    z, labels, totals = placed(backend, logits, np.array([0, 0]), np.zeros(3))
+    z, labels, totals = placed(backend, logits, np.array([0, 0]), np.zeros(4))
     error = poisoned(backend, (2, 2), np.float32)
     backend.softmax_loss.forward(z, labels, error, totals)
-    assert totals.tolist() == [10000.0, 1, 2]
+    assert totals.tolist() == [10000.0, 1, 2, 0]
     same(backend, error, [[0, 0], [-0.5, 0.5]])
 
 
@@ -132,7 +133,7 @@ def test_crop_from_a_black_border(backend, random, border, shift):
 
 def test_softmax_loss_of_void_alone_is_zero(backend, random):
     error = poisoned(backend, (2, 3, 4))
-    z, labels, totals = placed(backend, random.standard_normal((2, 3, 4)), np.full((2, 3), -1), np.zeros(3))
+    z, labels, totals = placed(backend, random.standard_normal((2, 3, 4)), np.full((2, 3), -1), np.zeros(4))
     backend.softmax_loss.forward(z, labels, error, totals)
     assert not backend.host(totals).any()
     assert not backend.host(error).any()
