@@ -60,8 +60,9 @@ class SoftmaxCrossEntropy:
         self.classes = output.shape[-1]
         if self.buffer is None or self.buffer.size < output.size or self.buffer.dtype != output.dtype:
             self.buffer = self.kernels.xp.empty(output.size, output.dtype)
-        self.error = self.buffer[: output.size].reshape(output.shape)
-        self.kernels.softmax_loss.forward(output, labels, self.error, self.totals)
+        error = self.buffer[: output.size].reshape(output.shape)
+        self.kernels.softmax_loss.forward(output, labels, error, self.totals)
+        self.error = error
 
     def alone(self, output: Array, labels: Array) -> Score:
         """Compute the error of a batch, forget all earlier ones and return the score of this batch."""
