@@ -1,5 +1,6 @@
 """A labelled set of images, held in memory."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,7 +58,8 @@ class Dataset:
         if len(masks) != len(self):
             raise MinidlError(f"{self.name} has {len(self):,} images and {len(masks):,} masks; give one for each image")
         several = isinstance(masks, list) or isinstance(self.images, list)
-        for images, labels in zip(self.images, masks, strict=True) if several else [(self.images, masks)]:
+        pairs: Iterable[tuple[Any, Any]] = zip(self.images, masks, strict=True) if several else [(self.images, masks)]
+        for images, labels in pairs:
             shape = images.shape[:-1]
             if labels.shape != shape or labels.dtype != np.uint8:
                 raise MinidlError(

@@ -24,7 +24,7 @@ def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: ND
     anything is written, so that the last of the totals stays what it is.
     """
     z, e, label = logits.reshape(-1, logits.shape[-1]), error.reshape(-1, logits.shape[-1]), labels.reshape(-1)
-    if wrong := np.count_nonzero(label >= logits.shape[-1]):
+    if wrong := int(np.count_nonzero(label >= logits.shape[-1])):
         raise out_of_range(wrong, logits.shape[-1])
     count = int(np.count_nonzero(label >= 0))
     share_of_row = error.dtype.type(1 / max(count, 1))
@@ -44,11 +44,11 @@ def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: ND
     totals += sum(losses[worker] for worker in sorted(losses)), sum(right.values()), count, 0
 
 
-def out_of_range(wrong: float, classes: int) -> MinidlError:
+def out_of_range(wrong: int, classes: int) -> MinidlError:
     """Return what is to be said of labels that no class has."""
     return MinidlError(
         f"labels for an output of {classes} classes must be 0 to {classes - 1}, or negative where there is none, but "
-        f"{wrong:,.0f} of them are {classes} or more; give the net as many classes as there are, or mend the labels"
+        f"{wrong:,} of them are {classes} or more; give the net as many classes as there are, or mend the labels"
     )
 
 

@@ -78,5 +78,5 @@ class SoftmaxCrossEntropy:
         """Return the score of all batches since the last reset; raise MinidlError where a label was out of range."""
         loss, right, labelled, wrong = self.totals.tolist()
         if wrong:
-            raise out_of_range(wrong, self.classes)
+            raise out_of_range(int(wrong), self.classes)
         return Score(loss / max(labelled, 1), right / max(labelled, 1))
