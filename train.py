@@ -315,6 +315,7 @@ def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path
     batches = source(train_set, settings["batch_size"], operations, "float32")
     tests = source(test_set, min(settings["batch_size"], len(test_set)), operations, "float32")
     net = models.build(settings["model"], classes=len(batches.classes), shape=batches.shape, **net_settings)
+    net.check_batches(batches.sizes)
     net.preprocessing = Preprocessing(tuple(map(float, MEAN)), DIVISOR, batches.shape[:2], batches.classes)
     description = describe(batches.classes, train_set, test_set)
     optimizer = OPTIMIZERS[settings["optimizer"]](
@@ -344,8 +345,11 @@ def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path
         display.say(f"The batch of {recipe_batch} is cut to the {len(train_set)} images that there are to train on.")
     display.say(
         f"{train_set.name}: {len(train_set):,} images to train on, {len(test_set):,} to test on; "
-        f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}\n\n{display.HEAD}"
+        f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}"
     )
+    if max(batches.sizes) > settings["batch_size"]:
+        display.say("One image would be left for the last batch of an epoch; it joins the batch before.")
+    display.say(f"\n{display.HEAD}")
     for number in range(len(epochs) + 1, settings["epochs"] + 1):
         display.begin(number)
         test = number % settings["test_every"] == 0 or number == settings["epochs"]

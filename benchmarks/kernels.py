@@ -161,7 +161,7 @@ def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     classes = 21
     logits, error = make.floats(make.size // classes, classes), make.floats(make.size // classes, classes)
     labels = k.xp.asarray(make.random.integers(-1, classes, len(logits)).astype(np.int8))
-    totals = k.xp.zeros(3, np.float64)
+    totals = k.xp.zeros(4, np.float64)
     yield Case(
         "softmax and loss",
         partial(k.softmax_loss.forward, logits, labels, error, totals),

@@ -33,13 +33,15 @@ class Batches:
         check_size(dataset, batch_size)
         xp, n = kernels.xp, len(dataset)
         self.kernels, self.classes, self.samples, self.batch_size = kernels, dataset.classes, n, batch_size
+        self.sizes = sizes(n, batch_size)
         self.shape: tuple[int, int, int] = dataset.images.shape[1:]
         self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
         self.order, self.offsets = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
         self.position = xp.zeros(1, np.int64)
         self.ahead, turns = kernels.ahead.Ahead(self._make), kernels.ahead.TURNS
-        self.data = xp.empty((turns, batch_size, *self.shape), dtype)
-        self.labels = xp.empty((turns, batch_size), self.truth.dtype)
+        largest = max(self.sizes)
+        self.data = xp.empty((turns, largest, *self.shape), dtype)
+        self.labels = xp.empty((turns, largest), self.truth.dtype)
 
     def shuffle(self, random: np.random.Generator) -> list[int]:
         """Begin an epoch in random order, each image cropped at random from its bordered self; see ``begin``."""
@@ -47,12 +49,12 @@ class Batches:
         return self.begin(order, random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True))
 
     def begin(self, order: Array, offsets: Array) -> list[int]:
-        """Begin an epoch; return the sizes of its batches, of which the last holds what is left."""
-        xp, coming = self.kernels.xp, sizes(self.samples, self.batch_size)
+        """Begin an epoch; return the sizes of its batches, see ``sizes``."""
+        xp = self.kernels.xp
         self.ahead.stop()
         self.order[...], self.offsets[...], self.position[...] = xp.asarray(order), xp.asarray(offsets), 0
-        self.ahead.start(coming)
-        return coming
+        self.ahead.start(self.sizes)
+        return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
         """Return the next batch of the epoch: data and labels, which hold until the next call."""
@@ -72,8 +74,19 @@ class Batches:
 
 
 def sizes(samples: int, batch_size: int) -> list[int]:
-    """Return the sizes of the batches of an epoch."""
-    return [min(batch_size, samples - start) for start in range(0, samples, batch_size)]
+    """Return the sizes of the batches of an epoch, of which the last holds what is left.
+
+    A single sample that would be left is joined to the batch before: BN, and other means over a batch, need two.
+    """
+    coming = pieces(samples, batch_size)
+    if batch_size > 1 and len(coming) > 1 and coming[-1] == 1:
+        coming[-2:] = [batch_size + 1]
+    return coming
+
+
+def pieces(samples: int, most: int) -> list[int]:
+    """Return the sizes of pieces of ``most`` samples, of which the last holds what is left."""
+    return [min(most, samples - start) for start in range(0, samples, most)]
 
 
 def check_size(dataset: Dataset, batch_size: int) -> None:

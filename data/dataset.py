@@ -1,5 +1,6 @@
 """A labelled set of images, held in memory."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,8 @@ class Dataset:
     ``(y, x, 3)``; ``labels`` is int64 ``(n,)``, an index into ``classes``; ``masks`` is uint8 ``(n, y, x)``, or a
     list, with one label a pixel, an index into ``mask_classes`` or ``VOID``. ``crop`` is how many pixels a side the
     squares have that training cuts out of images whose sizes differ; 227 in section 5 of the paper. ``notes`` are
-    sentences for the user: what was left out when the files were read, and what looks odd.
+    sentences for the user: what was left out when the files were read, and what looks odd. Raises MinidlError where
+    labels or masks do not fit images and classes.
     """
 
     name: str
@@ -32,6 +34,47 @@ class Dataset:
     mask_classes: tuple[str, ...] = ()
     crop: int = 227
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that labels and masks fit images and classes."""
+        if self.labels is not None:
+            self._check_labels(self.labels)
+        if self.masks is not None:
+            self._check_masks(self.masks)
+
+    def _check_labels(self, labels: NDArray[np.int64]) -> None:
+        if labels.shape != (len(self),):
+            raise MinidlError(
+                f"{self.name} has {len(self):,} images and labels of shape {labels.shape}; give one for each image"
+            )
+        if labels.dtype.kind not in "iu":
+            raise MinidlError(f"the labels of {self.name} must be integers, and not {labels.dtype}")
+        wrong = labels[(labels < 0) | (labels >= len(self.classes))]
+        if wrong.size:
+            raise MinidlError(
+                f"{self.name} has the label {wrong[0]}; with its {len(self.classes)} classes, labels are 0 to "
+                f"{len(self.classes) - 1}"
+            )
+
+    def _check_masks(self, masks: Bytes | list[Bytes]) -> None:
+        if len(masks) != len(self):
+            raise MinidlError(f"{self.name} has {len(self):,} images and {len(masks):,} masks; give one for each image")
+        several = isinstance(masks, list) or isinstance(self.images, list)
+        pairs: Iterable[tuple[Any, Any]] = zip(self.images, masks, strict=True) if several else [(self.images, masks)]
+        for images, labels in pairs:
+            shape = images.shape[:-1]
+            if labels.shape != shape or labels.dtype != np.uint8:
+                raise MinidlError(
+                    f"{self.name} has masks of {labels.dtype} of shape {labels.shape} for images of shape "
+                    f"{images.shape}; give masks of uint8 of shape {shape}"
+                )
+            count = len(self.mask_classes)
+            if labels.size and np.max(labels + np.uint8(1)) > count:  # VOID + 1 is 0 in a byte
+                wrong = labels[(labels >= count) & (labels != VOID)][0]
+                raise MinidlError(
+                    f"{self.name} has the label {wrong} in a mask; with its {count} classes of masks, labels are 0 to "
+                    f"{count - 1}, and {VOID} where there is none"
+                )
 
     def __len__(self) -> int:
         """Return the number of images."""

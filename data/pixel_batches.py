@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size, sizes
+from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size, pieces, sizes
 from minidl.data.dataset import Dataset
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
@@ -40,12 +40,13 @@ class PixelBatches:
         self.classes, self.bytes = dataset.mask_classes, (dataset.images, dataset.masks)
         self.extents = np.array([image.shape[:2] for image in dataset.images])
         self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size
+        self.sizes = sizes(self.samples, batch_size)
         alike = not isinstance(dataset.images, list)
         shortest, longest = int(self.extents.min()), int(self.extents.max())
         self.crop, self.border = (shortest, BORDER) if alike else (min(dataset.crop, longest), 0)
         self.shape = (self.crop, self.crop, 3)
         # A test batch has as many pixels as a training batch at most, but one image at least.
-        self.pixels = max(batch_size * self.crop**2, int(self.extents.prod(axis=1).max()))
+        self.pixels = max(max(self.sizes) * self.crop**2, int(self.extents.prod(axis=1).max()))
         xp, n = kernels.xp, self.samples
         self.images, self.masks = kernels.augment.store(dataset.images), kernels.augment.store(dataset.masks)
         self.order, self.corners = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
@@ -61,10 +62,9 @@ class PixelBatches:
         low, high = np.minimum(spare, 0) - self.border, np.maximum(spare, 0) + self.border
         corners = random.integers(low, high, endpoint=True)
         colours = np.rint(0.1 * random.standard_normal((self.samples, 3)) @ COLOUR.T)
-        coming = sizes(self.samples, self.batch_size)
-        crops = [(size, (self.crop, self.crop)) for size in coming]
+        crops = [(size, (self.crop, self.crop)) for size in self.sizes]
         self._begin(crops, order, corners, colours, random.random(self.samples) < 0.5)
-        return coming
+        return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
         """Return the next batch of crops of the epoch: data and labels, which hold until the next call."""
@@ -74,7 +74,7 @@ class PixelBatches:
         """Iterate over all whole images, those of one size after those of another."""
         by_size = sorted(range(self.samples), key=self._extents)
         groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]
-        coming = [(size, extents) for extents, n in groups for size in sizes(n, self.pixels // prod(extents))]
+        coming = [(size, extents) for extents, n in groups for size in pieces(n, self.pixels // prod(extents))]
         self._begin_whole(by_size, coming)
         yield from map(self.ahead.next, coming)
 

@@ -12,11 +12,11 @@ extern "C" __global__ void begin(
 
 extern "C" __global__ void step(
     const Tensor* tensors, const Piece* pieces, const double* settings, REAL first, REAL second, REAL rest_of_first,
-    REAL rest_of_second, bool printed) {
+    REAL rest_of_second, REAL least, bool printed) {
     REAL size = settings[0], inner = settings[1];
     update<2>(tensors, pieces, [=](REAL& weight, REAL gradient, REAL& moment, REAL& square) {
         moment = first * moment + rest_of_first * gradient;
-        square = second * square + rest_of_second * gradient * gradient;
+        square = max(least, second * square + rest_of_second * gradient * gradient);
         weight -= size * (moment / (printed ? sqrt(square + inner) : sqrt(square) + inner));
     });
 }

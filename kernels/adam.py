@@ -17,7 +17,8 @@ MOMENTS = 2
 class Rule(NamedTuple):
     """M = first·M + (1 − first)g, V = second·V + (1 − second)g², W = W − size·M/(√V + epsilon), g = ΔW + decay·W.
 
-    gc, wc: with GC and WC or without; inside: whether ε stands inside the root.
+    V is at least ``least_square``, so that the root is above 0 however small ε is. gc, wc: with GC and WC or without;
+    inside: whether ε stands inside the root.
     """
 
     decay: float

@@ -4,14 +4,15 @@
 // one statistic to the next: [mean, variance, scale] and [Σ error, Σ error·x̂].
 #include "groups.cuh"
 
-// The mean, the variance and 1/√(σ² + ε) of a group of n elements, for each of its channels, and the lines γ·x̂ + β.
+// The mean, the variance and 1/√(σ² + ε), or 0 of one element, of a group of n elements, for each of its channels, and
+// the lines γ·x̂ + β.
 extern "C" __global__ void forward(
     const double* parts, int pieces, int columns, int channels, int width, double n, const REAL* gamma,
     const REAL* beta, double epsilon, double* statistics, int stride, Line* lines) {
     Sums sums = group_sums(parts, pieces, columns, channels, width);
     double mean = sums.x / n, variance = sums.xy / n - mean * mean;
     variance = variance < 0 ? 0 : variance;
-    double scale = 1 / sqrt(variance + epsilon);
+    double scale = n > 1 ? 1 / sqrt(variance + epsilon) : 0;
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
         int at = blockIdx.x * width + i, channel = at % channels;
         statistics[at] = mean, statistics[stride + at] = variance, statistics[2 * stride + at] = scale;

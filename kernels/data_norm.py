@@ -1,6 +1,6 @@
 """Batch, layer, instance and group normalization of the data (equations 5 to 7; Wu and He 2018), with γ and β.
 
-    y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε)
+    y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε), or 0 of a group of one element
 
 The four differ in the groups that share μ and σ: their view (a, r, b, s) (see areas.py), whose b·s columns are the
 channels, each with its own γ and β.
@@ -23,7 +23,7 @@ Array = NDArray[np.floating]
 
 
 class Statistics(NamedTuple):
-    """The mean, the biased variance and 1/√(σ² + ε) of each channel's group, float64 (a, b·s)."""
+    """The mean, the biased variance and 1/√(σ² + ε), or 0 of one element, of each channel's group, float64 (a, b·s)."""
 
     mean: Sums
     variance: Sums
@@ -37,7 +37,8 @@ def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rec
     """
     (data, layout), loops = wide(x), current()
     mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
-    scale = 1 / np.sqrt(variance + epsilon)
+    alone = data.shape[1] * layout.tiles * layout.width == 1
+    scale = np.zeros_like(variance) if alone else 1 / np.sqrt(variance + epsilon)
     factor, offset = _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
     loops.line(data, factor, offset, wide(out)[0], rectify)
     return Statistics(mean, variance, scale)

@@ -2,8 +2,9 @@
 #include "windows.cuh"
 
 // A block takes some of a row of outputs.
-extern "C" __global__ void forward(
-    const REAL* data, REAL* out, unsigned char* winners, int size, int stride, int y, int x, int channels, int out_y,
+template <class Winner>
+__device__ void maxima(
+    const REAL* data, REAL* out, Winner* winners, int size, int stride, int y, int x, int channels, int out_y,
     int out_x) {
     Long sample = blockIdx.x / out_y, row = blockIdx.x % out_y;
     each_in_row(out_x * channels, [=](int i) {
@@ -22,8 +23,9 @@ extern "C" __global__ void forward(
 }
 
 // A block takes some of a row of pixels. Each gathers from the windows that it won.
-extern "C" __global__ void backward(
-    const REAL* error, const unsigned char* winners, REAL* out, int size, int stride, int y, int x, int channels,
+template <class Winner>
+__device__ void spread(
+    const REAL* error, const Winner* winners, REAL* out, int size, int stride, int y, int x, int channels,
     int out_y, int out_x) {
     Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
     Long sample = blockIdx.x / y;
@@ -36,3 +38,20 @@ extern "C" __global__ void backward(
         });
     });
 }
+
+// forward and backward for windows whose elements a type can count, see winners_type in max_pool.py.
+#define MAX_POOL(NAME, WINNER)                                                                                        \
+    extern "C" __global__ void forward_##NAME(                                                                        \
+        const REAL* data, REAL* out, WINNER* winners, int size, int stride, int y, int x, int channels, int out_y,    \
+        int out_x) {                                                                                                  \
+        maxima(data, out, winners, size, stride, y, x, channels, out_y, out_x);                                       \
+    }                                                                                                                 \
+    extern "C" __global__ void backward_##NAME(                                                                       \
+        const REAL* error, const WINNER* winners, REAL* out, int size, int stride, int y, int x, int channels,        \
+        int out_y, int out_x) {                                                                                       \
+        spread(error, winners, out, size, stride, y, x, channels, out_y, out_x);                                      \
+    }
+
+MAX_POOL(uint8, unsigned char)
+MAX_POOL(uint16, unsigned short)
+MAX_POOL(uint32, unsigned int)

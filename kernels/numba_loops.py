@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.floating]
-Winners = NDArray[np.uint8]
+Winners = NDArray[np.unsignedinteger]
 KEEPS_TABLES = True  # of steps, see steps.py
 _LEAST = 1 << 17  # elements worth a thread
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from minidl.kernels import numba_compiler
 from minidl.kernels.numba_compiler import compiled, inlined, parallel
+from minidl.kernels.update import least_square, tiny
 
 Array = NDArray[np.floating]
-_TINY = 1e-27  # what is closer to zero becomes zero, lest it become subnormal
 _LEAST = 1 << 15  # elements worth a thread
 
 
@@ -21,7 +21,7 @@ def _parts(weights: Array) -> int:
 
 def sgd(rule: Any, weights: Array, grads: Array, moment: Array) -> None:
     """Update by Algorithm 2; rule: a Rule of sgd.py."""
-    numbers = (rule.decay, rule.momentum, rule.of_gradient, rule.of_moment, _TINY)
+    numbers = (rule.decay, rule.momentum, rule.of_gradient, rule.of_moment, tiny(weights.dtype))
     _sgd(weights, grads, moment, rule.gc, rule.wc, tuple(map(weights.dtype.type, numbers)), _parts(weights))
 
 
@@ -53,7 +53,9 @@ def _sgd_of_part(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, number
 
 def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) -> None:
     """Update by Algorithm 3; rule: a Rule of adam.py."""
-    numbers = (rule.decay, rule.first, 1 - rule.first, rule.second, 1 - rule.second, rule.size, rule.epsilon, _TINY)
+    momenta = (rule.first, 1 - rule.first, rule.second, 1 - rule.second)
+    least = (tiny(weights.dtype), least_square(weights.dtype))
+    numbers = (rule.decay, *momenta, rule.size, rule.epsilon, *least)
     settings = (rule.gc, rule.wc, rule.inside, tuple(map(weights.dtype.type, numbers)))
     _adam(weights, grads, moment, square, *settings, _parts(weights))
 
@@ -74,7 +76,7 @@ def _adam(
 def _adam_of_part(
     weights: Any, grads: Any, moment: Any, square: Any, gc: Any, wc: Any, inside: Any, numbers: Any
 ) -> None:
-    decay, first, new_first, second, new_second, size, epsilon, tiny = numbers
+    decay, first, new_first, second, new_second, size, epsilon, tiny, least = numbers
     whole = gc or wc
     weights, grads, moment, square = (
         _rows(weights, whole),
@@ -89,7 +91,7 @@ def _adam_of_part(
         for k in range(length):
             gradient = _flushed(g[k] - mean + decay * w[k], tiny)
             m[k] = _flushed(first * m[k] + new_first * gradient, tiny)
-            v[k] = _flushed(second * v[k] + new_second * gradient * gradient, tiny)
+            v[k] = max(least, second * v[k] + new_second * gradient * gradient)
             root = np.sqrt(v[k] + epsilon) if inside else np.sqrt(v[k]) + epsilon
             w[k] = _flushed(w[k] - size * m[k] / root, tiny)
         if wc:

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.floating]
-Winners = NDArray[np.uint8]
+Winners = NDArray[np.unsignedinteger]
 KEEPS_TABLES = False  # of steps: their arrays would be kept as well
 _LEAST = 1 << 19  # elements worth a thread
 
@@ -98,9 +98,19 @@ def relu_adjoint(error: Array, output: Array, out: Array) -> None:
             piece = slice(i, min(i + _PIECE, stop))
             (positive,) = cut(worker, np.bool_, output[piece].shape)
             np.greater(output[piece], 0, out=positive)
-            np.multiply(error[piece], positive, out=out[piece])
+            _masked(error[piece], positive, out[piece])
 
     share(work, error.size, _LEAST)
+
+
+def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
+    """Write x where the mask is true, else zero.
+
+    What is multiplied are the bits, lest infinity times zero become no number; to copy by a mask takes NumPy ten times
+    as long.
+    """
+    bits = f"i{x.dtype.itemsize}"
+    np.multiply(x.view(bits), mask.view(np.int8), out=out.view(bits))
 
 
 # -- max pooling, see max_pool.py -------------------------------------------------------------------------------------
@@ -150,7 +160,8 @@ def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array
     count = out.shape[axis]
     first = _windows(x, axis, 0, count, stride)
     second = _windows(x, axis, 1, count, stride) if size > 1 else first
-    np.greater(second, first, out=winners.view(np.bool_))
+    bytes_as_flags = winners.view(np.bool_) if winners.itemsize == 1 else winners  # the usual ones, without a cast
+    np.greater(second, first, out=bytes_as_flags, casting="unsafe")
     np.maximum(first, second, out=out)
     (larger,) = cut(f"winners {worker}", np.bool_, out.shape)
     for offset in range(2, size):
@@ -172,6 +183,6 @@ def _spread(worker: int, error: Array, axis: int, size: int, stride: int, winner
         place = _windows(out, axis, offset, count, stride)
         np.equal(winners, offset, out=won)
         if offset < stride:
-            np.multiply(error, won, out=place)
+            _masked(error, won, place)
         else:
             np.add(place, error, out=place, where=won)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from minidl.kernels.ones import ones
 from minidl.kernels.scratch import cut
 from minidl.kernels.threads import share
+from minidl.kernels.update import least_square, tiny
 
 Array = NDArray[np.floating]
 PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
@@ -40,7 +41,9 @@ def sgd(rule: Any, weights: Array, grads: Array, moment: Array) -> None:
         _flush(moment)
         np.multiply(moment, rule.of_moment, out=spare)
         weights += spare
-        _flush(weights, _means(weights) if rule.wc else 0.0)
+        if rule.wc:
+            weights -= _means(weights)
+        _flush(weights)
 
     _each(work, weights, grads, moment)
 
@@ -59,7 +62,8 @@ def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) 
         gradient *= gradient
         gradient *= 1 - rule.second
         square += gradient
-        _flush(square)
+        spare.fill(least_square(square.dtype))  # NumPy compares arrays four times as fast as an array and a number
+        np.maximum(square, spare, out=square)
         if rule.inside:
             np.add(square, rule.epsilon, out=spare)
             np.sqrt(spare, out=spare)
@@ -69,7 +73,9 @@ def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) 
         np.divide(moment, spare, out=spare)
         spare *= rule.size
         weights -= spare
-        _flush(weights, _means(weights) if rule.wc else 0.0)
+        if rule.wc:
+            weights -= _means(weights)
+        _flush(weights)
 
     _each(work, weights, grads, moment, square)
 
@@ -78,17 +84,19 @@ def _gradient(rule: Any, weights: Array, grads: Array, gradient: Array) -> None:
     """Write grads, centralized if so, plus weight decay."""
     np.multiply(weights, rule.decay, out=gradient)
     gradient += grads
-    _flush(gradient, _means(grads) if rule.gc else 0.0)
+    if rule.gc:
+        gradient -= _means(grads)
+    _flush(gradient)
 
 
-def _flush(x: Array, mean: Array | float = 0.0) -> None:
-    """Subtract the mean of each row, and round |x| below about 1e-27 to zero; what is above 1e-12 is not rounded.
+def _flush(x: Array) -> None:
+    """Round |x| below about ``tiny`` to zero; of float32, what is above 1e-12 is not rounded.
 
-    Adding 1e-20 and taking it off again rounds to a multiple of 1e-27, two cheap passes through the cache, the first
-    of which subtracts a mean at no cost.
+    Adding 1e-20 and taking it off again rounds a float32 to a multiple of 1e-27, two cheap passes through the cache.
     """
-    x += 1e-20 - mean
-    x -= 1e-20
+    shift = x.dtype.type(tiny(x.dtype) / np.finfo(x.dtype).eps)
+    x += shift
+    x -= shift
 
 
 def _means(rows: Array) -> Array:

@@ -3,14 +3,14 @@
 // Three steps: count the labels; the error of each row, and the loss and the right answers of each block; their sums.
 #include "common.cuh"
 
-// How many labels each block saw.
+// How many labels each block saw, then how many that no class has; these count as none.
 template <class Label>
-__device__ void count_labels(const Label* labels, Long* counts, Long rows) {
-    Long count = 0;
+__device__ void count_labels(const Label* labels, Long* counts, Long rows, int classes) {
+    Long count = 0, wrong = 0;
     for (Long i = blockIdx.x * Long(blockDim.x) + threadIdx.x; i < rows; i += gridDim.x * Long(blockDim.x))
-        count += labels[i] >= 0;
-    count = block_sum(count);
-    if (threadIdx.x == 0) counts[blockIdx.x] = count;
+        count += labels[i] >= 0 && labels[i] < classes, wrong += labels[i] >= classes;
+    count = block_sum(count), wrong = block_sum(wrong);
+    if (threadIdx.x == 0) counts[blockIdx.x] = count, counts[gridDim.x + blockIdx.x] = wrong;
 }
 
 // Each row is worked on by ``lanes`` neighbouring threads, a power of two; parts: a loss and the right answers of each
@@ -41,7 +41,7 @@ __device__ void score_rows(
         for (int c = lane; c < classes; c += lanes) total += exp(z[c] - largest);
         for (int distance = lanes / 2; distance; distance /= 2) total += __shfl_xor_sync(ALL, total, distance);
         if (!real) continue;
-        Label label = labels[row];
+        Long label = labels[row] < classes ? labels[row] : -1;
         for (int c = lane; c < classes; c += lanes)
             error[row * classes + c] = label < 0 ? 0 : share * (exp(z[c] - largest) / total - (c == label));
         if (lane == 0 && label >= 0) loss += log(total) - (z[label] - largest), right += best == label;
@@ -50,11 +50,11 @@ __device__ void score_rows(
     if (threadIdx.x == 0) parts[2 * blockIdx.x] = loss, parts[2 * blockIdx.x + 1] = right;
 }
 
-extern "C" __global__ void count_int8(const signed char* labels, Long* counts, Long rows) {
-    count_labels(labels, counts, rows);
+extern "C" __global__ void count_int8(const signed char* labels, Long* counts, Long rows, int classes) {
+    count_labels(labels, counts, rows, classes);
 }
-extern "C" __global__ void count_int64(const Long* labels, Long* counts, Long rows) {
-    count_labels(labels, counts, rows);
+extern "C" __global__ void count_int64(const Long* labels, Long* counts, Long rows, int classes) {
+    count_labels(labels, counts, rows, classes);
 }
 extern "C" __global__ void score_int8(
     const REAL* logits, const signed char* labels, const Long* counts, int counters, REAL* error, double* parts,
@@ -67,12 +67,12 @@ extern "C" __global__ void score_int64(
     score_rows(logits, labels, counts, counters, error, parts, rows, classes, lanes);
 }
 
-// totals += loss, right answers and labels of all blocks; by one block.
+// totals += loss, right answers, labels and labels out of range of all blocks; by one block.
 extern "C" __global__ void add(
     const double* parts, int blocks, const Long* counts, int counters, double* totals) {
-    double loss = 0, right = 0, labelled = 0;
+    double loss = 0, right = 0, labelled = 0, wrong = 0;
     for (int i = threadIdx.x; i < blocks; i += blockDim.x) loss += parts[2 * i], right += parts[2 * i + 1];
-    for (int i = threadIdx.x; i < counters; i += blockDim.x) labelled += counts[i];
-    loss = block_sum(loss), right = block_sum(right), labelled = block_sum(labelled);
-    if (threadIdx.x == 0) totals[0] += loss, totals[1] += right, totals[2] += labelled;
+    for (int i = threadIdx.x; i < counters; i += blockDim.x) labelled += counts[i], wrong += counts[counters + i];
+    loss = block_sum(loss), right = block_sum(right), labelled = block_sum(labelled), wrong = block_sum(wrong);
+    if (threadIdx.x == 0) totals[0] += loss, totals[1] += right, totals[2] += labelled, totals[3] += wrong;
 }

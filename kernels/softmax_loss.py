@@ -7,6 +7,7 @@ gradient is zero, and they do not count.
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.errors import MinidlError
 from minidl.kernels.threads import share
 
 Array = NDArray[np.floating]
@@ -17,11 +18,14 @@ LEAST = 256  # rows that are worth a thread
 def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: NDArray[np.float64]) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
-    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (3,), over the labelled rows
-    the sum of their losses, the number of right answers and their own number. A right answer is a row whose largest
-    logit is its label's.
+    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
+    the sum of their losses, the number of right answers and their own number, then the number of labels out of range.
+    A right answer is a row whose largest logit is its label's. Raises MinidlError for a label out of range before
+    anything is written, so that the last of the totals stays what it is.
     """
     z, e, label = logits.reshape(-1, logits.shape[-1]), error.reshape(-1, logits.shape[-1]), labels.reshape(-1)
+    if wrong := int(np.count_nonzero(label >= logits.shape[-1])):
+        raise out_of_range(wrong, logits.shape[-1])
     count = int(np.count_nonzero(label >= 0))
     share_of_row = error.dtype.type(1 / max(count, 1))
     losses: dict[int, float] = {}
@@ -37,7 +41,15 @@ def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: ND
             e[i:j] *= share_of_row
 
     share(work, len(z), LEAST)
-    totals += sum(losses[worker] for worker in sorted(losses)), sum(right.values()), count
+    totals += sum(losses[worker] for worker in sorted(losses)), sum(right.values()), count, 0
+
+
+def out_of_range(wrong: int, classes: int) -> MinidlError:
+    """Return what is to be said of labels that no class has."""
+    return MinidlError(
+        f"labels for an output of {classes} classes must be 0 to {classes - 1}, or negative where there is none, but "
+        f"{wrong:,} of them are {classes} or more; give the net as many classes as there are, or mend the labels"
+    )
 
 
 def _piece(logits: Array, labels: NDArray[np.integer], p: Array) -> tuple[float, int]:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
+from minidl.kernels.softmax_loss import out_of_range
 
 Array = Any
 
@@ -14,6 +16,23 @@ class Score(NamedTuple):
 
     loss: float
     accuracy: float
+
+
+def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
+    """Return labels as an array of ``xp``, one whole number for each row of the output's classes.
+
+    Raises MinidlError for another shape, and for numbers of another type than integers.
+    """
+    labels, shape = xp.asarray(labels), tuple(output.shape[:-1])
+    if labels.shape != shape:
+        one_hot = "; of labels that are one-hot, give labels.argmax(axis=-1)" if labels.shape == output.shape else ""
+        raise MinidlError(
+            f"labels for an output of shape {tuple(output.shape)} must have the shape {shape}, a class's number for "
+            f"each row of its last axis, and not {tuple(labels.shape)}{one_hot}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise MinidlError(f"labels must be integers, and not {labels.dtype}; give labels.astype(int)")
+    return labels
 
 
 class SoftmaxCrossEntropy:
@@ -26,19 +45,24 @@ class SoftmaxCrossEntropy:
         self.kernels = kernels
         self.buffer: Array = None
         self.error: Array = None
-        self.totals = kernels.xp.zeros(3, np.float64)
+        self.totals = kernels.xp.zeros(4, np.float64)
+        self.classes = 0
 
     def __call__(self, output: Array, labels: Array) -> None:
         """Compute the error of a batch and add the batch to the score.
 
         output: (samples, classes), or (samples, y, x, classes) for a label of each pixel; labels: (samples,) or
-        (samples, y, x), each in 0 … classes − 1, or negative where there is none: this gives no error and does not
-        count. The error holds until the next call.
+        (samples, y, x), whole numbers in 0 … classes − 1, or negative where there is none: this gives no error and
+        does not count. The error holds until the next call. Raises MinidlError for labels of another shape or type;
+        for one that is out of range here, or in ``score`` where looking at it would make a device wait.
         """
-        if self.buffer is None or self.buffer.size < output.size:
+        labels = checked_labels(labels, output, self.kernels.xp)
+        self.classes = output.shape[-1]
+        if self.buffer is None or self.buffer.size < output.size or self.buffer.dtype != output.dtype:
             self.buffer = self.kernels.xp.empty(output.size, output.dtype)
-        self.error = self.buffer[: output.size].reshape(output.shape)
-        self.kernels.softmax_loss.forward(output, labels, self.error, self.totals)
+        error = self.buffer[: output.size].reshape(output.shape)
+        self.kernels.softmax_loss.forward(output, labels, error, self.totals)
+        self.error = error
 
     def alone(self, output: Array, labels: Array) -> Score:
         """Compute the error of a batch, forget all earlier ones and return the score of this batch."""
@@ -51,6 +75,8 @@ class SoftmaxCrossEntropy:
         self.totals[...] = 0
 
     def score(self) -> Score:
-        """Return the score of all batches since the last reset."""
-        loss, right, labelled = self.totals.tolist()
+        """Return the score of all batches since the last reset; raise MinidlError where a label was out of range."""
+        loss, right, labelled, wrong = self.totals.tolist()
+        if wrong:
+            raise out_of_range(int(wrong), self.classes)
         return Score(loss / max(labelled, 1), right / max(labelled, 1))

@@ -3,10 +3,11 @@
 import re
 from dataclasses import dataclass, replace
 
-from minidl.hooks import Reparametrization
+from minidl.hooks import HookPoint, Reparametrization
 from minidl.kernels import Kernels
+from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Layer
+from minidl.layer import Layer, Shape
 from minidl.layers import BatchNorm, Convolution, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
 from minidl.normalizations import NORMALIZATIONS, Normalization
 
@@ -107,7 +108,8 @@ def check_mode(mode: str) -> None:
 def attach(method: Method, root: Layer, mode: str, kernels: Kernels) -> None:
     """Hang the method's normalizations at the hook points of the layers that they are for.
 
-    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py).
+    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py). Raises
+    MinidlError where an area has single elements, whatever the batch (see ``check_areas``).
     """
     check_mode(mode)
     for layer in normalized_layers(root, method.fully):
@@ -120,3 +122,31 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels) -> None:
                 layer.at_grads.hook = hook
             else:
                 layer.at_error.hook = hook
+    check_areas(root, samples=2)
+
+
+def check_areas(root: Layer, samples: int) -> None:
+    """Raise MinidlError for a layer in which a normalization would subtract each element from itself.
+
+    samples: of the smallest batch that will come, which areas of errors may depend on.
+    """
+    for i, layer in enumerate(root.layers()):
+        if layer.weights is not None:
+            _check_area(layer, layer.at_weights, layer.weights.value.shape, _or_not_fully(layer))
+            _check_area(layer, layer.at_grads, layer.weights.value.shape, _or_not_fully(layer))
+        if i:  # the error that the first layer would give to its data, nobody needs
+            remedy = ", or larger batches" if samples == 1 else _or_not_fully(layer) or ", or larger images"
+            _check_area(layer, layer.at_error, (samples, *layer.input_shape), remedy)
+
+
+def _or_not_fully(layer: Layer) -> str:
+    return ", or leave the word fully out" if isinstance(layer, FullyConnected) else ""
+
+
+def _check_area(layer: Layer, point: HookPoint, shape: Shape, remedy: str) -> None:
+    normalization = getattr(point.hook, "normalization", point.hook)
+    if isinstance(normalization, Normalization):
+        try:
+            area_view(shape, normalization.area)
+        except MinidlError as error:
+            raise MinidlError(f"{layer.name} ({layer}) cannot have {normalization}: {error}{remedy}") from error

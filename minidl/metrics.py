@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
+from minidl.kernels.softmax_loss import out_of_range
+from minidl.losses import checked_labels
 
 Array = Any
 
@@ -17,9 +20,16 @@ class Confusion:
         self.counts = kernels.xp.zeros((classes, classes), np.int64)
 
     def add(self, output: Array, labels: Array) -> None:
-        """Count the answers of a batch; output: (…, classes), labels: (…), negative where there is none."""
+        """Count the answers of a batch; output: (…, classes), labels: (…), negative where there is none.
+
+        Raises MinidlError for an output of other classes, and for labels of another shape or type or out of range.
+        """
+        labels, classes = checked_labels(labels, output, self.kernels.xp), len(self.counts)
+        if output.shape[-1] != classes:
+            raise MinidlError(f"an output of {classes} classes was expected, and not of {output.shape[-1]}")
+        if wrong := int((labels >= classes).sum()):
+            raise out_of_range(wrong, classes)
         labelled = labels >= 0
-        classes = len(self.counts)
         pairs = labels[labelled].astype(np.int64) * classes + output.argmax(axis=-1)[labelled]
         self.counts += self.kernels.xp.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 

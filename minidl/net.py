@@ -1,6 +1,6 @@
 """A net: layers that were set up for one shape of data on one device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from threading import get_ident
 from typing import Any
@@ -106,6 +106,10 @@ class Net:
                     "make both, or give each thread a net of its own (copy.deepcopy)"
                 )
             self.root.backpropagate(error, need_error=False)
+
+    def check_batches(self, sizes: Iterable[int]) -> None:
+        """Raise MinidlError where batches of such sizes would leave a normalization of errors a single element."""
+        methods.check_areas(self.root, min(sizes))
 
     def train(self) -> None:
         """Prepare for training."""

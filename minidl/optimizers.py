@@ -1,5 +1,6 @@
 """SGD with momentum (Algorithm 2) and Adam (Algorithm 3), and the step schedule of their learning rates."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -143,7 +144,7 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Algorithm 3; variant "standard" is Kingma and Ba's and DLIB's, "as_printed" has ψ₂ in V̂ and ε in the root.
 
-    momenta: ψ₁ and ψ₂, each in 0 … 1; epsilon: ε.
+    momenta: ψ₁ and ψ₂, each in 0 … 1; epsilon: ε, 0 or above.
     """
 
     kind = "adam"
@@ -159,6 +160,10 @@ class Adam(Optimizer):
         super().__init__(*args, **options)
         if not all(0 <= psi < 1 for psi in momenta):
             raise MinidlError(f"both momenta must be at least 0 and below 1, not {momenta}")
+        if not 0 <= epsilon < math.inf:
+            raise MinidlError(f"epsilon must be a number of at least 0, not {epsilon}")
+        if self.variant == "as_printed" and momenta[1] == 0:
+            raise MinidlError("as_printed multiplies by the second of the momenta, which must be above 0 and not 0")
         self.momenta, self.epsilon = momenta, epsilon
 
     def step(self) -> None:

@@ -22,13 +22,14 @@ CHECKED = 20  # steps after which training looks whether its loss is still a num
 class BatchSource(Protocol):
     """Where batches (data, labels) come from; see data/batches.py and data/pixel_batches.py.
 
-    classes: their names; per_pixel: whether each pixel has a label, or each sample one.
+    classes: their names; per_pixel: whether each pixel has a label, or each sample one; sizes: of an epoch's batches.
     """
 
     classes: tuple[str, ...]
     per_pixel: bool
     samples: int
     batch_size: int
+    sizes: list[int]
 
     def shuffle(self, random: np.random.Generator) -> list[int]:
         """Begin a random epoch; return the sizes of its batches."""

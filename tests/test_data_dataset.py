@@ -16,7 +16,8 @@ def numbered() -> Dataset:
     """Twenty images whose pixels, label and mask all hold the image's own number."""
     numbers = np.arange(20)
     images = np.broadcast_to(numbers[:, None, None, None], (20, 4, 4, 3)).astype(np.uint8)
-    return Dataset("numbered", images, numbers.astype(np.int64), tuple(map(str, numbers)), images[..., 0].copy())
+    classes = tuple(map(str, numbers))
+    return Dataset("numbered", images, numbers.astype(np.int64), classes, images[..., 0].copy(), classes)
 
 
 def test_a_subset_keeps_images_labels_and_masks_together(numbered: Dataset) -> None:

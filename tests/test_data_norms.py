@@ -6,6 +6,7 @@ import pytest
 from minidl import MinidlError, checkpoint, models
 from minidl.fold import fold
 from minidl.kernels.areas import area_view
+from minidl.layer import Context
 from minidl.layers import (
     AveragePool,
     BatchNorm,
@@ -236,3 +237,27 @@ def test_gamma_and_beta_are_neither_normalized_nor_decayed():
 def test_instance_normalization_of_single_pixels_is_refused():
     with pytest.raises(MinidlError, match=r"in28 \(instance normalization\) got data of shape \(1, 1, 512\)"):
         models.build("b", method="Baseline, IN", device="cpu")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5,), (1, 1, 7), (1, 1, 2000)])
+def test_bn_of_one_element_is_beta(backend, random, dtype, shape):
+    """And so a ReLU behind it is decided by β, not by what rounding leaves."""
+    root = Sequential(BatchNorm(), ReLU())
+    root.setup(shape, Context(backend, np.dtype(dtype), random))
+    bn = root.children[0]
+    for p in bn.parameters():
+        p.value[...] = backend.xp.asarray(random.standard_normal(p.value.shape).astype(dtype))
+    bn.beta.value[:2] = backend.xp.asarray(np.array([0, 1e-30], dtype))
+    beta = backend.host(bn.beta.value)
+    running = {name: backend.host(array).copy() for name, array in bn.running().items()}
+    data = (1000 * random.standard_normal((1, *shape))).astype(dtype)
+    output = backend.host(root.forward(backend.xp.asarray(data))).ravel()
+    np.testing.assert_array_equal(output, np.maximum(beta, 0))
+    error = random.standard_normal((1, *shape)).astype(dtype)
+    back = root.backpropagate(backend.xp.asarray(error))
+    np.testing.assert_array_equal(backend.host(back), np.zeros_like(error))
+    np.testing.assert_array_equal(backend.host(bn.gamma.grads), np.zeros_like(beta))
+    np.testing.assert_array_equal(backend.host(bn.beta.grads), np.where(beta > 0, error.ravel(), 0))
+    for name, array in bn.running().items():
+        np.testing.assert_array_equal(backend.host(array), running[name])

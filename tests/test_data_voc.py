@@ -261,13 +261,13 @@ def test_a_test_sees_whole_images_in_batches_of_one_size(backend, random) -> Non
     sizes = [(20, 30), (400, 300), (20, 30), (30, 20), (20, 30)]
     images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     masks = [random.choice([0, 7, 255], size).astype(np.uint8) for size in sizes]
-    batches = PixelBatches(Dataset("x", images, None, (), masks, ("a", "b")), 2, backend, "float64")
+    batches = PixelBatches(Dataset("x", images, None, (), masks, ("a",) * 8), 2, backend, "float64")
     seen = [(backend.host(data).copy(), backend.host(labels).copy()) for data, labels in batches.in_order()]
     assert [data.shape for data, _ in seen] == [(3, 20, 30, 3), (1, 30, 20, 3), (1, 400, 300, 3)]
     np.testing.assert_allclose(seen[0][0][1], (images[2] - MEAN) / DIVISOR, atol=1e-12)
     expected = np.where(masks[2] == 255, -1, masks[2].astype(int))
     np.testing.assert_array_equal(seen[0][1][1], expected)
-    large = PixelBatches(Dataset("x", images[1:2] * 3, None, (), masks[1:2] * 3, ("a",)), 1, backend, "float32")
+    large = PixelBatches(Dataset("x", images[1:2] * 3, None, (), masks[1:2] * 3, ("a",) * 8), 1, backend, "float32")
     assert [len(data) for data, _ in large.in_order()] == [1, 1, 1]
 
 
@@ -276,7 +276,7 @@ def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
     y, x = np.mgrid[:240, :250]
     image = np.stack([x, y, np.full_like(x, 128)], axis=-1).astype(np.uint8)
     mask = ((x + y) % 100).astype(np.uint8)
-    batches = PixelBatches(Dataset("x", [image] * 40, None, (), [mask] * 40, ("a",)), 20, backend, "float64")
+    batches = PixelBatches(Dataset("x", [image] * 40, None, (), [mask] * 40, ("a",) * 100), 20, backend, "float64")
     mirrored, corners = 0, set()
     for size in batches.shuffle(random):
         data, labels = map(backend.host, batches.next(size))

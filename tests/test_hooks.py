@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from minidl import MinidlError, models
+from minidl import MinidlError, kernels, models
 from minidl.hooks import Reparametrization
-from minidl.layers import Convolution
+from minidl.layers import Convolution, FullyConnected, ReLU, Sequential
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import parse
+from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS, register
 from minidl.optimizers import OPTIMIZERS, SGD, Adam
 
@@ -300,7 +301,31 @@ def test_fully_takes_the_penultimate_layer_and_never_the_output():
     assert isinstance(next(iter(small_net("WC", "reparametrization").layers)).at_weights.hook, Reparametrization)
 
 
-def test_instance_on_a_fully_connected_layer_is_refused(random):
-    net = small_net("weight instance, fully")
-    with pytest.raises(MinidlError, match="one element per group"):
-        net.forward(small_batch(random)[0])
+@pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+@pytest.mark.parametrize("method", ["weight instance, fully", "gradient instance, fully", "error instance, fully"])
+def test_an_area_of_single_elements_is_refused_when_the_net_is_built(method, mode):
+    message = r"fc1 \(fully connected, .* cannot have .* one element per group .*; use another area here, or leave the"
+    with pytest.raises(MinidlError, match=message):
+        small_net(method, mode=mode)
+
+
+def test_an_error_of_one_pixel_has_no_plane_to_be_centered():
+    message = r"conv\d+ \(conv 3×3, 512.* cannot have error instance: .*; use another area here, or larger images$"
+    with pytest.raises(MinidlError, match=message):
+        models.build("b", method="error instance", device="cpu")
+
+
+@pytest.mark.parametrize("method", ["EB", "EBN, fully", "error channel"])
+def test_batches_of_one_sample_are_refused_where_a_mean_would_be_of_one_element(method):
+    net = small_net(method) if "fully" in method else models.build("b", method=method, device="cpu")
+    net.check_batches([5, 2])
+    with pytest.raises(MinidlError, match=r"cannot have .* one element per group .*, or larger batches$"):
+        net.check_batches([5, 1])
+
+
+def test_the_error_that_the_first_layer_would_make_is_not_looked_at():
+    net = Net(Sequential(FullyConnected(3), ReLU(), FullyConnected(2)), (4,), kernels.load("cpu"), method="EB, fully")
+    net.check_batches([1])
+    net.train()
+    net.forward(np.ones((1, 4), np.float32))
+    net.backpropagate(np.ones((1, 2), np.float32))

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from minidl.layer import Context
+from minidl.layers import MaxPool
+
 
 def poisoned(backend, shape, dtype=np.float64):
     return backend.xp.full(shape, np.nan, dtype)
@@ -66,6 +69,48 @@ def test_max_pool(backend, random, dtype, size, stride, shape):
     same(backend, back, expected_back, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "size, stride, shape",
+    [
+        (16, 3, (2, 20, 23, 3)),
+        (17, 5, (2, 33, 18, 3)),
+        (20, 20, (1, 41, 60, 2)),
+        (256, 1, (1, 257, 256, 1)),
+        (300, 7, (1, 300, 307, 1)),
+    ],
+    ids=str,
+)
+def test_max_pool_of_large_windows(backend, random, size, stride, shape):
+    """Half of the last row of the first windows, whose elements have the largest numbers, is larger than all others."""
+    data = random.permutation(np.prod(shape)).reshape(shape).astype(np.float64)
+    data[:, size - 1, ::2] += data.size
+    context = Context(backend, np.dtype(np.float64), random)
+    layer = MaxPool(size, stride)
+    layer.setup(shape[1:], context)
+    output = layer.forward(*placed(backend, data))
+    error = random.standard_normal(output.shape)
+    expected, expected_back = plain_max_pool(data, size, stride, error)
+    same(backend, output, expected)
+    assert all(winners.dtype == ("u1" if size <= 16 else "u2" if size <= 256 else "u4") for winners in layer.winners)
+    same(backend, layer.backward(*placed(backend, error)), expected_back, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_error_that_is_infinite_goes_nowhere_else(backend, random, dtype):
+    data = random.standard_normal((2, 6, 8, 3)).astype(dtype)
+    error, pooled = np.full(data.shape, np.inf, dtype), np.full((2, 3, 4, 3), -np.inf, dtype)
+    error[0] = np.nan
+    x, e, p = placed(backend, data, error, pooled)
+    output, back, half = (poisoned(backend, shape, dtype) for shape in (data.shape, data.shape, pooled.shape))
+    backend.relu.forward(x, output)
+    backend.relu.backward(e, output, back)
+    same(backend, back, np.where(data > 0, error, 0))
+    winners = tuple(backend.xp.empty(s, np.uint8) for s in backend.max_pool.winners_shapes(data.shape, 2, 2))
+    backend.max_pool.forward(x, 2, 2, half, winners)
+    backend.max_pool.backward(p, 2, 2, winners, back)
+    same(backend, back, np.where(plain_max_pool(data, 2, 2, np.ones(pooled.shape))[1] > 0, -np.inf, 0))
+
+
 def test_max_pool_sends_the_error_of_equals_to_the_first_of_them_column_by_column(backend):
     data = np.array([[0, 0, -1, 0], [0, 0, 0, -1], [0, 0, -2, -1], [0, 0, -1, -2]], float).reshape(1, 4, 4, 1)
     data, error = placed(backend, data, np.ones((1, 2, 2, 1)))
@@ -95,10 +140,11 @@ def test_fully_connected(backend, random, samples, inputs, outputs):
 @pytest.mark.parametrize("rows, classes", [(1, 2), (7, 10), (1000, 21)])
 def test_softmax_loss(backend, random, rows, classes):
     logits, labels = 5 * random.standard_normal((rows, classes)), random.integers(0, classes, rows)
-    z, label, totals = placed(backend, logits, labels, np.array([1.0, 2.0, 3.0]))
+    z, label, totals = placed(backend, logits, labels, np.array([1.0, 2.0, 3.0, 0.0]))
     error = poisoned(backend, logits.shape)
     backend.softmax_loss.forward(z, label, error, totals)
-    loss, right, labelled = backend.host(totals) - [1, 2, 3]
+    loss, right, labelled, wrong = backend.host(totals) - [1, 2, 3, 0]
+    assert wrong == 0
     assert labelled == rows
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert loss == pytest.approx(-np.log(p[np.arange(rows), labels]).sum())
@@ -108,10 +154,10 @@ def test_softmax_loss(backend, random, rows, classes):
 
 def test_softmax_loss_of_large_logits_is_finite(backend):
     logits = np.array([[1e4, 0.0], [-1e4, 0.0]], np.float32)
-    z, labels, totals = placed(backend, logits, np.array([0, 0]), np.zeros(3))
+    z, labels, totals = placed(backend, logits, np.array([0, 0]), np.zeros(4))
     error = poisoned(backend, (2, 2), np.float32)
     backend.softmax_loss.forward(z, labels, error, totals)
-    assert totals.tolist() == [10000.0, 1, 2]
+    assert totals.tolist() == [10000.0, 1, 2, 0]
     same(backend, error, [[0, 0], [-0.5, 0.5]])
 
 
@@ -132,7 +178,7 @@ def test_crop_from_a_black_border(backend, random, border, shift):
 
 def test_softmax_loss_of_void_alone_is_zero(backend, random):
     error = poisoned(backend, (2, 3, 4))
-    z, labels, totals = placed(backend, random.standard_normal((2, 3, 4)), np.full((2, 3), -1), np.zeros(3))
+    z, labels, totals = placed(backend, random.standard_normal((2, 3, 4)), np.full((2, 3), -1), np.zeros(4))
     backend.softmax_loss.forward(z, labels, error, totals)
     assert not backend.host(totals).any()
     assert not backend.host(error).any()

@@ -100,6 +100,50 @@ def test_nothing_becomes_subnormal(backend, random, optimizer, size):
             assert not np.any((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny))
 
 
+@pytest.mark.parametrize("gc", [False, True])
+@pytest.mark.parametrize("variant", ["standard", "as_printed"])
+@pytest.mark.parametrize("epsilon", [1e-8, 1e-12, 1e-20, 1e-60, 0.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam_of_any_epsilon_and_of_gradients_of_any_size(backend, dtype, epsilon, variant, gc):
+    """Weights begin at zero, so that every step shows; gradients whose squares the type lacks make smaller steps."""
+    exponents = np.arange(-16, 17) if dtype is np.float32 else np.arange(-140, 141, 5)
+    tiny = 10.0 ** (np.arange(-45, -16) if dtype is np.float32 else np.arange(-320, -150, 5))
+    known = np.concatenate([10.0**exponents, [0.0]])
+    gradient = np.concatenate([known, tiny])
+    gradient = np.stack([gradient, -gradient], axis=1).astype(dtype)  # filters whose mean is zero
+    parameter = Parameter("p", *(backend.xp.zeros(gradient.shape, dtype) for _ in range(2)), decay=True)
+    adam = Adam(
+        [parameter],
+        backend,
+        learning_rate=RATE,
+        epsilon=epsilon,
+        variant=variant,
+        gc=[parameter] if gc else (),
+    )
+    m = v = w = np.zeros(gradient.shape, np.longdouble)
+    signs, g = [1, 1, -1, 1], gradient.astype(np.longdouble)
+    run(adam, parameter, [sign * gradient for sign in signs])
+    for t, sign in enumerate(signs, 1):
+        m, v = 0.9 * m + 0.1 * sign * g, 0.999 * v + 0.001 * g * g
+        v_hat = (0.999 if variant == "as_printed" else 1) * v / (1 - np.longdouble(0.999) ** t)
+        root = np.sqrt(v_hat + epsilon) if variant == "as_printed" else np.sqrt(v_hat) + epsilon
+        w = w - RATE * (m / (1 - np.longdouble(0.9) ** t)) / np.where(root > 0, root, 1)
+    found = backend.host(parameter.value)
+    count = len(known)
+    np.testing.assert_allclose(found[:count], w[:count].astype(float), rtol=2e-5 if dtype is np.float32 else 1e-9)
+    assert np.isfinite(found).all()
+    assert (np.abs(found[count:]) <= 1.001 * np.abs(w[count:]).astype(float) + 4 * RATE * 1e-3).all()
+
+
+def test_a_filter_of_equal_gradients_has_none_after_gc(backend):
+    gradient = np.array([[3.0] * 4, [1e-9] * 4, [1e-19] * 4, [7.0] * 4], np.float32)
+    for optimizer, options in ((SGD, {}), (Adam, {"epsilon": 0.0})):
+        parameter = Parameter("p", *(backend.xp.zeros(gradient.shape, np.float32) for _ in range(2)), decay=True)
+        made = optimizer([parameter], backend, learning_rate=RATE, gc=[parameter], **options)
+        run(made, parameter, [gradient] * 3)
+        assert not backend.host(parameter.value).any()
+
+
 def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
     rates = [stepped(1e-3, epoch, 50) for epoch in (1, 50, 51, 100, 101)]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
@@ -114,6 +158,9 @@ def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
         (SGD, {"learning_rate": 1.0, "momentum": 1.0}, "momentum must be"),
         (Adam, {"learning_rate": 1.0, "momenta": (0.9, -0.1)}, "momenta must be"),
         (Adam, {"learning_rate": 1.0, "variant": "dlib"}, "use standard or as_printed"),
+        (Adam, {"learning_rate": 1.0, "epsilon": -1e-8}, "epsilon must be a number of at least 0, not -1e-08"),
+        (Adam, {"learning_rate": 1.0, "epsilon": float("nan")}, "epsilon must be"),
+        (Adam, {"learning_rate": 1.0, "variant": "as_printed", "momenta": (0.9, 0)}, "must be above 0 and not 0"),
     ],
 )
 def test_bad_settings_are_refused(backend, optimizer, options, message):

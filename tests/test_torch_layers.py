@@ -55,6 +55,11 @@ def compare(layer, shape, function, context, tolerance=1e-10):
         np.testing.assert_allclose(host(p.grads), ours(values[p.name].grad), atol=tolerance, err_msg=p.name)
 
 
+@pytest.mark.parametrize("size, stride, shape", [(2, 2, (8, 6, 3)), (17, 3, (24, 31, 2)), (20, 20, (40, 41, 2))])
+def test_max_pool(context, size, stride, shape):
+    compare(MaxPool(size, stride), shape, lambda x, _: functional.max_pool2d(x, size, stride), context)
+
+
 NORMS = {
     "bn": (BatchNorm, lambda x, g, b: functional.batch_norm(x, None, None, g, b, training=True, eps=1e-4)),
     "ln": (LayerNorm, lambda x, g, b: functional.group_norm(x, 1, g, b)),

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.kernels.gpu.source import THREADS, launch
 from minidl.kernels.gpu.update import tables
-from minidl.kernels.update import Tensor
+from minidl.kernels.update import Tensor, least_square
 
 Array = Any
 MOMENTS = 2
@@ -29,5 +29,5 @@ def step(
     args = (rate, time, *map(np.float64, (*momenta, epsilon)), printed, settings)
     launch("adam", "begin", dtype, 1, 1, args)
     factors = (dtype.type(factor) for factor in (*momenta, *(1 - momentum for momentum in momenta)))
-    args = (of_tensors, of_pieces, settings, *factors, printed)
+    args = (of_tensors, of_pieces, settings, *factors, dtype.type(least_square(dtype)), printed)
     launch("adam", "step", dtype, pieces, THREADS, args)

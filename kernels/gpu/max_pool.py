@@ -2,36 +2,30 @@
 
 from typing import Any
 
-from minidl.kernels.errors import MinidlError
 from minidl.kernels.gpu.source import ints, launch, over_rows
-from minidl.kernels.max_pool import output_shape
+from minidl.kernels.max_pool import output_shape, winners_type
 
-__all__ = ["backward", "forward", "output_shape", "winners_shapes"]
+__all__ = ["backward", "forward", "output_shape", "winners_shapes", "winners_type"]
 
 Array = Any
 Winners = tuple[Array]
 
 
 def winners_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
-    """Return the shape of the one uint8 array that remembers the winners for data of (samples, y, x, c).
-
-    Raises MinidlError for windows of more pixels than a byte can count.
-    """
-    if size > 16:
-        raise MinidlError(f"max pooling on a GPU takes windows of 16×16 pixels at most, not {size}×{size}")
+    """Return the shape of the one array that remembers the winners for data of (samples, y, x, c)."""
     n, *image = shape
     return ((n, *output_shape((image[0], image[1], image[2]), size, stride)),)
 
 
 def forward(data: Array, size: int, stride: int, out: Array, winners: Winners) -> None:
-    """Write the maxima into ``out`` and their places into ``winners`` (see ``winners_shapes``)."""
+    """Write the maxima into ``out`` and their places into ``winners`` (see ``winners_shapes`` and ``winners_type``)."""
     n, out_y, out_x, c = out.shape
     args = (data, out, *winners, *ints(size, stride, *data.shape[1:], out_y, out_x))
-    launch("max_pool", "forward", data.dtype, *over_rows(n * out_y, out_x * c), args)
+    launch("max_pool", f"forward_{winners[0].dtype}", data.dtype, *over_rows(n * out_y, out_x * c), args)
 
 
 def backward(error: Array, size: int, stride: int, winners: Winners, out: Array) -> None:
     """Write each element of the error to the place that won, zero elsewhere, into ``out`` (the data's shape)."""
     n, y, x, c = out.shape
     args = (error, *winners, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
-    launch("max_pool", "backward", error.dtype, *over_rows(n * y, x * c), args)
+    launch("max_pool", f"backward_{winners[0].dtype}", error.dtype, *over_rows(n * y, x * c), args)
