@@ -48,15 +48,28 @@ def load(device: str) -> Kernels:
     return kernels.load(device, "fp32")
 
 
-@pytest.fixture(params=["numpy", "numba", "gpu"])
+FAST = ("numpy", "numba", "gpu")  # the CPU by NumPy alone and with compiled loops, and the GPU
+
+
+@pytest.fixture(params=FAST)
+def fast(request: pytest.FixtureRequest) -> Iterator[Kernels]:
+    """Return the kernels of each device in turn that is compared with the reference."""
+    yield from in_turn(request.param)
+
+
+@pytest.fixture(params=["reference", *FAST])
 def backend(request: pytest.FixtureRequest) -> Iterator[Kernels]:
-    """Return the kernels of each device in turn: the CPU's by NumPy alone and with compiled loops, and the GPU's."""
-    if request.param == "gpu":
-        yield load("gpu")
+    """Return the kernels of each device in turn."""
+    yield from in_turn(request.param)
+
+
+def in_turn(name: str) -> Iterator[Kernels]:
+    """Yield the kernels of a device, or of the CPU with the loops of that name."""
+    if name not in loops.NAMES:
+        yield load(name)
         return
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    loops.use(request.param)
+    pytest.importorskip(name)
+    loops.use(name)
     yield load("cpu")
     loops.use_best()
 
