@@ -1,4 +1,4 @@
-"""Every fast version beside the reference, on shapes at which threads, vectors, blocks and pieces do not come out even."""
+"""Fast versions beside the reference, on shapes at which threads, vectors, blocks and pieces do not come out even."""
 
 import numpy as np
 import pytest
