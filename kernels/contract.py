@@ -108,7 +108,7 @@ class Convolution(Protocol):
 
     def Geometry(
         self,
-        data_shape: Image,
+        data_shape: tuple[int, ...],
         filters: int,
         mask: Pair,
         stride: int | Pair = 1,

@@ -5,6 +5,7 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def load(device: str) -> Kernels:
     return kernels.load(device, "fp32")
 
 
-FAST = ("numpy", "numba", "gpu")  # the CPU by NumPy alone and with compiled loops, and the GPU
+# The CPU by NumPy alone and with compiled loops, the GPU, and the reference on CuPy's arrays.
+FAST = ("numpy", "numba", "gpu", "cupy")
 
 
 @pytest.fixture(params=FAST)
@@ -57,7 +59,7 @@ def fast(request: pytest.FixtureRequest) -> Iterator[Kernels]:
     yield from in_turn(request.param)
 
 
-@pytest.fixture(params=["reference", *FAST])
+@pytest.fixture(params=["reference", "numpy", "numba", "gpu"])
 def backend(request: pytest.FixtureRequest) -> Iterator[Kernels]:
     """Return the kernels of each device in turn."""
     yield from in_turn(request.param)
@@ -65,6 +67,10 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Kernels]:
 
 def in_turn(name: str) -> Iterator[Kernels]:
     """Yield the kernels of a device, or of the CPU with the loops of that name."""
+    if name == "cupy":
+        gpu = load("gpu")
+        yield replace(load("reference"), xp=gpu.xp, host=gpu.host, recycled=gpu.recycled)
+        return
     if name not in loops.NAMES:
         yield load(name)
         return

@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, get_type_hints
 
@@ -382,6 +383,13 @@ def test_ten_steps_are_those_of_the_cpu(
     results, expected = (
         test_gpu_nets.train(kernels.load(device), name, np.float64, mode) for device in ("reference", "cpu")
     )
+    test_gpu_nets.compare(results, expected, 1e-10)
+
+
+def test_ten_steps_on_arrays_of_cupy() -> None:
+    gpu = load("gpu")
+    on_card = replace(REFERENCE, xp=gpu.xp, host=gpu.host, recycled=gpu.recycled)
+    results, expected = (test_gpu_nets.train(device, "c", np.float64) for device in (on_card, REFERENCE))
     test_gpu_nets.compare(results, expected, 1e-10)
 
 

@@ -40,8 +40,9 @@ def crop(
     coming = _advance(position, len(out))
     labels[...] = classes[order[coming]]
     for made, i, (y, x) in zip(out, order[coming].tolist(), offsets[coming].tolist(), strict=True):
-        made[...] = _cut(images[i], (y - border, x - border), made.shape[:2], outside=0)
-    out[...] = (out - np.array(mean.tolist(), like=out)) / divisor
+        image = np.asarray(images[i], like=out)
+        made[...] = _cut(image, (y - border, x - border), made.shape[:2], outside=0)
+    out[...] = (out - np.asarray(mean, like=out)) / divisor
 
 
 def crop_with_masks(
@@ -67,11 +68,11 @@ def crop_with_masks(
     coming = _advance(position, len(out))
     orders = (order[coming].tolist(), corners[coming].tolist(), colours[coming], mirrored[coming].tolist())
     for made, label, i, corner, colour, mirror in zip(out, labels, *orders, strict=True):
-        image = (images[i] + colour).clip(0, 255)
+        image, mask = np.asarray(images[i], like=out), np.asarray(masks[i], like=out)
         turn = slice(None, None, -1 if mirror else 1)
-        made[:, turn] = _cut(image, corner, label.shape, outside=0)
-        label[:, turn] = _cut(masks[i], corner, label.shape, outside=VOID).astype(np.int8)
-    out[...] = (out - np.array(mean.tolist(), like=out)) / divisor
+        made[:, turn] = _cut((image + colour).clip(0, 255), corner, label.shape, outside=0)
+        label[:, turn] = _cut(mask, corner, label.shape, outside=VOID).astype(np.int8)
+    out[...] = (out - np.asarray(mean, like=out)) / divisor
 
 
 def _advance(position: Array, samples: int) -> slice:

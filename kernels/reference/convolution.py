@@ -24,7 +24,7 @@ class Geometry(NamedTuple):
     number or a pair (y, x). Data outside of the image count as zero.
     """
 
-    data_shape: tuple[int, int, int]
+    data_shape: tuple[int, ...]
     filters: int
     mask: Pair
     stride: int | Pair = 1
