@@ -155,9 +155,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--device",
         default="auto",
-        metavar="auto|cpu|gpu",
+        metavar="auto|cpu|gpu|reference",
         help="auto takes a GPU where there is one; of several the first, or that of CUDA_VISIBLE_DEVICES=N in the "
-        "environment (default: auto)",
+        "environment; reference computes on the CPU as the equations say, slowly, to be read and debugged (default: "
+        "auto)",
     )
     run.add_argument(
         "--precision",

@@ -56,6 +56,8 @@ class SoftmaxCrossEntropy:
         does not count. The error holds until the next call. Raises MinidlError for labels of another shape or type;
         for one that is out of range here, or in ``score`` where looking at it would make a device wait.
         """
+        real = np.float64 if output.dtype == np.float64 else np.float32
+        output = self.kernels.array(output, real)
         labels = checked_labels(labels, output, self.kernels.xp)
         self.classes = output.shape[-1]
         if self.buffer is None or self.buffer.size < output.size or self.buffer.dtype != output.dtype:

@@ -49,7 +49,8 @@ def build(
     """Return net ``name`` of Figure 1, ready to train.
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
-    "projection" or "reparametrization"; device: "cpu", "gpu" or "auto"; seed: of the random initial weights.
+    "projection" or "reparametrization"; device: "cpu", "gpu", "auto" or "reference", see ``kernels.load``; seed: of the
+    random initial weights.
     Raises MinidlError for a name, method, mode or device that is not known, and for images too small for the net.
     """
     check(name, method, mode, device)

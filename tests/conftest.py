@@ -52,15 +52,33 @@ def load(device: str) -> Kernels:
     return kernels.load(device, "fp32")
 
 
-@pytest.fixture(params=["numpy", "numba", "gpu"])
+# The CPU by NumPy alone and with compiled loops, the GPU, and the reference on CuPy's arrays.
+FAST = ("numpy", "numba", "gpu", "cupy")
+
+
+@pytest.fixture(params=FAST)
+def fast(request: pytest.FixtureRequest) -> Iterator[Kernels]:
+    """Return the kernels of each device in turn that is compared with the reference."""
+    yield from in_turn(request.param)
+
+
+@pytest.fixture(params=["reference", "numpy", "numba", "gpu"])
 def backend(request: pytest.FixtureRequest) -> Iterator[Kernels]:
-    """Return the kernels of each device in turn: the CPU's by NumPy alone and with compiled loops, and the GPU's."""
-    if request.param == "gpu":
-        yield load("gpu")
+    """Return the kernels of each device in turn."""
+    yield from in_turn(request.param)
+
+
+def in_turn(name: str) -> Iterator[Kernels]:
+    """Yield the kernels of a device, or of the CPU with the loops of that name."""
+    if name == "cupy":
+        gpu = load("gpu")
+        yield replace(load("reference"), xp=gpu.xp, host=gpu.host, recycled=gpu.recycled)
         return
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    loops.use(request.param)
+    if name not in loops.NAMES:
+        yield load(name)
+        return
+    pytest.importorskip(name)
+    loops.use(name)
     yield load("cpu")
     loops.use_best()
 

@@ -1,4 +1,4 @@
-"""The GPU's operations beside NumPy's, on shapes at which threads, vectors, blocks and pieces do not come out even."""
+"""Fast versions beside the reference, on shapes at which threads, vectors, blocks and pieces do not come out even."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from minidl.kernels.update import Tensor
 pytestmark = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def both(gpu, run, *arrays, float32=1e-5):
-    """Run on both devices, each with its own copies of the arrays, and compare what is in them afterwards."""
-    cpu = kernels.load("cpu")
-    expected, found = [array.copy() for array in arrays], [gpu.xp.array(array) for array in arrays]
-    run(cpu, *expected)
-    run(gpu, *found)
-    for ours, theirs in zip(map(gpu.host, found), expected, strict=True):
+def both(fast, run, *arrays, float32=1e-5):
+    """Run on a device and on the reference, each with its own copies of the arrays, and compare these afterwards."""
+    reference = kernels.load("reference")
+    expected, found = [array.copy() for array in arrays], [fast.xp.array(array) for array in arrays]
+    run(reference, *expected)
+    run(fast, *found)
+    for ours, theirs in zip(map(fast.host, found), expected, strict=True):
         assert ours.dtype == theirs.dtype
         assert not np.isnan(theirs).any()
         tolerance = float32 if theirs.dtype == np.float32 else 1e-10
@@ -48,7 +48,7 @@ VIEWS = [  # (a, r, b, s)
 
 @pytest.mark.parametrize("view", VIEWS, ids=str)
 @pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
-def test_statistic(gpu, random, name, view, dtype):
+def test_statistic(fast, random, name, view, dtype):
     x, error = random.standard_normal((2, *view)).astype(dtype)
 
     def run(device, x, error, output, back, in_place, back_in_place):
@@ -58,31 +58,31 @@ def test_statistic(gpu, random, name, view, dtype):
         transform(in_place, in_place)
         adjoint(back_in_place, output, scale, back_in_place)
 
-    both(gpu, run, x, error, poisoned(view, dtype), poisoned(view, dtype), x, error, float32=1e-4)
+    both(fast, run, x, error, poisoned(view, dtype), poisoned(view, dtype), x, error, float32=1e-4)
 
 
-def test_a_statistic_of_unaligned_memory(gpu, random, dtype):
+def test_a_statistic_of_unaligned_memory(fast, random, dtype):
     def run(device, x, out):
         device.statistic.standardize(x[1:].reshape(3, 1, 1, 40), out[1:].reshape(3, 1, 1, 40))
         device.statistic.center(x[1:].reshape(1, 60, 2, 1), x[1:].reshape(1, 60, 2, 1))
 
-    both(gpu, run, random.standard_normal(121).astype(dtype), np.zeros(121, dtype), float32=1e-4)
+    both(fast, run, random.standard_normal(121).astype(dtype), np.zeros(121, dtype), float32=1e-4)
 
 
-def test_sums_repeat_to_the_last_bit(gpu, random, dtype):
-    x = gpu.xp.asarray(random.standard_normal((1, 9000, 7, 1)).astype(dtype))
-    results = [gpu.xp.empty_like(x) for _ in range(3)]
+def test_sums_repeat_to_the_last_bit(fast, random, dtype):
+    x = fast.xp.asarray(random.standard_normal((1, 9000, 7, 1)).astype(dtype))
+    results = [fast.xp.empty_like(x) for _ in range(3)]
     for out in results:
-        gpu.statistic.standardize(x, out)
+        fast.statistic.standardize(x, out)
     for out in results[1:]:
-        np.testing.assert_array_equal(gpu.host(out), gpu.host(results[0]))
+        np.testing.assert_array_equal(fast.host(out), fast.host(results[0]))
 
 
 NORMS = [(1, 600, 64, 1), (1, 50, 3, 1), (4, 36, 1, 20), (4, 36, 20, 1), (3, 25, 8, 4), (6, 1, 1, 128), (2, 300, 2, 70)]
 
 
 @pytest.mark.parametrize("view", [*NORMS, (1, 7, 600, 1)], ids=str)
-def test_data_norm(gpu, random, view, dtype):
+def test_data_norm(fast, random, view, dtype):
     channels = view[2] * view[3]
 
     def run(device, x, error, gamma, beta, out, back, gamma_grads, beta_grads, *running):
@@ -100,12 +100,12 @@ def test_data_norm(gpu, random, view, dtype):
     x, error = random.standard_normal((2, *view)).astype(dtype)
     gamma, beta, mean, variance = random.standard_normal((4, channels)).astype(dtype)
     outs = poisoned(view, dtype), poisoned(view, dtype), poisoned(channels, dtype), poisoned(channels, dtype)
-    both(gpu, run, 2 * x + 1, error, gamma, beta, *outs, mean, variance**2, np.array([98]), float32=2e-4)
+    both(fast, run, 2 * x + 1, error, gamma, beta, *outs, mean, variance**2, np.array([98]), float32=2e-4)
 
 
 @pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 3), (2, 1), (1, 2), (3, 5)])
 @pytest.mark.parametrize("shape", [(1, 3, 3, 1), (5, 8, 7, 3), (2, 13, 9, 70)], ids=str)
-def test_average_pools(gpu, random, shape, size, stride, dtype):
+def test_average_pools(fast, random, shape, size, stride, dtype):
     n, y, x, c = shape
     small = (n, (y - size) // stride + 1, (x - size) // stride + 1, c)
 
@@ -117,7 +117,7 @@ def test_average_pools(gpu, random, shape, size, stride, dtype):
 
     data, error = random.standard_normal(shape).astype(dtype), random.standard_normal(small).astype(dtype)
     outs = [poisoned(s, dtype) for s in (small, shape, (n, c), shape)]
-    both(gpu, run, data, error, *outs)
+    both(fast, run, data, error, *outs)
 
 
 def test_max_pooling_of_equals_and_of_what_is_not_a_number(gpu, dtype):
@@ -130,14 +130,16 @@ def test_max_pooling_of_equals_and_of_what_is_not_a_number(gpu, dtype):
 
 
 @pytest.mark.parametrize("first, second", [(1, 1), (3, 5), (4, 8), (16, 4), (2, 6)])
-def test_concat(gpu, random, first, second, dtype):
+def test_concat(fast, random, first, second, dtype):
     a, b = (random.standard_normal((2, 3, 5, c)).astype(dtype) for c in (first, second))
 
     def run(device, a, b, out, part_a, part_b):
         device.concat.forward(a, b, out)
         device.concat.backward(out, part_a, part_b)
 
-    both(gpu, run, a, b, poisoned((2, 3, 5, first + second), dtype), poisoned(a.shape, dtype), poisoned(b.shape, dtype))
+    both(
+        fast, run, a, b, poisoned((2, 3, 5, first + second), dtype), poisoned(a.shape, dtype), poisoned(b.shape, dtype)
+    )
 
 
 SIZES = [
@@ -151,33 +153,33 @@ SIZES = [
 
 
 @pytest.mark.parametrize("size, into", [*SIZES, ((5, 5), (5, 5)), ((7, 2), (13, 3))], ids=str)
-def test_resize(gpu, random, size, into, dtype):
+def test_resize(fast, random, size, into, dtype):
     def run(device, data, out, back):
         device.resize.forward(data, out)
         device.resize.backward(out, back)
 
     data = random.standard_normal((2, *size, 3)).astype(dtype)
-    both(gpu, run, data, poisoned((2, *into, 3), dtype), poisoned(data.shape, dtype))
+    both(fast, run, data, poisoned((2, *into, 3), dtype), poisoned(data.shape, dtype))
 
 
 @pytest.mark.parametrize("labels_dtype", [np.int8, np.int64, np.uint8])
 @pytest.mark.parametrize("shape", [(1, 2), (7, 10), (1000, 21), (3, 40, 31, 5), (5, 100), (3, 1), (2000, 33)], ids=str)
-def test_softmax_loss(gpu, random, shape, labels_dtype, dtype):
+def test_softmax_loss(fast, random, shape, labels_dtype, dtype):
     def run(device, logits, labels, error, totals):
         device.softmax_loss.forward(logits, labels, error, totals)
 
     logits = (5 * random.standard_normal(shape)).round(1).astype(dtype)  # rounded: some of the largest are equal
     least = 0 if labels_dtype is np.uint8 else -1
     labels = random.integers(least, shape[-1], shape[:-1]).astype(labels_dtype)
-    cpu, found = kernels.load("cpu"), [gpu.xp.array(a) for a in (logits, labels, poisoned(shape, dtype))]
-    expected, totals, gpu_totals = poisoned(shape, dtype), np.array([1.0, 2, 3, 0]), gpu.xp.asarray([1.0, 2, 3, 0])
-    run(cpu, logits, labels, expected, totals)
-    run(gpu, *found, gpu_totals)
-    np.testing.assert_allclose(gpu.host(found[-1]), expected, atol=1e-6 if dtype is np.float32 else 1e-14)
-    np.testing.assert_allclose(gpu.host(gpu_totals), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
+    reference, found = kernels.load("reference"), [fast.xp.array(a) for a in (logits, labels, poisoned(shape, dtype))]
+    expected, totals, fast_totals = poisoned(shape, dtype), np.array([1.0, 2, 3, 0]), fast.xp.asarray([1.0, 2, 3, 0])
+    run(reference, logits, labels, expected, totals)
+    run(fast, *found, fast_totals)
+    np.testing.assert_allclose(fast.host(found[-1]), expected, atol=1e-6 if dtype is np.float32 else 1e-14)
+    np.testing.assert_allclose(fast.host(fast_totals), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
 
 
-def test_crops_with_masks_of_many_sizes(gpu, random, dtype):
+def test_crops_with_masks_of_many_sizes(fast, random, dtype):
     sizes = [(20, 30), (9, 40), (33, 12), (16, 16)]
     images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     masks = [random.integers(0, 21, size, dtype=np.uint8) for size in sizes]
@@ -195,7 +197,7 @@ def test_crops_with_masks_of_many_sizes(gpu, random, dtype):
     order, corners = np.array([3, 1, 0, 2]), random.integers(-8, 8, (4, 2))
     colours, mirrored = np.rint(60 * random.standard_normal((4, 3))), np.array([True, False, True, False])
     out, labels = poisoned((4, 16, 17, 3), dtype), np.full((4, 16, 17), 99, np.int8)
-    both(gpu, run, order, corners, colours, mirrored, np.array([0]), out, labels)
+    both(fast, run, order, corners, colours, mirrored, np.array([0]), out, labels)
 
 
 def tensors(operation, arrays):
@@ -213,7 +215,7 @@ def tensors(operation, arrays):
 @pytest.mark.parametrize(
     "kind, variant", [("sgd", "paper"), ("sgd", "dlib"), ("adam", "standard"), ("adam", "as_printed")]
 )
-def test_updates_of_all_tensors_at_once(gpu, random, kind, variant, dtype):
+def test_updates_of_all_tensors_at_once(fast, random, kind, variant, dtype):
     shapes = [(3, 3, 3, 5), (7,), (4, 8), (10_000,), (2, 9001)]
     settings = ((0.9, 0.999), 1e-8) if kind == "adam" else (0.9,)
 
@@ -222,7 +224,7 @@ def test_updates_of_all_tensors_at_once(gpu, random, kind, variant, dtype):
         for _ in range(3):
             operation.step(tensors(operation, arrays), rate, time, *settings, variant)
         for i in range(1, len(arrays), 4):
-            arrays[i][...] = 0  # the CPU leaves centered gradients, the GPU does not touch them
+            arrays[i][...] = 0  # the CPU leaves centered gradients, the others do not touch them
 
     arrays = [random.standard_normal(shape).astype(dtype) * (i < 2) for shape in shapes for i in range(4)]
-    both(gpu, run, np.array([0.05]), np.array([4]), *arrays, float32=2e-5)
+    both(fast, run, np.array([0.05]), np.array([4]), *arrays, float32=2e-5)

@@ -1,4 +1,4 @@
-"""Ten training steps of each net on the GPU, one kernel at a time and recorded, beside the same steps on the CPU."""
+"""Ten training steps of each net on the GPU, one kernel at a time and recorded, beside those of the reference."""
 
 from dataclasses import replace
 from typing import Any
@@ -63,13 +63,13 @@ def train(
 
 
 @pytest.fixture(scope="module")
-def on_cpu() -> Any:
-    """Return what the CPU brings, computed once for each net and number type."""
+def on_reference() -> Any:
+    """Return what the reference brings, computed once for each net and number type."""
     known: dict[Any, Any] = {}
 
     def get(*what: Any) -> dict[str, Any]:
         if what not in known:
-            known[what] = train(kernels.load("cpu"), *what)
+            known[what] = train(kernels.load("reference"), *what)
         return known[what]
 
     return get
@@ -83,16 +83,16 @@ def compare(results: dict[str, Any], expected: dict[str, Any], bound: float) -> 
 
 @pytest.mark.parametrize("way", ["eager", "recorded"])
 @pytest.mark.parametrize("name", NETS)
-def test_ten_steps_in_float64(gpu: Kernels, on_cpu: Any, name: str, way: str) -> None:
+def test_ten_steps_in_float64(gpu: Kernels, on_reference: Any, name: str, way: str) -> None:
     device = gpu if way == "recorded" else replace(gpu, repeat=lambda function, version: function)
     results = train(device, name, np.float64)
     assert results["recorded"] == (way == "recorded")
-    compare(results, on_cpu(name, np.float64), 1e-9)
+    compare(results, on_reference(name, np.float64), 1e-10)
 
 
 @pytest.mark.parametrize("library", ["cuBLAS", "cuDNN"])
 @pytest.mark.parametrize("name", NETS)
-def test_ten_steps_in_float32(gpu: Kernels, on_cpu: Any, name: str, library: str) -> None:
+def test_ten_steps_in_float32(gpu: Kernels, on_reference: Any, name: str, library: str) -> None:
     from minidl.kernels.gpu import products
 
     before = products.library()
@@ -105,20 +105,20 @@ def test_ten_steps_in_float32(gpu: Kernels, on_cpu: Any, name: str, library: str
         products.choose(library=before)
     assert results["recorded"]
     # Adam divides by the root of what may be next to nothing.
-    compare(results, on_cpu(name, np.float32), 2e-3 if EMULATED else 1e-2)
+    compare(results, on_reference(name, np.float32), 2e-3 if EMULATED else 1e-2)
 
 
-def test_observers_see_every_step_of_the_same_training(gpu: Kernels, on_cpu: Any) -> None:
+def test_observers_see_every_step_of_the_same_training(gpu: Kernels, on_reference: Any) -> None:
     seen: list[float] = []
     results = train(gpu, "c", np.float64, observer=lambda grads: seen.append(float(gpu.host(grads).std())))
     assert not results["recorded"]
     assert len(set(seen)) == 2 * (STEPS + 1)
-    compare(results, on_cpu("c", np.float64), 1e-9)
+    compare(results, on_reference("c", np.float64), 1e-10)
 
 
-def test_reparametrization(gpu: Kernels, on_cpu: Any) -> None:
+def test_reparametrization(gpu: Kernels, on_reference: Any) -> None:
     results = train(gpu, "b-cifar", np.float64, "reparametrization")
-    compare(results, on_cpu("b-cifar", np.float64, "reparametrization"), 1e-9)
+    compare(results, on_reference("b-cifar", np.float64, "reparametrization"), 1e-10)
 
 
 @pytest.mark.parametrize("name", ["b", "c"])

@@ -98,7 +98,7 @@ def run(tmp_path, random, capsys):
     return call
 
 
-JOINED = "one image would be left for the last batch of an epoch; it joins the batch before\n"
+JOINED = "One image would be left for the last batch of an epoch; it joins the batch before.\n"
 
 
 @pytest.mark.parametrize("model, method", [("c", "EBN, fully"), ("c", "EB, fully"), ("a", "WC, GC, BN, fully")])

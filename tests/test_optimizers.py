@@ -87,8 +87,8 @@ def test_a_tensor_larger_than_a_piece(backend, random):
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
 @pytest.mark.parametrize("size", [1e-38, 1e-30, 1e-20])
 def test_nothing_becomes_subnormal(backend, random, optimizer, size):
-    if backend.device == "gpu":
-        pytest.skip("a GPU computes as fast with subnormal numbers")
+    if backend.device != "cpu":
+        pytest.skip("a GPU computes as fast with subnormal numbers, and the reference is slow anyway")
     shape = (4, 1000)
     value = (size * random.standard_normal(shape)).astype(np.float32)
     parameter = Parameter("p", value, np.zeros(shape, np.float32), decay=True)

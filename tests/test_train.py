@@ -176,6 +176,13 @@ def test_without_a_gpu(run, tmp_path, capsys, monkeypatch):
         assert json.loads((tmp_path / str(package) / "result.json").read_text())["device"] == "cpu"
 
 
+def test_the_reference_trains_and_says_that_it_is_slow(run, tmp_path, capsys):
+    assert run("--device", "reference", "--epochs", 1) == 0
+    assert "the reference: every operation as its equation says, in plain NumPy; slow" in capsys.readouterr().out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["device"], result["precision"]) == ("reference", "fp32")
+
+
 def test_a_run_on_the_gpu_goes_on_on_the_cpu(gpu, run, tmp_path, capsys):
     assert run("--device", "gpu", "--precision", "fp32", "--method", "WC, GC, BN", "--epochs", 1) == 0
     shown = capsys.readouterr().out

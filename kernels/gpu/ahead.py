@@ -1,23 +1,5 @@
 """On a GPU nothing is made ahead: a batch is a part of the recorded step, and takes microseconds of it."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from minidl.kernels.reference.ahead import TURNS, Ahead
 
-TURNS = 1
-
-
-class Ahead:
-    """Calls ``make(turn, request)`` when the result is asked for."""
-
-    def __init__(self, make: Callable[[int, Any], Any]) -> None:
-        self._make = make
-
-    def stop(self) -> None:
-        """Do nothing: nothing is worked on."""
-
-    def start(self, requests: Iterable[Any]) -> None:
-        """Do nothing: ``next`` says again what is wanted."""
-
-    def next(self, request: Any) -> Any:
-        """Make what is wanted."""
-        return self._make(0, request)
+__all__ = ["TURNS", "Ahead"]

@@ -69,7 +69,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return call(getattr(ufunc, method), *inputs, **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        return call(function, *args, **options)
+        makers = {np.asarray: asarray, np.array: array}  # called with ``like``; they take host arrays, too
+        return makers[function](*args, **options) if function in makers else call(function, *args, **options)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("implicit conversion to a NumPy array is not allowed; use .get()")

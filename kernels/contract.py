@@ -1,0 +1,292 @@
+"""The contract of a device: the operations and services that ``load`` returns, the same on every device.
+
+What they compute is said where it is defined, in the files of their names in kernels/reference/. Arrays are the
+device's. Where there is an ``out``, the result is written into it, and nothing is returned but what is said.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minidl.kernels.update import Tensor
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+Image = tuple[int, int, int]  # y, x, channels
+Pair = tuple[int, int]
+
+
+class Adam(Protocol):
+    """Algorithm 3; MOMENTS: how many arrays of a tensor's shape it keeps."""
+
+    MOMENTS: int
+
+    def step(
+        self,
+        tensors: Sequence[Tensor],
+        rate: Array,
+        time: Array,
+        momenta: tuple[float, float],
+        epsilon: float,
+        variant: str,
+    ) -> None: ...
+
+
+class Augment(Protocol):
+    """Batches from images that stay as bytes; what ``store`` returns is the device's own."""
+
+    def store(self, images: Any) -> Any: ...
+
+    def crop(
+        self,
+        images: Any,
+        classes: Array,
+        order: Array,
+        offsets: Array,
+        position: Array,
+        border: int,
+        mean: Any,
+        divisor: float,
+        out: Array,
+        labels: Array,
+    ) -> None: ...
+
+    def crop_with_masks(
+        self,
+        images: Any,
+        masks: Any,
+        order: Array,
+        corners: Array,
+        colours: Array,
+        mirrored: Array,
+        position: Array,
+        mean: Any,
+        divisor: float,
+        out: Array,
+        labels: Array,
+    ) -> None: ...
+
+
+class AveragePool(Protocol):
+    """The mean of each window, or of each plane."""
+
+    def forward(self, data: Array, size: int, stride: int, out: Array) -> None: ...
+
+    def backward(self, error: Array, size: int, stride: int, out: Array) -> None: ...
+
+    def forward_global(self, data: Array, out: Array) -> None: ...
+
+    def backward_global(self, error: Array, out: Array) -> None: ...
+
+
+class Concat(Protocol):
+    """Channels side by side."""
+
+    def forward(self, first: Array, second: Array, out: Array) -> None: ...
+
+    def backward(self, error: Array, first: Array, second: Array) -> None: ...
+
+
+class Plan(Protocol):
+    """A convolution, or a transposed one, of one geometry; path: the way it is computed, in a word or two."""
+
+    path: str
+    output_shape: Image
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None: ...
+
+    def backward(self, error: Array, weights: Array, out: Array) -> None: ...
+
+    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None: ...
+
+
+class Convolution(Protocol):
+    """Convolution; ``plan`` prepares it for a geometry, computed the way that ``path`` says or a rule picks."""
+
+    def Geometry(
+        self,
+        data_shape: tuple[int, ...],
+        filters: int,
+        mask: Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        dtype: DTypeLike = np.float32,
+    ) -> Any: ...
+
+    def plan(self, geometry: Any, path: str | None = None) -> Plan: ...
+
+
+class TransposedConvolution(Protocol):
+    """Transposed convolution, of the geometry of its own data and masks."""
+
+    def plan(self, geometry: Any) -> Plan: ...
+
+
+class DataNorm(Protocol):
+    """BN, LN, IN and GN with γ and β; statistics and sums are the device's own."""
+
+    def forward(
+        self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False
+    ) -> Any: ...
+
+    def track(self, statistics: Any, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None: ...
+
+    def inference(self, x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None: ...
+
+    def error_sums(self, error: Array, x: Array, statistics: Any) -> Any: ...
+
+    def comp_grads(self, sums: Any, gamma_grads: Array, beta_grads: Array) -> None: ...
+
+    def backward(self, error: Array, x: Array, gamma: Array, statistics: Any, sums: Any, out: Array) -> None: ...
+
+
+class Extents(Protocol):
+    """Arrays of different extents."""
+
+    def copy(self, source: Array, out: Array) -> None: ...
+
+    def add(self, first: Array, second: Array, out: Array) -> None: ...
+
+
+class FullyConnected(Protocol):
+    """Each output from all inputs."""
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None: ...
+
+    def backward(self, error: Array, weights: Array, out: Array) -> None: ...
+
+    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None: ...
+
+
+class MaxPool(Protocol):
+    """The largest element of each window; what the arrays of winners say is the device's own."""
+
+    def output_shape(self, shape: Image, size: int, stride: int) -> Image: ...
+
+    def winners_shapes(self, shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], ...]: ...
+
+    def winners_type(self, size: int) -> Any: ...
+
+    def forward(self, data: Array, size: int, stride: int, out: Array, winners: Any) -> None: ...
+
+    def backward(self, error: Array, size: int, stride: int, winners: Any, out: Array) -> None: ...
+
+
+class ReLU(Protocol):
+    """max(x, 0)."""
+
+    def forward(self, data: Array, out: Array) -> None: ...
+
+    def backward(self, error: Array, output: Array, out: Array) -> None: ...
+
+
+class Resize(Protocol):
+    """Bilinear interpolation."""
+
+    def forward(self, data: Array, out: Array) -> None: ...
+
+    def backward(self, error: Array, out: Array) -> None: ...
+
+
+class SGD(Protocol):
+    """Algorithm 2; MOMENTS: how many arrays of a tensor's shape it keeps."""
+
+    MOMENTS: int
+
+    def step(self, tensors: Sequence[Tensor], rate: Array, time: Array, momentum: float, variant: str) -> None: ...
+
+
+class SoftmaxLoss(Protocol):
+    """Softmax and cross-entropy."""
+
+    def forward(self, logits: Array, labels: Array, error: Array, totals: Array) -> None: ...
+
+
+class Statistic(Protocol):
+    """Center, standardize and rescale; the scale is the device's own."""
+
+    def center(self, x: Array, out: Array) -> None: ...
+
+    def center_adjoint(self, error: Array, output: Array, scale: Any, out: Array) -> None: ...
+
+    def standardize(self, x: Array, out: Array, epsilon: float = 1e-5) -> Any: ...
+
+    def standardize_adjoint(self, error: Array, output: Array, scale: Any, out: Array) -> None: ...
+
+    def rescale(self, x: Array, out: Array, k: float = 1.0, epsilon: float = 1e-12) -> Any: ...
+
+    def rescale_adjoint(self, error: Array, output: Array, scale: Any, out: Array, k: float = 1.0) -> None: ...
+
+
+class Prefetching(Protocol):
+    """A service: what is needed next is made ahead of time; a result holds until its turn of TURNS comes again."""
+
+    TURNS: int
+
+    def Ahead(self, make: Callable[[int, Any], Any]) -> "Prefetcher": ...
+
+
+class Prefetcher(Protocol):
+    """Makes what is requested; see kernels/ahead.py."""
+
+    def stop(self) -> None: ...
+
+    def start(self, requests: Iterable[Any]) -> None: ...
+
+    def next(self, request: Any) -> Any: ...
+
+
+class Recycling(Protocol):
+    """A service: memory for a short time; see kernels/recycled.py."""
+
+    def Pool(self) -> "MemoryPool": ...
+
+
+class MemoryPool(Protocol):
+    """Where arrays take places and leave them."""
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Operations:
+    """The arithmetic of a device: for each name a module that keeps to the protocol."""
+
+    adam: Adam
+    augment: Augment
+    average_pool: AveragePool
+    concat: Concat
+    convolution: Convolution
+    data_norm: DataNorm
+    extents: Extents
+    fully_connected: FullyConnected
+    max_pool: MaxPool
+    relu: ReLU
+    resize: Resize
+    sgd: SGD
+    softmax_loss: SoftmaxLoss
+    statistic: Statistic
+    transposed_convolution: TransposedConvolution
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a device does for its operations.
+
+    xp: the module that makes its arrays; array(values, dtype): real numbers of any type and layout as operations take
+    them, see arrays.py; host(array): the array as NumPy's. repeat(function, version): a function that does the same,
+    called again and again, but may be recorded once and then played back, as long as version() stays the same; what
+    changes from call to call must lie on the device. about(): what the device is, in a few words.
+    ahead, recycled: modules, as in ``Operations``.
+    """
+
+    xp: ModuleType
+    array: Callable[[Any, Any], Any]
+    host: Callable[[Any], Any]
+    repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
+    about: Callable[[], str]
+    ahead: Prefetching
+    recycled: Recycling

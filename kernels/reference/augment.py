@@ -1,0 +1,96 @@
+"""Makes a batch from images that stay as bytes: crop from a black border, subtract the mean, divide.
+
+    out = (crop + colour − mean)/divisor
+
+The images of a batch are those that stand next in an order; ``position``, an array of one element, says how many
+images of it have been used, and is moved on by the batch.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+VOID = 255  # of a mask: no label, −1 as int8
+
+
+def store(images: Any) -> Any:
+    """Return images or masks, an array or a list of arrays of any sizes, as the functions below want them."""
+    return images
+
+
+def crop(
+    images: Any,
+    classes: Array,
+    order: Array,
+    offsets: Array,
+    position: Array,
+    border: int,
+    mean: Any,
+    divisor: float,
+    out: Array,
+    labels: Array,
+) -> None:
+    """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
+
+    images: (n, y, x, 3), thought of with ``border`` black pixels on each side; classes: (n,); order: (n,), indices;
+    offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
+    mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
+    """
+    coming = _advance(position, len(out))
+    labels[...] = classes[order[coming]]
+    for made, i, (y, x) in zip(out, order[coming].tolist(), offsets[coming].tolist(), strict=True):
+        image = np.asarray(images[i], like=out)
+        made[...] = _cut(image, (y - border, x - border), made.shape[:2], outside=0)
+    out[...] = (out - np.asarray(mean, like=out)) / divisor
+
+
+def crop_with_masks(
+    images: Any,
+    masks: Any,
+    order: Array,
+    corners: Array,
+    colours: Array,
+    mirrored: Array,
+    position: Array,
+    mean: Any,
+    divisor: float,
+    out: Array,
+    labels: Array,
+) -> None:
+    """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
+
+    images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
+    begins, outside of its image if negative; colours: (n, 3), added inside of the image and cut off at 0 and 255;
+    mirrored: (n,), whether left is right; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
+    (samples, out_y, out_x). Outside of an image pixels are black and labels −1, which 255 becomes, too.
+    """
+    coming = _advance(position, len(out))
+    orders = (order[coming].tolist(), corners[coming].tolist(), colours[coming], mirrored[coming].tolist())
+    for made, label, i, corner, colour, mirror in zip(out, labels, *orders, strict=True):
+        image, mask = np.asarray(images[i], like=out), np.asarray(masks[i], like=out)
+        turn = slice(None, None, -1 if mirror else 1)
+        made[:, turn] = _cut((image + colour).clip(0, 255), corner, label.shape, outside=0)
+        label[:, turn] = _cut(mask, corner, label.shape, outside=VOID).astype(np.int8)
+    out[...] = (out - np.asarray(mean, like=out)) / divisor
+
+
+def _advance(position: Array, samples: int) -> slice:
+    """Return where in the order the next samples stand, and move the position on."""
+    start = int(position[0])
+    position += samples
+    return slice(start, start + samples)
+
+
+def _cut(image: Array, corner: Any, shape: tuple[int, int], outside: int) -> Array:
+    """Return the part of an image (y, x, …) that begins at ``corner``; ``outside``: what lies around the image.
+
+    >>> _cut(np.array([[1, 2], [3, 4]]), corner=(1, -1), shape=(2, 3), outside=9)
+    array([[9, 3, 4],
+           [9, 9, 9]])
+    """
+    (top, left), (y, x), (height, width) = corner, shape, image.shape[:2]
+    inside = np.s_[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+    part = np.full_like(image, outside, shape=(y, x, *image.shape[2:]))
+    part[inside] = image[max(0, top) : max(0, top + y), max(0, left) : max(0, left + x)]
+    return part

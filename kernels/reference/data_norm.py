@@ -1,0 +1,94 @@
+"""Batch, layer, instance and group normalization of the data (equations 5 to 7; Wu and He 2018), with γ and β.
+
+    y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε)
+
+    ∂L/∂γ = Σ ∂L/∂y·x̂        ∂L/∂β = Σ ∂L/∂y
+    ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε)    with e = ∂L/∂y
+
+The four differ in the groups that share μ and σ, one for each (a, b) of their view (a, r, b, s) (see areas.py). The b·s
+channels have a γ and a β each.
+
+    BN (1, s·y·x, c, 1)     LN (s, y·x, 1, c)     IN (s, y·x, c, 1)     GN (s, y·x, groups, c/groups)
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.kernels.reference.statistic import mean as mean_of_group
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+
+class Statistics(NamedTuple):
+    """The mean, the biased variance and 1/√(σ² + ε) of each group, (a, 1, b, 1)."""
+
+    mean: Array
+    variance: Array
+    scale: Array
+
+
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
+    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
+
+    rectify: write max(γ·x̂ + β, 0) instead.
+    """
+    mean = mean_of_group(x)
+    variance = mean_of_group((x - mean) ** 2)
+    statistics = Statistics(mean, variance, 1 / np.sqrt(variance + epsilon))
+    _line(_normalized(x, statistics), gamma, beta, out, rectify)
+    return statistics
+
+
+def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None:
+    """Move running statistics (c,) by 1/(n + 1) towards a batch's mean and unbiased variance over ``rows`` elements.
+
+    updates: of one element, the number n of earlier batches, which is counted up to ``window``.
+    """
+    factor = 1 / (updates + 1)
+    mean += factor * (statistics.mean.reshape(-1) - mean)
+    variance += factor * (statistics.variance.reshape(-1) * rows / (rows - 1) - variance)
+    updates[...] = np.minimum(updates + 1, window)
+
+
+def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
+    _line(x, factor, offset, out, rectify)
+
+
+def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
+    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s)."""
+    products = error * _normalized(x, statistics)
+    return np.stack([error.sum(axis=1), products.sum(axis=1)]).reshape(2, len(x), -1)
+
+
+def comp_grads(sums: Array, gamma_grads: Array, beta_grads: Array) -> None:
+    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over a."""
+    beta_grads[...], gamma_grads[...] = sums.sum(axis=1)
+
+
+def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Array, out: Array) -> None:
+    """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
+
+    sums: of ``error_sums``, which save a faster version from reading the arrays once more; here they are not needed.
+    """
+    normalized, scaled = _normalized(x, statistics), error * _of_channels(gamma, x)
+    slope = mean_of_group(scaled * normalized)
+    out[...] = statistics.scale * (scaled - mean_of_group(scaled) - normalized * slope)
+
+
+def _normalized(x: Array, statistics: Statistics) -> Array:
+    """Return x̂."""
+    return statistics.scale * (x - statistics.mean)
+
+
+def _line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool) -> None:
+    """Write factor·x + offset, one line for each channel, into ``out``."""
+    out[...] = _of_channels(factor, x) * x + _of_channels(offset, x)
+    if rectify:
+        out[...] = np.maximum(out, 0)
+
+
+def _of_channels(values: Array, x: Array) -> Array:
+    """See values of the channels (b·s,) as the view x sees them, (b, s)."""
+    return values.reshape(x.shape[2:])

@@ -1,0 +1,68 @@
+"""Transposed convolution: the adjoint of a convolution from its output's size to its data's, as a layer of its own.
+
+    out[s, Y, X] = biases + Σ data[s, y, x] · weights[:, i, j]ᵀ    over all i, j, y, x: t·y + i − p = Y, t·x + j − p = X
+
+with the stride t and the padding p. data (samples, y, x, in), output (samples, Y, X, out) with extents
+t·(y − 1) + size − 2p, weights (out, size, size, in), biases (out,). The convolution has this output as its data and
+this data as its output: its backward is our forward, its forward our backward, and in comp_grads data and error change
+places.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels.errors import MinidlError
+from minidl.kernels.reference import convolution
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+
+class TransposedConvolution:
+    """The transposed convolution of one geometry; stride and padding are one number.
+
+    Raises MinidlError where the padding leaves no output.
+    """
+
+    path = "plain"
+
+    def __init__(self, geometry: convolution.Geometry) -> None:
+        data_shape, filters, mask, stride, padding, _ = geometry
+        assert isinstance(stride, int)
+        assert isinstance(padding, int)
+        y, x = (stride * (n - 1) + size - 2 * padding for n, size in zip(data_shape, mask, strict=False))
+        if y < 1 or x < 1:
+            raise MinidlError(
+                f"a transposed convolution with masks of {mask[0]}×{mask[1]} and a padding of {padding} leaves nothing "
+                f"of an image of {data_shape[0]}×{data_shape[1]} pixels"
+            )
+        self.output_shape = (y, x, filters)
+        self.adjoint = convolution.plan(geometry._replace(data_shape=self.output_shape, filters=data_shape[2]))
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+        """Write the transposed convolution plus biases into ``out``; rectify: the maximum of that and 0."""
+        self.adjoint.backward(data, _swap(weights), out)
+        out += biases
+        if rectify:
+            out[...] = np.maximum(out, 0)
+
+    def backward(self, error: Array, weights: Array, out: Array) -> None:
+        """Write the error with respect to the data into ``out``."""
+        no_biases = np.zeros_like(weights[0, 0, 0])
+        self.adjoint.forward(error, _swap(weights), no_biases, out)
+
+    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
+        """Write the gradients of the weights and of the biases."""
+        not_needed = np.empty_like(weights_grads[0, 0, 0])
+        self.adjoint.comp_grads(data, error, _swap(weights_grads), not_needed)
+        biases_grads[...] = error.sum(axis=(0, 1, 2))
+
+
+def _swap(weights: Array) -> Array:
+    """See weights (out, y, x, in) as the convolution has them, (in, y, x, out)."""
+    return weights.transpose(3, 1, 2, 0)
+
+
+def plan(geometry: convolution.Geometry) -> TransposedConvolution:
+    """Return the transposed convolution of this geometry."""
+    return TransposedConvolution(geometry)
