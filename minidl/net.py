@@ -34,6 +34,9 @@ class Net:
         self.root, self.shape, self.kernels, self.name, self.mode = root, tuple(shape), kernels, name, mode
         self.method = methods.parse(method)
         self.dtype = np.dtype(dtype)
+        used = next((layer for layer in root.layers() if layer.context is not None), None)
+        if used is not None:
+            raise MinidlError(f"{used.name} ({used}) was set up for a net already; make new layers for another one")
         try:
             self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]))
             self.output_shape = root.setup(shape, self.context)

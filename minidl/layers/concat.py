@@ -41,6 +41,7 @@ class Concat(Container):
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Give the body its channels of the error, and add the data's own to what comes back."""
+        self._check("an error", error, self.output_shape)
         own = self.new_error((len(error), *self.input_shape))
         part = self.new_error((len(error), *self.body_shape))
         self.kernels.concat.backward(error, own, part)
@@ -48,7 +49,7 @@ class Concat(Container):
         if not need_error:
             return None
         self.kernels.extents.add(own, back, own)
-        return own
+        return self.at_error(own, self.name)
 
     def layers(self) -> Iterator[Layer]:
         """Iterate over the layers of the body, then the connection."""

@@ -47,13 +47,14 @@ class Residual(Container):
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Give each branch the part of the error that its output has, and add what comes back."""
+        self._check("an error", error, self.output_shape)
         parts = [self._part(error, shape) for shape in self.shapes]
         errors = [child.backpropagate(part, need_error) for child, part in zip(self.children, parts, strict=False)]
         if not need_error:
             return None
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.extents.add(errors[0], errors[1] if len(errors) > 1 else parts[1], out)
-        return out
+        return self.at_error(out, self.name)
 
     def _part(self, error: Array, shape: Shape) -> Array:
         if error.shape[1:] == shape:
