@@ -72,8 +72,8 @@ class Layer:
     ``forward(data)``, ``comp_grads(error)`` and ``backward(error)``, where ``error`` is ∂L/∂output and the result of
     backward is ∂L/∂data. An output holds until the layer's next forward, an error for as long as anyone refers to it.
 
-    Both ways back may be called more than once for a batch; they are errors after a forward in inference, before any, and
-    for an error of another number of samples.
+    Both ways back may be called more than once for a batch. Before a forward in training, after one in inference, and
+    with an error of another number of samples, they raise MinidlError.
 
     Where ``output_is_spare``, the layer's output is an array of its own that it does not read again, and the next layer
     may write its own output over it; a container that puts layers in a row tells this layer so by ``in_place``.
