@@ -194,11 +194,10 @@ def test_a_failing_hook_leaves_nothing_behind(context, random):
 
 @pytest.mark.parametrize("kind", [ReLU, BatchNorm, lambda: Convolution(2, 3), lambda: Sequential(Double())])
 def test_a_layer_has_one_place_in_one_net(backend, kind):
-    shared = kind()
-    for root in (Sequential(shared, shared), Sequential(shared, Residual(Sequential(Double(), shared)))):
+    for row in (lambda layer: [layer, layer], lambda layer: [layer, Residual(Sequential(Double(), layer))]):
         with pytest.raises(MinidlError, match=r"1 \(.*\) stands twice in this net.*make a layer for each place"):
-            Net(root, SHAPE, backend)
-        shared = kind()
+            Net(Sequential(*row(kind())), SHAPE, backend)
+    shared = kind()
     Net(Sequential(shared), SHAPE, backend)
     with pytest.raises(MinidlError, match=r"1 \(.*\) was set up for a net already; make new layers"):
         Net(Sequential(Double(), shared), SHAPE, backend)
