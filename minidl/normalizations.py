@@ -57,7 +57,7 @@ class Normalization:
         """
         bound = replace(self, kernels=kernels)
         if not isinstance(self.function, str):
-            bound._try()
+            bound._try(kernels.xp)
         return bound
 
     def transform(self, array: Array, out: Array) -> Array | None:
@@ -93,32 +93,29 @@ class Normalization:
             )
         return self.kernels.statistic
 
-    def _try(self) -> None:
+    def _try(self, xp: Any) -> None:
         """Raise MinidlError where one of the functions fails on random numbers, or leaves elements of its ``out``."""
-        xp = self.kernels.xp  # type: ignore[union-attr]
-        random = np.random.default_rng(0)
-        x, error = (xp.asarray(random.standard_normal(PROBE).astype(np.float32)) for _ in range(2))
-        self._try_writing(self.function, lambda out: self.transform(x, out), xp)
+        random, view = np.random.default_rng(0), area_view(PROBE, self.area)
+        x, error = (xp.asarray(random.standard_normal(view).astype(np.float32)) for _ in range(2))
+        output, out = (xp.asarray(random.uniform(HUGE, 2 * HUGE, view).astype(np.float32)) for _ in range(2))
+        scale = self._try_writing(self.function, (x,), output)
         if self.function_adjoint is not None:
-            output = xp.empty_like(x)
-            scale = self.transform(x, output)
-            self._try_writing(self.function_adjoint, lambda out: self.transform_adjoint(error, output, scale, out), xp)
+            self._try_writing(self.function_adjoint, (error, output, scale), out)
 
-    def _try_writing(self, function: Any, call: Callable[[Array], Any], xp: Any) -> None:
-        out = xp.asarray(np.random.default_rng(1).uniform(HUGE, 10 * HUGE, PROBE).astype(np.float32))
-        view = area_view(PROBE, self.area)
+    def _try_writing(self, function: Any, args: tuple[Any, ...], out: Array) -> Any:
         try:
             with np.errstate(all="ignore"):
-                result = call(out)
+                result = function(*args, out)
         except Exception as error:
             raise MinidlError(
-                f"{self.name} cannot be used: {name_of(function)} failed on random numbers of shape {view} with "
+                f"{self.name} cannot be used: {name_of(function)} failed on random numbers of shape {out.shape} with "
                 f"{type(error).__name__}: {error}"
             ) from error
         if (abs(out) > HUGE / 1e6).any():
-            returned = getattr(result, "shape", None) in (PROBE, view)
+            returned = getattr(result, "shape", None) in (PROBE, out.shape)
             what = "returned its result instead of writing it into out" if returned else "did not write all of out"
             raise MinidlError(f"{self.name} cannot be used: {name_of(function)} {what}; write out[...] = …")
+        return result
 
     def __call__(self, array: Array) -> Array:
         """Normalize the array in place and return it."""
