@@ -133,16 +133,18 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
         cotangent = xp.asarray(random.standard_normal(output.shape))
         error = layer.backpropagate(cotangent.copy())
         arrays = {"error": data} | {p.name: p.value for p in layer.parameters()}
-        computed = {"error": error} | {p.name: p.grads for p in layer.parameters()}
-        computed = {name: None if array is None else host(array).copy() for name, array in computed.items()}
+        if error is None:
+            raise GradientError(f"{where}: no error comes back; let compute_error return ∂L/∂data")
+        computed = {"error": host(error).copy()} | {p.name: host(p.grads).copy() for p in layer.parameters()}
 
         def function() -> float:
             return float(xp.sum(cotangent * layer.forward(data)))
 
         for name, array in arrays.items():
-            if np.shape(computed[name]) != array.shape:
-                got = "None" if computed[name] is None else f"of shape {np.shape(computed[name])}"
-                raise GradientError(f"{where}: the gradient of {name} is {got}, where {array.shape} was expected")
+            if computed[name].shape != array.shape:
+                raise GradientError(
+                    f"{where}: the gradient of {name} is of shape {computed[name].shape}, where {array.shape} was expected"
+                )
             numeric = numeric_gradient(function, array)
             report.append(Check(name, relative_error(computed[name], numeric)))
             if not numeric.any():

@@ -355,6 +355,9 @@ class TestTheChecker:
             GradientError, match=r"the gradient of error is of shape \(3, 5, 4, 1\), where \(3, 5, 4, 2\)"
         ):
             check_layer(layer, data, random)
+        layer.compute_error = lambda error: None
+        with pytest.raises(GradientError, match="no error comes back"):
+            check_layer(layer, data, random)
         net = Net(Sequential(Flatten(), FullyConnected(2)), (2, 2, 1), backend)
         with pytest.raises(MinidlError, match=r"the net is in float32, too coarse"):
             check_net(net, SoftmaxCrossEntropy(backend), data, np.zeros(3, int), random)
