@@ -143,7 +143,8 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
         for name, array in arrays.items():
             if computed[name].shape != array.shape:
                 raise GradientError(
-                    f"{where}: the gradient of {name} is of shape {computed[name].shape}, where {array.shape} was expected"
+                    f"{where}: the gradient of {name} is of shape {computed[name].shape}, where {array.shape} was "
+                    "expected"
                 )
             numeric = numeric_gradient(function, array)
             report.append(Check(name, relative_error(computed[name], numeric)))
