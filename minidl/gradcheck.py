@@ -4,25 +4,40 @@ For f(x) = Σ cotangent·layer(x) with a random cotangent, back-propagation give
 the definition of the derivative gives them one element at a time. A cotangent of ones would not do: what batch
 normalization does to it is zero whatever the code, and the check would pass on nothing.
 
-A normalization at a hook point is part of what is checked: what hangs at ``error`` and ``grads`` is applied to the
-numeric gradients as well, projected weights are held as forward left them, and in reparametrization the numeric
-derivative is taken through the normalization.
+What is compared, and what cannot be:
+
+    layers, nets      every gradient as it is before a hook at ``error`` or ``grads`` sees it: no hook can hide an
+                      error. Projected weights are held as forward left them, since the gradient goes past the
+                      normalization; in reparametrization the derivative is taken through it.
+    normalizations    the adjoint against the numeric derivative of the transform itself, wherever the normalization
+                      hangs, even if nothing there needs the adjoint.
+    hooks             that what they return has the array's shape and is not zero throughout. What a hook at ``error``
+                      or ``grads`` is meant to do has no other definition than itself.
+
+A Report says what was compared, and in sentences what was not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minidl.hooks import HookPoint, Reparametrization
-from minidl.layer import Layer
+from minidl.hooks import Hook, HookPoint, Reparametrization, name_of
+from minidl.kernels import Kernels, load
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Layer, Parameter, Shape
+from minidl.method import parse
 from minidl.net import Net
+from minidl.normalizations import PROBE, Normalization
 
 Array = Any
 STEP = 1e-6  # of the central difference: the rounding error, 1e-16/STEP, stays below the tolerance
 TOLERANCE = 1e-6
 ROUNDING = 4e-15  # of a deep net's loss, for a loss of 1
+NOISE = 1e-10  # relative; two forward passes that differ by more are random
+KINK = 1e-3  # relative; slopes to both sides that differ by more do not belong to one derivative
 
 
 class GradientError(AssertionError):
@@ -37,6 +52,23 @@ class Check:
     relative_error: float
 
 
+class Report(list[Check]):
+    """The comparisons of gradients that were made, none of which exceeds the tolerance.
+
+    adjoints: those of the normalizations' adjoints; unchecked: what was not compared and why, a sentence each.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adjoints: list[Check] = []
+        self.unchecked: list[str] = []
+
+    def __str__(self) -> str:
+        lines = [f"{check.name}: {check.relative_error:.1e}" for check in self]
+        lines += [f"adjoint of {check.name}: {check.relative_error:.1e}" for check in self.adjoints]
+        return "\n".join(lines + [f"not checked: {sentence}" for sentence in self.unchecked])
+
+
 def numeric_gradient(function: Callable[[], float], array: Array, step: float = STEP) -> Array:
     """Return (f(x + step) − f(x − step))/(2·step) for each element x of an array that ``function`` depends on.
 
@@ -45,24 +77,33 @@ def numeric_gradient(function: Callable[[], float], array: Array, step: float = 
     gradient = np.empty(array.shape)
     for index in np.ndindex(array.shape):
         kept = float(array[index])
-        array[index] = kept + step
-        above = function()
-        array[index] = kept - step
-        below = function()
-        array[index] = kept
+        try:
+            array[index] = kept + step
+            above = function()
+            array[index] = kept - step
+            below = function()
+        finally:
+            array[index] = kept
         gradient[index] = (above - below) / (2 * step)
     return gradient
 
 
 def numeric_slope(function: Callable[[], float], array: Array, direction: Array, step: float = STEP) -> float:
     """Return the derivative of ``function`` along a direction of an array that it depends on."""
-    kept = array.copy()
-    array += step * direction
-    above = function()
-    array[...] = kept - step * direction
-    below = function()
-    array[...] = kept
+    above, below = _beside(function, array, direction, step)
     return (above - below) / (2 * step)
+
+
+def _beside(function: Callable[[], float], array: Array, direction: Array, step: float) -> tuple[float, float]:
+    """Return f(x + step·direction) and f(x − step·direction)."""
+    kept = array.copy()
+    try:
+        array += step * direction
+        above = function()
+        array[...] = kept - step * direction
+        return above, function()
+    finally:
+        array[...] = kept
 
 
 def relative_error(computed: Array, numeric: Array, expected: float = 0.0) -> float:
@@ -71,94 +112,239 @@ def relative_error(computed: Array, numeric: Array, expected: float = 0.0) -> fl
     return float(difference / length) if length else float(np.inf if difference else 0)
 
 
-def check_layer(layer: Layer, data: Array, random: np.random.Generator, tolerance: float = TOLERANCE) -> list[Check]:
+def check_layer(layer: Layer, data: Array, random: np.random.Generator, tolerance: float = TOLERANCE) -> Report:
     """Check every gradient of a layer, or of layers in a container, that was set up in float64, hooks included.
 
     data: (samples, …), small: each element costs two forward passes; it may lie on the layer's device or be NumPy's.
-    Returns the checks made; raises GradientError where one exceeds the tolerance or is not a number.
+    Returns what was checked and what not; raises GradientError where a gradient exceeds the tolerance or is not a
+    number, and MinidlError for a layer or data that cannot be checked.
     """
+    where = f"{layer.name} ({layer})"
+    _check_setup(where, layer.context, layer.parameters())
     xp, host = layer.kernels.xp, layer.kernels.host
+    data = xp.asarray(data, dtype=np.float64).copy()
+    if data.size == 0:
+        raise MinidlError(f"{where} cannot be checked on data of shape {data.shape}; give at least one sample")
     layer.train()
-    data = xp.asarray(data)
-    output = layer.forward(data)
-    cotangent = xp.asarray(random.standard_normal(output.shape))
-    error = layer.backpropagate(cotangent.copy())
-    assert error is not None
-    computed = {"error": host(error).copy()}
-    computed |= {p.name: host(p.grads).copy() for p in layer.parameters()}
+    report = Report()
+    with _bare(layer) as hooks:
+        _check_repeatable(where, lambda: layer.forward(data), layer)
+        output = layer.forward(data)
+        cotangent = xp.asarray(random.standard_normal(output.shape))
+        error = layer.backpropagate(cotangent.copy())
+        arrays = {"error": data} | {p.name: p.value for p in layer.parameters()}
+        if error is None:
+            raise GradientError(f"{where}: no error comes back; let compute_error return ∂L/∂data")
+        computed = {"error": host(error).copy()} | {p.name: host(p.grads).copy() for p in layer.parameters()}
 
-    def function() -> float:
-        return float(xp.sum(cotangent * layer.forward(data)))
+        def function() -> float:
+            return float(xp.sum(cotangent * layer.forward(data)))
 
-    hook = layer.at_weights.hook
-    if not isinstance(hook, Reparametrization):
-        layer.at_weights.hook = None
-    arrays = {"error": data} | {p.name: p.value for p in layer.parameters()}
-    numeric = {name: numeric_gradient(function, array) for name, array in arrays.items()}
-    layer.at_weights.hook = hook
-    numeric["error"] = host(layer.at_error(xp.asarray(numeric["error"])))
-    if layer.weights is not None:
-        name = layer.weights.name
-        numeric[name] = host(layer.at_grads(xp.asarray(numeric[name])))
-    checks = [Check(name, relative_error(computed[name], numeric[name])) for name in computed]
-    return _judge(checks, tolerance)
+        for name, array in arrays.items():
+            if computed[name].shape != array.shape:
+                raise GradientError(
+                    f"{where}: the gradient of {name} is of shape {computed[name].shape}, where {array.shape} was "
+                    "expected"
+                )
+            numeric = numeric_gradient(function, array)
+            report.append(Check(name, relative_error(computed[name], numeric)))
+            if not numeric.any():
+                report.unchecked.append(f"{name}: its gradient is zero throughout, as far as numbers tell")
+            direction = xp.asarray(random.standard_normal(array.shape))
+            _judge(where, report[-1], tolerance, lambda a=array, d=direction: _kinked(function, a, d))  # type: ignore[misc]
+    _check_hooks(report, hooks, len(data), random, layer.kernels, tolerance)
+    return report
 
 
 def check_net(
     net: Net, loss: Any, data: Array, labels: Array, random: np.random.Generator, tolerance: float = TOLERANCE
-) -> list[Check]:
+) -> Report:
     """Check the gradients of each parameter of a net in float64 under its loss, along one random direction each.
 
-    The hooks on errors have no numeric counterpart in a whole net, as they change what reaches every layer below, and
-    are left out; those on gradients are applied to the direction, since centering is its own adjoint. Returns and
-    raises as ``check_layer`` does.
+    The gradients are those without hooks at errors and gradients. Returns and raises as ``check_layer`` does.
     """
+    where = f"net ({net.name})" if net.name else "the net"
+    _check_setup(where, net.context, net.parameters)
     xp, host = net.kernels.xp, net.kernels.host
+    data, labels = xp.asarray(data, dtype=np.float64), xp.asarray(labels)
+    if data.size == 0:
+        raise MinidlError(f"{where} cannot be checked on data of shape {data.shape}; give at least one sample")
     net.train()
-    data, labels = xp.asarray(data), xp.asarray(labels)
-    hooks: list[tuple[HookPoint, Any]] = []
-    for layer in net.layers:
-        hooks.append((layer.at_error, layer.at_error.hook))
-        layer.at_error.hook = None
-    loss(net.forward(data), labels)
-    net.backpropagate(loss.error)
-    computed = {p.name: host(p.grads).copy() for p in net.parameters}
-    for layer in net.layers:
-        if not isinstance(layer.at_weights.hook, Reparametrization):
-            hooks.append((layer.at_weights, layer.at_weights.hook))
-            layer.at_weights.hook = None
-    at_grads = {layer.weights.name: layer.at_grads for layer in net.layers if layer.weights is not None}
+    report = Report()
+    with _bare(net.root) as hooks:
+        _check_repeatable(where, lambda: net.forward(data), net.root)
+        loss(net.forward(data), labels)
+        net.backpropagate(loss.error)
+        computed = {p.name: host(p.grads).copy() for p in net.parameters}
 
-    def function() -> float:
-        return loss.alone(net.forward(data), labels).loss
+        def function() -> float:
+            return loss.alone(net.forward(data), labels).loss
 
-    checks = []
-    size = 1 + abs(function())
-    for p in net.parameters:
-        direction = random.standard_normal(p.value.shape)
-        direction /= np.linalg.norm(direction)
-        slope = np.sum(computed[p.name] * direction)
-        direction = xp.asarray(direction)
-        if p.name in at_grads:
-            direction = at_grads[p.name](direction)
-        # On a steep slope a shorter step, lest the loss bend, or a unit switch, within it.
-        step = STEP * min(1.0, size / max(abs(slope), 1.0))
-        # A random slope can happen to be almost zero; it is measured by the length that it has on average. And the
-        # rounding of the loss hides the smallest slopes: a bias before BN, for one, changes nothing.
-        expected = float(np.linalg.norm(computed[p.name])) / np.sqrt(p.value.size)
-        expected = max(expected, ROUNDING * size / step / tolerance)
-        numeric = numeric_slope(function, p.value, direction, step)
-        checks.append(Check(p.name, relative_error(slope, numeric, expected)))
-    for point, hook in hooks:
-        point.hook = hook
-    return _judge(checks, tolerance)
+        size = 1 + abs(function())
+        for p in net.parameters:
+            direction = random.standard_normal(p.value.shape)
+            direction /= np.linalg.norm(direction)
+            slope = np.sum(computed[p.name] * direction)
+            direction = xp.asarray(direction)
+            # On a steep slope a shorter step, lest the loss bend, or a unit switch, within it.
+            step = STEP * min(1.0, size / max(abs(slope), 1.0))
+            # A random slope can happen to be almost zero; it is measured by the length that it has on average. And the
+            # rounding of the loss hides the smallest slopes: a bias before BN, for one, changes nothing.
+            expected = float(np.linalg.norm(computed[p.name])) / np.sqrt(p.value.size)
+            hidden = ROUNDING * size / step / tolerance
+            numeric = numeric_slope(function, p.value, direction, step)
+            report.append(Check(p.name, relative_error(slope, numeric, max(expected, hidden))))
+            if max(expected, abs(numeric)) < hidden:
+                report.unchecked.append(f"{p.name}: its slope, {numeric:.0e}, is about the rounding of the loss")
+            _judge(where, report[-1], tolerance, lambda p=p, d=direction, s=step: _kinked(function, p.value, d, s))  # type: ignore[misc]
+    _check_hooks(report, hooks, len(data), random, net.kernels, tolerance)
+    return report
 
 
-def _judge(checks: list[Check], tolerance: float) -> list[Check]:
-    for check in checks:
-        if not check.relative_error <= tolerance:
-            raise GradientError(
-                f"the gradient of {check.name} differs from its definition by {check.relative_error:.2e} of its "
-                f"length, more than {tolerance:.0e}"
+def check_normalization(
+    normalization: Normalization | str,
+    shape: Shape,
+    random: np.random.Generator,
+    kernels: Kernels | None = None,
+    tolerance: float = TOLERANCE,
+) -> Report:
+    """Check a normalization's adjoint against the transform's own derivative, on random arrays of ``shape``.
+
+    For a random cotangent u, the adjoint gives Jᵀu, and f(x) = Σ u·transform(x) has this gradient. normalization: by
+    its name, or as it was registered; kernels: of the CPU by default. Returns a report of one check, or of none where
+    there is no adjoint or the transform is random. Raises GradientError where they differ, and MinidlError for a name
+    that is not known.
+    """
+    if isinstance(normalization, str):
+        chosen = parse(normalization).normalizations
+        if len(chosen) != 1:
+            raise MinidlError(
+                f"{normalization!r} is not the name of one normalization; check one at a time, such as WC"
             )
-    return checks
+        (normalization,) = chosen
+    kernels = kernels or load("cpu")
+    xp, host, report = kernels.xp, kernels.host, Report()
+    hook = Reparametrization(normalization.bind(kernels), xp)
+    x, cotangent = (xp.asarray(random.standard_normal(shape)) for _ in range(2))
+    first = host(hook(x)).copy()
+    if not normalization.has_adjoint:
+        report.unchecked.append(f"{normalization} has no adjoint, which reparametrization would need")
+    elif relative_error(host(hook(x)), first) > NOISE:
+        report.unchecked.append(f"{normalization} is random: it makes other numbers of the same array")
+    else:
+        computed = cotangent.copy()
+        hook.adjoint(computed)
+        numeric = numeric_gradient(lambda: float(xp.sum(cotangent * hook(x))), x)
+        report.append(Check(str(normalization), relative_error(host(computed), numeric)))
+        _judge(f"the adjoint of {normalization}", report[-1], tolerance)
+    return report
+
+
+@contextmanager
+def _bare(root: Layer) -> Iterator[list[tuple[Layer, HookPoint, Hook]]]:
+    """Project the weights, then take off all hooks but reparametrizations, and yield what hung where.
+
+    In the end all hooks and running statistics are as they were.
+    """
+    parts = list(_parts(root))
+    for part in parts:
+        part.normalize_weights()
+    points = [(part, point) for part in parts for point in (part.at_weights, part.at_error, part.at_grads)]
+    hooks = [(part, point, point.hook) for part, point in points if point.hook is not None]
+    running = [(array, array.copy()) for part in parts for array in part.running().values()]
+    try:
+        for _, point, hook in hooks:
+            if not isinstance(hook, Reparametrization):
+                point.hook = None
+        yield hooks
+    finally:
+        for _, point, hook in hooks:
+            point.hook = hook
+        for array, kept in running:
+            array[...] = kept
+
+
+def _parts(layer: Layer) -> Iterator[Layer]:
+    """Iterate over a layer and everything that it is made of."""
+    yield layer
+    for child in getattr(layer, "children", ()):
+        yield from _parts(child)
+
+
+def _check_setup(where: str, context: Any, parameters: list[Parameter]) -> None:
+    advice = "set it up in float64, by Context(kernels, np.dtype(np.float64), random) or Net(..., dtype='float64')"
+    if context is None:
+        raise MinidlError(f"{where} cannot be checked before setup(shape, context); {advice}")
+    for name, dtype in [(where, context.dtype), *((p.name, p.value.dtype) for p in parameters)]:
+        if dtype != np.float64:
+            raise MinidlError(f"{name} is in {np.dtype(dtype)}, too coarse for differences of {STEP:.0e}; {advice}")
+
+
+def _check_repeatable(where: str, forward: Callable[[], Array], root: Layer) -> None:
+    """Raise MinidlError where the same data give two outputs, and name the layer that makes them."""
+
+    def differs(layer: Layer, function: Callable[[], Array]) -> bool:
+        first = layer.kernels.host(function()).copy()
+        return relative_error(layer.kernels.host(function()), first) > NOISE
+
+    if differs(root, forward):
+        for part in root.layers():
+            if part.data is not None and differs(part, lambda part=part: part.compute_output(part.data)):  # type: ignore[misc]
+                where = f"{part.name} ({part})"
+                break
+        raise MinidlError(
+            f"{where} is random: it makes different outputs of the same data, and a difference between two outputs is "
+            "no derivative; keep its random numbers the same during the check"
+        )
+
+
+def _check_hooks(
+    report: Report,
+    hooks: list[tuple[Layer, HookPoint, Hook]],
+    samples: int,
+    random: np.random.Generator,
+    kernels: Kernels,
+    tolerance: float,
+) -> None:
+    """Check that no hook returns zeros or another shape, and the adjoint of each normalization; say what is left."""
+    checked: list[tuple[Any, str]] = []
+    for layer, point, hook in hooks:
+        plain = getattr(hook, "normalization", hook)  # of a reparametrization, which has weights in use to keep
+        name = name_of(plain)
+        shape = (samples, *layer.input_shape) if point.point == "error" else layer.weights.value.shape
+        trial = HookPoint(point.point)
+        trial.hook = plain
+        if not trial(kernels.xp.asarray(random.standard_normal(shape)), layer.name).any():
+            raise GradientError(
+                f"the hook {name} at the {point.point} of {layer.name} makes zeros of any array, which leaves nothing "
+                "to learn; take it off or mend it"
+            )
+        if point.point != "weights":
+            report.unchecked.append(f"{layer.name}: what {name} makes of its {point.point}, which was compared before")
+        elif not isinstance(hook, Reparametrization):
+            report.unchecked.append(
+                f"{layer.name}: the derivative of {name}, past which the gradient goes (projection)"
+            )
+        if isinstance(plain, Normalization) and (plain.function, plain.area) not in checked:
+            checked.append((plain.function, plain.area))
+            result = check_normalization(plain, PROBE, random, kernels, tolerance)
+            report.adjoints += result
+            report.unchecked += result.unchecked
+
+
+def _kinked(function: Callable[[], float], array: Array, direction: Array, step: float = STEP) -> bool:
+    """Return whether the slopes to both sides of an array differ, as where a unit of a ReLU is just about to switch."""
+    here, (above, below) = function(), _beside(function, array, direction, step)
+    return abs(above - 2 * here + below) > KINK * abs(above - below)
+
+
+def _judge(where: str, check: Check, tolerance: float, kinked: Callable[[], bool] = lambda: False) -> None:
+    if check.relative_error <= tolerance:
+        return
+    hint = ""
+    if np.isfinite(check.relative_error) and kinked():
+        hint = "; it may be right, as the data lie at a kink of a ReLU or a tie of a max pool: try other random data"
+    raise GradientError(
+        f"{where}: the gradient of {check.name} differs from its definition by {check.relative_error:.2e} of its "
+        f"length, more than {tolerance:.0e}{hint}"
+    )

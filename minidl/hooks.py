@@ -3,33 +3,91 @@
 from collections.abc import Callable
 from typing import Any
 
+from minidl.kernels.errors import MinidlError
+
 Array = Any  # numpy.ndarray or cupy.ndarray
 Hook = Callable[[Array], Array]
 Observer = Callable[[Array], None]
+
+
+def name_of(hook: Any) -> str:
+    """Return what people call a hook: a function by its name, anything else as it prints itself."""
+    return getattr(hook, "__name__", None) or str(hook)
 
 
 class HookPoint:
     """One of the three places of Algorithm 1 where ``X = Normalize(X)`` stands.
 
     A hook is any callable from an array to an array of its shape; its result is written back into the array
-    (projection), unless it is a Reparametrization. Observers get a copy of the array before and after, which they may
-    keep.
+    (projection), unless it is a Reparametrization, which only weights can have. Observers get a
+    copy of the array before and after, which they may keep. A net's first layer computes no error, which nobody needs,
+    and has none to see.
+
+    point: "weights", "error" or "grads". Raises MinidlError for a hook or an observer that cannot be called, and for a
+    hook that returns anything but real numbers in the array's shape.
     """
 
-    def __init__(self) -> None:
-        self.hook: Hook | None = None
+    def __init__(self, point: str = "weights") -> None:
+        self.point = point
+        self.refusal = ""  # why no hook may hang here
+        self._hook: Hook | None = None
         self.before: list[Observer] = []
         self.after: list[Observer] = []
 
-    def __call__(self, array: Array) -> Array:
-        """Return the array as the rest of the layer is to use it."""
-        _show(array, self.before)
-        result = array if self.hook is None else self.hook(array)
-        if result is not array and not isinstance(self.hook, Reparametrization):
-            array[...] = result
-            result = array
-        _show(result, self.after)
+    @property
+    def hook(self) -> Hook | None:
+        """What hangs here, or None."""
+        return self._hook
+
+    @hook.setter
+    def hook(self, hook: Hook | None) -> None:
+        if hook is not None and not callable(hook):
+            raise MinidlError(
+                f"a hook is a callable from an array to an array of its shape, not {hook!r}; a normalization is chosen "
+                'by its name with method=, as in Net(..., method="WC")'
+            )
+        if hook is not None and self.refusal:
+            raise MinidlError(self.refusal)
+        if isinstance(hook, Reparametrization) and self.point != "weights":
+            raise MinidlError(
+                f"{hook} as a Reparametrization is for weights alone, not for the {self.point}; hang up the "
+                "normalization itself here"
+            )
+        self._hook = hook
+
+    def __call__(self, array: Array, layer: str = "the layer") -> Array:
+        """Return the array as the rest of the layer, whose name is only for messages, is to use it."""
+        hook, result = self._hook, array
+        if self.before:
+            self._show(self.before, array, layer)
+        if hook is not None:
+            result = hook(array)
+            if result is not array and not isinstance(hook, Reparametrization):
+                self._check(result, array, layer)
+                array[...] = result
+                result = array
+        if self.after:
+            self._show(self.after, result, layer)
         return result
+
+    def _show(self, observers: list[Observer], array: Array, layer: str) -> None:
+        for observer in observers:
+            if not callable(observer):
+                raise MinidlError(
+                    f"an observer is a callable that takes an array, not {observer!r}; take it off the {self.point} of "
+                    f"{layer}"
+                )
+            observer(array.copy())
+
+    def _check(self, result: Any, array: Array, layer: str) -> None:
+        shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
+        if shape == array.shape and dtype is not None and dtype.kind in "fiub":
+            return
+        got = type(result).__name__ if dtype is None else f"{dtype} of shape {shape}"
+        raise MinidlError(
+            f"the hook {name_of(self._hook)} at the {self.point} of {layer} returned {got} for {array.dtype} of shape "
+            f"{array.shape}; let it return an array of that shape, the given one if it changes that in place"
+        )
 
     def adjoint(self, grads: Array) -> None:
         """Carry gradients of the array in use back to the array that is kept, in place.
@@ -38,11 +96,6 @@ class HookPoint:
         """
         if isinstance(self.hook, Reparametrization):
             self.hook.adjoint(grads)
-
-
-def _show(array: Array, observers: list[Observer]) -> None:
-    for observer in observers:
-        observer(array.copy())
 
 
 class Delegated:

@@ -94,6 +94,9 @@ class Layer:
     backward is ∂L/∂data. Real numbers of any type and layout are converted to the layer's own. An output holds until
     the layer's next forward, an error for as long as anyone refers to it.
 
+    Both ways back may be called more than once for a batch. Before a forward in training, after one in inference, and
+    with an error of another number of samples, they raise MinidlError.
+
     Where ``output_is_spare``, the layer's output is an array of its own that it does not read again, and the next layer
     may write its own output over it; a container that puts layers in a row tells this layer so by ``in_place``.
 
@@ -110,37 +113,47 @@ class Layer:
         self.in_place = self.rectify = self.rectified = False
         self.weights: Any = None  # a Parameter, where the layer learns
         self.biases: Any = None
-        self.at_weights, self.at_error, self.at_grads = HookPoint(), HookPoint(), HookPoint()
+        self.at_weights, self.at_error, self.at_grads = HookPoint("weights"), HookPoint("error"), HookPoint("grads")
+        self.context: Any = None  # what it shares with the other layers of its net
         self.data: Array = None
+        self.samples: int | None = None  # of the last forward, where it was one in training and succeeded
         self.weights_in_use: Array = None
 
     # -- Algorithm 1 ------------------------------------------------------------------------------------------
 
     def forward(self, data: Array) -> Array:
         """Forward: Weights = Normalize(Weights); Output = FWD(Weights, Data)."""
+        self.samples = None
         data = self.accept("data", data, self.input_shape)
         if self.training:
             self.data = data
             self.normalize_weights()
-        return self.compute_output(data)
+        output = self.compute_output(data)
+        if self.training:
+            self.samples = len(data)
+        return output
 
     def backward(self, error: Array) -> Array:
         """Backward: ErrorOut = BWD(Weights, ErrorIn); ErrorOut = Normalize(ErrorOut)."""
-        error = self.accept("an error", error, self.output_shape)
-        return self.at_error(self.compute_error(error))
+        return self.at_error(self.compute_error(self.accept_error(error)), self.name)
 
     def comp_grads(self, error: Array) -> None:
         """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad). Only weights are normalized."""
         if self.parameters():
-            self.compute_grads(self.accept("an error", error, self.output_shape))
+            self.compute_grads(self.accept_error(error))
         if self.weights is not None:
             self.at_weights.adjoint(self.weights.grads)
-            self.at_grads(self.weights.grads)
+            self.at_grads(self.weights.grads, self.name)
 
     def normalize_weights(self) -> None:
         """Weights = Normalize(Weights)."""
         if self.weights is not None:
-            self.weights_in_use = self.at_weights(self.weights.value)
+            self.weights_in_use = self.at_weights(self.weights.value, self.name)
+        elif self.at_weights.hook or self.at_grads.hook:
+            raise MinidlError(
+                f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
+                "a layer that has, or at at_error"
+            )
 
     # -- what a layer of one's own writes ---------------------------------------------------------------------
 
@@ -168,12 +181,18 @@ class Layer:
         return self.fit(shape)
 
     def attach(self, context: Context) -> None:
-        """Join a net, and get a name in it."""
+        """Join a net, and get a name in it. Raises MinidlError for a layer that has another place in this net."""
+        if self.context is context:
+            raise MinidlError(
+                f"{self.name} ({self}) stands twice in this net, but remembers one batch alone; make a layer for each "
+                "place"
+            )
         self.context = context
         self.name = context.name(self.kind)
 
     def fit(self, shape: Shape) -> Shape:
         """Prepare for data of ``shape`` (of one sample), at first or anew; the parameters stay what they are."""
+        self.samples = None
         self.input_shape = tuple(shape)
         self.output_shape = self.plan(self.input_shape)
         return self.output_shape
@@ -229,6 +248,24 @@ class Layer:
             )
         return array
 
+    def accept_error(self, error: Array) -> Array:
+        """Return an error as operations take it, which goes back through the last forward in training.
+
+        Raises MinidlError as ``accept`` does, where there was no such forward, and where it had other samples.
+        """
+        error = self.accept("an error", error, self.output_shape)
+        if self.samples is None:
+            raise MinidlError(
+                f"{self.name} ({self}) has no batch to go back through, as backward needs a forward in training before "
+                "it; call train(), then forward(data)"
+            )
+        if len(error) != self.samples:
+            raise MinidlError(
+                f"{self.name} ({self}) got an error of {len(error)} samples after a forward of {self.samples}; call "
+                "forward with the batch that the error belongs to"
+            )
+        return error
+
     # -- what a net asks --------------------------------------------------------------------------------------
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
@@ -253,9 +290,12 @@ class Layer:
         self.training = True
 
     def eval(self) -> None:
-        """Prepare for inference: the weights are normalized once more, and then no hook is called again."""
+        """Prepare for inference: the weights are normalized once more, and then no hook is called again.
+
+        The last batch is forgotten, and with it the way back.
+        """
         self.normalize_weights()
-        self.training = False
+        self.training, self.data, self.samples = False, None, None
 
     def __str__(self) -> str:
         return self.kind

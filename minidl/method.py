@@ -3,18 +3,18 @@
 import re
 from dataclasses import dataclass, replace
 
-from minidl.hooks import HookPoint, Reparametrization
+from minidl.hooks import HookPoint, Reparametrization, name_of
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
-from minidl.layers import BatchNorm, Convolution, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
-from minidl.normalizations import NORMALIZATIONS, Normalization
+from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
+from minidl.normalizations import BASELINE, DATA_NORM_NAMES, FULLY, NORMALIZATIONS, Normalization
 
 MODES = ("projection", "reparametrization")
-FULLY = "fully"
-BASELINE = "Baseline"
-DATA_NORMS: dict[str, type[DataNorm]] = {"BN": BatchNorm, "LN": LayerNorm, "IN": InstanceNorm, "GN": GroupNorm}
+DATA_NORMS: dict[str, type[DataNorm]] = dict(
+    zip(DATA_NORM_NAMES, (BatchNorm, LayerNorm, InstanceNorm, GroupNorm), strict=True)
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ def parse(text: str) -> Method:
     Raises MinidlError for a word that is not known, for two normalizations of one hook point or of the data, and for
     "fully" without a normalization.
     """
+    if not isinstance(text, str):
+        raise MinidlError(f"a method is a text such as 'WC, GC, fully', not {text!r}")
     known = {name.lower(): normalization for name, normalization in NORMALIZATIONS.items()}
     chosen: dict[str, Normalization] = {}
     data_norm = ""
@@ -82,12 +84,14 @@ def parse(text: str) -> Method:
 
 
 def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
-    """Return the layers that a method normalizes: all convolutions, and never the layer that makes the output.
+    """Return the layers that a method normalizes: all with weights but the fully connected ones and the output's.
 
-    fully: the penultimate fully connected layer too. Raises MinidlError where there is none.
+    These are all convolutions, and layers of one's own whose ``weights`` have at least two axes, the outputs first. The
+    last layer with such weights makes the output and is never normalized. fully: the penultimate FullyConnected, too.
+    Raises MinidlError where there is none.
     """
-    inner = [layer for layer in root.layers() if layer.weights is not None][:-1]
-    chosen: list[Layer] = [layer for layer in inner if isinstance(layer, Convolution)]
+    inner = [layer for layer in root.layers() if layer.weights is not None and layer.weights.value.ndim > 1][:-1]
+    chosen = [layer for layer in inner if not isinstance(layer, FullyConnected)]
     if fully:
         penultimate = [layer for layer in inner if isinstance(layer, FullyConnected)]
         if not penultimate:
@@ -108,20 +112,34 @@ def check_mode(mode: str) -> None:
 def attach(method: Method, root: Layer, mode: str, kernels: Kernels) -> None:
     """Hang the method's normalizations at the hook points of the layers that they are for.
 
-    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py). Raises
-    MinidlError where an area has single elements, whatever the batch (see ``check_areas``).
+    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py). The data are
+    normalized by layers of the root, which may have others than the method names. Raises MinidlError where the method
+    names one that the root lacks, has no layer to normalize, or would take the place of another hook, and where an
+    area has single elements, whatever the batch (see ``check_areas``).
     """
     check_mode(mode)
-    for layer in normalized_layers(root, method.fully):
-        for normalization in method.normalizations:
-            hook = normalization.bind(kernels)
-            if normalization.point == "weights":
-                reparametrize = mode == "reparametrization"
-                layer.at_weights.hook = Reparametrization(hook) if reparametrize else hook
-            elif normalization.point == "grads":
-                layer.at_grads.hook = hook
-            else:
-                layer.at_error.hook = hook
+    if method.data_norm and not any(isinstance(layer, DATA_NORMS[method.data_norm]) for layer in root.layers()):
+        raise MinidlError(
+            f"the method {str(method)!r} names {method.data_norm}, but this net was made without such a layer; put "
+            f"{DATA_NORMS[method.data_norm].__name__}() behind its convolutions, or leave {method.data_norm} out"
+        )
+    layers = normalized_layers(root, method.fully)
+    if method.normalizations and not layers:
+        raise MinidlError(
+            f"the method {str(method)!r} has nothing to normalize in this net, where every layer with weights is fully "
+            "connected or makes the output; add the word fully or a convolution, or use Baseline"
+        )
+    for normalization in method.normalizations:
+        hook = normalization.bind(kernels)
+        for layer in layers:
+            point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[hook.point]
+            if point.hook is not None:
+                raise MinidlError(
+                    f"the method's {hook} would take the place of the hook {name_of(point.hook)} at the {hook.point} "
+                    f"of {layer.name}; leave one of them out"
+                )
+            reparametrize = hook.point == "weights" and mode == "reparametrization"
+            point.hook = Reparametrization(hook) if reparametrize else hook
     check_areas(root, samples=2)
 
 

@@ -43,6 +43,9 @@ class Net:
         self.dtype = np.dtype(dtype)
         self.training, self.trained_by = True, 0  # by which thread
         self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
+        used = next((layer for layer in root.layers() if layer.context is not None), None)
+        if used is not None:
+            raise MinidlError(f"{used.name} ({used}) was set up for a net already; make new layers for another one")
         try:
             self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]))
             self.output_shape = root.setup(shape, self.context)

@@ -10,18 +10,30 @@ name, and then works in ``--method``, on every device and in the gradient checks
         out[...] = error / 2
 
     register("HALF", "weights", "tensor", halve, halve_adjoint)
+
+Both write all of ``out``, whose memory is apart from that of x and error; what the first returns is the ``scale`` that
+its adjoint gets. Each is tried on random numbers when a net is built, and one that writes nothing is refused.
 """
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from minidl.hooks import name_of
 from minidl.kernels import Kernels
-from minidl.kernels.areas import area_view
+from minidl.kernels.areas import AREAS, area_view
 from minidl.kernels.errors import MinidlError
 
 Array = Any
 POINTS = ("weights", "error", "grads")
+TRANSFORMS = ("center", "standardize", "rescale")  # of kernels/statistic.py
+BASELINE, FULLY = "Baseline", "fully"  # what else a method is made of, see method.py
+DATA_NORM_NAMES = ("BN", "LN", "IN", "GN")
+PROBE = (4, 3, 3, 4)  # the shape of the random weights on which a normalization is tried
+HUGE = 1e36  # what ``out`` holds before that; nothing of this size may be left in it
 
 
 @dataclass(frozen=True)
@@ -39,27 +51,71 @@ class Normalization:
     kernels: Kernels | None = None
 
     def bind(self, kernels: Kernels) -> "Normalization":
-        """Return this normalization with the kernels of a device, ready to be called."""
-        function, adjoint = self.function, self.function_adjoint
-        if isinstance(function, str):
-            adjoint = getattr(kernels.statistic, f"{function}_adjoint")
-            function = getattr(kernels.statistic, function)
-        return Normalization(self.name, self.point, self.area, function, adjoint, kernels)
+        """Return this normalization with the kernels of a device, ready to be called.
+
+        Functions of one's own are tried on random numbers. Raises MinidlError where one fails or leaves its ``out``.
+        """
+        bound = replace(self, kernels=kernels)
+        if not isinstance(self.function, str):
+            bound._try(kernels.xp)
+        return bound
 
     def transform(self, array: Array, out: Array) -> Array | None:
-        """Write the normalized array into ``out`` and return the scale that the adjoint needs."""
-        assert callable(self.function), "bind() comes first"
+        """Write the normalized array into ``out``, which may be the array; return the scale that the adjoint needs."""
         view = area_view(array.shape, self.area)
-        return self.function(array.reshape(view), out.reshape(view))
+        if isinstance(self.function, str):
+            return getattr(self._operations(), self.function)(array.reshape(view), out.reshape(view))
+        return self.function(array.copy().reshape(view), out.reshape(view))  # a copy, as few think of out being x
 
     def transform_adjoint(self, error: Array, output: Array, scale: Array | None, out: Array) -> None:
-        """Write the error with respect to the transform's input into ``out``."""
-        if self.function_adjoint is None:
+        """Write the error with respect to the transform's input into ``out``, which may be the error."""
+        view = area_view(error.shape, self.area)
+        if isinstance(self.function, str):
+            adjoint = getattr(self._operations(), f"{self.function}_adjoint")
+            adjoint(error.reshape(view), output.reshape(view), scale, out.reshape(view))
+        elif self.function_adjoint is None:
             raise MinidlError(
                 f"{self.name} has no adjoint, which reparametrization needs; give one to register(), or use projection"
             )
-        view = area_view(error.shape, self.area)
-        self.function_adjoint(error.reshape(view), output.reshape(view), scale, out.reshape(view))
+        else:
+            self.function_adjoint(error.copy().reshape(view), output.reshape(view), scale, out.reshape(view))
+
+    @property
+    def has_adjoint(self) -> bool:
+        """Whether an error can be carried back through the transform."""
+        return isinstance(self.function, str) or self.function_adjoint is not None
+
+    def _operations(self) -> Any:
+        if self.kernels is None:
+            raise MinidlError(
+                f"{self.name} does not know its device yet; hang up {self.name} as bind(net.kernels) returns it, or "
+                'choose it by its name, as in Net(..., method="WC")'
+            )
+        return self.kernels.statistic
+
+    def _try(self, xp: Any) -> None:
+        """Raise MinidlError where one of the functions fails on random numbers, or leaves elements of its ``out``."""
+        random, view = np.random.default_rng(0), area_view(PROBE, self.area)
+        x, error = (xp.asarray(random.standard_normal(view).astype(np.float32)) for _ in range(2))
+        output, out = (xp.asarray(random.uniform(HUGE, 2 * HUGE, view).astype(np.float32)) for _ in range(2))
+        scale = self._try_writing(self.function, (x,), output)
+        if self.function_adjoint is not None:
+            self._try_writing(self.function_adjoint, (error, output, scale), out)
+
+    def _try_writing(self, function: Any, args: tuple[Any, ...], out: Array) -> Any:
+        try:
+            with np.errstate(all="ignore"):
+                result = function(*args, out)
+        except Exception as error:
+            raise MinidlError(
+                f"{self.name} cannot be used: {name_of(function)} failed on random numbers of shape {out.shape} with "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if (abs(out) > HUGE / 1e6).any():
+            returned = getattr(result, "shape", None) in (PROBE, out.shape)
+            what = "returned its result instead of writing it into out" if returned else "did not write all of out"
+            raise MinidlError(f"{self.name} cannot be used: {name_of(function)} {what}; write out[...] = …")
+        return result
 
     def __call__(self, array: Array) -> Array:
         """Normalize the array in place and return it."""
@@ -82,13 +138,49 @@ def register(
 ) -> None:
     """Give a normalization a name: ``function(x, out)`` over ``area`` at the hook point ``point``.
 
-    point: "weights", "error" or "grads"; area: see kernels/areas.py; the name may hold no comma.
+    name: any words that no method has yet, upper and lower case being the same, without a comma or brackets. point:
+    "weights", "error" or "grads"; area: see kernels/areas.py, "group" being for data alone. function: a name of
+    TRANSFORMS, which have their adjoints, or one's own. Raises MinidlError for anything else; to replace a
+    normalization, delete it from NORMALIZATIONS first.
     """
     if point not in POINTS:
         raise MinidlError(f"the hook point {point!r} is unknown; use one of {', '.join(POINTS)}")
-    if "," in name:
-        raise MinidlError(f"the name {name!r} holds a comma, which separates names in a method; leave it out")
+    areas = [known for known in AREAS if known != "group"]
+    if area not in areas:
+        raise MinidlError(f"the area {area!r} is unknown for {point}; use one of {', '.join(areas)}")
+    if not isinstance(name, str) or name != " ".join(name.split()) or not name or set(name) & set(",()"):
+        raise MinidlError(
+            f"a method cannot name {name!r}; use words with one space between them, without a comma or brackets"
+        )
+    taken = {word.lower(): word for word in (BASELINE, FULLY, *DATA_NORM_NAMES, *NORMALIZATIONS)}
+    if name.lower() in taken:
+        raise MinidlError(
+            f"the name {name!r} is taken by {taken[name.lower()]}; use another, or replace a normalization of your own "
+            f"after del NORMALIZATIONS[{name!r}]"
+        )
+    if isinstance(function, str):
+        if function not in TRANSFORMS:
+            raise MinidlError(
+                f"the transform {function!r} is unknown; use {', '.join(TRANSFORMS)} or your own function"
+            )
+        if adjoint is not None:
+            raise MinidlError(f"{name} cannot have another adjoint than that of {function}; leave it out")
+    else:
+        _check_arguments(name, function, "(x, out)")
+        if adjoint is not None:
+            _check_arguments(name, adjoint, "(error, output, scale, out)")
     NORMALIZATIONS[name] = Normalization(name, point, area, function, adjoint)
+
+
+def _check_arguments(name: str, function: Any, arguments: str) -> None:
+    if not callable(function):
+        raise MinidlError(f"{name} needs a function {arguments}, not {function!r}")
+    try:
+        inspect.signature(function).bind(*arguments.split(","))
+    except TypeError:
+        raise MinidlError(f"{name} calls {name_of(function)}{arguments}, which takes other arguments") from None
+    except ValueError:  # a function of C may have no signature; it is tried by bind()
+        return
 
 
 register("WN", "weights", "tensor", "rescale")  # equation 1, k = 1

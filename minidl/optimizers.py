@@ -45,6 +45,12 @@ class Optimizer:
         variant = variant or self.variants[0]
         if variant not in self.variants:
             raise MinidlError(f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}")
+        for name, chosen in (("GC", gc), ("WC", wc)):
+            missing = next((p for p in chosen if not any(p is other for other in parameters)), None)
+            if missing is not None:
+                raise MinidlError(
+                    f"{name} is for {missing.name}, which is not among the parameters to learn; add it there"
+                )
         self.variant, self.kernels = variant, kernels
         # What changes from step to step lies on the device, where a recorded step finds it.
         self.rate, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
@@ -110,7 +116,7 @@ class Optimizer:
         hook = point.hook
         if not isinstance(hook, Normalization) or point.before or point.after:
             return False
-        return hook.area == "tensor" and hook.function is self.kernels.statistic.center
+        return hook.area == "tensor" and hook.function == "center"
 
     def moments(self) -> dict[str, Array]:
         """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint."""

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from minidl import models
-from minidl.gradcheck import GradientError, check_layer, check_net, numeric_gradient, relative_error
+from minidl.gradcheck import (
+    GradientError,
+    check_layer,
+    check_net,
+    check_normalization,
+    numeric_gradient,
+    relative_error,
+)
 from minidl.hooks import Reparametrization
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Context, Layer
 from minidl.layers import (
     AnySize,
     AveragePool,
@@ -29,7 +38,7 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import parse
 from minidl.models import a, b, c, d
 from minidl.net import Net
-from minidl.normalizations import NORMALIZATIONS
+from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
 
 LAYERS = {
     "conv 3×3": (lambda: Convolution(3, 3), (5, 4, 2)),
@@ -110,6 +119,18 @@ def test_hook(context, random, layer_name, name, mode):
     point.hook = Reparametrization(normalization) if reparametrize else normalization
     checks = check_layer(layer, random.standard_normal((3, *shape)), random)
     assert len(checks) == 3
+    assert [check.name for check in checks.adjoints] == [name]
+    assert point.hook is not None
+    assert [name in sentence for sentence in checks.unchecked] == ([] if reparametrize else [True])
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 3), (3, 5)])
+@pytest.mark.parametrize("name", NORMALIZATIONS)
+def test_adjoint(backend, random, name, shape):
+    if len(shape) == 2 and NORMALIZATIONS[name].area == "instance":
+        pytest.skip("one element per group")
+    (check,) = check_normalization(name, shape, random, backend)
+    assert check.name == name
 
 
 def test_loss(backend, random):
@@ -208,3 +229,178 @@ class TestTheChecker:
         data, labels = random.standard_normal((2, 16, 16, 3)), np.array([1, 2])
         with pytest.raises(GradientError):
             check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
+
+    @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+    @pytest.mark.parametrize("wrong", ["a thousandth", "no mean"])
+    def test_rejects_a_wrong_adjoint_in_either_mode(self, context, random, wrong, mode):
+        normalization = own(*CENTER, wrong={"a thousandth": thousandth_off, "no mean": copy}[wrong])
+        with pytest.raises(GradientError, match="the adjoint of OWN"):
+            check_normalization(normalization, PROBE, random, context.kernels)
+        layer = set_up(*LAYERS["fc"], context)
+        hook = normalization.bind(context.kernels)
+        layer.at_weights.hook = Reparametrization(hook) if mode == "reparametrization" else hook
+        with pytest.raises(
+            GradientError, match="the adjoint of OWN" if mode == "projection" else r"fc1\.weights differs"
+        ):
+            check_layer(layer, random.standard_normal((3, 6)), random)
+        assert layer.at_weights.hook is not None
+
+    def test_accepts_the_right_adjoint_and_says_where_there_is_none(self, backend, random):
+        assert len(check_normalization(own(*CENTER, wrong=center_adjoint), PROBE, random, backend)) == 1
+        report = check_normalization(own(*CENTER, wrong=None), PROBE, random, backend)
+        assert not report
+        assert report.unchecked == ["OWN has no adjoint, which reparametrization would need"]
+
+    def test_rejects_a_missing_mean_in_a_layer(self, context, random):
+        layer = set_up(*LAYERS["BN"], context)
+        product = layer.compute_error
+        mean = layer.gamma.value / 50
+        layer.compute_error = lambda error: product(error) + mean
+        with pytest.raises(GradientError, match="error differs"):
+            check_layer(layer, random.standard_normal((3, 3, 4, 6)), random)
+
+    @pytest.mark.parametrize("point", ["weights", "error", "grads"])
+    def test_no_hook_makes_zeros(self, context, random, point):
+        layer = set_up(*LAYERS["conv 3×3"], context)
+        getattr(layer, f"at_{point}").hook = context.kernels.xp.zeros_like
+        with pytest.raises(GradientError, match=f"zeros_like at the {point} of conv1 makes zeros of any array"):
+            check_layer(layer, random.standard_normal((3, 5, 4, 2)), random)
+
+    def test_no_hook_of_a_net_makes_zeros(self, random):
+        net = models.build("c", method="EL", shape=(8, 8, 3), dtype="float64", device="cpu")
+        net.layers[2].at_grads.hook = np.zeros_like
+        data, labels = random.standard_normal((2, 8, 8, 3)), np.array([1, 2])
+        with pytest.raises(GradientError, match="zeros_like at the grads of conv2"):
+            check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
+
+    @pytest.mark.parametrize("hook", [np.sign, lambda array: 0 * array + 1])
+    def test_no_hook_hides_an_error(self, random, hook):
+        """Nor one in a container, below another hook."""
+        net = models.build("c", shape=(8, 8, 3), dtype="float64", device="cpu")
+        root = Sequential(Convolution(2, 3), Convolution(2, 3))
+        root.setup((4, 3, 2), Context(net.kernels, np.dtype(np.float64), random))
+        first, second = root.children
+        second.at_error.hook = first.at_grads.hook = first.at_error.hook = hook
+        data = random.standard_normal((2, 4, 3, 2))
+        report = check_layer(root, data, random)
+        assert len(report.unchecked) == 3
+        assert "conv1: what" in report.unchecked[0]
+        assert "not checked: conv1: what" in str(report)
+        assert second.at_error.hook is hook
+        product = first.compute_grads
+
+        def wrong(error):
+            product(error)
+            first.weights.grads *= 1.001
+
+        first.compute_grads = wrong
+        with pytest.raises(GradientError, match=r"conv1\.weights differs"):
+            check_layer(root, data, random)
+        assert second.at_error.hook is hook
+
+    def test_says_what_zeros_prove_nothing(self, context, random):
+        layer = set_up(*LAYERS["relu"], context)
+        report = check_layer(layer, -1 - random.random((3, *LAYERS["relu"][1])), random)
+        assert report.unchecked == ["error: its gradient is zero throughout, as far as numbers tell"]
+
+    def test_names_the_random_layer(self, context, random):
+        root = Sequential(Flatten(), Dropout(), FullyConnected(3))
+        root.setup((2, 3, 2), context)
+        with pytest.raises(MinidlError, match=r"dropout1 \(dropout\) is random: .* no derivative; keep its random"):
+            check_layer(root, random.standard_normal((3, 2, 3, 2)), random)
+
+    def test_hints_at_a_kink(self, context, random):
+        layer = set_up(*LAYERS["relu"], context)
+        data = random.standard_normal((3, *LAYERS["relu"][1]))
+        data[0, 0, 0, 0] = 1e-8
+        with pytest.raises(GradientError, match="lie at a kink"):
+            check_layer(layer, data, random)
+        layer.compute_error = lambda error: 1.001 * error
+        with pytest.raises(GradientError) as caught:
+            check_layer(layer, random.standard_normal((3, *LAYERS["relu"][1])), random)
+        assert "kink" not in str(caught.value)
+
+    def test_leaves_running_statistics_alone(self, context, random):
+        layer = set_up(*LAYERS["BN"], context)
+        before = {name: context.kernels.host(array).copy() for name, array in layer.running().items()}
+        check_layer(layer, random.standard_normal((3, 3, 4, 6)), random)
+        for name, array in layer.running().items():
+            np.testing.assert_array_equal(context.kernels.host(array), before[name])
+
+    def test_data_of_any_type_are_left_alone(self, context, random):
+        layer = set_up(*LAYERS["conv 1×1"], context)
+        data = random.integers(-3, 4, (3, *LAYERS["conv 1×1"][1]))
+        check_layer(layer, data, random)
+        check_layer(layer, data.astype(np.float32), random)
+        assert data.dtype.kind == "i"
+
+    def test_says_what_it_needs(self, backend, random):
+        data = random.standard_normal((3, 5, 4, 2))
+        layer = Convolution(3, 3)
+        with pytest.raises(MinidlError, match=r"conv \(conv 3×3, 3\) cannot be checked before setup"):
+            check_layer(layer, data, random)
+        layer.setup((5, 4, 2), Context(backend, np.dtype(np.float32), random))
+        with pytest.raises(
+            MinidlError, match=r"conv1 .* is in float32, too coarse .* set it up in float64, by Context"
+        ):
+            check_layer(layer, data, random)
+        layer = Convolution(3, 3)
+        layer.setup((5, 4, 2), Context(backend, np.dtype(np.float64), random))
+        with pytest.raises(MinidlError, match="at least one sample"):
+            check_layer(layer, data[:0], random)
+        with pytest.raises(MinidlError, match=r"expected data of shape \(samples, 5, 4, 2\)"):
+            check_layer(layer, data[..., :1], random)
+        layer.compute_error = lambda error: error[..., :1]
+        with pytest.raises(
+            GradientError, match=r"the gradient of error is of shape \(3, 5, 4, 1\), where \(3, 5, 4, 2\)"
+        ):
+            check_layer(layer, data, random)
+        layer.compute_error = lambda error: None
+        with pytest.raises(GradientError, match="no error comes back"):
+            check_layer(layer, data, random)
+        net = Net(Sequential(Flatten(), FullyConnected(2)), (2, 2, 1), backend)
+        with pytest.raises(MinidlError, match=r"the net is in float32, too coarse"):
+            check_net(net, SoftmaxCrossEntropy(backend), data, np.zeros(3, int), random)
+        for name, message in (("BN", "not the name of one normalization"), ("WX", "unknown word 'WX'")):
+            with pytest.raises(MinidlError, match=message):
+                check_normalization(name, PROBE, random)
+
+
+class Dropout(Layer):
+    """Half of the data, another half each time."""
+
+    kind = "dropout"
+
+    def plan(self, shape):
+        return shape
+
+    def compute_output(self, data):
+        self.mask = self.kernels.xp.asarray(self.context.random.integers(0, 2, data.shape))
+        return data * self.mask
+
+    def compute_error(self, error):
+        return error * self.mask
+
+
+def center(x, out):
+    out[...] = x - x.mean((1, 3), keepdims=True)
+
+
+def center_adjoint(error, output, scale, out):
+    out[...] = error - error.mean((1, 3), keepdims=True)
+
+
+def thousandth_off(error, output, scale, out):
+    out[...] = 1.001 * (error - error.mean((1, 3), keepdims=True))
+
+
+def copy(error, output, scale, out):
+    out[...] = error
+
+
+CENTER = ("weights", "tensor", center)
+
+
+def own(point, area, function, wrong):
+    """Return a normalization of one's own, with any adjoint."""
+    return Normalization("OWN", point, area, function, wrong)

@@ -5,11 +5,22 @@ import pytest
 
 from minidl import MinidlError, kernels, models
 from minidl.hooks import Reparametrization
-from minidl.layers import Convolution, FullyConnected, ReLU, Sequential
+from minidl.layer import Layer
+from minidl.layers import (
+    AnySize,
+    BatchNorm,
+    Concat,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    ReLU,
+    Residual,
+    Sequential,
+)
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import parse
 from minidl.net import Net
-from minidl.normalizations import NORMALIZATIONS, register
+from minidl.normalizations import NORMALIZATIONS, Normalization, register
 from minidl.optimizers import OPTIMIZERS, SGD, Adam
 
 FORMULAS = {  # of Table 1, with the paper's means over (out, y, x, in) or (s, y, x, c)
@@ -329,3 +340,310 @@ def test_the_error_that_the_first_layer_would_make_is_not_looked_at():
     net.train()
     net.forward(np.ones((1, 4), np.float32))
     net.backpropagate(np.ones((1, 2), np.float32))
+
+
+class TestWhatIsNoHook:
+    """What would do nothing, or something else, in silence."""
+
+    @pytest.mark.parametrize("hook", ["WC", 3, ["WC"], np.zeros(3)])
+    def test_a_hook_is_a_callable(self, hook):
+        point = Convolution(2, 3).at_weights
+        with pytest.raises(MinidlError, match=r"a hook is a callable .* chosen by its name with method="):
+            point.hook = hook
+        assert point.hook is None
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_an_observer_is_a_callable(self, context, random, when):
+        layer = set_up(Convolution(2, 3), context)
+        getattr(layer.at_weights, when).append("print")
+        with pytest.raises(MinidlError, match=r"an observer is a callable that takes an array, not 'print'.*conv1"):
+            layer.forward(context.kernels.xp.asarray(random.standard_normal((2, 4, 4, 3))))
+
+    @pytest.mark.parametrize(
+        "hook, got",
+        [
+            (lambda array: None, "NoneType"),
+            (lambda array: 0.5, "float"),
+            (lambda array: array[:1], r"float64 of shape \(1, "),
+            (lambda array: array.mean(), r"float64 of shape \(\)"),
+            (lambda array: array.T, r"float64 of shape"),
+            (lambda array: array * 1j, "complex128 of shape"),
+        ],
+    )
+    @pytest.mark.parametrize("point", ["weights", "error", "grads"])
+    def test_a_hook_returns_an_array_of_the_shape(self, context, random, point, hook, got):
+        layer = set_up(Convolution(2, 3), context)
+        getattr(layer, f"at_{point}").hook = hook
+        data = context.kernels.xp.asarray(random.standard_normal((2, 4, 4, 3)))
+        with pytest.raises(
+            MinidlError, match=f"the hook <lambda> at the {point} of conv1 returned {got}.* let it return"
+        ):
+            layer.backpropagate(layer.forward(data).copy())
+
+    @pytest.mark.parametrize("kind", ["int8", "bool", "float32"])
+    def test_real_numbers_of_any_type_will_do(self, context, random, kind):
+        layer = set_up(Convolution(2, 3), context)
+        layer.at_weights.hook = lambda array: (array > 0).astype(kind)
+        layer.forward(context.kernels.xp.asarray(random.standard_normal((2, 4, 4, 3))))
+        assert set(np.unique(context.kernels.host(layer.weights.value))) == {0.0, 1.0}
+
+    def test_a_normalization_knows_its_device(self, context, random):
+        layer = set_up(Convolution(2, 3), context)
+        layer.at_weights.hook = NORMALIZATIONS["WC"]
+        with pytest.raises(MinidlError, match=r"WC does not know its device yet; .*bind\(net.kernels\)"):
+            layer.forward(context.kernels.xp.asarray(random.standard_normal((2, 4, 4, 3))))
+
+    def test_reparametrization_is_for_weights(self, backend):
+        layer = Convolution(2, 3)
+        hook = Reparametrization(NORMALIZATIONS["WC"].bind(backend))
+        layer.at_weights.hook = hook
+        for point in (layer.at_error, layer.at_grads):
+            with pytest.raises(MinidlError, match="is for weights alone"):
+                point.hook = hook
+
+    @pytest.mark.parametrize("point", ["at_weights", "at_grads"])
+    def test_where_there_are_no_weights(self, context, random, point):
+        layer = set_up(ReLU(), context)
+        getattr(layer, point).hook = np.sign
+        with pytest.raises(MinidlError, match=r"relu1 \(relu\) has no weights, and the hook .* never be called"):
+            layer.forward(context.kernels.xp.asarray(random.standard_normal((2, 4, 4, 3))))
+        for container in (Sequential(ReLU()), Residual(ReLU()), Concat(ReLU()), AnySize(ReLU(), 1, 1)):
+            with pytest.raises(MinidlError, match="has no weights of its own; hang the hook at one of its layers"):
+                getattr(container, point).hook = np.sign
+
+    @pytest.mark.parametrize("container", [Sequential, Residual, Concat, lambda body: AnySize(body, 4, 4)])
+    def test_a_container_has_an_error(self, context, random, container):
+        plain, hooked = (set_up(container(Sequential(ReLU(), Convolution(2, 3))), context) for _ in range(2))
+        for p, other in zip(hooked.parameters(), plain.parameters(), strict=True):
+            p.value[...] = other.value
+        seen = []
+        hooked.at_error.hook = lambda error: 3 * error
+        hooked.at_error.before.append(lambda error: seen.append(error.copy()))
+        data = context.kernels.xp.asarray(random.standard_normal((2, 4, 4, 3)))
+        error = context.kernels.xp.asarray(random.standard_normal(plain.forward(data).shape))
+        hooked.forward(data)
+        expected = context.kernels.host(plain.backpropagate(error))
+        np.testing.assert_allclose(context.kernels.host(hooked.backpropagate(error)), 3 * expected)
+        np.testing.assert_allclose(context.kernels.host(seen[0]), expected)
+
+    def test_a_method_does_not_take_another_hooks_place(self, backend):
+        root = Sequential(Convolution(2, 3), Convolution(2, 3))
+        root.children[0].at_grads.hook = np.sign
+        with pytest.raises(
+            MinidlError, match="the method's GC would take the place of the hook sign at the grads of conv1"
+        ):
+            Net(root, (4, 4, 3), backend, method="WC, GC")
+
+
+def set_up(layer, context):
+    layer.setup((4, 4, 3), context)
+    return layer
+
+
+def halve(x, out):
+    out[...] = x / 2
+
+
+def write_first(x, out):
+    out[...] = 0
+    out[...] += x / 2
+
+
+def spoil(x, out):
+    out[...] = x / 2
+    x[...] = 7
+
+
+def noise(x, out):
+    out[...] = x / 2
+    noise.calls += 1
+
+
+noise.calls = 0
+
+
+@pytest.fixture
+def names():
+    """Forget the names that a test gives."""
+    known = dict(NORMALIZATIONS)
+    yield
+    NORMALIZATIONS.clear()
+    NORMALIZATIONS.update(known)
+
+
+@pytest.mark.usefixtures("names")
+class TestOwnNormalizations:
+    @pytest.mark.parametrize("function", [halve, write_first, spoil])
+    @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+    def test_memory_that_is_apart(self, backend, random, function, mode):
+        """In place as well as not: x is nobody else's, and out is not x."""
+        register("HALF", "weights", "tensor", function, lambda error, output, scale, out: halve(error, out))
+        root = Sequential(Convolution(2, 3), Convolution(2, 3))
+        net = Net(root, (4, 4, 3), backend, method="HALF", mode=mode)
+        layer = net.layers[0]
+        before = backend.host(layer.weights.value).copy()
+        net.forward(backend.xp.asarray(random.standard_normal((2, 4, 4, 3)).astype(np.float32)))
+        np.testing.assert_array_equal(backend.host(layer.weights_in_use), before / 2)
+        kept = before if mode == "reparametrization" else before / 2
+        np.testing.assert_array_equal(backend.host(layer.weights.value), kept)
+
+    @pytest.mark.parametrize("where", ["function", "adjoint"])
+    @pytest.mark.parametrize(
+        "wrong, message",
+        [
+            (lambda x: x / 2, "returned its result instead of writing it into out; write out"),
+            (lambda x: None, "did not write all of out; write out"),
+            ("first", "did not write all of out"),
+            ("in place", "did not write all of out"),
+            ("raises", r"failed on random numbers of shape \(4, 1, 1, 36\) with ValueError: no"),
+        ],
+    )
+    def test_what_is_not_written(self, backend, wrong, message, where):
+        def function(*args):
+            x, out = args[0], args[-1]
+            if wrong == "raises":
+                raise ValueError("no")
+            if wrong == "first":
+                out[0] = x[0]
+            if wrong == "in place":
+                out[...] = out / 2
+            return wrong(x) if callable(wrong) else None
+
+        register("OWN", "weights", "tensor", *([function] if where == "function" else [halve, function]))
+        with pytest.raises(MinidlError, match=f"OWN cannot be used: function {message}"):
+            Net(Sequential(Convolution(2, 3), Convolution(2, 3)), (4, 4, 3), backend, method="OWN")
+
+    def test_it_is_tried_once_for_a_net(self, random):
+        register("NOISE", "grads", "tensor", noise)
+        noise.calls = 0
+        net = small_net("NOISE")
+        assert noise.calls == 1
+        one_step(net, SGD(net.parameters, net.kernels, learning_rate=0.1), *small_batch(random))
+        assert noise.calls == 7
+
+    @pytest.mark.parametrize(
+        "args, message",
+        [
+            (("WC", "weights", "tensor", halve), "the name 'WC' is taken by WC"),
+            (("wc", "weights", "tensor", halve), "the name 'wc' is taken by WC"),
+            (("bn", "weights", "tensor", halve), "is taken by BN"),
+            (("Fully", "weights", "tensor", halve), "is taken by fully"),
+            (("baseline", "weights", "tensor", halve), "is taken by Baseline"),
+            (("A, B", "weights", "tensor", halve), "without a comma or brackets"),
+            (("A (B)", "weights", "tensor", halve), "without a comma or brackets"),
+            (("", "weights", "tensor", halve), "cannot name ''"),
+            ((" A", "weights", "tensor", halve), "cannot name ' A'"),
+            ((7, "weights", "tensor", halve), "cannot name 7"),
+            (("A", "weight", "tensor", halve), "the hook point 'weight' is unknown; use one of weights, error, grads"),
+            (("A", "weights", "row", halve), "the area 'row' is unknown for weights; use one of global, tensor"),
+            (("A", "error", "group", halve), "the area 'group' is unknown for error"),
+            (
+                ("A", "weights", "tensor", "centre"),
+                "the transform 'centre' is unknown; use center, standardize, rescale",
+            ),
+            (("A", "weights", "tensor", "center", halve), "cannot have another adjoint than that of center"),
+            (("A", "weights", "tensor", None), r"A needs a function \(x, out\), not None"),
+            (("A", "weights", "tensor", lambda x: x), r"A calls <lambda>\(x, out\), which takes other arguments"),
+            (("A", "weights", "tensor", halve, halve), r"calls halve\(error, output, scale, out\), which takes other"),
+        ],
+    )
+    def test_what_cannot_be_registered(self, args, message):
+        known = dict(NORMALIZATIONS)
+        with pytest.raises(MinidlError, match=message):
+            register(*args)
+        assert known == NORMALIZATIONS
+
+    def test_a_name_can_be_given_anew(self):
+        for _ in range(2):
+            register("A b", "weights", "tensor", halve)
+            with pytest.raises(MinidlError, match=r"del NORMALIZATIONS\['a B'\]|after del"):
+                register("a B", "weights", "tensor", halve)
+            del NORMALIZATIONS["A b"]
+        register("A b", "weights", "tensor", np.positive)  # a function of C, which takes (x, out)
+        assert [n.name for n in parse("a  B, GC").normalizations] == ["A b", "GC"]
+
+
+class Own(Layer):
+    """A weighted layer of one's own: the weights' axes are (out, in)."""
+
+    kind = "own"
+
+    def __init__(self, outputs=2, axes=4):
+        super().__init__()
+        self.outputs, self.axes = outputs, axes
+
+    def plan(self, shape):
+        weights = {1: (shape[-1],), 2: (self.outputs, shape[-1]), 4: (self.outputs, 1, 1, shape[-1])}[self.axes]
+        self.create_parameters(weights, 1, 1)
+        return (*shape[:-1], self.outputs)
+
+    def compute_output(self, data):
+        return data @ self.weights_in_use.reshape(self.outputs, -1).T
+
+    def compute_error(self, error):
+        return error @ self.weights_in_use.reshape(self.outputs, -1)
+
+    def compute_grads(self, error):
+        columns = (array.reshape(-1, array.shape[-1]) for array in (error, self.data))
+        self.weights.grads[...] = (next(columns).T @ next(columns)).reshape(self.weights.grads.shape)
+        self.biases.grads[...] = 0
+
+
+@pytest.mark.parametrize("axes", [2, 4])
+def test_methods_reach_weighted_layers_of_ones_own(backend, random, axes):
+    def net(method):
+        root = Sequential(Own(4, axes), ReLU(), Convolution(3, 3), Flatten(), FullyConnected(5), FullyConnected(2))
+        return Net(root, (4, 4, 3), backend, method=method, dtype="float64")
+
+    def reached(method):
+        return [p.name for p in net(method).normalized_weights()]
+
+    assert reached("WC, GC") == ["own1.weights", "conv1.weights"]
+    assert reached("WC, GC, fully") == ["own1.weights", "conv1.weights", "fc1.weights"]
+    one = net("WC, GC, EL")
+    one.backpropagate(one.forward(backend.xp.asarray(random.standard_normal((2, 4, 4, 3)))).copy())
+    own = one.layers[0]
+    for array in (own.weights.value, own.weights.grads):
+        means = backend.host(array).reshape(4, -1).mean(1)
+        np.testing.assert_allclose(means, 0, atol=1e-15)
+
+
+def test_the_output_is_made_by_the_last_layer_with_filters(backend):
+    root = Sequential(Convolution(2, 3), Convolution(2, 3), Own(2, axes=1))
+    net = Net(root, (4, 4, 3), backend, method="WC")
+    assert [p.name for p in net.normalized_weights()] == ["conv1.weights"]
+
+
+class TestMethodsOfNetsMadeByHand:
+    @pytest.mark.parametrize("word, layer", [("BN", "BatchNorm"), ("GN", "GroupNorm"), ("LN", "LayerNorm")])
+    def test_a_data_norm_stands_in_the_net(self, backend, word, layer):
+        def root(*norm):
+            return Sequential(Convolution(4, 3), *norm, ReLU(), Convolution(2, 3))
+
+        for method in (f"WC, {word}", f"Baseline, {word}"):
+            with pytest.raises(MinidlError, match=rf"names {word}, but this net was made without .* put {layer}\(\)"):
+                Net(root(), (4, 4, 3), backend, method=method)
+        assert word in str(Net(root(*parse(word).norm()), (4, 4, 3), backend, method=word))
+        Net(root(BatchNorm()), (4, 4, 3), backend, method="WC")  # what else stands there is its maker's affair
+
+    @pytest.mark.parametrize(
+        "root",
+        [lambda: Sequential(Convolution(2, 3)), lambda: Sequential(Flatten(), FullyConnected(3), FullyConnected(2))],
+    )
+    def test_a_method_with_nothing_to_normalize(self, backend, root):
+        with pytest.raises(MinidlError, match="the method 'WC, GC' has nothing to normalize in this net"):
+            Net(root(), (4, 4, 3), backend, method="WC, GC")
+        assert Net(root(), (4, 4, 3), backend).normalized_weights() == []
+
+    @pytest.mark.parametrize("method", [None, 3, Normalization("A", "weights", "tensor", "center"), ("WC", "GC")])
+    def test_a_method_is_a_text(self, backend, method):
+        with pytest.raises(MinidlError, match="a method is a text such as 'WC, GC, fully', not"):
+            Net(Sequential(Convolution(2, 3)), (4, 4, 3), backend, method=method)
+
+
+@pytest.mark.parametrize("word", ["gc", "wc"])
+def test_an_optimizer_centralizes_what_it_learns(word):
+    net = small_net("Baseline")
+    first, *others = net.parameters
+    with pytest.raises(MinidlError, match=rf"{word.upper()} is for conv1.weights, which is not among the parameters"):
+        SGD(others, net.kernels, learning_rate=0.1, **{word: [first]})

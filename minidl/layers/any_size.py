@@ -38,7 +38,7 @@ class AnySize(Container):
         """Pad the error with zeros, run it through the body and cut what comes back."""
         error = self.accept("an error", error, self.output_shape)
         back = self.body.backpropagate(self._cut_or_pad("error", error, self.body_shape), need_error)
-        return None if back is None else self._cut_or_pad("back", back, self.input_shape)
+        return self.at_error(self._cut_or_pad("back", back, self.input_shape), self.name) if need_error else None
 
     def _cut_or_pad(self, name: str, array: Array, shape: Shape) -> Array:
         if array.shape[1:] == shape:

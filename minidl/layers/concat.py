@@ -50,7 +50,7 @@ class Concat(Container):
         if not need_error:
             return None
         self.kernels.extents.add(own, back, own)
-        return own
+        return self.at_error(own, self.name)
 
     def layers(self) -> Iterator[Layer]:
         """Iterate over the layers of the body, then the connection."""

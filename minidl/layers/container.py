@@ -6,15 +6,21 @@ from minidl.layer import Array, Context, Layer, Parameter
 
 
 class Container(Layer):
-    """A layer made of other layers, its children; a kind writes ``plan``, ``forward`` and ``backpropagate``."""
+    """A layer made of other layers, its children; a kind writes ``plan``, ``forward`` and ``backpropagate``.
+
+    It keeps no batch, as each of its children does; of the hook points it has ``at_error`` alone, which
+    ``backpropagate`` ends with.
+    """
 
     def __init__(self, *children: Layer) -> None:
         super().__init__()
         self.children = children
+        for point in (self.at_weights, self.at_grads):
+            point.refusal = f"a {self.kind} layer has no weights of its own; hang the hook at one of its layers"
 
     def attach(self, context: Context) -> None:
         """Give each child its name, in the order of the forward pass."""
-        self.context = context
+        self.context = context  # a layer that stands twice in a net is found among its children
         for child in self.children:
             child.attach(context)
 

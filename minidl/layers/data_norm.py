@@ -60,11 +60,12 @@ class DataNorm(Layer):
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Run comp_grads and backward on one reading of the error's sums, which both need."""
-        error = self.accept("an error", error, self.output_shape)
+        error = self.accept_error(error)
         self.sums = self._sums(error)
-        result = super().backpropagate(error, need_error)
-        self.sums = None
-        return result
+        try:
+            return super().backpropagate(error, need_error)
+        finally:
+            self.sums = None  # even where a hook fails: the next error has others
 
     def compute_grads(self, error: Array) -> None:
         """Sum error·x̂ for γ and the error for β."""

@@ -55,7 +55,7 @@ class Residual(Container):
             return None
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.extents.add(errors[0], errors[1] if len(errors) > 1 else parts[1], out)
-        return out
+        return self.at_error(out, self.name)
 
     def _part(self, error: Array, shape: Shape) -> Array:
         if error.shape[1:] == shape:

@@ -32,4 +32,5 @@ class Sequential(Container):
         """Run the error through all layers, the last one first."""
         for child in reversed(self.children[1:]):
             error = child.backpropagate(error)
-        return self.children[0].backpropagate(error, need_error)
+        back = self.children[0].backpropagate(error, need_error)
+        return self.at_error(back, self.name) if need_error else None
