@@ -13,7 +13,7 @@ VOID = 255
 """The label of a pixel in a mask that has none."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """One part (training or test) of a data set, with one label for each image, or for each pixel, or both.
 
@@ -30,6 +30,9 @@ class Dataset:
     masks: Bytes | list[Bytes] | None = None
     mask_classes: tuple[str, ...] = ()
     crop: int = 227
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}: {len(self):,} images, {len(self.classes or self.mask_classes)} classes>"
 
     def __len__(self) -> int:
         """Return the number of images."""

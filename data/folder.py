@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minidl.data.dataset import Dataset
 from minidl.kernels.errors import MinidlError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minidl.data.archive import Archive, unpack
 from minidl.data.dataset import VOID, Bytes, Dataset
