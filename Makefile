@@ -36,11 +36,12 @@ lint: $(READY)
 		-p minidl -p minidl.kernels -p minidl.models -p minidl.data
 	MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(BIN)/mypy train.py reproduce.py benchmarks/*.py
 
+# What the newest of other packages deprecates, the oldest of ours may still call.
 floors:
 	$(PYTHON) -m venv --clear build/floors
 	$(PYTHON) tests/lowest.py > build/floors/lowest.txt
 	build/floors/bin/python -m pip install --quiet --disable-pip-version-check -c build/floors/lowest.txt -e ".[fast,test]"
-	build/floors/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
+	build/floors/bin/python -m pytest -m "not slow" -n 2 -W default::DeprecationWarning $(ARGS)
 
 setup: $(READY)
 
