@@ -44,7 +44,7 @@ def python_blocks(page: Path) -> list[Block]:
 
 def alternatives(command: str) -> tuple[str, str]:
     """Return what "step.py [--json FILE] [--precision fp32|bf16]" stands for: without and with what is in brackets."""
-    command = command.replace("\\|", "|").removesuffix(" ...")
+    command = command.replace("\\|", "|")
     command = re.sub(r"(?<=\w)\|\S+?(?=[] ]|$)", "", command)
     return re.sub(r" \[[^]]*\]", "", command), re.sub(r" \[([^]]*)\]", r" \1", command)
 
