@@ -96,8 +96,9 @@ def refuse(parser: argparse.ArgumentParser, message: str) -> None:
 def check(options: argparse.Namespace) -> None:
     """Raise MinidlError where an option's text, which argparse takes as it is, means nothing."""
     given = vars(options)
-    for model in [given.get("model")] if isinstance(given.get("model"), str) else given.get("model") or ():
-        models.check_name(model)
+    model = given.get("model") or []
+    for name in [model] if isinstance(model, str) else model:
+        models.check_name(name)
     if given.get("method"):
         method.parse(given["method"])
     if given.get("rows"):
