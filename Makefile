@@ -2,13 +2,14 @@
 # make test    sets up .venv and runs the tests
 # make gpu     tests and measures on this machine's GPU, with the Python that has CuPy: make gpu PYTHON=python3
 # make lint    ruff and mypy
+# make floors  runs the tests with the lowest versions of all dependencies, in an environment of their own
 # make setup   sets up .venv alone
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: train test gpu lint setup clean
+.PHONY: train test gpu lint floors setup clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -34,6 +35,13 @@ lint: $(READY)
 	cd build/mypy && MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
 		-p minidl -p minidl.kernels -p minidl.models -p minidl.data
 	MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(BIN)/mypy train.py reproduce.py benchmarks/*.py
+
+# What the newest of other packages deprecates, the oldest of ours may still call.
+floors:
+	$(PYTHON) -m venv --clear build/floors
+	$(PYTHON) tests/lowest.py > build/floors/lowest.txt
+	build/floors/bin/python -m pip install --quiet --disable-pip-version-check -c build/floors/lowest.txt -e ".[fast,test]"
+	build/floors/bin/python -m pytest -m "not slow" -n 2 -W default::DeprecationWarning $(ARGS)
 
 setup: $(READY)
 

@@ -164,11 +164,12 @@ def write(out: Path, table: int, seeds: int, settings: dict[str, Any]) -> str:
 @lenient("reproduce.py")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    from tqdm import tqdm
+    options = parser().parse_args(arguments)
+
+    from tqdm.auto import tqdm
 
     from minidl import data, tables
 
-    options = parser().parse_args(arguments)
     try:
         rows = tables.read_rows(PAPER, options.table)
         if options.rows:

@@ -237,7 +237,7 @@ class Display:
 
     def begin(self, epoch: int) -> None:
         """Start the bar of an epoch."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         self.first = self.first or epoch
         self.epoch = epoch

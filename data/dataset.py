@@ -14,7 +14,7 @@ VOID = 255
 """The label of a pixel in a mask that has none."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """One part (training or test) of a data set, with one label for each image, or for each pixel, or both.
 
@@ -75,6 +75,9 @@ class Dataset:
                     f"{self.name} has the label {wrong} in a mask; with its {count} classes of masks, labels are 0 to "
                     f"{count - 1}, and {VOID} where there is none"
                 )
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}: {len(self):,} images, {len(self.classes or self.mask_classes)} classes>"
 
     def __len__(self) -> int:
         """Return the number of images."""

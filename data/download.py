@@ -10,7 +10,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minidl.kernels.errors import MinidlError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minidl.data.dataset import Bytes, Dataset
 from minidl.data.images import WHITE, Colour, constant_note, read, suffixes, to_bytes

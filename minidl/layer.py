@@ -67,7 +67,7 @@ class Context:
         return f"{kind}{self.names[kind]}"
 
 
-@dataclass
+@dataclass(repr=False)
 class Parameter:
     """An array that is learned, with its gradients; ``decay``: whether weight decay applies (not to biases)."""
 
@@ -75,6 +75,9 @@ class Parameter:
     value: Array
     grads: Array
     decay: bool
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.name}: {'×'.join(map(str, self.value.shape))}, {self.value.dtype}>"
 
 
 def rectifies(compute_output: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
@@ -109,6 +112,7 @@ class Layer:
 
     def __init__(self) -> None:
         self.name = self.kind
+        self.input_shape: Shape = ()  # of one sample, from setup on
         self.training = True
         self.in_place = self.rectify = self.rectified = False
         self.weights: Any = None  # a Parameter, where the layer learns
@@ -296,6 +300,9 @@ class Layer:
         """
         self.normalize_weights()
         self.training, self.data, self.samples = False, None, None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self}>"
 
     def __str__(self) -> str:
         return self.kind

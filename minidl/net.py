@@ -186,6 +186,10 @@ class Net:
         for name, target in targets.items():
             target[...] = self.kernels.xp.asarray(arrays[name])
 
+    def __repr__(self) -> str:
+        title = f"Net ({self.name})" if self.name else "Net"
+        return f"<{title}: {self.method}; {self.parameter_count:,} parameters on the {self.kernels.device}>"
+
     def __str__(self) -> str:
         rows = [("layer", "", "output", "parameters", "hooks")]
         for layer in self.layers:

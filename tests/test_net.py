@@ -5,18 +5,29 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minidl import MinidlError, models
+from minidl import MinidlError, kernels, models
+from minidl.data import Dataset
 from minidl.kernels import threads
 from minidl.layers import (
+    AnySize,
     AveragePool,
+    BatchNorm,
+    Concat,
     Convolution,
+    Flatten,
     FullyConnected,
     GlobalAveragePool,
     GroupNorm,
     InstanceNorm,
+    LayerNorm,
     MaxPool,
+    ReLU,
     Residual,
+    Resize,
+    Sequential,
+    TransposedConvolution,
 )
+from minidl.net import Net
 from minidl.optimizers import Adam
 from minidl.trainer import Trainer
 
@@ -38,6 +49,43 @@ def test_a_printed_net_is_a_table_of_its_layers():
     assert rows["fc1"].endswith("WC, EL, GC")
     assert rows["fc2"].endswith("5,130")
     assert lines[-1].startswith("1,341,226 parameters")
+
+
+def test_what_a_prompt_shows_is_one_short_line(random):
+    net = models.build("c", method="WC, GC, fully", device="cpu")
+    assert repr(net) == "<Net (c): WC, GC, fully; 1,341,226 parameters on the cpu>"
+    assert repr(Net(Flatten(), (2, 3), kernels.load("cpu"))) == "<Net: Baseline; 0 parameters on the cpu>"
+    assert repr(net.layers[0]).startswith("<Convolution conv1: conv 3×3, 32")
+    assert (
+        repr(net.parameters[:2])
+        == "[<Parameter conv1.weights: 32×3×3×3, float32>, <Parameter conv1.biases: 32, float32>]"
+    )
+    images = random.integers(0, 255, (1200, 2, 2, 3)).astype(np.uint8)
+    assert repr(Dataset("photos", images, None, ("a", "b"))) == "<Dataset photos: 1,200 images, 2 classes>"
+    masks = list(images[:5, ..., 0] % 3)
+    assert repr(Dataset("voc2012", list(images[:5]), None, (), masks, ("a", "b", "c"))).endswith(
+        ": 5 images, 3 classes>"
+    )
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(kind() for kind in (BatchNorm, Flatten, GlobalAveragePool, GroupNorm, InstanceNorm, LayerNorm, ReLU)),
+        *(kind(3, 2) for kind in (AveragePool, Convolution, MaxPool, TransposedConvolution)),
+        *(
+            FullyConnected(3),
+            Resize((4, 4)),
+            Sequential(ReLU()),
+            Residual(ReLU()),
+            Concat(ReLU()),
+            AnySize(ReLU(), 3, 2),
+        ),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_shows_itself_before_it_is_set_up(layer):
+    assert repr(layer) == f"<{type(layer).__name__} {layer.kind}: {layer}>"
 
 
 def test_formula_16_bounds_the_initial_weights():

@@ -104,7 +104,7 @@ class GroupNorm(DataNorm):
         return gcd(32, self.input_shape[-1])
 
     def __str__(self) -> str:
-        return f"group normalization, {self.groups} groups"
+        return f"group normalization, {self.groups} groups" if self.input_shape else "group normalization"
 
 
 class LayerNorm(DataNorm):

@@ -1,0 +1,20 @@
+"""Prints the lowest version of each dependency that setup.cfg admits, as constraints for pip: make floors."""
+
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+
+EXTRAS = ("fast", "test")  # beside what every installation has
+
+
+def lowest(path: Path) -> Iterator[str]:
+    """Return the requirements in setup.cfg with each ``>=`` made ``==``."""
+    setup = ConfigParser()
+    setup.read(path)
+    for text in (setup["options"]["install_requires"], *(setup["options.extras_require"][name] for name in EXTRAS)):
+        for requirement in text.split():
+            yield requirement.replace(">=", "==")
+
+
+if __name__ == "__main__":
+    print(*lowest(Path(__file__).parents[1] / "setup.cfg"), sep="\n")

@@ -1,0 +1,210 @@
+"""The pages keep their word: what they show runs, what they name exists, and their links lead somewhere."""
+
+import argparse
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from configparser import ConfigParser
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from minidl import MinidlError, method, models, tables
+
+CHECKOUT = Path(__file__).parents[1]
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+
+
+class Block(NamedTuple):
+    """A block of Python, and what the page says that it prints: the text block that follows at once, if any."""
+
+    code: str
+    output: str | None
+
+
+def python_blocks(page: Path) -> list[Block]:
+    """Return the blocks of Python of a page."""
+    text = page.read_text(encoding="utf-8")
+    fences = list(FENCE.finditer(text))
+    blocks = []
+    for fence, after in zip_longest(fences, fences[1:]):
+        if fence[1] == "python":
+            follows = after and after[1] == "text" and not text[fence.end() : after.start()].strip()
+            blocks.append(Block(fence[2], after[2] if after and follows else None))
+    return blocks
+
+
+def alternatives(command: str) -> tuple[str, str]:
+    """Return what "step.py [--json FILE] [--precision fp32|bf16]" stands for: without and with what is in brackets."""
+    command = command.replace("\\|", "|")
+    command = re.sub(r"(?<=\w)\|\S+?(?=[] ]|$)", "", command)
+    return re.sub(r" \[[^]]*\]", "", command), re.sub(r" \[([^]]*)\]", r" \1", command)
+
+
+def commands(page: Path) -> list[str]:
+    """Return the shell lines of a page: in ```sh blocks, in indented ones, and between backticks."""
+    text = page.read_text(encoding="utf-8")
+    prose = FENCE.sub("", text)
+    lines = [line for kind, block in FENCE.findall(text) if kind == "sh" for line in block.splitlines()]
+    lines += [line.strip() for line in prose.splitlines() if line.startswith("    ")]
+    lines += [re.sub(r"\bN\b", "3", span) for span in SPAN.findall(prose)]
+    return [line for line in lines if re.match(r"(python|make|pip) ", line)]
+
+
+class Found(Exception):
+    """Carries the parser out of a script that would go on to do its work."""
+
+
+@cache
+def parser_of(script: str) -> argparse.ArgumentParser:
+    """Return the parser of a script of the checkout: it is run until it wants to read its command line."""
+
+    def stop(parser: argparse.ArgumentParser, *_: object) -> None:
+        raise Found(parser)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        patch.setattr(sys, "argv", [script])
+        patch.syspath_prepend(str((CHECKOUT / script).parent))
+        with pytest.raises(Found) as found:
+            runpy.run_path(str(CHECKOUT / script), run_name="__main__")
+    return found.value.args[0]
+
+
+def parse(script: str, arguments: list[str]) -> argparse.Namespace:
+    """Return the options that a script reads from its command line, or raise an error for one that it refuses."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "error", refuse)
+        options = parser_of(script).parse_args(arguments)
+    check(options)
+    return options
+
+
+def refuse(parser: argparse.ArgumentParser, message: str) -> None:
+    """Raise an error for a command line, where argparse would end the process."""
+    raise MinidlError(message)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise MinidlError where an option's text, which argparse takes as it is, means nothing."""
+    given = vars(options)
+    model = given.get("model") or []
+    for name in [model] if isinstance(model, str) else model:
+        models.check_name(name)
+    if given.get("method"):
+        method.parse(given["method"])
+    if given.get("rows"):
+        tables.choose(tables.read_rows(CHECKOUT / "results" / "paper.csv", given["table"]), given["rows"])
+
+
+@pytest.fixture(scope="session")
+def folder_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which runs/NAME is a run."""
+    folder = tmp_path_factory.mktemp("reader")
+    small = ["--train-size", "50", "--test-size", "50", "--epochs", "1", "--loops", "numpy", "--out", "runs/NAME"]
+    subprocess.run([sys.executable, CHECKOUT / "train.py", *small], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if python_blocks(page)], ids=lambda page: str(page.relative_to(CHECKOUT))
+)
+def test_the_blocks_of_a_page_run_in_order_and_print_what_it_says(page: Path, folder_with_a_run: Path) -> None:
+    blocks, end = python_blocks(page), "— end of a block —\n"
+    code = "\n".join(f"{block.code}\nprint({end!r}, end='')" for block in blocks)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "utf8", "-c", code],
+        cwd=folder_with_a_run,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert run.returncode == 0, run.stderr
+    for block, printed in zip(blocks, run.stdout.split(end)[:-1], strict=True):
+        assert block.output is None or printed == block.output
+
+
+def test_the_readme_shows_an_output() -> None:
+    assert any(block.output for block in python_blocks(CHECKOUT / "README.md"))
+
+
+@every_page
+def test_the_command_lines_of_a_page_are_understood(page: Path) -> None:
+    targets = re.findall(r"^(\w+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    setup = ConfigParser()
+    setup.read(CHECKOUT / "setup.cfg")
+    for line in commands(page):
+        for command in alternatives(line):
+            program, *words = shlex.split(command, comments=True)
+            if program == "make":
+                assert {word for word in words if "=" not in word} <= set(targets), command
+            elif program == "pip":
+                extras = re.findall(r"\.\[(.*?)\]", command)
+                assert {name for some in extras for name in some.split(",")} <= set(setup["options.extras_require"])
+            elif words[0].endswith(".py"):
+                parse(words[0], [word for word in words[1:] if word != "--help"])
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_page
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@every_page
+def test_the_tests_and_files_that_a_page_names_exist(page: Path) -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "tests").glob("*.py"))
+    for span in SPAN.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        name = span.split("[")[0]
+        if re.fullmatch(r"test_[\w*]+\.py", name):
+            assert list((CHECKOUT / "tests").glob(name)), span
+        elif re.fullmatch(r"test_\w+", name):
+            assert f"def {name}(" in source, span
+        elif re.fullmatch(r"(?:\w+/)+[\w.]+\.(?:py|cuh?|csv|md)", name) and not name.startswith("runs/"):
+            assert (CHECKOUT / name).exists() or (page.parent / name).exists(), span
+
+
+@every_page
+def test_the_options_that_a_page_names_exist(page: Path) -> None:
+    scripts = ["train.py", "reproduce.py", *(f"benchmarks/{name}.py" for name in ("step", "hooks", "kernels", "peers"))]
+    known = " ".join(parser_of(script).format_help() for script in scripts)
+    for span in SPAN.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        for option in re.findall(r"^--[a-z-]+| --[a-z-]+", span):
+            assert re.search(rf"{option.strip()}\b", known), span
+
+
+@pytest.mark.parametrize(
+    "script, arguments",
+    [
+        ("train.py", ["--epoch-count", "3"]),
+        ("train.py", ["--method", "WC, XY"]),
+        ("train.py", ["--model", "e"]),
+        ("reproduce.py", ["--table", "3", "--rows", "z"]),
+        ("benchmarks/step.py", ["--model", "z"]),
+    ],
+)
+def test_a_wrong_command_line_is_found(script: str, arguments: list[str]) -> None:
+    with pytest.raises(MinidlError):
+        parse(script, arguments)
+
+
+def test_brackets_stand_for_two_commands() -> None:
+    assert alternatives("step.py [--json F] --loops a\\|b") == ("step.py --loops a", "step.py --json F --loops a")
