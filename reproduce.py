@@ -91,7 +91,7 @@ def folder_of(out: Path, row: Any, seed: int, settings: dict[str, Any]) -> Path:
 
 def train(row: Any, seed: int, folder: Path, settings: dict[str, Any], options: argparse.Namespace) -> str:
     """Train a row, or go on with it, or leave it if it has finished; return what went wrong, or nothing."""
-    from minidl.kernels.threads import available_cores
+    from minidl.kernels.cpu.threads import available_cores
 
     if (folder / "result.json").exists():
         return ""

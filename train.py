@@ -287,7 +287,7 @@ def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path
     from minidl.data.pictures import predictions
     from minidl.data.pixel_batches import PixelBatches
     from minidl.fingerprint import describe
-    from minidl.kernels import loops, threads
+    from minidl.kernels.cpu import loops, threads
     from minidl.optimizers import OPTIMIZERS
     from minidl.preprocessing import Preprocessing
     from minidl.resume import resume

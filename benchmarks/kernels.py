@@ -22,7 +22,7 @@ from clock import in_a_row, interleaved, timer
 from minidl import kernels
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
-from minidl.kernels.update import Tensor
+from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
 
@@ -78,7 +78,7 @@ def statistics_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         k.xp.copyto(error, array)
         again = moved(array) if r * s * 4 > ON_CHIP else 0
         for name in ("center", "standardize", "rescale"):
-            forward, adjoint = getattr(k.statistic, name), getattr(k.statistic, f"{name}_adjoint")
+            forward, adjoint = getattr(k.normalize, name), getattr(k.normalize, f"{name}_adjoint")
             yield Case(f"{name}, {area}", partial(forward, x, y), moved(array, out) + again)
             if name != "center":
                 scale = forward(x, y)
@@ -142,13 +142,13 @@ def update_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     for how, inside in (("", False), (" with WC, GC", True)):
         arrays = [make.weights() for _ in range(4)]
         weights, grads, first, second = arrays
-        adam = [Tensor(weights, grads, (first, abs(second)), 5e-5, gc=inside, wc=inside)]
+        adam = [ParameterState(weights, grads, (first, abs(second)), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"Adam{how}",
             partial(k.adam.step, adam, rate, time, (0.9, 0.999), 1e-8, "standard"),
             moved(weights, grads, first, second, weights, first, second),
         )
-        sgd = [Tensor(weights, grads, (first,), 5e-5, gc=inside, wc=inside)]
+        sgd = [ParameterState(weights, grads, (first,), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"SGD{how}",
             partial(k.sgd.step, sgd, rate, time, 0.9, "paper"),
@@ -183,9 +183,9 @@ def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
 
 def product_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield what stands around the products on a GPU."""
+    from minidl.kernels.convolution import Geometry
     from minidl.kernels.gpu import bf16, bias, im2col
     from minidl.kernels.gpu.transposed_convolution import swap
-    from minidl.kernels.plain_convolution import Geometry
 
     x, biases = make.data(), make.floats(CHANNELS)
     yield Case("add biases", partial(bias.add, biases, x), moved(x, x))
@@ -205,7 +205,7 @@ def both_ways(family: Callable[[Kernels, Arrays], Iterator[Case]], k: Kernels, m
     """Yield each case by its RawKernels, and then by CuPy's ElementwiseKernel and ReductionKernel."""
     from minidl.kernels.gpu import elementwise as e
 
-    plain = replace(k, statistic=e, data_norm=e, sgd=e.sgd, adam=e.adam)
+    plain = replace(k, normalize=e, data_norm=e, sgd=e.sgd, adam=e.adam)
     for fast, slow in zip(family(k, make), family(plain, make), strict=True):
         yield fast
         yield slow._replace(name=f"{slow.name}, elementwise")

@@ -35,7 +35,7 @@ def peer(build: Callable[..., Pass]) -> Callable[..., Pass]:
 @peer
 def minidl(data: np.ndarray, weights: np.ndarray, cotangent: np.ndarray) -> Pass:
     """Return our pass: data (s, y, x, c), weights (out, y, x, in); the loops are those of ``--loops``."""
-    convolution = importlib.import_module("minidl.kernels.convolution")
+    convolution = importlib.import_module("minidl.kernels.cpu.convolution")
     way = convolution.plan(convolution.Geometry(data.shape[1:], CHANNELS, (3, 3), 1, 1))
     biases, out, error, grads = np.zeros(CHANNELS, "f4"), np.empty_like(data), np.empty_like(data), weights.copy()
 

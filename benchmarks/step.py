@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl import models
-from minidl.kernels import loops, threads
+from minidl.kernels.cpu import loops, threads
 from minidl.layers import Container
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS, Optimizer

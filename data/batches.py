@@ -38,7 +38,7 @@ class Batches:
         self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
         self.order, self.offsets = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
         self.position = xp.zeros(1, np.int64)
-        self.ahead, turns = kernels.ahead.Ahead(self._make), kernels.ahead.TURNS
+        self.prefetcher, turns = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.TURNS
         largest = max(self.sizes)
         self.data = xp.empty((turns, largest, *self.shape), dtype)
         self.labels = xp.empty((turns, largest), self.truth.dtype)
@@ -51,14 +51,14 @@ class Batches:
     def begin(self, order: Array, offsets: Array) -> list[int]:
         """Begin an epoch; return the sizes of its batches, see ``sizes``."""
         xp = self.kernels.xp
-        self.ahead.stop()
+        self.prefetcher.stop()
         self.order[...], self.offsets[...], self.position[...] = xp.asarray(order), xp.asarray(offsets), 0
-        self.ahead.start(self.sizes)
+        self.prefetcher.start(self.sizes)
         return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
         """Return the next batch of the epoch: data and labels, which hold until the next call."""
-        return self.ahead.next(size)
+        return self.prefetcher.next(size)
 
     def _make(self, turn: int, size: int) -> tuple[Array, Array]:
         data, labels = self.data[turn, :size], self.labels[turn, :size]

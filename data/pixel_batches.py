@@ -52,7 +52,7 @@ class PixelBatches:
         self.order, self.corners = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
         self.colours, self.mirrored = xp.zeros((n, 3)), xp.zeros(n, np.bool_)
         self.position = xp.zeros(1, np.int64)
-        self.ahead, turns = kernels.ahead.Ahead(self._make), kernels.ahead.TURNS
+        self.prefetcher, turns = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.TURNS
         self.data, self.labels = xp.empty((turns, 3 * self.pixels), dtype), xp.empty((turns, self.pixels), np.int8)
 
     def shuffle(self, random: np.random.Generator) -> list[int]:
@@ -68,7 +68,7 @@ class PixelBatches:
 
     def next(self, size: int) -> tuple[Array, Array]:
         """Return the next batch of crops of the epoch: data and labels, which hold until the next call."""
-        return self.ahead.next((size, (self.crop, self.crop)))
+        return self.prefetcher.next((size, (self.crop, self.crop)))
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all whole images, those of one size after those of another."""
@@ -76,7 +76,7 @@ class PixelBatches:
         groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]
         coming = [(size, extents) for extents, n in groups for size in pieces(n, self.pixels // prod(extents))]
         self._begin_whole(by_size, coming)
-        yield from map(self.ahead.next, coming)
+        yield from map(self.prefetcher.next, coming)
 
     def examples(self, count: int) -> Iterator[tuple[Array, Array, Array]]:
         """Iterate over the first images: data (1, y, x, 3), and image and mask as bytes."""
@@ -84,7 +84,7 @@ class PixelBatches:
         coming = [(1, self._extents(i)) for i in first]
         self._begin_whole(first, coming)
         for i, request in zip(first, coming, strict=True):
-            yield self.ahead.next(request)[0], self.bytes[0][i], self.bytes[1][i]
+            yield self.prefetcher.next(request)[0], self.bytes[0][i], self.bytes[1][i]
 
     def _extents(self, i: int) -> tuple[int, int]:
         y, x = self.extents[i]
@@ -96,11 +96,11 @@ class PixelBatches:
 
     def _begin(self, coming: list[Request], *orders: Array) -> None:
         xp = self.kernels.xp
-        self.ahead.stop()
+        self.prefetcher.stop()
         for kept, order in zip((self.order, self.corners, self.colours, self.mirrored), orders, strict=True):
             kept[: len(order)] = xp.asarray(order)
         self.position[...] = 0
-        self.ahead.start(coming)
+        self.prefetcher.start(coming)
 
     def _make(self, turn: int, request: Request) -> tuple[Array, Array]:
         size, extents = request

@@ -11,7 +11,7 @@ from minidl.data.backgrounds import backgrounds
 from minidl.data.bits import Bits, Integers
 from minidl.data.dataset import Dataset
 from minidl.data.rotation import ONE, rotation
-from minidl.kernels.threads import share
+from minidl.kernels.cpu.threads import share
 
 SIZE = 32
 """Pixels along one side of an image."""

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minidl.kernels import arrays, reference, threads
+from minidl.kernels import arrays
 from minidl.kernels.contract import Operations, Services
+from minidl.kernels.cpu import threads
 from minidl.kernels.errors import MinidlError
 
 DEVICES = ("auto", "cpu", "gpu", "reference")
@@ -67,14 +68,18 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         array=arrays.array,
         host=np.asarray,
         repeat=lambda function, version: function,
-        about=reference.about if plain else threads.about,
-        **_modules("minidl.kernels.reference" if plain else "minidl.kernels"),
+        about=_describe_reference if plain else threads.about,
+        **_modules("minidl.kernels" if plain else "minidl.kernels.cpu"),
     )
+
+
+def _describe_reference() -> str:
+    return "the reference: every operation as its equation says, in plain NumPy; slow, made for reading and debugging"
 
 
 def _modules(package: str) -> dict[str, Any]:
     """Import the modules of a device: its operations, and two of its services."""
-    names = [*(field.name for field in fields(Operations)), "ahead", "recycled"]
+    names = [*(field.name for field in fields(Operations)), "prefetch", "memory_pool"]
     return {name: import_module(f"{package}.{name}") for name in names}
 
 

@@ -1,6 +1,6 @@
 """The contract of a device: the operations and services that ``load`` returns, the same on every device.
 
-What they compute is said where it is defined, in the files of their names in kernels/reference/. Arrays are the
+What they compute is said where it is defined, in the files of their names in kernels/. Arrays are the
 device's. Where there is an ``out``, the result is written into it, and nothing is returned but what is said.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minidl.kernels.update import Tensor
+from minidl.kernels.parameter_state import ParameterState
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Image = tuple[int, int, int]  # y, x, channels
@@ -26,7 +26,7 @@ class Adam(Protocol):
 
     def step(
         self,
-        tensors: Sequence[Tensor],
+        tensors: Sequence[ParameterState],
         rate: Array,
         time: Array,
         momenta: tuple[float, float],
@@ -196,7 +196,9 @@ class SGD(Protocol):
 
     MOMENTS: int
 
-    def step(self, tensors: Sequence[Tensor], rate: Array, time: Array, momentum: float, variant: str) -> None: ...
+    def step(
+        self, tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str
+    ) -> None: ...
 
 
 class SoftmaxLoss(Protocol):
@@ -205,7 +207,7 @@ class SoftmaxLoss(Protocol):
     def forward(self, logits: Array, labels: Array, error: Array, totals: Array) -> None: ...
 
 
-class Statistic(Protocol):
+class Normalize(Protocol):
     """Center, standardize and rescale; the scale is the device's own."""
 
     def center(self, x: Array, out: Array) -> None: ...
@@ -226,11 +228,11 @@ class Prefetching(Protocol):
 
     TURNS: int
 
-    def Ahead(self, make: Callable[[int, Any], Any]) -> "Prefetcher": ...
+    def Prefetcher(self, make: Callable[[int, Any], Any]) -> "Prefetcher": ...
 
 
 class Prefetcher(Protocol):
-    """Makes what is requested; see kernels/ahead.py."""
+    """Makes what is requested; see kernels/prefetch.py and kernels/cpu/prefetch.py."""
 
     def stop(self) -> None: ...
 
@@ -239,10 +241,10 @@ class Prefetcher(Protocol):
     def next(self, request: Any) -> Any: ...
 
 
-class Recycling(Protocol):
-    """A service: memory for a short time; see kernels/recycled.py."""
+class MemoryPools(Protocol):
+    """A service: memory for a short time; see kernels/memory_pool.py and kernels/cpu/memory_pool.py."""
 
-    def Pool(self) -> "MemoryPool": ...
+    def MemoryPool(self) -> "MemoryPool": ...
 
 
 class MemoryPool(Protocol):
@@ -264,11 +266,11 @@ class Operations:
     extents: Extents
     fully_connected: FullyConnected
     max_pool: MaxPool
+    normalize: Normalize
     relu: ReLU
     resize: Resize
     sgd: SGD
     softmax_loss: SoftmaxLoss
-    statistic: Statistic
     transposed_convolution: TransposedConvolution
 
 
@@ -280,7 +282,7 @@ class Services:
     them, see arrays.py; host(array): the array as NumPy's. repeat(function, version): a function that does the same,
     called again and again, but may be recorded once and then played back, as long as version() stays the same; what
     changes from call to call must lie on the device. about(): what the device is, in a few words.
-    ahead, recycled: modules, as in ``Operations``.
+    prefetch, memory_pool: modules, as in ``Operations``.
     """
 
     xp: ModuleType
@@ -288,5 +290,5 @@ class Services:
     host: Callable[[Any], Any]
     repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
     about: Callable[[], str]
-    ahead: Prefetching
-    recycled: Recycling
+    prefetch: Prefetching
+    memory_pool: MemoryPools

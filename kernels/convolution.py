@@ -1,43 +1,94 @@
 """Convolution as three passes: forward, backward, comp_grads.
 
-Arrays are channels last: data (samples, y, x, in), error (samples, y, x, out), weights (out, y, x, in), biases
-(out,). There are three ways to compute the same numbers, all with the methods of ``Convolution``: the plain sum over
-the positions of the mask, one matrix product (im2col), and Winograd's algorithm.
+    out[s, y, x] = biases + Σ_{i, j} data[s, t·y + i − p, t·x + j − p] · weights[:, i, j]ᵀ
+
+with the stride t and the padding p; data outside of the image count as zero. Arrays are channels last: data
+(samples, y, x, in), out and error (samples, y, x, out), weights (out, y, x, in), biases (out,).
 """
 
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.im2col import Im2col
-from minidl.kernels.plain_convolution import Convolution, Geometry
-from minidl.kernels.winograd import Winograd
+from minidl.kernels.windows import Pair, windows
 
-__all__ = ["Convolution", "Geometry", "plan"]
+Array = Any  # numpy.ndarray or cupy.ndarray
 
-WAYS: dict[str, type[Convolution]] = {"plain": Convolution, "im2col": Im2col, "winograd": Winograd}
 
-_FEWEST_CHANNELS = 12  # measured: below, im2col is faster
+class Geometry(NamedTuple):
+    """What a convolution is planned for.
+
+    data_shape is (y, x, in) of one sample, mask the size (y, x) of the weights' masks; stride and padding are one
+    number or a pair (y, x). Data outside of the image count as zero.
+    """
+
+    data_shape: tuple[int, ...]
+    filters: int
+    mask: Pair
+    stride: int | Pair = 1
+    padding: int | Pair = 0
+    dtype: DTypeLike = np.float32
+
+
+class Convolution:
+    """The convolution of one geometry; raises MinidlError where no output is left."""
+
+    path = "plain"
+
+    def __init__(self, geometry: Geometry) -> None:
+        data_shape, filters, self.mask, stride, padding, dtype = geometry
+        self.data_shape, self.filters, self.dtype = data_shape, filters, np.dtype(dtype)
+        self.stride = (stride, stride) if isinstance(stride, int) else stride
+        self.padding = (padding, padding) if isinstance(padding, int) else padding
+        y, x = (
+            (size + 2 * pad - width) // step + 1
+            for size, pad, width, step in zip(data_shape, self.padding, self.mask, self.stride, strict=False)
+        )
+        if y < 1 or x < 1:
+            raise MinidlError(
+                f"a convolution with masks of {self.mask[0]}×{self.mask[1]} and a padding of {self.padding[0]}×"
+                f"{self.padding[1]} leaves nothing of an image of {data_shape[0]}×{data_shape[1]} pixels"
+            )
+        self.output_shape = (y, x, filters)
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+        out[...] = biases
+        for i, j, pixels in windows(self._pad(data), self.mask, self.stride):
+            out += pixels @ weights[:, i, j].T
+        if rectify:
+            out[...] = np.maximum(out, 0)
+
+    def backward(self, error: Array, weights: Array, out: Array) -> None:
+        """Write the error with respect to the data into ``out`` (samples, y, x, in); the adjoint of forward.
+
+        Where forward multiplies pixels by a matrix, the error times its transpose is added to these pixels.
+        """
+        padded = self._pad(np.zeros_like(out))
+        for i, j, pixels in windows(padded, self.mask, self.stride):
+            pixels += error @ weights[:, i, j]
+        (_, y, x, _), (pad_y, pad_x) = out.shape, self.padding
+        out[...] = padded[:, pad_y : pad_y + y, pad_x : pad_x + x]
+
+    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
+        """Write the gradients of the weights (out, y, x, in) and of the biases (out,); nothing is accumulated.
+
+        weights_grads[:, i, j] = Σ over samples, y and x of the error's outer products with the pixels
+        """
+        for i, j, pixels in windows(self._pad(data), self.mask, self.stride):
+            weights_grads[:, i, j] = np.tensordot(error, pixels, axes=([0, 1, 2], [0, 1, 2]))
+        biases_grads[...] = error.sum(axis=(0, 1, 2))
+
+    def _pad(self, images: Array) -> Array:
+        """Return a copy with zeros around every image."""
+        pad_y, pad_x = self.padding
+        return np.pad(images, ((0, 0), (pad_y, pad_y), (pad_x, pad_x), (0, 0)))
 
 
 def plan(geometry: Geometry, path: str | None = None) -> Convolution:
-    """Return the convolution of this geometry, computed the way that ``path`` says or a rule picks.
-
-    path: "plain", "im2col" or "winograd". Raises MinidlError for an unknown path, and where Winograd's algorithm does
-    not apply.
-    """
-    if path is None:
-        path = "winograd" if _suits_winograd(geometry) else "im2col"
-    if path not in WAYS:
-        raise MinidlError(f"unknown way to compute a convolution: {path!r}; known are {', '.join(WAYS)}")
-    return WAYS[path](geometry)
-
-
-def _suits_winograd(geometry: Geometry) -> bool:
-    """Say whether Winograd's algorithm applies and its savings are more than its transforms cost.
-
-    They are not where masks have fewer than three taps for each step of the stride, where few channels share the cost
-    of a transform, nor on images of one pixel, which see the middle of each mask only.
-    """
-    y, x, channels = geometry.data_shape
-    stride = geometry.stride if isinstance(geometry.stride, tuple) else (geometry.stride, geometry.stride)
-    enough_taps = geometry.mask[0] > 2 * stride[0]
-    enough_channels = min(channels, geometry.filters) >= _FEWEST_CHANNELS
-    return Winograd.applies(geometry.mask, stride) and enough_taps and enough_channels and y * x > 1
+    """Return the convolution of this geometry; there is one path to it, "plain", and MinidlError for any other."""
+    if path not in (None, "plain"):
+        raise MinidlError(f"unknown way to compute a convolution: {path!r}; known are plain")
+    return Convolution(geometry)

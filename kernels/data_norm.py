@@ -1,33 +1,31 @@
 """Batch, layer, instance and group normalization of the data (equations 5 to 7; Wu and He 2018), with γ and β.
 
-    y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε), or 0 of a group of one element
+    y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε)
 
-The four differ in the groups that share μ and σ: their view (a, r, b, s) (see areas.py), whose b·s columns are the
-channels, each with its own γ and β.
+    ∂L/∂γ = Σ ∂L/∂y·x̂        ∂L/∂β = Σ ∂L/∂y
+    ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε)    with e = ∂L/∂y
+
+The four differ in the groups that share μ and σ, one for each (a, b) of their view (a, r, b, s) (see areas.py). The b·s
+channels have a γ and a β each.
 
     BN (1, s·y·x, c, 1)     LN (s, y·x, 1, c)     IN (s, y·x, c, 1)     GN (s, y·x, groups, c/groups)
-
-Each pass reads x and, on the way back, the error twice; x̂ is never stored.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from minidl.kernels.groups import Sums, wide
-from minidl.kernels.loops import current
-from minidl.kernels.statistic import moments
+from minidl.kernels.normalize import mean as mean_of_group
 
-Array = NDArray[np.floating]
+Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Statistics(NamedTuple):
-    """The mean, the biased variance and 1/√(σ² + ε), or 0 of one element, of each channel's group, float64 (a, b·s)."""
+    """The mean, the biased variance and 1/√(σ² + ε) of each group; here (a, 1, b, 1), elsewhere the device's own."""
 
-    mean: Sums
-    variance: Sums
-    scale: Sums
+    mean: Array
+    variance: Array
+    scale: Array
 
 
 def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
@@ -35,64 +33,62 @@ def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rec
 
     rectify: write max(γ·x̂ + β, 0) instead.
     """
-    (data, layout), loops = wide(x), current()
-    mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
-    alone = data.shape[1] * layout.tiles * layout.width == 1
-    scale = np.zeros_like(variance) if alone else 1 / np.sqrt(variance + epsilon)
-    factor, offset = _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
-    loops.line(data, factor, offset, wide(out)[0], rectify)
-    return Statistics(mean, variance, scale)
+    mean = mean_of_group(x)
+    variance = mean_of_group((x - mean) ** 2)
+    statistics = Statistics(mean, variance, 1 / np.sqrt(variance + epsilon))
+    _line(_normalized(x, statistics), gamma, beta, out, rectify)
+    return statistics
 
 
-def track(
-    statistics: Statistics, mean: Array, variance: Array, updates: NDArray[np.int64], rows: int, window: int
-) -> None:
+def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None:
     """Move running statistics (c,) by 1/(n + 1) towards a batch's mean and unbiased variance over ``rows`` elements.
 
     updates: of one element, the number n of earlier batches, which is counted up to ``window``.
     """
-    factor = 1 / (updates[0] + 1)
-    mean += factor * (statistics.mean[0] - mean)
-    variance += factor * (statistics.variance[0] * rows / (rows - 1) - variance)
-    updates[0] = min(updates[0] + 1, window)
+    factor = 1 / (updates + 1)
+    mean += factor * (statistics.mean.reshape(-1) - mean)
+    variance += factor * (statistics.variance.reshape(-1) * rows / (rows - 1) - variance)
+    updates[...] = np.minimum(updates + 1, window)
 
 
 def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
     """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
-    data = wide(x)[0]
-    current().line(data, _columns(data, factor[None]), _columns(data, offset[None]), wide(out)[0], rectify)
+    _line(x, factor, offset, out, rectify)
 
 
-def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
+def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
     """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s)."""
-    data, layout = wide(error)
-    found = np.stack(current().covariance(data, wide(x)[0], _columns(data, statistics.mean)))
-    found = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
-    found[1] *= statistics.scale
-    return found
+    products = error * _normalized(x, statistics)
+    return np.stack([error.sum(axis=1), products.sum(axis=1)]).reshape(2, len(x), -1)
 
 
-def comp_grads(sums: Sums, gamma_grads: Array, beta_grads: Array) -> None:
+def comp_grads(sums: Array, gamma_grads: Array, beta_grads: Array) -> None:
     """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over a."""
-    sums[0].sum(axis=0, out=beta_grads)
-    sums[1].sum(axis=0, out=gamma_grads)
+    beta_grads[...], gamma_grads[...] = sums.sum(axis=1)
 
 
-def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Sums, out: Array) -> None:
+def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Array, out: Array) -> None:
     """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
 
-    sums: of ``error_sums``. Both means are over a group, and so a factor of e, one of x and an offset are left.
+    sums: of ``error_sums``, which save a faster version from reading the arrays once more; here they are not needed.
     """
-    data, layout = wide(error)
-    means = layout._replace(tiles=1).mean(sums * gamma) / (data.shape[1] * layout.tiles)
-    mean, scale = statistics.mean, statistics.scale
-    slope = scale**2 * means[1]
-    of_error, of_data = _columns(data, scale * gamma), _columns(data, -slope)
-    offset = _columns(data, slope * mean - scale * means[0])
-    current().plane(data, of_error, wide(x)[0], of_data, offset, wide(out)[0])
+    normalized, scaled = _normalized(x, statistics), error * _of_channels(gamma, x)
+    slope = mean_of_group(scaled * normalized)
+    out[...] = statistics.scale * (scaled - mean_of_group(scaled) - normalized * slope)
 
 
-def _columns(data: Array, channels: Array) -> Array:
-    """Return values of the channels (n, channels) for each column of the matrices, (n, 1, columns)."""
-    tiles = data.shape[2] // channels.shape[1]
-    return np.tile(channels, tiles)[:, None].astype(data.dtype)
+def _normalized(x: Array, statistics: Statistics) -> Array:
+    """Return x̂."""
+    return statistics.scale * (x - statistics.mean)
+
+
+def _line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool) -> None:
+    """Write factor·x + offset, one line for each channel, into ``out``."""
+    out[...] = _of_channels(factor, x) * x + _of_channels(offset, x)
+    if rectify:
+        out[...] = np.maximum(out, 0)
+
+
+def _of_channels(values: Array, x: Array) -> Array:
+    """See values of the channels (b·s,) as the view x sees them, (b, s)."""
+    return values.reshape(x.shape[2:])

@@ -1,48 +1,30 @@
 """Arrays of different extents: what is missing counts as zero, as in DLIB's residual additions.
 
 Arrays are (samples, …), with equal numbers of samples and of axes; along each axis they begin at the same place.
+
+>>> out = np.empty((1, 3))
+>>> add(np.array([[1.0, 2.0, 3.0]]), np.array([[10.0, 20.0]]), out)
+>>> out
+array([[11., 22.,  3.]])
 """
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 
-from minidl.kernels.threads import share
-
-Array = NDArray[np.floating]
-_GRAIN = 1 << 18  # elements below which waking a thread costs more than it brings
+Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 def copy(source: Array, out: Array) -> None:
     """Write ``source`` into ``out``: cut where out is smaller, zero where it is larger; its adjoint copies back."""
-    common = _common(source, out)
-    whole = out[common].shape == out.shape
-
-    def work(worker: int, start: int, stop: int) -> None:
-        if not whole:
-            out[start:stop] = 0
-        out[start:stop][common] = source[start:stop][common]
-
-    share(work, len(out), _GRAIN * len(out) // out.size + 1)
+    common = tuple(slice(min(extents)) for extents in zip(source.shape, out.shape, strict=True))
+    out[...] = 0
+    out[common] = source[common]
 
 
 def add(first: Array, second: Array, out: Array) -> None:
     """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
-    of_first, of_second = _common(first, out), _common(second, out)
-
-    def work(worker: int, start: int, stop: int) -> None:
-        a, b, total = first[start:stop], second[start:stop], out[start:stop]
-        if a.shape == b.shape:
-            np.add(a, b, out=total)
-            return
-        if a.shape != total.shape:
-            total[...] = 0
-        if first is not out:
-            total[of_first] = a
-        total[of_second] += b
-
-    share(work, len(out), _GRAIN * len(out) // out.size + 1)
-
-
-def _common(a: Array, b: Array) -> tuple[slice, ...]:
-    """Return the region that both arrays have."""
-    return (slice(None), *(slice(min(extents)) for extents in zip(a.shape[1:], b.shape[1:], strict=True)))
+    total, other = np.empty_like(out), np.empty_like(out)
+    copy(first, total)
+    copy(second, other)
+    out[...] = total + other

@@ -1,16 +1,18 @@
 """Max pooling without padding: the largest element of each window.
 
-data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). Which element won is
-remembered, in one byte for each maximum of windows up to 16 × 16; of equals the first wins, counted column by column.
+    y[s, y, x, c] = max of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
+
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The adjoint gives each
+element of the error to the element that won; of equals the first, column by column.
 """
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 
-from minidl.kernels.loops import current
+from minidl.kernels.windows import windows
 
-Array = NDArray[np.floating]
-Winners = tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]
+Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 def output_shape(shape: tuple[int, int, int], size: int, stride: int) -> tuple[int, int, int]:
@@ -19,23 +21,31 @@ def output_shape(shape: tuple[int, int, int], size: int, stride: int) -> tuple[i
     return (y - size) // stride + 1, (x - size) // stride + 1, c
 
 
-def winners_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of the two arrays that remember the winners for data of (samples, y, x, c)."""
-    n, _, x, c = shape
-    out_y, out_x, _ = output_shape((shape[1], x, c), size, stride)
-    return (n, out_y, x, c), (n, out_y, out_x, c)
+def winners_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
+    """Return the shape of the one array that remembers the winners for data of (samples, y, x, c).
+
+    For each pixel of a window it has 1 where this pixel won, else 0: (size², samples, y, x, c).
+    """
+    samples, y, x, c = shape
+    return ((size**2, samples, *output_shape((y, x, c), size, stride)),)
 
 
-def winners_type(size: int) -> np.dtype[np.unsignedinteger]:
-    """Return the smallest type that counts all elements of a window: uint8 up to 16 × 16, uint16 up to 256 × 256."""
-    return np.min_scalar_type(size * size - 1)
+def winners_type(size: int) -> Any:
+    """Return the type of that array."""
+    return np.dtype(np.uint8)
 
 
-def forward(data: Array, size: int, stride: int, out: Array, winners: Winners) -> None:
-    """Write the maxima into ``out`` and their places into ``winners`` (see ``winners_shapes`` and ``winners_type``)."""
-    current().max_pool(data, size, stride, out, *winners)
+def forward(data: Array, size: int, stride: int, out: Array, winners: tuple[Array]) -> None:
+    """Write the maxima into ``out`` and which pixels they come from into ``winners`` (see ``winners_shapes``)."""
+    pixels = np.stack([pixel for _, _, pixel in windows(data, (size, size), (stride, stride))])
+    out[...] = pixels.max(axis=0)
+    best = pixels.argmax(axis=0)
+    for place, won in enumerate(winners[0]):
+        won[...] = best == place
 
 
-def backward(error: Array, size: int, stride: int, winners: Winners, out: Array) -> None:
+def backward(error: Array, size: int, stride: int, winners: tuple[Array], out: Array) -> None:
     """Write each element of the error to the place that won, zero elsewhere, into ``out`` (the data's shape)."""
-    current().max_pool_adjoint(error, size, stride, *winners, out)
+    out[...] = 0
+    for won, (_, _, pixels) in zip(winners[0], windows(out, (size, size), (stride, stride)), strict=True):
+        pixels += np.where(won, error, 0)

@@ -1,44 +1,39 @@
-"""Stochastic gradient descent with momentum (Algorithm 2), on all tensors of a net."""
+"""Stochastic gradient descent with momentum: Algorithm 2, on all tensors of a net.
+
+ΔW are the gradients of the weights W, M their momentum, α the learning rate and ψ the momentum factor.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from minidl.kernels.parameter_state import ParameterState
 
-from minidl.kernels.loops import current
-from minidl.kernels.update import Tensor, update
-
-Array = NDArray[np.floating]
+Array = Any  # numpy.ndarray or cupy.ndarray
 MOMENTS = 1
 
 
-class Rule(NamedTuple):
-    """M = momentum·M + of_gradient·g, W = W + of_moment·M, for g = ΔW + decay·W, with GC and WC or without."""
+def step(tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str) -> None:
+    """Update every tensor in place, but not its gradients; rate, time: α and the number of steps, of one element.
 
-    decay: float
-    gc: bool
-    wc: bool
-    momentum: float
-    of_gradient: float
-    of_moment: float
-
-
-def step(
-    tensors: Sequence[Tensor], rate: NDArray[np.float64], time: NDArray[np.int64], momentum: float, variant: str
-) -> None:
-    """Update the weights of every tensor in place; g is the gradient with its weight decay.
-
-    rate, time: arrays of one element, the learning rate α and the number of earlier steps, which grows by 1.
-
-    variant "paper" (Algorithm 2):  M = ψM + (1 − ψ)g,  W = W − αM
-    variant "dlib":                 M = ψM − αg,        W = W + M
+    The fast versions also make zero of weights and momenta below about 1e-27, with which many processors are slow.
     """
     time += 1
-    alpha, dampened = float(rate[0]), variant == "paper"
-    of_gradient, of_moment = (1 - momentum, -alpha) if dampened else (-alpha, 1.0)
+    alpha, psi = rate, momentum
+    for tensor in tensors:
+        W, dW, (M,) = tensor.weights, tensor.grads, tensor.moments
+        if tensor.gc:
+            dW = dW - mean(dW)
+        dW = dW + tensor.weight_decay * W  # coupled (L2); the paper leaves it to the solver
+        if variant == "paper":
+            M[...] = psi * M + (1 - psi) * dW
+            W[...] = W - alpha * M
+        else:  # "dlib"
+            M[...] = psi * M - alpha * dW
+            W[...] = W + M
+        if tensor.wc:
+            W[...] = W - mean(W)
 
-    def rule(tensor: Tensor) -> Rule:
-        return Rule(tensor.weight_decay, tensor.gc, tensor.wc, momentum, of_gradient, of_moment)
 
-    update(tensors, current().sgd, rule)
+def mean(filters: Array) -> Array:
+    """Return the mean of each filter, along axis 0."""
+    return filters.mean(axis=tuple(range(1, filters.ndim)), keepdims=True)

@@ -1,47 +1,37 @@
-"""Softmax and cross-entropy in one: p = exp(z)/Σ exp(z), L = −mean log p[label], ∂L/∂z = (p − onehot)/count.
+"""Softmax and cross-entropy in one.
+
+    p = exp(z)/Σ exp(z)        L = −mean log p[label]        ∂L/∂z = (p − onehot)/count
 
 A row is a sample, or a pixel of one. Rows with a negative label have no truth to be compared with (VOC's void): their
 gradient is zero, and they do not count.
 """
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.threads import share
 
-Array = NDArray[np.floating]
-PIECE = 1 << 9  # rows that stay in a core's cache
-LEAST = 256  # rows that are worth a thread
+Array = Any  # numpy.ndarray or cupy.ndarray
 
 
-def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: NDArray[np.float64]) -> None:
+def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
     logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
-    the sum of their losses, the number of right answers and their own number, then the number of labels out of range.
-    A right answer is a row whose largest logit is its label's. Raises MinidlError for a label out of range before
-    anything is written, so that the last of the totals stays what it is.
+    the sum of their losses, the number of right answers and their own number, then the number of labels out of range,
+    whose rows count as if they had none. A right answer is a row whose largest logit is its label's.
     """
-    z, e, label = logits.reshape(-1, logits.shape[-1]), error.reshape(-1, logits.shape[-1]), labels.reshape(-1)
-    if wrong := int(np.count_nonzero(label >= logits.shape[-1])):
-        raise out_of_range(wrong, logits.shape[-1])
-    count = int(np.count_nonzero(label >= 0))
-    share_of_row = error.dtype.type(1 / max(count, 1))
-    losses: dict[int, float] = {}
-    right: dict[int, int] = {}
-
-    def work(worker: int, start: int, stop: int) -> None:
-        losses[worker], right[worker] = 0.0, 0
-        for i in range(start, stop, PIECE):
-            j = min(i + PIECE, stop)
-            loss, hits = _piece(z[i:j], label[i:j], e[i:j])
-            losses[worker] += loss
-            right[worker] += hits
-            e[i:j] *= share_of_row
-
-    share(work, len(z), LEAST)
-    totals += sum(losses[worker] for worker in sorted(losses)), sum(right.values()), count, 0
+    z = logits - logits.max(axis=-1, keepdims=True)  # the same p, and exp(z) does not overflow
+    log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+    onehot = labels[..., None] == np.arange(logits.shape[-1], like=logits)
+    labelled = (labels >= 0) & (labels < logits.shape[-1])
+    count = labelled.sum()
+    error[...] = np.where(labelled[..., None], np.exp(log_p) - onehot, 0) / np.maximum(count, 1)
+    totals[0] += -log_p[onehot].sum(dtype=np.float64)
+    totals[1] += (logits.argmax(axis=-1) == labels).sum()
+    totals[2] += count
+    totals[3] += (labels >= logits.shape[-1]).sum()
 
 
 def out_of_range(wrong: int, classes: int) -> MinidlError:
@@ -50,20 +40,3 @@ def out_of_range(wrong: int, classes: int) -> MinidlError:
         f"labels for an output of {classes} classes must be 0 to {classes - 1}, or negative where there is none, but "
         f"{wrong:,} of them are {classes} or more; give the net as many classes as there are, or mend the labels"
     )
-
-
-def _piece(logits: Array, labels: NDArray[np.integer], p: Array) -> tuple[float, int]:
-    """Write p − onehot, or zero without a label, into ``p``; return the sum of the losses and the right answers."""
-    rows, best = np.arange(len(logits)), logits.argmax(axis=1)
-    np.subtract(logits, logits[rows, best][:, None], out=p)
-    labelled = labels >= 0
-    known = rows[labelled]
-    label = labels[labelled]
-    own = p[known, label]
-    np.exp(p, out=p)
-    total = p.sum(axis=1)
-    p /= total[:, None]
-    p[known, label] -= 1
-    p[~labelled] = 0
-    loss = float(np.sum(np.log(total[labelled]) - own, dtype=np.float64))
-    return loss, int(np.count_nonzero(best[labelled] == label))

@@ -224,7 +224,7 @@ def check_normalization(
         (normalization,) = chosen
     kernels = kernels or load("cpu")
     xp, host, report = kernels.xp, kernels.host, Report()
-    hook = Reparametrization(normalization.bind(kernels), xp)
+    hook = Reparametrization(normalization.bind(kernels))
     x, cotangent = (xp.asarray(random.standard_normal(shape)) for _ in range(2))
     first = host(hook(x)).copy()
     if not normalization.has_adjoint:

@@ -55,7 +55,7 @@ class Context:
     in_use: Any = field(default_factory=RLock, init=False)
 
     def __post_init__(self) -> None:
-        self.errors = self.kernels.recycled.Pool()
+        self.errors = self.kernels.memory_pool.MemoryPool()
 
     def __deepcopy__(self, memo: Any) -> "Context":
         """Return a context for the copies of the layers: with the same names, and with memory of its own."""

@@ -91,7 +91,7 @@ class Normalization:
                 f"{self.name} does not know its device yet; hang up {self.name} as bind(net.kernels) returns it, or "
                 'choose it by its name, as in Net(..., method="WC")'
             )
-        return self.kernels.statistic
+        return self.kernels.normalize
 
     def _try(self, xp: Any) -> None:
         """Raise MinidlError where one of the functions fails on random numbers, or leaves elements of its ``out``."""

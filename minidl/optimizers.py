@@ -9,7 +9,7 @@ import numpy as np
 from minidl.hooks import Delegated, HookPoint
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.update import Tensor
+from minidl.kernels.parameter_state import ParameterState
 from minidl.layer import Layer, Parameter
 from minidl.normalizations import Normalization
 
@@ -56,7 +56,7 @@ class Optimizer:
         self.rate, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
         self.names = [p.name for p in parameters]
         self.tensors = [
-            Tensor(
+            ParameterState(
                 p.value,
                 p.grads,
                 tuple(kernels.xp.zeros_like(p.value) for _ in range(self.operation.MOMENTS)),

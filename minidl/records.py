@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from minidl import __version__, formats, spreadsheet
+from minidl.kernels.cpu.threads import workers
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.threads import workers
 from minidl.trainer import Epoch
 
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"

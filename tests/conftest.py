@@ -15,7 +15,8 @@ from PIL import Image
 
 import train
 from minidl import kernels
-from minidl.kernels import Kernels, loops, threads
+from minidl.kernels import Kernels
+from minidl.kernels.cpu import loops, threads
 from minidl.layer import Context
 
 
@@ -72,7 +73,7 @@ def in_turn(name: str) -> Iterator[Kernels]:
     """Yield the kernels of a device, or of the CPU with the loops of that name."""
     if name == "cupy":
         gpu = load("gpu")
-        yield replace(load("reference"), xp=gpu.xp, host=gpu.host, recycled=gpu.recycled)
+        yield replace(load("reference"), xp=gpu.xp, array=gpu.array, host=gpu.host, memory_pool=gpu.memory_pool)
         return
     if name not in loops.NAMES:
         yield load(name)
@@ -95,7 +96,7 @@ def elementwise() -> Kernels:
     device = load("gpu")
     from minidl.kernels.gpu import elementwise as e
 
-    return replace(device, statistic=e, data_norm=e, sgd=e.sgd, adam=e.adam)
+    return replace(device, normalize=e, data_norm=e, sgd=e.sgd, adam=e.adam)
 
 
 @pytest.fixture

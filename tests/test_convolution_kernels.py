@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl.kernels import steps, threads
-from minidl.kernels.convolution import Convolution, Geometry, plan
-from minidl.kernels.cook_toom import transforms
+from minidl.kernels.cpu import program, threads
+from minidl.kernels.cpu.convolution import Convolution, Geometry, plan
+from minidl.kernels.cpu.cook_toom import transforms
 from minidl.kernels.errors import MinidlError
 
 Array = np.ndarray[Any, Any]
@@ -245,7 +245,7 @@ def test_geometries_that_cannot_be() -> None:
 
 def test_arrays_that_change_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """More of them than tables are kept."""
-    monkeypatch.setattr(steps, "_MOST_TABLES", 1)
+    monkeypatch.setattr(program, "_MOST_TABLES", 1)
     case = Case(LARGE[0], samples=9, dtype=np.float32)
     convolution = plan(Geometry(*LARGE[0]))
     expected = case.run(plan(Geometry(*LARGE[0])))

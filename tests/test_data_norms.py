@@ -84,7 +84,7 @@ def test_float32_sums_are_accurate_far_from_zero(backend, random, area, shape):
     data = (random.standard_normal(shape) + 1000).astype(np.float32)
     view = area_view(shape, area)
     out = backend.xp.empty(view, np.float32)
-    backend.statistic.standardize(backend.xp.asarray(data.reshape(view)), out)
+    backend.normalize.standardize(backend.xp.asarray(data.reshape(view)), out)
     exact = data.reshape(view).astype(np.float64)
     exact -= exact.mean((1, 3), keepdims=True)
     exact /= np.sqrt((exact**2).mean((1, 3), keepdims=True) + 1e-5)

@@ -61,8 +61,8 @@ def test_every_area_is_transformed_as_by_the_raw_kernels(
     results = []
     for device in (gpu, raw):
         output, back = gpu.xp.full(view, np.nan, dtype), gpu.xp.full(view, np.nan, dtype)
-        scale = getattr(device.statistic, name)(x, output)
-        getattr(device.statistic, f"{name}_adjoint")(error, output, scale, back)
+        scale = getattr(device.normalize, name)(x, output)
+        getattr(device.normalize, f"{name}_adjoint")(error, output, scale, back)
         results.append((gpu.host(output), gpu.host(back)))
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance(dtype), atol=tolerance(dtype))

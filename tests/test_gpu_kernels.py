@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels.update import Tensor
+from minidl.kernels.parameter_state import ParameterState
 
 pytestmark = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -52,7 +52,7 @@ def test_statistic(fast, random, name, view, dtype):
     x, error = random.standard_normal((2, *view)).astype(dtype)
 
     def run(device, x, error, output, back, in_place, back_in_place):
-        transform, adjoint = getattr(device.statistic, name), getattr(device.statistic, f"{name}_adjoint")
+        transform, adjoint = getattr(device.normalize, name), getattr(device.normalize, f"{name}_adjoint")
         scale = transform(x, output)
         adjoint(error, output, scale, back)
         transform(in_place, in_place)
@@ -63,8 +63,8 @@ def test_statistic(fast, random, name, view, dtype):
 
 def test_a_statistic_of_unaligned_memory(fast, random, dtype):
     def run(device, x, out):
-        device.statistic.standardize(x[1:].reshape(3, 1, 1, 40), out[1:].reshape(3, 1, 1, 40))
-        device.statistic.center(x[1:].reshape(1, 60, 2, 1), x[1:].reshape(1, 60, 2, 1))
+        device.normalize.standardize(x[1:].reshape(3, 1, 1, 40), out[1:].reshape(3, 1, 1, 40))
+        device.normalize.center(x[1:].reshape(1, 60, 2, 1), x[1:].reshape(1, 60, 2, 1))
 
     both(fast, run, random.standard_normal(121).astype(dtype), np.zeros(121, dtype), float32=1e-4)
 
@@ -73,7 +73,7 @@ def test_sums_repeat_to_the_last_bit(fast, random, dtype):
     x = fast.xp.asarray(random.standard_normal((1, 9000, 7, 1)).astype(dtype))
     results = [fast.xp.empty_like(x) for _ in range(3)]
     for out in results:
-        fast.statistic.standardize(x, out)
+        fast.normalize.standardize(x, out)
     for out in results[1:]:
         np.testing.assert_array_equal(fast.host(out), fast.host(results[0]))
 
@@ -203,7 +203,7 @@ def test_crops_with_masks_of_many_sizes(fast, random, dtype):
 def tensors(operation, arrays):
     """Return the tensors of a net whose filters are centered in all ways, and some decay."""
     return [
-        Tensor(weights, grads, (first, second)[: operation.MOMENTS], decay, gc, wc)
+        ParameterState(weights, grads, (first, second)[: operation.MOMENTS], decay, gc, wc)
         for (weights, grads, first, second), (decay, gc, wc) in zip(
             zip(*[iter(arrays)] * 4, strict=True),
             [(0.01, True, True), (0.0, False, False), (0.01, True, False), (0.01, False, False), (0.0, True, True)],

@@ -9,9 +9,10 @@ from conftest import EMULATED
 from test_convolution_kernels import LARGE, OTHERS, STRIDE_1, Case, relative
 
 from minidl import kernels
-from minidl.kernels import Kernels, fully_connected, transposed_convolution
-from minidl.kernels.convolution import Geometry
-from minidl.kernels.convolution import plan as plan_on_cpu
+from minidl.kernels import Kernels
+from minidl.kernels.cpu import fully_connected, transposed_convolution
+from minidl.kernels.cpu.convolution import Geometry
+from minidl.kernels.cpu.convolution import plan as plan_on_cpu
 from minidl.kernels.errors import MinidlError
 
 if EMULATED:

@@ -51,7 +51,7 @@ def test_every_source_compiles_without_a_warning(name: str, card: str, dtype: st
 def test_every_formula_compiles_without_a_warning(elementwise: Kernels, dtype: str) -> None:
     if not EMULATED:
         pytest.skip("the tests on the GPU compile them with what CuPy adds")
-    kernels, named = (elementwise.xp.ElementwiseKernel, elementwise.xp.ReductionKernel), vars(elementwise.statistic)
+    kernels, named = (elementwise.xp.ElementwiseKernel, elementwise.xp.ReductionKernel), vars(elementwise.normalize)
     formulas = (*named.values(), *named["SGD"].values(), *named["ADAM"].values())
     types = {"T": np.dtype(dtype), "float64": np.dtype("f8"), "int64": np.dtype("i8"), "bool": np.dtype("?")}
     codes = [formula.code(types) for formula in formulas if isinstance(formula, kernels)]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels import scratch
-from minidl.kernels.recycled import Piece, Pool
+from minidl.kernels.cpu import scratch
+from minidl.kernels.cpu.memory_pool import Piece, Pool
 from minidl.layer import Array, Context, Layer, Shape
 from minidl.layers import (
     AveragePool,

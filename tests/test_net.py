@@ -7,7 +7,7 @@ import pytest
 
 from minidl import MinidlError, kernels, models
 from minidl.data import Dataset
-from minidl.kernels import threads
+from minidl.kernels.cpu import threads
 from minidl.layers import (
     AnySize,
     AveragePool,

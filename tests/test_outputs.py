@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from minidl import models
-from minidl.kernels import loops
+from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
 from minidl.layers import Convolution, FullyConnected
 from minidl.losses import SoftmaxCrossEntropy
@@ -183,7 +183,7 @@ def test_images_of_many_sizes_take_no_more_memory_than_a_few(name):
 
 
 def test_vectors_of_ones_are_few():
-    from minidl.kernels.ones import ones
+    from minidl.kernels.cpu.ones import ones
 
     places = set()
     for length in range(300):

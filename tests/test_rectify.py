@@ -5,7 +5,7 @@ import pytest
 
 from minidl.fold import fold
 from minidl.gradcheck import check_layer
-from minidl.kernels.plain_convolution import Geometry
+from minidl.kernels.convolution import Geometry
 from minidl.layer import Context, Layer
 from minidl.layers import (
     AnySize,

@@ -7,7 +7,6 @@ and test_torch_layers.py, and test_gpu_kernels.py has the fast versions beside i
 import ast
 import doctest
 import inspect
-import pkgutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,11 +22,11 @@ from test_gpu_kernels import both
 from minidl import kernels
 from minidl.kernels import MinidlError
 from minidl.kernels.contract import Operations, Plan
-from minidl.kernels.update import Tensor
+from minidl.kernels.parameter_state import ParameterState
 
 REFERENCE = kernels.load("reference")
 CONTRACT = get_type_hints(Operations)
-MODULES = [module.name for module in pkgutil.iter_modules(import_module("minidl.kernels.reference").__path__)]
+MODULES = [*CONTRACT, "memory_pool", "prefetch", "windows"]
 Array = np.ndarray[Any, Any]
 
 # Data (y, x, in), filters, mask, stride, padding: odd, oblong, masks larger than images, pixels that no mask meets.
@@ -94,21 +93,21 @@ def test_every_way_to_convolve_keeps_the_contract(device: str, name: str) -> Non
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_definition_needs_nothing_but_definitions(name: str) -> None:
-    allowed = ("minidl.kernels.reference", "minidl.kernels.areas", "minidl.kernels.errors", "minidl.kernels.update")
-    source = inspect.getsource(import_module(f"minidl.kernels.reference.{name}"))
+    allowed = {f"minidl.kernels.{name}" for name in (*MODULES, "areas", "errors", "parameter_state")}
+    source = inspect.getsource(import_module(f"minidl.kernels.{name}"))
     for node in ast.walk(ast.parse(source)):
         for module in [node.module] if isinstance(node, ast.ImportFrom) else []:
-            assert not str(module).startswith("minidl") or str(module).startswith(allowed)
+            assert not str(module).startswith("minidl") or module in allowed
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_the_definitions(name: str) -> None:
-    module = import_module(f"minidl.kernels.reference.{name}")
+    module = import_module(f"minidl.kernels.{name}")
     assert doctest.testmod(module, extraglobs={"np": np}).failed == 0
 
 
 def test_there_are_examples_in_the_definitions() -> None:
-    found = [doctest.DocTestFinder().find(import_module(f"minidl.kernels.reference.{name}")) for name in MODULES]
+    found = [doctest.DocTestFinder().find(import_module(f"minidl.kernels.{name}")) for name in MODULES]
     assert sum(bool(test.examples) for tests in found for test in tests) >= 7
 
 
@@ -246,7 +245,7 @@ def test_updates_as_in_pytorch(random: np.random.Generator, kind: str, variant: 
         "adam": lambda: torch.optim.Adam([theirs], 0.05, (0.9, 0.999), 1e-8, weight_decay=0.01),
     }[kind]()
     operation, settings = getattr(REFERENCE, kind), ((0.9, 0.999), 1e-8) if kind == "adam" else (0.9,)
-    tensor = Tensor(weights, nan(3, 4), tuple(np.zeros((operation.MOMENTS, 3, 4))), 0.01)
+    tensor = ParameterState(weights, nan(3, 4), tuple(np.zeros((operation.MOMENTS, 3, 4))), 0.01)
     time = np.array([0])
     for gradient in gradients:
         tensor.grads[...], theirs.grad = gradient, torch.tensor(gradient)
@@ -290,8 +289,8 @@ LINEAR = {  # the data's shape, the output's, forward, backward
     "center": (
         (3, 5, 2, 4),
         (3, 5, 2, 4),
-        REFERENCE.statistic.center,
-        lambda u, out: REFERENCE.statistic.center_adjoint(u, None, None, out),
+        REFERENCE.normalize.center,
+        lambda u, out: REFERENCE.normalize.center_adjoint(u, None, None, out),
     ),
 }
 
@@ -388,12 +387,12 @@ def test_ten_steps_are_those_of_the_cpu(
 
 def test_ten_steps_on_arrays_of_cupy() -> None:
     gpu = load("gpu")
-    on_card = replace(REFERENCE, xp=gpu.xp, host=gpu.host, recycled=gpu.recycled)
+    on_card = replace(REFERENCE, xp=gpu.xp, array=gpu.array, host=gpu.host, memory_pool=gpu.memory_pool)
     results, expected = (test_gpu_nets.train(device, "c", np.float64) for device in (on_card, REFERENCE))
     test_gpu_nets.compare(results, expected, 1e-10)
 
 
 def test_batches_are_made_where_a_debugger_stops() -> None:
-    made_by = REFERENCE.ahead.Ahead(lambda turn, request: threading.current_thread())
+    made_by = REFERENCE.prefetch.Prefetcher(lambda turn, request: threading.current_thread())
     made_by.start([1, 2])
     assert made_by.next(1) is threading.main_thread()

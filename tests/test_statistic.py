@@ -28,8 +28,8 @@ def test_transforms_are_the_papers_formulas(backend, random, area, shape):
     }
     for name, y in expected.items():
         out, in_place = backend.xp.full(view, np.nan), backend.xp.array(x.reshape(view))
-        getattr(backend.statistic, name)(backend.xp.asarray(x.reshape(view)), out)
-        getattr(backend.statistic, name)(in_place, in_place)
+        getattr(backend.normalize, name)(backend.xp.asarray(x.reshape(view)), out)
+        getattr(backend.normalize, name)(in_place, in_place)
         for made in (out, in_place):
             result = backend.host(made).reshape(shape)
             np.testing.assert_allclose(result, y, rtol=1e-10, atol=1e-12, err_msg=name)
@@ -41,7 +41,7 @@ def test_transforms_are_the_papers_formulas(backend, random, area, shape):
 def test_adjoints_are_the_derivative_backwards(backend, random, area, name, shape):
     view, xp = area_view(shape, area), backend.xp
     x, error, direction = (xp.asarray(random.standard_normal(view)) for _ in range(3))
-    transform = getattr(backend.statistic, name)
+    transform = getattr(backend.normalize, name)
 
     def along(step):
         out = xp.empty(view)
@@ -50,7 +50,7 @@ def test_adjoints_are_the_derivative_backwards(backend, random, area, name, shap
 
     output, back = xp.empty(view), xp.full(view, np.nan)
     scale = transform(x, output)
-    getattr(backend.statistic, f"{name}_adjoint")(error, output, scale, back)
+    getattr(backend.normalize, f"{name}_adjoint")(error, output, scale, back)
     slope = float(xp.sum(error * (along(1e-5) - along(-1e-5)) / 2e-5))
     assert float(xp.sum(back * direction)) == pytest.approx(slope, rel=1e-6, abs=1e-7)
 

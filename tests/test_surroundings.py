@@ -19,7 +19,7 @@ import reproduce
 import train
 from minidl import __version__, checkpoint, data, records
 from minidl.console import decoration, lenient
-from minidl.kernels import loops
+from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
 from minidl.tables import choose, read_rows
 
@@ -193,7 +193,7 @@ def test_a_user_without_a_home(run, monkeypatch, capsys):
 def function(tmp_path, monkeypatch):
     """Return a function that compiles x + 1 anew with Numba's cache in a folder of its own, and returns its result."""
     numba = pytest.importorskip("numba")
-    from minidl.kernels import numba_compiler
+    from minidl.kernels.cpu import numba_compiler
 
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
 
@@ -226,7 +226,7 @@ def test_a_damaged_file_of_numba_is_made_anew(function, tmp_path, kind, damage):
 def test_numba_without_a_folder_to_keep_anything_in(function, monkeypatch):
     from numba.core.caching import CacheImpl
 
-    from minidl.kernels import numba_loops
+    from minidl.kernels.cpu import numba_loops
 
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
     assert function() == (0, None)

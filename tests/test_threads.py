@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from minidl import models
-from minidl.kernels import loops, threads
-from minidl.kernels.ahead import Ahead
+from minidl.kernels.cpu import loops, threads
+from minidl.kernels.cpu.prefetch import Ahead
 from minidl.kernels.errors import MinidlError
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net

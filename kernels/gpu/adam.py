@@ -8,14 +8,20 @@ import numpy as np
 
 from minidl.kernels.gpu.source import THREADS, launch
 from minidl.kernels.gpu.update import tables
-from minidl.kernels.update import Tensor, least_square
+from minidl.kernels.parameter_state import ParameterState
+from minidl.kernels.subnormal import least_square
 
 Array = Any
 MOMENTS = 2
 
 
 def step(
-    tensors: Sequence[Tensor], rate: Array, time: Array, momenta: tuple[float, float], epsilon: float, variant: str
+    tensors: Sequence[ParameterState],
+    rate: Array,
+    time: Array,
+    momenta: tuple[float, float],
+    epsilon: float,
+    variant: str,
 ) -> None:
     """Update the weights of every tensor in place; g is the gradient with its weight decay.
 

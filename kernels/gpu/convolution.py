@@ -5,10 +5,10 @@ Arrays are those of kernels/convolution.py.
 
 from typing import Any
 
+from minidl.kernels.convolution import Geometry
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.gpu import products
 from minidl.kernels.gpu.im2col import Im2col
-from minidl.kernels.plain_convolution import Geometry
 
 __all__ = ["Geometry", "plan"]
 

@@ -7,7 +7,7 @@ for each group has the shape (a, 1, b, 1), and is double, because float loses di
 The functions do what their namesakes in statistic.py, data_norm.py, sgd.py and adam.py do, in more passes over memory.
 Nets train with those; they are tested against this page, and benchmarks/kernels.py times both. A net can use it, too:
 
-    replace(load("gpu"), statistic=elementwise, data_norm=elementwise, sgd=elementwise.sgd, adam=elementwise.adam)
+    replace(load("gpu"), normalize=elementwise, data_norm=elementwise, sgd=elementwise.sgd, adam=elementwise.adam)
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ import cupy
 from cupy import ElementwiseKernel
 
 from minidl.kernels.data_norm import Statistics
-from minidl.kernels.update import Tensor
+from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
 
@@ -152,7 +152,7 @@ ADAM = {
 }
 
 
-def update(tensors: Sequence[Tensor], algorithm: Any, *settings: Any) -> None:
+def update(tensors: Sequence[ParameterState], algorithm: Any, *settings: Any) -> None:
     """Run Algorithm 2 or 3 on each tensor; each filter is a group, of the gradient for GC, of the weights for WC."""
     for tensor in tensors:
         arrays = tensor.weights, tensor.grads, *tensor.moments
@@ -163,14 +163,19 @@ def update(tensors: Sequence[Tensor], algorithm: Any, *settings: Any) -> None:
             center(weights, weights)
 
 
-def sgd_step(tensors: Sequence[Tensor], rate: Array, time: Array, momentum: float, variant: str) -> None:
+def sgd_step(tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str) -> None:
     """Count the step and update all weights in place (Algorithm 2)."""
     time += 1
     update(tensors, SGD[variant], rate, momentum)
 
 
 def adam_step(
-    tensors: Sequence[Tensor], rate: Array, time: Array, momenta: tuple[float, float], epsilon: float, variant: str
+    tensors: Sequence[ParameterState],
+    rate: Array,
+    time: Array,
+    momenta: tuple[float, float],
+    epsilon: float,
+    variant: str,
 ) -> None:
     """Count the step and update all weights in place (Algorithm 3)."""
     time += 1

@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
+from minidl.kernels.convolution import Geometry
 from minidl.kernels.gpu import bias, convolution, products
 from minidl.kernels.gpu.im2col import Im2col
-from minidl.kernels.plain_convolution import Geometry
 
 Array = Any
 

@@ -6,8 +6,8 @@ from typing import Any
 import cupy
 import numpy as np
 
+from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.gpu import bias, cublas, source
-from minidl.kernels.plain_convolution import Convolution, Geometry
 
 Array = Any
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from minidl.kernels.gpu.source import ints, launch, over_rows
-from minidl.kernels.max_pool import output_shape, winners_type
+from minidl.kernels.max_pool import output_shape
+from minidl.kernels.windows import index_type as winners_type
 
 __all__ = ["backward", "forward", "output_shape", "winners_shapes", "winners_type"]
 

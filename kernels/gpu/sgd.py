@@ -7,13 +7,13 @@ import numpy as np
 
 from minidl.kernels.gpu.source import THREADS, launch
 from minidl.kernels.gpu.update import tables
-from minidl.kernels.update import Tensor
+from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
 MOMENTS = 1
 
 
-def step(tensors: Sequence[Tensor], rate: Array, time: Array, momentum: float, variant: str) -> None:
+def step(tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str) -> None:
     """Update the weights of every tensor in place; g is the gradient with its weight decay.
 
     rate, time: arrays of one element, the learning rate α and the number of earlier steps, which grows by 1. The

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from minidl.kernels.update import Tensor
+from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
 PIECE = 4096  # elements that a block takes where there are no filters to keep together
@@ -31,12 +31,12 @@ class Row(NamedTuple):
     piece: int
 
 
-def tables(tensors: Sequence[Tensor]) -> tuple[Array, Array, int]:
+def tables(tensors: Sequence[ParameterState]) -> tuple[Array, Array, int]:
     """Return the table of the tensors, the table of the pieces and the number of pieces."""
     return _upload(tuple(_row(tensor) for tensor in tensors), cupy.cuda.runtime.getDevice())
 
 
-def _row(tensor: Tensor) -> Row:
+def _row(tensor: ParameterState) -> Row:
     whole, size = tensor.gc or tensor.wc, tensor.weights.size
     weights, grads, *moments = (_pointer(array) for array in (tensor.weights, tensor.grads, *tensor.moments))
     return Row(

@@ -12,7 +12,7 @@ import numpy as np
 from cupy import capture
 from operands import BF16, TF32, behind, rounded
 
-from minidl.kernels.plain_convolution import Convolution, Geometry
+from minidl.kernels.convolution import Convolution, Geometry
 
 data_type = Enum("data_type", "NOT_SET FLOAT BFLOAT16 DOUBLE")
 heur_mode = Enum("heur_mode", "A B FALLBACK")

@@ -1,0 +1,113 @@
+"""Makes a batch from images that stay as bytes: gather, crop from a black border, subtract the mean, divide.
+
+The images of a batch are those that stand next in an order; ``position``, an array of one element, says how many
+images of it have been used, and is moved on by the batch.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.threads import share
+
+Array = NDArray[np.floating]
+
+
+def store(images: Any) -> Any:
+    """Return images or masks, an array or a list of arrays of any sizes, as the functions below want them."""
+    return images
+
+
+def crop(
+    images: NDArray[np.uint8],
+    classes: NDArray[np.integer],
+    order: NDArray[np.integer],
+    offsets: NDArray[np.integer],
+    position: NDArray[np.int64],
+    border: int,
+    mean: Array,
+    divisor: float,
+    out: Array,
+    labels: NDArray[np.integer],
+) -> None:
+    """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
+
+    images: (n, y, x, 3), thought of with ``border`` black pixels on each side; classes: (n,); order: (n,), indices;
+    offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
+    mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
+    """
+    indices, offsets = _next(len(out), position, order, offsets)
+    labels[...] = classes[indices]
+    height, width = images.shape[1:3]
+    out_y, out_x = out.shape[1:3]
+    row_mean = np.tile(mean.astype(out.dtype), out_x)
+
+    def work(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop):
+            top, left = int(offsets[i, 0]) - border, int(offsets[i, 1]) - border
+            ys, xs = slice(max(0, -top), height - top), slice(max(0, -left), width - left)
+            target = out[i]
+            target[...] = 0
+            inside = target[ys, xs]
+            y, x = max(0, top), max(0, left)
+            inside[...] = images[indices[i], y : y + inside.shape[0], x : x + inside.shape[1]]
+            target = target.reshape(out_y, -1)
+            target -= row_mean
+            target *= out.dtype.type(1 / divisor)
+
+    share(work, out.shape[0], 8)
+
+
+def crop_with_masks(
+    images: Sequence[NDArray[np.uint8]],
+    masks: Sequence[NDArray[np.uint8]],
+    order: NDArray[np.integer],
+    corners: NDArray[np.integer],
+    colours: Array,
+    mirrored: NDArray[np.bool_],
+    position: NDArray[np.int64],
+    mean: Array,
+    divisor: float,
+    out: Array,
+    labels: NDArray[np.int8],
+) -> None:
+    """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
+
+    images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
+    begins, outside of its image if negative; colours: (n, 3), added inside of the image and cut off at 0 and 255;
+    mirrored: (n,), whether left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of
+    an image pixels are black and labels −1, which 255 becomes, too.
+    """
+    indices, corners, colours, mirrored = _next(len(out), position, order, corners, colours, mirrored)
+    out_y, out_x = labels.shape[1:]
+    row_mean = np.tile(mean.astype(out.dtype), out_x)
+    offsets = colours.astype(out.dtype)
+
+    def work(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop):
+            image, mask = images[indices[i]], masks[indices[i]]
+            (top, left), (height, width) = corners[i], mask.shape
+            ys, xs = slice(max(0, top), top + out_y), slice(max(0, left), left + out_x)
+            inside = slice(max(0, -top), height - top), slice(max(0, -left), width - left)
+            turn = slice(None, None, -1 if mirrored[i] else 1)
+            labels[i] = -1
+            labels[i][:, turn][inside] = mask[ys, xs].view(np.int8)
+            out[i] = 0
+            pixels = out[i][:, turn][inside]
+            pixels[...] = image[ys, xs]
+            pixels += offsets[i]
+            np.clip(pixels, 0, 255, out=pixels)
+            rows = out[i].reshape(out_y, -1)
+            rows -= row_mean
+            rows *= out.dtype.type(1 / divisor)
+
+    share(work, len(labels))
+
+
+def _next(samples: int, position: NDArray[np.int64], *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return the next samples' part of each array, and move the position on."""
+    start = int(position[0])
+    position += samples
+    return [array[start : start + samples] for array in arrays]

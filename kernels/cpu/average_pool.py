@@ -1,0 +1,60 @@
+"""Average pooling without padding: the mean of each window, or of each whole plane.
+
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c), or (samples, c).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.loops import current
+from minidl.kernels.cpu.threads import share
+
+Array = NDArray[np.floating]
+_GRAIN = 1 << 18  # elements below which waking a thread costs more than it brings
+
+
+def forward(data: Array, size: int, stride: int, out: Array) -> None:
+    """Write the mean of each size × size window into ``out``."""
+
+    def work(worker: int, start: int, stop: int) -> None:
+        images, total = data[start:stop], out[start:stop]
+        total[...] = _places(images, 0, 0, stride, total.shape)
+        for y, x in list(np.ndindex(size, size))[1:]:
+            total += _places(images, y, x, stride, total.shape)
+        total *= out.dtype.type(1 / size**2)
+
+    share(work, len(data), _GRAIN // data[0].size + 1)
+
+
+def backward(error: Array, size: int, stride: int, out: Array) -> None:
+    """Spread each element of the error evenly over its window: the adjoint of forward, written into ``out``."""
+
+    def work(worker: int, start: int, stop: int) -> None:
+        images, part = out[start:stop], error[start:stop]
+        images[...] = 0
+        for y, x in np.ndindex(size, size):
+            place = _places(images, y, x, stride, part.shape)
+            place += part
+        images *= out.dtype.type(1 / size**2)
+
+    share(work, len(error), _GRAIN // out[0].size + 1)
+
+
+def _places(images: Array, y: int, x: int, stride: int, shape: tuple[int, ...]) -> Array:
+    """View the pixel (y, x) of each window."""
+    rows, columns = (slice(first, first + stride * n, stride) for first, n in zip((y, x), shape[1:3], strict=True))
+    return images[:, rows, columns]
+
+
+def forward_global(data: Array, out: Array) -> None:
+    """Write the mean of each plane into ``out`` (samples, c)."""
+    planes = data.reshape(len(data), -1, data.shape[-1])
+    out[...] = current().sums(planes)
+    out *= out.dtype.type(1 / planes.shape[1])
+
+
+def backward_global(error: Array, out: Array) -> None:
+    """Spread each element of the error (samples, c) evenly over its plane of ``out`` (samples, y, x, c)."""
+    planes = out.reshape(len(out), -1, out.shape[-1])
+    planes[...] = error[:, None]
+    planes *= out.dtype.type(1 / planes.shape[1])

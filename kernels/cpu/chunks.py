@@ -1,0 +1,49 @@
+"""The work on a batch of tiled images in chunks: several images, or some rows of tiles of one image."""
+
+from collections.abc import Iterator
+
+from minidl.kernels.cpu.program import Steps
+
+Band = tuple[int, int]
+
+
+class Chunks:
+    """Chunks of about ``wish`` tiles, of which ``images`` images have ``down`` rows of ``across`` each.
+
+    samples: the images of a chunk; height: its rows of tiles, fewer than ``down`` only where a single image is
+    more than a chunk; most_tiles: the number of tiles of the largest chunk.
+    """
+
+    def __init__(self, images: int, down: int, across: int, wish: int) -> None:
+        self.down, self.across = down, across
+        self.height = max(1, min(down, wish // across))
+        most = max(1, wish // (down * across))
+        # Chunks of nearly equal size: a last one with few tiles would be slow.
+        self.samples = -(-images // -(-images // most))
+        self.most_tiles = self.samples * self.height * across
+
+    def bands(self) -> list[Band]:
+        """Return the first row of tiles of each band of the images and the one after the last."""
+        return [(top, min(top + self.height, self.down)) for top in range(0, self.down, self.height)]
+
+    def count(self, images: int) -> int:
+        """Return how many chunks some images are."""
+        return -(-images // self.samples) * -(-self.down // self.height)
+
+    def parts(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
+        """Yield how many of the images start to stop a chunk has, and where the chunks of so many begin."""
+        rest = (stop - start) % self.samples
+        if stop - start > rest:
+            yield self.samples, range(start, stop - rest, self.samples)
+        if rest:
+            yield rest, range(stop - rest, stop, rest)
+
+    def steps(self, start: int, stop: int) -> Iterator[tuple[Steps, Band]]:
+        """Yield lists for the steps on the images start to stop, and the band of each."""
+        for band in self.bands():
+            for samples, starts in self.parts(start, stop):
+                yield Steps(samples, starts), band
+
+    def tiles(self, samples: int, band: Band) -> int:
+        """Return the number of tiles in a band of some images."""
+        return samples * (band[1] - band[0]) * self.across

@@ -1,0 +1,33 @@
+"""Two arrays with their channels side by side, and taken apart again.
+
+Arrays are (samples, y, x, c); only the channels may differ.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.threads import share
+
+Array = NDArray[np.floating]
+
+
+def forward(first: Array, second: Array, out: Array) -> None:
+    """Write the channels of ``first``, then those of ``second``, into ``out``."""
+    channels = first.shape[-1]
+
+    def work(worker: int, start: int, stop: int) -> None:
+        out[start:stop, ..., :channels] = first[start:stop]
+        out[start:stop, ..., channels:] = second[start:stop]
+
+    share(work, len(out))
+
+
+def backward(error: Array, first: Array, second: Array) -> None:
+    """Write the error's first channels into ``first``, the others into ``second``: the adjoint of forward."""
+    channels = first.shape[-1]
+
+    def work(worker: int, start: int, stop: int) -> None:
+        first[start:stop] = error[start:stop, ..., :channels]
+        second[start:stop] = error[start:stop, ..., channels:]
+
+    share(work, len(error))

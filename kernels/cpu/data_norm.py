@@ -1,0 +1,89 @@
+"""Batch, layer, instance and group normalization of the data (equations 5 to 7; Wu and He 2018), with γ and β.
+
+    y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε), or 0 of a group of one element
+
+The four differ in the groups that share μ and σ: their view (a, r, b, s) (see areas.py), whose b·s columns are the
+channels, each with its own γ and β.
+
+    BN (1, s·y·x, c, 1)     LN (s, y·x, 1, c)     IN (s, y·x, c, 1)     GN (s, y·x, groups, c/groups)
+
+Each pass reads x and, on the way back, the error twice; x̂ is never stored.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.groups import Sums, wide
+from minidl.kernels.cpu.loops import current
+from minidl.kernels.cpu.normalize import moments
+from minidl.kernels.data_norm import Statistics
+
+Array = NDArray[np.floating]
+
+
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
+    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
+
+    rectify: write max(γ·x̂ + β, 0) instead.
+    """
+    (data, layout), loops = wide(x), current()
+    mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
+    alone = data.shape[1] * layout.tiles * layout.width == 1
+    scale = np.zeros_like(variance) if alone else 1 / np.sqrt(variance + epsilon)
+    factor, offset = _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
+    loops.line(data, factor, offset, wide(out)[0], rectify)
+    return Statistics(mean, variance, scale)
+
+
+def track(
+    statistics: Statistics, mean: Array, variance: Array, updates: NDArray[np.int64], rows: int, window: int
+) -> None:
+    """Move running statistics (c,) by 1/(n + 1) towards a batch's mean and unbiased variance over ``rows`` elements.
+
+    updates: of one element, the number n of earlier batches, which is counted up to ``window``.
+    """
+    factor = 1 / (updates[0] + 1)
+    mean += factor * (statistics.mean[0] - mean)
+    variance += factor * (statistics.variance[0] * rows / (rows - 1) - variance)
+    updates[0] = min(updates[0] + 1, window)
+
+
+def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
+    data = wide(x)[0]
+    current().line(data, _columns(data, factor[None]), _columns(data, offset[None]), wide(out)[0], rectify)
+
+
+def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
+    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s)."""
+    data, layout = wide(error)
+    found = np.stack(current().covariance(data, wide(x)[0], _columns(data, statistics.mean)))
+    found = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
+    found[1] *= statistics.scale
+    return found
+
+
+def comp_grads(sums: Sums, gamma_grads: Array, beta_grads: Array) -> None:
+    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over a."""
+    sums[0].sum(axis=0, out=beta_grads)
+    sums[1].sum(axis=0, out=gamma_grads)
+
+
+def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Sums, out: Array) -> None:
+    """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
+
+    sums: of ``error_sums``. Both means are over a group, and so a factor of e, one of x and an offset are left.
+    """
+    data, layout = wide(error)
+    means = layout._replace(tiles=1).mean(sums * gamma) / (data.shape[1] * layout.tiles)
+    mean, scale = statistics.mean, statistics.scale
+    slope = scale**2 * means[1]
+    of_error, of_data = _columns(data, scale * gamma), _columns(data, -slope)
+    offset = _columns(data, slope * mean - scale * means[0])
+    current().plane(data, of_error, wide(x)[0], of_data, offset, wide(out)[0])
+
+
+def _columns(data: Array, channels: Array) -> Array:
+    """Return values of the channels (n, channels) for each column of the matrices, (n, 1, columns)."""
+    tiles = data.shape[2] // channels.shape[1]
+    return np.tile(channels, tiles)[:, None].astype(data.dtype)

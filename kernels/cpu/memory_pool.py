@@ -1,0 +1,79 @@
+"""Arrays whose memory serves again as soon as nobody refers to them.
+
+Fresh memory costs a page fault every 4 KiB, so what a training step needs for a short time only should lie in memory
+that was used before. Nobody has to say when an array has done its duty: who needs it longer simply keeps it.
+"""
+
+from collections import deque
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from minidl.kernels.cpu.scratch import ALIGNMENT, allocate
+
+
+class Piece(NamedTuple):
+    """Some bytes of one of the pool's blocks."""
+
+    block: int
+    start: int
+    stop: int
+
+
+class MemoryPool:
+    """Blocks of memory in which arrays take places and leave them."""
+
+    def __init__(self) -> None:
+        self._blocks: list[NDArray[np.uint8]] = []
+        self._free: list[Piece] = []  # in order, and no two of them side by side
+        self._returned: deque[Piece] = deque()  # by any thread and at any moment: an array's end interrupts all else
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an uninitialized array; when it and all views of it are gone, its memory is free again."""
+        dtype = np.dtype(dtype)
+        size = int(np.prod(shape)) * dtype.itemsize
+        piece = self._take(-(-size // ALIGNMENT) * ALIGNMENT)
+        memory = self._blocks[piece.block][piece.start : piece.start + size]
+        # The views of an array refer to the object at the bottom of them all, which is the loan.
+        return np.asarray(_Loan(self, piece, memory)).view(dtype).reshape(shape)
+
+    def give_back(self, piece: Piece) -> None:
+        """Take memory that no array refers to any more."""
+        self._returned.append(piece)
+
+    def _take(self, size: int) -> Piece:
+        """Return the beginning of the smallest free piece that is large enough, or a new block."""
+        if self._returned:
+            self._merge()
+        fitting = [free for free in self._free if free.stop - free.start >= size]
+        if not fitting:
+            self._blocks.append(allocate(size))
+            return Piece(len(self._blocks) - 1, 0, size)
+        best = min(fitting, key=lambda free: free.stop - free.start)
+        place = self._free.index(best)
+        rest = best._replace(start=best.start + size)
+        self._free[place : place + 1] = [rest] if rest.start < rest.stop else []
+        return best._replace(stop=rest.start)
+
+    def _merge(self) -> None:
+        """Make what was given back free, and neighbours one piece."""
+        returned = [self._returned.popleft() for _ in range(len(self._returned))]
+        merged: list[Piece] = []
+        for free in sorted([*self._free, *returned]):
+            if merged and merged[-1].block == free.block and merged[-1].stop == free.start:
+                merged[-1] = merged[-1]._replace(stop=free.stop)
+            else:
+                merged.append(free)
+        self._free = merged
+
+
+class _Loan:
+    """What all arrays in a piece of memory refer to; when the last of them is gone, so is the loan."""
+
+    def __init__(self, pool: MemoryPool, piece: Piece, memory: NDArray[np.uint8]) -> None:
+        self._pool, self._piece = pool, piece
+        self.__array_interface__ = memory.__array_interface__
+
+    def __del__(self) -> None:
+        self._pool.give_back(self._piece)

@@ -1,0 +1,109 @@
+"""How Numba compiles the innermost loops, and how many cores share one; what it has compiled it keeps beside the file.
+
+Where neither this folder nor the user's cache can be written, nothing is kept; what is damaged is compiled anew.
+Sums may be taken in any order, so that several elements are added at once; all else is computed as written. A parallel
+loop is ``for part in prange(parts)``: as many parts as workers, the same elements in each part every time, so that
+sums over parts are repeatable to the last bit. Its threads are those of OpenMP where the machine has it. They never
+take the interpreter's lock, for which Python's own threads wait a tenth of a millisecond each time.
+
+Where several threads of a program compute, their parallel loops run one after the other: each uses all cores, and not
+every kind of threads that Numba has can be started twice at a time.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial, wraps
+from threading import Lock
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+
+from minidl.kernels.cpu.threads import shares, workers
+
+
+class _Kept(FunctionCache):
+    """The compiled forms of a function that Numba keeps in files, without which all works as well."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled form for these types, or None where it must be compiled."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling a damaged file can raise any of them
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled form, where the files can be written."""
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
+_compile = partial(numba.njit, error_model="numpy", fastmath={"reassoc", "contract"})
+inlined = _compile(inline="always")
+_in_turn = Lock()
+
+
+def compiled(function: Any, **options: Any) -> Any:
+    """Compile a function, with options of Numba's, and keep the result where there is a folder for it."""
+    dispatcher: Any = _compile(nogil=True, **options)(function)
+    with suppress(RuntimeError, OSError, ValueError):  # there is no folder for it
+        dispatcher._cache = _Kept(function)
+    return dispatcher
+
+
+def parallel(function: Callable[..., None]) -> Any:
+    """Compile a function that has a parallel loop."""
+    loop = compiled(function, parallel=True)
+
+    @wraps(function)
+    def run(*args: Any) -> None:
+        with _in_turn:
+            loop(*args)
+
+    run.__dict__["compiled"] = loop
+    return run
+
+
+def _after_fork() -> None:
+    """Make the lock anew: a thread that held it is not in the child of a fork."""
+    global _in_turn
+    _in_turn = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+# How long a thread of GNU's or LLVM's OpenMP waits in a busy loop before it sleeps: half a millisecond, which is longer
+# than most of Python's work between two loops. Longer still, it would be in the way of Python's own threads.
+_PATIENCE = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
+_threads = 0  # of Numba's, as many as they are set to
+
+
+def parts(count: int, least: int = 1) -> int:
+    """Return how many parts to make of ``count``, none smaller than ``least``, and have as many threads ready."""
+    ready()
+    return len(shares(count, least))
+
+
+def ready() -> None:
+    """Have a thread of Numba's ready for each worker."""
+    global _threads
+    if _threads != workers():
+        _threads = workers()
+        ours = [key for key in _PATIENCE if key not in os.environ]
+        os.environ.update((key, _PATIENCE[key]) for key in ours)
+        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(_threads, most))  # the first time, it starts them
+        for key in ours:  # other libraries, which bring an OpenMP of their own, are not to be told
+            del os.environ[key]
+
+
+@compiled
+def bounds(n: Any, rows: Any, part: Any, parts: Any) -> Any:
+    """Return the first and the last of n matrices that a part has, and their first and last row: some rows of one."""
+    if n == 1:
+        return 0, 1, rows * part // parts, rows * (part + 1) // parts
+    return n * part // parts, n * (part + 1) // parts, 0, rows

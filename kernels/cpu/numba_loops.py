@@ -1,0 +1,167 @@
+"""The innermost loops compiled by Numba: the functions of numpy_loops.py, each in a single pass over its arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.numba_columns import covariance, line, moments, plane, products, scale, shift, sums
+from minidl.kernels.cpu.numba_compiler import compiled, parallel, parts
+from minidl.kernels.cpu.numba_program import run, table
+from minidl.kernels.cpu.numba_update import adam, sgd
+
+__all__ = [
+    "adam",
+    "covariance",
+    "line",
+    "max_pool",
+    "max_pool_adjoint",
+    "moments",
+    "note",
+    "plane",
+    "products",
+    "relu",
+    "relu_adjoint",
+    "run",
+    "scale",
+    "sgd",
+    "shift",
+    "sums",
+    "table",
+]
+
+Array = NDArray[np.floating]
+Winners = NDArray[np.unsignedinteger]
+KEEPS_TABLES = True  # of steps, see steps.py
+_LEAST = 1 << 17  # elements worth a thread
+
+
+def note() -> str:
+    """Say what will make the first step slow, unless loops that were compiled earlier have been kept."""
+    folder = _relu.compiled.stats.cache_path
+    if folder is None:
+        return (
+            "Numba finds no folder to keep its loops in and compiles them before the first step of every run: 10 to 20 "
+            "seconds; NUMBA_CACHE_DIR=DIR in the environment names one that can be written."
+        )
+    if any(Path(folder).glob("numba_*.nbi")):
+        return ""
+    return "Numba compiles its loops before the first step, once: 10 to 20 seconds."
+
+
+# -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
+
+
+def relu(x: Array, out: Array) -> None:
+    """Write max(x, 0); ``out`` may be x."""
+    _relu(x, out, x.__array_interface__["data"] == out.__array_interface__["data"], parts(x.size, _LEAST))
+
+
+@parallel
+def _relu(x: Any, out: Any, in_place: Any, parts: Any) -> None:
+    if parts == 1:
+        _relu_of_part(x, out, in_place)
+    else:
+        for part in prange(parts):
+            first, last = x.size * part // parts, x.size * (part + 1) // parts
+            _relu_of_part(x[first:last], out[first:last], in_place)
+
+
+@compiled
+def _relu_of_part(x: Any, out: Any, in_place: Any) -> None:
+    if in_place:  # with two arrays, the compiler would fear that they overlap
+        for k in range(x.size):
+            x[k] = 0 if x[k] < 0 else x[k]  # not a number stays what it is
+    else:
+        for k in range(x.size):
+            out[k] = 0 if x[k] < 0 else x[k]
+
+
+def relu_adjoint(error: Array, output: Array, out: Array) -> None:
+    """Write the error where the output is positive, else zero; ``out`` may be the error."""
+    _relu_adjoint(error, output, out, parts(error.size, _LEAST))
+
+
+@parallel
+def _relu_adjoint(error: Any, output: Any, out: Any, parts: Any) -> None:
+    if parts == 1:
+        _relu_adjoint_of_part(error, output, out)
+    else:
+        for part in prange(parts):
+            first, last = error.size * part // parts, error.size * (part + 1) // parts
+            _relu_adjoint_of_part(error[first:last], output[first:last], out[first:last])
+
+
+@compiled
+def _relu_adjoint_of_part(error: Any, output: Any, out: Any) -> None:
+    for k in range(error.size):
+        out[k] = error[k] if output[k] > 0 else 0
+
+
+# -- max pooling, see max_pool.py -------------------------------------------------------------------------------------
+
+
+def max_pool(x: Array, size: int, stride: int, out: Array, down: Winners, across: Winners) -> None:
+    """Write the maxima, and in ``across`` who won, counted column by column; ``down`` is not needed."""
+    _max_pool(x, size, stride, out, across, parts(len(x), _LEAST // x[0].size + 1))
+
+
+@parallel
+def _max_pool(x: Any, size: Any, stride: Any, out: Any, winners: Any, parts: Any) -> None:
+    if parts == 1:
+        _max_pool_of_part(x, size, stride, out, winners)
+    else:
+        for part in prange(parts):
+            first, last = len(x) * part // parts, len(x) * (part + 1) // parts
+            _max_pool_of_part(x[first:last], size, stride, out[first:last], winners[first:last])
+
+
+@compiled
+def _max_pool_of_part(x: Any, size: Any, stride: Any, out: Any, winners: Any) -> None:
+    n, height, width, channels = out.shape
+    for s in range(n):
+        for i in range(height):
+            for j in range(width):
+                best, winner = out[s, i, j], winners[s, i, j]
+                first = x[s, i * stride, j * stride]
+                for c in range(channels):
+                    best[c] = first[c]
+                    winner[c] = 0
+                for place in range(1, size * size):
+                    rival = x[s, i * stride + place % size, j * stride + place // size]
+                    for c in range(channels):
+                        # Not a number wins, and stays.
+                        wins = rival[c] > best[c] or rival[c] != rival[c]
+                        best[c] = rival[c] if wins else best[c]
+                        winner[c] = place if wins else winner[c]
+
+
+def max_pool_adjoint(error: Array, size: int, stride: int, down: Winners, across: Winners, out: Array) -> None:
+    """Write each element of the error to the place that won, zero elsewhere."""
+    _max_pool_adjoint(error, size, stride, across, out, parts(len(out), _LEAST // out[0].size + 1))
+
+
+@parallel
+def _max_pool_adjoint(error: Any, size: Any, stride: Any, winners: Any, out: Any, parts: Any) -> None:
+    if parts == 1:
+        _max_pool_adjoint_of_part(error, size, stride, winners, out)
+    else:
+        for part in prange(parts):
+            first, last = len(out) * part // parts, len(out) * (part + 1) // parts
+            _max_pool_adjoint_of_part(error[first:last], size, stride, winners[first:last], out[first:last])
+
+
+@compiled
+def _max_pool_adjoint_of_part(error: Any, size: Any, stride: Any, winners: Any, out: Any) -> None:
+    n, height, width, channels = error.shape
+    for s in range(n):
+        out[s] = 0
+        for i in range(height):
+            for j in range(width):
+                source, winner = error[s, i, j], winners[s, i, j]
+                for place in range(size * size):
+                    target = out[s, i * stride + place % size, j * stride + place // size]
+                    for c in range(channels):
+                        target[c] += source[c] if winner[c] == place else 0

@@ -1,0 +1,220 @@
+"""Steps in a row in one compiled call, see steps.py.
+
+NumPy takes the interpreter's lock back after each product, and two threads spend much of their time waiting for each
+other. Here the lists of steps become a table of addresses, and compiled loops on all cores give the products among its
+rows to BLAS, SciPy's copy of it, without a look at the interpreter.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import binding
+from numba import carray, prange, types
+from numba.extending import get_cython_function_address, intrinsic
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready
+from minidl.kernels.cpu.program import Moving, Step, Steps, part
+
+Array = NDArray[Any]
+
+for _name in ("sgemm", "dgemm"):
+    binding.add_symbol(f"minidl_{_name}", get_cython_function_address("scipy.linalg.cython_blas", _name))
+# transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc: addresses all of them, as Fortran wants it
+_signature = types.void(*[types.intp] * 13)
+_sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
+_dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
+_blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
+_PLAIN_OR_TURNED = np.frombuffer(b"NT", np.uint8).copy()
+_BATCH = 4  # axes of a batch of matrices, filled up with ones
+_PRODUCT, _COPY, _RECTIFICATION = range(3)
+_ROW = np.dtype(
+    [
+        ("kind", "i8"),
+        ("accumulate", "i8"),
+        ("address", "i8", 3),  # of left, right and out
+        ("move", "i8", 3),  # bytes from an image to the next
+        ("extent", "i8", 3),  # rows and columns of out, columns of left
+        ("layout", "i8", (3, 2)),  # see _layout and _elements
+        ("batch", "i8", _BATCH),
+        ("stride", "i8", (3, _BATCH)),  # bytes from a matrix of the batch to the next
+    ]
+)
+
+
+def table(parts: list[Sequence[Steps]]) -> tuple[Array, ...]:
+    """Return what ``run`` needs to know of the lists of each part of a batch, without their arrays."""
+    lists = [listed for part in parts for listed in part]
+    rows = [_row(step, listed.samples) for listed in lists for step in listed.steps]
+    starts = [start for listed in lists for start in listed.starts]
+    counts = [(0, 0), *((len(listed.steps), len(listed.starts)) for listed in lists)]
+    ends = np.cumsum([0, *map(len, parts)])
+    one_and_zero = np.array([1, 0], _dtype(lists))
+    return np.array(rows, _ROW), np.array(starts, np.int64), np.cumsum(counts, axis=0), ends, one_and_zero
+
+
+def _dtype(lists: list[Steps]) -> Any:
+    """Return the type of all operands; raise TypeError for what BLAS would read as other numbers than it is."""
+    found = {
+        (operand.array if isinstance(operand, Moving) else operand).dtype
+        for listed in lists
+        for step in listed.steps
+        for operand in step[:3]
+        if operand is not None
+    }
+    if len(found) != 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        raise TypeError(f"compiled loops take arrays of float32 or of float64 alone, not of {sorted(map(str, found))}")
+    return found.pop()
+
+
+def run(table: tuple[Array, ...]) -> None:
+    """Run lists of steps for all their chunks, each part of the batch on a core of its own."""
+    rows, starts, bounds, ends, one_and_zero = table
+    ready()
+    _run_parts(rows, starts, bounds, ends, one_and_zero, _PLAIN_OR_TURNED)
+
+
+def _row(step: Step, samples: int) -> tuple[Any, ...]:
+    """Return a step's row of the table."""
+    kind = _PRODUCT if step.left is not None else _COPY if step.right is not None else _RECTIFICATION
+    operands = [step.out if operand is None else operand for operand in step[:3]]
+    arrays = [part(operand, 0, samples) for operand in operands]
+    addresses = [array.__array_interface__["data"][0] for array in arrays]
+    moves = [operand.array.strides[0] * operand.rows if isinstance(operand, Moving) else 0 for operand in operands]
+    layout = _layout
+    if kind != _PRODUCT:
+        arrays, layout = _merged(arrays), _elements
+    *batch, rows, columns = arrays[2].shape
+    extents = rows, columns, arrays[0].shape[-1]
+    batch = [1] * (_BATCH - len(batch)) + batch
+    return kind, step.accumulate, addresses, moves, extents, [*map(layout, arrays)], batch, [*map(_strides, arrays)]
+
+
+def _merged(arrays: list[Array]) -> list[Array]:
+    """Return views of arrays of one shape with as few axes as possible, but two: those without a gap become one."""
+    for axis in range(arrays[0].ndim - 1, 0, -1):
+        if all(_without_gap(array, axis) for array in arrays):
+            arrays = [_as_one(array, axis) for array in arrays]
+    return [array if array.ndim > 1 else array[None] for array in arrays]
+
+
+def _without_gap(array: Array, axis: int) -> bool:
+    """Return whether an axis and the one before it lie in memory as one would."""
+    before, own = array.shape[axis - 1 : axis + 1]
+    return before == 1 or own == 1 or array.strides[axis - 1] == own * array.strides[axis]
+
+
+def _as_one(array: Array, axis: int) -> Array:
+    """Return a view in which an axis and the one before it are one."""
+    before, own = array.shape[axis - 1 : axis + 1]
+    shape = (*array.shape[: axis - 1], before * own, *array.shape[axis + 1 :])
+    stride = array.strides[axis - 1] if own == 1 else array.strides[axis]
+    return as_strided(array, shape, (*array.strides[: axis - 1], stride, *array.strides[axis + 1 :]))
+
+
+def _elements(array: Array) -> tuple[int, int]:
+    """Return the bytes from a row to the next, and the elements from one element of a row to the next."""
+    return array.strides[-2], array.strides[-1] // array.itemsize
+
+
+def _layout(array: Array) -> tuple[int, int]:
+    """Return whether a matrix lies turned in memory, and the distance of its rows, or columns."""
+    rows, columns = array.shape[-2:]
+    of_rows, of_columns = array.strides[-2] // array.itemsize, array.strides[-1] // array.itemsize
+    if of_columns == 1 or columns <= 1 or rows == 0:
+        return 0, max(of_rows, columns, 1) if rows > 1 else max(columns, 1)
+    assert of_rows == 1 or rows == 1
+    return 1, max(of_columns, rows)
+
+
+def _strides(array: Array) -> list[int]:
+    """Return the bytes between the matrices of a batch; 0 where all share one."""
+    own = [stride if extent > 1 else 0 for extent, stride in zip(array.shape[:-2], array.strides[:-2], strict=True)]
+    return [0] * (_BATCH - len(own)) + own
+
+
+def _typed(context: Any, address: Any, like: Any) -> Any:
+    """Compile what returns an address as a pointer to elements such as ``like`` has."""
+    pointer = types.CPointer(like.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
+
+    return pointer(address, like), generate
+
+
+_pointer: Any = intrinsic(_typed)
+
+
+@parallel
+def _run_parts(rows: Any, starts: Any, bounds: Any, ends: Any, one_and_zero: Any, letters: Any) -> None:
+    if len(ends) == 2:
+        _run_part(rows, starts, bounds, one_and_zero, letters)
+    else:
+        for part in prange(len(ends) - 1):
+            _run_part(rows, starts, bounds[ends[part] : ends[part + 1] + 1], one_and_zero, letters)
+
+
+@compiled
+def _run_part(rows: Any, starts: Any, bounds: Any, one_and_zero: Any, letters: Any) -> None:
+    for k in range(len(bounds) - 1):
+        for start in starts[bounds[k, 1] : bounds[k + 1, 1]]:
+            for r in range(bounds[k, 0], bounds[k + 1, 0]):
+                _run(rows[r], start, one_and_zero, letters)
+
+
+@compiled
+def _run(t: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
+    left, right, out = t.address[0], t.address[1], t.address[2]
+    left, right, out = left + start * t.move[0], right + start * t.move[1], out + start * t.move[2]
+    size, (n0, n1, n2, n3) = one_and_zero.itemsize, (t.batch[0], t.batch[1], t.batch[2], t.batch[3])
+    # To BLAS, which counts down the columns, all matrices are turned: outᵀ = rightᵀ · leftᵀ.
+    numbers = np.empty(6, np.int32)
+    numbers[0], numbers[1], numbers[2] = t.extent[1], t.extent[0], t.extent[2]
+    numbers[3], numbers[4], numbers[5] = t.layout[1, 1], t.layout[0, 1], t.layout[2, 1]
+    n, scalar, letter = numbers.ctypes.data, one_and_zero.ctypes.data, letters.ctypes.data
+    turn_a, turn_b, beta = letter + t.layout[0, 0], letter + t.layout[1, 0], scalar + size * (1 - t.accumulate)
+    for i in range(n0):
+        for j in range(n1):
+            for k in range(n2):
+                for l in range(n3):  # noqa: E741
+                    a = left + i * t.stride[0, 0] + j * t.stride[0, 1] + k * t.stride[0, 2] + l * t.stride[0, 3]
+                    b = right + i * t.stride[1, 0] + j * t.stride[1, 1] + k * t.stride[1, 2] + l * t.stride[1, 3]
+                    c = out + i * t.stride[2, 0] + j * t.stride[2, 1] + k * t.stride[2, 2] + l * t.stride[2, 3]
+                    if t.kind == _COPY:
+                        _copy(t, b, c, one_and_zero)
+                    elif t.kind == _RECTIFICATION:
+                        _rectify(t, c, one_and_zero)
+                    elif size == 4:
+                        _sgemm(turn_b, turn_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
+                    else:
+                        _dgemm(turn_b, turn_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
+
+
+@compiled
+def _copy(t: Any, source: Any, out: Any, like: Any) -> None:
+    rows, columns, every_x, every_y = t.extent[0], t.extent[1], t.layout[1, 1], t.layout[2, 1]
+    for r in range(rows):
+        x = carray(_pointer(source + r * t.layout[1, 0], like), columns * every_x)
+        y = carray(_pointer(out + r * t.layout[2, 0], like), columns * every_y)
+        if t.accumulate:
+            for c in range(columns):
+                y[c * every_y] += x[c * every_x]
+        elif every_x == 1 and every_y == 1:
+            for c in range(columns):
+                y[c] = x[c]
+        else:
+            for c in range(columns):
+                y[c * every_y] = x[c * every_x]
+
+
+@compiled
+def _rectify(t: Any, out: Any, like: Any) -> None:
+    rows, columns, every = t.extent[0], t.extent[1], t.layout[2, 1]
+    for r in range(rows):
+        y = carray(_pointer(out + r * t.layout[2, 0], like), columns * every)
+        for c in range(0, columns * every, every):
+            y[c] = 0 if y[c] < 0 else y[c]  # not a number stays what it is

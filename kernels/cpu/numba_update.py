@@ -1,0 +1,124 @@
+"""SGD's and Adam's updates of a tensor's filters (n, length) compiled by Numba; see update.py, sgd.py and adam.py."""
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu import numba_compiler
+from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel
+from minidl.kernels.subnormal import least_square, tiny
+
+Array = NDArray[np.floating]
+_LEAST = 1 << 15  # elements worth a thread
+
+
+def _parts(weights: Array) -> int:
+    """Return into how many parts to divide the filters."""
+    return numba_compiler.parts(len(weights), _LEAST // weights.shape[1] + 1)
+
+
+def sgd(rule: Any, weights: Array, grads: Array, moment: Array) -> None:
+    """Update by Algorithm 2; rule: a Rule of sgd.py."""
+    numbers = (rule.decay, rule.momentum, rule.of_gradient, rule.of_moment, tiny(weights.dtype))
+    _sgd(weights, grads, moment, rule.gc, rule.wc, tuple(map(weights.dtype.type, numbers)), _parts(weights))
+
+
+@parallel
+def _sgd(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, numbers: Any, parts: Any) -> None:
+    if parts == 1:
+        _sgd_of_part(weights, grads, moment, gc, wc, numbers)
+    else:
+        for part in prange(parts):
+            i, j = len(weights) * part // parts, len(weights) * (part + 1) // parts
+            _sgd_of_part(weights[i:j], grads[i:j], moment[i:j], gc, wc, numbers)
+
+
+@compiled
+def _sgd_of_part(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, numbers: Any) -> None:
+    decay, momentum, of_gradient, of_moment, tiny = numbers
+    weights, grads, moment = _rows(weights, gc or wc), _rows(grads, gc or wc), _rows(moment, gc or wc)
+    n, length = weights.shape
+    for i in range(n):
+        w, g, m = weights[i], grads[i], moment[i]
+        mean = _mean(g) if gc else decay * 0
+        for k in range(length):
+            gradient = g[k] - mean + decay * w[k]
+            m[k] = _flushed(momentum * m[k] + of_gradient * gradient, tiny)
+            w[k] = _flushed(w[k] + of_moment * m[k], tiny)
+        if wc:
+            _center(w)
+
+
+def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) -> None:
+    """Update by Algorithm 3; rule: a Rule of adam.py."""
+    momenta = (rule.first, 1 - rule.first, rule.second, 1 - rule.second)
+    least = (tiny(weights.dtype), least_square(weights.dtype))
+    numbers = (rule.decay, *momenta, rule.size, rule.epsilon, *least)
+    settings = (rule.gc, rule.wc, rule.inside, tuple(map(weights.dtype.type, numbers)))
+    _adam(weights, grads, moment, square, *settings, _parts(weights))
+
+
+@parallel
+def _adam(
+    weights: Any, grads: Any, moment: Any, square: Any, gc: Any, wc: Any, inside: Any, numbers: Any, parts: Any
+) -> None:
+    if parts == 1:
+        _adam_of_part(weights, grads, moment, square, gc, wc, inside, numbers)
+    else:
+        for part in prange(parts):
+            i, j = len(weights) * part // parts, len(weights) * (part + 1) // parts
+            _adam_of_part(weights[i:j], grads[i:j], moment[i:j], square[i:j], gc, wc, inside, numbers)
+
+
+@compiled
+def _adam_of_part(
+    weights: Any, grads: Any, moment: Any, square: Any, gc: Any, wc: Any, inside: Any, numbers: Any
+) -> None:
+    decay, first, new_first, second, new_second, size, epsilon, tiny, least = numbers
+    whole = gc or wc
+    weights, grads, moment, square = (
+        _rows(weights, whole),
+        _rows(grads, whole),
+        _rows(moment, whole),
+        _rows(square, whole),
+    )
+    n, length = weights.shape
+    for i in range(n):
+        w, g, m, v = weights[i], grads[i], moment[i], square[i]
+        mean = _mean(g) if gc else decay * 0
+        for k in range(length):
+            gradient = _flushed(g[k] - mean + decay * w[k], tiny)
+            m[k] = _flushed(first * m[k] + new_first * gradient, tiny)
+            v[k] = max(least, second * v[k] + new_second * gradient * gradient)
+            root = np.sqrt(v[k] + epsilon) if inside else np.sqrt(v[k]) + epsilon
+            w[k] = _flushed(w[k] - size * m[k] / root, tiny)
+        if wc:
+            _center(w)
+
+
+@inlined
+def _rows(array: Any, whole: Any) -> Any:
+    """Return filters as they are or, where none has a mean to lose, as a single long row."""
+    return array if whole else array.reshape((1, array.size))
+
+
+@inlined
+def _mean(row: Any) -> Any:
+    total = 0.0
+    for k in range(row.size):
+        total += row[k]
+    return row.dtype.type(total / row.size)
+
+
+@inlined
+def _center(row: Any) -> None:
+    mean = _mean(row)
+    for k in range(row.size):
+        row[k] -= mean
+
+
+@inlined
+def _flushed(x: Any, tiny: Any) -> Any:
+    return x if abs(x) > tiny else x * 0

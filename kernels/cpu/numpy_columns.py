@@ -1,0 +1,140 @@
+"""Sums down the columns of matrices, and lines, x·factor + offset, in NumPy: piece by piece; see loops.py.
+
+Each worker takes some of the matrices or some rows of a single one, in pieces that stay in its core's cache from one
+pass of NumPy to the next. Sums run down the columns as products with a vector of ones; sums of pieces are float64.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.ones import ones
+from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.threads import share, workers
+
+Array = NDArray[np.floating]
+Index = tuple[slice, slice]  # which matrices, and which of their rows, make a piece
+PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
+_GRAIN = 1 << 18  # elements below which a second thread costs more than it brings
+
+
+def _each(work: Callable[[int, Index], Any], shape: tuple[int, ...]) -> None:
+    """Call ``work(worker, index)`` for all pieces of arrays of ``shape``, by all workers."""
+    n, rows, columns = shape
+    several, height = max(1, PIECE // (rows * columns)), max(1, PIECE // columns)
+
+    def of_one(worker: int, start: int, stop: int) -> None:
+        for row in range(start, stop, height):
+            work(worker, (slice(0, 1), slice(row, min(row + height, stop))))
+
+    def of_many(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop, several):
+            for row in range(0, rows, height):
+                work(worker, (slice(i, min(i + several, stop)), slice(row, min(row + height, rows))))
+
+    if n == 1:
+        share(of_one, rows, _GRAIN // columns + 1)
+    else:
+        share(of_many, n, _GRAIN // (rows * columns) + 1)
+
+
+def _total(count: int, measure: Callable[..., tuple[Array, ...]], *arrays: Array) -> Array:
+    """Return ``count`` sums for each column, (count, n, columns); measure(worker, matrices, *pieces) has a piece's."""
+    n, _, columns = arrays[0].shape
+    totals = np.zeros((workers() if n == 1 else 1, count, n, columns))
+
+    def work(worker: int, index: Index) -> None:
+        total = totals[worker % len(totals)]
+        for i, part in enumerate(measure(worker, index[0], *(array[index] for array in arrays))):
+            total[i, index[0]] += part
+
+    _each(work, arrays[0].shape)
+    return totals.sum(axis=0)
+
+
+def sums(x: Array) -> Array:
+    """Return Σ x."""
+    return _total(1, lambda worker, matrices, x: (_sums(x),), x)[0]
+
+
+def products(x: Array, y: Array) -> Array:
+    """Return Σ x·y."""
+
+    def measure(worker: int, matrices: slice, x: Array, y: Array) -> tuple[Array]:
+        (product,) = cut(worker, x.dtype, x.shape)
+        np.multiply(x, y, out=product)
+        return (_sums(product),)
+
+    return _total(1, measure, x, y)[0]
+
+
+def moments(x: Array, guess: Array) -> tuple[Array, Array]:
+    """Return Σ (x − guess) and Σ (x − guess)²; guess: (n, 1, columns)."""
+
+    def measure(worker: int, matrices: slice, x: Array) -> tuple[Array, Array]:
+        (centered,) = cut(worker, x.dtype, x.shape)
+        np.subtract(x, guess[matrices], out=centered)
+        first = _sums(centered)
+        centered *= centered
+        return first, _sums(centered)
+
+    first, second = _total(2, measure, x)
+    return first, second
+
+
+def covariance(error: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    """Return Σ error and Σ error·(x − mean); mean: (n, 1, columns)."""
+
+    def measure(worker: int, matrices: slice, error: Array, x: Array) -> tuple[Array, Array]:
+        (product,) = cut(worker, x.dtype, x.shape)
+        np.subtract(x, mean[matrices], out=product)
+        product *= error
+        return _sums(error), _sums(product)
+
+    of_error, of_both = _total(2, measure, error, x)
+    return of_error, of_both
+
+
+def shift(x: Array, offset: Array, out: Array) -> None:
+    """Write x + offset; ``out`` may be x."""
+    _each(lambda worker, index: np.add(x[index], offset[index[0]], out=out[index]), x.shape)
+
+
+def scale(x: Array, factor: Array, out: Array) -> None:
+    """Write x·factor; ``out`` may be x."""
+    _each(lambda worker, index: np.multiply(x[index], factor[index[0]], out=out[index]), x.shape)
+
+
+def line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+    """Write x·factor + offset or, to rectify, the maximum of that and 0; ``out`` may be x."""
+
+    def work(worker: int, index: Index) -> None:
+        result = out[index]
+        np.multiply(x[index], factor[index[0]], out=result)
+        result += offset[index[0]]
+        if rectify:
+            np.maximum(result, x.dtype.type(0), out=result)
+
+    _each(work, x.shape)
+
+
+def plane(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:
+    """Write x·of_x + y·of_y + offset; ``out`` may be x or y."""
+
+    def work(worker: int, index: Index) -> None:
+        matrices, result = index[0], out[index]
+        (along,) = cut(worker, x.dtype, result.shape)
+        np.multiply(y[index], of_y[matrices], out=along)
+        along += offset[matrices]
+        np.multiply(x[index], of_x[matrices], out=result)
+        result += along
+
+    _each(work, x.shape)
+
+
+def _sums(x: Array) -> Array:
+    """Return Σ x of a piece."""
+    down = ones(x.shape[1], x.dtype)
+    return (x[:, :, 0] @ down)[:, None] if x.shape[2] == 1 else down @ x

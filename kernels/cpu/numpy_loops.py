@@ -1,0 +1,188 @@
+"""The innermost loops in NumPy; see loops.py.
+
+Matrices are (n, rows, columns), and what is said of columns is (n, columns) or, to be applied to them, (n, 1, columns).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.numpy_columns import covariance, line, moments, plane, products, scale, shift, sums
+from minidl.kernels.cpu.numpy_update import adam, sgd
+from minidl.kernels.cpu.program import Step, Steps, part
+from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.threads import share
+
+__all__ = [
+    "adam",
+    "covariance",
+    "line",
+    "max_pool",
+    "max_pool_adjoint",
+    "moments",
+    "note",
+    "plane",
+    "products",
+    "relu",
+    "relu_adjoint",
+    "run",
+    "scale",
+    "sgd",
+    "shift",
+    "sums",
+]
+
+Array = NDArray[np.floating]
+Winners = NDArray[np.unsignedinteger]
+KEEPS_TABLES = False  # of steps: their arrays would be kept as well
+_LEAST = 1 << 19  # elements worth a thread
+
+
+def note() -> str:
+    """Say that there is nothing to compile: nothing."""
+    return ""
+
+
+# -- steps, see steps.py ----------------------------------------------------------------------------------------------
+
+
+def run(parts: list[Sequence[Steps]]) -> None:
+    """Run the lists of steps of each part of a batch for all their chunks, one part by each worker."""
+
+    def work(worker: int, start: int, stop: int) -> None:
+        for lists in parts[start:stop]:
+            for listed in lists:
+                for first in listed.starts:
+                    for step in listed.steps:
+                        _run(worker, step, first, listed.samples)
+
+    share(work, len(parts))
+
+
+def _run(worker: int, step: Step, start: int, samples: int) -> None:
+    out = part(step.out, start, samples)
+    if step.right is None:
+        np.maximum(out, out.dtype.type(0), out=out)
+        return
+    right = part(step.right, start, samples)
+    if step.left is None:
+        np.add(out, right, out=out) if step.accumulate else np.copyto(out, right)
+    elif step.accumulate:
+        (product,) = cut(f"products {worker}", out.dtype, out.shape)
+        np.matmul(part(step.left, start, samples), right, out=product)
+        out += product
+    else:
+        np.matmul(part(step.left, start, samples), right, out=out)
+
+
+# -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
+
+_PIECE = 1 << 20  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
+
+
+def relu(x: Array, out: Array) -> None:
+    """Write max(x, 0); ``out`` may be x."""
+
+    def work(worker: int, start: int, stop: int) -> None:
+        np.maximum(x[start:stop], x.dtype.type(0), out=out[start:stop])
+
+    share(work, x.size, _LEAST)
+
+
+def relu_adjoint(error: Array, output: Array, out: Array) -> None:
+    """Write the error where the output is positive, else zero; ``out`` may be the error."""
+
+    def work(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop, _PIECE):
+            piece = slice(i, min(i + _PIECE, stop))
+            (positive,) = cut(worker, np.bool_, output[piece].shape)
+            np.greater(output[piece], 0, out=positive)
+            _masked(error[piece], positive, out[piece])
+
+    share(work, error.size, _LEAST)
+
+
+def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
+    """Write x where the mask is true, else zero.
+
+    What is multiplied are the bits, lest infinity times zero become no number; to copy by a mask takes NumPy ten times
+    as long.
+    """
+    bits = f"i{x.dtype.itemsize}"
+    np.multiply(x.view(bits), mask.view(np.int8), out=out.view(bits))
+
+
+# -- max pooling, see max_pool.py -------------------------------------------------------------------------------------
+
+_IMAGES = 1 << 21  # elements of the images that a worker takes at a time, for the same reason
+
+
+def max_pool(x: Array, size: int, stride: int, out: Array, down: Winners, across: Winners) -> None:
+    """Write the maxima, and who won: the row in each column of a window, and the column.
+
+    The maximum over a square is the maximum over its columns of the maxima over their rows, so this runs first down,
+    then across, on long contiguous rows.
+    """
+    several = max(1, _IMAGES // x[0].size)
+
+    def work(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop, several):
+            part = slice(i, min(i + several, stop))
+            (rows,) = cut(worker, x.dtype, down[part].shape)
+            _maxima(worker, x[part], 1, size, stride, rows, down[part])
+            _maxima(worker, rows, 2, size, stride, out[part], across[part])
+
+    share(work, len(x))
+
+
+def max_pool_adjoint(error: Array, size: int, stride: int, down: Winners, across: Winners, out: Array) -> None:
+    """Write each element of the error to the place that won, zero elsewhere."""
+    several = max(1, _IMAGES // out[0].size)
+
+    def work(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop, several):
+            part = slice(i, min(i + several, stop))
+            (rows,) = cut(worker, error.dtype, down[part].shape)
+            _spread(worker, error[part], 2, size, stride, across[part], rows)
+            _spread(worker, rows, 1, size, stride, down[part], out[part])
+
+    share(work, len(error))
+
+
+def _windows(array: Array, axis: int, offset: int, count: int, stride: int) -> Array:
+    """View the elements at ``offset`` of each of ``count`` windows along ``axis``."""
+    part = slice(offset, offset + stride * (count - 1) + 1, stride)
+    return array[(slice(None),) * axis + (part,)]
+
+
+def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array, winners: Winners) -> None:
+    count = out.shape[axis]
+    first = _windows(x, axis, 0, count, stride)
+    second = _windows(x, axis, 1, count, stride) if size > 1 else first
+    bytes_as_flags = winners.view(np.bool_) if winners.itemsize == 1 else winners  # the usual ones, without a cast
+    np.greater(second, first, out=bytes_as_flags, casting="unsafe")
+    np.maximum(first, second, out=out)
+    (larger,) = cut(f"winners {worker}", np.bool_, out.shape)
+    for offset in range(2, size):
+        rival = _windows(x, axis, offset, count, stride)
+        np.greater(rival, out, out=larger)
+        np.copyto(winners, offset, where=larger)
+        np.maximum(out, rival, out=out)
+
+
+def _spread(worker: int, error: Array, axis: int, size: int, stride: int, winners: Winners, out: Array) -> None:
+    """Write each element of the error to the place in its window that won, adding up where windows overlap."""
+    count = error.shape[axis]
+    if size < stride:
+        out[...] = 0  # between the windows
+    else:
+        out[(slice(None),) * axis + (slice(stride * count, None),)] = 0  # behind the last window's first stride
+    (won,) = cut(f"winners {worker}", np.bool_, winners.shape)
+    for offset in range(size):
+        place = _windows(out, axis, offset, count, stride)
+        np.equal(winners, offset, out=won)
+        if offset < stride:
+            _masked(error, won, place)
+        else:
+            np.add(place, error, out=place, where=won)

@@ -1,0 +1,103 @@
+"""SGD's and Adam's updates of a tensor's filters (n, length) in NumPy; see update.py, sgd.py and adam.py.
+
+A piece, some whole filters, stays in a core's cache from one pass of NumPy to the next.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.ones import ones
+from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.threads import share
+from minidl.kernels.subnormal import least_square, tiny
+
+Array = NDArray[np.floating]
+PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
+
+
+def _each(work: Callable[..., None], *arrays: Array) -> None:
+    """Call ``work(worker, *pieces)`` for all pieces, by all workers."""
+    several = max(1, PIECE // arrays[0].shape[1])
+
+    def of_worker(worker: int, start: int, stop: int) -> None:
+        for i in range(start, stop, several):
+            work(worker, *(array[i : min(i + several, stop)] for array in arrays))
+
+    share(of_worker, len(arrays[0]), several)
+
+
+def sgd(rule: Any, weights: Array, grads: Array, moment: Array) -> None:
+    """Update by Algorithm 2; rule: a Rule of sgd.py."""
+
+    def work(worker: int, weights: Array, grads: Array, moment: Array) -> None:
+        gradient, spare = cut(worker, weights.dtype, weights.shape, weights.shape)
+        _gradient(rule, weights, grads, gradient)
+        moment *= rule.momentum
+        gradient *= rule.of_gradient
+        moment += gradient
+        _flush(moment)
+        np.multiply(moment, rule.of_moment, out=spare)
+        weights += spare
+        if rule.wc:
+            weights -= _means(weights)
+        _flush(weights)
+
+    _each(work, weights, grads, moment)
+
+
+def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) -> None:
+    """Update by Algorithm 3; rule: a Rule of adam.py."""
+
+    def work(worker: int, weights: Array, grads: Array, moment: Array, square: Array) -> None:
+        gradient, spare = cut(worker, weights.dtype, weights.shape, weights.shape)
+        _gradient(rule, weights, grads, gradient)
+        moment *= rule.first
+        np.multiply(gradient, 1 - rule.first, out=spare)
+        moment += spare
+        _flush(moment)
+        square *= rule.second
+        gradient *= gradient
+        gradient *= 1 - rule.second
+        square += gradient
+        spare.fill(least_square(square.dtype))  # NumPy compares arrays four times as fast as an array and a number
+        np.maximum(square, spare, out=square)
+        if rule.inside:
+            np.add(square, rule.epsilon, out=spare)
+            np.sqrt(spare, out=spare)
+        else:
+            np.sqrt(square, out=spare)
+            spare += rule.epsilon
+        np.divide(moment, spare, out=spare)
+        spare *= rule.size
+        weights -= spare
+        if rule.wc:
+            weights -= _means(weights)
+        _flush(weights)
+
+    _each(work, weights, grads, moment, square)
+
+
+def _gradient(rule: Any, weights: Array, grads: Array, gradient: Array) -> None:
+    """Write grads, centralized if so, plus weight decay."""
+    np.multiply(weights, rule.decay, out=gradient)
+    gradient += grads
+    if rule.gc:
+        gradient -= _means(grads)
+    _flush(gradient)
+
+
+def _flush(x: Array) -> None:
+    """Round |x| below about ``tiny`` to zero; of float32, what is above 1e-12 is not rounded.
+
+    Adding 1e-20 and taking it off again rounds a float32 to a multiple of 1e-27, two cheap passes through the cache.
+    """
+    shift = x.dtype.type(tiny(x.dtype) / np.finfo(x.dtype).eps)
+    x += shift
+    x -= shift
+
+
+def _means(rows: Array) -> Array:
+    return (rows @ ones(rows.shape[1], rows.dtype))[:, None] / rows.shape[1]

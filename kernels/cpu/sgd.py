@@ -1,0 +1,45 @@
+"""Stochastic gradient descent with momentum (Algorithm 2), on all tensors of a net."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.loops import current
+from minidl.kernels.cpu.update import update
+from minidl.kernels.parameter_state import ParameterState
+
+Array = NDArray[np.floating]
+MOMENTS = 1
+
+
+class Rule(NamedTuple):
+    """M = momentum·M + of_gradient·g, W = W + of_moment·M, for g = ΔW + decay·W, with GC and WC or without."""
+
+    decay: float
+    gc: bool
+    wc: bool
+    momentum: float
+    of_gradient: float
+    of_moment: float
+
+
+def step(
+    tensors: Sequence[ParameterState], rate: NDArray[np.float64], time: NDArray[np.int64], momentum: float, variant: str
+) -> None:
+    """Update the weights of every tensor in place; g is the gradient with its weight decay.
+
+    rate, time: arrays of one element, the learning rate α and the number of earlier steps, which grows by 1.
+
+    variant "paper" (Algorithm 2):  M = ψM + (1 − ψ)g,  W = W − αM
+    variant "dlib":                 M = ψM − αg,        W = W + M
+    """
+    time += 1
+    alpha, dampened = float(rate[0]), variant == "paper"
+    of_gradient, of_moment = (1 - momentum, -alpha) if dampened else (-alpha, 1.0)
+
+    def rule(tensor: ParameterState) -> Rule:
+        return Rule(tensor.weight_decay, tensor.gc, tensor.wc, momentum, of_gradient, of_moment)
+
+    update(tensors, current().sgd, rule)

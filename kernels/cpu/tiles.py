@@ -1,0 +1,137 @@
+"""Images cut into tiles, and a matrix applied to every tile along y and along x.
+
+A tiling covers an axis with windows of equal width, one every ``step`` pixels, the first at −padding. Windows may
+hang over the ends, where the image counts as zero. There, the matrix leaves out the columns that would meet zeros,
+so that no image is ever copied to be padded; likewise, it leaves out the rows that make outputs beyond the ends.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.program import Moving, Steps
+
+Array = NDArray[Any]
+
+
+class Run(NamedTuple):
+    """Neighbouring windows that lie on the image in the same way.
+
+    tiles: their indices; taps: the part of each window that lies on the image; start: where on the image the first
+    window's first such tap lies.
+    """
+
+    tiles: slice
+    taps: slice
+    start: int
+
+
+class Tiling(NamedTuple):
+    """The windows of one axis of ``size`` pixels, ``width`` pixels each, one every ``step``, the first at −padding."""
+
+    size: int
+    width: int
+    step: int
+    padding: int = 0
+
+    def runs(self, first: int, last: int) -> list[Run]:
+        """Return the windows first to last as runs, tiles counted from ``first``."""
+        found: list[Run] = []
+        for tile in range(first, last):
+            begin = tile * self.step - self.padding
+            low = min(max(0, -begin), self.width)
+            taps = slice(low, max(low, min(self.width, self.size - begin)))
+            if found and found[-1].taps == taps:
+                found[-1] = found[-1]._replace(tiles=slice(found[-1].tiles.start, tile - first + 1))
+            else:
+                found.append(Run(slice(tile - first, tile - first + 1), taps, begin + low))
+        return found
+
+    def pixels(self, first: int, last: int) -> tuple[int, int]:
+        """Return the first pixel that the windows first to last see, and the one after the last."""
+        low = first * self.step - self.padding
+        high = (last - 1) * self.step - self.padding + self.width
+        return min(max(low, 0), self.size), min(max(high, 0), self.size)
+
+
+class Plane(NamedTuple):
+    """Images (samples, y, x, channels), all of them or one phase of all, and how they are tiled along y and x."""
+
+    images: Array
+    y: Tiling
+    x: Tiling
+
+
+def evaluate(
+    steps: Steps, matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, values: Array
+) -> None:
+    """List the steps that write the values of some images' tiles; a tile is one of x in a row of y in ``band``.
+
+        values[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
+
+    matrix: (n, width of a tile); planes: their channels go side by side, c altogether; values: (n, samples of a chunk,
+    rows of tiles, tiles of a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees, tiles
+    of a row, n, c).
+    """
+    rows, values = rows[: steps.samples], values[:, : steps.samples]
+    for (images, y, x), part in zip(planes, _channels(rows, planes), strict=True):
+        top, low, high = band[0] * y.step - y.padding, *y.pixels(*band)
+        steps.zero(part[:, : low - top])
+        steps.zero(part[:, high - top :])
+        for run in x.runs(0, rows.shape[2]):
+            source = Moving(windows(images[:, low:high], 2, run, x.step))
+            steps.product(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles])
+    long_rows, long_values = rows.reshape(*rows.shape[:2], -1), values.reshape(*values.shape[:3], -1)
+    all_tiles = Run(slice(0, band[1] - band[0]), slice(0, y.width), 0)
+    steps.product(
+        matrix, windows(long_rows, 1, all_tiles, y.step), long_values[:, :, all_tiles.tiles].transpose(1, 2, 0, 3)
+    )
+
+
+def combine(
+    steps: Steps,
+    matrix: Array,
+    values: Array,
+    planes: list[Plane],
+    band: tuple[int, int],
+    rows: Array,
+    rectify: bool = False,
+) -> None:
+    """List the steps that write tiles of outputs, which do not overlap, from their values.
+
+        tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · values[i, s, t, u, j, :]
+
+    matrix: (width of a tile, n); values and planes as in evaluate; rows: scratch, (width of a tile, samples of a chunk,
+    rows of tiles, tiles of a row, n, c). rectify: write the maximum of that and 0.
+    """
+    rows, values = rows[:, : steps.samples], values[:, : steps.samples]
+    height = band[1] - band[0]
+    long_values, long_rows = values.reshape(*values.shape[:3], -1), rows.reshape(*rows.shape[:3], -1)
+    steps.product(
+        matrix, long_values[:, :, :height].transpose(1, 2, 0, 3), long_rows[:, :, :height].transpose(1, 2, 0, 3)
+    )
+    by_image = rows.transpose(1, 2, 0, 3, 4, 5)
+    for (images, y, x), part in zip(planes, _channels(by_image, planes), strict=True):
+        for down in y.runs(*band):
+            for across in x.runs(0, rows.shape[3]):
+                source = part[:, down.tiles, down.taps, across.tiles]
+                target = Moving(windows(windows(images, 1, down, y.step), 3, across, x.step))
+                steps.product(matrix[across.taps], source, target)
+                if rectify:
+                    steps.rectify(target)
+
+
+def _channels(array: Array, planes: list[Plane]) -> list[Array]:
+    """Return the channels of each plane in an array that has all of them side by side."""
+    return np.split(array, len(planes), axis=-1)
+
+
+def windows(array: Array, axis: int, run: Run, step: int) -> Array:
+    """Return a view of the run's windows: ``axis`` becomes two axes, (tiles, taps)."""
+    tiles, taps = run.tiles.stop - run.tiles.start, run.taps.stop - run.taps.start
+    stride = array.strides[axis]
+    shape = (*array.shape[:axis], tiles, taps, *array.shape[axis + 1 :])
+    strides = (*array.strides[:axis], step * stride, stride, *array.strides[axis + 1 :])
+    return as_strided(array[(slice(None),) * axis + (slice(run.start, None),)], shape, strides)

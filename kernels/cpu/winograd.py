@@ -1,0 +1,208 @@
+"""Convolution in fewer multiplications: Winograd's algorithm, with products that stay in the cache.
+
+The output is cut into tiles of m×m pixels, each of which depends on n×n pixels of the data, n = m + r − 1 for masks
+of r×r. Tiles of data d, masks g and tiles of error e become *values* at n×n points (``cook_toom.py`` has A, B, G):
+
+    V = B d Bᵀ        U = G g Gᵀ        Ê = A e Aᵀ
+
+At each point (i, j), the values of all tiles are a matrix (tiles, in), those of the weights (in, out), and what
+remains of the convolution is n² products of matrices, where each output pixel costs n²/m² multiplications per pair
+of channels instead of r² (2.25 instead of 9 for F(4×4, 3×3)):
+
+    forward       out tile  = Aᵀ (V·U) A + biases
+    comp_grads    mask grad = Gᵀ (Êᵀ·V) G,     the adjoint of forward with respect to g
+    backward      forward's code: the adjoint with respect to d is a correlation of the error with the masks turned
+                  by 180°, from out to in. The direct adjoint Bᵀ (Ê·Uᵀ) B costs as much and would overlap in its
+                  outputs.
+
+The row of A at the point 1 is all ones. So biases added to the values at (1, 1) arrive at every pixel, and the
+values of the error at (1, 1) are the sums that the biases' gradients need.
+
+All this is for stride 1. With a larger stride, the phases of the images (see phases.py) take the place of the
+images, and their channels stand side by side in V.
+
+Chunks of some images, or of some rows of tiles of one image, keep V and V·U in a core's own cache. Sources: Winograd
+1980; Lavin and Gray 2016.
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from minidl.kernels.convolution import Convolution, Geometry, Pair
+from minidl.kernels.cpu.chunks import Chunks
+from minidl.kernels.cpu.cook_toom import MOST_POINTS, transforms
+from minidl.kernels.cpu.ones import ones
+from minidl.kernels.cpu.phases import phases
+from minidl.kernels.cpu.program import Repeated, Steps
+from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.threads import shares
+from minidl.kernels.cpu.tiles import Plane, Tiling, combine, evaluate
+from minidl.kernels.cpu.winograd_filters import Masks
+from minidl.kernels.errors import MinidlError
+
+Array = NDArray[Any]
+
+_ONE = 1  # the index of the point 1 among the points of A, B and G
+_CHUNK_BYTES = 2 << 20  # values of data and outputs of a chunk; measured with an L2 cache of 1 MiB per core
+_FEWEST_TILES = 32  # in a chunk: smaller matrix products are slow
+_TILES_PER_WEIGHTS = 4  # of an image cost what the weights do; measured with 10 and 50 images and 64 to 512 channels
+_MOST_TAPS = 5
+
+
+class Winograd(Convolution):
+    """Convolution in tiles of F(m×m, r×r); arguments and methods are those of Convolution.
+
+    Raises MinidlError unless masks and stride are square, with 2 to 5 taps in a phase.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__(geometry)
+        if not self.applies(self.mask, self.stride):
+            raise MinidlError(
+                f"Winograd's algorithm is for square masks with 2 to {_MOST_TAPS} taps for each step of a square "
+                f"stride, not {self.mask[0]}×{self.mask[1]} with {self.stride[0]}×{self.stride[1]}; use im2col here"
+            )
+        taps = -(-self.mask[0] // self.stride[0])
+        self._phases = phases(self.stride, self.padding)
+        self._m = _best_tile(*self.output_shape[:2], taps)
+        self._n = self._m + taps - 1
+        a, b, g = transforms(self._m, taps)
+        self._a, self._b = a.astype(self.dtype), b.astype(self.dtype)
+        self._a_transposed = self._a.T.copy()
+        self._repeated = Repeated()
+        self._masks = Masks(g, self.mask, self._phases, self.dtype)
+        on_phases = f" on {len(self._phases)} phases" if len(self._phases) > 1 else ""
+        self.path = f"winograd F({self._m}×{self._m}, {taps}×{taps}){on_phases}"
+
+    @staticmethod
+    def applies(mask: Pair, stride: Pair) -> bool:
+        """Return whether the algorithm is for such masks and strides."""
+        (y, x), (step_y, step_x) = mask, stride
+        return y == x and step_y == step_x and 2 <= -(-y // step_y) <= _MOST_TAPS
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+        seen = self._of_phases(data, self._n, (0, 0))
+        self._correlate(seen, self._masks.values(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], rectify)
+
+    def backward(self, error: Array, weights: Array, out: Array) -> None:
+        """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
+        # The first error that the tiles see is r − 1 pixels before the first pixel of the phase that begins first.
+        first_y, first_x = (min(phase.padding[axis] for phase in self._phases) for axis in (0, 1))
+        before = self._n - self._m
+        seen = [_tiled(error, self._n, self._m, (before - first_y, before - first_x))]
+        self._correlate(
+            seen, self._masks.turned_values(weights), None, self._of_phases(out, self._m, (first_y, first_x))
+        )
+
+    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
+        """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
+        m, n, channels, filters = self._m, self._n, self.data_shape[2] * len(self._phases), self.filters
+        seen, errors_seen = self._of_phases(data, n, (0, 0)), [_tiled(error, m, m, (0, 0))]
+
+        def scratch(worker: int, chunks: Chunks) -> list[Array]:
+            shape = (chunks.samples, chunks.height, chunks.across)
+            data_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
+            error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
+            values = (n, *shape, n, channels), (n, *shape, n, filters)
+            totals = (n, n, filters, channels), (1, filters)
+            return cut(worker, self.dtype, *values, data_rows_shape, error_rows_shape, *totals)
+
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
+            chunks = self._chunks(stop - start, errors_seen)
+            data_values, error_values, data_rows, error_rows, total, biases_total = scratch(worker, chunks)
+            several = chunks.count(stop - start) > 1
+            at_first = Steps()
+            at_first.zero(biases_total)
+            if several:
+                at_first.zero(total)
+            lists = [at_first]
+            for steps, band in chunks.steps(start, stop):
+                tiles = chunks.tiles(steps.samples, band)
+                errors, values = _points(error_values, tiles), _points(data_values, tiles)
+                evaluate(steps, self._b, seen, band, data_rows, data_values)
+                evaluate(steps, self._a, errors_seen, band, error_rows, error_values)
+                steps.product(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
+                steps.product(ones(tiles, self.dtype)[None], errors[_ONE, _ONE], biases_total, accumulate=True)
+                lists.append(steps)
+            return lists
+
+        self._repeated.run(len(data), (error, data), listed)
+        totals = [
+            scratch(worker, self._chunks(stop - start, errors_seen))[-2:] for worker, start, stop in shares(len(data))
+        ]
+        self._masks.gradients([total for total, _ in totals], weights_grads)
+        biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
+
+    def _correlate(
+        self, seen: list[Plane], weights: Array, biases: Array | None, made: list[Plane], rectify: bool = False
+    ) -> None:
+        """Write Aᵀ (V·U) A + biases into the planes ``made``, with U given as ``weights`` (n, n, in, out).
+
+        rectify: write the maximum of that and 0.
+        """
+        m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
+        arrays = [seen[0].images, made[0].images, weights, *([] if biases is None else [biases])]
+
+        def listed(worker: int, start: int, stop: int) -> list[Steps]:
+            chunks = self._chunks(stop - start, made)
+            shape = (chunks.samples, chunks.height, chunks.across)
+            seen_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
+            made_rows_shape = (m, *shape, n, filters)
+            seen_values, made_values, seen_rows, made_rows = cut(
+                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters), seen_rows_shape, made_rows_shape
+            )
+            lists = []
+            for steps, band in chunks.steps(start, stop):
+                tiles = chunks.tiles(steps.samples, band)
+                outputs = _points(made_values, tiles)
+                evaluate(steps, self._b, seen, band, seen_rows, seen_values)
+                steps.product(_points(seen_values, tiles), weights, outputs)
+                if biases is not None:
+                    one = ones(tiles, self.dtype)[:, None]
+                    steps.product(one, biases[None], outputs[_ONE, _ONE], accumulate=True)
+                combine(steps, self._a_transposed, made_values, made, band, made_rows, rectify)
+                lists.append(steps)
+            return lists
+
+        self._repeated.run(len(made[0].images), arrays, listed, variant=rectify)
+
+    def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
+        """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""
+        return [
+            _tiled(images[:, pixels[0], pixels[1]], width, self._m, (padding[0] - first[0], padding[1] - first[1]))
+            for pixels, _, padding in self._phases
+        ]
+
+    def _chunks(self, images: int, made: list[Plane]) -> Chunks:
+        """Return the chunks of some images, with tiles that cover all planes of outputs or errors."""
+        y = max(plane.y.size + plane.y.padding for plane in made)
+        x = max(plane.x.size + plane.x.padding for plane in made)
+        inputs, outputs = self.data_shape[2] * len(self._phases), self.filters
+        # The values of the weights are read again for each chunk: they should be fewer than its own, half as many here.
+        balanced = 2 * inputs * outputs // (inputs + outputs)
+        fitting = _CHUNK_BYTES // (self._n**2 * (inputs + outputs) * self.dtype.itemsize)
+        return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, balanced, fitting))
+
+
+def _best_tile(height: int, width: int, taps: int) -> int:
+    """Return the m of F(m×m, taps×taps) with the least work for outputs of height × width pixels.
+
+    Large tiles save most, unless they hang over the edges. But they make n²/taps² values of each weight, which is as
+    much work as several tiles. Of equals the smallest has the smallest rounding errors.
+    """
+    sizes = range(2, MOST_POINTS - taps + 2)
+    return min(sizes, key=lambda m: (-(-height // m) * -(-width // m) + _TILES_PER_WEIGHTS) * (m + taps - 1) ** 2)
+
+
+def _tiled(images: Array, width: int, step: int, padding: Pair) -> Plane:
+    """Return images with their tiles, one every ``step`` pixels."""
+    y, x = (Tiling(size, width, step, pad) for size, pad in zip(images.shape[1:], padding, strict=False))
+    return Plane(images, y, x)
+
+
+def _points(values: Array, tiles: int) -> Array:
+    """Return the values (n, samples, rows, tiles, n, c) as matrices (n, n, tiles, c), one for each point."""
+    n, channels = values.shape[0], values.shape[-1]
+    return values.reshape(n, -1, n, channels)[:, :tiles].transpose(0, 2, 1, 3)

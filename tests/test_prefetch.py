@@ -1,0 +1,79 @@
+"""Batches made ahead of time are the same batches, whatever happens meanwhile."""
+
+import subprocess
+import sys
+from threading import Event
+
+import numpy as np
+import pytest
+
+from minidl.data.batches import Batches
+from minidl.data.shapes import load as load_shapes
+from minidl.kernels.cpu import prefetch
+
+
+def test_the_next_one_is_made_while_the_last_one_is_in_use():
+    made, allowed = [], Event()
+
+    def make(turn, request):
+        if request == "second":
+            allowed.wait(60)
+        made.append((turn, request))
+        return request
+
+    calls = prefetch.Prefetcher(make)
+    calls.start(["first", "second", "third"])
+    assert calls.next("first") == "first"
+    allowed.set()  # only now: the first one had to come back before the second one was done
+    assert [calls.next("second"), calls.next("third")] == ["second", "third"]
+    assert [request for _, request in made] == ["first", "second", "third"]
+    turns = [turn for turn, _ in made]
+    assert turns[0] == turns[2] != turns[1]
+
+
+def test_what_a_call_raises_is_raised_where_its_result_is_asked_for():
+    def make(turn, request):
+        if request == 2:
+            raise MemoryError("full")
+        return request
+
+    calls = prefetch.Prefetcher(make)
+    calls.start([1, 2])
+    assert calls.next(1) == 1
+    with pytest.raises(MemoryError, match="full"):
+        calls.next(2)
+    calls.start([3])
+    assert calls.next(3) == 3
+
+
+def test_an_epoch_that_was_broken_off_leaves_nothing_behind(backend):
+    images, _ = load_shapes(60, 10)
+    batches = Batches(images, 20, backend, "float32")
+
+    def epoch(steps: int = 3):
+        coming = batches.shuffle(np.random.default_rng(1))[:steps]
+        return [tuple(backend.host(part).copy() for part in batches.next(size)) for size in coming]
+
+    whole = epoch()
+    assert not np.array_equal(whole[0][0], whole[1][0])
+    epoch(1)
+    for (data, labels), (again, same_labels) in zip(whole, epoch(), strict=True):
+        assert np.array_equal(data, again)
+        assert np.array_equal(labels, same_labels)
+
+
+def test_blas_keeps_to_one_thread_whoever_came_first():
+    """Otherwise its threads and ours are in each other's way, and a step takes three times as long."""
+    program = """
+import numpy as np, threadpoolctl
+from minidl import models
+from minidl.data.batches import Batches
+from minidl.data import Dataset
+images = Dataset("mine", np.zeros((60, 32, 32, 3), np.uint8), np.zeros(60, int), tuple("0123456789"))
+net = models.build("c", method="Baseline", classes=10, device="cpu")
+batches = Batches(images, 20, net.kernels, net.dtype)
+net.forward(batches.next(batches.shuffle(np.random.default_rng(1))[0])[0])
+print({pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "{1}\n"

@@ -1,0 +1,148 @@
+"""Lists of steps, by NumPy and compiled: the same numbers as plain NumPy, on arrays that lie in memory in odd ways."""
+
+import numpy as np
+import pytest
+
+from minidl.kernels.cpu import loops, program, threads
+from minidl.kernels.cpu.program import Moving, Repeated, Steps
+
+SAMPLES, CHUNK = 7, 3  # two whole chunks and one of a single image
+
+
+@pytest.fixture(params=loops.NAMES)
+def compiled(request):
+    """Compute by NumPy and by Numba in turn, with two workers."""
+    loops.use(request.param)
+    threads.set_workers(2)
+    yield request.param
+    loops.use_best()
+    threads.set_workers(threads.available_cores())
+
+
+def chunked(worker: int, start: int, stop: int, add) -> list[Steps]:
+    """Return the lists for the images start to stop in chunks; add(listed) lists the steps."""
+    whole = (stop - start) // CHUNK * CHUNK
+    lists = []
+    for samples, starts in ((CHUNK, range(start, start + whole, CHUNK)), (1, range(start + whole, stop))):
+        if starts:
+            lists.append(Steps(samples, starts))
+            add(lists[-1])
+    return lists
+
+
+def run(add, *arrays) -> None:
+    Repeated().run(SAMPLES, arrays, lambda *part: chunked(*part, add))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_what_moves_and_what_stays(compiled, dtype, random):
+    left = random.standard_normal((4, 5)).astype(dtype)
+    right = random.standard_normal((SAMPLES, 2, 6, 5)).astype(dtype).transpose(0, 1, 3, 2)
+    twos, out = np.full((4, 1), 2, dtype), np.full((SAMPLES, 2, 4, 9), np.nan, dtype)
+
+    def add(listed):
+        listed.product(left, Moving(right), Moving(out[..., :6]))
+        listed.product(twos, Moving(right[..., :1, :]), Moving(out[..., :6]), accumulate=True)
+
+    run(add, right, out)
+    expected = left @ right + 2 * right[..., :1, :]
+    np.testing.assert_allclose(out[..., :6], expected, rtol=0, atol=1e-5 if dtype == np.float32 else 1e-13)
+    assert np.isnan(out[..., 6:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pixels_of_images_as_rows_of_one_matrix(compiled, dtype, random):
+    """Some rows of each image, as im2col has them, and their transpose."""
+    pixels = random.standard_normal((SAMPLES * 12, 3)).astype(dtype)
+    sums = np.zeros((2, 3, 3), dtype)
+    tops = np.empty((SAMPLES, 4, 3), dtype)
+
+    def lists(worker, start, stop):
+        listed = Steps(1, range(start, stop))
+        some = Moving(pixels[4:], rows=12, extent=4)
+        listed.product(some._replace(turned=True), some, sums[worker], accumulate=True)
+        listed.copy(some, Moving(tops.reshape(-1, 3), rows=4))
+        return [listed]
+
+    Repeated().run(SAMPLES, (pixels, sums, tops), lists)
+    chosen = pixels.reshape(SAMPLES, 12, 3)[:, 4:8]
+    np.testing.assert_array_equal(tops, chosen)
+    expected = np.einsum("spi,spj->ij", chosen, chosen)
+    np.testing.assert_allclose(sums.sum(axis=0), expected, rtol=0, atol=1e-4 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_copies_and_rectifications_with_gaps(compiled, dtype, random):
+    source = random.standard_normal((SAMPLES, 2, 3, 2, 4, 5)).astype(dtype)
+    source[0, 0, 0, 0, 0, 0] = np.nan
+    turned = source.transpose(0, 5, 2, 3, 4, 1)
+    wide = np.full((SAMPLES, 10, 3, 2, 4, 3), 8, dtype)
+    out = wide[:, ::2, :, :, :, :2]
+
+    def add(listed):
+        listed.copy(Moving(turned), Moving(out))
+        listed.copy(Moving(turned), Moving(out), accumulate=True)
+        listed.rectify(Moving(out))
+
+    run(add, source, out)
+    np.testing.assert_array_equal(out, np.maximum(2 * turned, 0))
+    assert np.isnan(out).sum() == 1
+    assert (wide[:, 1::2] == 8).all()
+    assert (wide[..., 2] == 8).all()
+
+
+def test_zero_overwrites_what_is_no_number(compiled):
+    out = np.full((5, 7), np.nan, np.float32)
+
+    def lists(worker, start, stop):
+        listed = Steps()
+        listed.zero(out[start:stop, :6])
+        listed.zero(out[start:stop, :0])
+        return [listed]
+
+    Repeated().run(5, (out,), lists)
+    assert (out[:, :6] == 0).all()
+    assert np.isnan(out[:, 6]).all()
+
+
+def test_a_list_that_is_known_reads_the_numbers_of_today(compiled, random):
+    repeated, calls = Repeated(), []
+    data, out = np.empty((SAMPLES, 4), np.float32), np.empty((SAMPLES, 4), np.float32)
+
+    def lists(worker, start, stop):
+        calls.append(worker)
+        listed = Steps()
+        listed.copy(data[start:stop], out[start:stop])
+        return [listed]
+
+    for _ in range(3):
+        data[...] = random.standard_normal(data.shape)
+        repeated.run(SAMPLES, (data, out), lists)
+        np.testing.assert_array_equal(out, data)
+    assert len(calls) == (2 if compiled == "numba" else 6)
+
+
+def test_other_arrays_variants_and_numbers_of_workers_are_other_lists(compiled, monkeypatch):
+    monkeypatch.setattr(program, "_MOST_TABLES", 2)
+    repeated = Repeated()
+
+    def run(source, out, times):
+        def lists(worker, start, stop):
+            listed = Steps()
+            listed.copy(source[start:stop], out[start:stop])
+            if times == 2:
+                listed.copy(source[start:stop], out[start:stop], accumulate=True)
+            return [listed]
+
+        repeated.run(len(out), (source, out), lists, variant=times)
+        assert (out == times * source).all()
+
+    memory = np.arange(24, dtype=np.float32)
+    out = np.empty(24, np.float32)
+    for _ in range(2):
+        for workers in (1, 2, 3):
+            threads.set_workers(workers)
+            for times in (1, 2):
+                run(memory.reshape(6, 4), out.reshape(6, 4), times)
+                run(memory.reshape(4, 6).T, out.reshape(6, 4), times)  # at the same address
+                run(memory[:20].reshape(5, 4), out[:20].reshape(5, 4), times)
