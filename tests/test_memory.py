@@ -12,7 +12,7 @@ import pytest
 
 from minidl import kernels
 from minidl.kernels.cpu import scratch
-from minidl.kernels.cpu.memory_pool import Piece, Pool
+from minidl.kernels.cpu.memory_pool import MemoryPool, Piece
 from minidl.layer import Array, Context, Layer, Shape
 from minidl.layers import (
     AveragePool,
@@ -32,7 +32,7 @@ from minidl.models import a, b, d
 from minidl.net import Net
 
 
-class Poisoned(Pool):
+class Poisoned(MemoryPool):
     """A pool where memory that was given back is NaN, and all scratch memory whenever a layer begins an error."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -47,7 +47,7 @@ class Poisoned(Pool):
         super().give_back(piece)
 
 
-class Fresh(Pool):
+class Fresh(MemoryPool):
     """A pool that never uses memory again."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -225,7 +225,7 @@ class TestPool:
         assert address % scratch.ALIGNMENT == 0
 
     def test_pieces_are_cut_and_joined_again(self) -> None:
-        pool = Pool()
+        pool = MemoryPool()
         whole = pool.empty((1000,), np.float64)
         start, end = whole.ctypes.data, whole.ctypes.data + whole.nbytes
         del whole
@@ -236,7 +236,7 @@ class TestPool:
         assert pool.empty((1000,), np.float64).ctypes.data == start
 
     def test_a_steady_use_takes_no_more_memory(self) -> None:
-        pool, random = Pool(), np.random.default_rng(0)
+        pool, random = MemoryPool(), np.random.default_rng(0)
         sizes = random.integers(1, 1000, 50)
         for _ in range(20):
             held: list[Array] = []
@@ -248,7 +248,7 @@ class TestPool:
         assert blocks == len(pool._blocks) <= 12
 
     def test_empty_arrays(self) -> None:
-        pool = Pool()
+        pool = MemoryPool()
         assert pool.empty((0, 3), np.float32).shape == (0, 3)
 
 
