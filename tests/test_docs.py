@@ -1,6 +1,7 @@
 """The pages keep their word: what they show runs, what they name exists, and their links lead somewhere."""
 
 import argparse
+import doctest
 import re
 import runpy
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from configparser import ConfigParser
 from functools import cache
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +19,7 @@ import pytest
 from minidl import MinidlError, method, models, tables
 
 CHECKOUT = Path(__file__).parents[1]
-PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]
+PAGES = [*sorted(CHECKOUT.glob("*.md")), *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
@@ -133,6 +135,12 @@ def test_the_blocks_of_a_page_run_in_order_and_print_what_it_says(page: Path, fo
 
 def test_the_readme_shows_an_output() -> None:
     assert any(block.output for block in python_blocks(CHECKOUT / "README.md"))
+
+
+@pytest.mark.parametrize("module", ["kernels.areas", "method", "normalizations"])
+def test_the_examples_in_a_docstring_print_what_it_says(module: str) -> None:
+    examples = doctest.testmod(import_module(f"minidl.{module}"))
+    assert examples.attempted and not examples.failed
 
 
 @every_page
