@@ -44,9 +44,9 @@ setup: $(READY) links
 
 # The package as it is installed, for mypy, pyright and editors: the folders beside minidl/ are its subpackages.
 links:
-	rm -rf $(LINKS)
-	mkdir -p $(LINKS)/minidl
-	ln -s $(CURDIR)/minidl/* $(CURDIR)/kernels $(CURDIR)/models $(CURDIR)/data $(LINKS)/minidl/
+	@rm -rf $(LINKS)
+	@mkdir -p $(LINKS)/minidl
+	@ln -s $(CURDIR)/minidl/* $(CURDIR)/kernels $(CURDIR)/models $(CURDIR)/data $(LINKS)/minidl/
 
 # A set-up that broke off left no mark and is made anew.
 $(READY): setup.cfg pyproject.toml
