@@ -3,13 +3,14 @@
 # make gpu     tests and measures on this machine's GPU, with the Python that has CuPy: make gpu PYTHON=python3
 # make lint    ruff and mypy
 # make floors  runs the tests with the lowest versions of all dependencies, in an environment of their own
-# make setup   sets up .venv alone
+# make setup   sets up .venv, and links by which editors find minidl.kernels
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+LINKS := build/package
 
-.PHONY: train test gpu lint floors setup clean
+.PHONY: train test gpu lint floors setup links clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -26,15 +27,11 @@ test: $(READY)
 gpu:
 	@$(PYTHON) benchmarks/gpu.py
 
-# The links give mypy the package as it is installed: the folders beside minidl/ are its subpackages.
-lint: $(READY)
+lint: $(READY) links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	mkdir -p build/mypy/minidl
-	ln -sfn $(CURDIR)/kernels $(CURDIR)/models $(CURDIR)/data build/mypy/minidl/
-	cd build/mypy && MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
-		-p minidl -p minidl.kernels -p minidl.models -p minidl.data
-	MYPYPATH=$(CURDIR):$(CURDIR)/build/mypy $(BIN)/mypy train.py reproduce.py benchmarks/*.py
+	cd $(LINKS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p minidl
+	MYPYPATH=$(CURDIR)/$(LINKS) $(BIN)/mypy train.py reproduce.py benchmarks/*.py
 
 # What the newest of other packages deprecates, the oldest of ours may still call.
 floors:
@@ -43,7 +40,13 @@ floors:
 	build/floors/bin/python -m pip install --quiet --disable-pip-version-check -c build/floors/lowest.txt -e ".[fast,test]"
 	build/floors/bin/python -m pytest -m "not slow" -n 2 -W default::DeprecationWarning $(ARGS)
 
-setup: $(READY)
+setup: $(READY) links
+
+# The package as it is installed, for mypy, pyright and editors: the folders beside minidl/ are its subpackages.
+links:
+	@rm -rf $(LINKS)
+	@mkdir -p $(LINKS)/minidl
+	@ln -s $(CURDIR)/minidl/* $(CURDIR)/kernels $(CURDIR)/models $(CURDIR)/data $(LINKS)/minidl/
 
 # A set-up that broke off left no mark and is made anew.
 $(READY): setup.cfg pyproject.toml

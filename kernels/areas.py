@@ -27,6 +27,11 @@ def area_view(shape: Shape, area: str, groups: int = 1) -> tuple[int, int, int, 
 
     shape: (n, y, x, c) or (n, c). groups: how many groups of channels, for the area "group" alone.
     Raises MinidlError where every element would be alone in its group: centering would make the array zero.
+
+    >>> area_view((64, 3, 3, 32), "tensor")  # each of 64 filters has a mean of its own
+    (64, 1, 1, 288)
+    >>> area_view((50, 16, 16, 32), "channel")  # each of 32 channels, over a batch of 50 images of 16×16
+    (1, 12800, 32, 1)
     """
     n, c = shape[0], shape[-1]
     plane = 1

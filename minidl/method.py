@@ -48,6 +48,11 @@ def parse(text: str) -> Method:
 
     Raises MinidlError for a word that is not known, for two normalizations of one hook point or of the data, and for
     "fully" without a normalization.
+
+    >>> print(parse("wc, gc, FULLY"))
+    WC, GC, fully
+    >>> print(parse("error channel (EB), BN").canonical())
+    EB, BN
     """
     if not isinstance(text, str):
         raise MinidlError(f"a method is a text such as 'WC, GC, fully', not {text!r}")

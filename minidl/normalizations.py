@@ -142,6 +142,11 @@ def register(
     "weights", "error" or "grads"; area: see kernels/areas.py, "group" being for data alone. function: a name of
     TRANSFORMS, which have their adjoints, or one's own. Raises MinidlError for anything else; to replace a
     normalization, delete it from NORMALIZATIONS first.
+
+    >>> register("channel WS", "weights", "channel", "standardize")
+    >>> NORMALIZATIONS["channel WS"].area
+    'channel'
+    >>> del NORMALIZATIONS["channel WS"]
     """
     if point not in POINTS:
         raise MinidlError(f"the hook point {point!r} is unknown; use one of {', '.join(POINTS)}")

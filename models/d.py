@@ -12,8 +12,8 @@ their sizes differ. Blocks are those of net (b); on the way up, transposed convo
 parameters for 21 classes with BN, 17.5 billion multiply-adds for an image of 227 × 227 pixels; any size will do.
 
 On VOC2012 the paper has 88.98 % of the pixels with "WC, GC, BN" after 800 epochs. Here 85 epochs on 300 images of a
-quarter of their size bring 76.4 %, where 71.4 % are background, in 77 minutes on one core; the README has the commands.
-At full size an epoch of 1,464 images takes ten minutes on two cores.
+quarter of their size bring 76.4 %, where 71.4 % are background, in 77 minutes on one core (docs/results.md has the
+commands). At full size an epoch of 1,464 images takes ten minutes on two cores.
 
     python train.py --model d --data voc2012 --method "WC, GC, BN"
     python train.py --model d

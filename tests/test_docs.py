@@ -1,6 +1,7 @@
 """The pages keep their word: what they show runs, what they name exists, and their links lead somewhere."""
 
 import argparse
+import doctest
 import re
 import runpy
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from configparser import ConfigParser
 from functools import cache
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +19,7 @@ import pytest
 from minidl import MinidlError, method, models, tables
 
 CHECKOUT = Path(__file__).parents[1]
-PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]
+PAGES = [page for folder in (".", "docs", "benchmarks") for page in sorted((CHECKOUT / folder).glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
@@ -135,6 +137,18 @@ def test_the_readme_shows_an_output() -> None:
     assert any(block.output for block in python_blocks(CHECKOUT / "README.md"))
 
 
+@pytest.mark.parametrize("path, lines", [("README.md", 130), ("kernels/sgd.py", 40)])
+def test_what_is_to_be_taken_in_at_once_is_short(path: str, lines: int) -> None:
+    assert len((CHECKOUT / path).read_text(encoding="utf-8").splitlines()) <= lines
+
+
+@pytest.mark.parametrize("module", ["kernels.areas", "method", "normalizations"])
+def test_the_examples_in_a_docstring_print_what_it_says(module: str) -> None:
+    examples = doctest.testmod(import_module(f"minidl.{module}"))
+    assert examples.attempted
+    assert not examples.failed
+
+
 @every_page
 def test_the_command_lines_of_a_page_are_understood(page: Path) -> None:
     targets = re.findall(r"^(\w+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
@@ -178,7 +192,7 @@ def test_the_tests_and_files_that_a_page_names_exist(page: Path) -> None:
             assert list((CHECKOUT / "tests").glob(name)), span
         elif re.fullmatch(r"test_\w+", name):
             assert f"def {name}(" in source, span
-        elif re.fullmatch(r"(?:\w+/)+[\w.]+\.(?:py|cuh?|csv|md)", name) and not name.startswith("runs/"):
+        elif re.fullmatch(r"(?:\w+/)+[\w.]+\.(?:py|cuh?|csv|md)", name) and not re.search(r"^runs/|\bNAME\b", name):
             assert (CHECKOUT / name).exists() or (page.parent / name).exists(), span
 
 

@@ -16,7 +16,8 @@ from lowest import lowest
 CHECKOUT = Path(__file__).parents[1]
 PACKAGES = {"minidl": "minidl", "kernels": "minidl/kernels", "models": "minidl/models", "data": "minidl/data"}
 BESIDE = ("tests", "benchmarks", "docs", "results")
-ALONE = ["LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml", "reproduce.py", "setup.cfg", "train.py"]
+PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md"]
+ALONE = ["LICENSE", "MANIFEST.in", "Makefile", *PAGES, "pyproject.toml", "reproduce.py", "setup.cfg", "train.py"]
 
 
 @pytest.fixture(scope="module")
