@@ -201,9 +201,7 @@ class TestPlace:
     @pytest.mark.parametrize("point", ["at_weights", "at_grads"])
     def test_a_hook_is_not_hung_where_the_work_is_done_elsewhere(self, point):
         net = small_net("WC, GC", place="optimizer")
-        with pytest.raises(
-            MinidlError, match=r"done inside the update of the optimizer; .* to hang another hook there"
-        ):
+        with pytest.raises(MinidlError, match=r"done inside the update .* or to hang another hook there"):
             getattr(net.layers[0], point).hook = np.sign
         getattr(net.layers[2], point).hook = None
         getattr(net.layers[-1], point).hook = np.sign  # makes the output, and is not normalized
