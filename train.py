@@ -31,7 +31,6 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
   of the data        BN LN IN GN    layers between convolutions and their ReLU
   fully              normalize the penultimate fully connected layer too, not the convolutions alone
 """
-PLACES = ("hooks", "optimizer")
 EXAMPLES_DRAWN = 8  # test images in predictions.png
 # What --resume may change.
 CHANGEABLE = ("data", "data_root", "epochs", "crop", "test_every", "quiet", "device", "precision", "threads", "loops")
@@ -297,13 +296,11 @@ def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path
         loops.use(settings["loops"])
     if settings["threads"]:
         threads.set_workers(settings["threads"])
-    net_settings = {name: settings[name] for name in ("method", "mode", "device", "seed")}
-    if settings["place"] not in PLACES:
-        raise MinidlError(f"the place {settings['place']!r} is unknown; use {' or '.join(PLACES)}")
+    net_settings = {name: settings[name] for name in ("method", "mode", "place", "device", "seed")}
     if settings["optimizer"] not in OPTIMIZERS:
         raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
     operations = kernels.load(settings["device"], settings["precision"])
-    models.check(settings["model"], settings["method"], settings["mode"], settings["device"])
+    models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
     sets = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"])
     train_set, test_set = (
         (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
@@ -326,8 +323,6 @@ def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path
         weight_decay=settings["weight_decay"],
         variant=settings["variant"] or "",
     )
-    if settings["place"] == "optimizer":
-        optimizer.take_over(net.layers)
     trainer = Trainer(net, optimizer, batches, tests, settings["drop_every"], settings["seed"])
     epochs = resume(resumed, net, optimizer, settings["data"], description) if resumed else []
     if len(epochs) >= settings["epochs"]:

@@ -61,12 +61,10 @@ def ours(name: str, method: str, place: str = "optimizer", device: str = "cpu") 
     case = CASES[name]
     data, labels = batch(case)
     settings = recipe(case.data)
-    net = models.build(name, method=method, classes=case.classes, shape=case.shape, device=device)
+    net = models.build(name, method=method, classes=case.classes, shape=case.shape, place=place, device=device)
     optimizer = OPTIMIZERS[settings.optimizer](
         net.parameters, net.kernels, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    if place == "optimizer":
-        optimizer.take_over(net.layers)
     trainer = Trainer(net, optimizer, None, None, settings.drop_every, seed=0)  # type: ignore[arg-type]
     on_device = net.kernels.xp.asarray(data), net.kernels.xp.asarray(labels)
     return lambda: trainer.step(*on_device), net, optimizer

@@ -1,24 +1,32 @@
-"""Folds batch normalization into the layer before it, so that it costs nothing at inference."""
+"""Folding: batch normalization becomes part of the layer before it, so that it costs nothing at inference."""
 
+from minidl.fuse import fuse
 from minidl.layer import Layer
 from minidl.layers import BatchNorm, Container, Sequential
 
 
-def fold(layer: Layer) -> None:
+def fold(root: Layer) -> None:
     """Take every BN that follows a layer with weights out of a net that is ready for inference.
 
     With the line factor·x + offset that BN is at inference, one for each channel:
 
         BN(W·x + b) = (factor·W)·x + (factor·b + offset)
+
+    What has a new neighbour then is fused anew.
     """
+    _fold(root)
+    fuse(root)
+
+
+def _fold(layer: Layer) -> None:
     if isinstance(layer, Container):
         for child in layer.children:
-            fold(child)
+            _fold(child)
     if isinstance(layer, Sequential):
         kept: list[Layer] = []
         for child in layer.children:
             if isinstance(child, BatchNorm) and kept and kept[-1].weights is not None:
-                factor, offset = child.line()
+                factor, offset = child.affine()
                 weights, biases = kept[-1].weights_in_use, kept[-1].biases.value  # in use: as normalized
                 weights *= factor.reshape(-1, *[1] * (weights.ndim - 1))
                 biases *= factor
@@ -26,4 +34,3 @@ def fold(layer: Layer) -> None:
             else:
                 kept.append(child)
         layer.children = tuple(kept)
-        layer.fit(layer.input_shape)  # its children have new neighbours

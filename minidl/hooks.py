@@ -1,4 +1,4 @@
-"""The hook points of Algorithm 1 and what may hang there: hooks, which normalize, and observers, which look on."""
+"""Hook points of Algorithm 1 and what may hang there: hooks, which normalize, and observers, which look on."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +23,9 @@ class HookPoint:
     copy of the array before and after, which they may keep. A net's first layer computes no error, which nobody needs,
     and has none to see.
 
+    Where the optimizer's update does the normalization, that is ``in_update``, and neither a hook nor an observer may
+    hang here. A trace looks at ``in_update(array.copy())``, which leaves the update alone.
+
     point: "weights", "error" or "grads". Raises MinidlError for a hook or an observer that cannot be called, and for a
     hook that returns anything but real numbers in the array's shape.
     """
@@ -30,6 +33,7 @@ class HookPoint:
     def __init__(self, point: str = "weights") -> None:
         self.point = point
         self.refusal = ""  # why no hook may hang here
+        self.in_update: Hook | None = None
         self._hook: Hook | None = None
         self.before: list[Observer] = []
         self.after: list[Observer] = []
@@ -71,6 +75,8 @@ class HookPoint:
         return result
 
     def _show(self, observers: list[Observer], array: Array, layer: str) -> None:
+        if self.in_update is not None:
+            raise MinidlError(self.refusal)
         for observer in observers:
             if not callable(observer):
                 raise MinidlError(
@@ -97,19 +103,10 @@ class HookPoint:
         if isinstance(self.hook, Reparametrization):
             self.hook.adjoint(grads)
 
-
-class Delegated:
-    """Stands at a hook point for a normalization that is done elsewhere: the array passes as it is."""
-
-    def __init__(self, normalization: Any, place: str) -> None:
-        self.normalization, self.place = normalization, place
-
-    def __call__(self, array: Array) -> Array:
-        """Return the array."""
-        return array
-
     def __str__(self) -> str:
-        return f"{self.normalization} in the {self.place}"
+        if self.in_update is not None:
+            return f"{self.in_update} in the optimizer"
+        return "" if self.hook is None else str(self.hook)
 
 
 class Reparametrization:

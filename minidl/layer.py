@@ -1,4 +1,4 @@
-"""The contract of a layer, and Algorithm 1, written once.
+"""Layer: the contract of a layer, and Algorithm 1, written once.
 
 Algorithm 1 of the paper places the normalizations in three functions, which every layer here has:
 
@@ -6,12 +6,12 @@ Algorithm 1 of the paper places the normalizations in three functions, which eve
     Backward     ErrorOut = BWD(Weights, ErrorIn);  ErrorOut = Normalize(ErrorOut)
     CompGrads    Grad = GRAD(Data, ErrorIn);  Grad = Normalize(Grad)
 
-A layer of one's own writes ``plan`` (its geometry) and its own products ``compute_output``, ``compute_error`` and,
-if it learns, ``compute_grads``.
+A layer of one's own writes ``infer_shape`` and its own products ``compute_output``, ``compute_error`` and, if it
+learns, ``compute_grads``.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from threading import RLock, local
@@ -69,24 +69,21 @@ class Context:
 
 @dataclass(repr=False)
 class Parameter:
-    """An array that is learned, with its gradients; ``decay``: whether weight decay applies (not to biases)."""
+    """An array that is learned, with its gradients, and what the optimizer's update does with it.
+
+    decay: whether weight decay applies, which it does not to biases. gc, wc: whether the mean of each filter is
+    subtracted inside the update, from the gradient before it (GC) and from the weights after it (WC).
+    """
 
     name: str
     value: Array
     grads: Array
     decay: bool
+    gc: bool = False
+    wc: bool = False
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}: {'×'.join(map(str, self.value.shape))}, {self.value.dtype}>"
-
-
-def rectifies(compute_output: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
-    """Mark a ``compute_output`` that returns max(output, 0) where the layer's ``rectify`` is set.
-
-    The mark is the method's: a kind that overrides it is not asked to rectify.
-    """
-    compute_output.__dict__["rectifies"] = True
-    return compute_output
 
 
 class Layer:
@@ -99,26 +96,20 @@ class Layer:
 
     Both ways back may be called more than once for a batch. Before a forward in training, after one in inference, and
     with an error of another number of samples, they raise MinidlError.
-
-    Where ``output_is_spare``, the layer's output is an array of its own that it does not read again, and the next layer
-    may write its own output over it; a container that puts layers in a row tells this layer so by ``in_place``.
-
-    Where ``compute_output`` is marked by ``@rectifies``, it can do the work of a ReLU behind the layer as it writes the
-    output. The container tells it to by ``rectify``, and the ReLU that it has been done by ``rectified``.
     """
 
     kind = "layer"
-    output_is_spare = False
 
     def __init__(self) -> None:
         self.name = self.kind
         self.input_shape: Shape = ()  # of one sample, from setup on
         self.training = True
-        self.in_place = self.rectify = self.rectified = False
         self.weights: Any = None  # a Parameter, where the layer learns
         self.biases: Any = None
         self.at_weights, self.at_error, self.at_grads = HookPoint("weights"), HookPoint("error"), HookPoint("grads")
         self.context: Any = None  # what it shares with the other layers of its net
+        self.kernels: Any = None  # the operations that it computes by
+        self.writes_over: Layer | None = None  # whose output it may overwrite with its own, see fuse.py
         self.data: Array = None
         self.samples: int | None = None  # of the last forward, where it was one in training and succeeded
         self.weights_in_use: Array = None
@@ -161,8 +152,8 @@ class Layer:
 
     # -- what a layer of one's own writes ---------------------------------------------------------------------
 
-    def plan(self, shape: Shape) -> Shape:
-        """Prepare for data of ``shape`` (of one sample) and return the output's shape."""
+    def infer_shape(self, shape: Shape) -> Shape:
+        """Return the output's shape for data of ``shape`` (both of one sample), and create what depends on it."""
         raise NotImplementedError
 
     def compute_output(self, data: Array) -> Array:
@@ -193,17 +184,22 @@ class Layer:
             )
         self.context = context
         self.name = context.name(self.kind)
+        self.use(context.kernels)
+
+    def use(self, kernels: Kernels) -> None:
+        """Compute by these operations from now on."""
+        self.kernels = kernels
 
     def fit(self, shape: Shape) -> Shape:
         """Prepare for data of ``shape`` (of one sample), at first or anew; the parameters stay what they are."""
         self.samples = None
         self.input_shape = tuple(shape)
-        self.output_shape = self.plan(self.input_shape)
+        self.output_shape = self.infer_shape(self.input_shape)
         return self.output_shape
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0)."""
-        xp, dtype = self.context.kernels.xp, self.context.dtype
+        xp, dtype = self.kernels.xp, self.context.dtype
         weights = xp.asarray(glorot(shape, fan_in, fan_out, self.context.random), dtype=dtype)
         self.weights = Parameter(f"{self.name}.weights", weights, xp.zeros_like(weights), decay=True)
         biases = xp.zeros(shape[0], dtype)
@@ -220,6 +216,13 @@ class Layer:
             flat = self.buffers[name] = self.kernels.xp.empty(size, dtype)
         return flat[:size].reshape(shape)
 
+    def new_output(self, samples: int) -> Array:
+        """Return an uninitialized array for the output: the layer's own, or the one that it may overwrite."""
+        owner = self
+        while owner.writes_over is not None and owner.writes_over.output_shape == self.output_shape:
+            owner = owner.writes_over
+        return owner.buffer("output", (samples, *self.output_shape))
+
     def new_error(self, shape: Shape) -> Array:
         """Return an uninitialized array for an error, whose memory serves again once nobody refers to it."""
         return self.context.errors.empty(shape, self.context.dtype)
@@ -228,11 +231,6 @@ class Layer:
     def buffers(self) -> dict[str, Array]:
         """The layer's own arrays for the running thread, by name."""
         return self.context.buffers.of[self]
-
-    @property
-    def kernels(self) -> Kernels:
-        """The operations of the net's device."""
-        return self.context.kernels
 
     def accept(self, what: str, array: Array, shape: Shape) -> Array:
         """Return an array of (samples, …) as operations take it; every array from outside passes here.

@@ -1,4 +1,4 @@
-"""A method as the paper's tables write it: "WC, GC, fully", "Baseline, BN", "error sample (EL)"."""
+"""Methods as the paper's tables write them: "WC, GC, fully", "Baseline, BN", "error sample (EL)"."""
 
 import re
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, Instan
 from minidl.normalizations import BASELINE, DATA_NORM_NAMES, FULLY, NORMALIZATIONS, Normalization
 
 MODES = ("projection", "reparametrization")
+PLACES = ("hooks", "optimizer")  # where WC and GC are done: Algorithm 1, or Algorithms 2 and 3
 DATA_NORMS: dict[str, type[DataNorm]] = dict(
     zip(DATA_NORM_NAMES, (BatchNorm, LayerNorm, InstanceNorm, GroupNorm), strict=True)
 )
@@ -114,15 +115,23 @@ def check_mode(mode: str) -> None:
         raise MinidlError(f"the mode {mode!r} is unknown; use {' or '.join(MODES)}")
 
 
-def attach(method: Method, root: Layer, mode: str, kernels: Kernels) -> None:
+def check_place(place: str) -> None:
+    """Raise MinidlError for a place that is not known."""
+    if place not in PLACES:
+        raise MinidlError(f"the place {place!r} is unknown; use {' or '.join(PLACES)}")
+
+
+def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str = "hooks") -> None:
     """Hang the method's normalizations at the hook points of the layers that they are for.
 
-    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py). The data are
-    normalized by layers of the root, which may have others than the method names. Raises MinidlError where the method
-    names one that the root lacks, has no layer to normalize, or would take the place of another hook, and where an
-    area has single elements, whatever the batch (see ``check_areas``).
+    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py). place: of WC and
+    GC, "hooks" or "optimizer", inside its update; other normalizations, and the WC of reparametrization, are hooks in
+    either case. The data are normalized by layers of the root, which may have others than the method names. Raises
+    MinidlError where the method names one that the root lacks, has no layer to normalize, or would take the place of
+    another hook, and where an area has single elements, whatever the batch (see ``check_areas``).
     """
     check_mode(mode)
+    check_place(place)
     if method.data_norm and not any(isinstance(layer, DATA_NORMS[method.data_norm]) for layer in root.layers()):
         raise MinidlError(
             f"the method {str(method)!r} names {method.data_norm}, but this net was made without such a layer; put "
@@ -143,9 +152,33 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels) -> None:
                     f"the method's {hook} would take the place of the hook {name_of(point.hook)} at the {hook.point} "
                     f"of {layer.name}; leave one of them out"
                 )
-            reparametrize = hook.point == "weights" and mode == "reparametrization"
-            point.hook = Reparametrization(hook) if reparametrize else hook
+            if hook.point == "weights" and mode == "reparametrization":
+                point.hook = Reparametrization(hook)
+            elif place == "optimizer" and _is_centralization(hook):
+                _place_in_update(hook, layer, point)
+            else:
+                point.hook = hook
     check_areas(root, samples=2)
+    for layer in layers:
+        if layer.weights.wc:
+            layer.at_weights.in_update(layer.weights.value)  # what the first update would come too late for
+
+
+def _is_centralization(normalization: Normalization) -> bool:
+    """Return whether it is what Algorithms 2 and 3 do: each filter of the weights or of the gradient loses its mean."""
+    return normalization.point != "error" and (normalization.area, normalization.function) == ("tensor", "center")
+
+
+def _place_in_update(normalization: Normalization, layer: Layer, point: HookPoint) -> None:
+    point.refusal = (
+        f"{layer.name}'s {normalization} is done inside the update of the optimizer; build with "
+        'place="hooks" to watch it, or to hang another hook there'
+    )
+    point.in_update = normalization
+    if normalization.point == "weights":
+        layer.weights.wc = True
+    else:
+        layer.weights.gc = True
 
 
 def check_areas(root: Layer, samples: int) -> None:
@@ -167,7 +200,7 @@ def _or_not_fully(layer: Layer) -> str:
 
 
 def _check_area(layer: Layer, point: HookPoint, shape: Shape, remedy: str) -> None:
-    normalization = getattr(point.hook, "normalization", point.hook)
+    normalization = point.in_update or getattr(point.hook, "normalization", point.hook)
     if isinstance(normalization, Normalization):
         try:
             area_view(shape, normalization.area)

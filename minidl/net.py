@@ -1,4 +1,4 @@
-"""A net: layers that were set up for one shape of data on one device."""
+"""Net: layers that were set up for one shape of data on one device."""
 
 from collections.abc import Iterable, Mapping
 from math import prod
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl import method as methods
+from minidl.fuse import fuse
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, Parameter, Shape
@@ -20,7 +21,9 @@ PREDICTED = 1 << 18  # inputs that ``predict`` gives to a forward pass, where no
 class Net:
     """A net: a root layer, set up for data of ``shape`` (of one sample: y, x, channels).
 
-    method: a text as in the paper's tables, such as "WC, GC, fully"; mode: "projection" or "reparametrization".
+    method: a text as in the paper's tables, such as "WC, GC, fully"; mode: "projection" or "reparametrization"; place:
+    where WC and GC are done, at the hook points of the layers ("hooks"), or inside the update of any Optimizer that is
+    given the net's parameters ("optimizer"). The training is the same.
 
     Threads take turns: a net that is in use makes others wait. Inference may be asked for by any of them; a training
     step, forward and backpropagate, belongs to one.
@@ -35,6 +38,7 @@ class Net:
         name: str = "",
         method: str = "Baseline",
         mode: str = "projection",
+        place: str = "hooks",
         dtype: Any = np.float32,
         seed: int = 0,
     ) -> None:
@@ -52,7 +56,8 @@ class Net:
         except MinidlError as error:
             extents = "×".join(map(str, self.shape[:-1]))
             raise MinidlError(f"the net {name} cannot take images of {extents} pixels: {error}") from error
-        methods.attach(self.method, root, mode, kernels)
+        fuse(root)
+        methods.attach(self.method, root, mode, kernels, place)
         self.hook_points = [
             point for layer in self.layers for point in (layer.at_weights, layer.at_error, layer.at_grads)
         ]
@@ -196,7 +201,7 @@ class Net:
             own = [] if isinstance(layer, Container) else layer.parameters()
             count = sum(p.value.size for p in own)
             points = (layer.at_weights, layer.at_error, layer.at_grads)
-            hooks = ", ".join(str(point.hook) for point in points if point.hook is not None)
+            hooks = ", ".join(filter(None, map(str, points)))
             extents = "×".join(map(str, layer.output_shape))
             rows.append((layer.name, str(layer), extents, f"{count:,}" if count else "", hooks))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

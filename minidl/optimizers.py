@@ -1,17 +1,15 @@
 """SGD with momentum (Algorithm 2) and Adam (Algorithm 3), and the step schedule of their learning rates."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from minidl.hooks import Delegated, HookPoint
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.parameter_state import ParameterState
-from minidl.layer import Layer, Parameter
-from minidl.normalizations import Normalization
+from minidl.layer import Parameter
 
 Array = Any
 
@@ -22,7 +20,7 @@ class Optimizer:
     learning_rate: α > 0, may be changed between steps. weight_decay: ≥ 0, coupled (L2): it is added to the gradient,
     after GC, of the parameters that decay, which biases do not. gc, wc: the parameters whose filters are centralized
     inside the update, the gradient before it (GC) and the weights after it (WC), as Algorithms 2 and 3 do; the same
-    as hooks in the layers.
+    as hooks in the layers. Those of a net that was built with place="optimizer" need not be named here.
     """
 
     kind = ""
@@ -61,8 +59,8 @@ class Optimizer:
                 p.grads,
                 tuple(kernels.xp.zeros_like(p.value) for _ in range(self.operation.MOMENTS)),
                 weight_decay if p.decay else 0.0,
-                gc=any(p is other for other in gc),
-                wc=any(p is other for other in wc),
+                gc=p.gc or any(p is other for other in gc),
+                wc=p.wc or any(p is other for other in wc),
             )
             for p in parameters
         ]
@@ -93,30 +91,6 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter from its gradients."""
         raise NotImplementedError
-
-    def take_over(self, layers: Iterable[Layer]) -> None:
-        """Do GC and WC of these layers inside the update from now on, as Algorithms 2 and 3 do, not at the hook points.
-
-        The training is the same, with fewer passes over memory: what the update has in its cache, the hooks have to
-        read and write once more. A hook point with observers keeps its hook, for them to see what it does.
-        """
-        inside = dict(zip(self.names, self.tensors, strict=True))
-        for layer in layers:
-            if layer.weights is None:
-                continue
-            tensor = inside[layer.weights.name]
-            if self._centralizes(layer.at_weights):
-                layer.normalize_weights()  # from here to the first update
-                layer.at_weights.hook, tensor.wc = Delegated(layer.at_weights.hook, "optimizer"), True
-            if self._centralizes(layer.at_grads):
-                layer.at_grads.hook, tensor.gc = Delegated(layer.at_grads.hook, "optimizer"), True
-
-    def _centralizes(self, point: HookPoint) -> bool:
-        """Return whether all that happens at a hook point is that each filter loses its mean."""
-        hook = point.hook
-        if not isinstance(hook, Normalization) or point.before or point.after:
-            return False
-        return hook.area == "tensor" and hook.function == "center"
 
     def moments(self) -> dict[str, Array]:
         """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint."""

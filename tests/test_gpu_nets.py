@@ -46,10 +46,10 @@ def train(
     layers, size, optimizer, method = NETS[name]
     source = PixelBatches if name == "d" else Batches
     batches = source(images(size), BATCH, device, dtype)
-    net = Net(layers(parse(method)), batches.shape, device, method=method, mode=mode, dtype=dtype)
+    place = "hooks" if observer else "optimizer"
+    net = Net(layers(parse(method)), batches.shape, device, method=method, mode=mode, place=place, dtype=dtype)
     settings = {"learning_rate": 0.01, "weight_decay": 1e-3}
     update = OPTIMIZERS[optimizer](net.parameters, device, **settings)
-    update.take_over(net.layers)
     if observer:
         net.layers[0].at_grads.before.append(observer)
     trainer = Trainer(net, update, batches, batches, drop_every=1, seed=0)

@@ -371,7 +371,7 @@ class Dropout(Layer):
 
     kind = "dropout"
 
-    def plan(self, shape):
+    def infer_shape(self, shape):
         return shape
 
     def compute_output(self, data):

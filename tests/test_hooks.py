@@ -1,5 +1,7 @@
 """The hook points of Algorithm 1: the paper's names and areas, projection and reparametrization, observers."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from minidl.layers import (
     Sequential,
 )
 from minidl.losses import SoftmaxCrossEntropy
-from minidl.method import parse
+from minidl.method import PLACES, parse
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS, Normalization, register
 from minidl.optimizers import OPTIMIZERS, SGD, Adam
@@ -98,8 +100,8 @@ def one_step(net, optimizer, data, labels):
     optimizer.step()
 
 
-def small_net(method, mode="projection"):
-    return models.build("c", method=method, mode=mode, shape=(8, 8, 3), dtype="float64", device="cpu")
+def small_net(method, mode="projection", place="hooks"):
+    return models.build("c", method=method, mode=mode, place=place, shape=(8, 8, 3), dtype="float64", device="cpu")
 
 
 def small_batch(random):
@@ -143,10 +145,9 @@ def test_hooks_are_the_optimizers_of_algorithms_2_and_3(random, kind, method):
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("method", ["WC, GC, fully", "WC", "GC", "WC, EL", "weight tensor, gradient global", "WS, GC"])
 def test_an_optimizer_that_takes_over_trains_the_same(random, kind, method):
-    nets = [small_net(method), small_net(method)]
+    nets = [small_net(method, place=place) for place in PLACES]
     settings = {"learning_rate": 0.01, "weight_decay": 1e-2}
     optimizers = [OPTIMIZERS[kind](net.parameters, net.kernels, **settings) for net in nets]
-    optimizers[1].take_over(nets[1].layers)
     for _ in range(5):
         data, labels = small_batch(random)
         for net, optimizer in zip(nets, optimizers, strict=True):
@@ -156,26 +157,90 @@ def test_an_optimizer_that_takes_over_trains_the_same(random, kind, method):
         np.testing.assert_allclose(found[name], weights, atol=1e-10, err_msg=name)
 
 
-def test_what_an_optimizer_takes_over(random):
-    def taken(method, mode="projection", observed=False):
-        net = small_net(method, mode)
-        seen = []
-        if observed:
-            for layer in net.layers:
-                layer.at_grads.after.append(seen.append)
+class TestPlace:
+    @pytest.mark.parametrize(
+        "method, mode, inside",
+        [
+            ("WC, GC", "projection", {(False, False), (True, True)}),
+            ("weight tensor, gradient tensor", "projection", {(False, False), (True, True)}),
+            ("WC, GC", "reparametrization", {(False, False), (False, True)}),
+            ("WC, EL", "projection", {(False, False), (True, False)}),
+            ("weight channel, gradient instance", "projection", {(False, False)}),
+            ("WS, EB", "projection", {(False, False)}),
+        ],
+    )
+    def test_what_the_update_does(self, random, method, mode, inside):
+        net, hooked = small_net(method, mode, "optimizer"), small_net(method, mode)
         optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
-        optimizer.take_over(net.layers)
+        assert {(tensor.wc, tensor.gc) for tensor in optimizer.tensors} == inside
+        assert ("in the optimizer" in str(net)) == (len(inside) == 2)
+        assert not any(p.wc or p.gc for p in hooked.parameters)
+        assert "in the optimizer" not in str(hooked)
         one_step(net, optimizer, *small_batch(random))
-        means = [abs(array.mean(axis=tuple(range(1, array.ndim)))).max() for array in seen]
-        return {(tensor.wc, tensor.gc) for tensor in optimizer.tensors}, "in the optimizer" in str(net), means
 
-    assert taken("WC, GC") == ({(False, False), (True, True)}, True, [])
-    assert taken("WC, GC", "reparametrization") == ({(False, False), (False, True)}, True, [])
-    assert taken("weight channel, gradient instance") == ({(False, False)}, False, [])
-    inside, shown, means = taken("WC, GC", observed=True)
-    assert inside == {(False, False), (True, False)}
-    assert shown
-    assert sorted(means)[:6] == pytest.approx([0] * 6, abs=1e-12)  # six convolutions
+    def test_the_weights_are_centralized_before_the_first_update(self, random):
+        nets = [small_net("WC, fully", place=place) for place in PLACES]
+        data, _ = small_batch(random)
+        np.testing.assert_array_equal(*(net.forward(data) for net in nets))
+
+    @pytest.mark.parametrize("point, word", [("at_weights", "WC"), ("at_grads", "GC")])
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_a_late_observer_is_told_where_the_work_is_done(self, random, point, word, when):
+        net = small_net("WC, GC, EL", place="optimizer")
+        optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
+        observers = getattr(getattr(net.layers[0], point), when)
+        observers.append(print)
+        message = rf"conv1's {word} is done inside the update of the optimizer; build with place=\"hooks\" to watch it"
+        with pytest.raises(MinidlError, match=message):
+            one_step(net, optimizer, *small_batch(random))
+        observers.clear()
+        for layer in net.layers:
+            layer.at_error.after.append(lambda error: None)  # errors are normalized where they always are
+        one_step(net, optimizer, *small_batch(random))
+
+    @pytest.mark.parametrize("point", ["at_weights", "at_grads"])
+    def test_a_hook_is_not_hung_where_the_work_is_done_elsewhere(self, point):
+        net = small_net("WC, GC", place="optimizer")
+        with pytest.raises(MinidlError, match=r"done inside the update .* or to hang another hook there"):
+            getattr(net.layers[0], point).hook = np.sign
+        getattr(net.layers[2], point).hook = None
+        getattr(net.layers[-1], point).hook = np.sign  # makes the output, and is not normalized
+
+    def test_a_trace_looks_at_a_normalized_copy(self, random):
+        nets = [small_net("WC, GC", place="optimizer") for _ in range(2)]
+        optimizers = [Adam(net.parameters, net.kernels, learning_rate=0.01) for net in nets]
+        batch = small_batch(random)
+        for net, optimizer in zip(nets, optimizers, strict=True):
+            one_step(net, optimizer, *batch)
+            layer, filters = net.layers[2], (1, 2, 3)
+            if net is nets[0]:
+                grads = layer.weights.grads
+                seen = layer.at_grads.in_update(grads.copy())
+                np.testing.assert_allclose(seen, grads - grads.mean(filters, keepdims=True), atol=1e-14)
+            one_step(net, optimizer, *batch)
+        for one, other in zip(*(net.parameters for net in nets), strict=True):
+            np.testing.assert_array_equal(one.value, other.value)
+
+    def test_a_copy_of_the_net_trains_the_same(self, random):
+        net = small_net("WC, GC", place="optimizer")
+        nets = [net, copy.deepcopy(net)]
+        batch = small_batch(random)
+        for each in nets:
+            one_step(each, SGD(each.parameters, each.kernels, learning_rate=0.1), *batch)
+        for one, other in zip(*(each.parameters for each in nets), strict=True):
+            np.testing.assert_array_equal(one.value, other.value)
+
+    def test_a_place_that_is_unknown(self, backend):
+        message = "the place 'update' is unknown; use hooks or optimizer"
+        with pytest.raises(MinidlError, match=message):
+            models.build("c", method="WC", place="update", device="cpu")
+        with pytest.raises(MinidlError, match=message):
+            Net(Sequential(Convolution(2, 3), Convolution(2, 3)), (4, 4, 3), backend, place="update")
+
+    def test_areas_are_checked_in_the_update_too(self, backend):
+        root = Sequential(Convolution(4, 1), Convolution(4, 3))
+        with pytest.raises(MinidlError, match=r"conv1 .* cannot have WC"):
+            Net(root, (4, 4, 1), backend, method="WC", place="optimizer")
 
 
 def test_projection_overwrites_the_weights_and_reparametrization_does_not(random):
@@ -572,7 +637,7 @@ class Own(Layer):
         super().__init__()
         self.outputs, self.axes = outputs, axes
 
-    def plan(self, shape):
+    def infer_shape(self, shape):
         weights = {1: (shape[-1],), 2: (self.outputs, shape[-1]), 4: (self.outputs, 1, 1, shape[-1])}[self.axes]
         self.create_parameters(weights, 1, 1)
         return (*shape[:-1], self.outputs)

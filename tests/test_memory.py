@@ -59,7 +59,7 @@ class Softplus(Layer):
 
     kind = "softplus"
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         return shape
 
     def compute_output(self, data: Array) -> Array:

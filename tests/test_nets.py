@@ -99,7 +99,7 @@ def test_another_size_leaves_the_parameters_and_the_first_size_as_they_were(back
         net.forward(backend.xp.asarray(random.standard_normal((1, size, size - 1, 3))))
     np.testing.assert_array_equal(backend.host(net.forward(data)), before)
     assert all(p.value is value for p, value in zip(net.parameters, values, strict=True))
-    assert len(net.layers[0].ways) == 8
+    assert len(net.layers[0].algorithms) == 8
 
 
 def test_padding_is_black_and_cut_off_again(backend, random):

@@ -35,7 +35,7 @@ class Double(Layer):
 
     kind = "double"
 
-    def plan(self, shape):
+    def infer_shape(self, shape):
         return shape
 
     def compute_output(self, data):

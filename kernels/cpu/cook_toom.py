@@ -16,6 +16,7 @@ Gray (2016); their Bᵀ is our B.
 """
 
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ class Transforms(NamedTuple):
     G: NDArray[np.float64]
 
 
+@cache
 def transforms(m: int, r: int) -> Transforms:
     """Return the transforms of the correlation with r taps that yields m outputs."""
     n = m + r - 1

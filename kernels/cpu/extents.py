@@ -28,6 +28,7 @@ def copy(source: Array, out: Array) -> None:
 def add(first: Array, second: Array, out: Array) -> None:
     """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
     of_first, of_second = _common(first, out), _common(second, out)
+    in_place = first.ctypes.data == out.ctypes.data
 
     def work(worker: int, start: int, stop: int) -> None:
         a, b, total = first[start:stop], second[start:stop], out[start:stop]
@@ -36,7 +37,7 @@ def add(first: Array, second: Array, out: Array) -> None:
             return
         if a.shape != total.shape:
             total[...] = 0
-        if first is not out:
+        if not in_place:
             total[of_first] = a
         total[of_second] += b
 

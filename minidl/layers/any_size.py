@@ -1,4 +1,4 @@
-"""Images of any size."""
+"""AnySize: images of any size for a net that needs certain ones."""
 
 from minidl.layer import Array, Layer, Shape
 from minidl.layers.container import Container
@@ -18,7 +18,7 @@ class AnySize(Container):
         super().__init__(body)
         self.body, self.least, self.step = body, least, step
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Fit the body to the padded size."""
         y, x = (self.least + self.step * max(0, -(-(n - self.least) // self.step)) for n in shape[:2])
         self.padded_shape = (y, x, *shape[2:])

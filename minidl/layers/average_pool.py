@@ -1,4 +1,4 @@
-"""Average pooling."""
+"""AveragePool, GlobalAveragePool: the mean of each window, or of each plane."""
 
 from minidl.layer import Array, Layer, Shape
 from minidl.layers.pool import Pool
@@ -11,7 +11,7 @@ class AveragePool(Pool):
 
     def compute_output(self, data: Array) -> Array:
         """Take the mean of each window."""
-        out = self.buffer("output", (len(data), *self.output_shape))
+        out = self.new_output(len(data))
         self.kernels.average_pool.forward(data, self.size, self.stride, out)
         return out
 
@@ -30,13 +30,13 @@ class GlobalAveragePool(Layer):
 
     kind = "avgpool"
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Keep the channels alone."""
         return shape[-1:]
 
     def compute_output(self, data: Array) -> Array:
         """Take the mean of each plane."""
-        out = self.buffer("output", (len(data), *self.output_shape))
+        out = self.new_output(len(data))
         self.kernels.average_pool.forward_global(data, out)
         return out
 

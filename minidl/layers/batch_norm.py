@@ -1,10 +1,10 @@
-"""Batch normalization."""
+"""BatchNorm: BN, with the running statistics of inference."""
 
 from typing import Any
 
 import numpy as np
 
-from minidl.layer import Array, Shape, rectifies
+from minidl.layer import Array, Shape
 from minidl.layers.data_norm import DataNorm
 
 
@@ -26,24 +26,23 @@ class BatchNorm(DataNorm):
         self.variance: Any = None
         self.updates: Any = None
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Create the running statistics, too."""
         if self.mean is None:
             xp, dtype = self.kernels.xp, self.context.dtype
             self.mean, self.variance = xp.zeros(shape[-1], dtype), xp.ones(shape[-1], dtype)
             self.updates = xp.zeros(1, np.int64)
-        return super().plan(shape)
+        return super().infer_shape(shape)
 
     def view(self, array: Array) -> Array:
         """See an array as one group for each channel, even where this is a single element: it becomes β."""
         return array.reshape(1, -1, array.shape[-1], 1)
 
-    @rectifies
     def compute_output(self, data: Array) -> Array:
         """Normalize by the statistics of the batch in training, by the running ones otherwise."""
         if not self.training:
-            out = self.buffer("output", data.shape)
-            self.kernels.data_norm.inference(self.view(data), *self.line(), self.view(out), self.rectify)
+            out = self.new_output(len(data))
+            self.kernels.data_norm.inference(self.view(data), *self.affine(), self.view(out))
             return out
         out = super().compute_output(data)
         rows = data.size // data.shape[-1]
@@ -51,7 +50,7 @@ class BatchNorm(DataNorm):
             self.kernels.data_norm.track(self.statistics, self.mean, self.variance, self.updates, rows, self.window)
         return out
 
-    def line(self) -> tuple[Array, Array]:
+    def affine(self) -> tuple[Array, Array]:
         """Return factor and offset of each channel at inference: out = factor·data + offset."""
         factor = self.gamma.value / self.kernels.xp.sqrt(self.variance + self.epsilon)
         return factor, self.beta.value - factor * self.mean

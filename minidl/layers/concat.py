@@ -1,4 +1,4 @@
-"""U connection."""
+"""Concat: the connection of a U-net."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,6 @@ class Concat(Container):
     """
 
     kind = "concat"
-    output_is_spare = True
 
     def __init__(self, body: Layer) -> None:
         self.body, self.resize = body, Resize((0, 0))
@@ -26,7 +25,7 @@ class Concat(Container):
         super().attach(context)
         self.name = context.name(self.kind)
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Add up the channels."""
         y, x, channels = shape
         self.resize.size = (y, x)
@@ -36,7 +35,7 @@ class Concat(Container):
     def forward(self, data: Array) -> Array:
         """Put the data and what the body makes of them side by side."""
         data = self.accept("data", data, self.input_shape)
-        out = self.buffer("output", (len(data), *self.output_shape))
+        out = self.new_output(len(data))
         self.kernels.concat.forward(data, self.resize.forward(self.body.forward(data)), out)
         return out
 

@@ -1,4 +1,4 @@
-"""What all layers that are made of other layers have in common."""
+"""Container: what all layers that are made of other layers have in common."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from minidl.layer import Array, Context, Layer, Parameter
 
 
 class Container(Layer):
-    """A layer made of other layers, its children; a kind writes ``plan``, ``forward`` and ``backpropagate``.
+    """A layer made of other layers, its children; a kind writes ``infer_shape``, ``forward`` and ``backpropagate``.
 
     It keeps no batch, as each of its children does; of the hook points it has ``at_error`` alone, which
     ``backpropagate`` ends with.
@@ -21,6 +21,7 @@ class Container(Layer):
     def attach(self, context: Context) -> None:
         """Give each child its name, in the order of the forward pass."""
         self.context = context  # a layer that stands twice in a net is found among its children
+        self.use(context.kernels)
         for child in self.children:
             child.attach(context)
 

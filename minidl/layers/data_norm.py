@@ -1,11 +1,11 @@
-"""Normalizations of the data as layers: what they share, and LN, IN and GN; BN is in batch_norm.py."""
+"""DataNorm: normalizations of the data as layers, LN, IN and GN; BN is in batch_norm.py."""
 
 from math import gcd, prod
 from typing import Any
 
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Layer, Parameter, Shape, rectifies
+from minidl.layer import Array, Layer, Parameter, Shape
 
 
 class DataNorm(Layer):
@@ -15,7 +15,6 @@ class DataNorm(Layer):
     """
 
     area = ""
-    output_is_spare = True
     epsilon = 1e-5
 
     def __init__(self) -> None:
@@ -24,7 +23,7 @@ class DataNorm(Layer):
         self.beta: Any = None
         self.sums: Array = None
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Create γ = 1 and β = 0; refuse data that would all become β."""
         *plane, channels = shape
         together = channels // self.groups if self.area == "group" else 1
@@ -49,12 +48,11 @@ class DataNorm(Layer):
         """How many groups of channels have a mean of their own, for the area "group"."""
         return 1
 
-    @rectifies
     def compute_output(self, data: Array) -> Array:
         """Normalize, scale and shift the data."""
-        out = self.buffer("output", data.shape)
+        out = self.new_output(len(data))
         self.statistics = self.kernels.data_norm.forward(
-            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out), self.rectify
+            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out)
         )
         return out
 

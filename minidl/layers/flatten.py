@@ -1,4 +1,4 @@
-"""Flatten."""
+"""Flatten: images as rows of numbers."""
 
 from math import prod
 
@@ -10,7 +10,7 @@ class Flatten(Layer):
 
     kind = "flatten"
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Multiply the extents."""
         return (prod(shape),)
 

@@ -1,20 +1,19 @@
-"""Fully connected layer with a bias."""
+"""FullyConnected: each output from all inputs, with a bias."""
 
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Layer, Shape, rectifies
+from minidl.layer import Array, Layer, Shape
 
 
 class FullyConnected(Layer):
     """Fully connected: out[s, o] = Σ data[s, i]·W[o, i] + b[o]; data (samples, in), weights (out, in)."""
 
     kind = "fc"
-    output_is_spare = True
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
         self.outputs = outputs
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Create one weight for each pair of an input and an output."""
         if len(shape) != 1:
             raise MinidlError(
@@ -26,11 +25,10 @@ class FullyConnected(Layer):
             self.create_parameters((self.outputs, inputs), inputs, self.outputs)
         return (self.outputs,)
 
-    @rectifies
     def compute_output(self, data: Array) -> Array:
         """Weigh the inputs of each sample."""
-        out = self.buffer("output", (len(data), self.outputs))
-        self.kernels.fully_connected.forward(data, self.weights_in_use, self.biases.value, out, self.rectify)
+        out = self.new_output(len(data))
+        self.kernels.fully_connected.forward(data, self.weights_in_use, self.biases.value, out)
         return out
 
     def compute_error(self, error: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Max pooling."""
+"""MaxPool: the largest element of each window."""
 
 from minidl.layer import Array
 from minidl.layers.pool import Pool
@@ -13,15 +13,15 @@ class MaxPool(Pool):
         """Take the largest element of each window and remember where it stood."""
         shapes = self.kernels.max_pool.winners_shapes(data.shape, self.size, self.stride)
         dtype = self.kernels.max_pool.winners_type(self.size)
-        self.winners = tuple(self.buffer(f"winners{i}", shape, dtype) for i, shape in enumerate(shapes))
-        out = self.buffer("output", (len(data), *self.output_shape))
-        self.kernels.max_pool.forward(data, self.size, self.stride, out, self.winners)
+        self.argmax = tuple(self.buffer(f"argmax{i}", shape, dtype) for i, shape in enumerate(shapes))
+        out = self.new_output(len(data))
+        self.kernels.max_pool.forward(data, self.size, self.stride, out, self.argmax)
         return out
 
     def compute_error(self, error: Array) -> Array:
         """Send each error to the element that won."""
         out = self.new_error((len(error), *self.input_shape))
-        self.kernels.max_pool.backward(error, self.size, self.stride, self.winners, out)
+        self.kernels.max_pool.backward(error, self.size, self.stride, self.argmax, out)
         return out
 
     def __str__(self) -> str:

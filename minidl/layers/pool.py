@@ -1,4 +1,4 @@
-"""What max and average pooling have in common."""
+"""Pool: what max and average pooling have in common."""
 
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
@@ -11,7 +11,7 @@ class Pool(Layer):
         super().__init__()
         self.size, self.stride = size, stride
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Count the windows that fit; what is left over at the border is not used."""
         if len(shape) != 3 or min(shape[:2]) < self.size:
             raise MinidlError(f"{self.name} ({self}) expected images of at least its window and got data of {shape}")

@@ -1,4 +1,4 @@
-"""Residual connection."""
+"""Residual: the sum of a body and a shortcut."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,6 @@ class Residual(Container):
     """
 
     kind = "add"
-    output_is_spare = True
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
         super().__init__(body, *([shortcut] if shortcut else []))
@@ -25,7 +24,7 @@ class Residual(Container):
         super().attach(context)
         self.name = context.name(self.kind)
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Take the larger extents of both branches."""
         self.shapes = [child.fit(shape) for child in self.children]
         if len(self.shapes) == 1:
@@ -41,8 +40,7 @@ class Residual(Container):
         """Add what both branches make of the data."""
         data = self.accept("data", data, self.input_shape)
         first, *others = [child.forward(data) for child in self.children]
-        in_place = self.children[0].output_is_spare and self.shapes[0] == self.output_shape
-        out = first if in_place else self.buffer("output", (len(data), *self.output_shape))
+        out = self.new_output(len(data))
         self.kernels.extents.add(first, others[0] if others else data, out)
         return out
 

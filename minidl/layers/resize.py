@@ -1,4 +1,4 @@
-"""Bilinear resizing."""
+"""Resize: bilinear interpolation to another height and width."""
 
 from minidl.layer import Array, Layer, Shape
 
@@ -12,7 +12,7 @@ class Resize(Layer):
         super().__init__()
         self.size = size
 
-    def plan(self, shape: Shape) -> Shape:
+    def infer_shape(self, shape: Shape) -> Shape:
         """Keep the channels."""
         return (*self.size, shape[-1])
 
@@ -20,7 +20,7 @@ class Resize(Layer):
         """Interpolate the data, unless they have the size."""
         if self.input_shape == self.output_shape:
             return data
-        out = self.buffer("output", (len(data), *self.output_shape))
+        out = self.new_output(len(data))
         self.kernels.resize.forward(data, out)
         return out
 

@@ -1,8 +1,7 @@
-"""Layers one after the other."""
+"""Sequential: layers one after the other."""
 
 from minidl.layer import Array, Shape
 from minidl.layers.container import Container
-from minidl.layers.relu import ReLU
 
 
 class Sequential(Container):
@@ -10,16 +9,10 @@ class Sequential(Container):
 
     kind = "sequential"
 
-    def plan(self, shape: Shape) -> Shape:
-        """Fit each layer to the output's shape of the one before, and tell it what its neighbours allow or ask for."""
-        neighbours = zip((None, *self.children), self.children, (*self.children[1:], None), strict=False)
-        for before, child, after in neighbours:
-            child.in_place = before is not None and before.output_is_spare
-            child.rectified = before is not None and before.rectify
-            # Nothing is known of a kind of ReLU that is one's own.
-            child.rectify = hasattr(child.compute_output, "rectifies") and type(after) is ReLU
+    def infer_shape(self, shape: Shape) -> Shape:
+        """Fit each layer to the output's shape of the one before."""
+        for child in self.children:
             shape = child.fit(shape)
-        self.output_is_spare = child.output_is_spare
         return shape
 
     def forward(self, data: Array) -> Array:

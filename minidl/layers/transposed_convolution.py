@@ -1,4 +1,4 @@
-"""Transposed convolution with a bias."""
+"""TransposedConvolution: the adjoint of a convolution's products, with a bias."""
 
 from minidl.layers.convolution import Convolution
 

@@ -1,14 +1,18 @@
-"""ReLUs that cost nothing: the layer before rectifies as it writes, and nobody can tell the difference."""
+"""Fusion: layers share passes over memory, and nobody can tell the difference."""
+
+import copy
 
 import numpy as np
 import pytest
 
 from minidl.fold import fold
+from minidl.fuse import WithReLU, fuse, unfuse
 from minidl.gradcheck import check_layer
 from minidl.kernels.convolution import Geometry
 from minidl.layer import Context, Layer
 from minidl.layers import (
     AnySize,
+    AveragePool,
     BatchNorm,
     Convolution,
     Flatten,
@@ -18,6 +22,7 @@ from minidl.layers import (
     LayerNorm,
     ReLU,
     Residual,
+    Resize,
     Sequential,
     TransposedConvolution,
 )
@@ -36,20 +41,26 @@ LAYERS = {
 
 
 class Own(ReLU):
-    """A kind of one's own, and so one that does its work itself."""
+    """A kind of one's own, of which nothing is known."""
 
 
 class Negated(Convolution):
-    """A kind of one's own that knows nothing of rectifying."""
+    """A kind of one's own, whose ReLU has to come after it."""
 
     def compute_output(self, data):
         return -super().compute_output(data)
 
 
-def rows(make, relu):
+def rows(make):
     """Return the layers that ``make`` makes and a ReLU, all in one row."""
     layer = make()
-    return Sequential(*(layer.children if isinstance(layer, Sequential) else (layer,)), relu)
+    return Sequential(*(layer.children if isinstance(layer, Sequential) else (layer,)), ReLU())
+
+
+def takes_a_relu(layer):
+    """Return whether a layer's operation writes max(output, 0)."""
+    operation = layer.algorithm if isinstance(layer, Convolution) else layer.kernels.data_norm
+    return isinstance(operation, WithReLU)
 
 
 def set_up(root, shape, backend, dtype=np.float32):
@@ -76,9 +87,9 @@ def same(backend, result, expected):
 @pytest.mark.parametrize("name", LAYERS)
 def test_fused_equals_unfused(backend, random, name, dtype):
     shape = (9, 7, 16)
-    fused, apart = (set_up(rows(LAYERS[name], relu), shape, backend, dtype) for relu in (ReLU(), Own()))
-    assert [layer.rectify for layer in fused.children[-2:]] == [True, False]
-    assert not any(layer.rectify for layer in apart.children)
+    fused, apart = (set_up(rows(LAYERS[name]), shape, backend, dtype) for _ in range(2))
+    fuse(fused)
+    assert takes_a_relu(fused.children[-2])
     data = backend.xp.asarray(random.standard_normal((3, *shape)).astype(dtype))
     for evaluate in (False, True):
         if evaluate:
@@ -96,6 +107,7 @@ def test_fused_equals_unfused(backend, random, name, dtype):
     for p, wanted in zip(fused.parameters(), apart.parameters(), strict=True):
         same(backend, p.grads, wanted.grads)
     assert "output" not in fused.children[-1].buffers
+    assert "output" in apart.children[-1].buffers
 
 
 @pytest.mark.parametrize("path", ["plain", "im2col", "winograd"])
@@ -139,31 +151,81 @@ def test_what_is_not_a_number_stays_so(backend, random, view):
 @pytest.mark.parametrize("before", [BatchNorm, lambda: Convolution(3, 3), lambda: TransposedConvolution(3, 3)])
 def test_gradients(context, random, before):
     layer = set_up(Sequential(Convolution(2, 3), ReLU(), before(), ReLU()), (4, 3, 2), context.kernels, np.float64)
+    fuse(layer)
     data = context.kernels.xp.asarray(random.standard_normal((3, 4, 3, 2)))
     check_layer(layer, data, random)
 
 
-def test_who_rectifies(backend):
+def test_what_is_fused(backend):
     root = Sequential(
         ReLU(), Convolution(4, 3), ReLU(), ReLU(), Residual(Sequential(Convolution(4, 3), BatchNorm())), ReLU(),
         Negated(4, 3), ReLU(), Sequential(Convolution(4, 3)), ReLU(), Convolution(4, 3), Own(), LayerNorm(),
     )  # fmt: skip
     set_up(root, (5, 6, 3), backend)
-    assert [i for i, child in enumerate(root.children) if child.rectify] == [1]
-    assert [i for i, child in enumerate(root.children) if child.rectified] == [2]
-    assert not any(layer.rectify for i in (4, 8) for layer in root.children[i].layers())
+    everything = [*root.children, *root.children[4].layers(), *root.children[8].layers()]
+
+    def fused():
+        with_relu = [i for i, layer in enumerate(root.children) if layer.kernels is not backend]
+        return with_relu, {layer.name: layer.writes_over.name for layer in everything if layer.writes_over is not None}
+
+    assert fused() == ([], {})
+    for _ in range(2):
+        fuse(root)
+        assert fused() == ([1, 2], {"relu2": "conv1", "add1": "bn1", "relu4": "add1", "relu6": "conv4"})
+    unfuse(root)
+    assert fused() == ([], {})
 
 
-def test_layers_of_ones_own_are_rectified_behind(backend, random):
+def test_fusion_is_taken_off_and_on_between_steps(backend, random):
+    def build():
+        residual = Residual(Sequential(Convolution(4, 3), BatchNorm(), ReLU(), Convolution(4, 3), BatchNorm()))
+        return set_up(Sequential(Convolution(4, 3), ReLU(), residual, ReLU()), (6, 5, 3), backend)
+
+    one, other = build(), build()
+    for change in (fuse, unfuse, fuse):
+        change(one)
+        data, error = (random.standard_normal((2, 6, 5, channels)).astype(np.float32) for channels in (3, 4))
+        same(backend, one.forward(data), other.forward(data))
+        same(backend, one.backpropagate(error), other.backpropagate(error))
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_a_copy_of_a_fused_net_is_fused_and_apart(backend, random, train):
+    residual = Residual(Sequential(Convolution(4, 3), ReLU(), Convolution(4, 3)))
+    root = set_up(Sequential(Convolution(4, 3), BatchNorm(), ReLU(), residual, ReLU()), (6, 5, 3), backend)
+    fuse(root)
+    if not train:
+        root.eval()
+    data = random.standard_normal((2, 6, 5, 3)).astype(np.float32)
+    output = root.forward(data)
+    expected = backend.host(output).copy()
+    clone = copy.deepcopy(root)
+    assert clone.children[2].writes_over is clone.children[1]
+    same(backend, clone.forward(data), expected)
+    clone.forward(2 * data)
+    same(backend, output, expected)
+    assert "output" not in clone.children[2].buffers
+
+
+def test_layers_of_ones_own_compute_as_they_are_written(backend, random):
+    class Block(Sequential):
+        """A container of one's own, which reads the output of its convolution again."""
+
+        def forward(self, data):
+            first = self.children[0].forward(data)
+            return self.children[1].forward(first) - first
+
     data = backend.xp.asarray(random.standard_normal((2, 5, 4, 3)).astype(np.float32))
-    root, plain = (set_up(Sequential(Negated(4, 3), relu), (5, 4, 3), backend) for relu in (ReLU(), Own()))
-    same(backend, root.forward(data), plain.forward(data))
+    for build in (lambda: Sequential(Negated(4, 3), ReLU()), lambda: Block(Convolution(4, 3), ReLU())):
+        root, plain = (set_up(build(), (5, 4, 3), backend) for _ in range(2))
+        fuse(root)
+        same(backend, root.forward(data), plain.forward(data))
 
 
 class Scaled(Layer):
     """A layer of one's own with weights, which fold() takes as well as any other."""
 
-    def plan(self, shape):
+    def infer_shape(self, shape):
         if self.weights is None:
             self.create_parameters(shape, 1, 1)
         return shape
@@ -185,17 +247,23 @@ def test_folding(backend, random, make, relu):
     root.eval()
     expected = backend.host(root.forward(data)).copy()
     fold(root)
-    assert root.children[0].rectify == (relu and make is not Scaled)
+    assert (root.children[0].kernels is not backend) == (relu and make is not Scaled)
     np.testing.assert_allclose(backend.host(root.forward(data)), expected, atol=1e-12)
 
 
 def test_a_net_fitted_to_another_size(backend, random):
-    def build(relu):
-        body = Sequential(Convolution(4, 3), BatchNorm(), relu(), Convolution(13, 3), relu())
-        return set_up(AnySize(body, 4, 4), (4, 4, 3), backend)
+    """Where both branches of the addition have other extents, its output does not fit over the first one's."""
 
-    fused, apart = build(ReLU), build(Own)
-    for size in ((4, 4), (10, 7), (4, 4), (17, 30)):
+    def build():
+        down = Residual(Sequential(Convolution(13, 3, stride=2), BatchNorm()), AveragePool(2, 2))
+        body = Sequential(Convolution(4, 3), BatchNorm(), ReLU(), down, ReLU(), TransposedConvolution(3, 2, stride=2))
+        return set_up(AnySize(Sequential(body, Resize((12, 12))), 4, 1), (4, 4, 3), backend)
+
+    fused, apart = build(), build()
+    fuse(fused)
+    for size in ((7, 7), (10, 10), (7, 7), (9, 30)):
         data = backend.xp.asarray(random.standard_normal((2, *size, 3)).astype(np.float32))
+        error = random.standard_normal((2, *size, 3)).astype(np.float32)
         same(backend, fused.forward(data), apart.forward(data))
-    assert [child.rectify for child in fused.body.children] == [False, True, False, True, False]
+        same(backend, fused.backpropagate(error), apart.backpropagate(error))
+    assert takes_a_relu(fused.body.children[0].children[1])
