@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl import __version__
-from minidl.console import decoration, lenient
+from minidl.experiment.console import decoration, lenient
 from minidl.kernels.errors import MinidlError
 from train import positive
 
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 def budget(options: argparse.Namespace, data: str) -> dict[str, Any]:
     """Return the settings of the budget for a data set, for train.py; empty for the paper's recipe."""
-    from minidl.recipes import recipe
+    from minidl.experiment.recipes import recipe
 
     settings = dict(SMALL[data]) if options.budget == "small" else {}
     if options.train_size:
@@ -118,7 +118,7 @@ def accuracy(result: dict[str, Any]) -> float:
 
 def read_results(path: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
     """Return the rows of results.csv, by what was run; none where there is no such file."""
-    from minidl import spreadsheet
+    from minidl.experiment import spreadsheet
 
     if not path.exists():
         return {}
@@ -131,8 +131,8 @@ def write(out: Path, table: int, seeds: int, settings: dict[str, Any]) -> str:
 
     Rows of results.csv that belong to other tables or budgets stay. Nothing is written before a row has finished.
     """
-    from minidl import tables
-    from minidl.records import read_result, write_whole
+    from minidl.experiment import tables
+    from minidl.experiment.records import read_result, write_whole
 
     rows = tables.read_rows(PAPER, table)
     lines, records = [], read_results(out / RESULTS)
@@ -168,7 +168,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     from tqdm.auto import tqdm
 
-    from minidl import data, tables
+    from minidl import data
+    from minidl.experiment import tables
 
     try:
         rows = tables.read_rows(PAPER, options.table)

@@ -11,7 +11,7 @@ from shlex import quote
 from typing import Any
 
 from minidl import __version__
-from minidl.console import decoration, lenient
+from minidl.experiment.console import decoration, lenient
 from minidl.kernels.errors import MinidlError
 
 EXAMPLES = """examples:
@@ -187,8 +187,8 @@ def read_settings(arguments: list[str] | None) -> tuple[dict[str, Any], Path | N
     Paths of data are absolute. ``batch_is_default`` says that nobody asked for the batch, which may be cut to the set.
     """
     from minidl.models import best_method
-    from minidl.recipes import recipe
-    from minidl.records import read_settings as settings_of
+    from minidl.experiment.recipes import recipe
+    from minidl.experiment.records import read_settings as settings_of
 
     cli = parser()
     settings = _with_absolute_paths(vars(cli.parse_args(arguments)))
@@ -282,16 +282,17 @@ def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path
 
     begin: called when all is ready, it returns the folder for the record.
     """
-    from minidl import checkpoint, data, kernels, models, records
+    from minidl import data, kernels, models
+    from minidl.experiment import checkpoint, records
     from minidl.data.batches import DIVISOR, MEAN, Batches
     from minidl.data.pictures import predictions
     from minidl.data.pixel_batches import PixelBatches
-    from minidl.fingerprint import describe
+    from minidl.experiment.fingerprint import describe
     from minidl.kernels.cpu import loops, threads
     from minidl.optimizers import OPTIMIZERS
     from minidl.preprocessing import Preprocessing
-    from minidl.resume import resume
-    from minidl.trainer import Trainer
+    from minidl.experiment.resume import resume
+    from minidl.experiment.trainer import Trainer
 
     if settings["loops"]:
         loops.use(settings["loops"])
@@ -400,7 +401,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def begin() -> Path:
         nonlocal folder
-        from minidl.records import folder_for
+        from minidl.experiment.records import folder_for
 
         folder = resumed or folder_for(settings)
         return folder

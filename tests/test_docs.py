@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from minidl import MinidlError, method, models, tables
+from minidl import MinidlError, method, models
+from minidl.experiment import tables
 
 CHECKOUT = Path(__file__).parents[1]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]

@@ -17,7 +17,7 @@ from minidl.method import parse
 from minidl.models import a, b, c, d
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS
-from minidl.trainer import Trainer, evaluate
+from minidl.experiment.trainer import Trainer, evaluate
 
 STEPS, BATCH, CLASSES = 5, 2, ("one", "two", "three")  # in each of two epochs, with different learning rates
 # layers by method, pixels of an image's side, optimizer, method; the widths are small, because they are emulated

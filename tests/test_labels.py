@@ -8,10 +8,10 @@ from minidl.data import Dataset
 from minidl.data.batches import Batches
 from minidl.layers import Flatten, FullyConnected, Sequential
 from minidl.losses import SoftmaxCrossEntropy
-from minidl.metrics import Confusion
+from minidl.experiment.metrics import Confusion
 from minidl.net import Net
 from minidl.optimizers import SGD
-from minidl.trainer import Trainer
+from minidl.experiment.trainer import Trainer
 
 MISFITS = {
     "one-hot": (

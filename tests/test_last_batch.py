@@ -17,7 +17,7 @@ from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, S
 from minidl.models import b
 from minidl.net import Net
 from minidl.optimizers import Adam
-from minidl.trainer import Trainer
+from minidl.experiment.trainer import Trainer
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,8 @@ def test_an_area_of_single_elements_ends_a_run_before_it_begins(run, tmp_path, a
 
 def test_a_row_that_cannot_run_says_why(tmp_path, capsys, monkeypatch):
     """As on net (b), whose last errors have one pixel."""
-    from minidl import data, tables
+    from minidl import data
+    from minidl.experiment import tables
 
     row = tables.Row(5, "shapes", "b", "error instance", 50.0)
     monkeypatch.setattr(tables, "read_rows", lambda path, table: [row])

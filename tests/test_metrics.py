@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.losses import SoftmaxCrossEntropy
-from minidl.metrics import Confusion
+from minidl.experiment.metrics import Confusion
 
 
 def test_means_are_over_labels_not_over_batches(backend):

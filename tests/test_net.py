@@ -29,7 +29,7 @@ from minidl.layers import (
 )
 from minidl.net import Net
 from minidl.optimizers import Adam
-from minidl.trainer import Trainer
+from minidl.experiment.trainer import Trainer
 
 
 def test_net_c_counts_its_parameters():

@@ -13,11 +13,12 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import train
-from minidl import __version__, checkpoint, data, formats
+from minidl import __version__, data
+from minidl.experiment import checkpoint, formats
 from minidl.data.batches import DIVISOR, MEAN, Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
-from minidl.fingerprint import describe, difference, fingerprint
+from minidl.experiment.fingerprint import describe, difference, fingerprint
 from minidl.kernels.errors import MinidlError
 from minidl.preprocessing import Preprocessing
 

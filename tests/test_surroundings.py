@@ -17,11 +17,12 @@ from safetensors import SafetensorError
 
 import reproduce
 import train
-from minidl import __version__, checkpoint, data, records
-from minidl.console import decoration, lenient
+from minidl import __version__, data
+from minidl.experiment import checkpoint, records
+from minidl.experiment.console import decoration, lenient
 from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
-from minidl.tables import choose, read_rows
+from minidl.experiment.tables import choose, read_rows
 
 HERE = Path(__file__).resolve().parent.parent
 SMALL = ("--model", "a", "--method", "Baseline", "--epochs", 1)
@@ -124,7 +125,7 @@ def test_a_table_that_cannot_be_drawn_is_written_all_the_same(tmp_path, monkeypa
     folder = reproduce.folder_of(tmp_path, row, 0, {})
     folder.mkdir()
     records.write_result(folder, {"train_loss": 1.0, "test_accuracy": 0.5, "epochs": 1, "seconds": 2.0})
-    monkeypatch.setattr("minidl.tables.draw", fails(RuntimeError("no fonts")))
+    monkeypatch.setattr("minidl.experiment.tables.draw", fails(RuntimeError("no fonts")))
     assert "| Baseline | 84.14 | 50.00 |" in reproduce.write(tmp_path, 2, 1, {})
     assert capsys.readouterr().err == "reproduce.py: table2.png could not be drawn (no fonts); all else is done\n"
     assert {path.name for path in tmp_path.iterdir()} == {folder.name, "results.csv", "table2.md"}

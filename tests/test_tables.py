@@ -11,8 +11,8 @@ import reproduce
 import train
 from minidl import MinidlError
 from minidl.method import parse
-from minidl.tables import Line, Row, choose, markdown, ranks, read_rows, spearman
-from minidl.trainer import Trainer
+from minidl.experiment.tables import Line, Row, choose, markdown, ranks, read_rows, spearman
+from minidl.experiment.trainer import Trainer
 
 
 def test_the_papers_tables_are_whole():

@@ -12,7 +12,7 @@ import pytest
 from minidl import models
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.optimizers import OPTIMIZERS
-from minidl.trainer import Trainer
+from minidl.experiment.trainer import Trainer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e .[bench]")
 

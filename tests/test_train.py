@@ -200,7 +200,7 @@ def test_too_little_memory_is_one_sentence(run, capsys, monkeypatch):
     def full(*_):
         raise MemoryError("out of memory allocating 4,096 bytes")
 
-    monkeypatch.setattr("minidl.trainer.Trainer.next_step", full)
+    monkeypatch.setattr("minidl.experiment.trainer.Trainer.next_step", full)
     assert run("--quiet") == 2
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1
@@ -228,7 +228,7 @@ def test_a_run_that_broke_off_in_its_first_epoch_goes_on(run, tmp_path, capsys, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("minidl.trainer.Trainer.next_step", interrupted)
+        patch.setattr("minidl.experiment.trainer.Trainer.next_step", interrupted)
         assert run("--quiet", "--method", "WC") == 130
     assert f"go on with: python train.py --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minidl.losses import Score, SoftmaxCrossEntropy
-from minidl.metrics import Confusion
+from minidl.experiment.metrics import Confusion
 from minidl.net import Net
 from minidl.optimizers import Optimizer, stepped
 

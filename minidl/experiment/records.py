@@ -15,10 +15,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from minidl import __version__, formats, spreadsheet
+from minidl import __version__
+from minidl.experiment import formats, spreadsheet
 from minidl.kernels.cpu.threads import workers
 from minidl.kernels.errors import MinidlError
-from minidl.trainer import Epoch
+from minidl.experiment.trainer import Epoch
 
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
 CURVES, PREDICTIONS = "curves.png", "predictions.png"
