@@ -16,10 +16,10 @@ import numpy as np
 from step import interleaved
 
 from minidl import checkpoint, data, models
-from minidl.experiment import records
 from minidl.data.batches import Batches
-from minidl.optimizers import OPTIMIZERS
+from minidl.experiment import records
 from minidl.experiment.trainer import Trainer
+from minidl.optimizers import OPTIMIZERS
 
 
 def subnormals(arrays: list[np.ndarray]) -> int:

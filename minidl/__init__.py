@@ -11,15 +11,22 @@ if TYPE_CHECKING:
 __all__ = ["MinidlError", "__version__", "checkpoint", "data", "kernels", "models"]
 __version__ = "0.1.0"
 
+_MODULES = {
+    "checkpoint": "minidl.experiment.checkpoint",
+    "data": "minidl.data",
+    "kernels": "minidl.kernels",
+    "models": "minidl.models",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, so that ``import minidl`` takes no time and no module waits for those above it."""
-    if name in ("data", "kernels", "models"):
-        return import_module(f"minidl.{name}")
-    if name == "checkpoint":
-        return import_module("minidl.experiment.checkpoint")
+    """Import what is asked for when it is: ``import minidl`` takes no time, and no module needs one above it."""
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name == "MinidlError":
-        return import_module("minidl.kernels.errors").MinidlError
+        from minidl.kernels.errors import MinidlError
+
+        return MinidlError
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from minidl import MinidlError, method, models
-from minidl.experiment import tables
+from minidl.experiment.rows import choose, read_rows
 
 CHECKOUT = Path(__file__).parents[1]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]
@@ -103,7 +103,7 @@ def check(options: argparse.Namespace) -> None:
     if given.get("method"):
         method.parse(given["method"])
     if given.get("rows"):
-        tables.choose(tables.read_rows(CHECKOUT / "results" / "paper.csv", given["table"]), given["rows"])
+        choose(read_rows(given["table"]), given["rows"])
 
 
 @pytest.fixture(scope="session")

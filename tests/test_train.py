@@ -11,6 +11,8 @@ from run_logs import log
 
 import train
 from minidl import checkpoint
+from minidl.experiment.options import read
+from minidl.experiment.settings import complete
 from minidl.net import Net
 
 
@@ -271,6 +273,6 @@ def test_nothing_is_printed_but_the_result_when_quiet(run, capsys):
     ],
 )
 def test_the_recipes_are_those_of_section_5(data, expected):
-    settings, _ = train.read_settings(["--data", data])
+    settings, _ = complete(*read(train.parser(), ["--data", data]))
     names = ("optimizer", "learning_rate", "weight_decay", "batch_size", "epochs", "drop_every")
     assert tuple(settings[name] for name in names) == expected

@@ -1,90 +1,23 @@
-"""The folder of a run: what was set, what each epoch brought, the result and its curves."""
+"""The record of a run: what was set, what each epoch brought, and the result."""
 
 import csv
 import io
 import json
-import math
-import os
 import platform
 import sys
-from contextlib import suppress
 from dataclasses import asdict, fields
-from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from minidl import __version__
 from minidl.experiment import formats, spreadsheet
+from minidl.experiment.files import as_json, write_whole
+from minidl.experiment.trainer import Epoch
 from minidl.kernels.cpu.threads import workers
 from minidl.kernels.errors import MinidlError
-from minidl.experiment.trainer import Epoch
 
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
-CURVES, PREDICTIONS = "curves.png", "predictions.png"
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all, text in UTF-8; raise MinidlError where it cannot be written."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(part, path)
-    except OSError as error:
-        raise MinidlError(
-            f"{path} cannot be written ({error.strerror}); its folder must be there, writable and with room left"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def as_json(value: Any) -> str:
-    """Return JSON, in which numbers that are infinite or none are null."""
-
-    def finite(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: finite(part) for name, part in value.items()}
-        if isinstance(value, list | tuple):
-            return [finite(part) for part in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(finite(value), indent=2, allow_nan=False) + "\n"
-
-
-def folder_for(settings: dict[str, Any]) -> Path:
-    """Create the folder of a new run, the one that was asked for or one of its own under runs/, and return it.
-
-    Raises MinidlError where it cannot be written or holds a run already.
-    """
-    name = f"{datetime.now():%Y%m%d-%H%M%S}-{settings['model']}-{Path(settings['data']).name}"
-    folder = Path(settings["out"] or Path("runs", name))
-    try:
-        if settings["out"]:
-            folder.mkdir(parents=True, exist_ok=True)
-        else:
-            folder = _new_folder(folder)
-        probe = folder / ".part"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise MinidlError(
-            f"the run's folder {folder} cannot be written ({error.strerror}); give another with --out"
-        ) from error
-    if (folder / CONFIG).exists():
-        raise MinidlError(f"{folder} holds a run already; go on with it by --resume {folder}, or give another --out")
-    return folder
-
-
-def _new_folder(folder: Path) -> Path:
-    """Create a folder that was not there: this one, or that with -2, -3 … after its name."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for number in count(1):
-        own = folder.with_name(f"{folder.name}-{number}") if number > 1 else folder
-        with suppress(FileExistsError):  # another run has begun in the same second
-            own.mkdir()
-            break
-    return own
 
 
 def write_config(folder: Path, settings: dict[str, Any]) -> None:
@@ -167,25 +100,3 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, TypeError, OSError) as error:
         raise MinidlError(f"{folder / RESULT} cannot be read ({error}); delete it and run it again") from error
-
-
-def draw_curves(folder: Path, epochs: list[Epoch], title: str) -> None:
-    """Draw loss and accuracy over the epochs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for axis, quantity, scale in ((axes[0], "loss", 1), (axes[1], "accuracy", 100)):
-        for part, style in (("train", "o--"), ("test", "o-")):
-            shown = [epoch for epoch in epochs if part == "train" or epoch.tested]
-            values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in shown]
-            axis.plot([epoch.epoch for epoch in shown], values, style, markersize=3, label=part)
-        axis.set(xlabel="epoch", ylabel=quantity + (", %" if scale == 100 else ""))
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    # The title has the name of a folder, which is no formula, and whose bytes need not be text.
-    figure.suptitle(title.encode(errors="replace").decode(), parse_math=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_whole(folder / CURVES, picture.getvalue())
