@@ -57,7 +57,7 @@ def _by_paper(line: Line) -> float:
     return -line.row.paper
 
 
-def _draw_order(axis: Axes, lines: Sequence[Line], colours: Sequence[Any]) -> None:
+def _draw_order(axis: Axes, lines: Sequence[Line], colours: Any) -> None:
     """Draw a line from each row's place in the paper, where ``lines`` have it, to its place here."""
     ours = sorted(lines, key=lambda line: -line.mean)
     for place, (line, colour) in enumerate(zip(lines, colours, strict=False)):
