@@ -157,9 +157,9 @@ def test_the_front_door_has_the_public_names() -> None:
 
     assert minidl.checkpoint is checkpoint
     assert minidl.MinidlError is MinidlError
-    assert minidl.models.build
-    assert minidl.data.load
-    assert minidl.kernels.load
+    assert callable(minidl.models.build)
+    assert callable(minidl.data.load)
+    assert callable(minidl.kernels.load)
     assert set(minidl.__all__) <= set(dir(minidl))
     with pytest.raises(AttributeError, match="module 'minidl' has no attribute 'model'"):
         minidl.model  # noqa: B018

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -117,7 +118,10 @@ def tiny(tmp_path, random, monkeypatch):
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
 
 
-def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys):
+def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if sys.version_info >= (3, 11):
+        (tmp_path / "random.py").write_text("raise ImportError('the user has a module of this name')")
     arguments = [*tiny, "--rows", "Baseline; weight tensor (WC)"]
     assert reproduce.main(arguments) == 0
     shown = capsys.readouterr().out

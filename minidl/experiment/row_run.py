@@ -1,6 +1,7 @@
 """A row's run: a training in a process of its own, begun, gone on with, or left where it has finished."""
 
 import argparse
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -31,7 +32,14 @@ class RowRun:
         """Train, unless it has finished; return what went wrong, or nothing."""
         if self.result is not None:
             return ""
-        done = subprocess.run(self._command(options), capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            self._command(options),
+            env=os.environ | {"PYTHONSAFEPATH": "1"},  # Python 3.11: modules that lie where the user is stay out
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
         if done.returncode == 0:
             return ""
         said = done.stderr.strip().splitlines() or [f"its run ended with status {done.returncode} and said nothing"]
