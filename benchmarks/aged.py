@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from step import interleaved
 
-from minidl import checkpoint, data, models, records
+from minidl import checkpoint, data, models
 from minidl.data.batches import Batches
+from minidl.experiment import records
+from minidl.experiment.trainer import Trainer
 from minidl.optimizers import OPTIMIZERS
-from minidl.trainer import Trainer
 
 
 def subnormals(arrays: list[np.ndarray]) -> int:

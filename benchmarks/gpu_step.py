@@ -13,7 +13,7 @@ from clock import interleaved, timer, torch_timer
 from step import CASES, LAYOUTS, batch, ours
 
 from minidl import kernels
-from minidl.recipes import recipe
+from minidl.experiment.recipes import recipe
 
 Step = Callable[[], Any]
 

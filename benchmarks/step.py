@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl import models
+from minidl.experiment.recipes import recipe
+from minidl.experiment.trainer import Trainer
 from minidl.kernels.cpu import loops, threads
 from minidl.layers import Container
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS, Optimizer
-from minidl.recipes import recipe
-from minidl.trainer import Trainer
 
 LAYOUTS = ("contiguous", "channels_last")
 REST = 0.01  # seconds after a step: PyTorch's threads spin on for a while and would slow down what comes next

@@ -1,7 +1,34 @@
 """minidl: a from-scratch deep-learning mini-framework for studying where normalizations enter back-propagation."""
 
-from minidl import kernels, models
-from minidl.kernels.errors import MinidlError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["MinidlError", "__version__", "kernels", "models"]
+if TYPE_CHECKING:
+    from minidl import data, kernels, models
+    from minidl.experiment import checkpoint
+    from minidl.kernels.errors import MinidlError
+
+__all__ = ["MinidlError", "__version__", "checkpoint", "data", "kernels", "models"]
 __version__ = "0.1.0"
+
+_MODULES = {
+    "checkpoint": "minidl.experiment.checkpoint",
+    "data": "minidl.data",
+    "kernels": "minidl.kernels",
+    "models": "minidl.models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is: ``import minidl`` takes no time, and no module needs one above it."""
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name == "MinidlError":
+        from minidl.kernels.errors import MinidlError
+
+        return MinidlError
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

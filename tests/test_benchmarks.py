@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from minidl import recipes
+from minidl.experiment import recipes
 from minidl.kernels import Kernels
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 import pytest
 
-from minidl import MinidlError, method, models, tables
+from minidl import MinidlError, method, models
+from minidl.experiment.command import Command
+from minidl.experiment.rows import choose, read_rows
 
 CHECKOUT = Path(__file__).parents[1]
 PAGES = [page for folder in (".", "docs", "benchmarks") for page in sorted((CHECKOUT / folder).glob("*.md"))]
@@ -58,7 +60,7 @@ def commands(page: Path) -> list[str]:
     lines = [line for kind, block in FENCE.findall(text) if kind == "sh" for line in block.splitlines()]
     lines += [line.strip() for line in prose.splitlines() if line.startswith("    ")]
     lines += [re.sub(r"\bN\b", "3", span) for span in SPAN.findall(prose)]
-    return [line for line in lines if re.match(r"(python|make|pip) ", line)]
+    return [line for line in lines if re.match(r"(python|make|pip|minidl) ", line)]
 
 
 class Found(Exception):
@@ -67,7 +69,9 @@ class Found(Exception):
 
 @cache
 def parser_of(script: str) -> argparse.ArgumentParser:
-    """Return the parser of a script of the checkout: it is run until it wants to read its command line."""
+    """Return the parser of "minidl NAME", or of a script, which is run until it wants to read its command line."""
+    if script.startswith("minidl "):
+        return import_module(f"minidl.commands.{script.split()[1]}").parser(Command(script, script))
 
     def stop(parser: argparse.ArgumentParser, *_: object) -> None:
         raise Found(parser)
@@ -104,7 +108,7 @@ def check(options: argparse.Namespace) -> None:
     if given.get("method"):
         method.parse(given["method"])
     if given.get("rows"):
-        tables.choose(tables.read_rows(CHECKOUT / "results" / "paper.csv", given["table"]), given["rows"])
+        choose(read_rows(given["table"]), given["rows"])
 
 
 @pytest.fixture(scope="session")
@@ -156,13 +160,15 @@ def test_the_command_lines_of_a_page_are_understood(page: Path) -> None:
     setup.read(CHECKOUT / "setup.cfg")
     for line in commands(page):
         for command in alternatives(line):
-            program, *words = shlex.split(command, comments=True)
+            program, *words = shlex.split(command.removeprefix("python -m "), comments=True)
             if program == "make":
                 assert {word for word in words if "=" not in word} <= set(targets), command
             elif program == "pip":
                 extras = re.findall(r"\.\[(.*?)\]", command)
                 assert {name for some in extras for name in some.split(",")} <= set(setup["options.extras_require"])
-            elif words[0].endswith(".py"):
+            elif program == "minidl" and words[0] != "--help":
+                parse(f"minidl {words[0]}", [word for word in words[1:] if word != "--help"])
+            elif words and words[0].endswith(".py"):
                 parse(words[0], [word for word in words[1:] if word != "--help"])
 
 
@@ -212,6 +218,8 @@ def test_the_options_that_a_page_names_exist(page: Path) -> None:
         ("train.py", ["--method", "WC, XY"]),
         ("train.py", ["--model", "e"]),
         ("reproduce.py", ["--table", "3", "--rows", "z"]),
+        ("minidl train", ["--model", "e"]),
+        ("minidl reproduce", ["--table", "3", "--rows", "z"]),
         ("benchmarks/step.py", ["--model", "z"]),
     ],
 )

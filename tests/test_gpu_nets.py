@@ -11,13 +11,13 @@ from minidl import kernels
 from minidl.data.batches import Batches
 from minidl.data.dataset import VOID, Dataset
 from minidl.data.pixel_batches import PixelBatches
+from minidl.experiment.trainer import Trainer, evaluate
 from minidl.hooks import Observer
 from minidl.kernels import Kernels
 from minidl.method import parse
 from minidl.models import a, b, c, d
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS
-from minidl.trainer import Trainer, evaluate
 
 STEPS, BATCH, CLASSES = 5, 2, ("one", "two", "three")  # in each of two epochs; the last batch has 3 images
 # layers by method, pixels of an image's side, optimizer, method; the widths are small, because they are emulated

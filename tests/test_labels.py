@@ -6,12 +6,12 @@ import pytest
 from minidl import MinidlError, models
 from minidl.data import Dataset
 from minidl.data.batches import Batches
+from minidl.experiment.metrics import Confusion
+from minidl.experiment.trainer import Trainer
 from minidl.layers import Flatten, FullyConnected, Sequential
 from minidl.losses import SoftmaxCrossEntropy
-from minidl.metrics import Confusion
 from minidl.net import Net
 from minidl.optimizers import SGD
-from minidl.trainer import Trainer
 
 MISFITS = {
     "one-hot": (

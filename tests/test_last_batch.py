@@ -13,11 +13,11 @@ from minidl.data import Dataset
 from minidl.data.batches import Batches, sizes
 from minidl.data.pixel_batches import PixelBatches
 from minidl.data.shapes import load as load_shapes
+from minidl.experiment.trainer import Trainer
 from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, Sequential
 from minidl.models import b
 from minidl.net import Net
 from minidl.optimizers import Adam
-from minidl.trainer import Trainer
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,13 @@ def test_an_area_of_single_elements_ends_a_run_before_it_begins(run, tmp_path, a
 
 def test_a_row_that_cannot_run_says_why(tmp_path, capsys, monkeypatch):
     """As on net (b), whose last errors have one pixel."""
-    from minidl import data, tables
+    from minidl import data
+    from minidl.experiment import reproduction
+    from minidl.experiment.rows import Row
 
-    row = tables.Row(5, "shapes", "b", "error instance", 50.0)
-    monkeypatch.setattr(tables, "read_rows", lambda path, table: [row])
-    monkeypatch.setattr(reproduce, "budget", lambda options, name: {"train_size": 20, "batch_size": 5, "epochs": 1})
+    row = Row(5, "shapes", "b", "error instance", 50.0)
+    monkeypatch.setattr(reproduction, "read_rows", lambda table: [row])
+    monkeypatch.setattr(reproduction, "budget", lambda options, name: {"train_size": 20, "batch_size": 5, "epochs": 1})
     monkeypatch.setattr(data, "load", lambda *_: None)
     assert reproduce.main(["--table", "5", "--out", str(tmp_path)]) == 1
     shown = capsys.readouterr().err.strip()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from minidl.experiment.metrics import Confusion
 from minidl.losses import SoftmaxCrossEntropy
-from minidl.metrics import Confusion
 
 
 def test_means_are_over_labels_not_over_batches(backend):

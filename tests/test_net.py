@@ -7,6 +7,7 @@ import pytest
 
 from minidl import MinidlError, kernels, models
 from minidl.data import Dataset
+from minidl.experiment.trainer import Trainer
 from minidl.kernels.cpu import threads
 from minidl.layers import (
     AnySize,
@@ -29,7 +30,6 @@ from minidl.layers import (
 )
 from minidl.net import Net
 from minidl.optimizers import Adam
-from minidl.trainer import Trainer
 
 
 def test_net_c_counts_its_parameters():

@@ -57,6 +57,25 @@ def test_the_wheel_installs_one_package_and_all_of_it(checkout: Path) -> None:
     }
 
 
+def test_the_command_works_from_a_wheel(checkout: Path, tmp_path: Path) -> None:
+    """Unpacked into a folder of its own, away from the checkout; the rows that it names come from its paper.csv."""
+    [archive] = (checkout / "dist").glob("*.whl")
+    with zipfile.ZipFile(archive) as wheel:
+        wheel.extractall(tmp_path / "site")
+        [points] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    entry = ConfigParser()
+    entry.read(tmp_path / "site" / points)
+    module, function = entry["console_scripts"]["minidl"].split(":")
+    start = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import {module}; "
+        f"assert {module}.__file__.startswith({str(tmp_path)!r}); sys.exit({module}.{function}())"
+    )
+    command = [sys.executable, "-c", start, "reproduce", "--table", "5", "--rows", "XY"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("minidl reproduce: no row of table 5 is called 'XY'; its rows are: d: Baseline, BN; ")
+
+
 def test_what_setup_cfg_says_fits_together() -> None:
     setup = ConfigParser()
     setup.read(CHECKOUT / "setup.cfg")

@@ -13,11 +13,14 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import train
-from minidl import __version__, checkpoint, data, formats
+from minidl import __version__, data
 from minidl.data.batches import DIVISOR, MEAN, Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
-from minidl.fingerprint import describe, difference, fingerprint
+from minidl.experiment import checkpoint, formats
+from minidl.experiment.fingerprint import describe, difference, fingerprint
+from minidl.experiment.options import read
+from minidl.experiment.settings import complete
 from minidl.kernels.errors import MinidlError
 from minidl.preprocessing import Preprocessing
 
@@ -147,7 +150,7 @@ def test_the_set_may_lie_elsewhere(made, tmp_path, monkeypatch, sentence):
 
 def test_the_folder_of_downloads_is_kept_from_the_root(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings, _ = train.read_settings(["--data", "cifar10", "--data-root", "sets"])
+    settings, _ = complete(*read(train.parser(), ["--data", "cifar10", "--data-root", "sets"]))
     assert (settings["data"], settings["data_root"]) == ("cifar10", str(tmp_path / "sets"))
 
 

@@ -17,11 +17,16 @@ from safetensors import SafetensorError
 
 import reproduce
 import train
-from minidl import __version__, checkpoint, data, records
-from minidl.console import decoration, lenient
+from minidl import __version__, data
+from minidl.experiment import checkpoint, records, run_folder
+from minidl.experiment.budget import budget
+from minidl.experiment.command import Command
+from minidl.experiment.console import decoration, lenient
+from minidl.experiment.results import KEY, VALUES, read_results, write
+from minidl.experiment.row_run import run_of
+from minidl.experiment.rows import choose, read_rows
 from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
-from minidl.tables import choose, read_rows
 
 HERE = Path(__file__).resolve().parent.parent
 SMALL = ("--model", "a", "--method", "Baseline", "--epochs", 1)
@@ -111,7 +116,7 @@ def test_any_name_of_a_folder_will_do(run, folder, tmp_path, capsys, name):
 
 
 def test_curves_that_cannot_be_drawn_do_not_end_a_run(run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(records, "draw_curves", fails(RuntimeError("no\nfonts")))
+    monkeypatch.setattr("minidl.experiment.plots.curves", fails(RuntimeError("no\nfonts")))
     assert run(*SMALL, "--quiet") == 0
     captured = capsys.readouterr()
     assert captured.err == "train.py: curves.png could not be drawn (no fonts); all else is done\n"
@@ -120,14 +125,13 @@ def test_curves_that_cannot_be_drawn_do_not_end_a_run(run, tmp_path, capsys, mon
 
 
 def test_a_table_that_cannot_be_drawn_is_written_all_the_same(tmp_path, monkeypatch, capsys):
-    row = choose(read_rows(reproduce.PAPER, 2), "Baseline")[0]
-    folder = reproduce.folder_of(tmp_path, row, 0, {})
-    folder.mkdir()
-    records.write_result(folder, {"train_loss": 1.0, "test_accuracy": 0.5, "epochs": 1, "seconds": 2.0})
-    monkeypatch.setattr("minidl.tables.draw", fails(RuntimeError("no fonts")))
-    assert "| Baseline | 84.14 | 50.00 |" in reproduce.write(tmp_path, 2, 1, {})
-    assert capsys.readouterr().err == "reproduce.py: table2.png could not be drawn (no fonts); all else is done\n"
-    assert {path.name for path in tmp_path.iterdir()} == {folder.name, "results.csv", "table2.md"}
+    run = run_of(tmp_path, choose(read_rows(2), "Baseline")[0], 0, {})
+    run.folder.mkdir()
+    records.write_result(run.folder, {"train_loss": 1.0, "test_accuracy": 0.5, "epochs": 1, "seconds": 2.0})
+    monkeypatch.setattr("minidl.experiment.plots.table", fails(RuntimeError("no fonts")))
+    assert "| Baseline | 84.14 | 50.00 |" in write(tmp_path, [run], Command("minidl reproduce", "minidl reproduce"))
+    assert capsys.readouterr().err == "minidl reproduce: table2.png could not be drawn (no fonts); all else is done\n"
+    assert {path.name for path in tmp_path.iterdir()} == {run.folder.name, "results.csv", "table2.md"}
 
 
 def test_a_drawing_of_which_the_library_complains(capsys, recwarn):
@@ -270,9 +274,9 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
             return cls(2024, 5, 6, 7, 8, 9)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(records, "datetime", Clock)
+    monkeypatch.setattr(run_folder, "datetime", Clock)
     settings = {"model": "c", "data": "/sets/photos", "out": None}
-    names = [str(records.folder_for(settings)) for _ in range(3)]
+    names = [str(run_folder.folder_for(settings)) for _ in range(3)]
     assert names == [f"runs/20240506-070809-c-photos{end}" for end in ("", "-2", "-3")]
 
 
@@ -281,7 +285,7 @@ def test_a_place_for_runs_that_is_no_folder(run, tmp_path, monkeypatch, in_the_w
     monkeypatch.chdir(tmp_path)
     Path("runs").write_text("") if in_the_way == "file" else Path("runs").symlink_to("nowhere/at/all")
     with pytest.raises(MinidlError, match="cannot be written"):
-        records.folder_for({"model": "c", "data": "set", "out": None})
+        run_folder.folder_for({"model": "c", "data": "set", "out": None})
 
 
 @pytest.mark.parametrize("out", [None, "other"])
@@ -311,7 +315,7 @@ def test_the_default_batch_is_cut_to_a_small_set(folder, tmp_path, capsys):
 
 def test_a_batch_of_a_budget_is_cut_to_fewer_images(monkeypatch):
     options = reproduce.parser().parse_args(["--table", "5", "--budget", "small", "--train-size", "3"])
-    assert reproduce.budget(options, "voc2012")["batch_size"] == 3
+    assert budget(options, "voc2012")["batch_size"] == 3
 
 
 # -- JSON and tables --------------------------------------------------------------------------------------------------
@@ -337,15 +341,15 @@ def test_results_that_a_spreadsheet_has_saved(tmp_path):
         with open(tmp_path / "results.csv", "w", newline="", encoding="utf-8") as file:
             file.write(mark)
             csv.writer(file, delimiter=separator).writerows(
-                [(*reproduce.KEY, *reproduce.VALUES), *((*key, *values) for key, values in rows.items())]
+                [(*KEY, *VALUES), *((*key, *values) for key, values in rows.items())]
             )
-        assert reproduce.read_results(tmp_path / "results.csv") == rows
+        assert read_results(tmp_path / "results.csv") == rows
 
 
 def test_a_damaged_result_is_one_sentence(tmp_path, capsys):
     arguments = ["--table", "2", "--rows", "Baseline", "--budget", "small", "--out", str(tmp_path)]
-    settings = reproduce.budget(reproduce.parser().parse_args(arguments), "cifar10")
-    folder = reproduce.folder_of(tmp_path, choose(read_rows(reproduce.PAPER, 2), "Baseline")[0], 0, settings)
+    settings = budget(reproduce.parser().parse_args(arguments), "cifar10")
+    folder = run_of(tmp_path, choose(read_rows(2), "Baseline")[0], 0, settings).folder
     folder.mkdir()
     (folder / "result.json").write_text('{"train_loss": 1')
     assert reproduce.main(arguments) == 2

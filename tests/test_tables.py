@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,16 +12,27 @@ import pytest
 import reproduce
 import train
 from minidl import MinidlError
+from minidl.__main__ import main as minidl
+from minidl.experiment import budget as budgets
+from minidl.experiment import row_run
+from minidl.experiment.budget import budget
+from minidl.experiment.ranks import ranks, spearman
+from minidl.experiment.row_run import run_of
+from minidl.experiment.rows import PAPER, Row, choose, read_rows
+from minidl.experiment.tables import Line, markdown
+from minidl.experiment.trainer import Trainer
 from minidl.method import parse
-from minidl.tables import Line, Row, choose, markdown, ranks, read_rows, spearman
-from minidl.trainer import Trainer
 
 
 def test_the_papers_tables_are_whole():
-    counts = {table: len(read_rows(reproduce.PAPER, table)) for table in (2, 3, 4, 5)}
+    counts = {table: len(read_rows(table)) for table in (2, 3, 4, 5)}
     assert counts == {2: 13, 3: 39, 4: 27, 5: 6}
-    nans = [row for table in counts for row in read_rows(reproduce.PAPER, table) if math.isnan(row.paper)]
+    nans = [row for table in counts for row in read_rows(table) if math.isnan(row.paper)]
     assert [str(row) for row in nans] == ["b: WS"]
+
+
+def test_the_papers_tables_are_those_of_the_results():
+    assert PAPER.read_bytes() == (Path(__file__).parents[1] / "results" / "paper.csv").read_bytes()
 
 
 def test_ranks():
@@ -36,11 +49,11 @@ def test_spearman_against_its_textbook_form():
 
 
 def test_rows_are_chosen_by_model_method_or_both():
-    rows = read_rows(reproduce.PAPER, 3)
+    rows = read_rows(3)
     assert len(choose(rows, "c")) == 10
     assert {row.model for row in choose(rows, "wc, gc")} == {"a", "b", "c"}
     assert [str(row) for row in choose(rows, "c: Baseline; c: WC, GC;")] == ["c: Baseline", "c: WC, GC"]
-    assert [row.method for row in choose(read_rows(reproduce.PAPER, 2), "WC; c: EB")] == [
+    assert [row.method for row in choose(read_rows(2), "WC; c: EB")] == [
         "weight tensor (WC)",
         "error channel (EB)",
     ]
@@ -64,9 +77,9 @@ def test_names_of_one_training_are_one_run(tmp_path):
     pairs = [("weight tensor (WC)", "WC"), ("gradient tensor (GC)", "GC"), ("error sample (EL)", "EL")]
     for written, name in pairs:
         assert str(parse(written).canonical()) == name
-    one = reproduce.folder_of(tmp_path, Row(2, "cifar10", "c", "weight tensor (WC)", 0), 0, {})
-    assert one == reproduce.folder_of(tmp_path, Row(3, "cifar10", "c", "WC", 0), 0, {})
-    assert one != reproduce.folder_of(tmp_path, Row(3, "cifar10", "c", "WC", 0), 0, {"epochs": 2})
+    one = run_of(tmp_path, Row(2, "cifar10", "c", "weight tensor (WC)", 0), 0, {}).folder
+    assert one == run_of(tmp_path, Row(3, "cifar10", "c", "WC", 0), 0, {}).folder
+    assert one != run_of(tmp_path, Row(3, "cifar10", "c", "WC", 0), 0, {"epochs": 2}).folder
 
 
 @pytest.mark.parametrize(
@@ -81,10 +94,10 @@ def test_names_of_one_training_are_one_run(tmp_path):
     ],
 )
 def test_a_budget_is_what_train_reads_and_keeps_the_shares_of_its_schedule(table, arguments, epochs, drops):
-    data = read_rows(reproduce.PAPER, table)[0].data
-    settings = reproduce.budget(reproduce.parser().parse_args(["--table", str(table), *arguments]), data)
+    data = read_rows(table)[0].data
+    settings = budget(reproduce.parser().parse_args(["--table", str(table), *arguments]), data)
     assert (settings["epochs"], settings["drop_every"]) == (epochs, drops)
-    assert reproduce.budget(reproduce.parser().parse_args(["--table", str(table)]), data) == {}
+    assert budget(reproduce.parser().parse_args(["--table", str(table)]), data) == {}
     words = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     read = vars(train.parser().parse_args(words))
     assert {name: read[name] for name in settings} == settings
@@ -100,12 +113,15 @@ def tiny(tmp_path, random, monkeypatch):
         records[:, 0] %= 10
         (folder / f"{name}.bin").write_bytes(records.tobytes())
     (folder / "batches.meta.txt").write_text("\n".join("abcdefghij"))
-    budget = {"train_size": 20, "epochs": 2, "drop_every": 1, "batch_size": 4}
-    monkeypatch.setattr(reproduce, "SMALL", {"cifar10": budget})
+    small = {"train_size": 20, "epochs": 2, "drop_every": 1, "batch_size": 4}
+    monkeypatch.setattr(budgets, "SMALL", {"cifar10": small})
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
 
 
-def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys):
+def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if sys.version_info >= (3, 11):
+        (tmp_path / "random.py").write_text("raise ImportError('the user has a module of this name')")
     arguments = [*tiny, "--rows", "Baseline; weight tensor (WC)"]
     assert reproduce.main(arguments) == 0
     shown = capsys.readouterr().out
@@ -123,12 +139,12 @@ def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys):
 
 @pytest.fixture
 def quick(tiny, monkeypatch):
-    """Return the same arguments, with train.py called in this process instead of started, which is faster."""
+    """Return the same arguments, with runs in this process instead of processes of their own, which is faster."""
 
     def run(command, **_):
-        return SimpleNamespace(returncode=train.main([*command[2:], "--device", "cpu"]), stderr="")
+        return SimpleNamespace(returncode=minidl([*command[3:], "--device", "cpu"]), stderr="")
 
-    monkeypatch.setattr(reproduce, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=run))
     return tiny
 
 
@@ -174,28 +190,28 @@ def test_an_interrupt_is_one_sentence(tiny, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reproduce, "subprocess", SimpleNamespace(run=interrupted))
+    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=interrupted))
     assert reproduce.main([*tiny, "--rows", "Baseline; weight global"]) == 130
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
 def test_a_row_that_was_killed_is_told_and_the_others_go_on(quick, tmp_path, monkeypatch, capsys):
-    real = reproduce.subprocess.run
+    real = row_run.subprocess.run
 
     def run(command, **_):
         return SimpleNamespace(returncode=-9, stderr="") if "weight global" in command else real(command)
 
-    monkeypatch.setattr(reproduce, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=run))
     assert reproduce.main([*quick, "--rows", "weight global; Baseline"]) == 1
     captured = capsys.readouterr()
-    assert "c: weight global, seed 0: train.py ended with status -9 and said nothing" in captured.err
+    assert "c: weight global, seed 0: its run ended with status -9 and said nothing" in captured.err
     assert "| Baseline | 84.14 |" in captured.out
 
 
 def test_a_row_that_turns_nan_says_nan(quick, tmp_path, capsys):
-    rows = choose(read_rows(reproduce.PAPER, 2), "weight global; Baseline")
+    rows = choose(read_rows(2), "weight global; Baseline")
     for row, loss in zip(rows, (None, 1.5), strict=True):
-        folder = reproduce.folder_of(tmp_path / "out", row, 0, reproduce.SMALL["cifar10"])
+        folder = run_of(tmp_path / "out", row, 0, budgets.SMALL["cifar10"]).folder
         folder.mkdir(parents=True)
         result = {"train_loss": loss, "test_accuracy": 0.1, "epochs": 2, "seconds": 3}
         (folder / "result.json").write_text(json.dumps(result))
@@ -217,17 +233,13 @@ def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatc
 
 def test_a_row_that_fails_is_told_and_the_others_go_on(tiny, tmp_path, capsys):
     arguments = [*tiny, "--rows", "Baseline; weight global"]
-    blocked = reproduce.folder_of(
-        tmp_path / "out",
-        read_rows(reproduce.PAPER, 2)[0],
-        0,
-        reproduce.budget(reproduce.parser().parse_args(arguments), "cifar10"),
-    )
+    settings = budget(reproduce.parser().parse_args(arguments), "cifar10")
+    blocked = run_of(tmp_path / "out", read_rows(2)[0], 0, settings).folder
     blocked.parent.mkdir()
     blocked.write_text("in the way")
     assert reproduce.main(arguments) == 1
     captured = capsys.readouterr()
-    assert "reproduce.py: c: Baseline, seed 0: train.py: the run's folder" in captured.err
+    assert "reproduce.py: c: Baseline, seed 0: minidl train: the run's folder" in captured.err
     assert "| weight global |" in captured.out
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from minidl import models
+from minidl.experiment.trainer import Trainer
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.optimizers import OPTIMIZERS
-from minidl.trainer import Trainer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e .[bench]")
 

@@ -11,6 +11,8 @@ from run_logs import log
 
 import train
 from minidl import checkpoint
+from minidl.experiment.options import read
+from minidl.experiment.settings import complete
 from minidl.net import Net
 
 
@@ -200,7 +202,7 @@ def test_too_little_memory_is_one_sentence(run, capsys, monkeypatch):
     def full(*_):
         raise MemoryError("out of memory allocating 4,096 bytes")
 
-    monkeypatch.setattr("minidl.trainer.Trainer.next_step", full)
+    monkeypatch.setattr("minidl.experiment.trainer.Trainer.next_step", full)
     assert run("--quiet") == 2
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1
@@ -228,7 +230,7 @@ def test_a_run_that_broke_off_in_its_first_epoch_goes_on(run, tmp_path, capsys, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("minidl.trainer.Trainer.next_step", interrupted)
+        patch.setattr("minidl.experiment.trainer.Trainer.next_step", interrupted)
         assert run("--quiet", "--method", "WC") == 130
     assert f"go on with: python train.py --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
@@ -271,6 +273,6 @@ def test_nothing_is_printed_but_the_result_when_quiet(run, capsys):
     ],
 )
 def test_the_recipes_are_those_of_section_5(data, expected):
-    settings, _ = train.read_settings(["--data", data])
+    settings, _ = complete(*read(train.parser(), ["--data", data]))
     names = ("optimizer", "learning_rate", "weight_decay", "batch_size", "epochs", "drop_every")
     assert tuple(settings[name] for name in names) == expected

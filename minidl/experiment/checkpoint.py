@@ -17,8 +17,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from minidl import __version__, formats, models
-from minidl.fingerprint import Description
+from minidl import __version__, models
+from minidl.experiment import formats
+from minidl.experiment.fingerprint import Description
 from minidl.fold import fold
 from minidl.kernels.errors import MinidlError
 from minidl.method import BASELINE, parse

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from minidl import checkpoint, records
 from minidl.data import located
-from minidl.fingerprint import Description, difference
+from minidl.experiment import checkpoint, records
+from minidl.experiment.fingerprint import Description, difference
+from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.optimizers import Optimizer
-from minidl.trainer import Epoch
 
 
 def resume(folder: Path, net: Net, optimizer: Optimizer, data: str, description: Description) -> list[Epoch]:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minidl.experiment.metrics import Confusion
 from minidl.losses import Score, SoftmaxCrossEntropy
-from minidl.metrics import Confusion
 from minidl.net import Net
 from minidl.optimizers import Optimizer, stepped
 

@@ -1,0 +1,41 @@
+"""The command ``minidl``, the same as ``python -m minidl``: minidl --help."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from minidl import __version__
+from minidl.commands import COMMANDS
+from minidl.experiment.command import Command
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the first word."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+    cli = argparse.ArgumentParser(
+        prog="minidl",
+        usage="minidl COMMAND ...",
+        description="Study where normalizations enter back-propagation.",
+        epilog=f"commands:\n{listed}\n\nThe options of a command are told by: minidl COMMAND --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cli.add_argument("--version", action="version", version=f"minidl {__version__}")
+    cli.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    return cli
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the first word names with the others, and return its exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    name = parser().parse_args(words[:1]).command
+    called = "python -m minidl" if Path(sys.argv[0]).name == "__main__.py" else "minidl"
+    command = Command(f"minidl {name}", f"{called} {name}")
+    status: int = import_module(f"minidl.commands.{name}").main(words[1:], command)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""The subcommands of ``minidl``, one a file with a ``parser`` and a ``main``; a new one is a file and a line here."""
+
+COMMANDS = {
+    "train": "train a net of the paper on a data set",
+    "reproduce": "train the rows of a table of the paper and set the results beside the paper's",
+}

@@ -1,0 +1,18 @@
+"""The command ``minidl reproduce``, which is reproduce.py in a checkout."""
+
+from collections.abc import Sequence
+
+from minidl.experiment.command import Command, command_line
+from minidl.experiment.reproduce_options import parser
+
+__all__ = ["main", "parser"]
+
+
+@command_line
+def main(arguments: Sequence[str] | None, command: Command) -> int:
+    """Train the rows that the arguments name; the exit status is 1 where one of them failed."""
+    options = parser(command).parse_args(arguments)
+
+    from minidl.experiment.reproduction import reproduce  # from here on, as --help does not wait for NumPy
+
+    return reproduce(options, command)

@@ -1,0 +1,6 @@
+"""What surrounds the training of a net: options and settings, the run and its record, checkpoints, the paper's tables.
+
+A run, in the order in which its parts are met: options → settings → preparation (sources, then the net, its optimizer
+and the trainer) → run (display, records, checkpoint) → result and pictures. The rows of a table: reproduce_options →
+rows and budget → row_run, each a run in a process of its own → results (tables, ranks, plots).
+"""

@@ -1,0 +1,57 @@
+"""A command line: its name, how it is called, and errors that are one sentence and an exit status."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+
+from minidl import __version__
+from minidl.experiment.console import lenient
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the user has called: ``name`` begins its messages, and ``call`` is what to type to call it again."""
+
+    name: str
+    call: str
+
+    def parser(self, description: str, examples: str) -> argparse.ArgumentParser:
+        """Return a parser that knows the version; in the examples, {call} stands for how the command is called."""
+        cli = argparse.ArgumentParser(
+            prog=self.name,
+            description=description,
+            epilog=examples.format(call=self.call),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        cli.add_argument("--version", action="version", version=f"minidl {__version__}")
+        return cli
+
+
+Main = Callable[[Sequence[str] | None, Command], int]
+
+
+def command_line(main: Main) -> Main:
+    """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 where it is interrupted.
+
+    What KeyboardInterrupt was raised with is told after the word "interrupted".
+    """
+
+    @wraps(main)
+    def guarded(arguments: Sequence[str] | None, command: Command) -> int:
+        with lenient(command.name):
+            try:
+                return main(arguments, command)
+            except KeyboardInterrupt as interrupt:
+                print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
+                return 130
+            except Exception as error:
+                from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
+
+                if not isinstance(error, MinidlError | OSError):
+                    raise
+                print(f"{command.name}: {error}", file=sys.stderr)
+                return 2
+
+    return guarded

@@ -1,0 +1,153 @@
+"""The options of ``minidl train``."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from minidl.experiment.argument_types import decay, positive, rate, seed
+from minidl.experiment.command import Command
+
+Options = dict[str, Any]
+EXAMPLES = """examples:
+  {call}                                          net (c), "WC, GC, fully", on the built-in shapes
+  {call} --method Baseline                        the same without any normalization
+  {call} --data cifar10 --epochs 10               ten epochs of the paper's recipe on CIFAR-10
+  {call} --model b --data cifar10                 the ResNet-34 with "WC, GC, BN"
+  {call} --model d --data voc2012                 the U-net that labels every pixel
+  {call} --data cifar10 --method "weight channel" a row of Table 2
+  {call} --data photos/                           your own images, one subfolder for each class
+  {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
+
+A method is written as in the paper's tables: Baseline, or words joined by commas:
+  of the weights     WN  WC  WS  "weight global|tensor|channel|instance"
+  of the gradients   GC          "gradient global|tensor|channel|instance"
+  of the errors      EBN ELN EB EL  "error global|sample|channel|instance"
+  of the data        BN LN IN GN    layers between convolutions and their ReLU
+  fully              normalize the penultimate fully connected layer too, not the convolutions alone
+"""
+
+
+def parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = command.parser(
+        "Train a net of the paper, with normalizations at the hook points of back-propagation.", EXAMPLES
+    )
+    for add in (_add_what, _add_data, _add_how, _add_where):
+        add(cli)
+    return cli
+
+
+def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[Options, Options]:
+    """Return all options of a command line, once with the defaults and once with None where nothing was given."""
+    options = vars(cli.parse_args(arguments))
+    return options, vars(cli.parse_args(arguments, argparse.Namespace(**dict.fromkeys(options))))
+
+
+def _add_what(cli: argparse.ArgumentParser) -> None:
+    group = cli.add_argument_group("what is trained")
+    group.add_argument(
+        "--model",
+        default="c",
+        metavar="a|b|b-cifar|c|d",
+        help="a net of Figure 1; b-cifar is b with a stem for small images, d labels every pixel (default: c)",
+    )
+    group.add_argument(
+        "--method",
+        metavar="TEXT",
+        help='what is normalized (default: the best of the paper\'s for the net, "WC, GC, fully" for a and c, '
+        '"WC, GC, BN" for b and d)',
+    )
+    group.add_argument(
+        "--mode",
+        default="projection",
+        metavar="projection|reparametrization",
+        help="whether normalized weights replace the weights, as in Algorithm 1, or the gradient goes back through "
+        "the normalization (default: projection)",
+    )
+
+
+def _add_data(cli: argparse.ArgumentParser) -> None:
+    group = cli.add_argument_group("on what")
+    group.add_argument(
+        "--data",
+        default="shapes",
+        metavar="shapes|cifar10|cifar100|voc2012|FOLDER",
+        help="a data set, or a folder of images with one subfolder for each class (default: shapes, built in)",
+    )
+    group.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
+    group.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
+    group.add_argument("--test-size", type=positive, metavar="N", help="test on N images (default: all)")
+    group.add_argument(
+        "--shrink",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="train and test on images N times smaller, which is faster (for voc2012; default: 1)",
+    )
+    group.add_argument(
+        "--crop",
+        type=positive,
+        metavar="N",
+        help="train on squares with N pixels a side, cut out of the images; --resume may change it (for voc2012; "
+        "default: 227)",
+    )
+
+
+def _add_how(cli: argparse.ArgumentParser) -> None:
+    group = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
+    group.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
+    group.add_argument("--batch-size", type=positive, metavar="N", help="images in a step")
+    group.add_argument("--optimizer", metavar="adam|sgd", help="Algorithm 3 or Algorithm 2")
+    group.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
+    )
+    group.add_argument("--learning-rate", type=rate, metavar="X", help="at the beginning")
+    group.add_argument("--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after N epochs")
+    group.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
+    group.add_argument(
+        "--test-every",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="test after N epochs each and at the end (default: 1)",
+    )
+    group.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
+    group.add_argument(
+        "--place",
+        default="optimizer",
+        metavar="hooks|optimizer",
+        help="where WC and GC are done: at the hook points (Algorithm 1), or inside the update (Algorithms 2 and 3), "
+        "which is the same training, and faster (default: optimizer)",
+    )
+
+
+def _add_where(cli: argparse.ArgumentParser) -> None:
+    group = cli.add_argument_group("where")
+    group.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|gpu|reference",
+        help="auto takes a GPU where there is one; of several the first, or that of CUDA_VISIBLE_DEVICES=N in the "
+        "environment; reference computes on the CPU as the equations say, slowly, to be read and debugged (default: "
+        "auto)",
+    )
+    group.add_argument(
+        "--precision",
+        metavar="fp32|tf32|bf16",
+        help="to which a GPU rounds what it multiplies; sums and weights are float32 in any case (default: tf32)",
+    )
+    group.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one for each core)")
+    group.add_argument(
+        "--loops",
+        metavar="numba|numpy",
+        help="what computes the CPU's innermost loops (default: numba where it is installed)",
+    )
+    group.add_argument("--out", metavar="DIR", help="folder of the run (default: a new one under runs/)")
+    group.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now",
+    )
+    group.add_argument("--quiet", action="store_true", help="print the result alone")

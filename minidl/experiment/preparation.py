@@ -1,0 +1,96 @@
+"""Preparation of a run: builds all that it needs from its settings, before anything is written."""
+
+from dataclasses import dataclass
+
+from minidl import kernels, models
+from minidl.data.batches import DIVISOR, MEAN
+from minidl.experiment import sources
+from minidl.experiment.fingerprint import Description, describe
+from minidl.experiment.settings import Settings
+from minidl.experiment.sources import Source
+from minidl.experiment.trainer import Trainer
+from minidl.kernels import Kernels
+from minidl.kernels.cpu import loops, threads
+from minidl.kernels.errors import MinidlError
+from minidl.net import Net
+from minidl.optimizers import OPTIMIZERS, Optimizer
+from minidl.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run that is ready to begin.
+
+    data: the name of its set; description: of the data, for the checkpoint; notes: what the user should know of them.
+    """
+
+    settings: Settings
+    data: str
+    train: Source
+    test: Source
+    trainer: Trainer
+    description: Description
+    notes: tuple[str, ...]
+
+    @property
+    def net(self) -> Net:
+        """The net that is trained."""
+        return self.trainer.net
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What changes its parameters."""
+        return self.trainer.optimizer
+
+
+def prepare(settings: Settings) -> Experiment:
+    """Return what the settings describe; the batch in them may be cut to the set.
+
+    Raises MinidlError for settings that are unknown, do not fit together, or do not fit the data.
+    """
+    operations = choose_device(settings)
+    check_names(settings)
+    train_set, test_set = sources.load(settings)
+    notes = (*train_set.notes, *test_set.notes, *sources.cut_batch(settings, train_set))
+    train, test = sources.batches(settings, train_set, test_set, operations)
+    net = build_net(settings, train)
+    trainer = Trainer(net, build_optimizer(settings, net), train, test, settings["drop_every"], settings["seed"])
+    description = describe(train.classes, train_set, test_set)
+    return Experiment(settings, train_set.name, train, test, trainer, description, notes)
+
+
+def choose_device(settings: Settings) -> Kernels:
+    """Return the operations of the device; on the CPU, with the loops and the threads that were asked for."""
+    if settings["loops"]:
+        loops.use(settings["loops"])
+    if settings["threads"]:
+        threads.set_workers(settings["threads"])
+    return kernels.load(settings["device"], settings["precision"])
+
+
+def check_names(settings: Settings) -> None:
+    """Raise MinidlError for names that are unknown, before a data set is read or even downloaded."""
+    if settings["optimizer"] not in OPTIMIZERS:
+        raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
+    models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
+
+
+def build_net(settings: Settings, train: Source) -> Net:
+    """Return the net for the batches that it will be trained on."""
+    chosen = {name: settings[name] for name in ("method", "mode", "place", "device", "seed")}
+    net = models.build(settings["model"], classes=len(train.classes), shape=train.shape, **chosen)
+    net.check_batches(train.sizes)
+    y, x, _ = train.shape
+    net.preprocessing = Preprocessing(tuple(map(float, MEAN)), DIVISOR, (y, x), train.classes)
+    return net
+
+
+def build_optimizer(settings: Settings, net: Net) -> Optimizer:
+    """Return the optimizer of the net's parameters."""
+    return OPTIMIZERS[settings["optimizer"]](
+        net.parameters,
+        net.kernels,
+        learning_rate=settings["learning_rate"],
+        weight_decay=settings["weight_decay"],
+        variant=settings["variant"] or "",
+    )

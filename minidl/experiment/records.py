@@ -1,0 +1,102 @@
+"""The record of a run: what was set, what each epoch brought, and the result."""
+
+import csv
+import io
+import json
+import platform
+import sys
+from dataclasses import asdict, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from minidl import __version__
+from minidl.experiment import formats, spreadsheet
+from minidl.experiment.files import as_json, write_whole
+from minidl.experiment.trainer import Epoch
+from minidl.kernels.cpu.threads import workers
+from minidl.kernels.errors import MinidlError
+
+CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
+
+
+def write_config(folder: Path, settings: dict[str, Any]) -> None:
+    """Write every setting, and the versions and the machine that the run used."""
+    packages = ("numpy", "pillow", "safetensors", "matplotlib")
+    about = {
+        "format": formats.FORMAT,
+        "settings": settings,
+        "versions": {"python": platform.python_version(), "minidl": __version__, **dict(map(_version, packages))},
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "threads": workers()},
+        "command": sys.argv,
+    }
+    write_whole(folder / CONFIG, as_json(about))
+
+
+def _version(package: str) -> tuple[str, str | None]:
+    try:
+        return package, version(package)
+    except PackageNotFoundError:
+        return package, None
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of the run in a folder; raise MinidlError where there is none, or one of a later format."""
+    try:
+        about = json.loads((folder / CONFIG).read_text("utf-8-sig"))
+        formats.check(folder / CONFIG, about)
+        return {**about["settings"]}
+    except (FileNotFoundError, NotADirectoryError):
+        raise MinidlError(f"there is no run in {folder} ({CONFIG} is missing); give the folder of a run") from None
+    except MinidlError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise MinidlError(f"{folder / CONFIG} cannot be read ({error}); start the run anew") from error
+
+
+def write_log(folder: Path, epochs: list[Epoch]) -> None:
+    """Write one line for each epoch."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Epoch))
+    for epoch in epochs:
+        values = asdict(epoch)
+        seconds = values.pop("seconds")
+        writer.writerow([*values.values(), f"{seconds:.2f}"])
+    write_whole(folder / LOG, text.getvalue())
+
+
+def read_log(folder: Path) -> list[Epoch]:
+    """Return the epochs of a run's log, none where there is no log yet.
+
+    A spreadsheet may have saved it, as long as it says the same; otherwise raises MinidlError, which names the line.
+    """
+    path = folder / LOG
+    if not path.exists():
+        return []
+    epochs: list[Epoch] = []
+    for row in spreadsheet.read(path, [field.name for field in fields(Epoch)]):
+        values = {name: row.number(name, blank_is_nan=name.startswith("test_")) for name in row.values}
+        epoch = values.pop("epoch")
+        if epoch != len(epochs) + 1:
+            raise MinidlError(
+                f"line {row.line} of {path} holds epoch {epoch:g} where epoch {len(epochs) + 1} is expected; put the "
+                "log back as it was, or start a new run"
+            )
+        epochs.append(Epoch(int(epoch), **values))
+    return epochs
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write the run's result."""
+    write_whole(folder / RESULT, as_json(result))
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return the result of the run in a folder, or None where it has not finished."""
+    try:
+        return {**json.loads((folder / RESULT).read_text("utf-8-sig"))}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, OSError) as error:
+        raise MinidlError(f"{folder / RESULT} cannot be read ({error}); delete it and run it again") from error

@@ -1,0 +1,38 @@
+"""The options of ``minidl reproduce``."""
+
+import argparse
+from pathlib import Path
+
+from minidl.experiment.argument_types import positive
+from minidl.experiment.command import Command
+
+EXAMPLES = """examples:
+  {call} --table 2 --budget small                  every row, on 10,000 images for 15 epochs
+  {call} --table 3 --rows c --budget small         the rows of net (c)
+  {call} --table 3 --rows "c: Baseline; c: WC, GC" --seeds 3
+Called again, it goes on where it stopped: a run that has finished is not run again.
+"""
+
+
+def parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = command.parser("Train the rows of a table of the paper, each a run of its own, and compare.", EXAMPLES)
+    cli.add_argument("--table", type=int, required=True, choices=(2, 3, 4, 5), help="of the paper")
+    cli.add_argument("--rows", metavar="TEXT", help='models, methods or "MODEL: METHOD", with ; between (default: all)')
+    cli.add_argument(
+        "--budget",
+        choices=("full", "small"),
+        default="full",
+        help="full: the paper's recipe; small, which two cores finish: of CIFAR 10,000 images, 15 epochs, the "
+        "learning rate divided by 10 after 10; of VOC2012 all images at a quarter of their size, in batches of 5, "
+        "25 epochs, the learning rate divided by 10 after 20",
+    )
+    cli.add_argument(
+        "--epochs", type=positive, metavar="N", help="train for N, the learning rate falling at the same shares of them"
+    )
+    cli.add_argument("--train-size", type=positive, metavar="N", help="train on N images")
+    cli.add_argument("--seeds", type=positive, default=1, metavar="N", help="runs of each row (default: 1)")
+    cli.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
+    cli.add_argument("--out", type=Path, default=Path("runs/tables"), metavar="DIR", help="(default: runs/tables)")
+    cli.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at a time, which share the cores")
+    return cli

@@ -1,0 +1,38 @@
+"""The result of a run: what result.json holds, and the sentence that a run ends with."""
+
+from pathlib import Path
+from typing import Any
+
+from minidl.experiment.preparation import Experiment
+from minidl.experiment.trainer import Epoch
+
+Result = dict[str, Any]
+
+
+def result_of(experiment: Experiment, epochs: list[Epoch]) -> Result:
+    """Return what was trained, where, and what came of it."""
+    settings, trainer, kernels = experiment.settings, experiment.trainer, experiment.net.kernels
+    return {
+        **{name: settings[name] for name in ("model", "method", "mode")},
+        "data": experiment.data,
+        "seed": settings["seed"],
+        "epochs": len(epochs),
+        "device": kernels.device,
+        "precision": kernels.precision,
+        "machine": kernels.about(),
+        "parameters": experiment.net.parameter_count,
+        "train_loss": epochs[-1].train_loss,
+        "test_accuracy": epochs[-1].test_accuracy,
+        **({"mean_iou": trainer.confusion.mean_iou} if trainer.confusion else {}),
+        "seconds": round(sum(epoch.seconds for epoch in epochs), 2),
+        "images_per_second": round(trainer.trained_samples / trainer.train_seconds, 1),
+    }
+
+
+def sentence(result: Result, folder: Path) -> str:
+    """Return what a run prints at its end."""
+    overlap = f", mean IoU {result['mean_iou']:.2%}," if "mean_iou" in result else ""
+    return (
+        f"test accuracy {result['test_accuracy']:.2%}{overlap} after {result['epochs']} epochs, "
+        f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}"
+    )

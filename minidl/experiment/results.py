@@ -1,0 +1,68 @@
+"""The results of a table's runs: results.csv, the Markdown table and the picture beside it."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minidl.experiment import plots, spreadsheet
+from minidl.experiment.command import Command
+from minidl.experiment.console import decoration
+from minidl.experiment.files import write_whole
+from minidl.experiment.row_run import RowRun
+from minidl.experiment.tables import Line, markdown
+
+NAME = "results.csv"
+KEY = ("table", "model", "method", "seed", "run")  # columns of it that say what was run
+VALUES = ("data", "epochs", "paper", "test_accuracy", "seconds")
+Records = dict[tuple[str, ...], tuple[str, ...]]  # the rows of it: VALUES by KEY
+
+
+def accuracy(result: dict[str, Any]) -> float:
+    """Return the test accuracy of a run's result in percent, nan where its loss became nan."""
+    return math.nan if result["train_loss"] is None else 100 * result["test_accuracy"]
+
+
+def read_results(path: Path) -> Records:
+    """Return the rows of results.csv, by what was run; none where there is no such file."""
+    if not path.exists():
+        return {}
+    rows = [row.values for row in spreadsheet.read(path, [*KEY, *VALUES])]
+    return {tuple(row[name] for name in KEY): tuple(row[name] for name in VALUES) for row in rows}
+
+
+def write_results(out: Path, records: Records) -> None:
+    """Add rows to results.csv, or replace them there; those of other tables or budgets stay."""
+    whole = read_results(out / NAME) | records
+    file = io.StringIO()
+    rows = [(*key, *values) for key, values in sorted(whole.items())]
+    csv.writer(file, lineterminator="\n").writerows([(*KEY, *VALUES), *rows])
+    write_whole(out / NAME, file.getvalue())
+
+
+def write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
+    """Write the Markdown table and the plot of the runs that have finished, and results.csv; return the table.
+
+    runs: of all rows of the table. Nothing is written before one of them has finished.
+    """
+    finished = [(run, result) for run in runs if (result := run.result)]
+    rows = list(dict.fromkeys(run.row for run in runs))
+    values = {row: tuple(accuracy(result) for run, result in finished if run.row is row) for row in rows}
+    lines = [Line(row, values[row]) for row in rows if values[row]]
+    text = markdown(lines, rows)
+    if lines:
+        write_results(out, dict(_record(run, result) for run, result in finished))
+        write_whole(out / f"table{rows[0].table}.md", text)
+        picture = out / f"table{rows[0].table}.png"
+        with decoration(command.name, picture.name):
+            write_whole(picture, plots.table(lines))
+    return text
+
+
+def _record(run: RowRun, result: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    row = run.row
+    key = (str(row.table), row.model, row.method, str(run.seed), run.folder.name)
+    did = (row.data, str(result["epochs"]), str(row.paper), f"{accuracy(result):.2f}", str(result["seconds"]))
+    return key, did

@@ -1,0 +1,36 @@
+"""The data of a run: the sets that its settings name, and the batches made of them."""
+
+from minidl import data, models
+from minidl.data.batches import Batches
+from minidl.data.dataset import Dataset
+from minidl.data.pixel_batches import PixelBatches
+from minidl.experiment.settings import Settings
+from minidl.kernels import Kernels
+
+Source = Batches | PixelBatches
+
+
+def load(settings: Settings) -> tuple[Dataset, Dataset]:
+    """Return the training and the test set, cut and shrunk as the settings say."""
+    train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"])
+    return _adapted(train, settings["train_size"], settings), _adapted(test, settings["test_size"], settings)
+
+
+def _adapted(part: Dataset, size: int | None, settings: Settings) -> Dataset:
+    return (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
+
+
+def cut_batch(settings: Settings, train: Dataset) -> tuple[str, ...]:
+    """Cut a batch that nobody asked for to the training set; return a note where it was cut."""
+    asked, images = settings["batch_size"], len(train)
+    if not settings.pop("batch_is_default", False) or asked <= images:
+        return ()
+    settings["batch_size"] = images
+    return (f"The batch of {asked} is cut to the {images} images that there are to train on.",)
+
+
+def batches(settings: Settings, train: Dataset, test: Dataset, operations: Kernels) -> tuple[Source, Source]:
+    """Return the batches to train on and to test on: with a label for each image or each pixel, as the net has them."""
+    source = PixelBatches if models.per_pixel(settings["model"]) else Batches
+    size = settings["batch_size"]
+    return source(train, size, operations, "float32"), source(test, min(size, len(test)), operations, "float32")

@@ -1,0 +1,55 @@
+"""A table of the paper beside our own results: means over seeds, differences, ranks and their correlation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.experiment.ranks import ranks, spearman
+from minidl.experiment.rows import Row
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with what was measured, in percent: the mean over the seeds and their standard deviation (1/(n − 1))."""
+
+    row: Row
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds, nan if any of them is."""
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation over the seeds, nan for one."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else float("nan")
+
+
+def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
+    """Return a table: paper, measured, difference, rank in the paper and here; Spearman's correlation for each net.
+
+    rows: all of the paper's table; the ranks are those among the rows that were measured.
+    """
+    out = []
+    for model in dict.fromkeys(line.row.model for line in lines):
+        part = [line for line in lines if line.row.model == model]
+        paper, here = [line.row.paper for line in part], [line.mean for line in part]
+        whole = sum(row.model == model for row in rows)
+        some = f"{len(part)} of {whole} rows, " if len(part) < whole else ""
+        out += [
+            f"Net ({model}) on {part[0].row.data}, {some}{max(len(line.values) for line in part)} seed(s):",
+            "",
+            "| method | paper, % | measured, % | difference | rank in the paper | rank here |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for line, there, own in zip(part, ranks(paper), ranks(here), strict=True):
+            spread = f" ± {line.deviation:.2f}" if len(line.values) > 1 else ""
+            difference = line.mean - line.row.paper
+            out.append(
+                f"| {line.row.method} | {line.row.paper:.2f} | {line.mean:.2f}{spread} | "
+                f"{'nan' if np.isnan(difference) else f'{difference:+.2f}'} | {there:g} | {own:g} |"
+            )
+        out += ["", f"Spearman's rank correlation between the two columns: {spearman(paper, here):.2f}", ""]
+    return "\n".join(out)

@@ -1,0 +1,102 @@
+"""The command ``minidl``: its subcommands are the scripts of the checkout, under the name that the user has typed."""
+
+import re
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import reproduce
+import train
+from minidl import __version__
+from minidl.__main__ import main
+from minidl.commands import COMMANDS
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(params=["minidl", "python -m minidl"])
+def called(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return how the command was called."""
+    monkeypatch.setattr(sys, "argv", ["/bin/minidl" if request.param == "minidl" else "/lib/minidl/__main__.py"])
+    return str(request.param)
+
+
+@pytest.fixture
+def arguments(folder: Path, tmp_path: Path) -> list[str]:
+    """Return the arguments of a quick run on a small set, in the folder "run"."""
+    small = ["--model", "a", "--epochs", "1", "--batch-size", "5", "--device", "cpu", "--quiet"]
+    return ["--data", str(folder), "--out", str(tmp_path / "run"), *small]
+
+
+def told(function: Callable[[list[str]], Any], words: list[str], capsys: Capture) -> str:
+    """Return what is printed by a command that ends at once, well or with a wrong word."""
+    with pytest.raises(SystemExit):
+        function(words)
+    return "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("script", [train, reproduce])
+def test_a_command_has_the_help_of_its_script(script: Any, called: str, capsys: Capture) -> None:
+    name = script.__name__
+    ours, theirs = told(main, [name, "--help"], capsys), told(script.main, ["--help"], capsys)
+    plain = [re.sub(rf"(python (-m )?)?(minidl {name}|{name}\.py)", "NAME", text).split() for text in (ours, theirs)]
+    assert plain[0] == plain[1]
+    assert f"\n  {called} {name} " in ours
+    assert f"\n  python {name}.py " in theirs
+
+
+def test_help_names_every_command(capsys: Capture) -> None:
+    text = told(main, ["--help"], capsys)
+    for name, what in COMMANDS.items():
+        assert f"  {name} " in text
+        assert what in text
+        command = import_module(f"minidl.commands.{name}")
+        assert callable(command.main)
+        assert callable(command.parser)
+
+
+def test_the_version_is_told(capsys: Capture) -> None:
+    assert told(main, ["--version"], capsys) == told(main, ["train", "--version"], capsys) == f"minidl {__version__}\n"
+
+
+@pytest.mark.parametrize("words, message", [([], "required: COMMAND"), (["trian"], "invalid choice: 'trian'")])
+def test_a_word_that_is_no_command(words: list[str], message: str, capsys: Capture) -> None:
+    assert message in told(main, words, capsys)
+
+
+def test_a_run_and_its_errors_have_the_name_of_the_command(arguments: list[str], capsys: Capture) -> None:
+    assert main(["train", *arguments]) == 0
+    assert capsys.readouterr().out.startswith("test accuracy ")
+    assert main(["train", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("minidl train: ")
+    assert main(["reproduce", "--table", "2", "--rows", "XY"]) == 2
+    assert capsys.readouterr().err.startswith("minidl reproduce: no row of table 2 is called 'XY'; its rows are: ")
+
+
+def test_an_interrupted_run_says_how_to_go_on_by_the_command_that_was_called(
+    arguments: list[str], called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minidl.experiment.trainer.Trainer.next_step", interrupted)
+        assert main(["train", *arguments]) == 130
+    advice = capsys.readouterr().err.removeprefix("\ninterrupted; go on with: ").strip()
+    assert advice == f"{called} train --resume {tmp_path / 'run'}"
+    assert main(advice.removeprefix(called).split()) == 0
+
+
+def test_a_fault_of_the_program_is_not_taken_for_the_users(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("minidl.experiment.trainer.Trainer.next_step", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", *arguments])
