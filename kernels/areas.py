@@ -11,7 +11,7 @@ global                    array                            (1, n, 1, rest)
 tensor (of weights),      out                              (n, 1, 1, rest)
 sample (of data)          s
 channel                   in, or c                         (1, n·y·x, c, 1)
-instance                  (out, in) mask, or (s, c) plane  (n, y·x, c, 1)
+instance                  (out, in) kernel, or (s, c) plane  (n, y·x, c, 1)
 group (of data)           (s, group of channels)           (n, y·x, groups, c/groups)
 ========================  ===============================  ==========================
 """

@@ -91,9 +91,9 @@ class Concat(Protocol):
 
 
 class Plan(Protocol):
-    """A convolution, or a transposed one, of one geometry; path: the way it is computed, in a word or two."""
+    """A convolution, or a transposed one, of one geometry; algorithm: how it is computed, in a word or two."""
 
-    path: str
+    algorithm: str
     output_shape: Image
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None: ...
@@ -104,23 +104,23 @@ class Plan(Protocol):
 
 
 class Convolution(Protocol):
-    """Convolution; ``plan`` prepares it for a geometry, computed the way that ``path`` says or a rule picks."""
+    """Convolution; ``plan`` prepares it for a geometry, computed by ``algorithm`` or the one that a rule picks."""
 
     def Geometry(
         self,
         data_shape: tuple[int, ...],
         filters: int,
-        mask: Pair,
+        kernel_size: Pair,
         stride: int | Pair = 1,
         padding: int | Pair = 0,
         dtype: DTypeLike = np.float32,
     ) -> Any: ...
 
-    def plan(self, geometry: Any, path: str | None = None) -> Plan: ...
+    def plan(self, geometry: Any, algorithm: str | None = None) -> Plan: ...
 
 
 class TransposedConvolution(Protocol):
-    """Transposed convolution, of the geometry of its own data and masks."""
+    """Transposed convolution, of the geometry of its own data and filters."""
 
     def plan(self, geometry: Any) -> Plan: ...
 

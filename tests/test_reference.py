@@ -29,7 +29,7 @@ CONTRACT = get_type_hints(Operations)
 MODULES = [*CONTRACT, "memory_pool", "prefetch", "windows"]
 Array = np.ndarray[Any, Any]
 
-# Data (y, x, in), filters, mask, stride, padding: odd, oblong, masks larger than images, pixels that no mask meets.
+# Data (y, x, in), filters, kernel size, stride, padding: odd, oblong, larger than images, pixels that no filter meets.
 GEOMETRIES = [
     ((5, 4, 2), 3, (3, 2), (2, 1), (1, 2)),
     ((4, 7, 3), 2, (3, 3), 1, 1),
@@ -82,13 +82,13 @@ def test_what_several_devices_have_beside_the_contract_has_one_signature(name: s
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
 @pytest.mark.parametrize("name", ["convolution", "transposed_convolution"])
-def test_every_way_to_convolve_keeps_the_contract(device: str, name: str) -> None:
+def test_every_convolution_keeps_the_contract(device: str, name: str) -> None:
     operations = load(device)
     plan = getattr(operations, name).plan(operations.convolution.Geometry((4, 6, 13), 12, (3, 3), padding=1))
     for method, expected in promised(Plan):
         assert parameters(getattr(plan, method)) == parameters(expected), method
     assert plan.output_shape == (4, 6, 12)
-    assert isinstance(plan.path, str)
+    assert isinstance(plan.algorithm, str)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -142,9 +142,9 @@ def three_passes(operations: Any, name: str, geometry: Any, arrays: tuple[Array,
 
 def random_arrays(random: np.random.Generator, name: str, geometry: Any) -> tuple[Array, ...]:
     """Return data, weights, biases and an error for the three passes."""
-    (y, x, channels), filters, mask, *_ = geometry
+    (y, x, channels), filters, kernel_size, *_ = geometry
     plan = getattr(REFERENCE, name).plan(REFERENCE.convolution.Geometry(*geometry))
-    shapes = (2, y, x, channels), (filters, *mask, channels), (filters,), (2, *plan.output_shape)
+    shapes = (2, y, x, channels), (filters, *kernel_size, channels), (filters,), (2, *plan.output_shape)
     return tuple(random.standard_normal(shape) for shape in shapes)
 
 
@@ -152,13 +152,13 @@ def random_arrays(random: np.random.Generator, name: str, geometry: Any) -> tupl
 def test_convolution(random: np.random.Generator, geometry: Any) -> None:
     data, weights, biases, error = arrays = random_arrays(random, "convolution", geometry)
     out, *_ = results = three_passes(REFERENCE, "convolution", geometry, arrays)
-    (height, width, _), _, mask, stride, padding = geometry
+    (height, width, _), _, kernel_size, stride, padding = geometry
     (ty, tx), (py, px) = (n if isinstance(n, tuple) else (n, n) for n in (stride, padding))
     expected = [np.zeros_like(result) for result in results]
     for s, y, x, o in np.ndindex(out.shape):
         expected[0][s, y, x, o] += biases[o]
         expected[3][o] += error[s, y, x, o]
-        for i, j in np.ndindex(mask):
+        for i, j in np.ndindex(kernel_size):
             v, u = ty * y + i - py, tx * x + j - px
             if 0 <= v < height and 0 <= u < width:
                 expected[0][s, y, x, o] += data[s, v, u] @ weights[o, i, j]
@@ -172,12 +172,12 @@ def test_convolution(random: np.random.Generator, geometry: Any) -> None:
 def test_transposed_convolution(random: np.random.Generator, geometry: Any) -> None:
     data, weights, biases, error = arrays = random_arrays(random, "transposed_convolution", geometry)
     out, *_ = results = three_passes(REFERENCE, "transposed_convolution", geometry, arrays)
-    _, filters, mask, stride, padding = geometry
+    _, filters, kernel_size, stride, padding = geometry
     expected = [np.zeros_like(result) for result in results]
     expected[0] += biases
     expected[3] += error.sum((0, 1, 2))
     for s, y, x in np.ndindex(data.shape[:3]):
-        for i, j, o in np.ndindex(*mask, filters):
+        for i, j, o in np.ndindex(*kernel_size, filters):
             v, u = stride * y + i - padding, stride * x + j - padding
             if 0 <= v < out.shape[1] and 0 <= u < out.shape[2]:
                 expected[0][s, v, u, o] += data[s, y, x] @ weights[o, i, j]

@@ -8,7 +8,7 @@ convolution into products of plain matrices (Chellapilla, Puri and Simard 2006):
     comp_grads   grads   = errorᵀ · columns
 
 The columns are ky·kx times as large as the data, so they are made for a few images, or a few rows of one image, at a
-time. Where an image is so small that a part of the mask meets nothing but padding, this part is left out: on one
+time. Where an image is so small that a part of the filter meets nothing but padding, this part is left out: on one
 pixel, a 3×3 convolution is a 1×1 convolution.
 """
 
@@ -36,7 +36,7 @@ _FEWEST_PIXELS = 128  # in a chunk: below, reading the weights again for each ch
 class Im2col(Convolution):
     """Convolution through chunks of im2col and matrix products; arguments and methods are those of Convolution."""
 
-    path = "im2col"
+    algorithm = "im2col"
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
@@ -131,10 +131,10 @@ class Im2col(Convolution):
         self._repeated.run(self.filters, (weights_grads, *totals), collected, _LEAST // weights_grads[0].size + 1)
 
     def _useful(self, axis: int) -> slice:
-        """Return the part of the mask that meets the image anywhere, or one position where there is none."""
+        """Return the part of the filter that meets the image anywhere, or one position where there is none."""
         size, outputs = self.data_shape[axis], self.output_shape[axis]
         step, pad = self.stride[axis], self.padding[axis]
-        taps = range(self.mask[axis])
+        taps = range(self.kernel_size[axis])
         hits = [tap for tap in taps if any(0 <= at * step + tap - pad < size for at in range(outputs))] or [0]
         return slice(hits[0], hits[-1] + 1)
 

@@ -1,7 +1,7 @@
 """Convolution in fewer multiplications: Winograd's algorithm, with products that stay in the cache.
 
-The output is cut into tiles of m×m pixels, each of which depends on n×n pixels of the data, n = m + r − 1 for masks
-of r×r. Tiles of data d, masks g and tiles of error e become *values* at n×n points (``cook_toom.py`` has A, B, G):
+The output is cut into tiles of m×m pixels, each of which depends on n×n pixels of the data, n = m + r − 1 for filters
+of r×r. Tiles of data d, filters g and tiles of error e become *values* at n×n points (``cook_toom.py`` has A, B, G):
 
     V = B d Bᵀ        U = G g Gᵀ        Ê = A e Aᵀ
 
@@ -10,8 +10,8 @@ remains of the convolution is n² products of matrices, where each output pixel 
 of channels instead of r² (2.25 instead of 9 for F(4×4, 3×3)):
 
     forward       out tile  = Aᵀ (V·U) A + biases
-    comp_grads    mask grad = Gᵀ (Êᵀ·V) G,     the adjoint of forward with respect to g
-    backward      forward's code: the adjoint with respect to d is a correlation of the error with the masks turned
+    comp_grads    grads     = Gᵀ (Êᵀ·V) G,     the adjoint of forward with respect to g
+    backward      forward's code: the adjoint with respect to d is a correlation of the error with the filters rotated
                   by 180°, from out to in. The direct adjoint Bᵀ (Ê·Uᵀ) B costs as much and would overlap in its
                   outputs.
 
@@ -38,7 +38,7 @@ from minidl.kernels.cpu.program import Repeated, Steps
 from minidl.kernels.cpu.scratch import cut
 from minidl.kernels.cpu.threads import shares
 from minidl.kernels.cpu.tiles import Plane, Tiling, combine, evaluate
-from minidl.kernels.cpu.winograd_filters import Masks
+from minidl.kernels.cpu.winograd_filters import FilterTransform
 from minidl.kernels.errors import MinidlError
 
 Array = NDArray[Any]
@@ -53,17 +53,18 @@ _MOST_TAPS = 5
 class Winograd(Convolution):
     """Convolution in tiles of F(m×m, r×r); arguments and methods are those of Convolution.
 
-    Raises MinidlError unless masks and stride are square, with 2 to 5 taps in a phase.
+    Raises MinidlError unless filters and stride are square, with 2 to 5 taps in a phase.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
-        if not self.applies(self.mask, self.stride):
+        if not self.applies(self.kernel_size, self.stride):
             raise MinidlError(
-                f"Winograd's algorithm is for square masks with 2 to {_MOST_TAPS} taps for each step of a square "
-                f"stride, not {self.mask[0]}×{self.mask[1]} with {self.stride[0]}×{self.stride[1]}; use im2col here"
+                f"Winograd's algorithm is for square filters with 2 to {_MOST_TAPS} taps for each step of a square "
+                f"stride, not {self.kernel_size[0]}×{self.kernel_size[1]} with {self.stride[0]}×{self.stride[1]}; use "
+                "im2col here"
             )
-        taps = -(-self.mask[0] // self.stride[0])
+        taps = -(-self.kernel_size[0] // self.stride[0])
         self._phases = phases(self.stride, self.padding)
         self._m = _best_tile(*self.output_shape[:2], taps)
         self._n = self._m + taps - 1
@@ -71,20 +72,22 @@ class Winograd(Convolution):
         self._a, self._b = a.astype(self.dtype), b.astype(self.dtype)
         self._a_transposed = self._a.T.copy()
         self._repeated = Repeated()
-        self._masks = Masks(g, self.mask, self._phases, self.dtype)
+        self._filter_transform = FilterTransform(g, self.kernel_size, self._phases, self.dtype)
         on_phases = f" on {len(self._phases)} phases" if len(self._phases) > 1 else ""
-        self.path = f"winograd F({self._m}×{self._m}, {taps}×{taps}){on_phases}"
+        self.algorithm = f"winograd F({self._m}×{self._m}, {taps}×{taps}){on_phases}"
 
     @staticmethod
-    def applies(mask: Pair, stride: Pair) -> bool:
-        """Return whether the algorithm is for such masks and strides."""
-        (y, x), (step_y, step_x) = mask, stride
+    def applies(kernel_size: Pair, stride: Pair) -> bool:
+        """Return whether the algorithm is for such filters and strides."""
+        (y, x), (step_y, step_x) = kernel_size, stride
         return y == x and step_y == step_x and 2 <= -(-y // step_y) <= _MOST_TAPS
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
         seen = self._of_phases(data, self._n, (0, 0))
-        self._correlate(seen, self._masks.values(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], rectify)
+        self._correlate(
+            seen, self._filter_transform.forward(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], rectify
+        )
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
@@ -93,7 +96,10 @@ class Winograd(Convolution):
         before = self._n - self._m
         seen = [_tiled(error, self._n, self._m, (before - first_y, before - first_x))]
         self._correlate(
-            seen, self._masks.turned_values(weights), None, self._of_phases(out, self._m, (first_y, first_x))
+            seen,
+            self._filter_transform.forward_rotated(weights),
+            None,
+            self._of_phases(out, self._m, (first_y, first_x)),
         )
 
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
@@ -132,7 +138,7 @@ class Winograd(Convolution):
         totals = [
             scratch(worker, self._chunks(stop - start, errors_seen))[-2:] for worker, start, stop in shares(len(data))
         ]
-        self._masks.gradients([total for total, _ in totals], weights_grads)
+        self._filter_transform.adjoint([total for total, _ in totals], weights_grads)
         biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
 
     def _correlate(

@@ -41,5 +41,5 @@ def _layer(weights: Array) -> Im2col:
 
 
 @cache
-def _plan(outputs: int, inputs: int, dtype: DTypeLike, path: str) -> Im2col:
-    return convolution.plan(Geometry((1, 1, inputs), outputs, (1, 1), dtype=dtype), path)
+def _plan(outputs: int, inputs: int, dtype: DTypeLike, algorithm: str) -> Im2col:
+    return convolution.plan(Geometry((1, 1, inputs), outputs, (1, 1), dtype=dtype), algorithm)
