@@ -337,9 +337,9 @@ def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path
     folder = begin()
     records.write_config(folder, settings)
     display = Display(settings["epochs"], len(train_set), settings["quiet"])
-    display.say(f"{net}\n{operations.about()}")
-    if operations.device == "cpu" and loops.note():
-        display.say(loops.note())
+    display.say(f"{net}\n{operations.describe()}")
+    if operations.device == "cpu" and loops.warning():
+        display.say(loops.warning())
     for note in (*train_set.notes, *test_set.notes):
         display.say(note)
     if settings["batch_size"] < recipe_batch:
@@ -369,7 +369,7 @@ def run(settings: dict[str, Any], resumed: Path | None, begin: Callable[[], Path
         "epochs": len(epochs),
         "device": operations.device,
         "precision": operations.precision,
-        "machine": operations.about(),
+        "machine": operations.describe(),
         "parameters": net.parameter_count,
         "train_loss": epochs[-1].train_loss,
         "test_accuracy": epochs[-1].test_accuracy,

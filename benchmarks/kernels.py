@@ -227,8 +227,8 @@ def measure(k: Kernels, megabytes: float, rounds: int) -> list[dict[str, Any]]:
     """Return a row for each kernel."""
     rows: list[dict[str, Any]] = []
     for name, run, size in cases(k, Arrays(k, megabytes)):
-        repeated = k.repeat(partial(in_a_row, run, IN_A_ROW), lambda: 0)
-        ms = interleaved({name: (repeated, timer(k))}, rounds, warm_ups=3)[name] / IN_A_ROW
+        recorded = k.record(partial(in_a_row, run, IN_A_ROW), lambda: 0)
+        ms = interleaved({name: (recorded, timer(k))}, rounds, warm_ups=3)[name] / IN_A_ROW
         gigabytes = size / ms / 1e6
         share = gigabytes / rows[0]["gb_per_s"] if rows else 1.0
         rows.append({"kernel": name, "mb": size / 1e6, "ms": ms, "gb_per_s": gigabytes, "share": share})
@@ -255,7 +255,7 @@ def main() -> None:
     options = cli.parse_args()
     device = kernels.load(options.device)
     rows = measure(device, options.megabytes, options.rounds)
-    print(f"{device.about()}\n\n{table(rows)}")
+    print(f"{device.describe()}\n\n{table(rows)}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 

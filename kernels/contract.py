@@ -279,16 +279,16 @@ class Services:
     """What a device does for its operations.
 
     xp: the module that makes its arrays; array(values, dtype): real numbers of any type and layout as operations take
-    them, see arrays.py; host(array): the array as NumPy's. repeat(function, version): a function that does the same,
-    called again and again, but may be recorded once and then played back, as long as version() stays the same; what
-    changes from call to call must lie on the device. about(): what the device is, in a few words.
+    them, see arrays.py; host(array): the array as NumPy's. record(function, version): a function that does the same,
+    but may record what it does once and then replay it, as long as version() stays the same; what changes from call to
+    call must lie on the device. describe(): what the device is, in a few words.
     prefetch, memory_pool: modules, as in ``Operations``.
     """
 
     xp: ModuleType
     array: Callable[[Any, Any], Any]
     host: Callable[[Any], Any]
-    repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
-    about: Callable[[], str]
+    record: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
+    describe: Callable[[], str]
     prefetch: Prefetching
     memory_pool: MemoryPools

@@ -188,7 +188,7 @@ def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
 def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> None:
     """Apart from the small buffers of NumPy's own loops, which are made smaller still to be out of the way.
 
-    A pass may find its scratch memory grown by another one, and list its products once more in the second call.
+    A pass may find its scratch memory grown by another one, and write its programs once more in the second call.
     """
     case = Case(geometry, samples=8, dtype=np.float32)
     convolution = plan(Geometry(*geometry))
@@ -246,8 +246,8 @@ def test_geometries_that_cannot_be() -> None:
 
 
 def test_arrays_that_change_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More of them than tables are kept."""
-    monkeypatch.setattr(program, "_MOST_TABLES", 1)
+    """More of them than recordings are kept."""
+    monkeypatch.setattr(program, "_MOST_RECORDINGS", 1)
     case = Case(LARGE[0], samples=9, dtype=np.float32)
     convolution = plan(Geometry(*LARGE[0]))
     expected = case.run(plan(Geometry(*LARGE[0])))

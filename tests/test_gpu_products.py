@@ -273,7 +273,7 @@ class TestCudnn:
         products.cudnn_fails.cache_clear()
         try:
             assert products.cudnn_fails() == str(failure).split("\n")[0]
-            assert products.cudnn_fails() in products.about()
+            assert products.cudnn_fails() in products.describe()
             monkeypatch.setattr(cudnn, "product", lambda *_: lambda first, second, out: None)
             products.cudnn_fails.cache_clear()
             assert products.cudnn_fails() == "wrong results"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from minidl.kernels.cpu.numba_columns import covariance, line, moments, plane, products, scale, shift, sums
 from minidl.kernels.cpu.numba_compiler import compiled, parallel, parts
-from minidl.kernels.cpu.numba_program import run, table
+from minidl.kernels.cpu.numba_program import record, run
 from minidl.kernels.cpu.numba_update import adam, sgd
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "max_pool",
     "max_pool_adjoint",
     "moments",
-    "note",
     "plane",
     "products",
+    "record",
     "relu",
     "relu_adjoint",
     "run",
@@ -29,17 +29,17 @@ __all__ = [
     "sgd",
     "shift",
     "sums",
-    "table",
+    "warning",
 ]
 
 Array = NDArray[np.floating]
 Winners = NDArray[np.unsignedinteger]
-KEEPS_TABLES = True  # of steps, see steps.py
+RECORDS = True  # programs, see program.py
 _LEAST = 1 << 17  # elements worth a thread
 
 
-def note() -> str:
-    """Say what will make the first step slow, unless loops that were compiled earlier have been kept."""
+def warning() -> str:
+    """Return a sentence on what makes the first step slow; nothing where loops that were compiled earlier are kept."""
     folder = _relu.compiled.stats.cache_path
     if folder is None:
         return (

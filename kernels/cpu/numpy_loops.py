@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from minidl.kernels.cpu.numpy_columns import covariance, line, moments, plane, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
-from minidl.kernels.cpu.program import Step, Steps, part
+from minidl.kernels.cpu.program import Instruction, Program, part
 from minidl.kernels.cpu.scratch import cut
 from minidl.kernels.cpu.threads import share
 
@@ -21,7 +21,6 @@ __all__ = [
     "max_pool",
     "max_pool_adjoint",
     "moments",
-    "note",
     "plane",
     "products",
     "relu",
@@ -31,49 +30,50 @@ __all__ = [
     "sgd",
     "shift",
     "sums",
+    "warning",
 ]
 
 Array = NDArray[np.floating]
 Winners = NDArray[np.unsignedinteger]
-KEEPS_TABLES = False  # of steps: their arrays would be kept as well
+RECORDS = False  # programs: their arrays would be kept as well
 _LEAST = 1 << 19  # elements worth a thread
 
 
-def note() -> str:
-    """Say that there is nothing to compile: nothing."""
+def warning() -> str:
+    """Return nothing: there is nothing to compile."""
     return ""
 
 
-# -- steps, see steps.py ----------------------------------------------------------------------------------------------
+# -- programs, see program.py -----------------------------------------------------------------------------------------
 
 
-def run(parts: list[Sequence[Steps]]) -> None:
-    """Run the lists of steps of each part of a batch for all their chunks, one part by each worker."""
+def run(parts: list[Sequence[Program]]) -> None:
+    """Run the programs of each part of a batch for all their chunks, one part by each worker."""
 
     def work(worker: int, start: int, stop: int) -> None:
-        for lists in parts[start:stop]:
-            for listed in lists:
-                for first in listed.starts:
-                    for step in listed.steps:
-                        _run(worker, step, first, listed.samples)
+        for programs in parts[start:stop]:
+            for program in programs:
+                for first in program.starts:
+                    for instruction in program.instructions:
+                        _run(worker, instruction, first, program.samples)
 
     share(work, len(parts))
 
 
-def _run(worker: int, step: Step, start: int, samples: int) -> None:
-    out = part(step.out, start, samples)
-    if step.right is None:
+def _run(worker: int, instruction: Instruction, start: int, samples: int) -> None:
+    out = part(instruction.out, start, samples)
+    if instruction.right is None:
         np.maximum(out, out.dtype.type(0), out=out)
         return
-    right = part(step.right, start, samples)
-    if step.left is None:
-        np.add(out, right, out=out) if step.accumulate else np.copyto(out, right)
-    elif step.accumulate:
+    right = part(instruction.right, start, samples)
+    if instruction.left is None:
+        np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
+    elif instruction.accumulate:
         (product,) = cut(f"products {worker}", out.dtype, out.shape)
-        np.matmul(part(step.left, start, samples), right, out=product)
+        np.matmul(part(instruction.left, start, samples), right, out=product)
         out += product
     else:
-        np.matmul(part(step.left, start, samples), right, out=out)
+        np.matmul(part(instruction.left, start, samples), right, out=out)
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------

@@ -158,7 +158,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def about() -> str:
+def describe() -> str:
     """Say how many cores compute."""
     return f"CPU, {workers()} of {available_cores()} cores"
 

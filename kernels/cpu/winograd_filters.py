@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.phases import Pair, Phase
-from minidl.kernels.cpu.program import Repeated, Steps
+from minidl.kernels.cpu.program import Program, Recorder
 from minidl.kernels.cpu.scratch import cut
 
 Array = NDArray[Any]
 
 _LEAST = 1 << 12  # weights worth a thread of their own
 _BLOCK = 16  # filters whose weights stay in the cache while they are transposed
-_FORWARD, _ROTATED, _ADJOINT = range(3)  # what is computed, for Repeated
+_FORWARD, _ROTATED, _ADJOINT = range(3)  # what is computed: the variants of the recorder
 
 
 class FilterTransform:
@@ -29,7 +29,7 @@ class FilterTransform:
         # Rotated by 180°, the first tap is the last of r, also where a phase has fewer.
         self._rotated = [_matrix(g[:, ::-1], kernel_size, phase).astype(dtype) for phase in phases]
         self._adjoints = [matrix.T.copy() for matrix in self._matrices]
-        self._repeated = Repeated()
+        self._recorder = Recorder()
 
     def forward(self, weights: Array) -> Array:
         """Return the transformed weights (out, y, x, in), (n, n, phases·in, out), in scratch memory."""
@@ -39,17 +39,17 @@ class FilterTransform:
         )
         taps = weights.reshape(filters, self._taps, channels).transpose(1, 2, 0)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
-            steps = Steps()
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            program = Program()
             for i in range(start, stop, _BLOCK):
                 some = slice(i, min(i + _BLOCK, stop))
-                steps.copy(taps[:, :, some], transposed[:, :, some])
+                program.copy(taps[:, :, some], transposed[:, :, some])
             source = transposed[:, :, start:stop].transpose(1, 0, 2)
             for phase, matrix in enumerate(self._matrices):
-                steps.product(matrix, source, transformed[:, phase, :, start:stop].transpose(1, 0, 2))
-            return [steps]
+                program.product(matrix, source, transformed[:, phase, :, start:stop].transpose(1, 0, 2))
+            return [program]
 
-        self._repeated.run(filters, (weights, transformed), listed, _LEAST // channels + 1, _FORWARD)
+        self._recorder.run(filters, (weights, transformed), write, _LEAST // channels + 1, _FORWARD)
         return transformed.reshape(n, n, -1, filters)
 
     def forward_rotated(self, weights: Array) -> Array:
@@ -58,13 +58,13 @@ class FilterTransform:
         (transformed,) = cut("weights", self._dtype, (n * n, filters, len(self._rotated), channels))
         taps = weights.reshape(filters, self._taps, channels)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
-            steps = Steps()
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            program = Program()
             for phase, matrix in enumerate(self._rotated):
-                steps.product(matrix, taps[start:stop], transformed[:, start:stop, phase].transpose(1, 0, 2))
-            return [steps]
+                program.product(matrix, taps[start:stop], transformed[:, start:stop, phase].transpose(1, 0, 2))
+            return [program]
 
-        self._repeated.run(filters, (weights, transformed), listed, _LEAST // channels + 1, _ROTATED)
+        self._recorder.run(filters, (weights, transformed), write, _LEAST // channels + 1, _ROTATED)
         return transformed.reshape(n, n, filters, -1)
 
     def adjoint(self, totals: list[Array], weights_grads: Array) -> None:
@@ -74,16 +74,16 @@ class FilterTransform:
         first, *others = (total.reshape(shape) for total in totals)
         grads = weights_grads.reshape(filters, self._taps, channels)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
-            steps, total = Steps(), first[:, start:stop]
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            program, total = Program(), first[:, start:stop]
             for other in others:
-                steps.copy(other[:, start:stop], total, accumulate=True)
+                program.copy(other[:, start:stop], total, accumulate=True)
             for phase, matrix in enumerate(self._adjoints):
                 of_phase = total[:, :, phase].transpose(1, 0, 2)
-                steps.product(matrix, of_phase, grads[start:stop], accumulate=phase > 0)
-            return [steps]
+                program.product(matrix, of_phase, grads[start:stop], accumulate=phase > 0)
+            return [program]
 
-        self._repeated.run(filters, (weights_grads, *totals), listed, _LEAST // channels + 1, _ADJOINT)
+        self._recorder.run(filters, (weights_grads, *totals), write, _LEAST // channels + 1, _ADJOINT)
 
 
 def _matrix(g: Array, kernel_size: Pair, phase: Phase) -> Array:

@@ -10,9 +10,9 @@ import cupy as xp
 
 from minidl.kernels import arrays
 from minidl.kernels.gpu import products
-from minidl.kernels.gpu.graph import repeat
+from minidl.kernels.gpu.graph import record
 
-__all__ = ["about", "array", "host", "products", "repeat", "stream", "xp"]
+__all__ = ["array", "describe", "host", "products", "record", "stream", "xp"]
 
 host = xp.asnumpy
 stream = xp.cuda.Stream(non_blocking=True)
@@ -29,9 +29,9 @@ def array(values: Any, dtype: Any) -> Any:
     return xp.ascontiguousarray(values, dtype)
 
 
-def about() -> str:
+def describe() -> str:
     """Return the GPU's name, how much of its memory is in use, and how products are computed."""
     device = xp.cuda.Device()
     name = xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
     free, total = device.mem_info
-    return f"{name}, {(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use; {products.about()}"
+    return f"{name}, {(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use; {products.describe()}"

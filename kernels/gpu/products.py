@@ -53,7 +53,7 @@ def by_cudnn(dtype: DTypeLike) -> bool:
     return library() == "cuDNN" and np.dtype(dtype) == np.float32
 
 
-def about() -> str:
+def describe() -> str:
     """Return library and precision in words."""
     why = cudnn_fails()
     return f"products by {library()} in {precision()}" + (f" (cuDNN: {why})" if why else "")
