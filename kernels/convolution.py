@@ -54,12 +54,12 @@ class Convolution:
             )
         self.output_shape = (y, x, filters)
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
         out[...] = biases
         for i, j, pixels in windows(self._pad(data), self.kernel_size, self.stride):
             out += pixels @ weights[:, i, j].T
-        if rectify:
+        if relu:
             out[...] = np.maximum(out, 0)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:

@@ -28,15 +28,15 @@ class Statistics(NamedTuple):
     scale: Array
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
 
-    rectify: write max(γ·x̂ + β, 0) instead.
+    relu: write max(γ·x̂ + β, 0) instead.
     """
     mean = mean_of_group(x)
     variance = mean_of_group((x - mean) ** 2)
     statistics = Statistics(mean, variance, 1 / np.sqrt(variance + epsilon))
-    _line(_normalized(x, statistics), gamma, beta, out, rectify)
+    _affine(_normalized(x, statistics), gamma, beta, out, relu)
     return statistics
 
 
@@ -51,9 +51,9 @@ def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, 
     updates[...] = np.minimum(updates + 1, window)
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
-    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
-    _line(x, factor, offset, out, rectify)
+def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); relu as in forward."""
+    _affine(x, factor, offset, out, relu)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
@@ -82,10 +82,10 @@ def _normalized(x: Array, statistics: Statistics) -> Array:
     return statistics.scale * (x - statistics.mean)
 
 
-def _line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool) -> None:
-    """Write factor·x + offset, one line for each channel, into ``out``."""
+def _affine(x: Array, factor: Array, offset: Array, out: Array, relu: bool) -> None:
+    """Write factor·x + offset, with a factor and an offset for each channel, into ``out``."""
     out[...] = _of_channels(factor, x) * x + _of_channels(offset, x)
-    if rectify:
+    if relu:
         out[...] = np.maximum(out, 0)
 
 

@@ -65,7 +65,7 @@ __device__ void scatter(const Unit* columns, Unit* data, Long first, Long count,
 }
 
 #define GEOMETRY                                                                                                      \
-    int height, int width, int channels, int out_height, int out_width, int kernel_y, int kernel_x,                  \
+    int height, int width, int channels, int out_height, int out_width, int kernel_y, int kernel_x,                   \
         int step_y, int step_x, int pad_y, int pad_x
 #define SAME {height, width, channels, out_height, out_width, kernel_y, kernel_x, step_y, step_x, pad_y, pad_x}
 

@@ -40,11 +40,11 @@ class TransposedConvolution:
         self.adjoint = self.adjoint_plan(geometry._replace(data_shape=self.output_shape, filters=data_shape[2]))
         self.algorithm = self.adjoint.algorithm
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write the transposed convolution plus biases into ``out``; rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write the transposed convolution plus biases into ``out``; relu: the maximum of that and 0."""
         self.adjoint.backward(data, _swap(weights), out)
         out += biases
-        if rectify:
+        if relu:
             out[...] = np.maximum(out, 0)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:

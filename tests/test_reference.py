@@ -259,7 +259,7 @@ def test_updates_as_in_pytorch(random: np.random.Generator, kind: str, variant: 
 # -- adjoints: <u, f(v)> = <f*(u), v> -----------------------------------------------------------------------------
 
 
-WINNERS = tuple(np.empty(shape, np.uint8) for shape in REFERENCE.max_pool.winners_shapes((2, 7, 8, 3), 3, 2))
+WINNERS = tuple(np.empty(shape, np.uint8) for shape in REFERENCE.max_pool.argmax_shapes((2, 7, 8, 3), 3, 2))
 LINEAR = {  # the data's shape, the output's, forward, backward
     "average pool": (
         (2, 7, 8, 3),
@@ -332,9 +332,9 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
         device.relu.forward(data, of_relu)
         device.extents.add(data, other, of_sum)
         device.extents.copy(of_sum, of_cut)
-        winners = tuple(device.xp.empty(s, np.uint8) for s in device.max_pool.winners_shapes(data.shape, 3, 2))
-        device.max_pool.forward(data, 3, 2, of_pool, winners)
-        device.max_pool.backward(of_pool, 3, 2, winners, back)
+        argmax = tuple(device.xp.empty(s, np.uint8) for s in device.max_pool.argmax_shapes(data.shape, 3, 2))
+        device.max_pool.forward(data, 3, 2, of_pool, argmax)
+        device.max_pool.backward(of_pool, 3, 2, argmax, back)
         device.relu.backward(other, of_sum, other)
 
     data, other = random.standard_normal((2, 7, 8, 3)), random.standard_normal((2, 9, 8, 4))
@@ -342,7 +342,7 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
 
     def products(device: Any, data: Array, weights: Array, biases: Array, out: Array, *backward: Array) -> None:
         back, weights_grads, biases_grads = backward
-        device.fully_connected.forward(data, weights, biases, out, rectify=True)
+        device.fully_connected.forward(data, weights, biases, out, relu=True)
         device.fully_connected.backward(out, weights, back)
         device.fully_connected.comp_grads(out, data, weights_grads, biases_grads)
 

@@ -21,17 +21,17 @@ from minidl.kernels.data_norm import Statistics
 Array = NDArray[np.floating]
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
 
-    rectify: write max(γ·x̂ + β, 0) instead.
+    relu: write max(γ·x̂ + β, 0) instead.
     """
     (data, layout), loops = wide(x), current()
     mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
     alone = data.shape[1] * layout.tiles * layout.width == 1
     scale = np.zeros_like(variance) if alone else 1 / np.sqrt(variance + epsilon)
     factor, offset = _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
-    loops.line(data, factor, offset, wide(out)[0], rectify)
+    loops.affine(data, factor, offset, wide(out)[0], relu)
     return Statistics(mean, variance, scale)
 
 
@@ -48,10 +48,10 @@ def track(
     updates[0] = min(updates[0] + 1, window)
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
-    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
+def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); relu as in forward."""
     data = wide(x)[0]
-    current().line(data, _columns(data, factor[None]), _columns(data, offset[None]), wide(out)[0], rectify)
+    current().affine(data, _columns(data, factor[None]), _columns(data, offset[None]), wide(out)[0], relu)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
@@ -80,7 +80,7 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     slope = scale**2 * means[1]
     of_error, of_data = _columns(data, scale * gamma), _columns(data, -slope)
     offset = _columns(data, slope * mean - scale * means[0])
-    current().plane(data, of_error, wide(x)[0], of_data, offset, wide(out)[0])
+    current().affine2(data, of_error, wide(x)[0], of_data, offset, wide(out)[0])
 
 
 def _columns(data: Array, channels: Array) -> Array:

@@ -15,18 +15,18 @@ LEAST = 64  # rows or columns of the weights that are worth a thread
 _forward, _backward, _comp_grads = Recorder(), Recorder(), Recorder()
 
 
-def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-    """Write data · weightsᵀ + biases into ``out`` (samples, out); rectify: the maximum of that and 0."""
+def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+    """Write data · weightsᵀ + biases into ``out`` (samples, out); relu: the maximum of that and 0."""
 
     def write(worker: int, start: int, stop: int) -> list[Program]:
         program, part = Program(), out[:, start:stop]
         program.product(data, weights[start:stop].T, part)
         program.product(ones(len(data), data.dtype)[:, None], biases[None, start:stop], part, accumulate=True)
-        if rectify:
+        if relu:
             program.relu(part)
         return [program]
 
-    _forward.run(len(weights), (data, weights, biases, out), write, LEAST, variant=rectify)
+    _forward.run(len(weights), (data, weights, biases, out), write, LEAST, variant=relu)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:

@@ -49,8 +49,8 @@ class Im2col(Convolution):
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
         matrix = self._matrix(weights)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
@@ -62,12 +62,12 @@ class Im2col(Convolution):
                 program.product(self._gather(program, data, band, padded, columns), matrix.T, target)
                 tiles = chunks.tiles(program.samples, band)
                 program.product(ones(tiles, self.dtype)[:, None], biases[None], target, accumulate=True)
-                if rectify:
+                if relu:
                     program.relu(target)
                 programs.append(program)
             return programs
 
-        self._recorder.run(len(data), (data, matrix, biases, out), write, variant=rectify)
+        self._recorder.run(len(data), (data, matrix, biases, out), write, variant=relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""

@@ -53,7 +53,7 @@ def standardize(x: Array, out: Array, epsilon: float = 1e-5) -> Array:
     (data, layout), loops = matrices(x), current()
     mean, variance = moments(data, layout)
     scale = (1 / np.sqrt(variance + epsilon)).astype(x.dtype)
-    loops.line(data, scale, (-mean * scale).astype(x.dtype), matrices(out)[0])
+    loops.affine(data, scale, (-mean * scale).astype(x.dtype), matrices(out)[0])
     return scale
 
 
@@ -62,7 +62,7 @@ def standardize_adjoint(error: Array, output: Array, scale: Array, out: Array) -
     (data, layout), y, loops = matrices(error), matrices(output)[0], current()
     sums = np.stack([loops.sums(data), loops.products(data, y)])
     mean, slope = layout.mean(sums / data.shape[1])[:, :, None].astype(error.dtype)
-    loops.plane(data, scale, y, -scale * slope, -scale * mean, matrices(out)[0])
+    loops.affine2(data, scale, y, -scale * slope, -scale * mean, matrices(out)[0])
 
 
 def rescale(x: Array, out: Array, k: float = 1.0, epsilon: float = 1e-12) -> Array:
@@ -77,4 +77,4 @@ def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: fl
     """Write ∂L/∂x = scale·(∂L/∂y − y·Σ(∂L/∂y·y)/k²), with y = ``output``."""
     (data, layout), y, loops = matrices(error), matrices(output)[0], current()
     radial = (layout.total(loops.products(data, y)) / k**2)[:, None].astype(error.dtype)
-    loops.plane(data, scale, y, -scale * radial, np.zeros_like(radial), matrices(out)[0])
+    loops.affine2(data, scale, y, -scale * radial, np.zeros_like(radial), matrices(out)[0])

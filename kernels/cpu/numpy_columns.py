@@ -1,4 +1,4 @@
-"""Sums down the columns of matrices, and lines, x·factor + offset, in NumPy: piece by piece; see loops.py.
+"""Column sums and affine maps, x·factor + offset, of matrices, in NumPy: piece by piece; see loops.py.
 
 Each worker takes some of the matrices or some rows of a single one, in pieces that stay in its core's cache from one
 pass of NumPy to the next. Sums run down the columns as products with a vector of ones; sums of pieces are float64.
@@ -107,20 +107,20 @@ def scale(x: Array, factor: Array, out: Array) -> None:
     _each(lambda worker, index: np.multiply(x[index], factor[index[0]], out=out[index]), x.shape)
 
 
-def line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
-    """Write x·factor + offset or, to rectify, the maximum of that and 0; ``out`` may be x."""
+def affine(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
+    """Write x·factor + offset or, with ReLU, the maximum of that and 0; ``out`` may be x."""
 
     def work(worker: int, index: Index) -> None:
         result = out[index]
         np.multiply(x[index], factor[index[0]], out=result)
         result += offset[index[0]]
-        if rectify:
+        if relu:
             np.maximum(result, x.dtype.type(0), out=result)
 
     _each(work, x.shape)
 
 
-def plane(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:
+def affine2(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:
     """Write x·of_x + y·of_y + offset; ``out`` may be x or y."""
 
     def work(worker: int, index: Index) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.numpy_columns import covariance, line, moments, plane, products, scale, shift, sums
+from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
 from minidl.kernels.cpu.program import Instruction, Program, part
 from minidl.kernels.cpu.scratch import cut
@@ -16,12 +16,12 @@ from minidl.kernels.cpu.threads import share
 
 __all__ = [
     "adam",
+    "affine",
+    "affine2",
     "covariance",
-    "line",
     "max_pool",
     "max_pool_adjoint",
     "moments",
-    "plane",
     "products",
     "relu",
     "relu_adjoint",
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.floating]
-Winners = NDArray[np.unsignedinteger]
+Argmax = NDArray[np.unsignedinteger]
 RECORDS = False  # programs: their arrays would be kept as well
 _LEAST = 1 << 19  # elements worth a thread
 
@@ -118,8 +118,8 @@ def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
 _IMAGES = 1 << 21  # elements of the images that a worker takes at a time, for the same reason
 
 
-def max_pool(x: Array, size: int, stride: int, out: Array, down: Winners, across: Winners) -> None:
-    """Write the maxima, and who won: the row in each column of a window, and the column.
+def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
+    """Write the maxima and their places: the row in each column of a window, and the column.
 
     The maximum over a square is the maximum over its columns of the maxima over their rows, so this runs first down,
     then across, on long contiguous rows.
@@ -136,8 +136,8 @@ def max_pool(x: Array, size: int, stride: int, out: Array, down: Winners, across
     share(work, len(x))
 
 
-def max_pool_adjoint(error: Array, size: int, stride: int, down: Winners, across: Winners, out: Array) -> None:
-    """Write each element of the error to the place that won, zero elsewhere."""
+def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
+    """Write each element of the error to the place of the maximum, zero elsewhere."""
     several = max(1, _IMAGES // out[0].size)
 
     def work(worker: int, start: int, stop: int) -> None:
@@ -156,33 +156,33 @@ def _windows(array: Array, axis: int, offset: int, count: int, stride: int) -> A
     return array[(slice(None),) * axis + (part,)]
 
 
-def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array, winners: Winners) -> None:
+def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array, argmax: Argmax) -> None:
     count = out.shape[axis]
     first = _windows(x, axis, 0, count, stride)
     second = _windows(x, axis, 1, count, stride) if size > 1 else first
-    bytes_as_flags = winners.view(np.bool_) if winners.itemsize == 1 else winners  # the usual ones, without a cast
+    bytes_as_flags = argmax.view(np.bool_) if argmax.itemsize == 1 else argmax  # the usual ones, without a cast
     np.greater(second, first, out=bytes_as_flags, casting="unsafe")
     np.maximum(first, second, out=out)
-    (larger,) = cut(f"winners {worker}", np.bool_, out.shape)
+    (larger,) = cut(f"argmax {worker}", np.bool_, out.shape)
     for offset in range(2, size):
-        rival = _windows(x, axis, offset, count, stride)
-        np.greater(rival, out, out=larger)
-        np.copyto(winners, offset, where=larger)
-        np.maximum(out, rival, out=out)
+        other = _windows(x, axis, offset, count, stride)
+        np.greater(other, out, out=larger)
+        np.copyto(argmax, offset, where=larger)
+        np.maximum(out, other, out=out)
 
 
-def _spread(worker: int, error: Array, axis: int, size: int, stride: int, winners: Winners, out: Array) -> None:
-    """Write each element of the error to the place in its window that won, adding up where windows overlap."""
+def _spread(worker: int, error: Array, axis: int, size: int, stride: int, argmax: Argmax, out: Array) -> None:
+    """Write each element of the error to the place of its window's maximum, adding up where windows overlap."""
     count = error.shape[axis]
     if size < stride:
         out[...] = 0  # between the windows
     else:
         out[(slice(None),) * axis + (slice(stride * count, None),)] = 0  # behind the last window's first stride
-    (won,) = cut(f"winners {worker}", np.bool_, winners.shape)
+    (is_maximum,) = cut(f"argmax {worker}", np.bool_, argmax.shape)
     for offset in range(size):
         place = _windows(out, axis, offset, count, stride)
-        np.equal(winners, offset, out=won)
+        np.equal(argmax, offset, out=is_maximum)
         if offset < stride:
-            _masked(error, won, place)
+            _masked(error, is_maximum, place)
         else:
-            np.add(place, error, out=place, where=won)
+            np.add(place, error, out=place, where=is_maximum)

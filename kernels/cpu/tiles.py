@@ -97,14 +97,14 @@ def write_tiles(
     planes: list[Plane],
     band: tuple[int, int],
     rows: Array,
-    rectify: bool = False,
+    relu: bool = False,
 ) -> None:
     """Append what writes tiles of outputs, which do not overlap, from transformed tiles.
 
         tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · transformed[i, s, t, u, j, :]
 
     matrix: (width of a tile, n); transformed, planes: as in transform_tiles; rows: scratch, (width of a tile, samples
-    of a chunk, rows of tiles, tiles of a row, n, c). rectify: write the maximum of that and 0.
+    of a chunk, rows of tiles, tiles of a row, n, c). relu: write the maximum of that and 0.
     """
     rows, transformed = rows[:, : program.samples], transformed[:, : program.samples]
     height = band[1] - band[0]
@@ -119,7 +119,7 @@ def write_tiles(
                 source = part[:, down.tiles, down.taps, across.tiles]
                 target = PerImage(windows(windows(images, 1, down, y.step), 3, across, x.step))
                 program.product(matrix[across.taps], source, target)
-                if rectify:
+                if relu:
                     program.relu(target)
 
 

@@ -29,11 +29,11 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
         super().__init__(geometry)
         self.none = np.zeros(geometry.data_shape[2], geometry.dtype)  # what the adjoint has for biases
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write the transposed convolution plus biases into ``out``; rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write the transposed convolution plus biases into ``out``; relu: the maximum of that and 0."""
         self.adjoint.backward(data, _swap(weights), out)
         pixels = out.reshape(1, -1, out.shape[-1])
-        current().line(pixels, np.ones_like(biases)[None, None], biases[None, None], pixels, rectify)
+        current().affine(pixels, np.ones_like(biases)[None, None], biases[None, None], pixels, relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out``."""

@@ -82,11 +82,11 @@ class Winograd(Convolution):
         (y, x), (step_y, step_x) = kernel_size, stride
         return y == x and step_y == step_x and 2 <= -(-y // step_y) <= _MOST_TAPS
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
         inputs = self._of_phases(data, self._n, (0, 0))
         self._correlate(
-            inputs, self._filter_transform.forward(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], rectify
+            inputs, self._filter_transform.forward(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], relu
         )
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
@@ -142,11 +142,11 @@ class Winograd(Convolution):
         biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
 
     def _correlate(
-        self, inputs: list[Plane], weights: Array, biases: Array | None, outputs: list[Plane], rectify: bool = False
+        self, inputs: list[Plane], weights: Array, biases: Array | None, outputs: list[Plane], relu: bool = False
     ) -> None:
         """Write Aᵀ (V·U) A + biases into the planes ``outputs``, with U given as ``weights`` (n, n, in, out).
 
-        rectify: write the maximum of that and 0.
+        relu: write the maximum of that and 0.
         """
         m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
         arrays = [inputs[0].images, outputs[0].images, weights, *([] if biases is None else [biases])]
@@ -169,11 +169,11 @@ class Winograd(Convolution):
                 if biases is not None:
                     one = ones(tiles, self.dtype)[:, None]
                     program.product(one, biases[None], products[_ONE, _ONE], accumulate=True)
-                write_tiles(program, self._a_transposed, transformed_outputs, outputs, band, output_rows, rectify)
+                write_tiles(program, self._a_transposed, transformed_outputs, outputs, band, output_rows, relu)
                 programs.append(program)
             return programs
 
-        self._recorder.run(len(outputs[0].images), arrays, write, variant=rectify)
+        self._recorder.run(len(outputs[0].images), arrays, write, variant=relu)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
         """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""

@@ -16,14 +16,14 @@ LEAST = 16  # rows of the matrix for each row of a block that sums
 PARTS = 512  # of the rows, at most: as many partial sums for each column
 
 
-def add(biases: Array, out: Array, rectify: bool = False) -> None:
-    """Add biases (columns,) to every row of ``out``; rectify: what is negative then becomes zero."""
+def add(biases: Array, out: Array, relu: bool = False) -> None:
+    """Add biases (columns,) to every row of ``out``; relu: what is negative then becomes zero."""
     columns, width = len(biases), 16 // out.itemsize
     vectors = columns % width == 0
     elements = THREADS * width if vectors else THREADS  # of a block
     unit = columns // gcd(columns, elements)  # so many blocks have whole rows
     blocks = unit * max(1, min(-(-out.size // (unit * elements)), BLOCKS // unit))
-    sizes = np.int64(out.size), *source.ints(columns, vectors, rectify)
+    sizes = np.int64(out.size), *source.ints(columns, vectors, relu)
     source.launch("bias", "add", out.dtype, blocks, THREADS, (biases, out, *sizes))
 
 

@@ -91,21 +91,21 @@ def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: fl
     ADJOINT(error, output, scale, 0.0, group_sum(PRODUCTS, error, output) / k**2, out)
 
 
-LINE = ElementwiseKernel(
-    "T x, T gamma, T beta, bool rectify", "T y", "y = gamma * x + beta; if (rectify && y < 0) y = 0", "line"
+AFFINE = ElementwiseKernel(
+    "T x, T gamma, T beta, bool relu", "T y", "y = gamma * x + beta; if (relu && y < 0) y = 0", "affine"
 )
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
     """Write y = γ·x̂ + β, or max(y, 0), with x̂ = (x − μ)/√(σ² + ε) (equations 5 to 7); γ, β: (b·s,)."""
     found = group_statistics(x, epsilon)
-    inference(STANDARDIZE(x, found.mean, found.scale), gamma, beta, out, rectify)
+    inference(STANDARDIZE(x, found.mean, found.scale), gamma, beta, out, relu)
     return found
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
     """Write y = factor·x + offset, or max(y, 0)."""
-    LINE(x, factor.reshape(x.shape[2:]), offset.reshape(x.shape[2:]), rectify, out)
+    AFFINE(x, factor.reshape(x.shape[2:]), offset.reshape(x.shape[2:]), relu, out)
 
 
 def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None:

@@ -92,7 +92,7 @@ def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *ar
 
 
 def change(
-    name: str, x: Array, y: Array, out: Array, lines: Array, layout: Layout, width: int, rectify: bool = False
+    name: str, x: Array, y: Array, out: Array, affines: Array, layout: Layout, width: int, relu: bool = False
 ) -> None:
-    """Change x and y into ``out`` by the lines (groups, 4) of groups of ``width`` channels; rectify: none below 0."""
-    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, lines, *ints(width, rectify), *sizes(layout)))
+    """Change x and y into ``out`` by the affine maps (groups, 4) of groups of ``width`` channels; relu: max(…, 0)."""
+    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, affines, *ints(width, relu), *sizes(layout)))

@@ -30,10 +30,10 @@ class Im2col(Convolution):
         self.pointwise = (*self.kernel_size, *self.stride, *self.padding) == (1, 1, 1, 1, 0, 0)
         self.chunk = max(1, CHUNK_BYTES // (self.window * self.dtype.itemsize))
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
         self.product("fprop", data, weights, out)
-        bias.add(biases, out, rectify)
+        bias.add(biases, out, relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""

@@ -60,10 +60,10 @@ def _transform(
         launch("normalize", f"{name}_group", x.dtype, layout.matrices, threads, args)
         return scale
     parts = sums("normalize", x, y, layout)
-    lines = cupy.empty((layout.groups, 4), x.dtype)
+    affines = cupy.empty((layout.groups, 4), x.dtype)
     n = x.size // layout.groups
-    finish("normalize", f"{name}_lines", parts, layout, layout.width, np.float64(n), lines, *settings)
-    change("normalize", x, y, out, lines, layout, layout.width)
+    finish("normalize", f"{name}_affines", parts, layout, layout.width, np.float64(n), affines, *settings)
+    change("normalize", x, y, out, affines, layout, layout.width)
     return scale
 
 

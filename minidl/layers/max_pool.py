@@ -11,8 +11,8 @@ class MaxPool(Pool):
 
     def compute_output(self, data: Array) -> Array:
         """Take the largest element of each window and remember where it stood."""
-        shapes = self.kernels.max_pool.winners_shapes(data.shape, self.size, self.stride)
-        dtype = self.kernels.max_pool.winners_type(self.size)
+        shapes = self.kernels.max_pool.argmax_shapes(data.shape, self.size, self.stride)
+        dtype = self.kernels.max_pool.argmax_type(self.size)
         self.winners = tuple(self.buffer(f"winners{i}", shape, dtype) for i, shape in enumerate(shapes))
         out = self.buffer("output", (len(data), *self.output_shape))
         self.kernels.max_pool.forward(data, self.size, self.stride, out, self.winners)
