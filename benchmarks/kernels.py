@@ -68,15 +68,15 @@ class Arrays:
         return self.floats(max(1, self.size // int(np.prod(FILTER))), *FILTER)
 
 
-def statistics_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
+def normalize_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield the normalizations of weights, gradients and errors."""
     for what, area in (("weights", "tensor"), ("data", "sample"), ("data", "channel"), ("data", "instance")):
         array = make.weights() if what == "weights" else make.data()
         out, error, back = (k.xp.empty_like(array) for _ in range(3))
-        a, r, b, s = area_view(array.shape, area)
-        x, y, e, d = (part.reshape(a, r, b, s) for part in (array, out, error, back))
+        view = area_view(array.shape, area)
+        x, y, e, d = (part.reshape(view) for part in (array, out, error, back))
         k.xp.copyto(error, array)
-        again = moved(array) if r * s * 4 > ON_CHIP else 0
+        again = moved(array) if view[1] * view[3] * 4 > ON_CHIP else 0
         for name in ("center", "standardize", "rescale"):
             forward, adjoint = getattr(k.normalize, name), getattr(k.normalize, f"{name}_adjoint")
             yield Case(f"{name}, {area}", partial(forward, x, y), moved(array, out) + again)
@@ -138,20 +138,20 @@ def layer_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
 
 def update_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield Adam and SGD."""
-    rate, time = k.xp.full(1, 1e-3, np.float64), k.xp.zeros(1, np.int64)
+    learning_rate, steps = k.xp.full(1, 1e-3, np.float64), k.xp.zeros(1, np.int64)
     for how, inside in (("", False), (" with WC, GC", True)):
         arrays = [make.weights() for _ in range(4)]
         weights, grads, first, second = arrays
         adam = [ParameterState(weights, grads, (first, abs(second)), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"Adam{how}",
-            partial(k.adam.step, adam, rate, time, (0.9, 0.999), 1e-8, "standard"),
+            partial(k.adam.step, adam, learning_rate, steps, (0.9, 0.999), 1e-8, "standard"),
             moved(weights, grads, first, second, weights, first, second),
         )
         sgd = [ParameterState(weights, grads, (first,), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"SGD{how}",
-            partial(k.sgd.step, sgd, rate, time, 0.9, "paper"),
+            partial(k.sgd.step, sgd, learning_rate, steps, 0.9, "paper"),
             moved(weights, grads, first, weights, first),
         )
 
@@ -216,7 +216,7 @@ def cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     x, out = make.data(), make.data()
     yield Case("copy", partial(k.xp.copyto, out, x), moved(x, out))
     yield from layer_cases(k, make)
-    for family in (statistics_cases, data_norm_cases, update_cases):
+    for family in (normalize_cases, data_norm_cases, update_cases):
         yield from both_ways(family, k, make) if k.device == "gpu" else family(k, make)
     yield from training_cases(k, make)
     if k.device == "gpu":

@@ -20,16 +20,16 @@ Pair = tuple[int, int]
 
 
 class Adam(Protocol):
-    """Algorithm 3; MOMENTS: how many arrays of a tensor's shape it keeps."""
+    """Algorithm 3; MOMENTS: how many arrays of a parameter's shape it keeps."""
 
     MOMENTS: int
 
     def step(
         self,
-        tensors: Sequence[ParameterState],
-        rate: Array,
-        time: Array,
-        momenta: tuple[float, float],
+        parameters: Sequence[ParameterState],
+        learning_rate: Array,
+        steps: Array,
+        betas: tuple[float, float],
         epsilon: float,
         variant: str,
     ) -> None: ...
@@ -190,12 +190,12 @@ class Resize(Protocol):
 
 
 class SGD(Protocol):
-    """Algorithm 2; MOMENTS: how many arrays of a tensor's shape it keeps."""
+    """Algorithm 2; MOMENTS: how many arrays of a parameter's shape it keeps."""
 
     MOMENTS: int
 
     def step(
-        self, tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str
+        self, parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
     ) -> None: ...
 
 
@@ -222,7 +222,7 @@ class Normalize(Protocol):
 
 
 class Prefetching(Protocol):
-    """A service: what is needed next is made ahead of time; a result holds until its turn of TURNS comes again."""
+    """A service: the next results are made in the background; each holds until its turn of TURNS comes again."""
 
     TURNS: int
 
@@ -230,7 +230,7 @@ class Prefetching(Protocol):
 
 
 class Prefetcher(Protocol):
-    """Makes what is requested; see kernels/prefetch.py and kernels/cpu/prefetch.py."""
+    """Computes what is requested; see kernels/prefetch.py and kernels/cpu/prefetch.py."""
 
     def stop(self) -> None: ...
 
@@ -240,13 +240,13 @@ class Prefetcher(Protocol):
 
 
 class MemoryPools(Protocol):
-    """A service: memory for a short time; see kernels/memory_pool.py and kernels/cpu/memory_pool.py."""
+    """A service: arrays for a short time; see kernels/memory_pool.py and kernels/cpu/memory_pool.py."""
 
     def MemoryPool(self) -> "MemoryPool": ...
 
 
 class MemoryPool(Protocol):
-    """Where arrays take places and leave them."""
+    """Gives out arrays, whose memory it may use again when nothing refers to them any more."""
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array: ...
 

@@ -1,6 +1,6 @@
-// The groups of a view (a, r, b, s) as matrices whose columns are summed and then changed; compare groups.py.
+// The groups of a view (outer, rows, inner, lanes) as matrices whose columns are summed and then changed; compare groups.py.
 //
-// There are ``a`` matrices of ``length`` elements each. A row of a matrix holds its channels, each group ``width`` of
+// There are ``outer`` matrices of ``length`` elements each. A row of a matrix holds its channels, each group ``width`` of
 // them, once or several times side by side: ``columns`` are a multiple of the channels that makes a row as long as a
 // block is wide. The last row may be cut off.
 //
@@ -76,7 +76,7 @@ __device__ void change_batch(const Batch& batch, const Affines& affines, REAL* o
     }
 }
 
-// A group that lies in one stretch, and is one batch for each thread of a block: one pass, one block for each group.
+// A group that is contiguous, and is one batch for each thread of a block: one pass, one block for each group.
 // affine_of(sums) says how the group is changed; returns that.
 template <bool WHOLE, class F>
 __device__ Affine change_group(const REAL* x, const REAL* y, REAL* out, int length, F affine_of) {

@@ -1,4 +1,4 @@
-// Center, standardize and rescale, and their adjoints; compare statistic.py.
+// Center, standardize and rescale, and their adjoints; compare normalize.py.
 //
 // All six take Σx and Σx·y of a group of n elements, and change it to of_x·(x − mean) + of_y·y. In the transforms y is
 // x; in the adjoints x is the error and y the transform's output. The factor of x is the ``scale`` that a transform

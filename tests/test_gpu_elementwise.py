@@ -9,9 +9,9 @@ import conftest
 import numpy as np
 import pytest
 from test_gpu_kernels import (
-    test_a_statistic_of_unaligned_memory,
     test_data_norm,
-    test_statistic,
+    test_normalize,
+    test_normalize_of_unaligned_memory,
     test_sums_repeat_to_the_last_bit,
     test_updates_of_all_tensors_at_once,
 )
@@ -20,9 +20,9 @@ from minidl.kernels import Kernels
 from minidl.kernels.areas import AREAS, area_view
 
 __all__ = [
-    "test_a_statistic_of_unaligned_memory",
     "test_data_norm",
-    "test_statistic",
+    "test_normalize",
+    "test_normalize_of_unaligned_memory",
     "test_sums_repeat_to_the_last_bit",
     "test_updates_of_all_tensors_at_once",
 ]

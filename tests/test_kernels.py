@@ -143,12 +143,12 @@ def test_softmax_loss(backend, random, rows, classes):
     z, label, totals = placed(backend, logits, labels, np.array([1.0, 2.0, 3.0, 0.0]))
     error = poisoned(backend, logits.shape)
     backend.softmax_loss.forward(z, label, error, totals)
-    loss, right, labelled, wrong = backend.host(totals) - [1, 2, 3, 0]
+    loss, correct, labelled, wrong = backend.host(totals) - [1, 2, 3, 0]
     assert wrong == 0
     assert labelled == rows
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert loss == pytest.approx(-np.log(p[np.arange(rows), labels]).sum())
-    assert right == (logits.argmax(1) == labels).sum()
+    assert correct == (logits.argmax(1) == labels).sum()
     same(backend, error, (p - np.eye(classes)[labels]) / rows, rtol=1e-7, atol=1e-15)
 
 

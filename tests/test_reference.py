@@ -1,6 +1,6 @@
 """The reference: its definitions beside loops over elements, the fast versions beside it, and nets that it trains.
 
-More of it is in the tests of all devices, test_kernels.py, test_statistic.py, test_data_norms.py, test_optimizers.py
+More of it is in the tests of all devices, test_kernels.py, test_normalize.py, test_data_norms.py, test_optimizers.py
 and test_torch_layers.py, and test_gpu_kernels.py has the fast versions beside it on many more shapes.
 """
 

@@ -11,7 +11,7 @@ from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.program import Program, Recorder
 
 Array = NDArray[np.floating]
-LEAST = 64  # rows or columns of the weights that are worth a thread
+MIN_PER_THREAD = 64  # rows or columns of the weights
 _forward, _backward, _comp_grads = Recorder(), Recorder(), Recorder()
 
 
@@ -26,7 +26,7 @@ def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool =
             program.relu(part)
         return [program]
 
-    _forward.run(len(weights), (data, weights, biases, out), write, LEAST, variant=relu)
+    _forward.run(len(weights), (data, weights, biases, out), write, MIN_PER_THREAD, variant=relu)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:
@@ -37,7 +37,7 @@ def backward(error: Array, weights: Array, out: Array) -> None:
         program.product(error, weights[:, start:stop], out[:, start:stop])
         return [program]
 
-    _backward.run(weights.shape[1], (error, weights, out), write, LEAST)
+    _backward.run(weights.shape[1], (error, weights, out), write, MIN_PER_THREAD)
 
 
 def comp_grads(error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
@@ -49,4 +49,4 @@ def comp_grads(error: Array, data: Array, weights_grads: Array, biases_grads: Ar
         program.product(ones(len(error), error.dtype)[None], part, biases_grads[None, start:stop])
         return [program]
 
-    _comp_grads.run(len(weights_grads), (error, data, weights_grads, biases_grads), write, LEAST)
+    _comp_grads.run(len(weights_grads), (error, data, weights_grads, biases_grads), write, MIN_PER_THREAD)

@@ -23,13 +23,13 @@ from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.cpu.chunks import Band, Chunks
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.program import Operand, PerImage, Program, Recorder
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
 
 Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 20  # of columns, measured; with the operands of the product they fit an L2 cache of 1 MiB
-_LEAST = 1 << 17  # weights worth a thread
+_MIN_PER_THREAD = 1 << 17  # weights
 _FEWEST_PIXELS = 128  # in a chunk: below, reading the weights again for each chunk takes long
 
 
@@ -55,7 +55,7 @@ class Im2col(Convolution):
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start)
-            padded, columns = cut(worker, self.dtype, *self._shapes(chunks))
+            padded, columns = carve(worker, self.dtype, *self._shapes(chunks))
             programs = []
             for program, band in chunks.programs(start, stop):
                 target = self._pixels(out, band)
@@ -75,7 +75,7 @@ class Im2col(Convolution):
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start)
-            padded, columns = cut(worker, self.dtype, *self._shapes(chunks))
+            padded, columns = carve(worker, self.dtype, *self._shapes(chunks))
             programs = []
             if not self._side_by_side:
                 programs.append(Program())
@@ -94,7 +94,7 @@ class Im2col(Convolution):
 
         def scratch(worker: int, chunks: Chunks) -> list[Array]:
             size = (self.filters, prod(self._reach) * self.data_shape[2])
-            return cut(worker, self.dtype, *self._shapes(chunks), size, (1, self.filters))
+            return carve(worker, self.dtype, *self._shapes(chunks), size, (1, self.filters))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start)
@@ -128,7 +128,7 @@ class Im2col(Convolution):
                 program.copy(total[start:stop].reshape(useful.shape), useful, accumulate=k > 0)
             return [program]
 
-        self._recorder.run(self.filters, (weights_grads, *totals), sum_up, _LEAST // weights_grads[0].size + 1)
+        self._recorder.run(self.filters, (weights_grads, *totals), sum_up, _MIN_PER_THREAD // weights_grads[0].size + 1)
 
     def _useful(self, axis: int) -> slice:
         """Return the part of the filter that meets the image anywhere, or one position where there is none."""
@@ -143,7 +143,7 @@ class Im2col(Convolution):
         useful = weights[self._taps]
         if useful.shape == weights.shape:
             return weights.reshape(self.filters, -1)
-        (matrix,) = cut("weights", self.dtype, useful.shape)
+        (matrix,) = carve("weights", self.dtype, useful.shape)
         matrix[...] = useful
         return matrix.reshape(self.filters, -1)
 

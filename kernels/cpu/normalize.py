@@ -1,7 +1,7 @@
 """Center, standardize and rescale: the transforms behind every normalization of Table 1, and their adjoints.
 
-All take a view x of four axes (a, r, b, s) (see areas.py) and write into ``out`` of the same shape, which may be
-x itself. One statistic is taken over (r, s) for each (a, b):
+All take a view x of four axes (outer, rows, inner, lanes), see areas.py, and write into ``out`` of the same shape,
+which may be x itself. Each (outer, inner) is a group, whose mean μ and deviation σ are taken over rows and lanes:
 
     center        y = x − μ                              WC GC EB EL        equations 2, 4, 10, 11
     standardize   y = (x − μ) / √(σ² + ε)                WS EBN ELN BN …    equations 3, 5 to 9; σ² is biased (1/n)

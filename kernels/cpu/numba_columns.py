@@ -17,14 +17,14 @@ from minidl.kernels.cpu.numba_compiler import bounds, compiled, inlined, paralle
 
 Array = NDArray[np.floating]
 ROWS = 8
-_LEAST = 1 << 17  # elements worth a thread
+_MIN_PER_THREAD = 1 << 17  # elements
 
 
 def _parts(x: Array) -> int:
     """Return into how many parts to divide matrices."""
     n, rows, columns = x.shape
     count, size = (n, rows * columns) if n > 1 else (rows, columns)
-    return numba_compiler.parts(count, _LEAST // size + 1)
+    return numba_compiler.parts(count, _MIN_PER_THREAD // size + 1)
 
 
 def _zeros(count: int, x: Array, parts: int) -> Array:

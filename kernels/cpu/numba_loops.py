@@ -35,7 +35,7 @@ __all__ = [
 Array = NDArray[np.floating]
 Argmax = NDArray[np.unsignedinteger]
 RECORDS = True  # programs, see program.py
-_LEAST = 1 << 17  # elements worth a thread
+_MIN_PER_THREAD = 1 << 17  # elements
 
 
 def warning() -> str:
@@ -56,7 +56,7 @@ def warning() -> str:
 
 def relu(x: Array, out: Array) -> None:
     """Write max(x, 0); ``out`` may be x."""
-    _relu(x, out, x.__array_interface__["data"] == out.__array_interface__["data"], parts(x.size, _LEAST))
+    _relu(x, out, x.__array_interface__["data"] == out.__array_interface__["data"], parts(x.size, _MIN_PER_THREAD))
 
 
 @parallel
@@ -81,7 +81,7 @@ def _relu_of_part(x: Any, out: Any, in_place: Any) -> None:
 
 def relu_adjoint(error: Array, output: Array, out: Array) -> None:
     """Write the error where the output is positive, else zero; ``out`` may be the error."""
-    _relu_adjoint(error, output, out, parts(error.size, _LEAST))
+    _relu_adjoint(error, output, out, parts(error.size, _MIN_PER_THREAD))
 
 
 @parallel
@@ -105,7 +105,7 @@ def _relu_adjoint_of_part(error: Any, output: Any, out: Any) -> None:
 
 def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
     """Write the maxima, and in ``across`` their places, counted column by column; ``down`` is not needed."""
-    _max_pool(x, size, stride, out, across, parts(len(x), _LEAST // x[0].size + 1))
+    _max_pool(x, size, stride, out, across, parts(len(x), _MIN_PER_THREAD // x[0].size + 1))
 
 
 @parallel
@@ -140,7 +140,7 @@ def _max_pool_of_part(x: Any, size: Any, stride: Any, out: Any, argmax: Any) -> 
 
 def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
     """Write each element of the error to the place of the maximum, zero elsewhere."""
-    _max_pool_adjoint(error, size, stride, across, out, parts(len(out), _LEAST // out[0].size + 1))
+    _max_pool_adjoint(error, size, stride, across, out, parts(len(out), _MIN_PER_THREAD // out[0].size + 1))
 
 
 @parallel

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
 from minidl.kernels.cpu.program import Instruction, Program, part
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 Array = NDArray[np.floating]
 Argmax = NDArray[np.unsignedinteger]
 RECORDS = False  # programs: their arrays would be kept as well
-_LEAST = 1 << 19  # elements worth a thread
+_MIN_PER_THREAD = 1 << 19  # elements
 
 
 def warning() -> str:
@@ -69,7 +69,7 @@ def _run(worker: int, instruction: Instruction, start: int, samples: int) -> Non
     if instruction.left is None:
         np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
     elif instruction.accumulate:
-        (product,) = cut(f"products {worker}", out.dtype, out.shape)
+        (product,) = carve(f"products {worker}", out.dtype, out.shape)
         np.matmul(part(instruction.left, start, samples), right, out=product)
         out += product
     else:
@@ -87,7 +87,7 @@ def relu(x: Array, out: Array) -> None:
     def work(worker: int, start: int, stop: int) -> None:
         np.maximum(x[start:stop], x.dtype.type(0), out=out[start:stop])
 
-    share(work, x.size, _LEAST)
+    share(work, x.size, _MIN_PER_THREAD)
 
 
 def relu_adjoint(error: Array, output: Array, out: Array) -> None:
@@ -96,11 +96,11 @@ def relu_adjoint(error: Array, output: Array, out: Array) -> None:
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, _PIECE):
             piece = slice(i, min(i + _PIECE, stop))
-            (positive,) = cut(worker, np.bool_, output[piece].shape)
+            (positive,) = carve(worker, np.bool_, output[piece].shape)
             np.greater(output[piece], 0, out=positive)
             _masked(error[piece], positive, out[piece])
 
-    share(work, error.size, _LEAST)
+    share(work, error.size, _MIN_PER_THREAD)
 
 
 def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
@@ -129,7 +129,7 @@ def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across:
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, several):
             part = slice(i, min(i + several, stop))
-            (rows,) = cut(worker, x.dtype, down[part].shape)
+            (rows,) = carve(worker, x.dtype, down[part].shape)
             _maxima(worker, x[part], 1, size, stride, rows, down[part])
             _maxima(worker, rows, 2, size, stride, out[part], across[part])
 
@@ -143,7 +143,7 @@ def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across:
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, several):
             part = slice(i, min(i + several, stop))
-            (rows,) = cut(worker, error.dtype, down[part].shape)
+            (rows,) = carve(worker, error.dtype, down[part].shape)
             _spread(worker, error[part], 2, size, stride, across[part], rows)
             _spread(worker, rows, 1, size, stride, down[part], out[part])
 
@@ -163,7 +163,7 @@ def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array
     bytes_as_flags = argmax.view(np.bool_) if argmax.itemsize == 1 else argmax  # the usual ones, without a cast
     np.greater(second, first, out=bytes_as_flags, casting="unsafe")
     np.maximum(first, second, out=out)
-    (larger,) = cut(f"argmax {worker}", np.bool_, out.shape)
+    (larger,) = carve(f"argmax {worker}", np.bool_, out.shape)
     for offset in range(2, size):
         other = _windows(x, axis, offset, count, stride)
         np.greater(other, out, out=larger)
@@ -178,7 +178,7 @@ def _spread(worker: int, error: Array, axis: int, size: int, stride: int, argmax
         out[...] = 0  # between the windows
     else:
         out[(slice(None),) * axis + (slice(stride * count, None),)] = 0  # behind the last window's first stride
-    (is_maximum,) = cut(f"argmax {worker}", np.bool_, argmax.shape)
+    (is_maximum,) = carve(f"argmax {worker}", np.bool_, argmax.shape)
     for offset in range(size):
         place = _windows(out, axis, offset, count, stride)
         np.equal(argmax, offset, out=is_maximum)

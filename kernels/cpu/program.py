@@ -101,16 +101,16 @@ class Recorder:
         count: int,
         arrays: Sequence[Array],
         write: Callable[[int, int, int], Sequence[Program]],
-        least: int = 1,
+        minimum: int = 1,
         variant: int = 0,
     ) -> None:
         """Run what ``write(worker, start, stop)`` returns for shares of ``range(count)``, programs of one worker each.
 
         All arrays are of one type, float32 or float64. The programs depend on nothing but the variant, the share, the
         addresses and shapes of the arrays and the worker's scratch memory; whatever else they read is there for ever.
-        Where a recording of the same exists, Python has nothing left to do. No share is smaller than ``least``.
+        Where a recording of the same exists, Python has nothing left to do. No share is smaller than ``minimum``.
         """
-        loops, parts = current(), shares(count, least)
+        loops, parts = current(), shares(count, minimum)
         if not loops.RECORDS:
             loops.run([write(*part) for part in parts])
             return

@@ -14,7 +14,7 @@ from minidl.kernels import transposed_convolution
 from minidl.kernels.convolution import Geometry
 from minidl.kernels.cpu import convolution
 from minidl.kernels.cpu.loops import current
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[Any]
@@ -42,7 +42,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights and of the biases."""
         out, y, x, into = weights_grads.shape
-        (grads,) = cut("transposed weights", weights_grads.dtype, (into, y, x, out))
+        (grads,) = carve("transposed weights", weights_grads.dtype, (into, y, x, out))
         self.adjoint.comp_grads(data, error, grads, np.empty_like(self.none))
         weights_grads[...] = grads.transpose(3, 1, 2, 0)
         pixels = error.reshape(1, -1, error.shape[-1])
@@ -52,7 +52,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
 def _swap(weights: Array) -> Array:
     """Return the weights as the convolution has them, (in, y, x, out), in scratch memory."""
     out, y, x, into = weights.shape
-    (swapped,) = cut("transposed weights", weights.dtype, (into, y, x, out))
+    (swapped,) = carve("transposed weights", weights.dtype, (into, y, x, out))
 
     def work(worker: int, start: int, stop: int) -> None:
         swapped[start:stop] = weights[..., start:stop].transpose(3, 1, 2, 0)

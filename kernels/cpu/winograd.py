@@ -35,7 +35,7 @@ from minidl.kernels.cpu.cook_toom import MOST_POINTS, transforms
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
 from minidl.kernels.cpu.program import Program, Recorder
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
 from minidl.kernels.cpu.tiles import Plane, Tiling, transform_tiles, write_tiles
 from minidl.kernels.cpu.winograd_filters import FilterTransform
@@ -113,7 +113,7 @@ class Winograd(Convolution):
             error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
             transformed = (n, *shape, n, channels), (n, *shape, n, filters)
             totals = (n, n, filters, channels), (1, filters)
-            return cut(worker, self.dtype, *transformed, data_rows_shape, error_rows_shape, *totals)
+            return carve(worker, self.dtype, *transformed, data_rows_shape, error_rows_shape, *totals)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start, error_planes)
@@ -157,7 +157,7 @@ class Winograd(Convolution):
             input_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             output_rows_shape = (m, *shape, n, filters)
             transformed = (n, *shape, n, channels), (n, *shape, n, filters)
-            transformed_inputs, transformed_outputs, input_rows, output_rows = cut(
+            transformed_inputs, transformed_outputs, input_rows, output_rows = carve(
                 worker, self.dtype, *transformed, input_rows_shape, output_rows_shape
             )
             programs = []

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from minidl.kernels.cpu.phases import Pair, Phase
 from minidl.kernels.cpu.program import Program, Recorder
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 
 Array = NDArray[Any]
 
-_LEAST = 1 << 12  # weights worth a thread of their own
+_MIN_PER_THREAD = 1 << 12  # weights
 _BLOCK = 16  # filters whose weights stay in the cache while they are transposed
 _FORWARD, _ROTATED, _ADJOINT = range(3)  # what is computed: the variants of the recorder
 
@@ -34,7 +34,7 @@ class FilterTransform:
     def forward(self, weights: Array) -> Array:
         """Return the transformed weights (out, y, x, in), (n, n, phases·in, out), in scratch memory."""
         n, (filters, _, _, channels) = self._points, weights.shape
-        transformed, transposed = cut(
+        transformed, transposed = carve(
             "weights", self._dtype, (n * n, len(self._matrices), channels, filters), (self._taps, channels, filters)
         )
         taps = weights.reshape(filters, self._taps, channels).transpose(1, 2, 0)
@@ -49,13 +49,13 @@ class FilterTransform:
                 program.product(matrix, source, transformed[:, phase, :, start:stop].transpose(1, 0, 2))
             return [program]
 
-        self._recorder.run(filters, (weights, transformed), write, _LEAST // channels + 1, _FORWARD)
+        self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, _FORWARD)
         return transformed.reshape(n, n, -1, filters)
 
     def forward_rotated(self, weights: Array) -> Array:
         """Return the transformed weights rotated by 180°, from out to in: (n, n, out, phases·in), in scratch memory."""
         n, (filters, _, _, channels) = self._points, weights.shape
-        (transformed,) = cut("weights", self._dtype, (n * n, filters, len(self._rotated), channels))
+        (transformed,) = carve("weights", self._dtype, (n * n, filters, len(self._rotated), channels))
         taps = weights.reshape(filters, self._taps, channels)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
@@ -64,7 +64,7 @@ class FilterTransform:
                 program.product(matrix, taps[start:stop], transformed[:, start:stop, phase].transpose(1, 0, 2))
             return [program]
 
-        self._recorder.run(filters, (weights, transformed), write, _LEAST // channels + 1, _ROTATED)
+        self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, _ROTATED)
         return transformed.reshape(n, n, filters, -1)
 
     def adjoint(self, totals: list[Array], weights_grads: Array) -> None:
@@ -83,7 +83,7 @@ class FilterTransform:
                 program.product(matrix, of_phase, grads[start:stop], accumulate=phase > 0)
             return [program]
 
-        self._recorder.run(filters, (weights_grads, *totals), write, _LEAST // channels + 1, _ADJOINT)
+        self._recorder.run(filters, (weights_grads, *totals), write, _MIN_PER_THREAD // channels + 1, _ADJOINT)
 
 
 def _matrix(g: Array, kernel_size: Pair, phase: Phase) -> Array:

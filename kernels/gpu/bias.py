@@ -12,7 +12,7 @@ Array = Any
 THREADS = 256
 BLOCKS = 1 << 12  # enough to fill a large card
 COLUMNS, ROWS = 32, 8  # of a block that sums
-LEAST = 16  # rows of the matrix for each row of a block that sums
+MIN_ROWS = 16  # of the matrix for each row of a block that sums
 PARTS = 512  # of the rows, at most: as many partial sums for each column
 
 
@@ -31,7 +31,7 @@ def sums(error: Array, out: Array) -> None:
     """Write the sums of ``error`` over all rows into ``out`` (columns,); in the same order at every call."""
     columns = len(out)
     rows = error.size // columns
-    parts = max(1, min(rows // (ROWS * LEAST), PARTS))
+    parts = max(1, min(rows // (ROWS * MIN_ROWS), PARTS))
     partial = out if parts == 1 else cupy.empty((parts, columns), out.dtype)
     _sum(error, partial, rows, columns, parts)
     if parts > 1:

@@ -13,9 +13,9 @@ Array = Any
 
 
 def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
-    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
+    """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); relu: write max(γ·x̂ + β, 0) instead.
     """
     layout = wide(x)
     parts, affines = sums("data_norm", x, x, layout), _affines(layout)
@@ -36,14 +36,14 @@ def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, 
 
 
 def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
-    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); relu as in forward."""
+    """Write factor·x + offset into ``out``: x, out: views (1, rows, c, 1); factor, offset: (c,); relu as in forward."""
     layout = wide(x)
     args = (x, factor, offset, out, np.int32(relu), *sizes(layout))
     launch("data_norm", "inference", x.dtype, layout.grid, BLOCK, args)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
-    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s).
+    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
 
     The gradients are ``comp_grads`` of them.
     """
@@ -54,7 +54,7 @@ def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
 
 
 def comp_grads(sums: Array, gamma_grads: Array, beta_grads: Array) -> None:
-    """Write the gradients of γ and β (c,), which are the sums of ``error_sums`` summed over a."""
+    """Write the gradients of γ and β (c,), which are the sums of ``error_sums`` summed over outer."""
     _, matrices, channels = sums.shape
     args = (sums, gamma_grads, beta_grads, np.int32(matrices), np.int32(channels))
     launch("data_norm", "comp_grads", gamma_grads.dtype, -(-channels // 64), 64, args)

@@ -1,4 +1,4 @@
-"""Convolution through im2col and matrix products by cuBLAS; see kernels/im2col.py for the formulas."""
+"""Convolution through im2col and matrix products by cuBLAS; see kernels/cpu/im2col.py for the formulas."""
 
 from math import prod
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which library multiplies on the GPU, and how exactly: one choice for all layers of a process.
+"""Products on the GPU: which library computes them, and how exactly; one choice for all layers of a process.
 
 library: "cuDNN" where it works, else "cuBLAS" (on the columns of im2col). float64 is always cuBLAS.
 
