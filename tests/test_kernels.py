@@ -91,7 +91,10 @@ def test_max_pool_of_large_windows(backend, random, size, stride, shape):
     error = random.standard_normal(output.shape)
     expected, expected_back = plain_max_pool(data, size, stride, error)
     same(backend, output, expected)
-    assert all(winners.dtype == ("u1" if size <= 16 else "u2" if size <= 256 else "u4") for winners in layer.winners)
+    if backend.device != "reference":  # which has a byte for each pixel of a window
+        assert all(
+            winners.dtype == ("u1" if size <= 16 else "u2" if size <= 256 else "u4") for winners in layer.winners
+        )
     same(backend, layer.backward(*placed(backend, error)), expected_back, rtol=1e-12)
 
 

@@ -96,8 +96,9 @@ def test_a_definition_needs_nothing_but_definitions(name: str) -> None:
     allowed = {f"minidl.kernels.{name}" for name in (*MODULES, "areas", "errors", "parameter_state")}
     source = inspect.getsource(import_module(f"minidl.kernels.{name}"))
     for node in ast.walk(ast.parse(source)):
-        for module in [node.module] if isinstance(node, ast.ImportFrom) else []:
-            assert not str(module).startswith("minidl") or module in allowed
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("minidl"):
+            whole = node.module == "minidl.kernels"  # from which modules are imported
+            assert {f"{node.module}.{name.name}" for name in node.names} <= allowed if whole else node.module in allowed
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -11,7 +11,7 @@ import pytest
 
 from minidl import models
 from minidl.kernels.cpu import loops, threads
-from minidl.kernels.cpu.prefetch import Ahead
+from minidl.kernels.cpu.prefetch import Prefetcher
 from minidl.kernels.errors import MinidlError
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
@@ -207,7 +207,7 @@ def test_a_child_says_why_it_has_one_worker(compute_by):
     assert "works on one core instead of 2" in in_a_fork(_hire_here)
 
 
-_ahead: Ahead
+_ahead: Prefetcher
 
 
 def _prefetch_here() -> list[int]:
@@ -218,7 +218,7 @@ def _prefetch_here() -> list[int]:
 @needs_fork
 def test_batches_are_made_ahead_in_the_child_of_a_fork():
     global _ahead
-    _ahead = Ahead(lambda turn, request: 10 * request)
+    _ahead = Prefetcher(lambda turn, request: 10 * request)
     assert _prefetch_here() == [10, 20, 30]
     _ahead.start([7, 8])  # one is under way
     assert in_a_fork(_prefetch_here) == [10, 20, 30]
@@ -228,7 +228,7 @@ def test_batches_are_made_ahead_in_the_child_of_a_fork():
 def test_a_child_of_a_fresh_process_has_all_workers():
     code = (
         "import os, sys\n"
-        "from minidl.kernels import threads\n"
+        "from minidl.kernels.cpu import threads\n"
         "if os.fork() == 0:\n"
         "    threads.set_workers(2)\n"
         "    os._exit(threads.workers())\n"
