@@ -1,4 +1,4 @@
-"""The page of formulas, kernels/gpu/elementwise.py, beside NumPy's loops and the RawKernels.
+"""The page of formulas, kernels/gpu/elementwise.py, beside the reference and the RawKernels.
 
 The tests of test_gpu_kernels that are imported here run once more, with the formulas in place of the RawKernels.
 """
@@ -38,7 +38,13 @@ def raw() -> Kernels:
 
 @pytest.fixture
 def gpu(elementwise: Kernels) -> Kernels:
-    """Return the GPU's kernels with the formulas in place of the RawKernels, to the imported tests, too."""
+    """Return the GPU's kernels with the formulas in place of the RawKernels."""
+    return elementwise
+
+
+@pytest.fixture
+def fast(elementwise: Kernels) -> Kernels:
+    """Return the same to the imported tests, in place of each device in turn."""
     return elementwise
 
 
