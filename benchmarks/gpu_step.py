@@ -80,7 +80,7 @@ def measure(name: str, method: str, precision: str | None, rounds: int, compiled
         "method": method,
         "batch": settings.batch_size,
         "precision": device.precision,
-        "products": next(layer.convolution.algorithm for layer in net.layers if layer.kind == "conv"),
+        "products": next(layer.convolution.name for layer in net.layers if layer.kind == "conv"),
         "recorded": graph.graph is not None,
         **{f"{work}_ms": round(ms, 4) for work, ms in medians.items()},
         "recipe_hours": round(steps * medians["ours"] / 3.6e6, 2),

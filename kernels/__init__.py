@@ -1,6 +1,7 @@
-"""Arithmetic on arrays, one file per operation; nothing in here knows of layers or nets.
+"""Kernels: arithmetic on arrays, one file for each operation; nothing in here knows of layers or nets.
 
-A net is given the operations of its device once, by ``load``; they have the same names on every device.
+NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA; cpu/ and gpu/ have the same names, made fast. A net
+is given the operations of its device once, by ``load``.
 """
 
 from dataclasses import dataclass, fields

@@ -91,9 +91,9 @@ class Concat(Protocol):
 
 
 class Plan(Protocol):
-    """A convolution, or a transposed one, of one geometry; algorithm: how it is computed, in a word or two."""
+    """A convolution, or a transposed one, of one geometry; name: of its algorithm, in a word or two."""
 
-    algorithm: str
+    name: str
     output_shape: Image
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...

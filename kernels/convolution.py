@@ -35,7 +35,7 @@ class Geometry(NamedTuple):
 class Convolution:
     """The convolution of one geometry; raises MinidlError where no output is left."""
 
-    algorithm = "plain"
+    name = "plain"
 
     def __init__(self, geometry: Geometry) -> None:
         data_shape, filters, self.kernel_size, stride, padding, dtype = geometry

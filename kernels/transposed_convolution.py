@@ -38,7 +38,7 @@ class TransposedConvolution:
             )
         self.output_shape = (y, x, filters)
         self.adjoint = self.adjoint_plan(geometry._replace(data_shape=self.output_shape, filters=data_shape[2]))
-        self.algorithm = self.adjoint.algorithm
+        self.name = self.adjoint.name
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write the transposed convolution plus biases into ``out``; relu: the maximum of that and 0."""

@@ -125,7 +125,7 @@ def test_winograd_on_phases_equals_plain(geometry: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("geometry", LARGE, ids=str)
 def test_chosen_path_equals_plain(geometry: tuple[Any, ...]) -> None:
     """Many chunks, bands of large images, and every tile size that the rule chooses."""
-    for algorithm in (plan(Geometry(*geometry)).algorithm.split()[0], "im2col"):
+    for algorithm in (plan(Geometry(*geometry)).name.split()[0], "im2col"):
         compare(geometry, algorithm, samples=5)
 
 
@@ -166,7 +166,7 @@ def test_error_in_float32(geometry: tuple[Any, ...]) -> None:
     case = Case(geometry, samples=4, dtype=np.float32)
     chosen = plan(Geometry(*geometry))
     for convolution, bound in (
-        (chosen, 1e-6 if chosen.algorithm == "im2col" else 1e-5),
+        (chosen, 1e-6 if chosen.name == "im2col" else 1e-5),
         (plan(Geometry(*geometry), algorithm="im2col"), 1e-6),
     ):
         for result, wanted in zip(case.run(convolution), expected, strict=True):
@@ -223,7 +223,7 @@ def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> Non
     ],
 )
 def test_rule(geometry: tuple[Any, ...], algorithm: str) -> None:
-    assert plan(Geometry(*geometry)).algorithm == algorithm
+    assert plan(Geometry(*geometry)).name == algorithm
 
 
 @pytest.mark.parametrize("outputs, taps", [(2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (2, 5), (3, 5), (4, 5)])

@@ -77,7 +77,7 @@ def close(results: list[Array], expected: list[Array], bound: float | None = Non
 def test_convolutions_equal_plain(library: str, gpu: Kernels, geometry: tuple[Any, ...], dtype: type) -> None:
     case = Case(geometry, samples=3, dtype=dtype)
     convolution = gpu.convolution.plan(Geometry(*geometry, dtype=dtype))
-    assert convolution.algorithm == ("cuDNN" if library == "cuDNN" and dtype == np.float32 else "im2col and cuBLAS")
+    assert convolution.name == ("cuDNN" if library == "cuDNN" and dtype == np.float32 else "im2col and cuBLAS")
     results = passes(gpu, convolution, arguments(case))
     assert {result.dtype for result in results} == {np.dtype(dtype)}
     close(results, exact(geometry, case))

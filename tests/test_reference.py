@@ -7,10 +7,12 @@ and test_torch_layers.py, and test_gpu_kernels.py has the fast versions beside i
 import ast
 import doctest
 import inspect
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
+from types import FrameType
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -21,7 +23,7 @@ from test_gpu_kernels import both
 
 from minidl import kernels
 from minidl.kernels import MinidlError
-from minidl.kernels.contract import Operations, Plan
+from minidl.kernels.contract import MemoryPools, Operations, Plan, Prefetching
 from minidl.kernels.parameter_state import ParameterState
 
 REFERENCE = kernels.load("reference")
@@ -88,7 +90,58 @@ def test_every_convolution_keeps_the_contract(device: str, name: str) -> None:
     for method, expected in promised(Plan):
         assert parameters(getattr(plan, method)) == parameters(expected), method
     assert plan.output_shape == (4, 6, 12)
-    assert isinstance(plan.algorithm, str)
+    assert isinstance(plan.name, str)
+
+
+# All that the fast devices take from the definitions: what is worked out when a net is set up, and on a GPU a service.
+BORROWED = {
+    "cpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type"},
+    "gpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type", "prefetch.Prefetcher"},
+}
+# The functions behind these, and the checks that the fast convolutions inherit.
+OF_SET_UP = {"max_pool.output_shape", "windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
+
+
+def is_definition(member: Any) -> bool:
+    return member.__module__.rpartition(".")[0] == "minidl.kernels"
+
+
+@pytest.mark.parametrize("device", BORROWED)
+def test_a_device_names_what_it_borrows_from_the_definitions(device: str) -> None:
+    operations = load(device)
+    borrowed = {
+        f"{name}.{member}"
+        for name, protocol in {**CONTRACT, "memory_pool": MemoryPools, "prefetch": Prefetching}.items()
+        for member, _ in promised(protocol)
+        if is_definition(getattr(getattr(operations, name), member))
+    }
+    assert borrowed == BORROWED[device]
+    assert all(name in str(sys.modules[f"minidl.kernels.{device}"].__doc__) for name in borrowed)
+
+
+@pytest.mark.parametrize("device", BORROWED)
+@pytest.mark.parametrize("net", ["a", "d"])
+def test_a_training_step_runs_no_definition(device: str, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a test; apart from the service."""
+    definitions = {inspect.getfile(import_module(f"minidl.kernels.{name}")): name for name in MODULES}
+    called: set[str] = set()
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename in definitions and code.co_name != "<genexpr>":
+            called.add(f"{definitions[code.co_filename]}.{code.co_name}")
+
+    few = test_gpu_nets.images(test_gpu_nets.NETS[net][1], test_gpu_nets.BATCH)
+    monkeypatch.setattr(test_gpu_nets, "images", lambda size: few)
+    operations = load(device)
+    sys.setprofile(profile)
+    try:
+        test_gpu_nets.train(operations, net, np.float64)
+    finally:
+        sys.setprofile(None)
+    service = {name for name in called if name.startswith("prefetch.")}
+    assert called - service <= OF_SET_UP
+    assert bool(service) == (device == "gpu")
 
 
 @pytest.mark.parametrize("name", MODULES)

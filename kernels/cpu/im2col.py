@@ -36,7 +36,7 @@ _FEWEST_PIXELS = 128  # in a chunk: below, reading the weights again for each ch
 class Im2col(Convolution):
     """Convolution through chunks of im2col and matrix products; arguments and methods are those of Convolution."""
 
-    algorithm = "im2col"
+    name = "im2col"
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)

@@ -74,7 +74,7 @@ class Winograd(Convolution):
         self._recorder = Recorder()
         self._filter_transform = FilterTransform(g, self.kernel_size, self._phases, self.dtype)
         on_phases = f" on {len(self._phases)} phases" if len(self._phases) > 1 else ""
-        self.algorithm = f"winograd F({self._m}×{self._m}, {taps}×{taps}){on_phases}"
+        self.name = f"winograd F({self._m}×{self._m}, {taps}×{taps}){on_phases}"
 
     @staticmethod
     def applies(kernel_size: Pair, stride: Pair) -> bool:

@@ -1,7 +1,11 @@
-"""The operations on a GPU: each module launches the kernels of the CUDA source beside its NumPy namesake.
+"""GPU: the operations of kernels/ on CuPy's arrays; each module launches the kernels of NAME.cu beside its definition.
 
 Read elementwise.py first: it has the paper's formulas as one page of CUDA, without what makes the others fast.
 Everything runs in one stream of its own, because the default one cannot be captured in a graph.
+
+Three things are taken from the definitions, all when a net is set up: convolution.Geometry, max_pool.output_shape and
+max_pool.argmax_type; the convolutions here inherit the check of a geometry as well. prefetch.Prefetcher is the
+definition's, which builds each batch when it is asked for. All else that a training step runs is in this folder.
 """
 
 from typing import Any

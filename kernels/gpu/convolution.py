@@ -18,7 +18,7 @@ Array = Any
 class Cudnn(Im2col):
     """Convolution by cuDNN, and by im2col where cuDNN has no engine for a shape."""
 
-    algorithm = "cuDNN"
+    name = "cuDNN"
 
     def product(self, operation: str, first: Array, second: Array, out: Array) -> None:
         """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``."""

@@ -21,7 +21,7 @@ class Im2col(Convolution):
     ``product`` is one of the three without the biases, whose parts other algorithms replace.
     """
 
-    algorithm = "im2col and cuBLAS"
+    name = "im2col and cuBLAS"
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)

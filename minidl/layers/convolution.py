@@ -64,5 +64,5 @@ class Convolution(Layer):
 
     def __str__(self) -> str:
         stride = f" stride {self.stride}" if self.stride > 1 else ""
-        way = f" by {self.convolution.algorithm}" if self.convolution else ""
+        way = f" by {self.convolution.name}" if self.convolution else ""
         return f"conv {self.size}×{self.size}{stride}, {self.filters}{way}"
