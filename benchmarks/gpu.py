@@ -98,8 +98,8 @@ def card() -> str:
     except MinidlError as error:
         print(f"make gpu: {error}", file=sys.stderr)
         sys.exit(2)
-    print(device.about(), flush=True)
-    return device.about().split(",")[0]
+    print(device.describe(), flush=True)
+    return device.describe().split(",")[0]
 
 
 def versions() -> dict[str, str]:

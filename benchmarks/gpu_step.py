@@ -25,7 +25,7 @@ WITHOUT = {"WC, GC, fully": "Baseline", "WC, GC, BN": "BN"}  # the same net with
 def recorded(name: str, method: str) -> tuple[Step, Any, Any]:
     """Return our step, the same as a graph, and the net."""
     step, net, _ = ours(name, method, device="gpu")
-    return step, net.kernels.repeat(step, lambda: net.allocations), net
+    return step, net.kernels.record(step, lambda: net.allocations), net
 
 
 def theirs(name: str, method: str, layout: str, precision: str, compiled: bool) -> Step:
@@ -80,7 +80,7 @@ def measure(name: str, method: str, precision: str | None, rounds: int, compiled
         "method": method,
         "batch": settings.batch_size,
         "precision": device.precision,
-        "products": next(layer.algorithm.path for layer in net.layers if layer.kind == "conv"),
+        "products": next(layer.algorithm.name for layer in net.layers if layer.kind == "conv"),
         "recorded": graph.graph is not None,
         **{f"{work}_ms": round(ms, 4) for work, ms in medians.items()},
         "recipe_hours": round(steps * medians["ours"] / 3.6e6, 2),

@@ -68,15 +68,15 @@ class Arrays:
         return self.floats(max(1, self.size // int(np.prod(FILTER))), *FILTER)
 
 
-def statistics_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
+def normalize_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield the normalizations of weights, gradients and errors."""
     for what, area in (("weights", "tensor"), ("data", "sample"), ("data", "channel"), ("data", "instance")):
         array = make.weights() if what == "weights" else make.data()
         out, error, back = (k.xp.empty_like(array) for _ in range(3))
-        a, r, b, s = area_view(array.shape, area)
-        x, y, e, d = (part.reshape(a, r, b, s) for part in (array, out, error, back))
+        view = area_view(array.shape, area)
+        x, y, e, d = (part.reshape(view) for part in (array, out, error, back))
         k.xp.copyto(error, array)
-        again = moved(array) if r * s * 4 > ON_CHIP else 0
+        again = moved(array) if view[1] * view[3] * 4 > ON_CHIP else 0
         for name in ("center", "standardize", "rescale"):
             forward, adjoint = getattr(k.normalize, name), getattr(k.normalize, f"{name}_adjoint")
             yield Case(f"{name}, {area}", partial(forward, x, y), moved(array, out) + again)
@@ -117,9 +117,9 @@ def layer_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     yield Case("ReLU forward", partial(k.relu.forward, x, out), moved(x, out))
     yield Case("ReLU backward", partial(k.relu.backward, e, x, out), moved(e, x, out))
     half = make.data(SIDE // 2)
-    won = tuple(k.xp.empty(shape, np.uint8) for shape in k.max_pool.winners_shapes(x.shape, 2, 2))
-    yield Case("max pool forward", partial(k.max_pool.forward, x, 2, 2, half, won), moved(x, half, *won))
-    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, won, e), moved(half, e, *won))
+    argmax = tuple(k.xp.empty(shape, np.uint8) for shape in k.max_pool.argmax_shapes(x.shape, 2, 2))
+    yield Case("max pool forward", partial(k.max_pool.forward, x, 2, 2, half, argmax), moved(x, half, *argmax))
+    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, argmax, e), moved(half, e, *argmax))
     yield Case("average pool forward", partial(k.average_pool.forward, x, 2, 2, half), moved(x, half))
     yield Case("average pool backward", partial(k.average_pool.backward, half, 2, 2, e), moved(half, e))
     point = make.floats(make.images, CHANNELS)
@@ -138,20 +138,20 @@ def layer_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
 
 def update_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield Adam and SGD."""
-    rate, time = k.xp.full(1, 1e-3, np.float64), k.xp.zeros(1, np.int64)
+    learning_rate, steps = k.xp.full(1, 1e-3, np.float64), k.xp.zeros(1, np.int64)
     for how, inside in (("", False), (" with WC, GC", True)):
         arrays = [make.weights() for _ in range(4)]
         weights, grads, first, second = arrays
         adam = [ParameterState(weights, grads, (first, abs(second)), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"Adam{how}",
-            partial(k.adam.step, adam, rate, time, (0.9, 0.999), 1e-8, "standard"),
+            partial(k.adam.step, adam, learning_rate, steps, (0.9, 0.999), 1e-8, "standard"),
             moved(weights, grads, first, second, weights, first, second),
         )
         sgd = [ParameterState(weights, grads, (first,), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"SGD{how}",
-            partial(k.sgd.step, sgd, rate, time, 0.9, "paper"),
+            partial(k.sgd.step, sgd, learning_rate, steps, 0.9, "paper"),
             moved(weights, grads, first, weights, first),
         )
 
@@ -216,7 +216,7 @@ def cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     x, out = make.data(), make.data()
     yield Case("copy", partial(k.xp.copyto, out, x), moved(x, out))
     yield from layer_cases(k, make)
-    for family in (statistics_cases, data_norm_cases, update_cases):
+    for family in (normalize_cases, data_norm_cases, update_cases):
         yield from both_ways(family, k, make) if k.device == "gpu" else family(k, make)
     yield from training_cases(k, make)
     if k.device == "gpu":
@@ -227,8 +227,8 @@ def measure(k: Kernels, megabytes: float, rounds: int) -> list[dict[str, Any]]:
     """Return a row for each kernel."""
     rows: list[dict[str, Any]] = []
     for name, run, size in cases(k, Arrays(k, megabytes)):
-        repeated = k.repeat(partial(in_a_row, run, IN_A_ROW), lambda: 0)
-        ms = interleaved({name: (repeated, timer(k))}, rounds, warm_ups=3)[name] / IN_A_ROW
+        recorded = k.record(partial(in_a_row, run, IN_A_ROW), lambda: 0)
+        ms = interleaved({name: (recorded, timer(k))}, rounds, warm_ups=3)[name] / IN_A_ROW
         gigabytes = size / ms / 1e6
         share = gigabytes / rows[0]["gb_per_s"] if rows else 1.0
         rows.append({"kernel": name, "mb": size / 1e6, "ms": ms, "gb_per_s": gigabytes, "share": share})
@@ -255,7 +255,7 @@ def main() -> None:
     options = cli.parse_args()
     device = kernels.load(options.device)
     rows = measure(device, options.megabytes, options.rounds)
-    print(f"{device.about()}\n\n{table(rows)}")
+    print(f"{device.describe()}\n\n{table(rows)}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""Brings a data set's files from its archive, downloaded or put there by hand, into a folder."""
+"""Archives: a data set's files are unpacked from a tar file, downloaded or put there by hand, into a folder."""
 
 import os
 import tarfile

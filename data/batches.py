@@ -1,4 +1,4 @@
-"""Cuts a data set into batches that a net can be given: images with one label each."""
+"""Batches of a data set, as a net takes them: images with one label each."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,8 +19,8 @@ Array = Any
 class Batches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and the labels.
 
-    The images and the order of an epoch lie on the device, so that making a batch needs nothing from outside; on a CPU,
-    the next one is made while the current one is in use.
+    The images and the order of an epoch lie on the device, so that building a batch needs nothing from outside; on a
+    CPU, the next one is built while the current one is in use.
     shape: of one image's data. Raises MinidlError for a batch larger than the set, and for a set that has no label
     for each image.
     """
@@ -78,10 +78,10 @@ def sizes(samples: int, batch_size: int) -> list[int]:
 
     A single sample that would be left is joined to the batch before: BN, and other means over a batch, need two.
     """
-    coming = pieces(samples, batch_size)
-    if batch_size > 1 and len(coming) > 1 and coming[-1] == 1:
-        coming[-2:] = [batch_size + 1]
-    return coming
+    found = pieces(samples, batch_size)
+    if batch_size > 1 and len(found) > 1 and found[-1] == 1:
+        found[-2:] = [batch_size + 1]
+    return found
 
 
 def pieces(samples: int, most: int) -> list[int]:

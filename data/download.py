@@ -1,4 +1,4 @@
-"""Downloads a file from a list of mirrors: resumed where it broke off, checked, put in place in one step."""
+"""Download of a file from a list of mirrors: resumed where it broke off, checked, put in place in one step."""
 
 import hashlib
 import os
@@ -34,17 +34,17 @@ def fetch(
     progress: bool = True,
     timeout: float = 30.0,
     patience: float = 15.0,
-    least_speed: float = 200_000.0,
+    min_speed: float = 200_000.0,
 ) -> None:
     """Download ``target`` from the first of the mirrors that delivers a file with this md5 checksum.
 
     What has arrived is kept in ``target`` + ".part" and is continued by the next request, mirror or run. A
-    connection that is silent for ``timeout`` seconds counts as broken; a mirror slower than ``least_speed``
+    connection that is silent for ``timeout`` seconds counts as broken; a mirror slower than ``min_speed``
     bytes a second over more than ``patience`` seconds is put behind the others. Raises MinidlError if no
     mirror delivers or the file cannot be written.
     """
     part = target.with_name(target.name + ".part")
-    queue = deque((url, least_speed) for url in mirrors)
+    queue = deque((url, min_speed) for url in mirrors)
     failures = []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,9 +119,9 @@ def _open(url: str, start: int, timeout: float) -> HTTPResponse | None:
 
 
 def _store(response: HTTPResponse, part: Path, start: int, patience: float, speed: float, bar: tqdm) -> bool:
-    """Append the answer to ``part`` and return whether it arrived to its end.
+    """Append the response to ``part`` and return whether it arrived to its end.
 
-    A server that ignores the Range header answers 200 with the whole file, which then replaces the part.
+    A server that ignores the Range header sends status 200 and the whole file, which then replaces the part.
     """
     if response.status != 206:
         start = 0

@@ -45,7 +45,7 @@ def read(
     """Return an image over a background, stretched to ``size`` (x, y), and what white is in it.
 
     The image is uint8 RGB (y, x, 3), with 255 for white, or, where the file holds one value of more than 8 bits for
-    each pixel, float32 (y, x), with the least of ``BRIGHTEST`` that no value exceeds; ``to_bytes`` makes RGB of it.
+    each pixel, float32 (y, x), with the smallest of ``BRIGHTEST`` that no value exceeds; ``to_bytes`` makes RGB of it.
     Of colours of 16 bits Pillow decodes the upper bytes alone.
     Raises MinidlError where it cannot be decoded, or values are negative, not finite or above 65,535.
     """
@@ -91,13 +91,13 @@ def _brightest(path: Path, image: Image.Image) -> int:
     values = np.asarray(image)
     floats = image.mode == "F"
     slack = OVERSHOOT if floats else 0
-    least, most = values.min(), values.max()
-    if least >= -slack * abs(most):  # not so for nan
+    low, high = values.min(), values.max()
+    if low >= -slack * abs(high):  # not so for nan
         for white in BRIGHTEST[0 if floats else 1 :]:
-            if most <= (1 + slack) * white:
+            if high <= (1 + slack) * white:
                 return white
     raise MinidlError(
-        f"{path} has values from {least:g} to {most:g}, so that what is white cannot be told; store it with values "
+        f"{path} has values from {low:g} to {high:g}, so that what is white cannot be told; store it with values "
         "from 0 to 255 or from 0 to 65,535, or with floats from 0 to 1"
     )
 

@@ -1,4 +1,4 @@
-"""Draws what a net answers for each pixel, in VOC's colours."""
+"""Pictures of a net's predictions for each pixel, in VOC's colours."""
 
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Array = Any
-LEAST = 128  # pixels of a picture's longer side; smaller ones are enlarged
+MIN_SIDE = 128  # pixels of a picture's longer side; smaller pictures are enlarged
 GAP = 4
 
 
@@ -33,7 +33,7 @@ def predictions(examples: Iterable[tuple[Array, Array, Array]], forward: Callabl
     for data, image, mask in examples:
         found = forward(data)[0].argmax(axis=-1)
         row = np.stack([image, colours[mask], colours[found]])
-        scale = max(1, LEAST // max(mask.shape))
+        scale = max(1, MIN_SIDE // max(mask.shape))
         rows.append(row.repeat(scale, axis=1).repeat(scale, axis=2))
     height = sum(row.shape[1] + GAP for row in rows) - GAP
     widest = max(row.shape[2] for row in rows)

@@ -1,4 +1,4 @@
-"""Cuts a data set into batches that a net can be given: images with a label for each pixel."""
+"""Batches of a data set, as a net takes them: images with a label for each pixel."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -74,33 +74,33 @@ class PixelBatches:
         """Iterate over all whole images, those of one size after those of another."""
         by_size = sorted(range(self.samples), key=self._extents)
         groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]
-        coming = [(size, extents) for extents, n in groups for size in pieces(n, self.pixels // prod(extents))]
-        self._begin_whole(by_size, coming)
-        yield from map(self.prefetcher.next, coming)
+        requests = [(size, extents) for extents, n in groups for size in pieces(n, self.pixels // prod(extents))]
+        self._begin_whole(by_size, requests)
+        yield from map(self.prefetcher.next, requests)
 
     def examples(self, count: int) -> Iterator[tuple[Array, Array, Array]]:
         """Iterate over the first images: data (1, y, x, 3), and image and mask as bytes."""
         first = list(range(min(count, self.samples)))
-        coming = [(1, self._extents(i)) for i in first]
-        self._begin_whole(first, coming)
-        for i, request in zip(first, coming, strict=True):
+        requests = [(1, self._extents(i)) for i in first]
+        self._begin_whole(first, requests)
+        for i, request in zip(first, requests, strict=True):
             yield self.prefetcher.next(request)[0], self.bytes[0][i], self.bytes[1][i]
 
     def _extents(self, i: int) -> tuple[int, int]:
         y, x = self.extents[i]
         return int(y), int(x)
 
-    def _begin_whole(self, order: list[int], coming: list[Request]) -> None:
+    def _begin_whole(self, order: list[int], requests: list[Request]) -> None:
         n = len(order)
-        self._begin(coming, np.array(order), np.zeros((n, 2), int), np.zeros((n, 3)), np.zeros(n, bool))
+        self._begin(requests, np.array(order), np.zeros((n, 2), int), np.zeros((n, 3)), np.zeros(n, bool))
 
-    def _begin(self, coming: list[Request], *orders: Array) -> None:
+    def _begin(self, requests: list[Request], *orders: Array) -> None:
         xp = self.kernels.xp
         self.prefetcher.stop()
         for kept, order in zip((self.order, self.corners, self.colours, self.mirrored), orders, strict=True):
             kept[: len(order)] = xp.asarray(order)
         self.position[...] = 0
-        self.prefetcher.start(coming)
+        self.prefetcher.start(requests)
 
     def _make(self, turn: int, request: Request) -> tuple[Array, Array]:
         size, extents = request

@@ -1,6 +1,7 @@
-"""Arithmetic on arrays, one file per operation; nothing in here knows of layers or nets.
+"""Kernels: arithmetic on arrays, one file for each operation; nothing in here knows of layers or nets.
 
-A net is given the operations of its device once, by ``load``; they have the same names on every device.
+NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA; cpu/ and gpu/ have the same names, made fast. A net
+is given the operations of its device once, by ``load``.
 """
 
 from dataclasses import dataclass, fields
@@ -55,7 +56,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     if device in ("auto", "gpu") and not missing:
         gpu = import_module("minidl.kernels.gpu")
         gpu.products.choose(precision)
-        services = {"xp": gpu.xp, "array": gpu.array, "host": gpu.host, "repeat": gpu.repeat, "about": gpu.about}
+        services = {"xp": gpu.xp, "array": gpu.array, "host": gpu.host, "record": gpu.record, "describe": gpu.describe}
         return Kernels(device="gpu", precision=gpu.products.precision(), **services, **_modules("minidl.kernels.gpu"))
     plain = device == "reference"
     if precision not in (None, "fp32"):
@@ -67,8 +68,8 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         xp=np,
         array=arrays.array,
         host=np.asarray,
-        repeat=lambda function, version: function,
-        about=_describe_reference if plain else threads.about,
+        record=lambda function, version: function,
+        describe=_describe_reference if plain else threads.describe,
         **_modules("minidl.kernels" if plain else "minidl.kernels.cpu"),
     )
 

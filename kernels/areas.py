@@ -2,18 +2,18 @@
 
 Arrays are channels last: data and errors F[s, y, x, c], convolution weights W[out, y, x, in], fully connected
 data F[s, c] and weights W[out, in], which are seen as F[s, 1, 1, c] and W[out, 1, 1, in]. Each area is a free
-reshape to four axes (a, r, b, s): one statistic for each (a, b), taken over r and s.
+reshape to four axes (outer, rows, inner, lanes): one mean for each (outer, inner), taken over rows and lanes.
 
-========================  ===============================  ==========================
-area                      one statistic per                (a, r, b, s)
-========================  ===============================  ==========================
+========================  ===============================  ===========================
+area                      one mean per                     (outer, rows, inner, lanes)
+========================  ===============================  ===========================
 global                    array                            (1, n, 1, rest)
 tensor (of weights),      out                              (n, 1, 1, rest)
 sample (of data)          s
 channel                   in, or c                         (1, n·y·x, c, 1)
-instance                  (out, in) mask, or (s, c) plane  (n, y·x, c, 1)
+instance                  (out, in) kernel, or (s, c) plane  (n, y·x, c, 1)
 group (of data)           (s, group of channels)           (n, y·x, groups, c/groups)
-========================  ===============================  ==========================
+========================  ===============================  ===========================
 """
 
 from minidl.kernels.errors import MinidlError
@@ -23,7 +23,7 @@ AREAS = ("global", "tensor", "sample", "channel", "instance", "group")
 
 
 def area_view(shape: Shape, area: str, groups: int = 1) -> tuple[int, int, int, int]:
-    """Return the four axes (a, r, b, s) over which ``area`` sees an array of ``shape``.
+    """Return the four axes (outer, rows, inner, lanes) by which ``area`` sees an array of ``shape``.
 
     shape: (n, y, x, c) or (n, c). groups: how many groups of channels, for the area "group" alone.
     Raises MinidlError where every element would be alone in its group: centering would make the array zero.
@@ -49,10 +49,10 @@ def area_view(shape: Shape, area: str, groups: int = 1) -> tuple[int, int, int, 
         raise MinidlError(f"the area {area!r} is unknown; use one of {', '.join(AREAS)}")
     if area == "group" and c % groups:
         raise MinidlError(f"{c} channels cannot be split into {groups} equal groups; use a divisor of {c}")
-    a, r, b, s = views[area]
-    if r * s == 1:
+    outer, rows, inner, lanes = views[area]
+    if rows * lanes == 1:
         raise MinidlError(
             f"the area {area!r} leaves one element per group in an array of shape {shape}, so that subtracting "
             "the mean would make it zero; use another area here"
         )
-    return a, r, b, s
+    return outer, rows, inner, lanes

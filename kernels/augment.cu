@@ -1,4 +1,4 @@
-// Makes a batch from images that stay on the card as bytes; compare augment.py.
+// Augmentation: a batch is cropped from images that stay on the card as bytes; compare augment.py.
 //
 // Pictures of any sizes lie one behind the other: each begins at starts[index], and has extents[index] rows and columns.
 // A block takes a row of the batch's images. Which images these are, order[position …] says; ``advance`` moves on.

@@ -1,4 +1,4 @@
-"""Makes a batch from images that stay as bytes: crop from a black border, subtract the mean, divide.
+"""Augmentation: a batch is cropped from images that stay as bytes, out of a black border, and scaled.
 
     out = (crop + colour − mean)/divisor
 
@@ -37,11 +37,11 @@ def crop(
     offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
     mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
     """
-    coming = _advance(position, len(out))
-    labels[...] = classes[order[coming]]
-    for made, i, (y, x) in zip(out, order[coming].tolist(), offsets[coming].tolist(), strict=True):
+    chosen = _advance(position, len(out))
+    labels[...] = classes[order[chosen]]
+    for target, i, (y, x) in zip(out, order[chosen].tolist(), offsets[chosen].tolist(), strict=True):
         image = np.asarray(images[i], like=out)
-        made[...] = _cut(image, (y - border, x - border), made.shape[:2], outside=0)
+        target[...] = _window(image, (y - border, x - border), target.shape[:2], outside=0)
     out[...] = (out - np.asarray(mean, like=out)) / divisor
 
 
@@ -61,17 +61,17 @@ def crop_with_masks(
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
     images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
-    begins, outside of its image if negative; colours: (n, 3), added inside of the image and cut off at 0 and 255;
+    begins, outside of its image if negative; colours: (n, 3), added inside of the image and clipped to 0 … 255;
     mirrored: (n,), whether left is right; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
     (samples, out_y, out_x). Outside of an image pixels are black and labels −1, which 255 becomes, too.
     """
-    coming = _advance(position, len(out))
-    orders = (order[coming].tolist(), corners[coming].tolist(), colours[coming], mirrored[coming].tolist())
-    for made, label, i, corner, colour, mirror in zip(out, labels, *orders, strict=True):
+    chosen = _advance(position, len(out))
+    orders = (order[chosen].tolist(), corners[chosen].tolist(), colours[chosen], mirrored[chosen].tolist())
+    for target, label, i, corner, colour, mirror in zip(out, labels, *orders, strict=True):
         image, mask = np.asarray(images[i], like=out), np.asarray(masks[i], like=out)
-        turn = slice(None, None, -1 if mirror else 1)
-        made[:, turn] = _cut((image + colour).clip(0, 255), corner, label.shape, outside=0)
-        label[:, turn] = _cut(mask, corner, label.shape, outside=VOID).astype(np.int8)
+        columns = slice(None, None, -1 if mirror else 1)
+        target[:, columns] = _window((image + colour).clip(0, 255), corner, label.shape, outside=0)
+        label[:, columns] = _window(mask, corner, label.shape, outside=VOID).astype(np.int8)
     out[...] = (out - np.asarray(mean, like=out)) / divisor
 
 
@@ -82,10 +82,10 @@ def _advance(position: Array, samples: int) -> slice:
     return slice(start, start + samples)
 
 
-def _cut(image: Array, corner: Any, shape: tuple[int, int], outside: int) -> Array:
+def _window(image: Array, corner: Any, shape: tuple[int, int], outside: int) -> Array:
     """Return the part of an image (y, x, …) that begins at ``corner``; ``outside``: what lies around the image.
 
-    >>> _cut(np.array([[1, 2], [3, 4]]), corner=(1, -1), shape=(2, 3), outside=9)
+    >>> _window(np.array([[1, 2], [3, 4]]), corner=(1, -1), shape=(2, 3), outside=9)
     array([[9, 3, 4],
            [9, 9, 9]])
     """

@@ -2,11 +2,11 @@
 #include "common.cuh"
 
 // One step of the grid is a whole number of rows: a thread stays in its columns, and keeps their biases.
-// ``vectors``: rows are whole vectors; ``rectify``: what is negative then becomes zero.
+// ``vectors``: rows are whole vectors; ``with_relu``: what is negative then becomes zero.
 extern "C" __global__ void add(
-    const REAL* biases, REAL* matrix, Long size, int columns, int vectors, int rectify) {
+    const REAL* biases, REAL* matrix, Long size, int columns, int vectors, int with_relu) {
     Long first = blockIdx.x * Long(blockDim.x) + threadIdx.x, step = gridDim.x * Long(blockDim.x);
-    auto sum = [=](REAL x, REAL y) { return rectify ? relu(x + y) : x + y; };
+    auto sum = [=](REAL x, REAL y) { return with_relu ? relu(x + y) : x + y; };
     if (vectors) {
         Vector bias = *reinterpret_cast<const Vector*>(biases + first * WIDTH % columns);
         Vector* rows = reinterpret_cast<Vector*>(matrix);

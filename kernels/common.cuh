@@ -1,4 +1,4 @@
-// What all kernels share. REAL is the number type, float or double, as gpu/source.py defines it.
+// Helpers of all kernels. REAL is the number type, float or double, as gpu/source.py defines it.
 
 using Long = long long;  // counts elements, of which arrays may have more than 2^31
 

@@ -1,4 +1,4 @@
-// Two arrays with their channels side by side, and taken apart again; compare concat.py. A block takes some of a row of
+// Concatenation of the channels of two arrays, and its adjoint; compare concat.py. A block takes some of a row of
 // pixels, by whole vectors where the channels allow it.
 #include "common.cuh"
 

@@ -1,4 +1,4 @@
-"""Two arrays with their channels side by side, and taken apart again.
+"""Concatenation of the channels of two arrays; its adjoint splits them again.
 
     y = (x₁, x₂)        ∂L/∂x₁, ∂L/∂x₂ = the first and the last channels of ∂L/∂y
 

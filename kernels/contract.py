@@ -20,16 +20,16 @@ Pair = tuple[int, int]
 
 
 class Adam(Protocol):
-    """Algorithm 3; MOMENTS: how many arrays of a tensor's shape it keeps."""
+    """Algorithm 3; MOMENTS: how many arrays of a parameter's shape it keeps."""
 
     MOMENTS: int
 
     def step(
         self,
-        tensors: Sequence[ParameterState],
-        rate: Array,
-        time: Array,
-        momenta: tuple[float, float],
+        parameters: Sequence[ParameterState],
+        learning_rate: Array,
+        steps: Array,
+        betas: tuple[float, float],
         epsilon: float,
         variant: str,
     ) -> None: ...
@@ -91,12 +91,12 @@ class Concat(Protocol):
 
 
 class Plan(Protocol):
-    """A convolution, or a transposed one, of one geometry; path: the way it is computed, in a word or two."""
+    """A convolution, or a transposed one, of one geometry; name: of its algorithm, in a word or two."""
 
-    path: str
+    name: str
     output_shape: Image
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None: ...
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...
 
     def backward(self, error: Array, weights: Array, out: Array) -> None: ...
 
@@ -104,23 +104,23 @@ class Plan(Protocol):
 
 
 class Convolution(Protocol):
-    """Convolution; ``plan`` prepares it for a geometry, computed the way that ``path`` says or a rule picks."""
+    """Convolution; ``plan`` prepares it for a geometry, computed by ``algorithm`` or the one that a rule picks."""
 
     def Geometry(
         self,
         data_shape: tuple[int, ...],
         filters: int,
-        mask: Pair,
+        kernel_size: Pair,
         stride: int | Pair = 1,
         padding: int | Pair = 0,
         dtype: DTypeLike = np.float32,
     ) -> Any: ...
 
-    def plan(self, geometry: Any, path: str | None = None) -> Plan: ...
+    def plan(self, geometry: Any, algorithm: str | None = None) -> Plan: ...
 
 
 class TransposedConvolution(Protocol):
-    """Transposed convolution, of the geometry of its own data and masks."""
+    """Transposed convolution, of the geometry of its own data and filters."""
 
     def plan(self, geometry: Any) -> Plan: ...
 
@@ -128,13 +128,11 @@ class TransposedConvolution(Protocol):
 class DataNorm(Protocol):
     """BN, LN, IN and GN with γ and β; statistics and sums are the device's own."""
 
-    def forward(
-        self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False
-    ) -> Any: ...
+    def forward(self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Any: ...
 
     def track(self, statistics: Any, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None: ...
 
-    def inference(self, x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None: ...
+    def inference(self, x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None: ...
 
     def error_sums(self, error: Array, x: Array, statistics: Any) -> Any: ...
 
@@ -154,7 +152,7 @@ class Extents(Protocol):
 class FullyConnected(Protocol):
     """Each output from all inputs."""
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None: ...
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...
 
     def backward(self, error: Array, weights: Array, out: Array) -> None: ...
 
@@ -162,17 +160,17 @@ class FullyConnected(Protocol):
 
 
 class MaxPool(Protocol):
-    """The largest element of each window; what the arrays of winners say is the device's own."""
+    """The largest element of each window; what the arrays ``argmax`` hold is the device's own."""
 
     def output_shape(self, shape: Image, size: int, stride: int) -> Image: ...
 
-    def winners_shapes(self, shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], ...]: ...
+    def argmax_shapes(self, shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], ...]: ...
 
-    def winners_type(self, size: int) -> Any: ...
+    def argmax_type(self, size: int) -> Any: ...
 
-    def forward(self, data: Array, size: int, stride: int, out: Array, winners: Any) -> None: ...
+    def forward(self, data: Array, size: int, stride: int, out: Array, argmax: Any) -> None: ...
 
-    def backward(self, error: Array, size: int, stride: int, winners: Any, out: Array) -> None: ...
+    def backward(self, error: Array, size: int, stride: int, argmax: Any, out: Array) -> None: ...
 
 
 class ReLU(Protocol):
@@ -192,12 +190,12 @@ class Resize(Protocol):
 
 
 class SGD(Protocol):
-    """Algorithm 2; MOMENTS: how many arrays of a tensor's shape it keeps."""
+    """Algorithm 2; MOMENTS: how many arrays of a parameter's shape it keeps."""
 
     MOMENTS: int
 
     def step(
-        self, tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str
+        self, parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
     ) -> None: ...
 
 
@@ -224,7 +222,7 @@ class Normalize(Protocol):
 
 
 class Prefetching(Protocol):
-    """A service: what is needed next is made ahead of time; a result holds until its turn of TURNS comes again."""
+    """A service: the next results are made in the background; each holds until its turn of TURNS comes again."""
 
     TURNS: int
 
@@ -232,7 +230,7 @@ class Prefetching(Protocol):
 
 
 class Prefetcher(Protocol):
-    """Makes what is requested; see kernels/prefetch.py and kernels/cpu/prefetch.py."""
+    """Computes what is requested; see kernels/prefetch.py and kernels/cpu/prefetch.py."""
 
     def stop(self) -> None: ...
 
@@ -242,13 +240,13 @@ class Prefetcher(Protocol):
 
 
 class MemoryPools(Protocol):
-    """A service: memory for a short time; see kernels/memory_pool.py and kernels/cpu/memory_pool.py."""
+    """A service: arrays for a short time; see kernels/memory_pool.py and kernels/cpu/memory_pool.py."""
 
     def MemoryPool(self) -> "MemoryPool": ...
 
 
 class MemoryPool(Protocol):
-    """Where arrays take places and leave them."""
+    """Gives out arrays, whose memory it may use again when nothing refers to them any more."""
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array: ...
 
@@ -279,16 +277,16 @@ class Services:
     """What a device does for its operations.
 
     xp: the module that makes its arrays; array(values, dtype): real numbers of any type and layout as operations take
-    them, see arrays.py; host(array): the array as NumPy's. repeat(function, version): a function that does the same,
-    called again and again, but may be recorded once and then played back, as long as version() stays the same; what
-    changes from call to call must lie on the device. about(): what the device is, in a few words.
+    them, see arrays.py; host(array): the array as NumPy's. record(function, version): a function that does the same,
+    but may record what it does once and then replay it, as long as version() stays the same; what changes from call to
+    call must lie on the device. describe(): what the device is, in a few words.
     prefetch, memory_pool: modules, as in ``Operations``.
     """
 
     xp: ModuleType
     array: Callable[[Any, Any], Any]
     host: Callable[[Any], Any]
-    repeat: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
-    about: Callable[[], str]
+    record: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
+    describe: Callable[[], str]
     prefetch: Prefetching
     memory_pool: MemoryPools

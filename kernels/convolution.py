@@ -20,13 +20,13 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 class Geometry(NamedTuple):
     """What a convolution is planned for.
 
-    data_shape is (y, x, in) of one sample, mask the size (y, x) of the weights' masks; stride and padding are one
+    data_shape is (y, x, in) of one sample, kernel_size the size (y, x) of the filters; stride and padding are one
     number or a pair (y, x). Data outside of the image count as zero.
     """
 
     data_shape: tuple[int, ...]
     filters: int
-    mask: Pair
+    kernel_size: Pair
     stride: int | Pair = 1
     padding: int | Pair = 0
     dtype: DTypeLike = np.float32
@@ -35,30 +35,31 @@ class Geometry(NamedTuple):
 class Convolution:
     """The convolution of one geometry; raises MinidlError where no output is left."""
 
-    path = "plain"
+    name = "plain"
 
     def __init__(self, geometry: Geometry) -> None:
-        data_shape, filters, self.mask, stride, padding, dtype = geometry
+        data_shape, filters, self.kernel_size, stride, padding, dtype = geometry
         self.data_shape, self.filters, self.dtype = data_shape, filters, np.dtype(dtype)
         self.stride = (stride, stride) if isinstance(stride, int) else stride
         self.padding = (padding, padding) if isinstance(padding, int) else padding
         y, x = (
             (size + 2 * pad - width) // step + 1
-            for size, pad, width, step in zip(data_shape, self.padding, self.mask, self.stride, strict=False)
+            for size, pad, width, step in zip(data_shape, self.padding, self.kernel_size, self.stride, strict=False)
         )
         if y < 1 or x < 1:
             raise MinidlError(
-                f"a convolution with masks of {self.mask[0]}×{self.mask[1]} and a padding of {self.padding[0]}×"
-                f"{self.padding[1]} leaves nothing of an image of {data_shape[0]}×{data_shape[1]} pixels"
+                f"a convolution with filters of {self.kernel_size[0]}×{self.kernel_size[1]} and a padding of "
+                f"{self.padding[0]}×{self.padding[1]} leaves nothing of an image of "
+                f"{data_shape[0]}×{data_shape[1]} pixels"
             )
         self.output_shape = (y, x, filters)
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
         out[...] = biases
-        for i, j, pixels in windows(self._pad(data), self.mask, self.stride):
+        for i, j, pixels in windows(self._pad(data), self.kernel_size, self.stride):
             out += pixels @ weights[:, i, j].T
-        if rectify:
+        if relu:
             out[...] = np.maximum(out, 0)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
@@ -67,7 +68,7 @@ class Convolution:
         Where forward multiplies pixels by a matrix, the error times its transpose is added to these pixels.
         """
         padded = self._pad(np.zeros_like(out))
-        for i, j, pixels in windows(padded, self.mask, self.stride):
+        for i, j, pixels in windows(padded, self.kernel_size, self.stride):
             pixels += error @ weights[:, i, j]
         (_, y, x, _), (pad_y, pad_x) = out.shape, self.padding
         out[...] = padded[:, pad_y : pad_y + y, pad_x : pad_x + x]
@@ -77,7 +78,7 @@ class Convolution:
 
         weights_grads[:, i, j] = Σ over samples, y and x of the error's outer products with the pixels
         """
-        for i, j, pixels in windows(self._pad(data), self.mask, self.stride):
+        for i, j, pixels in windows(self._pad(data), self.kernel_size, self.stride):
             weights_grads[:, i, j] = np.tensordot(error, pixels, axes=([0, 1, 2], [0, 1, 2]))
         biases_grads[...] = error.sum(axis=(0, 1, 2))
 
@@ -87,8 +88,8 @@ class Convolution:
         return np.pad(images, ((0, 0), (pad_y, pad_y), (pad_x, pad_x), (0, 0)))
 
 
-def plan(geometry: Geometry, path: str | None = None) -> Convolution:
-    """Return the convolution of this geometry; there is one path to it, "plain", and MinidlError for any other."""
-    if path not in (None, "plain"):
-        raise MinidlError(f"unknown way to compute a convolution: {path!r}; known are plain")
+def plan(geometry: Geometry, algorithm: str | None = None) -> Convolution:
+    """Return the convolution of this geometry; its one algorithm is "plain", and any other a MinidlError."""
+    if algorithm not in (None, "plain"):
+        raise MinidlError(f"unknown algorithm for a convolution: {algorithm!r}; known are plain")
     return Convolution(geometry)

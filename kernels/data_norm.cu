@@ -5,10 +5,10 @@
 #include "groups.cuh"
 
 // The mean, the variance and 1/√(σ² + ε), or 0 of one element, of a group of n elements, for each of its channels, and
-// the lines γ·x̂ + β.
+// the affine maps γ·x̂ + β.
 extern "C" __global__ void forward(
     const double* parts, int pieces, int columns, int channels, int width, double n, const REAL* gamma,
-    const REAL* beta, double epsilon, double* statistics, int stride, Line* lines) {
+    const REAL* beta, double epsilon, double* statistics, int stride, Affine* affines) {
     Sums sums = group_sums(parts, pieces, columns, channels, width);
     double mean = sums.x / n, variance = sums.xy / n - mean * mean;
     variance = variance < 0 ? 0 : variance;
@@ -16,7 +16,7 @@ extern "C" __global__ void forward(
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
         int at = blockIdx.x * width + i, channel = at % channels;
         statistics[at] = mean, statistics[stride + at] = variance, statistics[2 * stride + at] = scale;
-        lines[at] = {scale * gamma[channel], mean, 0, beta[channel]};
+        affines[at] = {scale * gamma[channel], mean, 0, beta[channel]};
     }
 }
 
@@ -33,12 +33,12 @@ extern "C" __global__ void track(
     if (threadIdx.x == 0) updates[0] = min(updates[0] + 1, Long(window));
 }
 
-// out = factor·x + offset of each channel; rectify: the maximum of that and 0.
+// out = factor·x + offset of each channel; with_relu: the maximum of that and 0.
 extern "C" __global__ void inference(
-    const REAL* x, const REAL* factor, const REAL* offset, REAL* out, int rectify, Long length, int columns,
+    const REAL* x, const REAL* factor, const REAL* offset, REAL* out, int with_relu, Long length, int columns,
     int channels, int rows) {
-    change_columns(x, x, out, length, columns, channels, rows, rectify, [=](int channel) {
-        return Line(factor[channel], 0, 0, offset[channel]);
+    change_columns(x, x, out, length, columns, channels, rows, with_relu, [=](int channel) {
+        return Affine(factor[channel], 0, 0, offset[channel]);
     });
 }
 
@@ -64,11 +64,11 @@ extern "C" __global__ void comp_grads(
     beta_grads[channel] = beta, gamma_grads[channel] = gamma;
 }
 
-// The lines scale·(γ·error − mean(γ·error) − x̂·mean(γ·error·x̂)) of each channel, x being the data, y the error; a block
-// takes a group of n elements.
+// The affine maps scale·(γ·error − mean(γ·error) − x̂·mean(γ·error·x̂)) of each channel, x being the data, y the error; a
+// block takes a group of n elements.
 extern "C" __global__ void backward(
     const double* sums, const double* mean, const double* scale, int stride, const REAL* gamma, int channels, int width,
-    double n, Line* lines) {
+    double n, Affine* affines) {
     Sums total = {0, 0};
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
         int at = blockIdx.x * width + i;
@@ -77,6 +77,7 @@ extern "C" __global__ void backward(
     double of_error = block_sum(total.x) / n, along = block_sum(total.xy) / n;
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
         int at = blockIdx.x * width + i;
-        lines[at] = {-scale[at] * scale[at] * along, mean[at], scale[at] * gamma[at % channels], -scale[at] * of_error};
+        double factor = scale[at];
+        affines[at] = {-factor * factor * along, mean[at], factor * gamma[at % channels], -factor * of_error};
     }
 }

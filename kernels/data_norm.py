@@ -5,8 +5,8 @@
     ∂L/∂γ = Σ ∂L/∂y·x̂        ∂L/∂β = Σ ∂L/∂y
     ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε)    with e = ∂L/∂y
 
-The four differ in the groups that share μ and σ, one for each (a, b) of their view (a, r, b, s) (see areas.py). The b·s
-channels have a γ and a β each.
+The four differ in the groups that share μ and σ, one for each (outer, inner) of their view (outer, rows, inner,
+lanes), see areas.py. The inner·lanes channels have a γ and a β each.
 
     BN (1, s·y·x, c, 1)     LN (s, y·x, 1, c)     IN (s, y·x, c, 1)     GN (s, y·x, groups, c/groups)
 """
@@ -21,22 +21,22 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Statistics(NamedTuple):
-    """The mean, the biased variance and 1/√(σ² + ε) of each group; here (a, 1, b, 1), elsewhere the device's own."""
+    """Mean, biased variance and 1/√(σ² + ε) of each group; here (outer, 1, inner, 1), elsewhere the device's own."""
 
     mean: Array
     variance: Array
     scale: Array
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
-    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
+    """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    rectify: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); relu: write max(γ·x̂ + β, 0) instead.
     """
     mean = mean_of_group(x)
     variance = mean_of_group((x - mean) ** 2)
     statistics = Statistics(mean, variance, 1 / np.sqrt(variance + epsilon))
-    _line(_normalized(x, statistics), gamma, beta, out, rectify)
+    _affine(_normalized(x, statistics), gamma, beta, out, relu)
     return statistics
 
 
@@ -51,19 +51,19 @@ def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, 
     updates[...] = np.minimum(updates + 1, window)
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
-    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
-    _line(x, factor, offset, out, rectify)
+def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, rows, c, 1); factor, offset: (c,); relu as in forward."""
+    _affine(x, factor, offset, out, relu)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
-    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s)."""
+    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, outer, inner·lanes)."""
     products = error * _normalized(x, statistics)
     return np.stack([error.sum(axis=1), products.sum(axis=1)]).reshape(2, len(x), -1)
 
 
 def comp_grads(sums: Array, gamma_grads: Array, beta_grads: Array) -> None:
-    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over a."""
+    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over outer."""
     beta_grads[...], gamma_grads[...] = sums.sum(axis=1)
 
 
@@ -82,13 +82,13 @@ def _normalized(x: Array, statistics: Statistics) -> Array:
     return statistics.scale * (x - statistics.mean)
 
 
-def _line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool) -> None:
-    """Write factor·x + offset, one line for each channel, into ``out``."""
+def _affine(x: Array, factor: Array, offset: Array, out: Array, relu: bool) -> None:
+    """Write factor·x + offset, with a factor and an offset for each channel, into ``out``."""
     out[...] = _of_channels(factor, x) * x + _of_channels(offset, x)
-    if rectify:
+    if relu:
         out[...] = np.maximum(out, 0)
 
 
 def _of_channels(values: Array, x: Array) -> Array:
-    """See values of the channels (b·s,) as the view x sees them, (b, s)."""
+    """See values of the channels (inner·lanes,) as the view x sees them, (inner, lanes)."""
     return values.reshape(x.shape[2:])

@@ -16,7 +16,7 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 def copy(source: Array, out: Array) -> None:
-    """Write ``source`` into ``out``: cut where out is smaller, zero where it is larger; its adjoint copies back."""
+    """Write ``source`` into ``out``: cropped where out is smaller, zero where it is larger; its adjoint copies back."""
     common = tuple(slice(min(extents)) for extents in zip(source.shape, out.shape, strict=True))
     out[...] = 0
     out[common] = source[common]

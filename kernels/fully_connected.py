@@ -17,10 +17,10 @@ import numpy as np
 Array = Any  # numpy.ndarray or cupy.ndarray
 
 
-def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-    """Write data · weightsᵀ + biases into ``out`` (samples, out); rectify: the maximum of that and 0."""
+def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+    """Write data · weightsᵀ + biases into ``out`` (samples, out); relu: the maximum of that and 0."""
     out[...] = data @ weights.T + biases
-    if rectify:
+    if relu:
         out[...] = np.maximum(out, 0)
 
 

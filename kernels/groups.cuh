@@ -1,6 +1,6 @@
-// The groups of a view (a, r, b, s) as matrices whose columns are summed and then changed; compare groups.py.
+// The groups of a view (outer, rows, inner, lanes) as matrices whose columns are summed and then changed; compare groups.py.
 //
-// There are ``a`` matrices of ``length`` elements each. A row of a matrix holds its channels, each group ``width`` of
+// There are ``outer`` matrices of ``length`` elements each. A row of a matrix holds its channels, each group ``width`` of
 // them, once or several times side by side: ``columns`` are a multiple of the channels that makes a row as long as a
 // block is wide. The last row may be cut off.
 //
@@ -10,10 +10,10 @@
 struct Sums { double x, xy; };  // Σx and Σx·y
 
 // How a group is changed: out = of_x·(x − mean) + of_y·y + offset.
-struct Line {
+struct Affine {
     REAL of_x, mean, of_y, offset;
-    Line() = default;
-    __device__ Line(double of_x, double mean, double of_y, double offset)
+    Affine() = default;
+    __device__ Affine(double of_x, double mean, double of_y, double offset)
         : of_x(of_x), mean(mean), of_y(of_y), offset(offset) {}
     __device__ REAL operator()(REAL x, REAL y) const { return of_x * (x - mean) + of_y * y + offset; }
 };
@@ -61,34 +61,34 @@ __device__ void add_batch(const Batch& batch, Totals& sums) {
         }
 }
 
-// out, which may be x or y itself, by lines[k] for element k of each vector; rectify: the maximum of that and 0.
-template <bool WHOLE, class Lines>
-__device__ void change_batch(const Batch& batch, const Lines& lines, REAL* out, bool rectify = false) {
+// out, which may be x or y itself, by affines[k] for element k of each vector; with_relu: the maximum of that and 0.
+template <bool WHOLE, class Affines>
+__device__ void change_batch(const Batch& batch, const Affines& affines, REAL* out, bool with_relu = false) {
 #pragma unroll
     for (int j = 0; j < BATCH; j++) {
         Long i = batch.first + j * batch.step;
         Vector changed;
         for (int k = 0; k < WIDTH; k++) {
-            REAL value = lines[k](batch.x[j].at[k], batch.y[j].at[k]);
-            changed.at[k] = rectify ? relu(value) : value;
+            REAL value = affines[k](batch.x[j].at[k], batch.y[j].at[k]);
+            changed.at[k] = with_relu ? relu(value) : value;
         }
         if (i < batch.end) store<WHOLE>(changed, out, i, batch.end);
     }
 }
 
-// A group that lies in one stretch, and is one batch for each thread of a block: one pass, one block for each group.
-// line_of(sums) says how the group is changed; returns the line.
+// A group that is contiguous, and is one batch for each thread of a block: one pass, one block for each group.
+// affine_of(sums) says how the group is changed; returns that.
 template <bool WHOLE, class F>
-__device__ Line change_group(const REAL* x, const REAL* y, REAL* out, int length, F line_of) {
+__device__ Affine change_group(const REAL* x, const REAL* y, REAL* out, int length, F affine_of) {
     Long start = blockIdx.x * Long(length);
     Batch batch;
     batch.first = threadIdx.x * WIDTH, batch.step = blockDim.x * WIDTH, batch.end = length;
     load_batch<WHOLE>(batch, x + start, y + start);
     One<Sums> own = {0, 0};
     add_batch(batch, own);
-    One<Line> line = {line_of({block_sum(own.value.x), block_sum(own.value.xy)})};
-    change_batch<WHOLE>(batch, line, out + start);
-    return line.value;
+    One<Affine> affine = {affine_of({block_sum(own.value.x), block_sum(own.value.xy)})};
+    change_batch<WHOLE>(batch, affine, out + start);
+    return affine.value;
 }
 
 // The columns and rows of a matrix that a thread goes through, batch by batch: WIDTH columns, in every eighth of ``rows``
@@ -157,31 +157,33 @@ __device__ Sums group_sums(const double* parts, int pieces, int columns, int cha
 
 template <bool WHOLE>
 __device__ void change_rows(
-    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int rows, bool rectify,
-    const Line (&lines)[WIDTH]) {
+    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int rows, bool with_relu,
+    const Affine (&affines)[WIDTH]) {
     each_batch(length, columns, rows, [&](Batch& batch) {
         load_batch<WHOLE>(batch, x, y);
-        change_batch<WHOLE>(batch, lines, out, rectify);
+        change_batch<WHOLE>(batch, affines, out, with_relu);
     });
 }
 
-// out = line_of(channel) of x and y, for the channels of each matrix; rectify: the maximum of that and 0.
+// out = affine_of(channel) of x and y, for the channels of each matrix; with_relu: the maximum of that and 0.
 template <class F>
 __device__ void change_columns(
-    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int channels, int rows, bool rectify,
-    F line_of) {
+    const REAL* x, const REAL* y, REAL* out, Long length, int columns, int channels, int rows, bool with_relu,
+    F affine_of) {
     x += blockIdx.x * length, y += blockIdx.x * length, out += blockIdx.x * length;
-    Line lines[WIDTH];
-    for (int k = 0; k < WIDTH; k++) lines[k] = line_of((first_column() + k) % channels);
-    if (aligned(x, y, out) && length % WIDTH == 0) change_rows<true>(x, y, out, length, columns, rows, rectify, lines);
-    else change_rows<false>(x, y, out, length, columns, rows, rectify, lines);
+    Affine affines[WIDTH];
+    for (int k = 0; k < WIDTH; k++) affines[k] = affine_of((first_column() + k) % channels);
+    if (aligned(x, y, out) && length % WIDTH == 0)
+        change_rows<true>(x, y, out, length, columns, rows, with_relu, affines);
+    else
+        change_rows<false>(x, y, out, length, columns, rows, with_relu, affines);
 }
 
-// out by the lines of all groups of ``width`` channels, matrix after matrix.
+// out by the affine maps of all groups of ``width`` channels, matrix after matrix.
 extern "C" __global__ void change(
-    const REAL* x, const REAL* y, REAL* out, const Line* lines, int width, int rectify, Long length, int columns,
+    const REAL* x, const REAL* y, REAL* out, const Affine* affines, int width, int with_relu, Long length, int columns,
     int channels, int rows) {
-    lines += blockIdx.x * (channels / width);
-    auto line_of = [=](int channel) { return lines[channel / width]; };
-    change_columns(x, y, out, length, columns, channels, rows, rectify, line_of);
+    affines += blockIdx.x * (channels / width);
+    auto affine_of = [=](int channel) { return affines[channel / width]; };
+    change_columns(x, y, out, length, columns, channels, rows, with_relu, affine_of);
 }

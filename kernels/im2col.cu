@@ -7,7 +7,7 @@
 struct Geometry {
     int height, width, channels;    // of the data, channels in units
     int out_height, out_width;
-    int mask_y, mask_x, step_y, step_x, pad_y, pad_x;
+    int kernel_y, kernel_x, step_y, step_x, pad_y, pad_x;
 };
 
 __device__ void add(REAL& sum, REAL value) { sum += value; }
@@ -24,10 +24,10 @@ __device__ void gather(const Unit* data, Unit* columns, Long first, Long count, 
     int x = (int)(pixel % g.out_width) * g.step_x - g.pad_x;
     int y = (int)(pixel / g.out_width % g.out_height) * g.step_y - g.pad_y;
     const Unit* image = data + pixel / g.out_width / g.out_height * g.height * g.width * g.channels;
-    int window = g.mask_y * g.mask_x * g.channels;
+    int window = g.kernel_y * g.kernel_x * g.channels;
     for (int at = threadIdx.x; at < window; at += blockDim.x) {
         int tap = at / g.channels;
-        int from_y = y + tap / g.mask_x, from_x = x + tap % g.mask_x;
+        int from_y = y + tap / g.kernel_x, from_x = x + tap % g.kernel_x;
         Unit value = {};
         if (from_y >= 0 && from_y < g.height && from_x >= 0 && from_x < g.width)
             value = image[((Long)from_y * g.width + from_x) * g.channels + at % g.channels];
@@ -46,18 +46,18 @@ __device__ void scatter(const Unit* columns, Unit* data, Long first, Long count,
     int x = (int)(pixel % g.width) + g.pad_x;
     int y = (int)(pixel / g.width % g.height) + g.pad_y;
     Long image = pixel / g.width / g.height * g.out_height * g.out_width;
-    int window = g.mask_y * g.mask_x * g.channels;
+    int window = g.kernel_y * g.kernel_x * g.channels;
     for (int c = threadIdx.x; c < g.channels; c += blockDim.x) {
         Unit sum = {};
         if (more) sum = data[pixel * g.channels + c];
-        for (int i = y % g.step_y; i < g.mask_y && i <= y; i += g.step_y) {
+        for (int i = y % g.step_y; i < g.kernel_y && i <= y; i += g.step_y) {
             int out_y = (y - i) / g.step_y;
             if (out_y >= g.out_height) continue;
-            for (int j = x % g.step_x; j < g.mask_x && j <= x; j += g.step_x) {
+            for (int j = x % g.step_x; j < g.kernel_x && j <= x; j += g.step_x) {
                 int out_x = (x - j) / g.step_x;
                 Long at = image + (Long)out_y * g.out_width + out_x - first;
                 if (out_x < g.out_width && at >= 0 && at < count)
-                    add(sum, columns[at * window + (i * g.mask_x + j) * g.channels + c]);
+                    add(sum, columns[at * window + (i * g.kernel_x + j) * g.channels + c]);
             }
         }
         data[pixel * g.channels + c] = sum;
@@ -65,9 +65,9 @@ __device__ void scatter(const Unit* columns, Unit* data, Long first, Long count,
 }
 
 #define GEOMETRY                                                                                                      \
-    int height, int width, int channels, int out_height, int out_width, int mask_y, int mask_x, int step_y,            \
-        int step_x, int pad_y, int pad_x
-#define SAME {height, width, channels, out_height, out_width, mask_y, mask_x, step_y, step_x, pad_y, pad_x}
+    int height, int width, int channels, int out_height, int out_width, int kernel_y, int kernel_x,                   \
+        int step_y, int step_x, int pad_y, int pad_x
+#define SAME {height, width, channels, out_height, out_width, kernel_y, kernel_x, step_y, step_x, pad_y, pad_x}
 
 extern "C" __global__ void gather_one(const REAL* data, REAL* columns, Long first, Long count, GEOMETRY) {
     gather(data, columns, first, count, SAME);

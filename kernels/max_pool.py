@@ -3,7 +3,7 @@
     y[s, y, x, c] = max of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
 
 data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The adjoint gives each
-element of the error to the element that won; of equals the first, column by column.
+element of the error to the largest element; of equals the first, column by column.
 """
 
 from typing import Any
@@ -21,31 +21,31 @@ def output_shape(shape: tuple[int, int, int], size: int, stride: int) -> tuple[i
     return (y - size) // stride + 1, (x - size) // stride + 1, c
 
 
-def winners_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
-    """Return the shape of the one array that remembers the winners for data of (samples, y, x, c).
+def argmax_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
+    """Return the shape of the one array that remembers where the maxima are, for data of (samples, y, x, c).
 
-    For each pixel of a window it has 1 where this pixel won, else 0: (size², samples, y, x, c).
+    For each pixel of a window it has 1 where this pixel is the maximum, else 0: (size², samples, y, x, c).
     """
     samples, y, x, c = shape
     return ((size**2, samples, *output_shape((y, x, c), size, stride)),)
 
 
-def winners_type(size: int) -> Any:
+def argmax_type(size: int) -> Any:
     """Return the type of that array."""
     return np.dtype(np.uint8)
 
 
-def forward(data: Array, size: int, stride: int, out: Array, winners: tuple[Array]) -> None:
-    """Write the maxima into ``out`` and which pixels they come from into ``winners`` (see ``winners_shapes``)."""
+def forward(data: Array, size: int, stride: int, out: Array, argmax: tuple[Array]) -> None:
+    """Write the maxima into ``out`` and which pixels they come from into ``argmax`` (see ``argmax_shapes``)."""
     pixels = np.stack([pixel for _, _, pixel in windows(data, (size, size), (stride, stride))])
     out[...] = pixels.max(axis=0)
     best = pixels.argmax(axis=0)
-    for place, won in enumerate(winners[0]):
-        won[...] = best == place
+    for place, is_best in enumerate(argmax[0]):
+        is_best[...] = best == place
 
 
-def backward(error: Array, size: int, stride: int, winners: tuple[Array], out: Array) -> None:
-    """Write each element of the error to the place that won, zero elsewhere, into ``out`` (the data's shape)."""
+def backward(error: Array, size: int, stride: int, argmax: tuple[Array], out: Array) -> None:
+    """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape)."""
     out[...] = 0
-    for won, (_, _, pixels) in zip(winners[0], windows(out, (size, size), (stride, stride)), strict=True):
-        pixels += np.where(won, error, 0)
+    for is_best, (_, _, pixels) in zip(argmax[0], windows(out, (size, size), (stride, stride)), strict=True):
+        pixels += np.where(is_best, error, 0)

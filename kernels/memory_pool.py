@@ -1,4 +1,4 @@
-"""Arrays for a short time: each is new, and NumPy frees its memory when nobody refers to it."""
+"""Memory pool: here every array is new, and NumPy frees its memory when nothing refers to it any more."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class MemoryPool:
-    """Where arrays take places and leave them."""
+    """Gives out arrays; it keeps no memory."""
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialized array."""

@@ -1,51 +1,51 @@
-// Center, standardize and rescale, and their adjoints; compare statistic.py.
+// Center, standardize and rescale, and their adjoints; compare normalize.py.
 //
 // All six take Σx and Σx·y of a group of n elements, and change it to of_x·(x − mean) + of_y·y. In the transforms y is
 // x; in the adjoints x is the error and y the transform's output. The factor of x is the ``scale`` that a transform
 // leaves and that its adjoint is given.
 #include "groups.cuh"
 
-__device__ Line center(Sums sums, double n, double, double, double) {
+__device__ Affine center(Sums sums, double n, double, double, double) {
     return {1, sums.x / n, 0, 0};
 }
 
-__device__ Line standardize(Sums sums, double n, double, double epsilon, double) {
+__device__ Affine standardize(Sums sums, double n, double, double epsilon, double) {
     double mean = sums.x / n, variance = sums.xy / n - mean * mean;
     double scale = 1 / sqrt((variance < 0 ? 0 : variance) + epsilon);
     return {scale, mean, 0, 0};
 }
 
-__device__ Line standardize_adjoint(Sums sums, double n, double, double, double scale) {
+__device__ Affine standardize_adjoint(Sums sums, double n, double, double, double scale) {
     double mean = sums.x / n, slope = sums.xy / n;
     return {scale, mean, -scale * slope, 0};
 }
 
-__device__ Line rescale(Sums sums, double, double k, double epsilon, double) {
+__device__ Affine rescale(Sums sums, double, double k, double epsilon, double) {
     return {k / sqrt(sums.xy + epsilon), 0, 0, 0};
 }
 
-__device__ Line rescale_adjoint(Sums sums, double, double k, double, double scale) {
+__device__ Affine rescale_adjoint(Sums sums, double, double k, double, double scale) {
     double radial = sums.xy / (k * k);
     return {scale, 0, -scale * radial, 0};
 }
 
-// NAME changes groups that fit a block; NAME_line says how to change others, whose parts were summed before.
+// NAME changes groups that fit a block; NAME_affines says how to change others, whose parts were summed before.
 #define TRANSFORM(NAME)                                                                                               \
     extern "C" __global__ void __launch_bounds__(512) NAME##_group(                                                   \
         const REAL* x, const REAL* y, REAL* out, REAL* scale, double k, double epsilon, int length) {                 \
-        auto line_of = [=](Sums sums) { return NAME(sums, length, k, epsilon, scale[blockIdx.x]); };                  \
+        auto affine_of = [=](Sums sums) { return NAME(sums, length, k, epsilon, scale[blockIdx.x]); };                \
         bool whole = aligned(x, y, out) && length % WIDTH == 0;                                                       \
-        Line line = whole ? change_group<true>(x, y, out, length, line_of)                                            \
-                          : change_group<false>(x, y, out, length, line_of);                                          \
-        if (threadIdx.x == 0) scale[blockIdx.x] = line.of_x;                                                          \
+        Affine affine = whole ? change_group<true>(x, y, out, length, affine_of)                                      \
+                              : change_group<false>(x, y, out, length, affine_of);                                    \
+        if (threadIdx.x == 0) scale[blockIdx.x] = affine.of_x;                                                        \
     }                                                                                                                 \
-    extern "C" __global__ void NAME##_lines(                                                                          \
-        const double* parts, int pieces, int columns, int channels, int width, double n, Line* lines, REAL* scale,    \
+    extern "C" __global__ void NAME##_affines(                                                                        \
+        const double* parts, int pieces, int columns, int channels, int width, double n, Affine* affines, REAL* scale,\
         double k, double epsilon) {                                                                                   \
         Sums sums = group_sums(parts, pieces, columns, channels, width);                                              \
         if (threadIdx.x) return;                                                                                      \
-        lines[blockIdx.x] = NAME(sums, n, k, epsilon, scale[blockIdx.x]);                                             \
-        scale[blockIdx.x] = lines[blockIdx.x].of_x;                                                                   \
+        affines[blockIdx.x] = NAME(sums, n, k, epsilon, scale[blockIdx.x]);                                           \
+        scale[blockIdx.x] = affines[blockIdx.x].of_x;                                                                 \
     }
 
 TRANSFORM(center)

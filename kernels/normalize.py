@@ -1,7 +1,7 @@
 """Center, standardize and rescale: the transforms behind every normalization of Table 1, and their adjoints.
 
-All take a view x of four axes (a, r, b, s) (see areas.py) and write into ``out`` of the same shape, which may be
-x itself. One statistic is taken over (r, s) for each (a, b):
+All take a view x of four axes (outer, rows, inner, lanes), see areas.py, and write into ``out`` of the same shape,
+which may be x itself. Each (outer, inner) is a group, whose mean μ and deviation σ are taken over rows and lanes:
 
     center        y = x − μ                              WC GC EB EL        equations 2, 4, 10, 11
     standardize   y = (x − μ) / √(σ² + ε)                WS EBN ELN BN …    equations 3, 5 to 9; σ² is biased (1/n)
@@ -24,7 +24,7 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 def mean(x: Array) -> Array:
-    """Return the mean of each group, (a, 1, b, 1), in float64: a sum of many float32 numbers would lose digits."""
+    """Return the mean of each group, (outer, 1, inner, 1), in float64: long sums in float32 would lose digits."""
     return x.mean(axis=(1, 3), dtype=np.float64, keepdims=True)
 
 

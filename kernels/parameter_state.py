@@ -1,4 +1,4 @@
-"""One parameter of a net as an optimizer sees it."""
+"""Parameter state: one parameter of a net as an optimizer sees it."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,12 +1,13 @@
-// Stochastic gradient descent with momentum (Algorithm 2), on all tensors of a net; compare sgd.py.
+// Stochastic gradient descent with momentum (Algorithm 2), on all parameters of a net; compare sgd.py.
 #include "update.cuh"
 
 extern "C" __global__ void step(
-    const Tensor* tensors, const Piece* pieces, const double* rate, Long* time, REAL momentum, REAL rest, bool dlib) {
-    REAL size = rate[0];
-    update<1>(tensors, pieces, [=](REAL& weight, REAL gradient, REAL& moment, REAL&) {
-        moment = momentum * moment + (dlib ? -size : rest) * gradient;
-        weight += (dlib ? REAL(1) : -size) * moment;
+    const Parameter* parameters, const Piece* pieces, const double* learning_rate, Long* steps, REAL momentum,
+    REAL rest, bool dlib) {
+    REAL alpha = learning_rate[0];
+    update<1>(parameters, pieces, [=](REAL& weight, REAL gradient, REAL& moment, REAL&) {
+        moment = momentum * moment + (dlib ? -alpha : rest) * gradient;
+        weight += (dlib ? REAL(1) : -alpha) * moment;
     });
-    if (blockIdx.x == 0 && threadIdx.x == 0) time[0]++;
+    if (blockIdx.x == 0 && threadIdx.x == 0) steps[0]++;
 }

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum: Algorithm 2, on all tensors of a net.
+"""Stochastic gradient descent with momentum: Algorithm 2, on all parameters of a net.
 
 ΔW are the gradients of the weights W, M their momentum, α the learning rate and ψ the momentum factor.
 """
@@ -12,25 +12,27 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 MOMENTS = 1
 
 
-def step(tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str) -> None:
-    """Update every tensor in place, but not its gradients; rate, time: α and the number of steps, of one element.
+def step(
+    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
+) -> None:
+    """Update every parameter in place, but not its gradients; learning_rate, steps: of one element, α and their number.
 
-    The fast versions also make zero of weights and momenta below about 1e-27, with which many processors are slow.
+    The fast versions also make zero of weights and moments below about 1e-27, with which many processors are slow.
     """
-    time += 1
-    alpha, psi = rate, momentum
-    for tensor in tensors:
-        W, dW, (M,) = tensor.weights, tensor.grads, tensor.moments
-        if tensor.gc:
+    steps += 1
+    alpha, psi = learning_rate, momentum
+    for parameter in parameters:
+        W, dW, (M,) = parameter.weights, parameter.grads, parameter.moments
+        if parameter.gc:
             dW = dW - mean(dW)
-        dW = dW + tensor.weight_decay * W  # coupled (L2); the paper leaves it to the solver
+        dW = dW + parameter.weight_decay * W  # coupled (L2); the paper leaves it to the solver
         if variant == "paper":
             M[...] = psi * M + (1 - psi) * dW
             W[...] = W - alpha * M
         else:  # "dlib"
             M[...] = psi * M - alpha * dW
             W[...] = W + M
-        if tensor.wc:
+        if parameter.wc:
             W[...] = W - mean(W)
 
 

@@ -1,6 +1,6 @@
 // Softmax and cross-entropy in one, for rows of logits that may have a label or not; compare softmax_loss.py.
 //
-// Three steps: count the labels; the error of each row, and the loss and the right answers of each block; their sums.
+// Three steps: count the labels; the error of each row, and the loss and the correct predictions of each block; sums.
 #include "common.cuh"
 
 // How many labels each block saw, then how many that no class has; these count as none.
@@ -13,8 +13,8 @@ __device__ void count_labels(const Label* labels, Long* counts, Long rows, int c
     if (threadIdx.x == 0) counts[blockIdx.x] = count, counts[gridDim.x + blockIdx.x] = wrong;
 }
 
-// Each row is worked on by ``lanes`` neighbouring threads, a power of two; parts: a loss and the right answers of each
-// block.
+// Each row is worked on by ``lanes`` neighbouring threads, a power of two; parts: a loss and the correct predictions of
+// each block.
 template <class Label>
 __device__ void score_rows(
     const REAL* logits, const Label* labels, const Long* counts, int counters, REAL* error, double* parts, Long rows,
@@ -23,7 +23,7 @@ __device__ void score_rows(
     for (int i = 0; i < counters; i++) labelled += counts[i];
     REAL share = REAL(1) / max(labelled, Long(1));
     int lane = threadIdx.x % lanes, abreast = blockDim.x / lanes;
-    double loss = 0, right = 0;
+    double loss = 0, correct = 0;
     for (Long start = blockIdx.x * Long(abreast); start < rows; start += gridDim.x * Long(abreast)) {
         Long row = start + threadIdx.x / lanes;
         bool real = row < rows;  // of rows behind the end nothing is kept, but their threads take part in the shuffles
@@ -44,10 +44,10 @@ __device__ void score_rows(
         Long label = labels[row] < classes ? labels[row] : -1;
         for (int c = lane; c < classes; c += lanes)
             error[row * classes + c] = label < 0 ? 0 : share * (exp(z[c] - largest) / total - (c == label));
-        if (lane == 0 && label >= 0) loss += log(total) - (z[label] - largest), right += best == label;
+        if (lane == 0 && label >= 0) loss += log(total) - (z[label] - largest), correct += best == label;
     }
-    loss = block_sum(loss), right = block_sum(right);
-    if (threadIdx.x == 0) parts[2 * blockIdx.x] = loss, parts[2 * blockIdx.x + 1] = right;
+    loss = block_sum(loss), correct = block_sum(correct);
+    if (threadIdx.x == 0) parts[2 * blockIdx.x] = loss, parts[2 * blockIdx.x + 1] = correct;
 }
 
 extern "C" __global__ void count_int8(const signed char* labels, Long* counts, Long rows, int classes) {
@@ -67,12 +67,12 @@ extern "C" __global__ void score_int64(
     score_rows(logits, labels, counts, counters, error, parts, rows, classes, lanes);
 }
 
-// totals += loss, right answers, labels and labels out of range of all blocks; by one block.
+// totals += loss, correct predictions, labels and labels out of range of all blocks; by one block.
 extern "C" __global__ void add(
     const double* parts, int blocks, const Long* counts, int counters, double* totals) {
-    double loss = 0, right = 0, labelled = 0, wrong = 0;
-    for (int i = threadIdx.x; i < blocks; i += blockDim.x) loss += parts[2 * i], right += parts[2 * i + 1];
+    double loss = 0, correct = 0, labelled = 0, wrong = 0;
+    for (int i = threadIdx.x; i < blocks; i += blockDim.x) loss += parts[2 * i], correct += parts[2 * i + 1];
     for (int i = threadIdx.x; i < counters; i += blockDim.x) labelled += counts[i], wrong += counts[counters + i];
-    loss = block_sum(loss), right = block_sum(right), labelled = block_sum(labelled), wrong = block_sum(wrong);
-    if (threadIdx.x == 0) totals[0] += loss, totals[1] += right, totals[2] += labelled, totals[3] += wrong;
+    loss = block_sum(loss), correct = block_sum(correct), labelled = block_sum(labelled), wrong = block_sum(wrong);
+    if (threadIdx.x == 0) totals[0] += loss, totals[1] += correct, totals[2] += labelled, totals[3] += wrong;
 }

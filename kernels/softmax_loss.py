@@ -19,8 +19,8 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
     logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
-    the sum of their losses, the number of right answers and their own number, then the number of labels out of range,
-    whose rows count as if they had none. A right answer is a row whose largest logit is its label's.
+    the sum of their losses, how many are predicted correctly and their number, then the number of labels out of range,
+    whose rows count as if they had none. A prediction is correct where a row's largest logit is its label's.
     """
     z = logits - logits.max(axis=-1, keepdims=True)  # the same p, and exp(z) does not overflow
     log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Subnormal numbers: below which size the fast updates make zero of weights, gradients and moments.
+"""Subnormal numbers: the size below which the fast updates set weights, gradients and moments to zero.
 
 Those of idle units decay towards zero for ever. Where they become subnormal (below 1.2e-38 in float32), many
 processors compute ten and more times slower.
@@ -17,7 +17,7 @@ def tiny(dtype: Any) -> float:
     return 1e11 * float(np.finfo(dtype).tiny)
 
 
-def least_square(dtype: Any) -> float:
+def smallest_square(dtype: Any) -> float:
     """Return what the mean of a gradient's squares must not be below, lest it become subnormal, or zero.
 
     1.2e-37 for float32: gradients count as zero where they are far below 1e-17, whose squares are the last above it.

@@ -27,24 +27,24 @@ class TransposedConvolution:
     adjoint_plan: Any = staticmethod(convolution.plan)
 
     def __init__(self, geometry: convolution.Geometry) -> None:
-        data_shape, filters, mask, stride, padding, _ = geometry
+        data_shape, filters, kernel_size, stride, padding, _ = geometry
         assert isinstance(stride, int)
         assert isinstance(padding, int)
-        y, x = (stride * (n - 1) + size - 2 * padding for n, size in zip(data_shape, mask, strict=False))
+        y, x = (stride * (n - 1) + size - 2 * padding for n, size in zip(data_shape, kernel_size, strict=False))
         if y < 1 or x < 1:
             raise MinidlError(
-                f"a transposed convolution with masks of {mask[0]}×{mask[1]} and a padding of {padding} leaves nothing "
-                f"of an image of {data_shape[0]}×{data_shape[1]} pixels"
+                f"a transposed convolution with filters of {kernel_size[0]}×{kernel_size[1]} and a padding of "
+                f"{padding} leaves nothing of an image of {data_shape[0]}×{data_shape[1]} pixels"
             )
         self.output_shape = (y, x, filters)
         self.adjoint = self.adjoint_plan(geometry._replace(data_shape=self.output_shape, filters=data_shape[2]))
-        self.path = self.adjoint.path
+        self.name = self.adjoint.name
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write the transposed convolution plus biases into ``out``; rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write the transposed convolution plus biases into ``out``; relu: the maximum of that and 0."""
         self.adjoint.backward(data, _swap(weights), out)
         out += biases
-        if rectify:
+        if relu:
             out[...] = np.maximum(out, 0)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:

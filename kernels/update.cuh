@@ -1,27 +1,27 @@
-// What SGD and Adam share: one pass over all tensors of a net. Each block takes a piece, which is a whole filter where
+// The update of SGD and Adam: one pass over all parameters of a net. Each block takes a piece, which is a whole filter where
 // Algorithms 2 and 3 subtract means of filters; compare update.py.
 #include "common.cuh"
 
-struct Tensor {
+struct Parameter {
     REAL *weights, *grads, *moments[2];
     double weight_decay;
     int gc, wc;  // whether each filter's gradient is centered before the update, and each filter after it
 };
 
 struct Piece {
-    Long tensor, start, length;
+    Long parameter, start, length;
 };
 
 // step(weight, gradient, moments…) changes one weight and its moments, the gradient holding the weight decay already.
 // WHOLE: the piece is made of whole vectors, which are aligned.
 template <bool WHOLE, int MOMENTS, class Step>
-__device__ void update_piece(const Tensor& tensor, Long start, Long length, Step step) {
-    REAL *weights = tensor.weights + start, *grads = tensor.grads + start;
-    REAL *first = tensor.moments[0] + start, *second = tensor.moments[1] + start;
+__device__ void update_piece(const Parameter& parameter, Long start, Long length, Step step) {
+    REAL *weights = parameter.weights + start, *grads = parameter.grads + start;
+    REAL *first = parameter.moments[0] + start, *second = parameter.moments[1] + start;
     Long begin = threadIdx.x * WIDTH, abreast = blockDim.x * WIDTH;
-    REAL decay = tensor.weight_decay, mean = 0;
+    REAL decay = parameter.weight_decay, mean = 0;
     double sum = 0;
-    if (tensor.gc) {
+    if (parameter.gc) {
         for (Long i = begin; i < length; i += abreast) {
             Vector g = load<WHOLE>(grads, i, length);
             for (int k = 0; k < WIDTH; k++) sum += g.at[k];
@@ -40,7 +40,7 @@ __device__ void update_piece(const Tensor& tensor, Long start, Long length, Step
         store<WHOLE>(m, first, i, length);
         if (MOMENTS > 1) store<WHOLE>(v, second, i, length);
     }
-    if (tensor.wc) {
+    if (parameter.wc) {
         mean = block_sum(sum) / length;
         for (Long i = begin; i < length; i += abreast) {
             Vector w = load<WHOLE>(weights, i, length);
@@ -50,12 +50,12 @@ __device__ void update_piece(const Tensor& tensor, Long start, Long length, Step
 }
 
 template <int MOMENTS, class Step>
-__device__ void update(const Tensor* tensors, const Piece* pieces, Step step) {
+__device__ void update(const Parameter* parameters, const Piece* pieces, Step step) {
     Piece piece = pieces[blockIdx.x];
-    Tensor tensor = tensors[piece.tensor];
-    bool straight = aligned(tensor.weights, tensor.grads, tensor.moments[0], tensor.moments[1]);
+    Parameter parameter = parameters[piece.parameter];
+    bool straight = aligned(parameter.weights, parameter.grads, parameter.moments[0], parameter.moments[1]);
     if (straight && piece.start % WIDTH == 0 && piece.length % WIDTH == 0)
-        update_piece<true, MOMENTS>(tensor, piece.start, piece.length, step);
+        update_piece<true, MOMENTS>(parameter, piece.start, piece.length, step);
     else
-        update_piece<false, MOMENTS>(tensor, piece.start, piece.length, step);
+        update_piece<false, MOMENTS>(parameter, piece.start, piece.length, step);
 }

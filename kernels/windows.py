@@ -1,4 +1,4 @@
-"""The windows of images that convolutions and poolings look through."""
+"""Windows of images, over which convolutions and poolings sum or compare."""
 
 from collections.abc import Iterator
 from typing import Any

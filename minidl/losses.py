@@ -1,4 +1,4 @@
-"""What a net's output is measured by."""
+"""Loss of a net's output, softmax cross-entropy, and its score: mean loss and accuracy."""
 
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ class SoftmaxCrossEntropy:
 
     def score(self) -> Score:
         """Return the score of all batches since the last reset; raise MinidlError where a label was out of range."""
-        loss, right, labelled, wrong = self.totals.tolist()
+        loss, correct, labelled, wrong = self.totals.tolist()
         if wrong:
             raise out_of_range(int(wrong), self.classes)
-        return Score(loss / max(labelled, 1), right / max(labelled, 1))
+        return Score(loss / max(labelled, 1), correct / max(labelled, 1))

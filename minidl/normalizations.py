@@ -3,7 +3,7 @@
 A normalization is a transform over an area at one of the hook points. One of your own is one function and one
 name, and then works in ``--method``, on every device and in the gradient checks:
 
-    def halve(x, out):                      # x, out: views of four axes (a, r, b, s), see kernels/areas.py
+    def halve(x, out):                      # x, out: views (outer, rows, inner, lanes), see kernels/areas.py
         out[...] = x / 2
 
     def halve_adjoint(error, output, scale, out):       # only needed for reparametrization
@@ -29,7 +29,7 @@ from minidl.kernels.errors import MinidlError
 
 Array = Any
 POINTS = ("weights", "error", "grads")
-TRANSFORMS = ("center", "standardize", "rescale")  # of kernels/statistic.py
+TRANSFORMS = ("center", "standardize", "rescale")  # of kernels/normalize.py
 BASELINE, FULLY = "Baseline", "fully"  # what else a method is made of, see method.py
 DATA_NORM_NAMES = ("BN", "LN", "IN", "GN")
 PROBE = (4, 3, 3, 4)  # the shape of the random weights on which a normalization is tried
@@ -40,7 +40,7 @@ HUGE = 1e36  # what ``out`` holds before that; nothing of this size may be left 
 class Normalization:
     """A transform over an area at a hook point; bound to a device's kernels, it is a hook.
 
-    transform: a name in kernels/statistic.py ("center", "standardize", "rescale"), or a function of one's own.
+    transform: a name in kernels/normalize.py ("center", "standardize", "rescale"), or a function of one's own.
     """
 
     name: str

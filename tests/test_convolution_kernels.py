@@ -1,4 +1,4 @@
-"""Every way to compute a convolution against the plain one, and the plain one against its definition."""
+"""Every algorithm of a convolution against the plain one, and the plain one against its definition."""
 
 import tracemalloc
 from itertools import product
@@ -14,7 +14,7 @@ from minidl.kernels.errors import MinidlError
 
 Array = np.ndarray[Any, Any]
 
-# (y, x, in), filters, mask, stride, padding
+# (y, x, in), filters, kernel size, stride, padding
 STRIDE_1 = [
     ((y, x, 3), 4, (k, k), 1, padding)
     for (y, x), k, padding in product([(1, 1), (4, 7), (8, 5), (13, 14)], [3, 5], [0, 1, 2, 3, 6])
@@ -58,11 +58,11 @@ class Case:
 
     def __init__(self, geometry: tuple[Any, ...], samples: int, dtype: type = np.float64, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
-        (data_shape, filters, mask, *_), self.geometry = geometry, geometry
+        (data_shape, filters, kernel_size, *_), self.geometry = geometry, geometry
         output_shape = Convolution(Geometry(*geometry)).output_shape
         self.samples = samples
         self.data = random.standard_normal((samples, *data_shape)).astype(dtype)
-        self.weights = random.uniform(-1, 1, (filters, *mask, data_shape[2])).astype(dtype)
+        self.weights = random.uniform(-1, 1, (filters, *kernel_size, data_shape[2])).astype(dtype)
         self.biases = random.standard_normal(filters).astype(dtype)
         self.error = random.standard_normal((samples, *output_shape)).astype(dtype)
 
@@ -84,10 +84,10 @@ def relative(result: Array, expected: Array) -> float:
     return float(np.linalg.norm(result - expected) / (np.linalg.norm(expected) or 1))
 
 
-def compare(geometry: tuple[Any, ...], path: str, samples: int) -> None:
+def compare(geometry: tuple[Any, ...], algorithm: str, samples: int) -> None:
     case = Case(geometry, samples)
-    expected = case.run(plan(Geometry(*geometry, dtype=np.float64), path="plain"))
-    results = case.run(plan(Geometry(*geometry, dtype=np.float64), path=path))
+    expected = case.run(plan(Geometry(*geometry, dtype=np.float64), algorithm="plain"))
+    results = case.run(plan(Geometry(*geometry, dtype=np.float64), algorithm=algorithm))
     for result, wanted in zip(results, expected, strict=True):
         np.testing.assert_allclose(result, wanted, rtol=1e-10, atol=1e-10 * np.abs(wanted).max())
 
@@ -95,7 +95,7 @@ def compare(geometry: tuple[Any, ...], path: str, samples: int) -> None:
 def test_plain_is_the_definition() -> None:
     geometry = ((5, 4, 2), 3, (3, 2), (2, 1), (1, 2))
     case = Case(geometry, samples=2)
-    out = case.run(plan(Geometry(*geometry, dtype=np.float64), path="plain"))[0]
+    out = case.run(plan(Geometry(*geometry, dtype=np.float64), algorithm="plain"))[0]
     for s, y, x, o in np.ndindex(out.shape):
         total = case.biases[o]
         for i, j in np.ndindex(3, 2):
@@ -105,10 +105,10 @@ def test_plain_is_the_definition() -> None:
         assert out[s, y, x, o] == pytest.approx(total, rel=1e-12)
 
 
-@pytest.mark.parametrize("path", ["im2col", "winograd"])
+@pytest.mark.parametrize("algorithm", ["im2col", "winograd"])
 @pytest.mark.parametrize("geometry", STRIDE_1, ids=str)
-def test_stride_1_equals_plain(geometry: tuple[Any, ...], path: str) -> None:
-    compare(geometry, path, samples=3)
+def test_stride_1_equals_plain(geometry: tuple[Any, ...], algorithm: str) -> None:
+    compare(geometry, algorithm, samples=3)
 
 
 @pytest.mark.parametrize("geometry", OTHERS, ids=str)
@@ -118,37 +118,39 @@ def test_any_stride_equals_plain(geometry: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("geometry", PHASES, ids=str)
 def test_winograd_on_phases_equals_plain(geometry: tuple[Any, ...]) -> None:
-    """Masks that the stride divides and others, phases that begin before the image, and pixels that no mask meets."""
+    """Filters that the stride divides and others, phases that begin before the image, pixels that no filter meets."""
     compare(geometry, "winograd", samples=3)
 
 
 @pytest.mark.parametrize("geometry", LARGE, ids=str)
 def test_chosen_path_equals_plain(geometry: tuple[Any, ...]) -> None:
     """Many chunks, bands of large images, and every tile size that the rule chooses."""
-    for path in (plan(Geometry(*geometry)).path.split()[0], "im2col"):
-        compare(geometry, path, samples=5)
+    for algorithm in (plan(Geometry(*geometry)).name.split()[0], "im2col"):
+        compare(geometry, algorithm, samples=5)
 
 
-@pytest.mark.parametrize("path", ["plain", "im2col", "winograd"])
+@pytest.mark.parametrize("algorithm", ["plain", "im2col", "winograd"])
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_any_number_of_samples_and_workers(path: str, workers: int) -> None:
+def test_any_number_of_samples_and_workers(algorithm: str, workers: int) -> None:
     """One plan serves full batches, a smaller last one, and fewer samples than workers."""
     geometry = ((6, 7, 4), 5, (3, 3), 1, 1)
     threads.set_workers(workers)
-    convolution = plan(Geometry(*geometry, dtype=np.float64), path=path)
+    convolution = plan(Geometry(*geometry, dtype=np.float64), algorithm=algorithm)
     for samples in (50, 7, 1, 50):
         case = Case(geometry, samples)
-        expected = case.run(plan(Geometry(*geometry, dtype=np.float64), path="plain"))
+        expected = case.run(plan(Geometry(*geometry, dtype=np.float64), algorithm="plain"))
         for result, wanted in zip(case.run(convolution), expected, strict=True):
             np.testing.assert_allclose(result, wanted, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("geometry", [STRIDE_1[5], OTHERS[20], *LARGE[:4], LARGE[9]], ids=str)
-@pytest.mark.parametrize("path", ["plain", "im2col", None])
-def test_backward_and_comp_grads_are_adjoints_of_forward(geometry: tuple[Any, ...], path: str | None) -> None:
+@pytest.mark.parametrize("algorithm", ["plain", "im2col", None])
+def test_backward_and_comp_grads_are_adjoints_of_forward(geometry: tuple[Any, ...], algorithm: str | None) -> None:
     """<conv(d; W, b), e> = <d, backward(e)> + <b, Σe> = <W, comp_grads(e)> + <b, biases_grads>."""
     case = Case(geometry, samples=2)
-    out, data_error, weights_grads, biases_grads = case.run(plan(Geometry(*geometry, dtype=np.float64), path=path))
+    out, data_error, weights_grads, biases_grads = case.run(
+        plan(Geometry(*geometry, dtype=np.float64), algorithm=algorithm)
+    )
     of_biases = case.biases @ biases_grads
     product_of_outputs = np.vdot(out, case.error)
     scale = np.linalg.norm(out) * np.linalg.norm(case.error)
@@ -160,12 +162,12 @@ def test_backward_and_comp_grads_are_adjoints_of_forward(geometry: tuple[Any, ..
 def test_error_in_float32(geometry: tuple[Any, ...]) -> None:
     """Below 1e-5 of the norm for Winograd, 1e-6 for im2col."""
     exact = Case(geometry, samples=4)
-    expected = exact.run(plan(Geometry(*geometry, dtype=np.float64), path="im2col"))
+    expected = exact.run(plan(Geometry(*geometry, dtype=np.float64), algorithm="im2col"))
     case = Case(geometry, samples=4, dtype=np.float32)
     chosen = plan(Geometry(*geometry))
     for convolution, bound in (
-        (chosen, 1e-6 if chosen.path == "im2col" else 1e-5),
-        (plan(Geometry(*geometry), path="im2col"), 1e-6),
+        (chosen, 1e-6 if chosen.name == "im2col" else 1e-5),
+        (plan(Geometry(*geometry), algorithm="im2col"), 1e-6),
     ):
         for result, wanted in zip(case.run(convolution), expected, strict=True):
             assert result.dtype == np.float32
@@ -186,7 +188,7 @@ def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
 def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> None:
     """Apart from the small buffers of NumPy's own loops, which are made smaller still to be out of the way.
 
-    A pass may find its scratch memory grown by another one, and list its products once more in the second call.
+    A pass may find its scratch memory grown by another one, and write its programs once more in the second call.
     """
     case = Case(geometry, samples=8, dtype=np.float32)
     convolution = plan(Geometry(*geometry))
@@ -205,7 +207,7 @@ def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> Non
 
 
 @pytest.mark.parametrize(
-    "geometry, path",
+    "geometry, algorithm",
     [
         (((32, 32, 3), 32, (3, 3), 1, 1), "im2col"),
         (((32, 32, 32), 32, (3, 3), 1, 1), "winograd F(4×4, 3×3)"),
@@ -220,15 +222,15 @@ def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> Non
         (((8, 8, 64), 64, (1, 1), 1, 0), "im2col"),
     ],
 )
-def test_rule(geometry: tuple[Any, ...], path: str) -> None:
-    assert plan(Geometry(*geometry)).path == path
+def test_rule(geometry: tuple[Any, ...], algorithm: str) -> None:
+    assert plan(Geometry(*geometry)).name == algorithm
 
 
 @pytest.mark.parametrize("outputs, taps", [(2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (2, 5), (3, 5), (4, 5)])
 def test_transforms_correlate(outputs: int, taps: int, random: np.random.Generator) -> None:
     a, b, g = transforms(outputs, taps)
-    data, mask = random.standard_normal(outputs + taps - 1), random.standard_normal(taps)
-    np.testing.assert_allclose(a.T @ ((b @ data) * (g @ mask)), np.correlate(data, mask), rtol=0, atol=1e-12)
+    data, one = random.standard_normal(outputs + taps - 1), random.standard_normal(taps)
+    np.testing.assert_allclose(a.T @ ((b @ data) * (g @ one)), np.correlate(data, one), rtol=0, atol=1e-12)
     # The biases and their gradients count on it.
     assert a[1].tolist() == [1] * outputs
 
@@ -236,16 +238,16 @@ def test_transforms_correlate(outputs: int, taps: int, random: np.random.Generat
 def test_geometries_that_cannot_be() -> None:
     with pytest.raises(MinidlError, match="leaves nothing of an image of 4×9"):
         plan(Geometry((4, 9, 1), 2, (5, 5)))
-    with pytest.raises(MinidlError, match=r"unknown way .* 'fast'"):
-        plan(Geometry((4, 9, 1), 2, (3, 3)), path="fast")
-    for mask, stride in (((7, 7), 1), ((3, 5), 1), ((3, 3), (1, 2)), ((2, 2), 2)):
+    with pytest.raises(MinidlError, match=r"unknown algorithm .* 'fast'"):
+        plan(Geometry((4, 9, 1), 2, (3, 3)), algorithm="fast")
+    for kernel_size, stride in (((7, 7), 1), ((3, 5), 1), ((3, 3), (1, 2)), ((2, 2), 2)):
         with pytest.raises(MinidlError, match="use im2col here"):
-            plan(Geometry((8, 9, 1), 2, mask, stride), path="winograd")
+            plan(Geometry((8, 9, 1), 2, kernel_size, stride), algorithm="winograd")
 
 
 def test_arrays_that_change_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More of them than tables are kept."""
-    monkeypatch.setattr(program, "_MOST_TABLES", 1)
+    """More of them than recordings are kept."""
+    monkeypatch.setattr(program, "_MOST_RECORDINGS", 1)
     case = Case(LARGE[0], samples=9, dtype=np.float32)
     convolution = plan(Geometry(*LARGE[0]))
     expected = case.run(plan(Geometry(*LARGE[0])))

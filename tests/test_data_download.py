@@ -187,7 +187,7 @@ def test_a_silent_mirror_is_left(server: Server, target: Path, monkeypatch: pyte
 
 def test_a_slow_mirror_is_put_behind_the_others(server: Server, target: Path) -> None:
     urls = [server.url("slow"), server.url("good")]
-    fetch(urls, target, MD5, progress=False, patience=0.1, least_speed=1e12)
+    fetch(urls, target, MD5, progress=False, patience=0.1, min_speed=1e12)
     assert arrived(target)
     assert server.paths[:2] == ["slow", "good"]
     assert server.requests[1][1] is not None
@@ -195,7 +195,7 @@ def test_a_slow_mirror_is_put_behind_the_others(server: Server, target: Path) ->
 
 def test_a_slow_mirror_is_better_than_none(server: Server, target: Path) -> None:
     urls = [server.url("slow"), server.url("missing")]
-    fetch(urls, target, MD5, progress=False, patience=0.1, least_speed=1e12)
+    fetch(urls, target, MD5, progress=False, patience=0.1, min_speed=1e12)
     assert arrived(target)
     assert server.paths == ["slow", "missing", "slow"]
 

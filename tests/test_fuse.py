@@ -110,17 +110,17 @@ def test_fused_equals_unfused(backend, random, name, dtype):
     assert "output" in apart.children[-1].buffers
 
 
-@pytest.mark.parametrize("path", ["plain", "im2col", "winograd"])
-def test_every_way_to_convolve(backend, random, path):
+@pytest.mark.parametrize("algorithm", ["plain", "im2col", "winograd"])
+def test_every_algorithm_of_a_convolution(backend, random, algorithm):
     if backend.device != "cpu":
-        ways = {"gpu": ("im2col", "im2col", None), "reference": ("plain", None, None)}[backend.device]
-        path = dict(zip(("plain", "im2col", "winograd"), ways, strict=True))[path]
-    convolution = backend.convolution.plan(Geometry((40, 9, 4), 6, (3, 3), padding=1), path)
+        algorithms = {"gpu": ("im2col", "im2col", None), "reference": ("plain", None, None)}[backend.device]
+        algorithm = dict(zip(("plain", "im2col", "winograd"), algorithms, strict=True))[algorithm]
+    convolution = backend.convolution.plan(Geometry((40, 9, 4), 6, (3, 3), padding=1), algorithm)
     arrays = [random.standard_normal(extents).astype(np.float32) for extents in ((30, 40, 9, 4), (6, 3, 3, 4), (6,))]
     arrays[0][2, 3, 4] = np.nan
     data, weights, biases = (backend.xp.asarray(array) for array in arrays)
     output, expected = (backend.xp.full((30, *convolution.output_shape), np.nan, np.float32) for _ in range(2))
-    convolution.forward(data, weights, biases, output, rectify=True)
+    convolution.forward(data, weights, biases, output, relu=True)
     convolution.forward(data, weights, biases, expected)
     backend.relu.forward(expected, expected)
     same(backend, output, expected)

@@ -9,9 +9,9 @@ import conftest
 import numpy as np
 import pytest
 from test_gpu_kernels import (
-    test_a_statistic_of_unaligned_memory,
     test_data_norm,
-    test_statistic,
+    test_normalize,
+    test_normalize_of_unaligned_memory,
     test_sums_repeat_to_the_last_bit,
     test_updates_of_all_tensors_at_once,
 )
@@ -20,9 +20,9 @@ from minidl.kernels import Kernels
 from minidl.kernels.areas import AREAS, area_view
 
 __all__ = [
-    "test_a_statistic_of_unaligned_memory",
     "test_data_norm",
-    "test_statistic",
+    "test_normalize",
+    "test_normalize_of_unaligned_memory",
     "test_sums_repeat_to_the_last_bit",
     "test_updates_of_all_tensors_at_once",
 ]
@@ -74,10 +74,10 @@ def test_every_area_is_transformed_as_by_the_raw_kernels(
         np.testing.assert_allclose(ours, theirs, rtol=tolerance(dtype), atol=tolerance(dtype))
 
 
-@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("view", [(1, 70, 13, 1), (5, 9, 1, 7), (4, 15, 3, 1), (3, 11, 4, 5)], ids=str)
 def test_gamma_and_beta_are_those_of_the_raw_kernels(
-    gpu: Kernels, raw: Kernels, random: np.random.Generator, view: tuple[int, ...], rectify: bool, dtype: type
+    gpu: Kernels, raw: Kernels, random: np.random.Generator, view: tuple[int, ...], relu: bool, dtype: type
 ) -> None:
     channels = view[2] * view[3]
     x, error = (gpu.xp.asarray(3 * random.standard_normal(view).astype(dtype) + 1) for _ in range(2))
@@ -86,12 +86,12 @@ def test_gamma_and_beta_are_those_of_the_raw_kernels(
     for device in (gpu, raw):
         outs = [gpu.xp.full(view, np.nan, dtype) for _ in range(3)]
         grads = [gpu.xp.full(channels, np.nan, dtype) for _ in range(2)]
-        found = device.data_norm.forward(x, gamma, beta, 1e-4, outs[0], rectify)
+        found = device.data_norm.forward(x, gamma, beta, 1e-4, outs[0], relu)
         sums = device.data_norm.error_sums(error, x, found)
         device.data_norm.comp_grads(sums, *grads)
         device.data_norm.backward(error, x, gamma, found, sums, outs[1])
-        device.data_norm.inference(x, gamma, beta, outs[2], rectify)
+        device.data_norm.inference(x, gamma, beta, outs[2], relu)
         results.append([gpu.host(array) for array in (*outs, *grads)])
-    assert bool((results[0][0] >= 0).all()) == rectify
+    assert bool((results[0][0] >= 0).all()) == relu
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=10 * tolerance(dtype), atol=10 * tolerance(dtype))

@@ -78,11 +78,11 @@ def test_a_capture_runs_formulas_when_it_is_launched(gpu: Kernels, plus: Any, pr
         plus(x, row, 1.0, x)
         out[:] = [products(x, row, axis=0)]
 
-    repeated = gpu.repeat(compute, lambda: 0)
+    recorded = gpu.record(compute, lambda: 0)
     for calls in range(1, 6):
-        repeated()
+        recorded()
         assert out[0].tolist() == [2 * (1 + calls)] * 3
-    assert repeated.graph is not None
+    assert recorded.graph is not None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class Step:
         self.total, self.rate = gpu.xp.zeros(4, np.float32), gpu.xp.ones(4, np.float32)
         self.calls, self.version = 0, 0
         self.also: Callable[[], Any] = lambda: None
-        self.repeated = gpu.repeat(self.run, lambda: self.version)
+        self.recorded = gpu.record(self.run, lambda: self.version)
 
     def run(self) -> None:
         from minidl.kernels.gpu import bias
@@ -40,25 +40,25 @@ def step(gpu: Kernels) -> Step:
 
 def test_after_two_calls_python_is_left_out(gpu: Kernels, step: Step) -> None:
     for count in range(1, 7):
-        step.repeated()
+        step.recorded()
         np.testing.assert_array_equal(gpu.host(step.total), count)
         assert step.calls == min(count, 3)  # the third call only records
 
 
 def test_what_lies_on_the_device_may_change(gpu: Kernels, step: Step) -> None:
     for _ in range(4):
-        step.repeated()
+        step.recorded()
     step.rate[...] = 10
-    step.repeated()
+    step.recorded()
     np.testing.assert_array_equal(gpu.host(step.total), 14)
 
 
 def test_another_version_is_recorded_anew(gpu: Kernels, step: Step) -> None:
     for _ in range(4):
-        step.repeated()
+        step.recorded()
     old, step.total, step.version = step.total, gpu.xp.zeros(4, np.float32), 1
     for count in range(1, 6):
-        step.repeated()
+        step.recorded()
         np.testing.assert_array_equal(gpu.host(step.total), count)
     assert step.calls == 6
     np.testing.assert_array_equal(gpu.host(old), 4)
@@ -68,7 +68,7 @@ def test_a_version_that_settles_in_the_first_call(step: Step) -> None:
     """As when the first step allocates the buffers."""
     step.also = lambda: setattr(step, "version", 1)
     for _ in range(5):
-        step.repeated()
+        step.recorded()
     assert step.calls == 3
 
 
@@ -79,10 +79,10 @@ def test_what_cannot_be_recorded_runs_by_itself_and_says_so_once(
     step.also = lambda: seen.append(float(gpu.host(step.total)[0]))
     with caplog.at_level(logging.WARNING):
         for _ in range(4):
-            step.repeated()
+            step.recorded()
         step.version = 1
         for _ in range(4):
-            step.repeated()
+            step.recorded()
     np.testing.assert_array_equal(gpu.host(step.total), 8)
     assert seen == list(range(1, 9))
     assert len(caplog.records) == 1
@@ -94,13 +94,13 @@ def test_an_error_ends_the_recording(gpu: Kernels, step: Step) -> None:
         raise MinidlError("no")
 
     for _ in range(2):
-        step.repeated()
+        step.recorded()
     step.also = fail
     with pytest.raises(MinidlError, match="no"):
-        step.repeated()
+        step.recorded()
     step.also = lambda: None
     for _ in range(2):
-        step.repeated()
+        step.recorded()
     np.testing.assert_array_equal(gpu.host(step.total), 4)
 
 
@@ -133,24 +133,24 @@ def test_products_can_be_recorded(gpu: Kernels, random: np.random.Generator, lib
             plan.backward(error, weights, back)
 
         results = (out, logits, of_matrix, of_offsets, error, grads, of_biases, back)
-        repeated = gpu.repeat(step, lambda: 0)
+        recorded = gpu.record(step, lambda: 0)
         for _ in range(5):
             data[...] = gpu.xp.asarray(random.standard_normal(data.shape), np.float32)
             step()
             expected = [gpu.host(result) for result in results]
             for result in results:
                 result[...] = np.nan
-            repeated()
+            recorded()
             for result, wanted in zip(results, expected, strict=True):
                 np.testing.assert_array_equal(gpu.host(result), wanted)
-        assert repeated.graph is not None
+        assert recorded.graph is not None
     finally:
         products.choose("fp32", before)
 
 
 def test_the_cpu_repeats_by_calling() -> None:
     calls = []
-    repeated = kernels.load("cpu").repeat(lambda: calls.append(1), lambda: 0)
+    recorded = kernels.load("cpu").record(lambda: calls.append(1), lambda: 0)
     for _ in range(5):
-        repeated()
+        recorded()
     assert len(calls) == 5

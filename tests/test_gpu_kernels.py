@@ -26,7 +26,7 @@ def poisoned(shape, dtype):
     return np.full(shape, np.nan, dtype)
 
 
-VIEWS = [  # (a, r, b, s)
+VIEWS = [  # (outer, rows, inner, lanes)
     (6, 1, 1, 36),  # filters of whole vectors
     (64, 1, 1, 27),  # filters that are not
     (3, 1, 1, 8192),  # as much as a block can hold, and a little more
@@ -48,7 +48,7 @@ VIEWS = [  # (a, r, b, s)
 
 @pytest.mark.parametrize("view", VIEWS, ids=str)
 @pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
-def test_statistic(fast, random, name, view, dtype):
+def test_normalize(fast, random, name, view, dtype):
     x, error = random.standard_normal((2, *view)).astype(dtype)
 
     def run(device, x, error, output, back, in_place, back_in_place):
@@ -61,7 +61,7 @@ def test_statistic(fast, random, name, view, dtype):
     both(fast, run, x, error, poisoned(view, dtype), poisoned(view, dtype), x, error, float32=1e-4)
 
 
-def test_a_statistic_of_unaligned_memory(fast, random, dtype):
+def test_normalize_of_unaligned_memory(fast, random, dtype):
     def run(device, x, out):
         device.normalize.standardize(x[1:].reshape(3, 1, 1, 40), out[1:].reshape(3, 1, 1, 40))
         device.normalize.center(x[1:].reshape(1, 60, 2, 1), x[1:].reshape(1, 60, 2, 1))
@@ -123,10 +123,10 @@ def test_average_pools(fast, random, shape, size, stride, dtype):
 def test_max_pooling_of_equals_and_of_what_is_not_a_number(gpu, dtype):
     data, out = gpu.xp.ones((1, 4, 4, 1), dtype), gpu.xp.empty((1, 2, 2, 1), dtype)
     data[0, 3, 3] = np.nan
-    winners = tuple(gpu.xp.empty(shape, np.uint8) for shape in gpu.max_pool.winners_shapes(data.shape, 2, 2))
-    gpu.max_pool.forward(data, 2, 2, out, winners)
+    argmax = tuple(gpu.xp.empty(shape, np.uint8) for shape in gpu.max_pool.argmax_shapes(data.shape, 2, 2))
+    gpu.max_pool.forward(data, 2, 2, out, argmax)
     assert np.isnan(gpu.host(out)).ravel().tolist() == [False, False, False, True]
-    assert winners[0].ravel().tolist() == [0, 0, 0, 3]
+    assert argmax[0].ravel().tolist() == [0, 0, 0, 3]
 
 
 @pytest.mark.parametrize("first, second", [(1, 1), (3, 5), (4, 8), (16, 4), (2, 6)])

@@ -63,7 +63,7 @@ def exact(geometry: tuple[Any, ...], case: Case) -> list[Array]:
     """Return what the plain convolution makes of a case in float64."""
     twin = Case(geometry, case.samples)
     twin.data, twin.weights, twin.biases, twin.error = (array.astype(np.float64) for array in arguments(case))
-    return twin.run(plan_on_cpu(Geometry(*geometry, dtype=np.float64), path="plain"))
+    return twin.run(plan_on_cpu(Geometry(*geometry, dtype=np.float64), algorithm="plain"))
 
 
 def close(results: list[Array], expected: list[Array], bound: float | None = None) -> None:
@@ -77,7 +77,7 @@ def close(results: list[Array], expected: list[Array], bound: float | None = Non
 def test_convolutions_equal_plain(library: str, gpu: Kernels, geometry: tuple[Any, ...], dtype: type) -> None:
     case = Case(geometry, samples=3, dtype=dtype)
     convolution = gpu.convolution.plan(Geometry(*geometry, dtype=dtype))
-    assert convolution.path == ("cuDNN" if library == "cuDNN" and dtype == np.float32 else "im2col and cuBLAS")
+    assert convolution.name == ("cuDNN" if library == "cuDNN" and dtype == np.float32 else "im2col and cuBLAS")
     results = passes(gpu, convolution, arguments(case))
     assert {result.dtype for result in results} == {np.dtype(dtype)}
     close(results, exact(geometry, case))
@@ -192,8 +192,8 @@ def test_precisions_that_cannot_be(gpu: Kernels, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_unknown_way(gpu: Kernels) -> None:
-    with pytest.raises(MinidlError, match=r"unknown way .* 'fast'"):
-        gpu.convolution.plan(Geometry((4, 9, 1), 2, (3, 3)), path="fast")
+    with pytest.raises(MinidlError, match=r"unknown algorithm .* 'fast'"):
+        gpu.convolution.plan(Geometry((4, 9, 1), 2, (3, 3)), algorithm="fast")
 
 
 emulated = pytest.mark.skipif(not EMULATED, reason="needs the stand-in for cuDNN")
@@ -273,7 +273,7 @@ class TestCudnn:
         products.cudnn_fails.cache_clear()
         try:
             assert products.cudnn_fails() == str(failure).split("\n")[0]
-            assert products.cudnn_fails() in products.about()
+            assert products.cudnn_fails() in products.describe()
             monkeypatch.setattr(cudnn, "product", lambda *_: lambda first, second, out: None)
             products.cudnn_fails.cache_clear()
             assert products.cudnn_fails() == "wrong results"

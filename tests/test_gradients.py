@@ -99,7 +99,7 @@ def test_layer(context, random, name):
     check_layer(layer, data, random)
 
 
-# The modes differ in the weights alone, and "instance" on a fully connected layer is refused (test_statistic.py).
+# The modes differ in the weights alone, and "instance" on a fully connected layer is refused (test_normalize.py).
 HOOKS = [
     (layer, name, mode)
     for layer in ("conv 3×3", "fc")

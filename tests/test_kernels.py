@@ -58,12 +58,12 @@ def test_max_pool(backend, random, dtype, size, stride, shape):
     data = random.standard_normal(shape).astype(dtype)
     out_shape = (shape[0], *backend.max_pool.output_shape(shape[1:], size, stride))
     error = random.standard_normal(out_shape).astype(dtype)
-    shapes = backend.max_pool.winners_shapes(shape, size, stride)
-    winners = tuple(backend.xp.full(s, 255, np.uint8) for s in shapes)
+    shapes = backend.max_pool.argmax_shapes(shape, size, stride)
+    argmax = tuple(backend.xp.full(s, 255, np.uint8) for s in shapes)
     output, back = poisoned(backend, out_shape, dtype), poisoned(backend, shape, dtype)
     x, e = placed(backend, data, error)
-    backend.max_pool.forward(x, size, stride, output, winners)
-    backend.max_pool.backward(e, size, stride, winners, back)
+    backend.max_pool.forward(x, size, stride, output, argmax)
+    backend.max_pool.backward(e, size, stride, argmax, back)
     expected, expected_back = plain_max_pool(data, size, stride, error)
     same(backend, output, expected)
     same(backend, back, expected_back, rtol=1e-6, atol=1e-6)
@@ -106,19 +106,19 @@ def test_an_error_that_is_infinite_goes_nowhere_else(backend, random, dtype):
     backend.relu.forward(x, output)
     backend.relu.backward(e, output, back)
     same(backend, back, np.where(data > 0, error, 0))
-    winners = tuple(backend.xp.empty(s, np.uint8) for s in backend.max_pool.winners_shapes(data.shape, 2, 2))
-    backend.max_pool.forward(x, 2, 2, half, winners)
-    backend.max_pool.backward(p, 2, 2, winners, back)
+    argmax = tuple(backend.xp.empty(s, np.uint8) for s in backend.max_pool.argmax_shapes(data.shape, 2, 2))
+    backend.max_pool.forward(x, 2, 2, half, argmax)
+    backend.max_pool.backward(p, 2, 2, argmax, back)
     same(backend, back, np.where(plain_max_pool(data, 2, 2, np.ones(pooled.shape))[1] > 0, -np.inf, 0))
 
 
 def test_max_pool_sends_the_error_of_equals_to_the_first_of_them_column_by_column(backend):
     data = np.array([[0, 0, -1, 0], [0, 0, 0, -1], [0, 0, -2, -1], [0, 0, -1, -2]], float).reshape(1, 4, 4, 1)
     data, error = placed(backend, data, np.ones((1, 2, 2, 1)))
-    winners = tuple(backend.xp.empty(s, np.uint8) for s in backend.max_pool.winners_shapes(data.shape, 2, 2))
+    argmax = tuple(backend.xp.empty(s, np.uint8) for s in backend.max_pool.argmax_shapes(data.shape, 2, 2))
     output, back = poisoned(backend, error.shape), poisoned(backend, data.shape)
-    backend.max_pool.forward(data, 2, 2, output, winners)
-    backend.max_pool.backward(error, 2, 2, winners, back)
+    backend.max_pool.forward(data, 2, 2, output, argmax)
+    backend.max_pool.backward(error, 2, 2, argmax, back)
     same(backend, back[0, :, :, 0], [[1, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]])
 
 
@@ -144,12 +144,12 @@ def test_softmax_loss(backend, random, rows, classes):
     z, label, totals = placed(backend, logits, labels, np.array([1.0, 2.0, 3.0, 0.0]))
     error = poisoned(backend, logits.shape)
     backend.softmax_loss.forward(z, label, error, totals)
-    loss, right, labelled, wrong = backend.host(totals) - [1, 2, 3, 0]
+    loss, correct, labelled, wrong = backend.host(totals) - [1, 2, 3, 0]
     assert wrong == 0
     assert labelled == rows
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert loss == pytest.approx(-np.log(p[np.arange(rows), labels]).sum())
-    assert right == (logits.argmax(1) == labels).sum()
+    assert correct == (logits.argmax(1) == labels).sum()
     same(backend, error, (p - np.eye(classes)[labels]) / rows, rtol=1e-7, atol=1e-15)
 
 

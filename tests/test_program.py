@@ -1,10 +1,10 @@
-"""Lists of steps, by NumPy and compiled: the same numbers as plain NumPy, on arrays that lie in memory in odd ways."""
+"""Programs, by NumPy and compiled: the same numbers as plain NumPy, on arrays that lie in memory in odd ways."""
 
 import numpy as np
 import pytest
 
 from minidl.kernels.cpu import loops, program, threads
-from minidl.kernels.cpu.program import Moving, Repeated, Steps
+from minidl.kernels.cpu.program import PerImage, Program, Recorder
 
 SAMPLES, CHUNK = 7, 3  # two whole chunks and one of a single image
 
@@ -19,30 +19,30 @@ def compiled(request):
     threads.set_workers(threads.available_cores())
 
 
-def chunked(worker: int, start: int, stop: int, add) -> list[Steps]:
-    """Return the lists for the images start to stop in chunks; add(listed) lists the steps."""
+def chunked(worker: int, start: int, stop: int, add) -> list[Program]:
+    """Return the programs for the images start to stop in chunks; add(program) writes one."""
     whole = (stop - start) // CHUNK * CHUNK
-    lists = []
+    programs = []
     for samples, starts in ((CHUNK, range(start, start + whole, CHUNK)), (1, range(start + whole, stop))):
         if starts:
-            lists.append(Steps(samples, starts))
-            add(lists[-1])
-    return lists
+            programs.append(Program(samples, starts))
+            add(programs[-1])
+    return programs
 
 
 def run(add, *arrays) -> None:
-    Repeated().run(SAMPLES, arrays, lambda *part: chunked(*part, add))
+    Recorder().run(SAMPLES, arrays, lambda *part: chunked(*part, add))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_products_of_what_moves_and_what_stays(compiled, dtype, random):
+def test_products_of_operands_per_image_and_of_others(compiled, dtype, random):
     left = random.standard_normal((4, 5)).astype(dtype)
     right = random.standard_normal((SAMPLES, 2, 6, 5)).astype(dtype).transpose(0, 1, 3, 2)
     twos, out = np.full((4, 1), 2, dtype), np.full((SAMPLES, 2, 4, 9), np.nan, dtype)
 
-    def add(listed):
-        listed.product(left, Moving(right), Moving(out[..., :6]))
-        listed.product(twos, Moving(right[..., :1, :]), Moving(out[..., :6]), accumulate=True)
+    def add(program):
+        program.product(left, PerImage(right), PerImage(out[..., :6]))
+        program.product(twos, PerImage(right[..., :1, :]), PerImage(out[..., :6]), accumulate=True)
 
     run(add, right, out)
     expected = left @ right + 2 * right[..., :1, :]
@@ -57,14 +57,14 @@ def test_pixels_of_images_as_rows_of_one_matrix(compiled, dtype, random):
     sums = np.zeros((2, 3, 3), dtype)
     tops = np.empty((SAMPLES, 4, 3), dtype)
 
-    def lists(worker, start, stop):
-        listed = Steps(1, range(start, stop))
-        some = Moving(pixels[4:], rows=12, extent=4)
-        listed.product(some._replace(turned=True), some, sums[worker], accumulate=True)
-        listed.copy(some, Moving(tops.reshape(-1, 3), rows=4))
-        return [listed]
+    def write(worker, start, stop):
+        program = Program(1, range(start, stop))
+        some = PerImage(pixels[4:], rows=12, extent=4)
+        program.product(some._replace(transposed=True), some, sums[worker], accumulate=True)
+        program.copy(some, PerImage(tops.reshape(-1, 3), rows=4))
+        return [program]
 
-    Repeated().run(SAMPLES, (pixels, sums, tops), lists)
+    Recorder().run(SAMPLES, (pixels, sums, tops), write)
     chosen = pixels.reshape(SAMPLES, 12, 3)[:, 4:8]
     np.testing.assert_array_equal(tops, chosen)
     expected = np.einsum("spi,spj->ij", chosen, chosen)
@@ -72,20 +72,20 @@ def test_pixels_of_images_as_rows_of_one_matrix(compiled, dtype, random):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_copies_and_rectifications_with_gaps(compiled, dtype, random):
+def test_copies_and_relus_with_gaps(compiled, dtype, random):
     source = random.standard_normal((SAMPLES, 2, 3, 2, 4, 5)).astype(dtype)
     source[0, 0, 0, 0, 0, 0] = np.nan
-    turned = source.transpose(0, 5, 2, 3, 4, 1)
+    transposed = source.transpose(0, 5, 2, 3, 4, 1)
     wide = np.full((SAMPLES, 10, 3, 2, 4, 3), 8, dtype)
     out = wide[:, ::2, :, :, :, :2]
 
-    def add(listed):
-        listed.copy(Moving(turned), Moving(out))
-        listed.copy(Moving(turned), Moving(out), accumulate=True)
-        listed.rectify(Moving(out))
+    def add(program):
+        program.copy(PerImage(transposed), PerImage(out))
+        program.copy(PerImage(transposed), PerImage(out), accumulate=True)
+        program.relu(PerImage(out))
 
     run(add, source, out)
-    np.testing.assert_array_equal(out, np.maximum(2 * turned, 0))
+    np.testing.assert_array_equal(out, np.maximum(2 * transposed, 0))
     assert np.isnan(out).sum() == 1
     assert (wide[:, 1::2] == 8).all()
     assert (wide[..., 2] == 8).all()
@@ -94,47 +94,47 @@ def test_copies_and_rectifications_with_gaps(compiled, dtype, random):
 def test_zero_overwrites_what_is_no_number(compiled):
     out = np.full((5, 7), np.nan, np.float32)
 
-    def lists(worker, start, stop):
-        listed = Steps()
-        listed.zero(out[start:stop, :6])
-        listed.zero(out[start:stop, :0])
-        return [listed]
+    def write(worker, start, stop):
+        program = Program()
+        program.zero(out[start:stop, :6])
+        program.zero(out[start:stop, :0])
+        return [program]
 
-    Repeated().run(5, (out,), lists)
+    Recorder().run(5, (out,), write)
     assert (out[:, :6] == 0).all()
     assert np.isnan(out[:, 6]).all()
 
 
-def test_a_list_that_is_known_reads_the_numbers_of_today(compiled, random):
-    repeated, calls = Repeated(), []
+def test_a_recorded_program_reads_the_numbers_of_today(compiled, random):
+    recorder, calls = Recorder(), []
     data, out = np.empty((SAMPLES, 4), np.float32), np.empty((SAMPLES, 4), np.float32)
 
-    def lists(worker, start, stop):
+    def write(worker, start, stop):
         calls.append(worker)
-        listed = Steps()
-        listed.copy(data[start:stop], out[start:stop])
-        return [listed]
+        program = Program()
+        program.copy(data[start:stop], out[start:stop])
+        return [program]
 
     for _ in range(3):
         data[...] = random.standard_normal(data.shape)
-        repeated.run(SAMPLES, (data, out), lists)
+        recorder.run(SAMPLES, (data, out), write)
         np.testing.assert_array_equal(out, data)
     assert len(calls) == (2 if compiled == "numba" else 6)
 
 
-def test_other_arrays_variants_and_numbers_of_workers_are_other_lists(compiled, monkeypatch):
-    monkeypatch.setattr(program, "_MOST_TABLES", 2)
-    repeated = Repeated()
+def test_other_arrays_variants_and_numbers_of_workers_are_other_programs(compiled, monkeypatch):
+    monkeypatch.setattr(program, "_MOST_RECORDINGS", 2)
+    recorder = Recorder()
 
     def run(source, out, times):
-        def lists(worker, start, stop):
-            listed = Steps()
-            listed.copy(source[start:stop], out[start:stop])
+        def write(worker, start, stop):
+            program = Program()
+            program.copy(source[start:stop], out[start:stop])
             if times == 2:
-                listed.copy(source[start:stop], out[start:stop], accumulate=True)
-            return [listed]
+                program.copy(source[start:stop], out[start:stop], accumulate=True)
+            return [program]
 
-        repeated.run(len(out), (source, out), lists, variant=times)
+        recorder.run(len(out), (source, out), write, variant=times)
         assert (out == times * source).all()
 
     memory = np.arange(24, dtype=np.float32)

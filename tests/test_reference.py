@@ -1,16 +1,18 @@
 """The reference: its definitions beside loops over elements, the fast versions beside it, and nets that it trains.
 
-More of it is in the tests of all devices, test_kernels.py, test_statistic.py, test_data_norms.py, test_optimizers.py
+More of it is in the tests of all devices, test_kernels.py, test_normalize.py, test_data_norms.py, test_optimizers.py
 and test_torch_layers.py, and test_gpu_kernels.py has the fast versions beside it on many more shapes.
 """
 
 import ast
 import doctest
 import inspect
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
+from types import FrameType
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -21,7 +23,7 @@ from test_gpu_kernels import both
 
 from minidl import kernels
 from minidl.kernels import MinidlError
-from minidl.kernels.contract import Operations, Plan
+from minidl.kernels.contract import MemoryPools, Operations, Plan, Prefetching
 from minidl.kernels.parameter_state import ParameterState
 
 REFERENCE = kernels.load("reference")
@@ -29,7 +31,7 @@ CONTRACT = get_type_hints(Operations)
 MODULES = [*CONTRACT, "memory_pool", "prefetch", "windows"]
 Array = np.ndarray[Any, Any]
 
-# Data (y, x, in), filters, mask, stride, padding: odd, oblong, masks larger than images, pixels that no mask meets.
+# Data (y, x, in), filters, kernel size, stride, padding: odd, oblong, larger than images, pixels that no filter meets.
 GEOMETRIES = [
     ((5, 4, 2), 3, (3, 2), (2, 1), (1, 2)),
     ((4, 7, 3), 2, (3, 3), 1, 1),
@@ -82,13 +84,64 @@ def test_what_several_devices_have_beside_the_contract_has_one_signature(name: s
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
 @pytest.mark.parametrize("name", ["convolution", "transposed_convolution"])
-def test_every_way_to_convolve_keeps_the_contract(device: str, name: str) -> None:
+def test_every_convolution_keeps_the_contract(device: str, name: str) -> None:
     operations = load(device)
     plan = getattr(operations, name).plan(operations.convolution.Geometry((4, 6, 13), 12, (3, 3), padding=1))
     for method, expected in promised(Plan):
         assert parameters(getattr(plan, method)) == parameters(expected), method
     assert plan.output_shape == (4, 6, 12)
-    assert isinstance(plan.path, str)
+    assert isinstance(plan.name, str)
+
+
+# All that the fast devices take from the definitions: what is worked out when a net is set up, and on a GPU a service.
+BORROWED = {
+    "cpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type"},
+    "gpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type", "prefetch.Prefetcher"},
+}
+# The functions behind these, and the checks that the fast convolutions inherit.
+OF_SET_UP = {"max_pool.output_shape", "windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
+
+
+def is_definition(member: Any) -> bool:
+    return member.__module__.rpartition(".")[0] == "minidl.kernels"
+
+
+@pytest.mark.parametrize("device", BORROWED)
+def test_a_device_names_what_it_borrows_from_the_definitions(device: str) -> None:
+    operations = load(device)
+    borrowed = {
+        f"{name}.{member}"
+        for name, protocol in {**CONTRACT, "memory_pool": MemoryPools, "prefetch": Prefetching}.items()
+        for member, _ in promised(protocol)
+        if is_definition(getattr(getattr(operations, name), member))
+    }
+    assert borrowed == BORROWED[device]
+    assert all(name in str(sys.modules[f"minidl.kernels.{device}"].__doc__) for name in borrowed)
+
+
+@pytest.mark.parametrize("device", BORROWED)
+@pytest.mark.parametrize("net", ["a", "d"])
+def test_a_training_step_runs_no_definition(device: str, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a test; apart from the service."""
+    definitions = {inspect.getfile(import_module(f"minidl.kernels.{name}")): name for name in MODULES}
+    called: set[str] = set()
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename in definitions and code.co_name != "<genexpr>":
+            called.add(f"{definitions[code.co_filename]}.{code.co_name}")
+
+    few = test_gpu_nets.images(test_gpu_nets.NETS[net][1], test_gpu_nets.BATCH)
+    monkeypatch.setattr(test_gpu_nets, "images", lambda size: few)
+    operations = load(device)
+    sys.setprofile(profile)
+    try:
+        test_gpu_nets.train(operations, net, np.float64)
+    finally:
+        sys.setprofile(None)
+    service = {name for name in called if name.startswith("prefetch.")}
+    assert called - service <= OF_SET_UP
+    assert bool(service) == (device == "gpu")
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -143,9 +196,9 @@ def three_passes(operations: Any, name: str, geometry: Any, arrays: tuple[Array,
 
 def random_arrays(random: np.random.Generator, name: str, geometry: Any) -> tuple[Array, ...]:
     """Return data, weights, biases and an error for the three passes."""
-    (y, x, channels), filters, mask, *_ = geometry
+    (y, x, channels), filters, kernel_size, *_ = geometry
     plan = getattr(REFERENCE, name).plan(REFERENCE.convolution.Geometry(*geometry))
-    shapes = (2, y, x, channels), (filters, *mask, channels), (filters,), (2, *plan.output_shape)
+    shapes = (2, y, x, channels), (filters, *kernel_size, channels), (filters,), (2, *plan.output_shape)
     return tuple(random.standard_normal(shape) for shape in shapes)
 
 
@@ -153,13 +206,13 @@ def random_arrays(random: np.random.Generator, name: str, geometry: Any) -> tupl
 def test_convolution(random: np.random.Generator, geometry: Any) -> None:
     data, weights, biases, error = arrays = random_arrays(random, "convolution", geometry)
     out, *_ = results = three_passes(REFERENCE, "convolution", geometry, arrays)
-    (height, width, _), _, mask, stride, padding = geometry
+    (height, width, _), _, kernel_size, stride, padding = geometry
     (ty, tx), (py, px) = (n if isinstance(n, tuple) else (n, n) for n in (stride, padding))
     expected = [np.zeros_like(result) for result in results]
     for s, y, x, o in np.ndindex(out.shape):
         expected[0][s, y, x, o] += biases[o]
         expected[3][o] += error[s, y, x, o]
-        for i, j in np.ndindex(mask):
+        for i, j in np.ndindex(kernel_size):
             v, u = ty * y + i - py, tx * x + j - px
             if 0 <= v < height and 0 <= u < width:
                 expected[0][s, y, x, o] += data[s, v, u] @ weights[o, i, j]
@@ -173,12 +226,12 @@ def test_convolution(random: np.random.Generator, geometry: Any) -> None:
 def test_transposed_convolution(random: np.random.Generator, geometry: Any) -> None:
     data, weights, biases, error = arrays = random_arrays(random, "transposed_convolution", geometry)
     out, *_ = results = three_passes(REFERENCE, "transposed_convolution", geometry, arrays)
-    _, filters, mask, stride, padding = geometry
+    _, filters, kernel_size, stride, padding = geometry
     expected = [np.zeros_like(result) for result in results]
     expected[0] += biases
     expected[3] += error.sum((0, 1, 2))
     for s, y, x in np.ndindex(data.shape[:3]):
-        for i, j, o in np.ndindex(*mask, filters):
+        for i, j, o in np.ndindex(*kernel_size, filters):
             v, u = stride * y + i - padding, stride * x + j - padding
             if 0 <= v < out.shape[1] and 0 <= u < out.shape[2]:
                 expected[0][s, v, u, o] += data[s, y, x] @ weights[o, i, j]
@@ -260,7 +313,7 @@ def test_updates_as_in_pytorch(random: np.random.Generator, kind: str, variant: 
 # -- adjoints: <u, f(v)> = <f*(u), v> -----------------------------------------------------------------------------
 
 
-WINNERS = tuple(np.empty(shape, np.uint8) for shape in REFERENCE.max_pool.winners_shapes((2, 7, 8, 3), 3, 2))
+WINNERS = tuple(np.empty(shape, np.uint8) for shape in REFERENCE.max_pool.argmax_shapes((2, 7, 8, 3), 3, 2))
 LINEAR = {  # the data's shape, the output's, forward, backward
     "average pool": (
         (2, 7, 8, 3),
@@ -333,9 +386,9 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
         device.relu.forward(data, of_relu)
         device.extents.add(data, other, of_sum)
         device.extents.copy(of_sum, of_cut)
-        winners = tuple(device.xp.empty(s, np.uint8) for s in device.max_pool.winners_shapes(data.shape, 3, 2))
-        device.max_pool.forward(data, 3, 2, of_pool, winners)
-        device.max_pool.backward(of_pool, 3, 2, winners, back)
+        argmax = tuple(device.xp.empty(s, np.uint8) for s in device.max_pool.argmax_shapes(data.shape, 3, 2))
+        device.max_pool.forward(data, 3, 2, of_pool, argmax)
+        device.max_pool.backward(of_pool, 3, 2, argmax, back)
         device.relu.backward(other, of_sum, other)
 
     data, other = random.standard_normal((2, 7, 8, 3)), random.standard_normal((2, 9, 8, 4))
@@ -343,7 +396,7 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
 
     def products(device: Any, data: Array, weights: Array, biases: Array, out: Array, *backward: Array) -> None:
         back, weights_grads, biases_grads = backward
-        device.fully_connected.forward(data, weights, biases, out, rectify=True)
+        device.fully_connected.forward(data, weights, biases, out, relu=True)
         device.fully_connected.backward(out, weights, back)
         device.fully_connected.comp_grads(out, data, weights_grads, biases_grads)
 

@@ -235,7 +235,7 @@ def test_numba_without_a_folder_to_keep_anything_in(function, monkeypatch):
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
     assert function() == (0, None)
     monkeypatch.setattr(numba_loops, "_relu", numba_loops.parallel(lambda x: x))
-    assert "compiles them before the first step of every run" in numba_loops.note()
+    assert "compiles them before the first step of every run" in numba_loops.warning()
 
 
 def test_a_file_of_numba_that_cannot_be_written(function, monkeypatch):
@@ -259,9 +259,9 @@ def test_numba_that_cannot_be_imported(monkeypatch):
             loops.use("numba")
         loops.use_best()
         assert loops.name() == "numpy"
-        assert "Numba needs NumPy 2.3 or less" in loops.note()
+        assert "Numba needs NumPy 2.3 or less" in loops.warning()
     loops.use_best()
-    assert "NumPy 2.3" not in loops.note()
+    assert "NumPy 2.3" not in loops.warning()
 
 
 # -- the folder of a run ----------------------------------------------------------------------------------------------

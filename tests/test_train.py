@@ -188,7 +188,7 @@ def test_the_reference_trains_and_says_that_it_is_slow(run, tmp_path, capsys):
 def test_a_run_on_the_gpu_goes_on_on_the_cpu(gpu, run, tmp_path, capsys):
     assert run("--device", "gpu", "--precision", "fp32", "--method", "WC, GC, BN", "--epochs", 1) == 0
     shown = capsys.readouterr().out
-    assert gpu.about().split(";")[0].split(",")[0] in shown
+    assert gpu.describe().split(";")[0].split(",")[0] in shown
     assert "products by" in shown
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["device"], result["precision"]) == ("gpu", "fp32")

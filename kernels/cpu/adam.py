@@ -1,4 +1,4 @@
-"""Adam (Algorithm 3; Kingma and Ba 2014), on all tensors of a net."""
+"""Adam (Algorithm 3; Kingma and Ba 2014), on all parameters of a net."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -16,48 +16,48 @@ MOMENTS = 2
 
 
 class Rule(NamedTuple):
-    """M = first·M + (1 − first)g, V = second·V + (1 − second)g², W = W − size·M/(√V + epsilon), g = ΔW + decay·W.
+    """M = beta1·M + (1 − beta1)g, V = beta2·V + (1 − beta2)g², W = W − step_size·M/(√V + epsilon), g = ΔW + decay·W.
 
-    V is at least ``least_square``, so that the root is above 0 however small ε is. gc, wc: with GC and WC or without;
-    inside: whether ε stands inside the root.
+    V is never below ``smallest_square``, so that the root is above 0 however small ε is. gc, wc: with GC and WC or
+    without; inside: whether ε stands inside the root.
     """
 
     decay: float
     gc: bool
     wc: bool
-    first: float
-    second: float
-    size: float
+    beta1: float
+    beta2: float
+    step_size: float
     epsilon: float
     inside: bool
 
 
 def step(
-    tensors: Sequence[ParameterState],
-    rate: NDArray[np.float64],
-    time: NDArray[np.int64],
-    momenta: tuple[float, float],
+    parameters: Sequence[ParameterState],
+    learning_rate: NDArray[np.float64],
+    steps: NDArray[np.int64],
+    betas: tuple[float, float],
     epsilon: float,
     variant: str,
 ) -> None:
-    """Update the weights of every tensor in place; g is the gradient with its weight decay.
+    """Update the weights of every parameter in place; g is the gradient with its weight decay.
 
-    rate, time: arrays of one element, the learning rate α and the number t of earlier steps, which grows by 1.
+    learning_rate, steps: arrays of one element, α and the number t of earlier steps, which grows by 1.
 
         M = ψ₁M + (1 − ψ₁)g,  V = ψ₂V + (1 − ψ₂)g²,  M̂ = M/(1 − ψ₁ᵗ)
     variant "standard":    V̂ = V/(1 − ψ₂ᵗ),    W = W − α·M̂/(√V̂ + ε)      (Kingma and Ba; DLIB)
     variant "as_printed":  V̂ = ψ₂V/(1 − ψ₂ᵗ),  W = W − α·M̂/√(V̂ + ε)      (Algorithm 3 to the letter)
     """
-    time += 1
-    first, second = momenta
-    first_bias, second_bias = 1 - first ** int(time[0]), 1 - second ** int(time[0])
-    # V̂ is V times one factor, which is taken out of the root: α·M̂/(√V̂ + ε) = size·M/(√V + inner).
+    steps += 1
+    beta1, beta2 = betas
+    bias1, bias2 = 1 - beta1 ** int(steps[0]), 1 - beta2 ** int(steps[0])
+    # V̂ is V times one factor, which is taken out of the root: α·M̂/(√V̂ + ε) = step_size·M/(√V + inner).
     printed = variant == "as_printed"
-    factor = second / second_bias if printed else 1 / second_bias
-    size = float(rate[0]) / first_bias / sqrt(factor)
+    factor = beta2 / bias2 if printed else 1 / bias2
+    step_size = float(learning_rate[0]) / bias1 / sqrt(factor)
     inner = epsilon / (factor if printed else sqrt(factor))
 
-    def rule(tensor: ParameterState) -> Rule:
-        return Rule(tensor.weight_decay, tensor.gc, tensor.wc, first, second, size, inner, printed)
+    def rule(parameter: ParameterState) -> Rule:
+        return Rule(parameter.weight_decay, parameter.gc, parameter.wc, beta1, beta2, step_size, inner, printed)
 
-    update(tensors, current().adam, rule)
+    update(parameters, current().adam, rule)

@@ -1,4 +1,4 @@
-"""Makes a batch from images that stay as bytes: gather, crop from a black border, subtract the mean, divide.
+"""Augmentation: a batch is cropped from images that stay as bytes, out of a black border, and scaled.
 
 The images of a batch are those that stand next in an order; ``position``, an array of one element, says how many
 images of it have been used, and is moved on by the batch.
@@ -76,7 +76,7 @@ def crop_with_masks(
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
     images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
-    begins, outside of its image if negative; colours: (n, 3), added inside of the image and cut off at 0 and 255;
+    begins, outside of its image if negative; colours: (n, 3), added inside of the image and clipped to 0 … 255;
     mirrored: (n,), whether left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of
     an image pixels are black and labels −1, which 255 becomes, too.
     """
@@ -91,11 +91,11 @@ def crop_with_masks(
             (top, left), (height, width) = corners[i], mask.shape
             ys, xs = slice(max(0, top), top + out_y), slice(max(0, left), left + out_x)
             inside = slice(max(0, -top), height - top), slice(max(0, -left), width - left)
-            turn = slice(None, None, -1 if mirrored[i] else 1)
+            columns = slice(None, None, -1 if mirrored[i] else 1)
             labels[i] = -1
-            labels[i][:, turn][inside] = mask[ys, xs].view(np.int8)
+            labels[i][:, columns][inside] = mask[ys, xs].view(np.int8)
             out[i] = 0
-            pixels = out[i][:, turn][inside]
+            pixels = out[i][:, columns][inside]
             pixels[...] = image[ys, xs]
             pixels += offsets[i]
             np.clip(pixels, 0, 255, out=pixels)

@@ -10,7 +10,7 @@ from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[np.floating]
-_GRAIN = 1 << 18  # elements below which waking a thread costs more than it brings
+_MIN_PER_THREAD = 1 << 18  # elements; with fewer, waking a thread costs more than it brings
 
 
 def forward(data: Array, size: int, stride: int, out: Array) -> None:
@@ -23,7 +23,7 @@ def forward(data: Array, size: int, stride: int, out: Array) -> None:
             total += _places(images, y, x, stride, total.shape)
         total *= out.dtype.type(1 / size**2)
 
-    share(work, len(data), _GRAIN // data[0].size + 1)
+    share(work, len(data), _MIN_PER_THREAD // data[0].size + 1)
 
 
 def backward(error: Array, size: int, stride: int, out: Array) -> None:
@@ -37,7 +37,7 @@ def backward(error: Array, size: int, stride: int, out: Array) -> None:
             place += part
         images *= out.dtype.type(1 / size**2)
 
-    share(work, len(error), _GRAIN // out[0].size + 1)
+    share(work, len(error), _MIN_PER_THREAD // out[0].size + 1)
 
 
 def _places(images: Array, y: int, x: int, stride: int, shape: tuple[int, ...]) -> Array:

@@ -1,8 +1,8 @@
-"""The work on a batch of tiled images in chunks: several images, or some rows of tiles of one image."""
+"""Chunks: parts of a batch of tiled images, of several images each, or of some rows of tiles of one image."""
 
 from collections.abc import Iterator
 
-from minidl.kernels.cpu.program import Steps
+from minidl.kernels.cpu.program import Program
 
 Band = tuple[int, int]
 
@@ -38,11 +38,11 @@ class Chunks:
         if rest:
             yield rest, range(stop - rest, stop, rest)
 
-    def steps(self, start: int, stop: int) -> Iterator[tuple[Steps, Band]]:
-        """Yield lists for the steps on the images start to stop, and the band of each."""
+    def programs(self, start: int, stop: int) -> Iterator[tuple[Program, Band]]:
+        """Yield empty programs for the images start to stop, and the band of tiles of each."""
         for band in self.bands():
             for samples, starts in self.parts(start, stop):
-                yield Steps(samples, starts), band
+                yield Program(samples, starts), band
 
     def tiles(self, samples: int, band: Band) -> int:
         """Return the number of tiles in a band of some images."""

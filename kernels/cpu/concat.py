@@ -1,4 +1,4 @@
-"""Two arrays with their channels side by side, and taken apart again.
+"""Concatenation of the channels of two arrays; its adjoint splits them again.
 
 Arrays are (samples, y, x, c); only the channels may differ.
 """

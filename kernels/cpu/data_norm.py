@@ -2,8 +2,8 @@
 
     y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε), or 0 of a group of one element
 
-The four differ in the groups that share μ and σ: their view (a, r, b, s) (see areas.py), whose b·s columns are the
-channels, each with its own γ and β.
+The four differ in the groups that share μ and σ: their view (outer, rows, inner, lanes), see areas.py, whose
+inner·lanes columns are the channels, each with its own γ and β.
 
     BN (1, s·y·x, c, 1)     LN (s, y·x, 1, c)     IN (s, y·x, c, 1)     GN (s, y·x, groups, c/groups)
 
@@ -21,17 +21,17 @@ from minidl.kernels.data_norm import Statistics
 Array = NDArray[np.floating]
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
-    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
+    """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    rectify: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); relu: write max(γ·x̂ + β, 0) instead.
     """
     (data, layout), loops = wide(x), current()
     mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
     alone = data.shape[1] * layout.tiles * layout.width == 1
     scale = np.zeros_like(variance) if alone else 1 / np.sqrt(variance + epsilon)
     factor, offset = _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
-    loops.line(data, factor, offset, wide(out)[0], rectify)
+    loops.affine(data, factor, offset, wide(out)[0], relu)
     return Statistics(mean, variance, scale)
 
 
@@ -48,14 +48,14 @@ def track(
     updates[0] = min(updates[0] + 1, window)
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
-    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
+def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, rows, c, 1); factor, offset: (c,); relu as in forward."""
     data = wide(x)[0]
-    current().line(data, _columns(data, factor[None]), _columns(data, offset[None]), wide(out)[0], rectify)
+    current().affine(data, _columns(data, factor[None]), _columns(data, offset[None]), wide(out)[0], relu)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
-    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s)."""
+    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, outer, inner·lanes)."""
     data, layout = wide(error)
     found = np.stack(current().covariance(data, wide(x)[0], _columns(data, statistics.mean)))
     found = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
@@ -64,7 +64,7 @@ def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
 
 
 def comp_grads(sums: Sums, gamma_grads: Array, beta_grads: Array) -> None:
-    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over a."""
+    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over outer."""
     sums[0].sum(axis=0, out=beta_grads)
     sums[1].sum(axis=0, out=gamma_grads)
 
@@ -80,7 +80,7 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     slope = scale**2 * means[1]
     of_error, of_data = _columns(data, scale * gamma), _columns(data, -slope)
     offset = _columns(data, slope * mean - scale * means[0])
-    current().plane(data, of_error, wide(x)[0], of_data, offset, wide(out)[0])
+    current().affine2(data, of_error, wide(x)[0], of_data, offset, wide(out)[0])
 
 
 def _columns(data: Array, channels: Array) -> Array:

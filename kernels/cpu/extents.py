@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[np.floating]
-_GRAIN = 1 << 18  # elements below which waking a thread costs more than it brings
+_MIN_PER_THREAD = 1 << 18  # elements; with fewer, waking a thread costs more than it brings
 
 
 def copy(source: Array, out: Array) -> None:
-    """Write ``source`` into ``out``: cut where out is smaller, zero where it is larger; its adjoint copies back."""
+    """Write ``source`` into ``out``: cropped where out is smaller, zero where it is larger; its adjoint copies back."""
     common = _common(source, out)
     whole = out[common].shape == out.shape
 
@@ -22,7 +22,7 @@ def copy(source: Array, out: Array) -> None:
             out[start:stop] = 0
         out[start:stop][common] = source[start:stop][common]
 
-    share(work, len(out), _GRAIN * len(out) // out.size + 1)
+    share(work, len(out), _MIN_PER_THREAD * len(out) // out.size + 1)
 
 
 def add(first: Array, second: Array, out: Array) -> None:
@@ -41,7 +41,7 @@ def add(first: Array, second: Array, out: Array) -> None:
             total[of_first] = a
         total[of_second] += b
 
-    share(work, len(out), _GRAIN * len(out) // out.size + 1)
+    share(work, len(out), _MIN_PER_THREAD * len(out) // out.size + 1)
 
 
 def _common(a: Array, b: Array) -> tuple[slice, ...]:

@@ -8,45 +8,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.ones import ones
-from minidl.kernels.cpu.program import Repeated, Steps
+from minidl.kernels.cpu.program import Program, Recorder
 
 Array = NDArray[np.floating]
-LEAST = 64  # rows or columns of the weights that are worth a thread
-_forward, _backward, _comp_grads = Repeated(), Repeated(), Repeated()
+MIN_PER_THREAD = 64  # rows or columns of the weights
+_forward, _backward, _comp_grads = Recorder(), Recorder(), Recorder()
 
 
-def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-    """Write data · weightsᵀ + biases into ``out`` (samples, out); rectify: the maximum of that and 0."""
+def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+    """Write data · weightsᵀ + biases into ``out`` (samples, out); relu: the maximum of that and 0."""
 
-    def listed(worker: int, start: int, stop: int) -> list[Steps]:
-        steps, part = Steps(), out[:, start:stop]
-        steps.product(data, weights[start:stop].T, part)
-        steps.product(ones(len(data), data.dtype)[:, None], biases[None, start:stop], part, accumulate=True)
-        if rectify:
-            steps.rectify(part)
-        return [steps]
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program, part = Program(), out[:, start:stop]
+        program.product(data, weights[start:stop].T, part)
+        program.product(ones(len(data), data.dtype)[:, None], biases[None, start:stop], part, accumulate=True)
+        if relu:
+            program.relu(part)
+        return [program]
 
-    _forward.run(len(weights), (data, weights, biases, out), listed, LEAST, variant=rectify)
+    _forward.run(len(weights), (data, weights, biases, out), write, MIN_PER_THREAD, variant=relu)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:
     """Write error · weights, the error with respect to the data, into ``out`` (samples, in)."""
 
-    def listed(worker: int, start: int, stop: int) -> list[Steps]:
-        steps = Steps()
-        steps.product(error, weights[:, start:stop], out[:, start:stop])
-        return [steps]
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program = Program()
+        program.product(error, weights[:, start:stop], out[:, start:stop])
+        return [program]
 
-    _backward.run(weights.shape[1], (error, weights, out), listed, LEAST)
+    _backward.run(weights.shape[1], (error, weights, out), write, MIN_PER_THREAD)
 
 
 def comp_grads(error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
     """Write errorᵀ · data into ``weights_grads`` and the error's sum over the samples into ``biases_grads``."""
 
-    def listed(worker: int, start: int, stop: int) -> list[Steps]:
-        steps, part = Steps(), error[:, start:stop]
-        steps.product(part.T, data, weights_grads[start:stop])
-        steps.product(ones(len(error), error.dtype)[None], part, biases_grads[None, start:stop])
-        return [steps]
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program, part = Program(), error[:, start:stop]
+        program.product(part.T, data, weights_grads[start:stop])
+        program.product(ones(len(error), error.dtype)[None], part, biases_grads[None, start:stop])
+        return [program]
 
-    _comp_grads.run(len(weights_grads), (error, data, weights_grads, biases_grads), listed, LEAST)
+    _comp_grads.run(len(weights_grads), (error, data, weights_grads, biases_grads), write, MIN_PER_THREAD)

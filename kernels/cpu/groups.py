@@ -1,9 +1,10 @@
 """The groups of a view as matrices, whose columns are summed and changed by the loops (see loops.py).
 
-A view of four axes (a, r, b, s) (see areas.py) has one group for each (a, b). As matrices (n, rows, columns) it is
+A view of four axes (outer, rows, inner, lanes), see areas.py, has one group for each (outer, inner). As matrices
+(n, rows, columns) it is
 
-    (a·b, r·s, 1)           where r or b is 1, so that each group lies in one stretch of memory
-    (a, r/t, t·b·s)         otherwise: a group is s columns side by side, t times
+    (outer·inner, rows·lanes, 1)         where rows or inner is 1, so that each group is contiguous in memory
+    (outer, rows/t, t·inner·lanes)       otherwise: a group is ``lanes`` columns side by side, t times
 
 and all sums run down the columns, as products with a vector of ones. A single matrix has t rows seen side by side as
 one, because NumPy is slow where a row is short; otherwise t is 1.
@@ -40,16 +41,21 @@ class Layout(NamedTuple):
 
 
 def matrices(x: Array) -> tuple[Array, Layout]:
-    """See a view (a, r, b, s) as matrices (n, rows, columns)."""
-    a, r, b, s = x.shape
-    return (x.reshape(a * b, r * s, 1), Layout(1, 1, 1)) if r == 1 or b == 1 else wide(x)
+    """See a view (outer, rows, inner, lanes) as matrices (n, rows, columns)."""
+    outer, rows, inner, lanes = x.shape
+    if rows > 1 and inner > 1:
+        return wide(x)
+    return x.reshape(outer * inner, rows * lanes, 1), Layout(1, 1, 1)
 
 
 def wide(x: Array) -> tuple[Array, Layout]:
-    """See a view (a, r, b, s) as matrices (a, rows, columns) in which each of the b·s channels has its columns."""
-    a, r, b, s = x.shape
-    tiles = _tiles(r, b * s) if a == 1 else 1
-    return x.reshape(a, r // tiles, tiles * b * s), Layout(tiles, b, s)
+    """See a view (outer, rows, inner, lanes) as matrices (outer, rows, columns).
+
+    Each of the inner·lanes channels has columns of its own.
+    """
+    outer, rows, inner, lanes = x.shape
+    tiles = _tiles(rows, inner * lanes) if outer == 1 else 1
+    return x.reshape(outer, rows // tiles, tiles * inner * lanes), Layout(tiles, inner, lanes)
 
 
 @cache

@@ -8,7 +8,7 @@ convolution into products of plain matrices (Chellapilla, Puri and Simard 2006):
     comp_grads   grads   = errorᵀ · columns
 
 The columns are ky·kx times as large as the data, so they are made for a few images, or a few rows of one image, at a
-time. Where an image is so small that a part of the mask meets nothing but padding, this part is left out: on one
+time. Where an image is so small that a part of the filter meets nothing but padding, this part is left out: on one
 pixel, a 3×3 convolution is a 1×1 convolution.
 """
 
@@ -22,21 +22,21 @@ from numpy.typing import NDArray
 from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.cpu.chunks import Band, Chunks
 from minidl.kernels.cpu.ones import ones
-from minidl.kernels.cpu.program import Moving, Operand, Repeated, Steps
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.program import Operand, PerImage, Program, Recorder
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
 
 Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 20  # of columns, measured; with the operands of the product they fit an L2 cache of 1 MiB
-_LEAST = 1 << 17  # weights worth a thread
+_MIN_PER_THREAD = 1 << 17  # weights
 _FEWEST_PIXELS = 128  # in a chunk: below, reading the weights again for each chunk takes long
 
 
 class Im2col(Convolution):
     """Convolution through chunks of im2col and matrix products; arguments and methods are those of Convolution."""
 
-    path = "im2col"
+    name = "im2col"
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
@@ -44,97 +44,97 @@ class Im2col(Convolution):
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
-        self._repeated = Repeated()
+        self._recorder = Recorder()
         # Side by side, without a gap and without padding: each pixel belongs to one window.
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
         matrix = self._matrix(weights)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
+        def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start)
-            padded, columns = cut(worker, self.dtype, *self._shapes(chunks))
-            lists = []
-            for steps, band in chunks.steps(start, stop):
+            padded, columns = carve(worker, self.dtype, *self._shapes(chunks))
+            programs = []
+            for program, band in chunks.programs(start, stop):
                 target = self._pixels(out, band)
-                steps.product(self._gather(steps, data, band, padded, columns), matrix.T, target)
-                tiles = chunks.tiles(steps.samples, band)
-                steps.product(ones(tiles, self.dtype)[:, None], biases[None], target, accumulate=True)
-                if rectify:
-                    steps.rectify(target)
-                lists.append(steps)
-            return lists
+                program.product(self._gather(program, data, band, padded, columns), matrix.T, target)
+                tiles = chunks.tiles(program.samples, band)
+                program.product(ones(tiles, self.dtype)[:, None], biases[None], target, accumulate=True)
+                if relu:
+                    program.relu(target)
+                programs.append(program)
+            return programs
 
-        self._repeated.run(len(data), (data, matrix, biases, out), listed, variant=rectify)
+        self._recorder.run(len(data), (data, matrix, biases, out), write, variant=relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
         matrix = self._matrix(weights)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
+        def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start)
-            padded, columns = cut(worker, self.dtype, *self._shapes(chunks))
-            lists = []
+            padded, columns = carve(worker, self.dtype, *self._shapes(chunks))
+            programs = []
             if not self._side_by_side:
-                lists.append(Steps())
-                lists[0].zero(out[start:stop].reshape(-1, out.shape[-1]))
-            for steps, band in chunks.steps(start, stop):
-                windows = columns[: chunks.tiles(steps.samples, band)]
-                steps.product(self._pixels(error, band), matrix, windows)
-                self._scatter(steps, windows, band, padded, out)
-                lists.append(steps)
-            return lists
+                programs.append(Program())
+                programs[0].zero(out[start:stop].reshape(-1, out.shape[-1]))
+            for program, band in chunks.programs(start, stop):
+                windows = columns[: chunks.tiles(program.samples, band)]
+                program.product(self._pixels(error, band), matrix, windows)
+                self._scatter(program, windows, band, padded, out)
+                programs.append(program)
+            return programs
 
-        self._repeated.run(len(error), (error, matrix, out), listed)
+        self._recorder.run(len(error), (error, matrix, out), write)
 
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
 
         def scratch(worker: int, chunks: Chunks) -> list[Array]:
             size = (self.filters, prod(self._reach) * self.data_shape[2])
-            return cut(worker, self.dtype, *self._shapes(chunks), size, (1, self.filters))
+            return carve(worker, self.dtype, *self._shapes(chunks), size, (1, self.filters))
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
+        def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start)
             padded, columns, total, biases_total = scratch(worker, chunks)
-            at_first = Steps()
-            at_first.zero(total)
-            at_first.zero(biases_total)
-            lists = [at_first]
-            for steps, band in chunks.steps(start, stop):
+            beginning = Program()
+            beginning.zero(total)
+            beginning.zero(biases_total)
+            programs = [beginning]
+            for program, band in chunks.programs(start, stop):
                 source = self._pixels(error, band)
-                windows = self._gather(steps, data, band, padded, columns)
-                steps.product(source._replace(turned=True), windows, total, accumulate=True)
-                tiles = chunks.tiles(steps.samples, band)
-                steps.product(ones(tiles, self.dtype)[None], source, biases_total, accumulate=True)
-                lists.append(steps)
-            return lists
+                windows = self._gather(program, data, band, padded, columns)
+                program.product(source._replace(transposed=True), windows, total, accumulate=True)
+                tiles = chunks.tiles(program.samples, band)
+                program.product(ones(tiles, self.dtype)[None], source, biases_total, accumulate=True)
+                programs.append(program)
+            return programs
 
-        self._repeated.run(len(data), (error, data), listed)
+        self._recorder.run(len(data), (error, data), write)
         # In the order of the workers: the same data give the same bits.
         totals, biases_totals = zip(
             *(scratch(worker, self._chunks(stop - start))[2:] for worker, start, stop in shares(len(data))), strict=True
         )
         biases_grads[...] = sum(total[0] for total in biases_totals)
 
-        def collected(worker: int, start: int, stop: int) -> list[Steps]:
-            steps, grads = Steps(), weights_grads[start:stop]
+        def sum_up(worker: int, start: int, stop: int) -> list[Program]:
+            program, grads = Program(), weights_grads[start:stop]
             useful = grads[self._taps]
             if useful.shape != grads.shape:
-                steps.zero(grads.reshape(len(grads), -1))
+                program.zero(grads.reshape(len(grads), -1))
             for k, total in enumerate(totals):
-                steps.copy(total[start:stop].reshape(useful.shape), useful, accumulate=k > 0)
-            return [steps]
+                program.copy(total[start:stop].reshape(useful.shape), useful, accumulate=k > 0)
+            return [program]
 
-        self._repeated.run(self.filters, (weights_grads, *totals), collected, _LEAST // weights_grads[0].size + 1)
+        self._recorder.run(self.filters, (weights_grads, *totals), sum_up, _MIN_PER_THREAD // weights_grads[0].size + 1)
 
     def _useful(self, axis: int) -> slice:
-        """Return the part of the mask that meets the image anywhere, or one position where there is none."""
+        """Return the part of the filter that meets the image anywhere, or one position where there is none."""
         size, outputs = self.data_shape[axis], self.output_shape[axis]
         step, pad = self.stride[axis], self.padding[axis]
-        taps = range(self.mask[axis])
+        taps = range(self.kernel_size[axis])
         hits = [tap for tap in taps if any(0 <= at * step + tap - pad < size for at in range(outputs))] or [0]
         return slice(hits[0], hits[-1] + 1)
 
@@ -143,7 +143,7 @@ class Im2col(Convolution):
         useful = weights[self._taps]
         if useful.shape == weights.shape:
             return weights.reshape(self.filters, -1)
-        (matrix,) = cut("weights", self.dtype, useful.shape)
+        (matrix,) = carve("weights", self.dtype, useful.shape)
         matrix[...] = useful
         return matrix.reshape(self.filters, -1)
 
@@ -162,45 +162,45 @@ class Im2col(Convolution):
         channels = self.data_shape[2]
         return (chunks.samples, height, width, channels), (chunks.most_tiles, prod(self._reach) * channels)
 
-    def _pixels(self, outputs: Array, band: Band) -> Moving:
+    def _pixels(self, outputs: Array, band: Band) -> PerImage:
         """Return some rows of outputs or errors as a matrix (pixels, out)."""
         y, x, _ = self.output_shape
         pixels = outputs.reshape(-1, self.filters)
-        return Moving(pixels[band[0] * x :], y * x, None if band == (0, y) else (band[1] - band[0]) * x)
+        return PerImage(pixels[band[0] * x :], y * x, None if band == (0, y) else (band[1] - band[0]) * x)
 
-    def _gather(self, steps: Steps, data: Array, band: Band, padded: Array, columns: Array) -> Operand:
-        """List the steps that write the windows that some output rows see; return the windows (pixels, ky·kx·in)."""
-        padded, inside, source = self._region(steps, data, band, padded)
+    def _gather(self, program: Program, data: Array, band: Band, padded: Array, columns: Array) -> Operand:
+        """Append what writes the windows that some output rows see; return the windows (pixels, ky·kx·in)."""
+        padded, inside, source = self._region(program, data, band, padded)
         if padded[inside].shape == padded.shape:
             windows = self._windows(data[source], band)
             if windows.flags.c_contiguous:
-                return Moving(windows.reshape(-1, columns.shape[1]), prod(windows.shape[1:3]))
-            shape = steps.samples, *windows.shape[1:]
+                return PerImage(windows.reshape(-1, columns.shape[1]), prod(windows.shape[1:3]))
+            shape = program.samples, *windows.shape[1:]
             columns = columns[: prod(shape[:3])]
-            steps.copy(Moving(windows), columns.reshape(shape))
+            program.copy(PerImage(windows), columns.reshape(shape))
             return columns
-        steps.zero(padded.reshape(-1, padded.shape[-1]))
-        steps.copy(Moving(data[source]), padded[inside])
+        program.zero(padded.reshape(-1, padded.shape[-1]))
+        program.copy(PerImage(data[source]), padded[inside])
         windows = self._windows(padded, band)
         columns = columns[: prod(windows.shape[:3])]
-        steps.copy(windows, columns.reshape(windows.shape))
+        program.copy(windows, columns.reshape(windows.shape))
         return columns
 
-    def _scatter(self, steps: Steps, columns: Array, band: Band, padded: Array, out: Array) -> None:
-        """List the steps that add the windows of some output rows to their places in ``out``: the adjoint of gather."""
-        padded, inside, target = self._region(steps, out, band, padded)
+    def _scatter(self, program: Program, columns: Array, band: Band, padded: Array, out: Array) -> None:
+        """Append what adds the windows of some output rows to their places in ``out``: the adjoint of gather."""
+        padded, inside, target = self._region(program, out, band, padded)
         if self._side_by_side:
             places = self._windows(out[target], band)
-            steps.copy(columns.reshape(steps.samples, *places.shape[1:]), Moving(places))
+            program.copy(columns.reshape(program.samples, *places.shape[1:]), PerImage(places))
             return
-        steps.zero(padded.reshape(-1, padded.shape[-1]))
+        program.zero(padded.reshape(-1, padded.shape[-1]))
         height, width = band[1] - band[0], self.output_shape[1]
-        windows = columns.reshape(steps.samples, height, width, *self._reach, -1)
+        windows = columns.reshape(program.samples, height, width, *self._reach, -1)
         step_y, step_x = self.stride
         for i, j in np.ndindex(self._reach):
             place = np.s_[:, i : i + step_y * height : step_y, j : j + step_x * width : step_x]
-            steps.copy(windows[:, :, :, i, j], padded[place], accumulate=True)
-        steps.copy(padded[inside], Moving(out[target]), accumulate=True)
+            program.copy(windows[:, :, :, i, j], padded[place], accumulate=True)
+        program.copy(padded[inside], PerImage(out[target]), accumulate=True)
 
     def _windows(self, images: Array, band: Band) -> Array:
         """View some images as the windows of some output rows, (samples, rows, x, ky, kx, in)."""
@@ -209,7 +209,7 @@ class Im2col(Convolution):
         return as_strided(images, shape, (s, y * self.stride[0], x * self.stride[1], y, x, c))
 
     def _region(
-        self, steps: Steps, images: Array, band: Band, padded: Array
+        self, program: Program, images: Array, band: Band, padded: Array
     ) -> tuple[Array, tuple[slice, ...], tuple[slice, ...]]:
         """Return the part of ``padded`` that the output rows need, and where it and the images overlap in each."""
         (y, x, _), (offset_y, offset_x) = self.data_shape, self._offset
@@ -218,4 +218,4 @@ class Im2col(Convolution):
         first_y, last_y = max(top, 0), max(min(top + height, y), 0)
         first_x, last_x = max(left, 0), max(min(left + width, x), 0)
         inside = np.s_[:, first_y - top : last_y - top, first_x - left : last_x - left]
-        return padded[: steps.samples, :height], inside, np.s_[:, first_y:last_y, first_x:last_x]
+        return padded[: program.samples, :height], inside, np.s_[:, first_y:last_y, first_x:last_x]

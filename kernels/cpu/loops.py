@@ -45,10 +45,10 @@ def name() -> str:
     return current().__name__.rpartition(".")[2].removesuffix("_loops")
 
 
-def note() -> str:
-    """Say what will make the first step slow, or all of them, if anything does."""
-    note: str = current().note()
-    return f"NumPy computes, which is slower: {_unusable}." if _unusable else note
+def warning() -> str:
+    """Return a sentence on what makes the first step slow, or all of them; nothing if nothing does."""
+    of_loops: str = current().warning()
+    return f"NumPy computes, which is slower: {_unusable}." if _unusable else of_loops
 
 
 def current() -> ModuleType:

@@ -1,7 +1,7 @@
-"""Arrays whose memory serves again as soon as nobody refers to them.
+"""Memory pool: the memory of an array is used again as soon as nothing refers to the array any more.
 
-Fresh memory costs a page fault every 4 KiB, so what a training step needs for a short time only should lie in memory
-that was used before. Nobody has to say when an array has done its duty: who needs it longer simply keeps it.
+Fresh memory costs a page fault every 4 KiB, so that what a training step needs for a short time should lie in memory
+that was used before. No array has to be released: whoever needs it longer keeps a reference to it.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ class Piece(NamedTuple):
 
 
 class MemoryPool:
-    """Blocks of memory in which arrays take places and leave them."""
+    """Blocks of memory, pieces of which are given to arrays and come back from them."""
 
     def __init__(self) -> None:
         self._blocks: list[NDArray[np.uint8]] = []

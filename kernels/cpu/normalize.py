@@ -1,7 +1,7 @@
 """Center, standardize and rescale: the transforms behind every normalization of Table 1, and their adjoints.
 
-All take a view x of four axes (a, r, b, s) (see areas.py) and write into ``out`` of the same shape, which may be
-x itself. One statistic is taken over (r, s) for each (a, b):
+All take a view x of four axes (outer, rows, inner, lanes), see areas.py, and write into ``out`` of the same shape,
+which may be x itself. Each (outer, inner) is a group, whose mean μ and deviation σ are taken over rows and lanes:
 
     center        y = x − μ                              WC GC EB EL        equations 2, 4, 10, 11
     standardize   y = (x − μ) / √(σ² + ε)                WS EBN ELN BN …    equations 3, 5 to 9; σ² is biased (1/n)
@@ -53,7 +53,7 @@ def standardize(x: Array, out: Array, epsilon: float = 1e-5) -> Array:
     (data, layout), loops = matrices(x), current()
     mean, variance = moments(data, layout)
     scale = (1 / np.sqrt(variance + epsilon)).astype(x.dtype)
-    loops.line(data, scale, (-mean * scale).astype(x.dtype), matrices(out)[0])
+    loops.affine(data, scale, (-mean * scale).astype(x.dtype), matrices(out)[0])
     return scale
 
 
@@ -62,7 +62,7 @@ def standardize_adjoint(error: Array, output: Array, scale: Array, out: Array) -
     (data, layout), y, loops = matrices(error), matrices(output)[0], current()
     sums = np.stack([loops.sums(data), loops.products(data, y)])
     mean, slope = layout.mean(sums / data.shape[1])[:, :, None].astype(error.dtype)
-    loops.plane(data, scale, y, -scale * slope, -scale * mean, matrices(out)[0])
+    loops.affine2(data, scale, y, -scale * slope, -scale * mean, matrices(out)[0])
 
 
 def rescale(x: Array, out: Array, k: float = 1.0, epsilon: float = 1e-12) -> Array:
@@ -77,4 +77,4 @@ def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: fl
     """Write ∂L/∂x = scale·(∂L/∂y − y·Σ(∂L/∂y·y)/k²), with y = ``output``."""
     (data, layout), y, loops = matrices(error), matrices(output)[0], current()
     radial = (layout.total(loops.products(data, y)) / k**2)[:, None].astype(error.dtype)
-    loops.plane(data, scale, y, -scale * radial, np.zeros_like(radial), matrices(out)[0])
+    loops.affine2(data, scale, y, -scale * radial, np.zeros_like(radial), matrices(out)[0])

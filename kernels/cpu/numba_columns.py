@@ -1,4 +1,4 @@
-"""Sums down the columns of matrices, and lines, x·factor + offset, compiled by Numba: one pass for each; see loops.py.
+"""Column sums and affine maps, x·factor + offset, of matrices, compiled by Numba: one pass for each; see loops.py.
 
 A single column is a row to the compiler. Down several columns, the terms of ROWS rows are added up before they join
 the sums, which saves most of the trips to the sums; ``height`` is ROWS or, for the rows that are left, 1, and a
@@ -17,14 +17,14 @@ from minidl.kernels.cpu.numba_compiler import bounds, compiled, inlined, paralle
 
 Array = NDArray[np.floating]
 ROWS = 8
-_LEAST = 1 << 17  # elements worth a thread
+_MIN_PER_THREAD = 1 << 17  # elements
 
 
 def _parts(x: Array) -> int:
     """Return into how many parts to divide matrices."""
     n, rows, columns = x.shape
     count, size = (n, rows * columns) if n > 1 else (rows, columns)
-    return numba_compiler.parts(count, _LEAST // size + 1)
+    return numba_compiler.parts(count, _MIN_PER_THREAD // size + 1)
 
 
 def _zeros(count: int, x: Array, parts: int) -> Array:
@@ -186,35 +186,35 @@ def _covariance_of(error: Any, x: Any, mean: Any, height: Any, of_error: Any, of
 
 def shift(x: Array, offset: Array, out: Array) -> None:
     """Write x + offset."""
-    line(x, np.ones_like(offset), offset, out)
+    affine(x, np.ones_like(offset), offset, out)
 
 
 def scale(x: Array, factor: Array, out: Array) -> None:
     """Write x·factor."""
-    line(x, factor, np.zeros_like(factor), out)
+    affine(x, factor, np.zeros_like(factor), out)
 
 
-def line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
-    """Write x·factor + offset or, to rectify, the maximum of that and 0; ``out`` may be x."""
+def affine(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
+    """Write x·factor + offset or, with ReLU, the maximum of that and 0; ``out`` may be x."""
     in_place = x.__array_interface__["data"] == out.__array_interface__["data"]
-    _line(x, factor, offset, out, rectify, in_place, _parts(x))
+    _affine(x, factor, offset, out, relu, in_place, _parts(x))
 
 
 @parallel
-def _line(x: Any, factor: Any, offset: Any, out: Any, rectify: Any, in_place: Any, parts: Any) -> None:
+def _affine(x: Any, factor: Any, offset: Any, out: Any, relu: Any, in_place: Any, parts: Any) -> None:
     if parts == 1:
-        _line_of_part(x, factor, offset, out, rectify, in_place, 0, 1)
+        _affine_of_part(x, factor, offset, out, relu, in_place, 0, 1)
     else:
         for part in prange(parts):
-            _line_of_part(x, factor, offset, out, rectify, in_place, part, parts)
+            _affine_of_part(x, factor, offset, out, relu, in_place, part, parts)
 
 
 @compiled
-def _line_of_part(
-    x: Any, factor: Any, offset: Any, out: Any, rectify: Any, in_place: Any, part: Any, parts: Any
+def _affine_of_part(
+    x: Any, factor: Any, offset: Any, out: Any, relu: Any, in_place: Any, part: Any, parts: Any
 ) -> None:
     n, rows, columns = x.shape
-    least = x.dtype.type(0.0 if rectify else -np.inf)  # nothing is below −∞: one loop for both
+    lower = x.dtype.type(0.0 if relu else -np.inf)  # nothing is below −∞: one loop for both
     first, last, top, bottom = bounds(n, rows, part, parts)
     for i in range(first, last):
         if columns == 1:
@@ -222,43 +222,43 @@ def _line_of_part(
             row, target = x[i].reshape(-1)[top:bottom], out[i].reshape(-1)[top:bottom]
             if in_place:  # with two arrays, the compiler would fear that they overlap
                 for k in range(len(row)):
-                    row[k] = _at_least(least, row[k] * times + plus)
+                    row[k] = _at_least(lower, row[k] * times + plus)
             else:
                 for k in range(len(row)):
-                    target[k] = _at_least(least, row[k] * times + plus)
+                    target[k] = _at_least(lower, row[k] * times + plus)
         else:
             many, pluses = factor[i, 0], offset[i, 0]
             for r in range(top, bottom):
                 row, target = x[i, r], out[i, r]
                 if in_place:
                     for c in range(columns):
-                        row[c] = _at_least(least, row[c] * many[c] + pluses[c])
+                        row[c] = _at_least(lower, row[c] * many[c] + pluses[c])
                 else:
                     for c in range(columns):
-                        target[c] = _at_least(least, row[c] * many[c] + pluses[c])
+                        target[c] = _at_least(lower, row[c] * many[c] + pluses[c])
 
 
 @inlined
-def _at_least(least: Any, x: Any) -> Any:
-    return least if x < least else x  # not a number stays what it is
+def _at_least(lower: Any, x: Any) -> Any:
+    return lower if x < lower else x  # not a number stays what it is
 
 
-def plane(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:
+def affine2(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:
     """Write x·of_x + y·of_y + offset; ``out`` may be x or y."""
-    _plane(x, of_x, y, of_y, offset, out, _parts(x))
+    _affine2(x, of_x, y, of_y, offset, out, _parts(x))
 
 
 @parallel
-def _plane(x: Any, of_x: Any, y: Any, of_y: Any, offset: Any, out: Any, parts: Any) -> None:
+def _affine2(x: Any, of_x: Any, y: Any, of_y: Any, offset: Any, out: Any, parts: Any) -> None:
     if parts == 1:
-        _plane_of_part(x, of_x, y, of_y, offset, out, 0, 1)
+        _affine2_of_part(x, of_x, y, of_y, offset, out, 0, 1)
     else:
         for part in prange(parts):
-            _plane_of_part(x, of_x, y, of_y, offset, out, part, parts)
+            _affine2_of_part(x, of_x, y, of_y, offset, out, part, parts)
 
 
 @compiled
-def _plane_of_part(x: Any, of_x: Any, y: Any, of_y: Any, offset: Any, out: Any, part: Any, parts: Any) -> None:
+def _affine2_of_part(x: Any, of_x: Any, y: Any, of_y: Any, offset: Any, out: Any, part: Any, parts: Any) -> None:
     n, rows, columns = x.shape
     first, last, top, bottom = bounds(n, rows, part, parts)
     for i in range(first, last):

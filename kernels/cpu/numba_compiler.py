@@ -1,6 +1,7 @@
-"""How Numba compiles the innermost loops, and how many cores share one; what it has compiled it keeps beside the file.
+"""Numba's compiler: how it compiles the innermost loops and divides them among cores, and where compiled code is kept.
 
-Where neither this folder nor the user's cache can be written, nothing is kept; what is damaged is compiled anew.
+It is kept beside its source file or, where this folder cannot be written, in the user's cache; where neither can be
+written, nothing is kept, and a file that is damaged is compiled anew.
 Sums may be taken in any order, so that several elements are added at once; all else is computed as written. A parallel
 loop is ``for part in prange(parts)``: as many parts as workers, the same elements in each part every time, so that
 sums over parts are repeatable to the last bit. Its threads are those of OpenMP where the machine has it. They never
@@ -82,10 +83,10 @@ _PATIENCE = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
 _threads = 0  # of Numba's, as many as they are set to
 
 
-def parts(count: int, least: int = 1) -> int:
-    """Return how many parts to make of ``count``, none smaller than ``least``, and have as many threads ready."""
+def parts(count: int, minimum: int = 1) -> int:
+    """Return how many parts to make of ``count``, none smaller than ``minimum``, and have as many threads ready."""
     ready()
-    return len(shares(count, least))
+    return len(shares(count, minimum))
 
 
 def ready() -> None:

@@ -7,21 +7,21 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.numba_columns import covariance, line, moments, plane, products, scale, shift, sums
+from minidl.kernels.cpu.numba_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numba_compiler import compiled, parallel, parts
-from minidl.kernels.cpu.numba_program import run, table
+from minidl.kernels.cpu.numba_program import record, run
 from minidl.kernels.cpu.numba_update import adam, sgd
 
 __all__ = [
     "adam",
+    "affine",
+    "affine2",
     "covariance",
-    "line",
     "max_pool",
     "max_pool_adjoint",
     "moments",
-    "note",
-    "plane",
     "products",
+    "record",
     "relu",
     "relu_adjoint",
     "run",
@@ -29,17 +29,17 @@ __all__ = [
     "sgd",
     "shift",
     "sums",
-    "table",
+    "warning",
 ]
 
 Array = NDArray[np.floating]
-Winners = NDArray[np.unsignedinteger]
-KEEPS_TABLES = True  # of steps, see steps.py
-_LEAST = 1 << 17  # elements worth a thread
+Argmax = NDArray[np.unsignedinteger]
+RECORDS = True  # programs, see program.py
+_MIN_PER_THREAD = 1 << 17  # elements
 
 
-def note() -> str:
-    """Say what will make the first step slow, unless loops that were compiled earlier have been kept."""
+def warning() -> str:
+    """Return a sentence on what makes the first step slow; nothing where loops that were compiled earlier are kept."""
     folder = _relu.compiled.stats.cache_path
     if folder is None:
         return (
@@ -56,7 +56,7 @@ def note() -> str:
 
 def relu(x: Array, out: Array) -> None:
     """Write max(x, 0); ``out`` may be x."""
-    _relu(x, out, x.__array_interface__["data"] == out.__array_interface__["data"], parts(x.size, _LEAST))
+    _relu(x, out, x.__array_interface__["data"] == out.__array_interface__["data"], parts(x.size, _MIN_PER_THREAD))
 
 
 @parallel
@@ -81,7 +81,7 @@ def _relu_of_part(x: Any, out: Any, in_place: Any) -> None:
 
 def relu_adjoint(error: Array, output: Array, out: Array) -> None:
     """Write the error where the output is positive, else zero; ``out`` may be the error."""
-    _relu_adjoint(error, output, out, parts(error.size, _LEAST))
+    _relu_adjoint(error, output, out, parts(error.size, _MIN_PER_THREAD))
 
 
 @parallel
@@ -103,65 +103,65 @@ def _relu_adjoint_of_part(error: Any, output: Any, out: Any) -> None:
 # -- max pooling, see max_pool.py -------------------------------------------------------------------------------------
 
 
-def max_pool(x: Array, size: int, stride: int, out: Array, down: Winners, across: Winners) -> None:
-    """Write the maxima, and in ``across`` who won, counted column by column; ``down`` is not needed."""
-    _max_pool(x, size, stride, out, across, parts(len(x), _LEAST // x[0].size + 1))
+def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
+    """Write the maxima, and in ``across`` their places, counted column by column; ``down`` is not needed."""
+    _max_pool(x, size, stride, out, across, parts(len(x), _MIN_PER_THREAD // x[0].size + 1))
 
 
 @parallel
-def _max_pool(x: Any, size: Any, stride: Any, out: Any, winners: Any, parts: Any) -> None:
+def _max_pool(x: Any, size: Any, stride: Any, out: Any, argmax: Any, parts: Any) -> None:
     if parts == 1:
-        _max_pool_of_part(x, size, stride, out, winners)
+        _max_pool_of_part(x, size, stride, out, argmax)
     else:
         for part in prange(parts):
             first, last = len(x) * part // parts, len(x) * (part + 1) // parts
-            _max_pool_of_part(x[first:last], size, stride, out[first:last], winners[first:last])
+            _max_pool_of_part(x[first:last], size, stride, out[first:last], argmax[first:last])
 
 
 @compiled
-def _max_pool_of_part(x: Any, size: Any, stride: Any, out: Any, winners: Any) -> None:
+def _max_pool_of_part(x: Any, size: Any, stride: Any, out: Any, argmax: Any) -> None:
     n, height, width, channels = out.shape
     for s in range(n):
         for i in range(height):
             for j in range(width):
-                best, winner = out[s, i, j], winners[s, i, j]
+                best, at = out[s, i, j], argmax[s, i, j]
                 first = x[s, i * stride, j * stride]
                 for c in range(channels):
                     best[c] = first[c]
-                    winner[c] = 0
+                    at[c] = 0
                 for place in range(1, size * size):
-                    rival = x[s, i * stride + place % size, j * stride + place // size]
+                    other = x[s, i * stride + place % size, j * stride + place // size]
                     for c in range(channels):
-                        # Not a number wins, and stays.
-                        wins = rival[c] > best[c] or rival[c] != rival[c]
-                        best[c] = rival[c] if wins else best[c]
-                        winner[c] = place if wins else winner[c]
+                        # Not a number counts as largest, and stays.
+                        larger = other[c] > best[c] or other[c] != other[c]
+                        best[c] = other[c] if larger else best[c]
+                        at[c] = place if larger else at[c]
 
 
-def max_pool_adjoint(error: Array, size: int, stride: int, down: Winners, across: Winners, out: Array) -> None:
-    """Write each element of the error to the place that won, zero elsewhere."""
-    _max_pool_adjoint(error, size, stride, across, out, parts(len(out), _LEAST // out[0].size + 1))
+def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
+    """Write each element of the error to the place of the maximum, zero elsewhere."""
+    _max_pool_adjoint(error, size, stride, across, out, parts(len(out), _MIN_PER_THREAD // out[0].size + 1))
 
 
 @parallel
-def _max_pool_adjoint(error: Any, size: Any, stride: Any, winners: Any, out: Any, parts: Any) -> None:
+def _max_pool_adjoint(error: Any, size: Any, stride: Any, argmax: Any, out: Any, parts: Any) -> None:
     if parts == 1:
-        _max_pool_adjoint_of_part(error, size, stride, winners, out)
+        _max_pool_adjoint_of_part(error, size, stride, argmax, out)
     else:
         for part in prange(parts):
             first, last = len(out) * part // parts, len(out) * (part + 1) // parts
-            _max_pool_adjoint_of_part(error[first:last], size, stride, winners[first:last], out[first:last])
+            _max_pool_adjoint_of_part(error[first:last], size, stride, argmax[first:last], out[first:last])
 
 
 @compiled
-def _max_pool_adjoint_of_part(error: Any, size: Any, stride: Any, winners: Any, out: Any) -> None:
+def _max_pool_adjoint_of_part(error: Any, size: Any, stride: Any, argmax: Any, out: Any) -> None:
     n, height, width, channels = error.shape
     for s in range(n):
         out[s] = 0
         for i in range(height):
             for j in range(width):
-                source, winner = error[s, i, j], winners[s, i, j]
+                source, at = error[s, i, j], argmax[s, i, j]
                 for place in range(size * size):
                     target = out[s, i * stride + place % size, j * stride + place // size]
                     for c in range(channels):
-                        target[c] += source[c] if winner[c] == place else 0
+                        target[c] += source[c] if at[c] == place else 0

@@ -1,8 +1,8 @@
-"""Steps in a row in one compiled call, see steps.py.
+"""Programs run by one compiled call; see program.py.
 
 NumPy takes the interpreter's lock back after each product, and two threads spend much of their time waiting for each
-other. Here the lists of steps become a table of addresses, and compiled loops on all cores give the products among its
-rows to BLAS, SciPy's copy of it, without a look at the interpreter.
+other. Here programs are recorded as rows of addresses, one for each instruction, and compiled loops on all cores hand
+the products among them to SciPy's BLAS without the interpreter.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready
-from minidl.kernels.cpu.program import Moving, Step, Steps, part
+from minidl.kernels.cpu.program import Instruction, PerImage, Program, part
 
 Array = NDArray[Any]
 
@@ -28,15 +28,15 @@ _signature = types.void(*[types.intp] * 13)
 _sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
 _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
-_PLAIN_OR_TURNED = np.frombuffer(b"NT", np.uint8).copy()
+_NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()
 _BATCH = 4  # axes of a batch of matrices, filled up with ones
-_PRODUCT, _COPY, _RECTIFICATION = range(3)
+_PRODUCT, _COPY, _RELU = range(3)
 _ROW = np.dtype(
     [
         ("kind", "i8"),
         ("accumulate", "i8"),
         ("address", "i8", 3),  # of left, right and out
-        ("move", "i8", 3),  # bytes from an image to the next
+        ("step", "i8", 3),  # bytes from an image to the next
         ("extent", "i8", 3),  # rows and columns of out, columns of left
         ("layout", "i8", (3, 2)),  # see _layout and _elements
         ("batch", "i8", _BATCH),
@@ -45,24 +45,24 @@ _ROW = np.dtype(
 )
 
 
-def table(parts: list[Sequence[Steps]]) -> tuple[Array, ...]:
-    """Return what ``run`` needs to know of the lists of each part of a batch, without their arrays."""
-    lists = [listed for part in parts for listed in part]
-    rows = [_row(step, listed.samples) for listed in lists for step in listed.steps]
-    starts = [start for listed in lists for start in listed.starts]
-    counts = [(0, 0), *((len(listed.steps), len(listed.starts)) for listed in lists)]
+def record(parts: list[Sequence[Program]]) -> tuple[Array, ...]:
+    """Return what ``run`` needs to know of the programs of each part of a batch, without their arrays."""
+    programs = [program for part in parts for program in part]
+    rows = [_row(instruction, program.samples) for program in programs for instruction in program.instructions]
+    starts = [start for program in programs for start in program.starts]
+    counts = [(0, 0), *((len(program.instructions), len(program.starts)) for program in programs)]
     ends = np.cumsum([0, *map(len, parts)])
-    one_and_zero = np.array([1, 0], _dtype(lists))
+    one_and_zero = np.array([1, 0], _dtype(programs))
     return np.array(rows, _ROW), np.array(starts, np.int64), np.cumsum(counts, axis=0), ends, one_and_zero
 
 
-def _dtype(lists: list[Steps]) -> Any:
+def _dtype(programs: list[Program]) -> Any:
     """Return the type of all operands; raise TypeError for what BLAS would read as other numbers than it is."""
     found = {
-        (operand.array if isinstance(operand, Moving) else operand).dtype
-        for listed in lists
-        for step in listed.steps
-        for operand in step[:3]
+        (operand.array if isinstance(operand, PerImage) else operand).dtype
+        for program in programs
+        for instruction in program.instructions
+        for operand in instruction[:3]
         if operand is not None
     }
     if len(found) != 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
@@ -70,27 +70,28 @@ def _dtype(lists: list[Steps]) -> Any:
     return found.pop()
 
 
-def run(table: tuple[Array, ...]) -> None:
-    """Run lists of steps for all their chunks, each part of the batch on a core of its own."""
-    rows, starts, bounds, ends, one_and_zero = table
+def run(recording: tuple[Array, ...]) -> None:
+    """Run recorded programs for all their chunks, each part of the batch on a core of its own."""
+    rows, starts, bounds, ends, one_and_zero = recording
     ready()
-    _run_parts(rows, starts, bounds, ends, one_and_zero, _PLAIN_OR_TURNED)
+    _run_parts(rows, starts, bounds, ends, one_and_zero, _NORMAL_OR_TRANSPOSED)
 
 
-def _row(step: Step, samples: int) -> tuple[Any, ...]:
-    """Return a step's row of the table."""
-    kind = _PRODUCT if step.left is not None else _COPY if step.right is not None else _RECTIFICATION
-    operands = [step.out if operand is None else operand for operand in step[:3]]
+def _row(instruction: Instruction, samples: int) -> tuple[Any, ...]:
+    """Return an instruction as a row of a recording."""
+    kind = _PRODUCT if instruction.left is not None else _COPY if instruction.right is not None else _RELU
+    operands = [instruction.out if operand is None else operand for operand in instruction[:3]]
     arrays = [part(operand, 0, samples) for operand in operands]
     addresses = [array.__array_interface__["data"][0] for array in arrays]
-    moves = [operand.array.strides[0] * operand.rows if isinstance(operand, Moving) else 0 for operand in operands]
+    steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
     layout = _layout
     if kind != _PRODUCT:
         arrays, layout = _merged(arrays), _elements
     *batch, rows, columns = arrays[2].shape
     extents = rows, columns, arrays[0].shape[-1]
     batch = [1] * (_BATCH - len(batch)) + batch
-    return kind, step.accumulate, addresses, moves, extents, [*map(layout, arrays)], batch, [*map(_strides, arrays)]
+    layouts, strides = [*map(layout, arrays)], [*map(_strides, arrays)]
+    return kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides
 
 
 def _merged(arrays: list[Array]) -> list[Array]:
@@ -121,7 +122,7 @@ def _elements(array: Array) -> tuple[int, int]:
 
 
 def _layout(array: Array) -> tuple[int, int]:
-    """Return whether a matrix lies turned in memory, and the distance of its rows, or columns."""
+    """Return whether a matrix lies transposed in memory, and the distance of its rows, or columns."""
     rows, columns = array.shape[-2:]
     of_rows, of_columns = array.strides[-2] // array.itemsize, array.strides[-1] // array.itemsize
     if of_columns == 1 or columns <= 1 or rows == 0:
@@ -167,40 +168,41 @@ def _run_part(rows: Any, starts: Any, bounds: Any, one_and_zero: Any, letters: A
 
 
 @compiled
-def _run(t: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
-    left, right, out = t.address[0], t.address[1], t.address[2]
-    left, right, out = left + start * t.move[0], right + start * t.move[1], out + start * t.move[2]
-    size, (n0, n1, n2, n3) = one_and_zero.itemsize, (t.batch[0], t.batch[1], t.batch[2], t.batch[3])
-    # To BLAS, which counts down the columns, all matrices are turned: outᵀ = rightᵀ · leftᵀ.
+def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
+    left, right, out = op.address[0], op.address[1], op.address[2]
+    left, right, out = left + start * op.step[0], right + start * op.step[1], out + start * op.step[2]
+    size, (n0, n1, n2, n3) = one_and_zero.itemsize, (op.batch[0], op.batch[1], op.batch[2], op.batch[3])
+    # To BLAS, which counts down the columns, all matrices are transposed: outᵀ = rightᵀ · leftᵀ.
     numbers = np.empty(6, np.int32)
-    numbers[0], numbers[1], numbers[2] = t.extent[1], t.extent[0], t.extent[2]
-    numbers[3], numbers[4], numbers[5] = t.layout[1, 1], t.layout[0, 1], t.layout[2, 1]
+    numbers[0], numbers[1], numbers[2] = op.extent[1], op.extent[0], op.extent[2]
+    numbers[3], numbers[4], numbers[5] = op.layout[1, 1], op.layout[0, 1], op.layout[2, 1]
     n, scalar, letter = numbers.ctypes.data, one_and_zero.ctypes.data, letters.ctypes.data
-    turn_a, turn_b, beta = letter + t.layout[0, 0], letter + t.layout[1, 0], scalar + size * (1 - t.accumulate)
+    transpose_a, transpose_b = letter + op.layout[0, 0], letter + op.layout[1, 0]
+    beta = scalar + size * (1 - op.accumulate)
     for i in range(n0):
         for j in range(n1):
             for k in range(n2):
                 for l in range(n3):  # noqa: E741
-                    a = left + i * t.stride[0, 0] + j * t.stride[0, 1] + k * t.stride[0, 2] + l * t.stride[0, 3]
-                    b = right + i * t.stride[1, 0] + j * t.stride[1, 1] + k * t.stride[1, 2] + l * t.stride[1, 3]
-                    c = out + i * t.stride[2, 0] + j * t.stride[2, 1] + k * t.stride[2, 2] + l * t.stride[2, 3]
-                    if t.kind == _COPY:
-                        _copy(t, b, c, one_and_zero)
-                    elif t.kind == _RECTIFICATION:
-                        _rectify(t, c, one_and_zero)
+                    a = left + i * op.stride[0, 0] + j * op.stride[0, 1] + k * op.stride[0, 2] + l * op.stride[0, 3]
+                    b = right + i * op.stride[1, 0] + j * op.stride[1, 1] + k * op.stride[1, 2] + l * op.stride[1, 3]
+                    c = out + i * op.stride[2, 0] + j * op.stride[2, 1] + k * op.stride[2, 2] + l * op.stride[2, 3]
+                    if op.kind == _COPY:
+                        _copy(op, b, c, one_and_zero)
+                    elif op.kind == _RELU:
+                        _relu(op, c, one_and_zero)
                     elif size == 4:
-                        _sgemm(turn_b, turn_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
+                        _sgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
                     else:
-                        _dgemm(turn_b, turn_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
+                        _dgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
 
 
 @compiled
-def _copy(t: Any, source: Any, out: Any, like: Any) -> None:
-    rows, columns, every_x, every_y = t.extent[0], t.extent[1], t.layout[1, 1], t.layout[2, 1]
+def _copy(op: Any, source: Any, out: Any, like: Any) -> None:
+    rows, columns, every_x, every_y = op.extent[0], op.extent[1], op.layout[1, 1], op.layout[2, 1]
     for r in range(rows):
-        x = carray(_pointer(source + r * t.layout[1, 0], like), columns * every_x)
-        y = carray(_pointer(out + r * t.layout[2, 0], like), columns * every_y)
-        if t.accumulate:
+        x = carray(_pointer(source + r * op.layout[1, 0], like), columns * every_x)
+        y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every_y)
+        if op.accumulate:
             for c in range(columns):
                 y[c * every_y] += x[c * every_x]
         elif every_x == 1 and every_y == 1:
@@ -212,9 +214,9 @@ def _copy(t: Any, source: Any, out: Any, like: Any) -> None:
 
 
 @compiled
-def _rectify(t: Any, out: Any, like: Any) -> None:
-    rows, columns, every = t.extent[0], t.extent[1], t.layout[2, 1]
+def _relu(op: Any, out: Any, like: Any) -> None:
+    rows, columns, every = op.extent[0], op.extent[1], op.layout[2, 1]
     for r in range(rows):
-        y = carray(_pointer(out + r * t.layout[2, 0], like), columns * every)
+        y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every)
         for c in range(0, columns * every, every):
             y[c] = 0 if y[c] < 0 else y[c]  # not a number stays what it is

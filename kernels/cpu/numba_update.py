@@ -1,4 +1,4 @@
-"""SGD's and Adam's updates of a tensor's filters (n, length) compiled by Numba; see update.py, sgd.py and adam.py."""
+"""Updates by SGD and Adam of filters (n, length), compiled by Numba; see update.py, sgd.py and adam.py."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from minidl.kernels.cpu import numba_compiler
 from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel
-from minidl.kernels.subnormal import least_square, tiny
+from minidl.kernels.subnormal import smallest_square, tiny
 
 Array = NDArray[np.floating]
-_LEAST = 1 << 15  # elements worth a thread
+_MIN_PER_THREAD = 1 << 15  # elements
 
 
 def _parts(weights: Array) -> int:
     """Return into how many parts to divide the filters."""
-    return numba_compiler.parts(len(weights), _LEAST // weights.shape[1] + 1)
+    return numba_compiler.parts(len(weights), _MIN_PER_THREAD // weights.shape[1] + 1)
 
 
 def sgd(rule: Any, weights: Array, grads: Array, moment: Array) -> None:
@@ -53,9 +53,9 @@ def _sgd_of_part(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, number
 
 def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) -> None:
     """Update by Algorithm 3; rule: a Rule of adam.py."""
-    momenta = (rule.first, 1 - rule.first, rule.second, 1 - rule.second)
-    least = (tiny(weights.dtype), least_square(weights.dtype))
-    numbers = (rule.decay, *momenta, rule.size, rule.epsilon, *least)
+    betas = (rule.beta1, 1 - rule.beta1, rule.beta2, 1 - rule.beta2)
+    smallest = (tiny(weights.dtype), smallest_square(weights.dtype))
+    numbers = (rule.decay, *betas, rule.step_size, rule.epsilon, *smallest)
     settings = (rule.gc, rule.wc, rule.inside, tuple(map(weights.dtype.type, numbers)))
     _adam(weights, grads, moment, square, *settings, _parts(weights))
 
@@ -76,7 +76,7 @@ def _adam(
 def _adam_of_part(
     weights: Any, grads: Any, moment: Any, square: Any, gc: Any, wc: Any, inside: Any, numbers: Any
 ) -> None:
-    decay, first, new_first, second, new_second, size, epsilon, tiny, least = numbers
+    decay, beta1, rest1, beta2, rest2, step_size, epsilon, tiny, smallest = numbers
     whole = gc or wc
     weights, grads, moment, square = (
         _rows(weights, whole),
@@ -90,10 +90,10 @@ def _adam_of_part(
         mean = _mean(g) if gc else decay * 0
         for k in range(length):
             gradient = _flushed(g[k] - mean + decay * w[k], tiny)
-            m[k] = _flushed(first * m[k] + new_first * gradient, tiny)
-            v[k] = max(least, second * v[k] + new_second * gradient * gradient)
+            m[k] = _flushed(beta1 * m[k] + rest1 * gradient, tiny)
+            v[k] = max(smallest, beta2 * v[k] + rest2 * gradient * gradient)
             root = np.sqrt(v[k] + epsilon) if inside else np.sqrt(v[k]) + epsilon
-            w[k] = _flushed(w[k] - size * m[k] / root, tiny)
+            w[k] = _flushed(w[k] - step_size * m[k] / root, tiny)
         if wc:
             _center(w)
 

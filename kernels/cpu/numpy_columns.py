@@ -1,4 +1,4 @@
-"""Sums down the columns of matrices, and lines, x·factor + offset, in NumPy: piece by piece; see loops.py.
+"""Column sums and affine maps, x·factor + offset, of matrices, in NumPy: piece by piece; see loops.py.
 
 Each worker takes some of the matrices or some rows of a single one, in pieces that stay in its core's cache from one
 pass of NumPy to the next. Sums run down the columns as products with a vector of ones; sums of pieces are float64.
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.ones import ones
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share, workers
 
 Array = NDArray[np.floating]
 Index = tuple[slice, slice]  # which matrices, and which of their rows, make a piece
 PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
-_GRAIN = 1 << 18  # elements below which a second thread costs more than it brings
+_MIN_PER_THREAD = 1 << 18  # elements; with fewer, a second thread costs more than it brings
 
 
 def _each(work: Callable[[int, Index], Any], shape: tuple[int, ...]) -> None:
@@ -35,9 +35,9 @@ def _each(work: Callable[[int, Index], Any], shape: tuple[int, ...]) -> None:
                 work(worker, (slice(i, min(i + several, stop)), slice(row, min(row + height, rows))))
 
     if n == 1:
-        share(of_one, rows, _GRAIN // columns + 1)
+        share(of_one, rows, _MIN_PER_THREAD // columns + 1)
     else:
-        share(of_many, n, _GRAIN // (rows * columns) + 1)
+        share(of_many, n, _MIN_PER_THREAD // (rows * columns) + 1)
 
 
 def _total(count: int, measure: Callable[..., tuple[Array, ...]], *arrays: Array) -> Array:
@@ -63,7 +63,7 @@ def products(x: Array, y: Array) -> Array:
     """Return Σ x·y."""
 
     def measure(worker: int, matrices: slice, x: Array, y: Array) -> tuple[Array]:
-        (product,) = cut(worker, x.dtype, x.shape)
+        (product,) = carve(worker, x.dtype, x.shape)
         np.multiply(x, y, out=product)
         return (_sums(product),)
 
@@ -74,7 +74,7 @@ def moments(x: Array, guess: Array) -> tuple[Array, Array]:
     """Return Σ (x − guess) and Σ (x − guess)²; guess: (n, 1, columns)."""
 
     def measure(worker: int, matrices: slice, x: Array) -> tuple[Array, Array]:
-        (centered,) = cut(worker, x.dtype, x.shape)
+        (centered,) = carve(worker, x.dtype, x.shape)
         np.subtract(x, guess[matrices], out=centered)
         first = _sums(centered)
         centered *= centered
@@ -88,7 +88,7 @@ def covariance(error: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     """Return Σ error and Σ error·(x − mean); mean: (n, 1, columns)."""
 
     def measure(worker: int, matrices: slice, error: Array, x: Array) -> tuple[Array, Array]:
-        (product,) = cut(worker, x.dtype, x.shape)
+        (product,) = carve(worker, x.dtype, x.shape)
         np.subtract(x, mean[matrices], out=product)
         product *= error
         return _sums(error), _sums(product)
@@ -107,25 +107,25 @@ def scale(x: Array, factor: Array, out: Array) -> None:
     _each(lambda worker, index: np.multiply(x[index], factor[index[0]], out=out[index]), x.shape)
 
 
-def line(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
-    """Write x·factor + offset or, to rectify, the maximum of that and 0; ``out`` may be x."""
+def affine(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
+    """Write x·factor + offset or, with ReLU, the maximum of that and 0; ``out`` may be x."""
 
     def work(worker: int, index: Index) -> None:
         result = out[index]
         np.multiply(x[index], factor[index[0]], out=result)
         result += offset[index[0]]
-        if rectify:
+        if relu:
             np.maximum(result, x.dtype.type(0), out=result)
 
     _each(work, x.shape)
 
 
-def plane(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:
+def affine2(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:
     """Write x·of_x + y·of_y + offset; ``out`` may be x or y."""
 
     def work(worker: int, index: Index) -> None:
         matrices, result = index[0], out[index]
-        (along,) = cut(worker, x.dtype, result.shape)
+        (along,) = carve(worker, x.dtype, result.shape)
         np.multiply(y[index], of_y[matrices], out=along)
         along += offset[matrices]
         np.multiply(x[index], of_x[matrices], out=result)

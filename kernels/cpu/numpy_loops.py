@@ -8,21 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.numpy_columns import covariance, line, moments, plane, products, scale, shift, sums
+from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
-from minidl.kernels.cpu.program import Step, Steps, part
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.program import Instruction, Program, part
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
 __all__ = [
     "adam",
+    "affine",
+    "affine2",
     "covariance",
-    "line",
     "max_pool",
     "max_pool_adjoint",
     "moments",
-    "note",
-    "plane",
     "products",
     "relu",
     "relu_adjoint",
@@ -31,49 +30,50 @@ __all__ = [
     "sgd",
     "shift",
     "sums",
+    "warning",
 ]
 
 Array = NDArray[np.floating]
-Winners = NDArray[np.unsignedinteger]
-KEEPS_TABLES = False  # of steps: their arrays would be kept as well
-_LEAST = 1 << 19  # elements worth a thread
+Argmax = NDArray[np.unsignedinteger]
+RECORDS = False  # programs: their arrays would be kept as well
+_MIN_PER_THREAD = 1 << 19  # elements
 
 
-def note() -> str:
-    """Say that there is nothing to compile: nothing."""
+def warning() -> str:
+    """Return nothing: there is nothing to compile."""
     return ""
 
 
-# -- steps, see steps.py ----------------------------------------------------------------------------------------------
+# -- programs, see program.py -----------------------------------------------------------------------------------------
 
 
-def run(parts: list[Sequence[Steps]]) -> None:
-    """Run the lists of steps of each part of a batch for all their chunks, one part by each worker."""
+def run(parts: list[Sequence[Program]]) -> None:
+    """Run the programs of each part of a batch for all their chunks, one part by each worker."""
 
     def work(worker: int, start: int, stop: int) -> None:
-        for lists in parts[start:stop]:
-            for listed in lists:
-                for first in listed.starts:
-                    for step in listed.steps:
-                        _run(worker, step, first, listed.samples)
+        for programs in parts[start:stop]:
+            for program in programs:
+                for first in program.starts:
+                    for instruction in program.instructions:
+                        _run(worker, instruction, first, program.samples)
 
     share(work, len(parts))
 
 
-def _run(worker: int, step: Step, start: int, samples: int) -> None:
-    out = part(step.out, start, samples)
-    if step.right is None:
+def _run(worker: int, instruction: Instruction, start: int, samples: int) -> None:
+    out = part(instruction.out, start, samples)
+    if instruction.right is None:
         np.maximum(out, out.dtype.type(0), out=out)
         return
-    right = part(step.right, start, samples)
-    if step.left is None:
-        np.add(out, right, out=out) if step.accumulate else np.copyto(out, right)
-    elif step.accumulate:
-        (product,) = cut(f"products {worker}", out.dtype, out.shape)
-        np.matmul(part(step.left, start, samples), right, out=product)
+    right = part(instruction.right, start, samples)
+    if instruction.left is None:
+        np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
+    elif instruction.accumulate:
+        (product,) = carve(f"products {worker}", out.dtype, out.shape)
+        np.matmul(part(instruction.left, start, samples), right, out=product)
         out += product
     else:
-        np.matmul(part(step.left, start, samples), right, out=out)
+        np.matmul(part(instruction.left, start, samples), right, out=out)
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def relu(x: Array, out: Array) -> None:
     def work(worker: int, start: int, stop: int) -> None:
         np.maximum(x[start:stop], x.dtype.type(0), out=out[start:stop])
 
-    share(work, x.size, _LEAST)
+    share(work, x.size, _MIN_PER_THREAD)
 
 
 def relu_adjoint(error: Array, output: Array, out: Array) -> None:
@@ -96,11 +96,11 @@ def relu_adjoint(error: Array, output: Array, out: Array) -> None:
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, _PIECE):
             piece = slice(i, min(i + _PIECE, stop))
-            (positive,) = cut(worker, np.bool_, output[piece].shape)
+            (positive,) = carve(worker, np.bool_, output[piece].shape)
             np.greater(output[piece], 0, out=positive)
             _masked(error[piece], positive, out[piece])
 
-    share(work, error.size, _LEAST)
+    share(work, error.size, _MIN_PER_THREAD)
 
 
 def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
@@ -118,8 +118,8 @@ def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
 _IMAGES = 1 << 21  # elements of the images that a worker takes at a time, for the same reason
 
 
-def max_pool(x: Array, size: int, stride: int, out: Array, down: Winners, across: Winners) -> None:
-    """Write the maxima, and who won: the row in each column of a window, and the column.
+def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
+    """Write the maxima and their places: the row in each column of a window, and the column.
 
     The maximum over a square is the maximum over its columns of the maxima over their rows, so this runs first down,
     then across, on long contiguous rows.
@@ -129,21 +129,21 @@ def max_pool(x: Array, size: int, stride: int, out: Array, down: Winners, across
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, several):
             part = slice(i, min(i + several, stop))
-            (rows,) = cut(worker, x.dtype, down[part].shape)
+            (rows,) = carve(worker, x.dtype, down[part].shape)
             _maxima(worker, x[part], 1, size, stride, rows, down[part])
             _maxima(worker, rows, 2, size, stride, out[part], across[part])
 
     share(work, len(x))
 
 
-def max_pool_adjoint(error: Array, size: int, stride: int, down: Winners, across: Winners, out: Array) -> None:
-    """Write each element of the error to the place that won, zero elsewhere."""
+def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
+    """Write each element of the error to the place of the maximum, zero elsewhere."""
     several = max(1, _IMAGES // out[0].size)
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, several):
             part = slice(i, min(i + several, stop))
-            (rows,) = cut(worker, error.dtype, down[part].shape)
+            (rows,) = carve(worker, error.dtype, down[part].shape)
             _spread(worker, error[part], 2, size, stride, across[part], rows)
             _spread(worker, rows, 1, size, stride, down[part], out[part])
 
@@ -156,33 +156,33 @@ def _windows(array: Array, axis: int, offset: int, count: int, stride: int) -> A
     return array[(slice(None),) * axis + (part,)]
 
 
-def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array, winners: Winners) -> None:
+def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array, argmax: Argmax) -> None:
     count = out.shape[axis]
     first = _windows(x, axis, 0, count, stride)
     second = _windows(x, axis, 1, count, stride) if size > 1 else first
-    bytes_as_flags = winners.view(np.bool_) if winners.itemsize == 1 else winners  # the usual ones, without a cast
+    bytes_as_flags = argmax.view(np.bool_) if argmax.itemsize == 1 else argmax  # the usual ones, without a cast
     np.greater(second, first, out=bytes_as_flags, casting="unsafe")
     np.maximum(first, second, out=out)
-    (larger,) = cut(f"winners {worker}", np.bool_, out.shape)
+    (larger,) = carve(f"argmax {worker}", np.bool_, out.shape)
     for offset in range(2, size):
-        rival = _windows(x, axis, offset, count, stride)
-        np.greater(rival, out, out=larger)
-        np.copyto(winners, offset, where=larger)
-        np.maximum(out, rival, out=out)
+        other = _windows(x, axis, offset, count, stride)
+        np.greater(other, out, out=larger)
+        np.copyto(argmax, offset, where=larger)
+        np.maximum(out, other, out=out)
 
 
-def _spread(worker: int, error: Array, axis: int, size: int, stride: int, winners: Winners, out: Array) -> None:
-    """Write each element of the error to the place in its window that won, adding up where windows overlap."""
+def _spread(worker: int, error: Array, axis: int, size: int, stride: int, argmax: Argmax, out: Array) -> None:
+    """Write each element of the error to the place of its window's maximum, adding up where windows overlap."""
     count = error.shape[axis]
     if size < stride:
         out[...] = 0  # between the windows
     else:
         out[(slice(None),) * axis + (slice(stride * count, None),)] = 0  # behind the last window's first stride
-    (won,) = cut(f"winners {worker}", np.bool_, winners.shape)
+    (is_maximum,) = carve(f"argmax {worker}", np.bool_, argmax.shape)
     for offset in range(size):
         place = _windows(out, axis, offset, count, stride)
-        np.equal(winners, offset, out=won)
+        np.equal(argmax, offset, out=is_maximum)
         if offset < stride:
-            _masked(error, won, place)
+            _masked(error, is_maximum, place)
         else:
-            np.add(place, error, out=place, where=won)
+            np.add(place, error, out=place, where=is_maximum)

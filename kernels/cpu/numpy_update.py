@@ -1,4 +1,4 @@
-"""SGD's and Adam's updates of a tensor's filters (n, length) in NumPy; see update.py, sgd.py and adam.py.
+"""Updates by SGD and Adam of filters (n, length), in NumPy; see update.py, sgd.py and adam.py.
 
 A piece, some whole filters, stays in a core's cache from one pass of NumPy to the next.
 """
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.ones import ones
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
-from minidl.kernels.subnormal import least_square, tiny
+from minidl.kernels.subnormal import smallest_square, tiny
 
 Array = NDArray[np.floating]
 PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
@@ -33,7 +33,7 @@ def sgd(rule: Any, weights: Array, grads: Array, moment: Array) -> None:
     """Update by Algorithm 2; rule: a Rule of sgd.py."""
 
     def work(worker: int, weights: Array, grads: Array, moment: Array) -> None:
-        gradient, spare = cut(worker, weights.dtype, weights.shape, weights.shape)
+        gradient, spare = carve(worker, weights.dtype, weights.shape, weights.shape)
         _gradient(rule, weights, grads, gradient)
         moment *= rule.momentum
         gradient *= rule.of_gradient
@@ -52,17 +52,17 @@ def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) 
     """Update by Algorithm 3; rule: a Rule of adam.py."""
 
     def work(worker: int, weights: Array, grads: Array, moment: Array, square: Array) -> None:
-        gradient, spare = cut(worker, weights.dtype, weights.shape, weights.shape)
+        gradient, spare = carve(worker, weights.dtype, weights.shape, weights.shape)
         _gradient(rule, weights, grads, gradient)
-        moment *= rule.first
-        np.multiply(gradient, 1 - rule.first, out=spare)
+        moment *= rule.beta1
+        np.multiply(gradient, 1 - rule.beta1, out=spare)
         moment += spare
         _flush(moment)
-        square *= rule.second
+        square *= rule.beta2
         gradient *= gradient
-        gradient *= 1 - rule.second
+        gradient *= 1 - rule.beta2
         square += gradient
-        spare.fill(least_square(square.dtype))  # NumPy compares arrays four times as fast as an array and a number
+        spare.fill(smallest_square(square.dtype))  # NumPy compares arrays four times as fast as an array and a number
         np.maximum(square, spare, out=square)
         if rule.inside:
             np.add(square, rule.epsilon, out=spare)
@@ -71,7 +71,7 @@ def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) 
             np.sqrt(square, out=spare)
             spare += rule.epsilon
         np.divide(moment, spare, out=spare)
-        spare *= rule.size
+        spare *= rule.step_size
         weights -= spare
         if rule.wc:
             weights -= _means(weights)

@@ -1,12 +1,12 @@
-"""A convolution with a stride as a sum of convolutions without one.
+"""Phases: a convolution with a stride as a sum of convolutions without one.
 
-With stride t, the mask's taps i, i + t, i + 2t, … meet only every t-th pixel of an image, the pixels of one *phase*.
-On these pixels they are a mask of stride 1:
+With stride t, the filter's taps i, i + t, i + 2t, … meet only every t-th pixel of an image, the pixels of one *phase*.
+On these pixels they are a filter of stride 1:
 
-    Σ_i mask[i] · data[t·y + i − p]  =  Σ_{phase < t} Σ_j mask[t·j + phase] · data[t·(y + j) + phase − p]
+    Σ_i filter[i] · data[t·y + i − p]  =  Σ_{phase < t} Σ_j filter[t·j + phase] · data[t·(y + j) + phase − p]
 
-So in two dimensions each image is t·t smaller images with smaller masks of their own, whose outputs are added up as if
-they were channels.
+So in two dimensions each image is t·t smaller images with smaller filters of their own, whose outputs are added up as
+if they were channels.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ Pair = tuple[int, int]
 
 
 class Phase(NamedTuple):
-    """One phase of the images, along (y, x): which pixels it has, and which of the mask's taps meet it.
+    """One phase of the images, along (y, x): which pixels it has, and which of the filter's taps meet it.
 
     padding: how many pixels before the phase's first one the first of these taps begins.
     """

@@ -1,8 +1,8 @@
-"""Products of matrices, copies and rectifications in a row, repeated for one chunk of a batch after another.
+"""Programs: products of matrices, copies and ReLUs in a row, run for one chunk of a batch after another.
 
-A convolution is made of many small steps. They are listed once, with everything about them but the chunk's place in the
-batch, and then run for all chunks at once, because most of Python's share of the time would go there. Compiled loops
-also keep the lists of all workers as one table of addresses, for the next time that the same arrays come.
+A convolution is made of many small instructions. They are written down once, for any chunk's place in the batch, and
+then run for all chunks at once, because Python would take most of the time to issue them one by one. Compiled loops
+also record the programs of all workers as arrays of addresses, to be used again when the same operands come again.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,32 +18,32 @@ from minidl.kernels.cpu.threads import shares
 
 Array = NDArray[Any]
 
-_MOST_TABLES = 64
+_MOST_RECORDINGS = 64
 
 
-class Moving(NamedTuple):
-    """An operand of which each chunk has its own part, of whole images: rows of an array, their first axis.
+class PerImage(NamedTuple):
+    """An operand of which each chunk has its own part: those rows of an array that belong to the chunk's images.
 
-    rows: from one image to the next; extent: of a chunk, where it is less than all rows of its images. turned: whether
+    rows: of each image; extent: the rows of a chunk, where it is less than all rows of its images. transposed: whether
     the operand is the part's transpose.
     """
 
     array: Array
     rows: int = 1
     extent: int | None = None
-    turned: bool = False
+    transposed: bool = False
 
     def part(self, start: int, samples: int) -> Array:
         """Return the part of a chunk."""
         extent = samples * self.rows if self.extent is None else self.extent
         part = self.array[start * self.rows : start * self.rows + extent]
-        return part.T if self.turned else part
+        return part.T if self.transposed else part
 
 
-Operand = Array | Moving
+Operand = Array | PerImage
 
 
-class Step(NamedTuple):
+class Instruction(NamedTuple):
     """out = left · right (broadcast as matmul does) or, without left, out = right; accumulate: out += that instead.
 
     Without either, out = max(out, 0). Operands are (…, rows, columns).
@@ -55,27 +55,27 @@ class Step(NamedTuple):
     accumulate: bool = False
 
 
-class Steps:
-    """Steps on ``samples`` images at a time, for the chunks that begin at the images ``starts``."""
+class Program:
+    """Instructions on ``samples`` images at a time, for the chunks that begin at the images ``starts``."""
 
     def __init__(self, samples: int = 1, starts: Sequence[int] = (0,)) -> None:
         self.samples, self.starts = samples, starts
-        self.steps: list[Step] = []
+        self.instructions: list[Instruction] = []
 
     def product(self, left: Operand, right: Operand, out: Operand, accumulate: bool = False) -> None:
-        """List out = left · right, or out += left · right."""
-        self.steps.append(Step(left, right, out, accumulate))
+        """Append out = left · right, or out += left · right."""
+        self.instructions.append(Instruction(left, right, out, accumulate))
 
     def copy(self, source: Operand, out: Operand, accumulate: bool = False) -> None:
-        """List out = source, or out += source; both of one shape with six axes at most."""
-        self.steps.append(Step(None, source, out, accumulate))
+        """Append out = source, or out += source; both of one shape with six axes at most."""
+        self.instructions.append(Instruction(None, source, out, accumulate))
 
-    def rectify(self, out: Operand) -> None:
-        """List out = max(out, 0)."""
-        self.steps.append(Step(None, None, out))
+    def relu(self, out: Operand) -> None:
+        """Append out = max(out, 0)."""
+        self.instructions.append(Instruction(None, None, out))
 
     def zero(self, out: Array) -> None:
-        """List out = 0: a product of matrices that share no elements."""
+        """Append out = 0: a product of matrices that share no elements."""
         if out.size:
             rows, columns = out.shape[-2:]
             self.product(np.empty((rows, 0), out.dtype), np.empty((0, columns), out.dtype), out)
@@ -83,49 +83,49 @@ class Steps:
 
 def part(operand: Operand, start: int, samples: int) -> Array:
     """Return what a chunk has of an operand."""
-    return operand.part(start, samples) if isinstance(operand, Moving) else operand
+    return operand.part(start, samples) if isinstance(operand, PerImage) else operand
 
 
-class Repeated:
-    """Runs lists of steps, again and again on the same arrays."""
+class Recorder:
+    """Runs programs again and again on the same arrays; what it has recorded of them serves the next time."""
 
     def __init__(self) -> None:
-        self._tables: dict[tuple[int, ...], Any] = {}
+        self._recordings: dict[tuple[int, ...], Any] = {}
 
-    def __deepcopy__(self, memo: Any) -> "Repeated":
-        """Return one without tables: these have the addresses of what belongs to the layer that is copied."""
-        return Repeated()
+    def __deepcopy__(self, memo: Any) -> "Recorder":
+        """Return one without recordings: these have the addresses of what belongs to the layer that is copied."""
+        return Recorder()
 
     def run(
         self,
         count: int,
         arrays: Sequence[Array],
-        lists: Callable[[int, int, int], Sequence[Steps]],
-        least: int = 1,
+        write: Callable[[int, int, int], Sequence[Program]],
+        minimum: int = 1,
         variant: int = 0,
     ) -> None:
-        """Run the steps that ``lists(worker, start, stop)`` returns for shares of ``range(count)``, one by each worker.
+        """Run what ``write(worker, start, stop)`` returns for shares of ``range(count)``, programs of one worker each.
 
-        All arrays are of one type, float32 or float64. The steps depend on nothing but the variant, the share, how and
-        where the arrays lie and the worker's scratch memory; whatever else they read is there for ever. Where all of
-        this is known, nothing is left to do for Python. No share is smaller than ``least``.
+        All arrays are of one type, float32 or float64. The programs depend on nothing but the variant, the share, the
+        addresses and shapes of the arrays and the worker's scratch memory; whatever else they read is there for ever.
+        Where a recording of the same exists, Python has nothing left to do. No share is smaller than ``minimum``.
         """
-        loops, parts = current(), shares(count, least)
-        if not loops.KEEPS_TABLES:
-            loops.run([lists(*part) for part in parts])
+        loops, parts = current(), shares(count, minimum)
+        if not loops.RECORDS:
+            loops.run([write(*part) for part in parts])
             return
-        table = self._tables.get(self._key(variant, parts, arrays))
-        if table is None:
-            table = loops.table([lists(*part) for part in parts])
-            if len(self._tables) >= _MOST_TABLES:
-                self._tables.clear()
-            # Only now: the lists may have needed more scratch memory than there was.
-            self._tables[self._key(variant, parts, arrays)] = table
-        loops.run(table)
+        recording = self._recordings.get(self._key(variant, parts, arrays))
+        if recording is None:
+            recording = loops.record([write(*part) for part in parts])
+            if len(self._recordings) >= _MOST_RECORDINGS:
+                self._recordings.clear()
+            # Only now: the programs may have needed more scratch memory than there was.
+            self._recordings[self._key(variant, parts, arrays)] = recording
+        loops.run(recording)
 
     @staticmethod
     def _key(variant: int, parts: Sequence[tuple[int, int, int]], arrays: Sequence[Array]) -> tuple[int, ...]:
-        """Return all that the lists depend on."""
+        """Return all that the programs depend on."""
         places = ((array.__array_interface__["data"][0], *array.shape, *array.strides) for array in arrays)
         versions = (version(worker) for worker, _, _ in parts)
         return (variant, *parts[-1], *chain.from_iterable(versions), *chain.from_iterable(places))

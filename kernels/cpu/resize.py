@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[Any]
@@ -41,7 +41,7 @@ def _apply(rows: Array, columns: Array, data: Array, out: Array) -> None:
     _, _, x, channels = data.shape
 
     def work(worker: int, start: int, stop: int) -> None:
-        (between,) = cut(worker, data.dtype, (len(rows), x, channels))
+        (between,) = carve(worker, data.dtype, (len(rows), x, channels))
         for i in range(start, stop):
             np.matmul(rows, data[i].reshape(len(data[i]), -1), out=between.reshape(len(rows), -1))
             np.matmul(columns, between, out=out[i])

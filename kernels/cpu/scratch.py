@@ -1,8 +1,8 @@
 """Scratch memory of the workers, shared by all operations that one thread calls.
 
-What an operation needs only while it runs, it cuts from its worker's buffer, which grows to the largest need and
+What an operation needs only while it runs, it carves from its worker's buffer, which grows to the largest need and
 then stays: a steady training step allocates nothing, and consecutive layers work in memory that is still in the
-cache. Whatever a buffer held before is lost at the next cut.
+cache. Whatever a buffer held before is lost when the next arrays are carved from it.
 
 Each thread that calls operations has buffers of its own, so that nets may run in several threads at a time; a helper
 thread (threads.py) works in the buffers of the thread that it helps.
@@ -20,7 +20,7 @@ Buffers = dict[int | str, NDArray[np.uint8]]
 
 
 class _Mine(local):
-    """The buffers that the running thread cuts from."""
+    """The buffers that the running thread carves arrays from."""
 
     def __init__(self) -> None:
         self.buffers: Buffers = {}
@@ -30,20 +30,20 @@ _mine = _Mine()
 
 
 def buffers() -> Buffers:
-    """Return the buffers that the running thread cuts from."""
+    """Return the buffers that the running thread carves arrays from."""
     return _mine.buffers
 
 
 def work_in(buffers: Buffers) -> None:
-    """Let the running thread cut from another thread's buffers from now on."""
+    """Let the running thread carve arrays from another thread's buffers from now on."""
     _mine.buffers = buffers
 
 
-def cut(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[NDArray[Any]]:
+def carve(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[NDArray[Any]]:
     """Return one uninitialized array of each shape, side by side in the buffer of ``owner``.
 
     owner is a worker's number, or a name for what all workers share. The arrays are valid until the same owner
-    cuts again.
+    carves again.
     """
     dtype = np.dtype(dtype)
     sizes = [prod(shape) * dtype.itemsize for shape in shapes]
@@ -61,7 +61,7 @@ def cut(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[ND
 
 
 def version(owner: int | str) -> tuple[int, int]:
-    """Return where the owner's buffer lies and its size: while both stay, the same arrays are cut from it again."""
+    """Return where the owner's buffer lies and its size: while both stay, the same arrays are carved from it again."""
     buffer = _mine.buffers.get(owner)
     return (0, 0) if buffer is None else (buffer.__array_interface__["data"][0], buffer.size)
 

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum (Algorithm 2), on all tensors of a net."""
+"""Stochastic gradient descent with momentum (Algorithm 2), on all parameters of a net."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,20 +26,24 @@ class Rule(NamedTuple):
 
 
 def step(
-    tensors: Sequence[ParameterState], rate: NDArray[np.float64], time: NDArray[np.int64], momentum: float, variant: str
+    parameters: Sequence[ParameterState],
+    learning_rate: NDArray[np.float64],
+    steps: NDArray[np.int64],
+    momentum: float,
+    variant: str,
 ) -> None:
-    """Update the weights of every tensor in place; g is the gradient with its weight decay.
+    """Update the weights of every parameter in place; g is the gradient with its weight decay.
 
-    rate, time: arrays of one element, the learning rate α and the number of earlier steps, which grows by 1.
+    learning_rate, steps: arrays of one element, α and the number of earlier steps, which grows by 1.
 
     variant "paper" (Algorithm 2):  M = ψM + (1 − ψ)g,  W = W − αM
     variant "dlib":                 M = ψM − αg,        W = W + M
     """
-    time += 1
-    alpha, dampened = float(rate[0]), variant == "paper"
+    steps += 1
+    alpha, dampened = float(learning_rate[0]), variant == "paper"
     of_gradient, of_moment = (1 - momentum, -alpha) if dampened else (-alpha, 1.0)
 
-    def rule(tensor: ParameterState) -> Rule:
-        return Rule(tensor.weight_decay, tensor.gc, tensor.wc, momentum, of_gradient, of_moment)
+    def rule(parameter: ParameterState) -> Rule:
+        return Rule(parameter.weight_decay, parameter.gc, parameter.wc, momentum, of_gradient, of_moment)
 
-    update(tensors, current().sgd, rule)
+    update(parameters, current().sgd, rule)

@@ -12,16 +12,16 @@ from minidl.kernels.softmax_loss import out_of_range
 
 Array = NDArray[np.floating]
 PIECE = 1 << 9  # rows that stay in a core's cache
-LEAST = 256  # rows that are worth a thread
+MIN_PER_THREAD = 256  # rows
 
 
 def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: NDArray[np.float64]) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
     logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
-    the sum of their losses, the number of right answers and their own number, then the number of labels out of range.
-    A right answer is a row whose largest logit is its label's. Raises MinidlError for a label out of range before
-    anything is written, so that the last of the totals stays what it is.
+    the sum of their losses, how many are predicted correctly and their number, then the number of labels out of range.
+    A prediction is correct where a row's largest logit is its label's. Raises MinidlError for a label out of range
+    before anything is written, so that the last of the totals stays what it is.
     """
     z, e, label = logits.reshape(-1, logits.shape[-1]), error.reshape(-1, logits.shape[-1]), labels.reshape(-1)
     if wrong := int(np.count_nonzero(label >= logits.shape[-1])):
@@ -29,23 +29,23 @@ def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: ND
     count = int(np.count_nonzero(label >= 0))
     share_of_row = error.dtype.type(1 / max(count, 1))
     losses: dict[int, float] = {}
-    right: dict[int, int] = {}
+    correct: dict[int, int] = {}
 
     def work(worker: int, start: int, stop: int) -> None:
-        losses[worker], right[worker] = 0.0, 0
+        losses[worker], correct[worker] = 0.0, 0
         for i in range(start, stop, PIECE):
             j = min(i + PIECE, stop)
             loss, hits = _piece(z[i:j], label[i:j], e[i:j])
             losses[worker] += loss
-            right[worker] += hits
+            correct[worker] += hits
             e[i:j] *= share_of_row
 
-    share(work, len(z), LEAST)
-    totals += sum(losses[worker] for worker in sorted(losses)), sum(right.values()), count, 0
+    share(work, len(z), MIN_PER_THREAD)
+    totals += sum(losses[worker] for worker in sorted(losses)), sum(correct.values()), count, 0
 
 
 def _piece(logits: Array, labels: NDArray[np.integer], p: Array) -> tuple[float, int]:
-    """Write p − onehot, or zero without a label, into ``p``; return the sum of the losses and the right answers."""
+    """Write p − onehot, or zero without a label, into ``p``; return the sum of the losses and how many are correct."""
     rows, best = np.arange(len(logits)), logits.argmax(axis=1)
     np.subtract(logits, logits[rows, best][:, None], out=p)
     labelled = labels >= 0

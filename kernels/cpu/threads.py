@@ -1,4 +1,4 @@
-"""Shares the work of one operation among the processor's cores.
+"""Threads: the work of one operation is shared among the processor's cores.
 
 An operation splits its leading axis (the samples of a batch, mostly) into contiguous shares, one for each worker.
 NumPy and BLAS release the interpreter's lock while they compute, so threads are enough. BLAS itself is held to
@@ -158,31 +158,31 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def about() -> str:
-    """Say how many cores compute."""
+def describe() -> str:
+    """Return in words how many cores compute."""
     return f"CPU, {workers()} of {available_cores()} cores"
 
 
-def shares(count: int, least: int = 1) -> list[tuple[int, int, int]]:
-    """Return (worker, start, stop) of contiguous shares of ``range(count)``, none smaller than ``least``."""
-    return _shares(workers(), count, least)
+def shares(count: int, minimum: int = 1) -> list[tuple[int, int, int]]:
+    """Return (worker, start, stop) of contiguous shares of ``range(count)``, none smaller than ``minimum``."""
+    return _shares(workers(), count, minimum)
 
 
-def _shares(workers: int, count: int, least: int) -> list[tuple[int, int, int]]:
-    parts = max(1, min(workers, count // max(least, 1)))
+def _shares(workers: int, count: int, minimum: int) -> list[tuple[int, int, int]]:
+    parts = max(1, min(workers, count // max(minimum, 1)))
     bounds = [count * part // parts for part in range(parts + 1)]
     return [(part, bounds[part], bounds[part + 1]) for part in range(parts)]
 
 
-def share(work: Work, count: int, least: int = 1) -> None:
+def share(work: Work, count: int, minimum: int = 1) -> None:
     """Call ``work(worker, start, stop)`` on contiguous shares of ``range(count)``, one for each worker.
 
-    ``least`` is the smallest share worth waking a thread for. Returns when every share is done; an exception
+    ``minimum`` is the smallest share worth waking a thread for. Returns when every share is done; an exception
     of any share is raised here.
     """
     with _hiring:
         team = _present()
-        own, *others = _shares(team.size, count, least)
+        own, *others = _shares(team.size, count, minimum)
         pending = [helper.start(work, part) for part, helper in zip(others, team.helpers, strict=False)]
     if not pending:
         work(*own)

@@ -1,4 +1,4 @@
-"""Images cut into tiles, and a matrix applied to every tile along y and along x.
+"""Tiles: images split into tiles, and a matrix applied to every tile along y and along x.
 
 A tiling covers an axis with windows of equal width, one every ``step`` pixels, the first at −padding. Windows may
 hang over the ends, where the image counts as zero. There, the matrix leaves out the columns that would meet zeros,
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.program import Moving, Steps
+from minidl.kernels.cpu.program import PerImage, Program
 
 Array = NDArray[Any]
 
@@ -64,63 +64,63 @@ class Plane(NamedTuple):
     x: Tiling
 
 
-def evaluate(
-    steps: Steps, matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, values: Array
+def transform_tiles(
+    program: Program, matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, transformed: Array
 ) -> None:
-    """List the steps that write the values of some images' tiles; a tile is one of x in a row of y in ``band``.
+    """Append what transforms the tiles of some images; a tile is one of x in a row of y in ``band``.
 
-        values[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
+        transformed[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
 
-    matrix: (n, width of a tile); planes: their channels go side by side, c altogether; values: (n, samples of a chunk,
-    rows of tiles, tiles of a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees, tiles
-    of a row, n, c).
+    matrix: (n, width of a tile); planes: their channels go side by side, c altogether; transformed: (n, samples of a
+    chunk, rows of tiles, tiles of a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees,
+    tiles of a row, n, c).
     """
-    rows, values = rows[: steps.samples], values[:, : steps.samples]
+    rows, transformed = rows[: program.samples], transformed[:, : program.samples]
     for (images, y, x), part in zip(planes, _channels(rows, planes), strict=True):
         top, low, high = band[0] * y.step - y.padding, *y.pixels(*band)
-        steps.zero(part[:, : low - top])
-        steps.zero(part[:, high - top :])
+        program.zero(part[:, : low - top])
+        program.zero(part[:, high - top :])
         for run in x.runs(0, rows.shape[2]):
-            source = Moving(windows(images[:, low:high], 2, run, x.step))
-            steps.product(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles])
-    long_rows, long_values = rows.reshape(*rows.shape[:2], -1), values.reshape(*values.shape[:3], -1)
+            source = PerImage(windows(images[:, low:high], 2, run, x.step))
+            program.product(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles])
+    long_rows, long_transformed = rows.reshape(*rows.shape[:2], -1), transformed.reshape(*transformed.shape[:3], -1)
     all_tiles = Run(slice(0, band[1] - band[0]), slice(0, y.width), 0)
-    steps.product(
-        matrix, windows(long_rows, 1, all_tiles, y.step), long_values[:, :, all_tiles.tiles].transpose(1, 2, 0, 3)
+    program.product(
+        matrix, windows(long_rows, 1, all_tiles, y.step), long_transformed[:, :, all_tiles.tiles].transpose(1, 2, 0, 3)
     )
 
 
-def combine(
-    steps: Steps,
+def write_tiles(
+    program: Program,
     matrix: Array,
-    values: Array,
+    transformed: Array,
     planes: list[Plane],
     band: tuple[int, int],
     rows: Array,
-    rectify: bool = False,
+    relu: bool = False,
 ) -> None:
-    """List the steps that write tiles of outputs, which do not overlap, from their values.
+    """Append what writes tiles of outputs, which do not overlap, from transformed tiles.
 
-        tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · values[i, s, t, u, j, :]
+        tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · transformed[i, s, t, u, j, :]
 
-    matrix: (width of a tile, n); values and planes as in evaluate; rows: scratch, (width of a tile, samples of a chunk,
-    rows of tiles, tiles of a row, n, c). rectify: write the maximum of that and 0.
+    matrix: (width of a tile, n); transformed, planes: as in transform_tiles; rows: scratch, (width of a tile, samples
+    of a chunk, rows of tiles, tiles of a row, n, c). relu: write the maximum of that and 0.
     """
-    rows, values = rows[:, : steps.samples], values[:, : steps.samples]
+    rows, transformed = rows[:, : program.samples], transformed[:, : program.samples]
     height = band[1] - band[0]
-    long_values, long_rows = values.reshape(*values.shape[:3], -1), rows.reshape(*rows.shape[:3], -1)
-    steps.product(
-        matrix, long_values[:, :, :height].transpose(1, 2, 0, 3), long_rows[:, :, :height].transpose(1, 2, 0, 3)
+    long_transformed, long_rows = transformed.reshape(*transformed.shape[:3], -1), rows.reshape(*rows.shape[:3], -1)
+    program.product(
+        matrix, long_transformed[:, :, :height].transpose(1, 2, 0, 3), long_rows[:, :, :height].transpose(1, 2, 0, 3)
     )
     by_image = rows.transpose(1, 2, 0, 3, 4, 5)
     for (images, y, x), part in zip(planes, _channels(by_image, planes), strict=True):
         for down in y.runs(*band):
             for across in x.runs(0, rows.shape[3]):
                 source = part[:, down.tiles, down.taps, across.tiles]
-                target = Moving(windows(windows(images, 1, down, y.step), 3, across, x.step))
-                steps.product(matrix[across.taps], source, target)
-                if rectify:
-                    steps.rectify(target)
+                target = PerImage(windows(windows(images, 1, down, y.step), 3, across, x.step))
+                program.product(matrix[across.taps], source, target)
+                if relu:
+                    program.relu(target)
 
 
 def _channels(array: Array, planes: list[Plane]) -> list[Array]:

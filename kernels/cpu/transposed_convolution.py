@@ -14,7 +14,7 @@ from minidl.kernels import transposed_convolution
 from minidl.kernels.convolution import Geometry
 from minidl.kernels.cpu import convolution
 from minidl.kernels.cpu.loops import current
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[Any]
@@ -29,11 +29,11 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
         super().__init__(geometry)
         self.none = np.zeros(geometry.data_shape[2], geometry.dtype)  # what the adjoint has for biases
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write the transposed convolution plus biases into ``out``; rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write the transposed convolution plus biases into ``out``; relu: the maximum of that and 0."""
         self.adjoint.backward(data, _swap(weights), out)
         pixels = out.reshape(1, -1, out.shape[-1])
-        current().line(pixels, np.ones_like(biases)[None, None], biases[None, None], pixels, rectify)
+        current().affine(pixels, np.ones_like(biases)[None, None], biases[None, None], pixels, relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out``."""
@@ -42,7 +42,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights and of the biases."""
         out, y, x, into = weights_grads.shape
-        (grads,) = cut("transposed weights", weights_grads.dtype, (into, y, x, out))
+        (grads,) = carve("transposed weights", weights_grads.dtype, (into, y, x, out))
         self.adjoint.comp_grads(data, error, grads, np.empty_like(self.none))
         weights_grads[...] = grads.transpose(3, 1, 2, 0)
         pixels = error.reshape(1, -1, error.shape[-1])
@@ -52,7 +52,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
 def _swap(weights: Array) -> Array:
     """Return the weights as the convolution has them, (in, y, x, out), in scratch memory."""
     out, y, x, into = weights.shape
-    (swapped,) = cut("transposed weights", weights.dtype, (into, y, x, out))
+    (swapped,) = carve("transposed weights", weights.dtype, (into, y, x, out))
 
     def work(worker: int, start: int, stop: int) -> None:
         swapped[start:stop] = weights[..., start:stop].transpose(3, 1, 2, 0)

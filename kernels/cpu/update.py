@@ -1,4 +1,4 @@
-"""What SGD and Adam share: a loop over the parameters of a net."""
+"""Update of all parameters of a net: the loop that SGD and Adam share."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,15 +11,16 @@ from minidl.kernels.parameter_state import ParameterState
 Array = NDArray[np.floating]
 
 
-def update(tensors: Sequence[ParameterState], loop: Callable[..., None], rule: Callable[[ParameterState], Any]) -> None:
-    """Update each tensor in place by ``loop(rule(tensor), weights, grads, *moments)``, arrays of filters (n, length).
+def update(
+    parameters: Sequence[ParameterState], loop: Callable[..., None], rule: Callable[[ParameterState], Any]
+) -> None:
+    """Update each parameter in place by ``loop(rule(parameter), weights, grads, *moments)``.
 
-    They are whole filters where these have means to be subtracted, single elements otherwise. The weight decay is added
-    to the gradient after GC (coupled L2).
-
-    The loops make zero of what is nearly subnormal, see subnormal.py.
+    The arrays are (n, length): whole filters where their means are subtracted, single elements otherwise. The weight
+    decay is added to the gradient after GC (coupled L2). The loops set to zero what is nearly subnormal, see
+    subnormal.py.
     """
-    for tensor in tensors:
-        length = tensor.weights[0].size if tensor.gc or tensor.wc else 1
-        arrays = tensor.weights, tensor.grads, *tensor.moments
-        loop(rule(tensor), *(array.reshape(-1, length) for array in arrays))
+    for parameter in parameters:
+        length = parameter.weights[0].size if parameter.gc or parameter.wc else 1
+        arrays = parameter.weights, parameter.grads, *parameter.moments
+        loop(rule(parameter), *(array.reshape(-1, length) for array in arrays))

@@ -1,22 +1,22 @@
 """Convolution in fewer multiplications: Winograd's algorithm, with products that stay in the cache.
 
-The output is cut into tiles of m×m pixels, each of which depends on n×n pixels of the data, n = m + r − 1 for masks
-of r×r. Tiles of data d, masks g and tiles of error e become *values* at n×n points (``cook_toom.py`` has A, B, G):
+The output is cut into tiles of m×m pixels, each of which depends on n×n pixels of the data, n = m + r − 1 for filters
+of r×r. Tiles of data d, filters g and tiles of error e are transformed to n×n points (``cook_toom.py`` has A, B, G):
 
     V = B d Bᵀ        U = G g Gᵀ        Ê = A e Aᵀ
 
-At each point (i, j), the values of all tiles are a matrix (tiles, in), those of the weights (in, out), and what
+At each point (i, j), the transformed tiles are a matrix (tiles, in), the transformed filters one (in, out), and what
 remains of the convolution is n² products of matrices, where each output pixel costs n²/m² multiplications per pair
 of channels instead of r² (2.25 instead of 9 for F(4×4, 3×3)):
 
     forward       out tile  = Aᵀ (V·U) A + biases
-    comp_grads    mask grad = Gᵀ (Êᵀ·V) G,     the adjoint of forward with respect to g
-    backward      forward's code: the adjoint with respect to d is a correlation of the error with the masks turned
+    comp_grads    grads     = Gᵀ (Êᵀ·V) G,     the adjoint of forward with respect to g
+    backward      forward's code: the adjoint with respect to d is a correlation of the error with the filters rotated
                   by 180°, from out to in. The direct adjoint Bᵀ (Ê·Uᵀ) B costs as much and would overlap in its
                   outputs.
 
-The row of A at the point 1 is all ones. So biases added to the values at (1, 1) arrive at every pixel, and the
-values of the error at (1, 1) are the sums that the biases' gradients need.
+The row of A at the point 1 is all ones. So biases added at (1, 1) arrive at every pixel, and the transformed
+errors at (1, 1) are the sums that the biases' gradients need.
 
 All this is for stride 1. With a larger stride, the phases of the images (see phases.py) take the place of the
 images, and their channels stand side by side in V.
@@ -34,17 +34,17 @@ from minidl.kernels.cpu.chunks import Chunks
 from minidl.kernels.cpu.cook_toom import MOST_POINTS, transforms
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
-from minidl.kernels.cpu.program import Repeated, Steps
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.program import Program, Recorder
+from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
-from minidl.kernels.cpu.tiles import Plane, Tiling, combine, evaluate
-from minidl.kernels.cpu.winograd_filters import Masks
+from minidl.kernels.cpu.tiles import Plane, Tiling, transform_tiles, write_tiles
+from minidl.kernels.cpu.winograd_filters import FilterTransform
 from minidl.kernels.errors import MinidlError
 
 Array = NDArray[Any]
 
 _ONE = 1  # the index of the point 1 among the points of A, B and G
-_CHUNK_BYTES = 2 << 20  # values of data and outputs of a chunk; measured with an L2 cache of 1 MiB per core
+_CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; measured with an L2 cache of 1 MiB per core
 _FEWEST_TILES = 32  # in a chunk: smaller matrix products are slow
 _TILES_PER_WEIGHTS = 4  # of an image cost what the weights do; measured with 10 and 50 images and 64 to 512 channels
 _MOST_TAPS = 5
@@ -53,120 +53,127 @@ _MOST_TAPS = 5
 class Winograd(Convolution):
     """Convolution in tiles of F(m×m, r×r); arguments and methods are those of Convolution.
 
-    Raises MinidlError unless masks and stride are square, with 2 to 5 taps in a phase.
+    Raises MinidlError unless filters and stride are square, with 2 to 5 taps in a phase.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
-        if not self.applies(self.mask, self.stride):
+        if not self.applies(self.kernel_size, self.stride):
             raise MinidlError(
-                f"Winograd's algorithm is for square masks with 2 to {_MOST_TAPS} taps for each step of a square "
-                f"stride, not {self.mask[0]}×{self.mask[1]} with {self.stride[0]}×{self.stride[1]}; use im2col here"
+                f"Winograd's algorithm is for square filters with 2 to {_MOST_TAPS} taps for each step of a square "
+                f"stride, not {self.kernel_size[0]}×{self.kernel_size[1]} with {self.stride[0]}×{self.stride[1]}; use "
+                "im2col here"
             )
-        taps = -(-self.mask[0] // self.stride[0])
+        taps = -(-self.kernel_size[0] // self.stride[0])
         self._phases = phases(self.stride, self.padding)
         self._m = _best_tile(*self.output_shape[:2], taps)
         self._n = self._m + taps - 1
         a, b, g = transforms(self._m, taps)
         self._a, self._b = a.astype(self.dtype), b.astype(self.dtype)
         self._a_transposed = self._a.T.copy()
-        self._repeated = Repeated()
-        self._masks = Masks(g, self.mask, self._phases, self.dtype)
+        self._recorder = Recorder()
+        self._filter_transform = FilterTransform(g, self.kernel_size, self._phases, self.dtype)
         on_phases = f" on {len(self._phases)} phases" if len(self._phases) > 1 else ""
-        self.path = f"winograd F({self._m}×{self._m}, {taps}×{taps}){on_phases}"
+        self.name = f"winograd F({self._m}×{self._m}, {taps}×{taps}){on_phases}"
 
     @staticmethod
-    def applies(mask: Pair, stride: Pair) -> bool:
-        """Return whether the algorithm is for such masks and strides."""
-        (y, x), (step_y, step_x) = mask, stride
+    def applies(kernel_size: Pair, stride: Pair) -> bool:
+        """Return whether the algorithm is for such filters and strides."""
+        (y, x), (step_y, step_x) = kernel_size, stride
         return y == x and step_y == step_x and 2 <= -(-y // step_y) <= _MOST_TAPS
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
-        seen = self._of_phases(data, self._n, (0, 0))
-        self._correlate(seen, self._masks.values(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], rectify)
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
+        inputs = self._of_phases(data, self._n, (0, 0))
+        self._correlate(
+            inputs, self._filter_transform.forward(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], relu
+        )
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
         # The first error that the tiles see is r − 1 pixels before the first pixel of the phase that begins first.
         first_y, first_x = (min(phase.padding[axis] for phase in self._phases) for axis in (0, 1))
         before = self._n - self._m
-        seen = [_tiled(error, self._n, self._m, (before - first_y, before - first_x))]
+        inputs = [_tiled(error, self._n, self._m, (before - first_y, before - first_x))]
         self._correlate(
-            seen, self._masks.turned_values(weights), None, self._of_phases(out, self._m, (first_y, first_x))
+            inputs,
+            self._filter_transform.forward_rotated(weights),
+            None,
+            self._of_phases(out, self._m, (first_y, first_x)),
         )
 
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
         m, n, channels, filters = self._m, self._n, self.data_shape[2] * len(self._phases), self.filters
-        seen, errors_seen = self._of_phases(data, n, (0, 0)), [_tiled(error, m, m, (0, 0))]
+        data_planes, error_planes = self._of_phases(data, n, (0, 0)), [_tiled(error, m, m, (0, 0))]
 
         def scratch(worker: int, chunks: Chunks) -> list[Array]:
             shape = (chunks.samples, chunks.height, chunks.across)
             data_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
-            values = (n, *shape, n, channels), (n, *shape, n, filters)
+            transformed = (n, *shape, n, channels), (n, *shape, n, filters)
             totals = (n, n, filters, channels), (1, filters)
-            return cut(worker, self.dtype, *values, data_rows_shape, error_rows_shape, *totals)
+            return carve(worker, self.dtype, *transformed, data_rows_shape, error_rows_shape, *totals)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
-            chunks = self._chunks(stop - start, errors_seen)
-            data_values, error_values, data_rows, error_rows, total, biases_total = scratch(worker, chunks)
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            chunks = self._chunks(stop - start, error_planes)
+            transformed_data, transformed_error, data_rows, error_rows, total, biases_total = scratch(worker, chunks)
             several = chunks.count(stop - start) > 1
-            at_first = Steps()
-            at_first.zero(biases_total)
+            beginning = Program()
+            beginning.zero(biases_total)
             if several:
-                at_first.zero(total)
-            lists = [at_first]
-            for steps, band in chunks.steps(start, stop):
-                tiles = chunks.tiles(steps.samples, band)
-                errors, values = _points(error_values, tiles), _points(data_values, tiles)
-                evaluate(steps, self._b, seen, band, data_rows, data_values)
-                evaluate(steps, self._a, errors_seen, band, error_rows, error_values)
-                steps.product(errors.transpose(0, 1, 3, 2), values, total, accumulate=several)
-                steps.product(ones(tiles, self.dtype)[None], errors[_ONE, _ONE], biases_total, accumulate=True)
-                lists.append(steps)
-            return lists
+                beginning.zero(total)
+            programs = [beginning]
+            for program, band in chunks.programs(start, stop):
+                tiles = chunks.tiles(program.samples, band)
+                e_hat, v = _points(transformed_error, tiles), _points(transformed_data, tiles)
+                transform_tiles(program, self._b, data_planes, band, data_rows, transformed_data)
+                transform_tiles(program, self._a, error_planes, band, error_rows, transformed_error)
+                program.product(e_hat.transpose(0, 1, 3, 2), v, total, accumulate=several)
+                program.product(ones(tiles, self.dtype)[None], e_hat[_ONE, _ONE], biases_total, accumulate=True)
+                programs.append(program)
+            return programs
 
-        self._repeated.run(len(data), (error, data), listed)
+        self._recorder.run(len(data), (error, data), write)
         totals = [
-            scratch(worker, self._chunks(stop - start, errors_seen))[-2:] for worker, start, stop in shares(len(data))
+            scratch(worker, self._chunks(stop - start, error_planes))[-2:] for worker, start, stop in shares(len(data))
         ]
-        self._masks.gradients([total for total, _ in totals], weights_grads)
+        self._filter_transform.adjoint([total for total, _ in totals], weights_grads)
         biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
 
     def _correlate(
-        self, seen: list[Plane], weights: Array, biases: Array | None, made: list[Plane], rectify: bool = False
+        self, inputs: list[Plane], weights: Array, biases: Array | None, outputs: list[Plane], relu: bool = False
     ) -> None:
-        """Write Aᵀ (V·U) A + biases into the planes ``made``, with U given as ``weights`` (n, n, in, out).
+        """Write Aᵀ (V·U) A + biases into the planes ``outputs``, with U given as ``weights`` (n, n, in, out).
 
-        rectify: write the maximum of that and 0.
+        relu: write the maximum of that and 0.
         """
         m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
-        arrays = [seen[0].images, made[0].images, weights, *([] if biases is None else [biases])]
+        arrays = [inputs[0].images, outputs[0].images, weights, *([] if biases is None else [biases])]
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
-            chunks = self._chunks(stop - start, made)
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            chunks = self._chunks(stop - start, outputs)
             shape = (chunks.samples, chunks.height, chunks.across)
-            seen_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
-            made_rows_shape = (m, *shape, n, filters)
-            seen_values, made_values, seen_rows, made_rows = cut(
-                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters), seen_rows_shape, made_rows_shape
+            input_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
+            output_rows_shape = (m, *shape, n, filters)
+            transformed = (n, *shape, n, channels), (n, *shape, n, filters)
+            transformed_inputs, transformed_outputs, input_rows, output_rows = carve(
+                worker, self.dtype, *transformed, input_rows_shape, output_rows_shape
             )
-            lists = []
-            for steps, band in chunks.steps(start, stop):
-                tiles = chunks.tiles(steps.samples, band)
-                outputs = _points(made_values, tiles)
-                evaluate(steps, self._b, seen, band, seen_rows, seen_values)
-                steps.product(_points(seen_values, tiles), weights, outputs)
+            programs = []
+            for program, band in chunks.programs(start, stop):
+                tiles = chunks.tiles(program.samples, band)
+                products = _points(transformed_outputs, tiles)
+                transform_tiles(program, self._b, inputs, band, input_rows, transformed_inputs)
+                program.product(_points(transformed_inputs, tiles), weights, products)
                 if biases is not None:
                     one = ones(tiles, self.dtype)[:, None]
-                    steps.product(one, biases[None], outputs[_ONE, _ONE], accumulate=True)
-                combine(steps, self._a_transposed, made_values, made, band, made_rows, rectify)
-                lists.append(steps)
-            return lists
+                    program.product(one, biases[None], products[_ONE, _ONE], accumulate=True)
+                write_tiles(program, self._a_transposed, transformed_outputs, outputs, band, output_rows, relu)
+                programs.append(program)
+            return programs
 
-        self._repeated.run(len(made[0].images), arrays, listed, variant=rectify)
+        self._recorder.run(len(outputs[0].images), arrays, write, variant=relu)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
         """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""
@@ -175,14 +182,14 @@ class Winograd(Convolution):
             for pixels, _, padding in self._phases
         ]
 
-    def _chunks(self, images: int, made: list[Plane]) -> Chunks:
+    def _chunks(self, images: int, covered: list[Plane]) -> Chunks:
         """Return the chunks of some images, with tiles that cover all planes of outputs or errors."""
-        y = max(plane.y.size + plane.y.padding for plane in made)
-        x = max(plane.x.size + plane.x.padding for plane in made)
-        inputs, outputs = self.data_shape[2] * len(self._phases), self.filters
-        # The values of the weights are read again for each chunk: they should be fewer than its own, half as many here.
-        balanced = 2 * inputs * outputs // (inputs + outputs)
-        fitting = _CHUNK_BYTES // (self._n**2 * (inputs + outputs) * self.dtype.itemsize)
+        y = max(plane.y.size + plane.y.padding for plane in covered)
+        x = max(plane.x.size + plane.x.padding for plane in covered)
+        channels, filters = self.data_shape[2] * len(self._phases), self.filters
+        # The transformed weights are read again for each chunk: they should be fewer than its own numbers, here half.
+        balanced = 2 * channels * filters // (channels + filters)
+        fitting = _CHUNK_BYTES // (self._n**2 * (channels + filters) * self.dtype.itemsize)
         return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, balanced, fitting))
 
 
@@ -202,7 +209,7 @@ def _tiled(images: Array, width: int, step: int, padding: Pair) -> Plane:
     return Plane(images, y, x)
 
 
-def _points(values: Array, tiles: int) -> Array:
-    """Return the values (n, samples, rows, tiles, n, c) as matrices (n, n, tiles, c), one for each point."""
-    n, channels = values.shape[0], values.shape[-1]
-    return values.reshape(n, -1, n, channels)[:, :tiles].transpose(0, 2, 1, 3)
+def _points(transformed: Array, tiles: int) -> Array:
+    """Return transformed tiles (n, samples, rows, tiles, n, c) as matrices (n, n, tiles, c), one for each point."""
+    n, channels = transformed.shape[0], transformed.shape[-1]
+    return transformed.reshape(n, -1, n, channels)[:, :tiles].transpose(0, 2, 1, 3)

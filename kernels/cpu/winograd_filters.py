@@ -1,7 +1,7 @@
-"""The masks of a convolution by Winograd's algorithm as values at points, and back: U = G g Gᵀ (see winograd.py).
+"""Filter transform of Winograd's algorithm, and its adjoint: U = G g Gᵀ (see winograd.py).
 
-Both axes are transformed at once: a phase of the masks is a matrix (n², mask's taps) that has columns of G ⊗ G where
-a tap belongs to the phase and zeros elsewhere.
+Both axes are transformed at once. Each phase of the filters has a matrix (n², taps of a filter): the columns of G ⊗ G
+where a tap belongs to the phase, zeros elsewhere.
 """
 
 from typing import Any
@@ -10,86 +10,86 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.phases import Pair, Phase
-from minidl.kernels.cpu.program import Repeated, Steps
-from minidl.kernels.cpu.scratch import cut
+from minidl.kernels.cpu.program import Program, Recorder
+from minidl.kernels.cpu.scratch import carve
 
 Array = NDArray[Any]
 
-_LEAST = 1 << 12  # weights worth a thread of their own
-_TURNED = 16  # filters whose weights stay in the cache while their order is changed
-_VALUES, _TURNED_VALUES, _GRADIENTS = range(3)  # what is computed, for Repeated
+_MIN_PER_THREAD = 1 << 12  # weights
+_BLOCK = 16  # filters whose weights stay in the cache while they are transposed
+_FORWARD, _ROTATED, _ADJOINT = range(3)  # what is computed: the variants of the recorder
 
 
-class Masks:
-    """Masks of (y, x) taps and their phases; g: G (n, r), of the r taps that the largest phase has along an axis."""
+class FilterTransform:
+    """The transform of filters of (y, x) taps; g: G (n, r), of the r taps that the largest phase has along an axis."""
 
-    def __init__(self, g: Array, mask: Pair, phases: list[Phase], dtype: Any) -> None:
-        self._points, self._taps, self._dtype = len(g), mask[0] * mask[1], dtype
-        self._matrices = [_matrix(g, mask, phase).astype(dtype) for phase in phases]
-        # Turned by 180°, the first tap is the last of r, also where a phase has fewer.
-        self._turned = [_matrix(g[:, ::-1], mask, phase).astype(dtype) for phase in phases]
+    def __init__(self, g: Array, kernel_size: Pair, phases: list[Phase], dtype: Any) -> None:
+        self._points, self._taps, self._dtype = len(g), kernel_size[0] * kernel_size[1], dtype
+        self._matrices = [_matrix(g, kernel_size, phase).astype(dtype) for phase in phases]
+        # Rotated by 180°, the first tap is the last of r, also where a phase has fewer.
+        self._rotated = [_matrix(g[:, ::-1], kernel_size, phase).astype(dtype) for phase in phases]
         self._adjoints = [matrix.T.copy() for matrix in self._matrices]
-        self._repeated = Repeated()
+        self._recorder = Recorder()
 
-    def values(self, weights: Array) -> Array:
-        """Return the values of weights (out, y, x, in), (n, n, phases·in, out), in scratch memory."""
+    def forward(self, weights: Array) -> Array:
+        """Return the transformed weights (out, y, x, in), (n, n, phases·in, out), in scratch memory."""
         n, (filters, _, _, channels) = self._points, weights.shape
-        values, turned = cut(
+        transformed, transposed = carve(
             "weights", self._dtype, (n * n, len(self._matrices), channels, filters), (self._taps, channels, filters)
         )
-        masks = weights.reshape(filters, self._taps, channels).transpose(1, 2, 0)
+        taps = weights.reshape(filters, self._taps, channels).transpose(1, 2, 0)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
-            steps = Steps()
-            for i in range(start, stop, _TURNED):
-                some = slice(i, min(i + _TURNED, stop))
-                steps.copy(masks[:, :, some], turned[:, :, some])
-            source = turned[:, :, start:stop].transpose(1, 0, 2)
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            program = Program()
+            for i in range(start, stop, _BLOCK):
+                some = slice(i, min(i + _BLOCK, stop))
+                program.copy(taps[:, :, some], transposed[:, :, some])
+            source = transposed[:, :, start:stop].transpose(1, 0, 2)
             for phase, matrix in enumerate(self._matrices):
-                steps.product(matrix, source, values[:, phase, :, start:stop].transpose(1, 0, 2))
-            return [steps]
+                program.product(matrix, source, transformed[:, phase, :, start:stop].transpose(1, 0, 2))
+            return [program]
 
-        self._repeated.run(filters, (weights, values), listed, _LEAST // channels + 1, _VALUES)
-        return values.reshape(n, n, -1, filters)
+        self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, _FORWARD)
+        return transformed.reshape(n, n, -1, filters)
 
-    def turned_values(self, weights: Array) -> Array:
-        """Return the values of the masks turned by 180°, from out to in: (n, n, out, phases·in), in scratch memory."""
+    def forward_rotated(self, weights: Array) -> Array:
+        """Return the transformed weights rotated by 180°, from out to in: (n, n, out, phases·in), in scratch memory."""
         n, (filters, _, _, channels) = self._points, weights.shape
-        (values,) = cut("weights", self._dtype, (n * n, filters, len(self._turned), channels))
-        masks = weights.reshape(filters, self._taps, channels)
+        (transformed,) = carve("weights", self._dtype, (n * n, filters, len(self._rotated), channels))
+        taps = weights.reshape(filters, self._taps, channels)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
-            steps = Steps()
-            for phase, matrix in enumerate(self._turned):
-                steps.product(matrix, masks[start:stop], values[:, start:stop, phase].transpose(1, 0, 2))
-            return [steps]
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            program = Program()
+            for phase, matrix in enumerate(self._rotated):
+                program.product(matrix, taps[start:stop], transformed[:, start:stop, phase].transpose(1, 0, 2))
+            return [program]
 
-        self._repeated.run(filters, (weights, values), listed, _LEAST // channels + 1, _TURNED_VALUES)
-        return values.reshape(n, n, filters, -1)
+        self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, _ROTATED)
+        return transformed.reshape(n, n, filters, -1)
 
-    def gradients(self, totals: list[Array], weights_grads: Array) -> None:
-        """Write the gradients of the weights from those of their values, a sum of arrays (n, n, out, phases·in)."""
+    def adjoint(self, totals: list[Array], weights_grads: Array) -> None:
+        """Write the gradients of the weights from those of U, the sum of ``totals``, arrays (n, n, out, phases·in)."""
         filters, _, _, channels = weights_grads.shape
         shape = (self._points**2, filters, len(self._matrices), channels)
         first, *others = (total.reshape(shape) for total in totals)
         grads = weights_grads.reshape(filters, self._taps, channels)
 
-        def listed(worker: int, start: int, stop: int) -> list[Steps]:
-            steps, values = Steps(), first[:, start:stop]
-            for total in others:
-                steps.copy(total[:, start:stop], values, accumulate=True)
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            program, total = Program(), first[:, start:stop]
+            for other in others:
+                program.copy(other[:, start:stop], total, accumulate=True)
             for phase, matrix in enumerate(self._adjoints):
-                of_phase = values[:, :, phase].transpose(1, 0, 2)
-                steps.product(matrix, of_phase, grads[start:stop], accumulate=phase > 0)
-            return [steps]
+                of_phase = total[:, :, phase].transpose(1, 0, 2)
+                program.product(matrix, of_phase, grads[start:stop], accumulate=phase > 0)
+            return [program]
 
-        self._repeated.run(filters, (weights_grads, *totals), listed, _LEAST // channels + 1, _GRADIENTS)
+        self._recorder.run(filters, (weights_grads, *totals), write, _MIN_PER_THREAD // channels + 1, _ADJOINT)
 
 
-def _matrix(g: Array, mask: Pair, phase: Phase) -> Array:
-    """Return the matrix (n², y·x) that makes values of the phase's taps."""
+def _matrix(g: Array, kernel_size: Pair, phase: Phase) -> Array:
+    """Return the matrix (n², y·x) that transforms the phase's taps."""
     along = []
-    for size, taps in zip(mask, phase.taps, strict=True):
+    for size, taps in zip(kernel_size, phase.taps, strict=True):
         wide = np.zeros((len(g), size))
         columns = wide[:, taps]
         columns[...] = g[:, : columns.shape[1]]

@@ -1,7 +1,11 @@
-"""The operations on a GPU: each module launches the kernels of the CUDA source beside its NumPy namesake.
+"""GPU: the operations of kernels/ on CuPy's arrays; each module launches the kernels of NAME.cu beside its definition.
 
 Read elementwise.py first: it has the paper's formulas as one page of CUDA, without what makes the others fast.
 Everything runs in one stream of its own, because the default one cannot be captured in a graph.
+
+Three things are taken from the definitions, all when a net is set up: convolution.Geometry, max_pool.output_shape and
+max_pool.argmax_type; the convolutions here inherit the check of a geometry as well. prefetch.Prefetcher is the
+definition's, which builds each batch when it is asked for. All else that a training step runs is in this folder.
 """
 
 from typing import Any
@@ -10,9 +14,9 @@ import cupy as xp
 
 from minidl.kernels import arrays
 from minidl.kernels.gpu import products
-from minidl.kernels.gpu.graph import repeat
+from minidl.kernels.gpu.graph import record
 
-__all__ = ["about", "array", "host", "products", "repeat", "stream", "xp"]
+__all__ = ["array", "describe", "host", "products", "record", "stream", "xp"]
 
 host = xp.asnumpy
 stream = xp.cuda.Stream(non_blocking=True)
@@ -29,9 +33,9 @@ def array(values: Any, dtype: Any) -> Any:
     return xp.ascontiguousarray(values, dtype)
 
 
-def about() -> str:
+def describe() -> str:
     """Return the GPU's name, how much of its memory is in use, and how products are computed."""
     device = xp.cuda.Device()
     name = xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
     free, total = device.mem_info
-    return f"{name}, {(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use; {products.about()}"
+    return f"{name}, {(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use; {products.describe()}"

@@ -9,31 +9,31 @@ import numpy as np
 from minidl.kernels.gpu.source import THREADS, launch
 from minidl.kernels.gpu.update import tables
 from minidl.kernels.parameter_state import ParameterState
-from minidl.kernels.subnormal import least_square
+from minidl.kernels.subnormal import smallest_square
 
 Array = Any
 MOMENTS = 2
 
 
 def step(
-    tensors: Sequence[ParameterState],
-    rate: Array,
-    time: Array,
-    momenta: tuple[float, float],
+    parameters: Sequence[ParameterState],
+    learning_rate: Array,
+    steps: Array,
+    betas: tuple[float, float],
     epsilon: float,
     variant: str,
 ) -> None:
-    """Update the weights of every tensor in place; g is the gradient with its weight decay.
+    """Update the weights of every parameter in place; g is the gradient with its weight decay.
 
-    rate, time: arrays of one element, the learning rate α and the number t of earlier steps, which grows by 1. The
+    learning_rate, steps: arrays of one element, α and the number t of earlier steps, which grows by 1. The
     formulas are those of kernels/adam.py; gradients stay as they are, also with GC.
     """
-    if not tensors:
+    if not parameters:
         return
-    of_tensors, of_pieces, pieces = tables(tensors)
-    dtype, printed, settings = tensors[0].weights.dtype, np.bool_(variant == "as_printed"), cupy.empty(2)
-    args = (rate, time, *map(np.float64, (*momenta, epsilon)), printed, settings)
+    of_parameters, of_pieces, pieces = tables(parameters)
+    dtype, printed, settings = parameters[0].weights.dtype, np.bool_(variant == "as_printed"), cupy.empty(2)
+    args = (learning_rate, steps, *map(np.float64, (*betas, epsilon)), printed, settings)
     launch("adam", "begin", dtype, 1, 1, args)
-    factors = (dtype.type(factor) for factor in (*momenta, *(1 - momentum for momentum in momenta)))
-    args = (of_tensors, of_pieces, settings, *factors, dtype.type(least_square(dtype)), printed)
+    factors = (dtype.type(factor) for factor in (*betas, *(1 - beta for beta in betas)))
+    args = (of_parameters, of_pieces, settings, *factors, dtype.type(smallest_square(dtype)), printed)
     launch("adam", "step", dtype, pieces, THREADS, args)

@@ -1,4 +1,4 @@
-"""Makes a batch from images that stay on the GPU as bytes: see kernels/augment.py and augment.cu."""
+"""Augmentation: a batch is cropped from images that stay on the GPU as bytes: see kernels/augment.py and augment.cu."""
 
 from typing import Any, NamedTuple
 
@@ -67,7 +67,7 @@ def crop_with_masks(
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
     images, masks: of ``store``; order: (n,), indices; corners: (n, 2), where each crop of the order begins, outside of
-    its image if negative; colours: (n, 3), added inside of the image and cut off at 0 and 255; mirrored: (n,), whether
+    its image if negative; colours: (n, 3), added inside of the image and clipped to 0 … 255; mirrored: (n,), whether
     left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of an image pixels are
     black and labels −1, which 255 becomes, too.
     """

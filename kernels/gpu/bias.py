@@ -12,18 +12,18 @@ Array = Any
 THREADS = 256
 BLOCKS = 1 << 12  # enough to fill a large card
 COLUMNS, ROWS = 32, 8  # of a block that sums
-LEAST = 16  # rows of the matrix for each row of a block that sums
+MIN_ROWS = 16  # of the matrix for each row of a block that sums
 PARTS = 512  # of the rows, at most: as many partial sums for each column
 
 
-def add(biases: Array, out: Array, rectify: bool = False) -> None:
-    """Add biases (columns,) to every row of ``out``; rectify: what is negative then becomes zero."""
+def add(biases: Array, out: Array, relu: bool = False) -> None:
+    """Add biases (columns,) to every row of ``out``; relu: what is negative then becomes zero."""
     columns, width = len(biases), 16 // out.itemsize
     vectors = columns % width == 0
     elements = THREADS * width if vectors else THREADS  # of a block
     unit = columns // gcd(columns, elements)  # so many blocks have whole rows
     blocks = unit * max(1, min(-(-out.size // (unit * elements)), BLOCKS // unit))
-    sizes = np.int64(out.size), *source.ints(columns, vectors, rectify)
+    sizes = np.int64(out.size), *source.ints(columns, vectors, relu)
     source.launch("bias", "add", out.dtype, blocks, THREADS, (biases, out, *sizes))
 
 
@@ -31,7 +31,7 @@ def sums(error: Array, out: Array) -> None:
     """Write the sums of ``error`` over all rows into ``out`` (columns,); in the same order at every call."""
     columns = len(out)
     rows = error.size // columns
-    parts = max(1, min(rows // (ROWS * LEAST), PARTS))
+    parts = max(1, min(rows // (ROWS * MIN_ROWS), PARTS))
     partial = out if parts == 1 else cupy.empty((parts, columns), out.dtype)
     _sum(error, partial, rows, columns, parts)
     if parts > 1:

@@ -1,4 +1,4 @@
-"""Two arrays with their channels side by side, and taken apart again, on a GPU: see kernels/concat.py and concat.cu."""
+"""Concatenation of the channels of two arrays, and its adjoint, on a GPU: see kernels/concat.py and concat.cu."""
 
 from math import prod
 from typing import Any

@@ -18,7 +18,7 @@ Array = Any
 class Cudnn(Im2col):
     """Convolution by cuDNN, and by im2col where cuDNN has no engine for a shape."""
 
-    path = "cuDNN"
+    name = "cuDNN"
 
     def product(self, operation: str, first: Array, second: Array, out: Array) -> None:
         """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``."""
@@ -33,16 +33,16 @@ class Cudnn(Im2col):
             planned(first, second, out)
 
 
-WAYS: dict[str, type[Im2col]] = {"cudnn": Cudnn, "im2col": Im2col}
+ALGORITHMS: dict[str, type[Im2col]] = {"cudnn": Cudnn, "im2col": Im2col}
 
 
-def plan(geometry: Geometry, path: str | None = None) -> Im2col:
-    """Return the convolution of this geometry, computed the way that ``path`` says or the process has chosen.
+def plan(geometry: Geometry, algorithm: str | None = None) -> Im2col:
+    """Return the convolution of this geometry, computed by ``algorithm`` or the one that the process has chosen.
 
-    path: "cudnn" or "im2col". Raises MinidlError for an unknown path.
+    algorithm: "cudnn" or "im2col". Raises MinidlError for an unknown algorithm.
     """
-    if path is None:
-        path = "cudnn" if products.by_cudnn(geometry.dtype) else "im2col"
-    if path not in WAYS:
-        raise MinidlError(f"unknown way to compute a convolution: {path!r}; known are {', '.join(WAYS)}")
-    return WAYS[path](geometry)
+    if algorithm is None:
+        algorithm = "cudnn" if products.by_cudnn(geometry.dtype) else "im2col"
+    if algorithm not in ALGORITHMS:
+        raise MinidlError(f"unknown algorithm for a convolution: {algorithm!r}; known are {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[algorithm](geometry)

@@ -12,17 +12,17 @@ from minidl.kernels.gpu.source import launch, warps
 Array = Any
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
-    """Write γ·x̂ + β into ``out`` and return the statistics of x; x, out: views (a, r, b, s); γ, β: (b·s,).
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
+    """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    rectify: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); relu: write max(γ·x̂ + β, 0) instead.
     """
     layout = wide(x)
-    parts, lines = sums("data_norm", x, x, layout), _lines(layout)
+    parts, affines = sums("data_norm", x, x, layout), _affines(layout)
     found = cupy.empty((3, layout.matrices, layout.channels))
-    settings = (_elements(layout), gamma, beta, np.float64(epsilon), found, _stride(layout), lines)
+    settings = (_elements(layout), gamma, beta, np.float64(epsilon), found, _stride(layout), affines)
     finish("data_norm", "forward", parts, layout, layout.width, *settings)
-    change("data_norm", x, x, out, lines, layout, 1, rectify)
+    change("data_norm", x, x, out, affines, layout, 1, relu)
     return Statistics(*found)
 
 
@@ -35,15 +35,15 @@ def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, 
     launch("data_norm", "track", mean.dtype, 1, warps(mean.size), (statistics.mean, statistics.variance, *args))
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
-    """Write factor·x + offset into ``out``: x, out: views (1, r, c, 1); factor, offset: (c,); rectify as in forward."""
+def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
+    """Write factor·x + offset into ``out``: x, out: views (1, rows, c, 1); factor, offset: (c,); relu as in forward."""
     layout = wide(x)
-    args = (x, factor, offset, out, np.int32(rectify), *sizes(layout))
+    args = (x, factor, offset, out, np.int32(relu), *sizes(layout))
     launch("data_norm", "inference", x.dtype, layout.grid, BLOCK, args)
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
-    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, a, b·s).
+    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
 
     The gradients are ``comp_grads`` of them.
     """
@@ -54,7 +54,7 @@ def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
 
 
 def comp_grads(sums: Array, gamma_grads: Array, beta_grads: Array) -> None:
-    """Write the gradients of γ and β (c,), which are the sums of ``error_sums`` summed over a."""
+    """Write the gradients of γ and β (c,), which are the sums of ``error_sums`` summed over outer."""
     _, matrices, channels = sums.shape
     args = (sums, gamma_grads, beta_grads, np.int32(matrices), np.int32(channels))
     launch("data_norm", "comp_grads", gamma_grads.dtype, -(-channels // 64), 64, args)
@@ -66,15 +66,15 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     sums: of ``error_sums``.
     """
     layout = wide(error)
-    lines = _lines(layout)
+    affines = _affines(layout)
     extents = (np.int32(layout.channels), np.int32(layout.width), _elements(layout))
-    args = (sums, statistics.mean, statistics.scale, _stride(layout), gamma, *extents, lines)
+    args = (sums, statistics.mean, statistics.scale, _stride(layout), gamma, *extents, affines)
     launch("data_norm", "backward", x.dtype, layout.groups, warps(layout.width), args)
-    change("data_norm", x, error, out, lines, layout, 1)
+    change("data_norm", x, error, out, affines, layout, 1)
 
 
-def _lines(layout: Layout) -> Array:
-    """Return memory for one line for each channel of each matrix."""
+def _affines(layout: Layout) -> Array:
+    """Return memory for the affine map of each channel of each matrix."""
     return cupy.empty((layout.matrices * layout.channels, 4), layout.dtype)
 
 

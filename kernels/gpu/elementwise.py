@@ -1,10 +1,10 @@
 """The paper's formulas in CuPy's ElementwiseKernel and ReductionKernel: the page to read before the RawKernels.
 
 CuPy makes a CUDA kernel of a formula: an ElementwiseKernel computes it for each element, a ReductionKernel sums it over
-axes. T is the arrays' number type, float or double. Arrays are views (a, r, b, s) (see areas.py); what is one number
-for each group has the shape (a, 1, b, 1), and is double, because float loses digits in long sums.
+axes. T is the arrays' number type, float or double. Arrays are views (outer, rows, inner, lanes), see areas.py; what is
+one number for each group has the shape (outer, 1, inner, 1), and is double, because float loses digits in long sums.
 
-The functions do what their namesakes in statistic.py, data_norm.py, sgd.py and adam.py do, in more passes over memory.
+The functions do what their namesakes in normalize.py, data_norm.py, sgd.py and adam.py do, in more passes over memory.
 Nets train with those; they are tested against this page, and benchmarks/kernels.py times both. A net can use it, too:
 
     replace(load("gpu"), normalize=elementwise, data_norm=elementwise, sgd=elementwise.sgd, adam=elementwise.adam)
@@ -91,21 +91,21 @@ def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: fl
     ADJOINT(error, output, scale, 0.0, group_sum(PRODUCTS, error, output) / k**2, out)
 
 
-LINE = ElementwiseKernel(
-    "T x, T gamma, T beta, bool rectify", "T y", "y = gamma * x + beta; if (rectify && y < 0) y = 0", "line"
+AFFINE = ElementwiseKernel(
+    "T x, T gamma, T beta, bool relu", "T y", "y = gamma * x + beta; if (relu && y < 0) y = 0", "affine"
 )
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rectify: bool = False) -> Statistics:
-    """Write y = γ·x̂ + β, or max(y, 0), with x̂ = (x − μ)/√(σ² + ε) (equations 5 to 7); γ, β: (b·s,)."""
+def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
+    """Write y = γ·x̂ + β, or max(y, 0), with x̂ = (x − μ)/√(σ² + ε) (equations 5 to 7); γ, β: (inner·lanes,)."""
     found = group_statistics(x, epsilon)
-    inference(STANDARDIZE(x, found.mean, found.scale), gamma, beta, out, rectify)
+    inference(STANDARDIZE(x, found.mean, found.scale), gamma, beta, out, relu)
     return found
 
 
-def inference(x: Array, factor: Array, offset: Array, out: Array, rectify: bool = False) -> None:
+def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
     """Write y = factor·x + offset, or max(y, 0)."""
-    LINE(x, factor.reshape(x.shape[2:]), offset.reshape(x.shape[2:]), rectify, out)
+    AFFINE(x, factor.reshape(x.shape[2:]), offset.reshape(x.shape[2:]), relu, out)
 
 
 def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None:
@@ -116,7 +116,7 @@ def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, 
 
 
 def error_sums(error: Array, x: Array, statistics: Statistics) -> tuple[Array, Array]:
-    """Return Σ error and Σ error·x̂ of each channel, (a, b, s)."""
+    """Return Σ error and Σ error·x̂ of each channel, (outer, inner, lanes)."""
     normalized = STANDARDIZE(x, statistics.mean, statistics.scale)
     return ELEMENTS(error, axis=1), PRODUCTS(error, normalized, axis=1)
 
@@ -152,34 +152,36 @@ ADAM = {
 }
 
 
-def update(tensors: Sequence[ParameterState], algorithm: Any, *settings: Any) -> None:
-    """Run Algorithm 2 or 3 on each tensor; each filter is a group, of the gradient for GC, of the weights for WC."""
-    for tensor in tensors:
-        arrays = tensor.weights, tensor.grads, *tensor.moments
+def update(parameters: Sequence[ParameterState], algorithm: Any, *settings: Any) -> None:
+    """Run Algorithm 2 or 3 on each parameter; each filter is a group, of the gradient for GC, of the weights for WC."""
+    for parameter in parameters:
+        arrays = parameter.weights, parameter.grads, *parameter.moments
         weights, grads, *moments = (array.reshape(len(array), 1, 1, -1) for array in arrays)
-        gradient = CENTER(grads, group_mean(ELEMENTS, grads)) if tensor.gc else grads
-        algorithm(gradient, tensor.weight_decay, *settings, weights, *moments)
-        if tensor.wc:
+        gradient = CENTER(grads, group_mean(ELEMENTS, grads)) if parameter.gc else grads
+        algorithm(gradient, parameter.weight_decay, *settings, weights, *moments)
+        if parameter.wc:
             center(weights, weights)
 
 
-def sgd_step(tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str) -> None:
+def sgd_step(
+    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
+) -> None:
     """Count the step and update all weights in place (Algorithm 2)."""
-    time += 1
-    update(tensors, SGD[variant], rate, momentum)
+    steps += 1
+    update(parameters, SGD[variant], learning_rate, momentum)
 
 
 def adam_step(
-    tensors: Sequence[ParameterState],
-    rate: Array,
-    time: Array,
-    momenta: tuple[float, float],
+    parameters: Sequence[ParameterState],
+    learning_rate: Array,
+    steps: Array,
+    betas: tuple[float, float],
     epsilon: float,
     variant: str,
 ) -> None:
     """Count the step and update all weights in place (Algorithm 3)."""
-    time += 1
-    update(tensors, ADAM[variant], rate, time, *momenta, epsilon)
+    steps += 1
+    update(parameters, ADAM[variant], learning_rate, steps, *betas, epsilon)
 
 
 sgd, adam = SimpleNamespace(step=sgd_step, MOMENTS=1), SimpleNamespace(step=adam_step, MOMENTS=2)

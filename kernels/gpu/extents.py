@@ -10,7 +10,7 @@ Array = Any
 
 
 def copy(source: Array, out: Array) -> None:
-    """Write ``source`` into ``out``: cut where out is smaller, zero where it is larger; its adjoint copies back."""
+    """Write ``source`` into ``out``: cropped where out is smaller, zero where it is larger; its adjoint copies back."""
     y, x, c = _image(out)
     args = (source, out, *ints(*_image(source), y, x, c))
     launch("extents", "copy", out.dtype, *over_rows(len(out) * y, x * c), args)

@@ -15,10 +15,10 @@ from minidl.kernels.gpu.im2col import Im2col
 Array = Any
 
 
-def forward(data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-    """Write data · weightsᵀ + biases into ``out`` (samples, out); rectify: the maximum of that and 0."""
+def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+    """Write data · weightsᵀ + biases into ``out`` (samples, out); relu: the maximum of that and 0."""
     _layer(weights).product("fprop", _images(data), _images(weights), _images(out))
-    bias.add(biases, out, rectify)
+    bias.add(biases, out, relu)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:
@@ -41,5 +41,5 @@ def _layer(weights: Array) -> Im2col:
 
 
 @cache
-def _plan(outputs: int, inputs: int, dtype: DTypeLike, path: str) -> Im2col:
-    return convolution.plan(Geometry((1, 1, inputs), outputs, (1, 1), dtype=dtype), path)
+def _plan(outputs: int, inputs: int, dtype: DTypeLike, algorithm: str) -> Im2col:
+    return convolution.plan(Geometry((1, 1, inputs), outputs, (1, 1), dtype=dtype), algorithm)

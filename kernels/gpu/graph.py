@@ -1,4 +1,4 @@
-"""A function's kernels as one CUDA graph: recorded once, then launched with a single call and no Python in between."""
+"""CUDA graphs: a function's kernels are recorded once, then launched by a single call without Python in between."""
 
 import logging
 from collections.abc import Callable, Hashable
@@ -11,8 +11,8 @@ WARM_UPS = 2  # calls before the recording: plans are made, kernels compiled and
 _log = logging.getLogger(__name__)
 
 
-class Repeated:
-    """A function that is called again and again on the same arrays.
+class Recorded:
+    """A function that is recorded, to be called again and again on the same arrays.
 
     version: of those arrays; where it changes, what was recorded before is forgotten.
     """
@@ -64,4 +64,4 @@ class Repeated:
             _log.warning(f"steps cannot be recorded as a CUDA graph and run one kernel at a time: {reason}")
 
 
-repeat = Repeated
+record = Recorded

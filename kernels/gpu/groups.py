@@ -1,4 +1,4 @@
-"""The groups of a view as the matrices that groups.cuh sums and changes; compare kernels/groups.py."""
+"""The groups of a view as the matrices that groups.cuh sums and changes; compare kernels/cpu/groups.py."""
 
 from math import gcd
 from typing import Any, NamedTuple
@@ -58,15 +58,15 @@ class Layout(NamedTuple):
 
 
 def matrices(x: Array) -> Layout:
-    """See a view (a, r, b, s) as matrices; where each group lies in one stretch, it is a matrix with one channel."""
-    a, r, b, s = x.shape
-    return Layout(a * b, r * s, 1, 1, x.dtype) if r == 1 or b == 1 else wide(x)
+    """See a view (outer, rows, inner, lanes) as matrices; a group that is contiguous is one with a single channel."""
+    outer, rows, inner, lanes = x.shape
+    return Layout(outer * inner, rows * lanes, 1, 1, x.dtype) if rows == 1 or inner == 1 else wide(x)
 
 
 def wide(x: Array) -> Layout:
-    """See a view (a, r, b, s) as matrices that have all of the b·s channels."""
-    a, r, b, s = x.shape
-    return Layout(a, r * b * s, b * s, s, x.dtype)
+    """See a view (outer, rows, inner, lanes) as matrices that have all of the inner·lanes channels."""
+    outer, rows, inner, lanes = x.shape
+    return Layout(outer, rows * inner * lanes, inner * lanes, lanes, x.dtype)
 
 
 def sizes(layout: Layout) -> tuple[np.generic, ...]:
@@ -92,7 +92,7 @@ def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *ar
 
 
 def change(
-    name: str, x: Array, y: Array, out: Array, lines: Array, layout: Layout, width: int, rectify: bool = False
+    name: str, x: Array, y: Array, out: Array, affines: Array, layout: Layout, width: int, relu: bool = False
 ) -> None:
-    """Change x and y into ``out`` by the lines (groups, 4) of groups of ``width`` channels; rectify: none below 0."""
-    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, lines, *ints(width, rectify), *sizes(layout)))
+    """Change x and y into ``out`` by the affine maps (groups, 4) of groups of ``width`` channels; relu: max(…, 0)."""
+    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, affines, *ints(width, relu), *sizes(layout)))

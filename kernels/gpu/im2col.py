@@ -1,4 +1,4 @@
-"""Convolution through im2col and matrix products by cuBLAS; see kernels/im2col.py for the formulas."""
+"""Convolution through im2col and matrix products by cuBLAS; see kernels/cpu/im2col.py for the formulas."""
 
 from math import prod
 from typing import Any
@@ -18,22 +18,22 @@ WARP, ROWS = 32, 8  # threads of a block along the channels, and pixels
 class Im2col(Convolution):
     """Convolution through chunks of im2col; arguments and methods are those of Convolution.
 
-    ``product`` is one of the three without the biases, whose parts other ways to compute replace.
+    ``product`` is one of the three without the biases, whose parts other algorithms replace.
     """
 
-    path = "im2col and cuBLAS"
+    name = "im2col and cuBLAS"
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
-        self.window = prod(self.mask) * self.data_shape[2]
+        self.window = prod(self.kernel_size) * self.data_shape[2]
         # The data are their own columns.
-        self.pointwise = (*self.mask, *self.stride, *self.padding) == (1, 1, 1, 1, 0, 0)
+        self.pointwise = (*self.kernel_size, *self.stride, *self.padding) == (1, 1, 1, 1, 0, 0)
         self.chunk = max(1, CHUNK_BYTES // (self.window * self.dtype.itemsize))
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
         self.product("fprop", data, weights, out)
-        bias.add(biases, out, rectify)
+        bias.add(biases, out, relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
@@ -89,7 +89,7 @@ class Im2col(Convolution):
         (y, x, channels), (out_y, out_x, _) = self.data_shape, self.output_shape
         width = 16 // self.dtype.itemsize  # of a Vector
         unit, name = (width, "vector") if channels % width == 0 else (1, "one")
-        numbers = (y, x, channels // unit, out_y, out_x, *self.mask, *self.stride, *self.padding)
+        numbers = (y, x, channels // unit, out_y, out_x, *self.kernel_size, *self.stride, *self.padding)
         source.launch(
             "im2col",
             f"{kernel}_{name}",

@@ -4,29 +4,29 @@ from typing import Any
 
 from minidl.kernels.gpu.source import ints, launch, over_rows
 from minidl.kernels.max_pool import output_shape
-from minidl.kernels.windows import index_type as winners_type
+from minidl.kernels.windows import index_type as argmax_type
 
-__all__ = ["backward", "forward", "output_shape", "winners_shapes", "winners_type"]
+__all__ = ["argmax_shapes", "argmax_type", "backward", "forward", "output_shape"]
 
 Array = Any
-Winners = tuple[Array]
+Argmax = tuple[Array]
 
 
-def winners_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
-    """Return the shape of the one array that remembers the winners for data of (samples, y, x, c)."""
+def argmax_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
+    """Return the shape of the one array that remembers where the maxima are, for data of (samples, y, x, c)."""
     n, *image = shape
     return ((n, *output_shape((image[0], image[1], image[2]), size, stride)),)
 
 
-def forward(data: Array, size: int, stride: int, out: Array, winners: Winners) -> None:
-    """Write the maxima into ``out`` and their places into ``winners`` (see ``winners_shapes`` and ``winners_type``)."""
+def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> None:
+    """Write the maxima into ``out`` and their places into ``argmax`` (see ``argmax_shapes`` and ``argmax_type``)."""
     n, out_y, out_x, c = out.shape
-    args = (data, out, *winners, *ints(size, stride, *data.shape[1:], out_y, out_x))
-    launch("max_pool", f"forward_{winners[0].dtype}", data.dtype, *over_rows(n * out_y, out_x * c), args)
+    args = (data, out, *argmax, *ints(size, stride, *data.shape[1:], out_y, out_x))
+    launch("max_pool", f"forward_{argmax[0].dtype}", data.dtype, *over_rows(n * out_y, out_x * c), args)
 
 
-def backward(error: Array, size: int, stride: int, winners: Winners, out: Array) -> None:
-    """Write each element of the error to the place that won, zero elsewhere, into ``out`` (the data's shape)."""
+def backward(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:
+    """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape)."""
     n, y, x, c = out.shape
-    args = (error, *winners, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
-    launch("max_pool", f"backward_{winners[0].dtype}", error.dtype, *over_rows(n * y, x * c), args)
+    args = (error, *argmax, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
+    launch("max_pool", f"backward_{argmax[0].dtype}", error.dtype, *over_rows(n * y, x * c), args)

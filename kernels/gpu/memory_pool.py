@@ -1,4 +1,4 @@
-"""Arrays whose memory serves again as soon as nobody refers to them: all of CuPy's memory is such a pool."""
+"""Memory pool: CuPy's own, which uses the memory of an array again as soon as nothing refers to the array any more."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import cupy
 
 
 class MemoryPool:
-    """Where arrays take places and leave them; see kernels/recycled.py."""
+    """Gives out arrays from CuPy's pool; see kernels/cpu/memory_pool.py."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Return an uninitialized array; when it and all views of it are gone, its memory is free again."""

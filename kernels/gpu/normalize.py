@@ -1,6 +1,6 @@
-"""Center, standardize and rescale, and their adjoints, on a GPU: see kernels/statistic.py and statistic.cu.
+"""Center, standardize and rescale, and their adjoints, on a GPU: see kernels/normalize.py and normalize.cu.
 
-Groups that lie in one stretch and fit the registers of a block, such as filters, take one launch and one pass over the
+Groups that are contiguous and fit the registers of a block, such as filters, take one launch and one pass over the
 memory; all others are summed, and then changed.
 """
 
@@ -49,7 +49,7 @@ def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: fl
 def _transform(
     name: str, x: Array, y: Array, out: Array, scale: Array | None = None, k: float = 1.0, epsilon: float = 0.0
 ) -> Array:
-    """Run a transform of statistic.cu; return the factors of x, one for each group."""
+    """Run a transform of normalize.cu; return the factors of x, one for each group."""
     layout = matrices(x)
     if scale is None:
         scale = cupy.empty(layout.groups, x.dtype)
@@ -60,10 +60,10 @@ def _transform(
         launch("normalize", f"{name}_group", x.dtype, layout.matrices, threads, args)
         return scale
     parts = sums("normalize", x, y, layout)
-    lines = cupy.empty((layout.groups, 4), x.dtype)
+    affines = cupy.empty((layout.groups, 4), x.dtype)
     n = x.size // layout.groups
-    finish("normalize", f"{name}_lines", parts, layout, layout.width, np.float64(n), lines, *settings)
-    change("normalize", x, y, out, lines, layout, layout.width)
+    finish("normalize", f"{name}_affines", parts, layout, layout.width, np.float64(n), affines, *settings)
+    change("normalize", x, y, out, affines, layout, layout.width)
     return scale
 
 

@@ -1,4 +1,4 @@
-"""On a GPU nothing is made ahead: a batch is a part of the recorded step, and takes microseconds of it."""
+"""Prefetching: none on a GPU, where building a batch is a part of the recorded step and takes microseconds."""
 
 from minidl.kernels.prefetch import TURNS, Prefetcher
 

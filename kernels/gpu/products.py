@@ -1,4 +1,4 @@
-"""Which library multiplies on the GPU, and how exactly: one choice for all layers of a process.
+"""Products on the GPU: which library computes them, and how exactly; one choice for all layers of a process.
 
 library: "cuDNN" where it works, else "cuBLAS" (on the columns of im2col). float64 is always cuBLAS.
 
@@ -53,7 +53,7 @@ def by_cudnn(dtype: DTypeLike) -> bool:
     return library() == "cuDNN" and np.dtype(dtype) == np.float32
 
 
-def about() -> str:
+def describe() -> str:
     """Return library and precision in words."""
     why = cudnn_fails()
     return f"products by {library()} in {precision()}" + (f" (cuDNN: {why})" if why else "")

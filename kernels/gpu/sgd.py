@@ -13,15 +13,17 @@ Array = Any
 MOMENTS = 1
 
 
-def step(tensors: Sequence[ParameterState], rate: Array, time: Array, momentum: float, variant: str) -> None:
-    """Update the weights of every tensor in place; g is the gradient with its weight decay.
+def step(
+    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
+) -> None:
+    """Update the weights of every parameter in place; g is the gradient with its weight decay.
 
-    rate, time: arrays of one element, the learning rate α and the number of earlier steps, which grows by 1. The
+    learning_rate, steps: arrays of one element, α and the number of earlier steps, which grows by 1. The
     formulas are those of kernels/sgd.py; gradients stay as they are, also with GC.
     """
-    if not tensors:
+    if not parameters:
         return
-    of_tensors, of_pieces, pieces = tables(tensors)
-    dtype = tensors[0].weights.dtype
+    of_parameters, of_pieces, pieces = tables(parameters)
+    dtype = parameters[0].weights.dtype
     factors = (dtype.type(momentum), dtype.type(1 - momentum), np.bool_(variant == "dlib"))
-    launch("sgd", "step", dtype, pieces, THREADS, (of_tensors, of_pieces, rate, time, *factors))
+    launch("sgd", "step", dtype, pieces, THREADS, (of_parameters, of_pieces, learning_rate, steps, *factors))

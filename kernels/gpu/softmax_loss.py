@@ -15,9 +15,9 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
     logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
-    the sum of their losses, the number of right answers and their own number, then the number of labels out of range,
-    whose rows count as if they had none: raising would have to wait for the device. A right answer is a row whose
-    largest logit is its label's.
+    the sum of their losses, how many are predicted correctly and their number, then the number of labels out of range,
+    whose rows count as if they had none: raising would have to wait for the device. A prediction is correct where a
+    row's largest logit is its label's.
     """
     kept = np.int8 if labels.dtype == np.int8 else np.int64
     labels = cupy.ascontiguousarray(labels, kept)

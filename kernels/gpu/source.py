@@ -1,4 +1,4 @@
-"""Compiles the CUDA sources that stand beside the NumPy modules, and launches their kernels."""
+"""CUDA sources, which stand beside the definitions: they are compiled and their kernels launched here."""
 
 import re
 from functools import cache

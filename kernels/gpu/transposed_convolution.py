@@ -18,10 +18,10 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
 
     adjoint_plan = staticmethod(convolution.plan)
 
-    def forward(self, data: Array, weights: Array, biases: Array, out: Array, rectify: bool = False) -> None:
-        """Write the transposed convolution plus biases into ``out``; rectify: the maximum of that and 0."""
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write the transposed convolution plus biases into ``out``; relu: the maximum of that and 0."""
         self.adjoint.product("dgrad", data, swap(weights), out)
-        bias.add(biases, out, rectify)
+        bias.add(biases, out, relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out``."""

@@ -1,4 +1,4 @@
-"""What SGD and Adam share on a GPU: tables of a net's tensors and of their pieces, which update.cuh reads."""
+"""Tables of a net's parameters and of their pieces, which SGD and Adam share on a GPU; update.cuh reads them."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,14 +12,14 @@ from minidl.kernels.parameter_state import ParameterState
 Array = Any
 PIECE = 4096  # elements that a block takes where there are no filters to keep together
 # The structures of update.cuh.
-TENSOR = np.dtype(
+PARAMETER = np.dtype(
     [("weights", "u8"), ("grads", "u8"), ("moments", "u8", 2), ("weight_decay", "f8"), ("gc", "i4"), ("wc", "i4")]
 )
-PIECES = np.dtype([("tensor", "i8"), ("start", "i8"), ("length", "i8")])
+PIECES = np.dtype([("parameter", "i8"), ("start", "i8"), ("length", "i8")])
 
 
 class Row(NamedTuple):
-    """All that the tables say of a tensor; piece: the length of its pieces, the last of which may be shorter."""
+    """All that the tables say of a parameter; piece: the length of its pieces, the last of which may be shorter."""
 
     weights: int
     grads: int
@@ -31,23 +31,23 @@ class Row(NamedTuple):
     piece: int
 
 
-def tables(tensors: Sequence[ParameterState]) -> tuple[Array, Array, int]:
-    """Return the table of the tensors, the table of the pieces and the number of pieces."""
-    return _upload(tuple(_row(tensor) for tensor in tensors), cupy.cuda.runtime.getDevice())
+def tables(parameters: Sequence[ParameterState]) -> tuple[Array, Array, int]:
+    """Return the table of the parameters, the table of the pieces and the number of pieces."""
+    return _upload(tuple(_row(parameter) for parameter in parameters), cupy.cuda.runtime.getDevice())
 
 
-def _row(tensor: ParameterState) -> Row:
-    whole, size = tensor.gc or tensor.wc, tensor.weights.size
-    weights, grads, *moments = (_pointer(array) for array in (tensor.weights, tensor.grads, *tensor.moments))
+def _row(parameter: ParameterState) -> Row:
+    whole, size = parameter.gc or parameter.wc, parameter.weights.size
+    weights, grads, *moments = (_pointer(array) for array in (parameter.weights, parameter.grads, *parameter.moments))
     return Row(
         weights,
         grads,
         (moments[0], moments[-1]),
-        tensor.weight_decay,
-        tensor.gc,
-        tensor.wc,
+        parameter.weight_decay,
+        parameter.gc,
+        parameter.wc,
         size,
-        size // len(tensor.weights) if whole else PIECE,
+        size // len(parameter.weights) if whole else PIECE,
     )
 
 
@@ -62,6 +62,6 @@ def _upload(rows: tuple[Row, ...], device: int) -> tuple[Array, Array, int]:
         for i, row in enumerate(rows)
         for start in range(0, row.size, row.piece)
     ]
-    arrays = np.array([row[:6] for row in rows], TENSOR), np.array(pieces, PIECES)
-    of_tensors, of_pieces = (cupy.asarray(array.view(np.uint8)) for array in arrays)
-    return of_tensors, of_pieces, len(pieces)
+    arrays = np.array([row[:6] for row in rows], PARAMETER), np.array(pieces, PIECES)
+    of_parameters, of_pieces = (cupy.asarray(array.view(np.uint8)) for array in arrays)
+    return of_parameters, of_pieces, len(pieces)

@@ -9,10 +9,10 @@ from minidl.kernels.cpu import loops
 def introduction(experiment: Experiment, folder: Path) -> list[str]:
     """Return the lines: the net, the device, what the user should know, the data, and where the record is."""
     kernels = experiment.net.kernels
-    loops_note = loops.note() if kernels.device == "cpu" else ""
+    loops_note = loops.warning() if kernels.device == "cpu" else ""
     return [
         str(experiment.net),
-        kernels.about(),
+        kernels.describe(),
         *filter(None, [loops_note]),
         *experiment.notes,
         _data(experiment, folder),

@@ -1,4 +1,4 @@
-"""What is measured beside loss and accuracy."""
+"""Metrics beside loss and accuracy: which classes are taken for which."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ Array = Any
 
 
 class Confusion:
-    """How often pixels of each class were taken for each class: counts (truth, answer)."""
+    """How often pixels of each class were taken for each class: counts (truth, prediction)."""
 
     def __init__(self, classes: int, kernels: Kernels) -> None:
         self.kernels = kernels
         self.counts = kernels.xp.zeros((classes, classes), np.int64)
 
     def add(self, output: Array, labels: Array) -> None:
-        """Count the answers of a batch; output: (…, classes), labels: (…), negative where there is none.
+        """Count the predictions of a batch; output: (…, classes), labels: (…), negative where there is none.
 
         Raises MinidlError for an output of other classes, and for labels of another shape or type or out of range.
         """
@@ -35,7 +35,7 @@ class Confusion:
 
     @property
     def mean_iou(self) -> float:
-        """The mean of intersection over union of truth and answers, over the classes that either of them has."""
+        """The mean of intersection over union of truth and predictions, over the classes that either of them has."""
         counts = self.kernels.host(self.counts)
         hits = counts.diagonal()
         unions = counts.sum(axis=0) + counts.sum(axis=1) - hits

@@ -19,7 +19,7 @@ def result_of(experiment: Experiment, epochs: list[Epoch]) -> Result:
         "epochs": len(epochs),
         "device": kernels.device,
         "precision": kernels.precision,
-        "machine": kernels.about(),
+        "machine": kernels.describe(),
         "parameters": experiment.net.parameter_count,
         "train_loss": epochs[-1].train_loss,
         "test_accuracy": epochs[-1].test_accuracy,

@@ -78,7 +78,7 @@ class Trainer:
         self.net, self.optimizer, self.train, self.test = net, optimizer, train, test
         self.learning_rate, self.drop_every, self.seed = optimizer.learning_rate, drop_every, seed
         self.loss, self.test_loss = SoftmaxCrossEntropy(net.kernels), SoftmaxCrossEntropy(net.kernels)
-        self.full_step = net.kernels.repeat(lambda: self.next_step(train.batch_size), lambda: net.allocations)
+        self.full_step = net.kernels.record(lambda: self.next_step(train.batch_size), lambda: net.allocations)
         self.train_seconds, self.trained_samples = 0.0, 0
         self.confusion: Confusion | None = None
 

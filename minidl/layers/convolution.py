@@ -70,5 +70,5 @@ class Convolution(Layer):
 
     def __str__(self) -> str:
         stride = f" stride {self.stride}" if self.stride > 1 else ""
-        algorithm = f" by {self.algorithm.path}" if self.algorithm else ""
+        algorithm = f" by {self.algorithm.name}" if self.algorithm else ""
         return f"conv {self.size}×{self.size}{stride}, {self.filters}{algorithm}"

@@ -11,8 +11,8 @@ class MaxPool(Pool):
 
     def compute_output(self, data: Array) -> Array:
         """Take the largest element of each window and remember where it stood."""
-        shapes = self.kernels.max_pool.winners_shapes(data.shape, self.size, self.stride)
-        dtype = self.kernels.max_pool.winners_type(self.size)
+        shapes = self.kernels.max_pool.argmax_shapes(data.shape, self.size, self.stride)
+        dtype = self.kernels.max_pool.argmax_type(self.size)
         self.argmax = tuple(self.buffer(f"argmax{i}", shape, dtype) for i, shape in enumerate(shapes))
         out = self.new_output(len(data))
         self.kernels.max_pool.forward(data, self.size, self.stride, out, self.argmax)

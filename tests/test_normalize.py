@@ -1,4 +1,4 @@
-"""The statistic on (a, r, b, s) views, against the plain formulas of the paper."""
+"""Normalizing views (outer, rows, inner, lanes), against the plain formulas of the paper."""
 
 import numpy as np
 import pytest
