@@ -201,7 +201,7 @@ def product_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     yield Case("scatter columns", partial(layer.scatter, columns, 0, few), moved(few, columns))
 
 
-def both_ways(family: Callable[[Kernels, Arrays], Iterator[Case]], k: Kernels, make: Arrays) -> Iterator[Case]:
+def beside_elementwise(family: Callable[[Kernels, Arrays], Iterator[Case]], k: Kernels, make: Arrays) -> Iterator[Case]:
     """Yield each case by its RawKernels, and then by CuPy's ElementwiseKernel and ReductionKernel."""
     from minidl.kernels.gpu import elementwise as e
 
@@ -217,7 +217,7 @@ def cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     yield Case("copy", partial(k.xp.copyto, out, x), moved(x, out))
     yield from layer_cases(k, make)
     for family in (normalize_cases, data_norm_cases, update_cases):
-        yield from both_ways(family, k, make) if k.device == "gpu" else family(k, make)
+        yield from beside_elementwise(family, k, make) if k.device == "gpu" else family(k, make)
     yield from training_cases(k, make)
     if k.device == "gpu":
         yield from product_cases(k, make)

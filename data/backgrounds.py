@@ -1,4 +1,4 @@
-"""The backgrounds of the built-in set: two colours blended by a gradient, stripes, checks or clouds."""
+"""Backgrounds of the built-in set: two colours blended by a gradient, stripes, checks or clouds."""
 
 import numpy as np
 

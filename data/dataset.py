@@ -1,4 +1,4 @@
-"""A labelled set of images, held in memory."""
+"""Data set: labelled images, held in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

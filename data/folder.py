@@ -1,4 +1,4 @@
-"""A folder of images with one subfolder per class."""
+"""Folder of images with one subfolder per class, as a data set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

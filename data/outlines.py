@@ -1,4 +1,4 @@
-"""The outlines that the built-in set draws, as bitmaps.
+"""Outlines that the built-in set draws, as bitmaps.
 
 Everything is decided in whole numbers, so that every machine gets the same bitmaps to the last pixel.
 """

@@ -1,4 +1,4 @@
-"""The built-in data set: ten shapes on restless backgrounds, drawn when they are asked for.
+"""Built-in data set: ten shapes on restless backgrounds, drawn when they are asked for.
 
 Whole-number arithmetic decides every pixel: equal counts and seeds give equal bytes on every machine.
 """

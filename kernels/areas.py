@@ -1,4 +1,4 @@
-"""The areas of Table 2: which elements of an array share one mean.
+"""Areas of Table 2: which elements of an array share one mean.
 
 Arrays are channels last: data and errors F[s, y, x, c], convolution weights W[out, y, x, in], fully connected
 data F[s, c] and weights W[out, in], which are seen as F[s, 1, 1, c] and W[out, 1, 1, in]. Each area is a free

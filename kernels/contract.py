@@ -1,4 +1,4 @@
-"""The contract of a device: the operations and services that ``load`` returns, the same on every device.
+"""Contract of a device: the operations and services that ``load`` returns, the same on every device.
 
 What they compute is said where it is defined, in the files of their names in kernels/. Arrays are the
 device's. Where there is an ``out``, the result is written into it, and nothing is returned but what is said.
@@ -274,7 +274,7 @@ class Operations:
 
 @dataclass(frozen=True)
 class Services:
-    """What a device does for its operations.
+    """Services of a device to its operations.
 
     xp: the module that makes its arrays; array(values, dtype): real numbers of any type and layout as operations take
     them, see arrays.py; host(array): the array as NumPy's. record(function, version): a function that does the same,

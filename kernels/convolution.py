@@ -18,7 +18,7 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Geometry(NamedTuple):
-    """What a convolution is planned for.
+    """Shape of the data and settings, for which a convolution is planned.
 
     data_shape is (y, x, in) of one sample, kernel_size the size (y, x) of the filters; stride and padding are one
     number or a pair (y, x). Data outside of the image count as zero.

@@ -1,4 +1,4 @@
-"""The one exception that is meant for people."""
+"""MinidlError, the one exception whose message is meant for people."""
 
 
 class MinidlError(ValueError):

@@ -1,4 +1,4 @@
-"""The fully connected layer.
+"""Fully connected layer.
 
     y = x·Wᵀ + b        ∂L/∂x = ∂L/∂y · W        ∂L/∂W = (∂L/∂y)ᵀ · x        ∂L/∂b = Σ over samples of ∂L/∂y
 

@@ -1,4 +1,4 @@
-"""Prefetching: none here. Each batch is built when it is asked for, where a debugger sees it."""
+"""Prefetching: none here, each batch is built when it is asked for, where a debugger sees it."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-// The rectified linear unit, y = max(x, 0); see relu.py.
+// Rectified linear unit, y = max(x, 0); see relu.py.
 #include "common.cuh"
 
 extern "C" __global__ void forward(const REAL* data, REAL* out, Long size) {

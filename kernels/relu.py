@@ -1,4 +1,4 @@
-"""The rectified linear unit (Nair and Hinton 2010).
+"""Rectified linear unit (Nair and Hinton 2010).
 
     y = max(x, 0)        ∂L/∂x = ∂L/∂y where y > 0, else 0
 

@@ -1,4 +1,4 @@
-"""The fully connected layer's three products.
+"""Fully connected layer, its three products.
 
 data (samples, in), error (samples, out), weights and their gradients (out, in), biases (out,). Each product is
 shared among the workers along an axis of the weights, so that every core reads only its own part of them.

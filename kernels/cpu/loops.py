@@ -1,4 +1,4 @@
-"""The innermost loops: an operation on whole arrays by all cores, by NumPy or, where it is installed, by Numba.
+"""Innermost loops: an operation on whole arrays by all cores, by NumPy or, where it is installed, by Numba.
 
 An operation calls ``loops.current().NAME``; numpy_loops.py and numba_loops.py have the same functions. NumPy makes one
 pass over its arrays for each arithmetic operation, in pieces that stay in a core's cache, and hands these to the

@@ -1,4 +1,4 @@
-"""The innermost loops compiled by Numba: the functions of numpy_loops.py, each in a single pass over its arrays."""
+"""Innermost loops compiled by Numba: the functions of numpy_loops.py, each in a single pass over its arrays."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The innermost loops in NumPy; see loops.py.
+"""Innermost loops in NumPy; see loops.py.
 
 Matrices are (n, rows, columns), and what is said of columns is (n, columns) or, to be applied to them, (n, 1, columns).
 """

@@ -1,4 +1,4 @@
-"""The rectified linear unit, y = max(x, 0) (Nair and Hinton 2010)."""
+"""Rectified linear unit, y = max(x, 0) (Nair and Hinton 2010)."""
 
 import numpy as np
 from numpy.typing import NDArray

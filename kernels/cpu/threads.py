@@ -87,7 +87,7 @@ class _Team:
 
 
 _team: _Team | None = None
-_hiring = Lock()  # while the team changes, and while the shares of an operation are handed out
+_team_lock = Lock()  # while the team changes, and while the shares of an operation are handed out
 _forked = False  # after the parent had computed
 
 
@@ -120,11 +120,11 @@ def set_workers(size: int) -> None:
             f"this process was forked from one that had computed, and works on one core instead of {size}, because "
             "threads do not survive a fork; start it by multiprocessing's method spawn for more"
         )
-    with _hiring:
-        _hire(size)
+    with _team_lock:
+        _start_team(size)
 
 
-def _hire(size: int) -> _Team:
+def _start_team(size: int) -> _Team:
     global _team
     if _team is not None:
         for helper in _team.helpers:
@@ -134,23 +134,23 @@ def _hire(size: int) -> _Team:
 
 
 def _present() -> _Team:
-    """Return the team, hired where there is none; ``_hiring`` is locked."""
-    return _team or _hire(1 if _forked else available_cores())
+    """Return the team, started where there is none; ``_team_lock`` is locked."""
+    return _team or _start_team(1 if _forked else available_cores())
 
 
 def workers() -> int:
     """Return the number of worker threads."""
     team = _team
     if team is None:
-        with _hiring:
+        with _team_lock:
             team = _present()
     return team.size
 
 
 def _after_fork() -> None:
     """Forget the threads, which the child of a fork does not have."""
-    global _team, _hiring, _forked
-    _hiring = Lock()
+    global _team, _team_lock, _forked
+    _team_lock = Lock()
     _team, _forked = None, _forked or _team is not None
 
 
@@ -180,7 +180,7 @@ def share(work: Work, count: int, minimum: int = 1) -> None:
     ``minimum`` is the smallest share worth waking a thread for. Returns when every share is done; an exception
     of any share is raised here.
     """
-    with _hiring:
+    with _team_lock:
         team = _present()
         own, *others = _shares(team.size, count, minimum)
         pending = [helper.start(work, part) for part, helper in zip(others, team.helpers, strict=False)]

@@ -1,4 +1,4 @@
-"""Augmentation: a batch is cropped from images that stay on the GPU as bytes: see kernels/augment.py and augment.cu."""
+"""Augmentation: a batch is cropped from images that stay on the GPU as bytes; see kernels/augment.py and augment.cu."""
 
 from typing import Any, NamedTuple
 

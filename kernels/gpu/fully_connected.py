@@ -1,4 +1,4 @@
-"""The fully connected layer's three products; arrays are those of kernels/fully_connected.py.
+"""Fully connected layer, its three products; arrays are those of kernels/fully_connected.py.
 
 They are those of a 1×1 convolution of images of one pixel.
 """

@@ -1,4 +1,4 @@
-"""The groups of a view as the matrices that groups.cuh sums and changes; compare kernels/cpu/groups.py."""
+"""Groups of a view as the matrices that groups.cuh sums and changes; compare kernels/cpu/groups.py."""
 
 from math import gcd
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The rectified linear unit on a GPU."""
+"""Rectified linear unit on a GPU."""
 
 from typing import Any
 
