@@ -155,7 +155,7 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
                 point.hook = hook
     check_areas(root, samples=2)
     for layer in layers:
-        if layer.weights.wc:
+        if layer.at_weights.in_update is not None:
             layer.at_weights.in_update(layer.weights.value)  # what the first update would come too late for
 
 
