@@ -91,6 +91,8 @@ def pieces(samples: int, most: int) -> list[int]:
 
 def check_size(dataset: Dataset, batch_size: int) -> None:
     """Raise MinidlError for a batch larger than the set."""
+    if batch_size < 1:
+        raise MinidlError(f"a batch must have at least one image, not {batch_size}; use a larger --batch-size")
     if batch_size > len(dataset):
         raise MinidlError(
             f"a batch of {batch_size} is larger than the {len(dataset)} images of {dataset.name}; use a smaller "

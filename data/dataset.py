@@ -36,7 +36,13 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that labels and masks fit images and classes."""
+        """Check the images, and that labels and masks fit images and classes."""
+        for images in self.images if isinstance(self.images, list) else [self.images]:
+            if images.dtype != np.uint8 or images.shape[-1] != 3:
+                raise MinidlError(
+                    f"{self.name} has images of {images.dtype} of shape {images.shape}; give bytes (uint8) with red, "
+                    "green and blue last"
+                )
         if self.labels is not None:
             self._check_labels(self.labels)
         if self.masks is not None:

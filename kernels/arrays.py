@@ -15,10 +15,11 @@ def array(values: Any, dtype: Any) -> NDArray[Any]:
     """
     if type(values) is np.ndarray and values.dtype == dtype and values.flags.carray:
         return values
-    return np.require(_numbers(values), dtype, ("C", "ALIGNED", "WRITEABLE", "ENSUREARRAY"))
+    return np.require(numbers(values), dtype, ("C", "ALIGNED", "WRITEABLE", "ENSUREARRAY"))
 
 
-def _numbers(values: Any) -> NDArray[Any]:
+def numbers(values: Any) -> NDArray[Any]:
+    """Return real numbers as an array of whatever type they have; raise MinidlError for what are none."""
     try:
         found = np.asanyarray(values)
     except (ValueError, TypeError, RuntimeError) as error:  # lists of unequal lengths, another framework's tensors

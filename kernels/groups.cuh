@@ -1,4 +1,4 @@
-// Groups of a view (outer, rows, inner, lanes) as matrices whose columns are summed and then changed; compare groups.py.
+// Groups of a view (outer, rows, inner, lanes) as matrices whose columns are summed and then changed; compare gpu/groups.py.
 //
 // There are ``outer`` matrices of ``length`` elements each. A row of a matrix holds its channels, each group ``width`` of
 // them, once or several times side by side: ``columns`` are a multiple of the channels that makes a row as long as a

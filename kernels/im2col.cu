@@ -1,4 +1,4 @@
-// The columns of im2col.py: gather writes windows of the data side by side, scatter is its adjoint.
+// The columns of gpu/im2col.py: gather writes windows of the data side by side, scatter is its adjoint.
 //
 // columns[p - first, i, j, c] = data[s, y·step_y + i - pad_y, x·step_x + j - pad_x, c], zero outside of the image, for the output
 // pixels p = (s, y, x) from first to first + count. A thread takes a `Unit` of the channels of a pixel: one, or a Vector.

@@ -1,5 +1,5 @@
 // The update of SGD and Adam: one pass over all parameters of a net. Each block takes a piece, which is a whole filter where
-// Algorithms 2 and 3 subtract means of filters; compare update.py.
+// Algorithms 2 and 3 subtract means of filters; compare gpu/update.py.
 #include "common.cuh"
 
 struct Parameter {

@@ -10,12 +10,14 @@ A layer of one's own writes ``infer_shape`` and its own products ``compute_outpu
 learns, ``compute_grads``.
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from threading import RLock, local
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -38,7 +40,7 @@ class Buffers(local):
         self.of: defaultdict[Any, dict[str, Array]] = defaultdict(dict)
 
 
-@dataclass
+@dataclass(eq=False)
 class Context:
     """What all layers of a net share: the device's kernels, the number type, and the source of random weights.
 
@@ -56,6 +58,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.errors = self.kernels.memory_pool.MemoryPool()
+        _contexts.add(self)
 
     def __deepcopy__(self, memo: Any) -> "Context":
         """Return a context for the copies of the layers: with the same names, and with memory of its own."""
@@ -65,6 +68,19 @@ class Context:
         """Return the next free name of a kind: conv1, conv2, …"""
         self.names[kind] += 1
         return f"{kind}{self.names[kind]}"
+
+
+_contexts: WeakSet[Context] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Unlock all nets: a thread that ran one is not in the child of a fork."""
+    for context in _contexts:
+        context.in_use = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(repr=False)
@@ -130,21 +146,28 @@ class Layer:
 
     def backward(self, error: Array) -> Array:
         """Backward: ErrorOut = BWD(Weights, ErrorIn); ErrorOut = Normalize(ErrorOut)."""
-        return self.at_error(self.compute_error(self.accept_error(error)), self.name)
+        error = self.accept_error(error)
+        return self.normalize_error(self.compute_error(error), error)
 
     def comp_grads(self, error: Array) -> None:
-        """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad). Only weights are normalized."""
+        """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad), of the weights and not of the biases."""
         if self.parameters():
             self.compute_grads(self.accept_error(error))
         if self.weights is not None:
             self.at_weights.adjoint(self.weights.grads)
             self.at_grads(self.weights.grads, self.name)
 
+    def normalize_error(self, result: Array, error: Array) -> Array:
+        """ErrorOut = Normalize(ErrorOut), in memory that is not the given error's, which others may read."""
+        if self.at_error.hook is not None and self.kernels.xp.may_share_memory(result, error):
+            result = result.copy()
+        return self.at_error(result, self.name)
+
     def normalize_weights(self) -> None:
         """Weights = Normalize(Weights)."""
         if self.weights is not None:
             self.weights_in_use = self.at_weights(self.weights.value, self.name)
-        elif self.at_weights.hook or self.at_grads.hook:
+        elif self.at_weights.used or self.at_grads.used:
             raise MinidlError(
                 f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
                 "a layer that has, or at at_error"
@@ -194,7 +217,7 @@ class Layer:
         """Prepare for data of ``shape`` (of one sample), at first or anew; the parameters stay what they are."""
         self.samples = None
         self.input_shape = tuple(shape)
-        self.output_shape = self.infer_shape(self.input_shape)
+        self.output_shape = tuple(self.infer_shape(self.input_shape))
         return self.output_shape
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from minidl import method as methods
 from minidl.fuse import fuse
 from minidl.kernels import Kernels
+from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, Parameter, Shape
 from minidl.layers import Container
@@ -45,6 +46,8 @@ class Net:
         self.root, self.shape, self.kernels, self.name, self.mode = root, tuple(shape), kernels, name, mode
         self.method = methods.parse(method)
         self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise MinidlError(f"a net computes in float32 or float64, not in {self.dtype}; choose one of them")
         self.training, self.trained_by = True, 0  # by which thread
         self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
         used = next((layer for layer in root.layers() if layer.context is not None), None)
@@ -81,17 +84,23 @@ class Net:
         goes on training afterwards, with a new forward. Raises MinidlError as ``forward`` does, for integers that are
         no uint8, and for uint8 images where it is not known how to prepare them.
         """
-        data = data if hasattr(data, "dtype") else np.asarray(data)
-        size = batch_size or max(1, PREDICTED // max(1, prod(data.shape[1:])))
+        data = data if isinstance(data, self.kernels.xp.ndarray) else numbers(data)
+        size = max(1, PREDICTED // max(1, prod(data.shape[1:]))) if batch_size is None else batch_size
+        if size < 1 or not data.ndim:
+            raise MinidlError(
+                f"predict takes samples (samples, …) in batches of at least 1, not an array of shape "
+                f"{tuple(data.shape)} in batches of {size}"
+            )
         with self.context.in_use:
             training = self.training
             if training:
                 self.eval()
-            starts = range(0, len(data), size)
-            batches = (self._prepared(data[i : i + size]) for i in starts)
-            outputs = [self.kernels.host(self.root.forward(batch)).copy() for batch in batches]
-            if training:
-                self.train()
+            try:
+                batches = (self._prepared(data[i : i + size]) for i in range(0, len(data), size))
+                outputs = [self.kernels.host(self.root.forward(batch)).copy() for batch in batches]
+            finally:
+                if training:
+                    self.train()
         return np.concatenate(outputs) if outputs else np.empty((0, *self.output_shape), self.dtype)
 
     def _prepared(self, data: Array) -> Array:
@@ -159,14 +168,15 @@ class Net:
     def normalized_weights(self) -> list[Parameter]:
         """Return the weights that the method normalizes, or would if it were not "Baseline"."""
         layers = methods.normalized_layers(self.root, self.method.fully)
-        return [layer.weights for layer in layers if layer.weights is not None]
+        return [layer.weights for layer in layers]
 
     def effective_weights(self) -> dict[str, Array]:
         """Return every parameter by its name as inference uses it: the weights after their normalization."""
         arrays = {p.name: p.value for p in self.parameters}
         for layer in self.layers:
             if layer.weights is not None:
-                layer.normalize_weights()
+                if layer.training:
+                    layer.normalize_weights()
                 arrays[layer.weights.name] = layer.weights_in_use
         return arrays
 
@@ -189,7 +199,7 @@ class Net:
                     f"{target.shape}; it belongs to another model"
                 )
         for name, target in targets.items():
-            target[...] = self.kernels.xp.asarray(arrays[name])
+            target[...] = self.kernels.array(arrays[name], target.dtype)
 
     def __repr__(self) -> str:
         title = f"Net ({self.name})" if self.name else "Net"

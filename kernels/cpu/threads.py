@@ -19,7 +19,6 @@ from contextvars import Context, copy_context
 from queue import SimpleQueue
 from threading import Lock, Thread
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from minidl.kernels.cpu import scratch
@@ -51,8 +50,6 @@ class _Helper:
 
     def _run(self) -> None:
         _move_to(self._cores)
-        # Overflow is a result, not a warning: the caller sees it in its numbers.
-        np.seterr(over="ignore", invalid="ignore")
         while (task := self._tasks.get()) is not None:
             context, buffers, work, share, done = task
             raised: BaseException | None = None

@@ -4,8 +4,9 @@ Read elementwise.py first: it has the paper's formulas as one page of CUDA, with
 Everything runs in one stream of its own, because the default one cannot be captured in a graph.
 
 Three things are taken from the definitions, all when a net is set up: convolution.Geometry, max_pool.output_shape and
-max_pool.argmax_type; the convolutions here inherit the check of a geometry as well. prefetch.Prefetcher is the
-definition's, which builds each batch when it is asked for. All else that a training step runs is in this folder.
+max_pool.argmax_type (of windows.py); the convolutions here, transposed ones too, inherit the check of a geometry as
+well, and data_norm.Statistics is their tuple. prefetch.Prefetcher is the definition's, which builds each batch when it
+is asked for. All else that a training step runs is in this folder.
 """
 
 from typing import Any

@@ -31,7 +31,7 @@ NAME = "checkpoint.safetensors"
 NEEDED = ("model", "classes", "shape", "method", "mode", "epoch", "time")  # of what is saved as text
 
 
-def save(path: Path, net: Net, optimizer: Optimizer, epoch: int, data: Description | None = None) -> None:
+def save(path: str | Path, net: Net, optimizer: Optimizer, epoch: int, data: Description | None = None) -> None:
     """Write the net, its optimizer, the number of the last finished epoch and what describes the data set.
 
     Raises MinidlError where the file cannot be written; the earlier one is still there then.
@@ -53,6 +53,7 @@ def save(path: Path, net: Net, optimizer: Optimizer, epoch: int, data: Descripti
         "preprocessing": net.preprocessing and net.preprocessing.to_json(),
         "data": data,
     }
+    path = Path(path)
     part = path.with_suffix(".part")
     files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
     try:

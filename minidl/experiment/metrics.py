@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels import Kernels
-from minidl.kernels.cpu.softmax_loss import out_of_range
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.softmax_loss import out_of_range
 from minidl.losses import checked_labels
 
 Array = Any

@@ -40,7 +40,7 @@ class DataNorm(Layer):
         return shape
 
     def view(self, array: Array) -> Array:
-        """See an array of the data's shape by its groups, (a, r, b, s)."""
+        """See an array of the data's shape by its groups, (outer, rows, inner, lanes)."""
         return array.reshape(area_view(array.shape, self.area, self.groups))
 
     @property

@@ -23,7 +23,8 @@ class Sequential(Container):
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Run the error through all layers, the last one first."""
+        back = error
         for child in reversed(self.children[1:]):
-            error = child.backpropagate(error)
-        back = self.children[0].backpropagate(error, need_error)
-        return self.at_error(back, self.name) if need_error else None
+            back = child.backpropagate(back)
+        first = self.children[0].backpropagate(back, need_error)
+        return self.normalize_error(first, error) if need_error else None
