@@ -13,7 +13,8 @@ import pytest
 from minidl import models
 from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
-from minidl.layers import Convolution, FullyConnected
+from minidl.layer import Context
+from minidl.layers import AnySize, Convolution, Flatten, FullyConnected, Residual, Sequential
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 from minidl.optimizers import SGD, Adam
@@ -60,7 +61,8 @@ def test_integers_are_predicted_only_where_the_net_can_prepare_them(backend):
         with pytest.raises(MinidlError, match="predict got integers of type"):
             net.predict(pixels.astype(dtype))
     net.preprocessing = SimpleNamespace(prepare=lambda images: (images - 100.0) / 256)
-    np.testing.assert_array_equal(net.predict(pixels.astype("u1")), net.predict((pixels - 100.0) / 256))
+    prepared = net.predict((pixels - 100.0) / 256)
+    np.testing.assert_allclose(net.predict(pixels.astype("u1")), prepared, rtol=1e-4, atol=1e-6)  # WC rounds once more
     with pytest.raises(MinidlError, match="give uint8 images, or give floats"):
         net.predict(pixels)
 
@@ -80,6 +82,55 @@ def test_a_net_in_training_goes_on_training_after_a_prediction(backend):
         weights.append([backend.host(p.value) for p in one.parameters])
     for a, b in zip(*weights, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # WC once more rounds once more
+
+
+def test_a_prediction_that_fails_leaves_a_net_in_training(backend):
+    net = build(backend)
+    for data, size in ((data_of(2)[:, :4], None), (data_of(2), -1), (np.float32(3), None), ([[1, 2], [3]], None)):
+        with pytest.raises(MinidlError):
+            net.predict(data, size)
+        assert net.training
+        assert all(layer.training for layer in net.layers)
+
+
+def test_the_weights_of_a_net_at_inference_are_those_that_it_uses(backend):
+    """Asking for them, as a checkpoint does, calls no hook again."""
+    net = build(backend, "Baseline")
+    net.layers[0].at_weights.hook = lambda weights: weights / 2
+    net.eval()
+    before = net.predict(data_of(2))
+    net.effective_weights()
+    np.testing.assert_array_equal(net.predict(data_of(2)), before)
+
+
+def test_a_hook_does_not_change_the_error_that_a_layer_only_passes_on(backend):
+    root = Residual(Sequential(FullyConnected(4), Flatten()))
+    root.setup((4,), Context(backend, np.dtype(np.float64), np.random.default_rng(0)))
+    body = root.children[0]
+    weights = backend.host(body.children[0].weights.value)
+    body.children[1].at_error.hook = lambda error: error / 2
+    root.forward(np.ones((2, 4)))
+    error = np.ones((2, 4))
+    found = backend.host(root.backpropagate(error))
+    np.testing.assert_allclose(found, 1 + 0.5 * np.ones((2, 4)) @ weights)
+    np.testing.assert_array_equal(error, 1)
+
+
+def test_errors_of_padded_images_are_kept(backend):
+    root = AnySize(Sequential(Convolution(3, 3)), 8, 8)
+    net = Net(root, (6, 6, 3), backend, dtype=np.float64)
+    random = np.random.default_rng(0)
+    net.forward(random.standard_normal((2, 6, 6, 3)))
+    first = root.backpropagate(random.standard_normal((2, 6, 6, 3)))
+    kept = backend.host(first).copy()
+    root.backpropagate(random.standard_normal((2, 6, 6, 3)))
+    np.testing.assert_array_equal(backend.host(first), kept)
+
+
+@pytest.mark.parametrize("dtype", ["f2", ">f4", int, complex])
+def test_a_net_computes_in_float32_or_float64(backend, dtype):
+    with pytest.raises(MinidlError, match="a net computes in float32 or float64, not in"):
+        build(backend, dtype=dtype)
 
 
 def test_observers_may_keep_what_they_see(backend):
