@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from math import prod
 from threading import RLock, local
 from typing import Any
 from weakref import WeakSet
@@ -231,12 +232,11 @@ class Layer:
 
     def buffer(self, name: str, shape: Shape, dtype: Any = None) -> Array:
         """Return the layer's own array of that name, allocated once and grown only for a larger batch."""
-        dtype = np.dtype(dtype or self.context.dtype)
-        size = int(np.prod(shape))
-        flat = self.buffers.get(name)
+        size, buffers = prod(shape), self.buffers
+        flat = buffers.get(name)
         if flat is None or flat.size < size:
             self.context.allocations += 1
-            flat = self.buffers[name] = self.kernels.xp.empty(size, dtype)
+            flat = buffers[name] = self.kernels.xp.empty(size, dtype or self.context.dtype)
         return flat[:size].reshape(shape)
 
     def new_output(self, samples: int) -> Array:

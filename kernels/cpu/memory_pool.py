@@ -5,6 +5,7 @@ that was used before. No array has to be released: whoever needs it longer keeps
 """
 
 from collections import deque
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ class MemoryPool:
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialized array; when it and all views of it are gone, its memory is free again."""
         dtype = np.dtype(dtype)
-        size = int(np.prod(shape)) * dtype.itemsize
+        size = prod(shape) * dtype.itemsize
         piece = self._take(-(-size // ALIGNMENT) * ALIGNMENT)
         memory = self._blocks[piece.block][piece.start : piece.start + size]
         # The views of an array refer to the object at the bottom of them all, which is the loan.
