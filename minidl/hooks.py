@@ -59,11 +59,6 @@ class HookPoint:
             )
         self._hook = hook
 
-    @property
-    def used(self) -> bool:
-        """Whether anything hangs here."""
-        return bool(self._hook or self.before or self.after)
-
     def __call__(self, array: Array, layer: str = "the layer") -> Array:
         """Return the array as the rest of the layer, whose name is only for messages, is to use it."""
         hook, result = self._hook, array

@@ -168,7 +168,7 @@ class Layer:
         """Weights = Normalize(Weights)."""
         if self.weights is not None:
             self.weights_in_use = self.at_weights(self.weights.value, self.name)
-        elif self.at_weights.used or self.at_grads.used:
+        elif self.at_weights.hook or self.at_grads.hook:
             raise MinidlError(
                 f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
                 "a layer that has, or at at_error"
