@@ -8,7 +8,6 @@ overwrite (``writes_over``) and by which operations it computes (``kernels``). K
 written: nothing is known of what they read again.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -41,7 +40,7 @@ def fuse(root: Layer) -> None:
     names = ("convolution", "transposed_convolution", "fully_connected", "data_norm")
     with_relu = replace(kernels, **{name: WithReLU(getattr(kernels, name)) for name in names})
     done = replace(kernels, relu=SimpleNamespace(forward=_leave, backward=kernels.relu.backward))
-    for layer in _all(root):
+    for layer in root.parts():
         if type(layer) is Residual:
             _overwrite(layer, layer.children[0])
         elif type(layer) is Sequential:
@@ -55,7 +54,7 @@ def fuse(root: Layer) -> None:
 
 def unfuse(root: Layer) -> None:
     """Let every layer compute alone, into memory of its own, as a trace wants to see it."""
-    for layer in _all(root):
+    for layer in root.parts():
         layer.writes_over = None
         if layer.kernels is not layer.context.kernels:
             layer.use(layer.context.kernels)
@@ -94,10 +93,3 @@ def _overwrite(layer: Layer, before: Layer) -> None:
         before = before.children[-1]
     if type(before) in GIVE_THEIR_OUTPUT:
         layer.writes_over = before
-
-
-def _all(layer: Layer) -> Iterator[Layer]:
-    """Iterate over a layer and all that it is made of."""
-    yield layer
-    for child in getattr(layer, "children", ()):
-        yield from _all(child)

@@ -246,7 +246,7 @@ def _bare(root: Layer) -> Iterator[list[tuple[Layer, HookPoint, Hook]]]:
 
     In the end all hooks and running statistics are as they were.
     """
-    parts = list(_parts(root))
+    parts = list(root.parts())
     for part in parts:
         part.normalize_weights()
     points = [(part, point) for part in parts for point in (part.at_weights, part.at_error, part.at_grads)]
@@ -262,13 +262,6 @@ def _bare(root: Layer) -> Iterator[list[tuple[Layer, HookPoint, Hook]]]:
             point.hook = hook
         for array, kept in running:
             array[...] = kept
-
-
-def _parts(layer: Layer) -> Iterator[Layer]:
-    """Iterate over a layer and everything that it is made of."""
-    yield layer
-    for child in getattr(layer, "children", ()):
-        yield from _parts(child)
 
 
 def _check_setup(where: str, context: Any, parameters: list[Parameter]) -> None:

@@ -302,6 +302,10 @@ class Layer:
         """Iterate over the layers that compute, in the order of the forward pass."""
         yield self
 
+    def parts(self) -> Iterator["Layer"]:
+        """Iterate over the layer and all that it is made of."""
+        yield self
+
     def parameters(self) -> list[Parameter]:
         """Return what the layer learns."""
         return [p for p in (self.weights, self.biases) if p is not None]

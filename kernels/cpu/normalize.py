@@ -1,14 +1,7 @@
-"""Center, standardize and rescale: the transforms behind every normalization of Table 1, and their adjoints.
+"""Center, standardize and rescale on a CPU; kernels/normalize.py defines them.
 
-All take a view x of four axes (outer, rows, inner, lanes), see areas.py, and write into ``out`` of the same shape,
-which may be x itself. Each (outer, inner) is a group, whose mean μ and deviation σ are taken over rows and lanes:
-
-    center        y = x − μ                              WC GC EB EL        equations 2, 4, 10, 11
-    standardize   y = (x − μ) / √(σ² + ε)                WS EBN ELN BN …    equations 3, 5 to 9; σ² is biased (1/n)
-    rescale       y = k·x / √(‖x‖² + ε)                  WN                 equation 1
-
-A transform returns its ``scale``, the factors by which it multiplied (None for center). The adjoint carries an error
-through the transform: given ∂L/∂y, y and scale it writes ∂L/∂x. The groups are columns of matrices, see groups.py.
+The groups of a view are columns of matrices (see groups.py), so that each transform is a pass of sums down the columns
+and a pass x·factor + offset, by the loops in use (loops.py).
 """
 
 import numpy as np

@@ -37,15 +37,8 @@ class AnySize(Container):
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Pad the error with zeros, run it through the body and cut what comes back."""
         error = self.accept("an error", error, self.output_shape)
-        back = self.body.backpropagate(self._resized(error, self.body_shape), need_error)
-        return self.normalize_error(self._resized(back, self.input_shape), error) if need_error else None
-
-    def _resized(self, error: Array, shape: Shape) -> Array:
-        if error.shape[1:] == shape:
-            return error
-        out = self.new_error((len(error), *shape))
-        self.kernels.extents.copy(error, out)
-        return out
+        back = self.body.backpropagate(self.extend(error, self.body_shape), need_error)
+        return self.normalize_error(self.extend(back, self.input_shape), error) if need_error else None
 
     def _cut_or_pad(self, name: str, array: Array, shape: Shape) -> Array:
         if array.shape[1:] == shape:

@@ -1,8 +1,6 @@
 """Concat: the connection of a U-net."""
 
-from collections.abc import Iterator
-
-from minidl.layer import Array, Context, Layer, Shape
+from minidl.layer import Array, Layer, Shape
 from minidl.layers.container import Container
 from minidl.layers.resize import Resize
 
@@ -15,15 +13,11 @@ class Concat(Container):
     """
 
     kind = "concat"
+    computes = True
 
     def __init__(self, body: Layer) -> None:
         self.body, self.resize = body, Resize((0, 0))
         super().__init__(body, self.resize)
-
-    def attach(self, context: Context) -> None:
-        """Name the children and the connection."""
-        super().attach(context)
-        self.name = context.name(self.kind)
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Add up the channels."""
@@ -50,11 +44,6 @@ class Concat(Container):
             return None
         self.kernels.extents.add(own, back, own)
         return self.at_error(own, self.name)
-
-    def layers(self) -> Iterator[Layer]:
-        """Iterate over the layers of the body, then the connection."""
-        yield from super().layers()
-        yield self
 
     def __str__(self) -> str:
         return "concatenate with the input"

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 
-from minidl.layer import Array, Context, Layer, Parameter
+from minidl.layer import Array, Context, Layer, Parameter, Shape
 
 
 class Container(Layer):
     """A layer made of other layers, its children; a kind writes ``infer_shape``, ``forward`` and ``backpropagate``.
 
     It keeps no batch, as each of its children does; of the hook points it has ``at_error`` alone, which
-    ``backpropagate`` ends with.
+    ``backpropagate`` ends with. Where it ``computes`` something itself, it has a name and a place among the layers.
     """
+
+    computes = False
 
     def __init__(self, *children: Layer) -> None:
         super().__init__()
@@ -19,11 +21,13 @@ class Container(Layer):
             point.refusal = f"a {self.kind} layer has no weights of its own; hang the hook at one of its layers"
 
     def attach(self, context: Context) -> None:
-        """Give each child its name, in the order of the forward pass."""
+        """Give each child its name, in the order of the forward pass, and then itself where it computes."""
         self.context = context  # a layer that stands twice in a net is found among its children
         self.use(context.kernels)
         for child in self.children:
             child.attach(context)
+        if self.computes:
+            self.name = context.name(self.kind)
 
     def forward(self, data: Array) -> Array:
         """Run the data through the children."""
@@ -34,9 +38,25 @@ class Container(Layer):
         raise NotImplementedError
 
     def layers(self) -> Iterator[Layer]:
-        """Iterate over the layers of all children."""
+        """Iterate over the layers of all children, and then the container itself where it computes."""
         for child in self.children:
             yield from child.layers()
+        if self.computes:
+            yield self
+
+    def parts(self) -> Iterator[Layer]:
+        """Iterate over the container and all that it is made of."""
+        yield self
+        for child in self.children:
+            yield from child.parts()
+
+    def extend(self, error: Array, shape: Shape) -> Array:
+        """Return an error with other extents for each sample: cut where they are smaller, with zeros where larger."""
+        if error.shape[1:] == shape:
+            return error
+        out = self.new_error((len(error), *shape))
+        self.kernels.extents.copy(error, out)
+        return out
 
     def parameters(self) -> list[Parameter]:
         """Return what all children learn."""

@@ -1,9 +1,7 @@
 """Residual: the sum of a body and a shortcut."""
 
-from collections.abc import Iterator
-
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Context, Layer, Shape
+from minidl.layer import Array, Layer, Shape
 from minidl.layers.container import Container
 
 
@@ -15,14 +13,10 @@ class Residual(Container):
     """
 
     kind = "add"
+    computes = True
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
         super().__init__(body, *([shortcut] if shortcut else []))
-
-    def attach(self, context: Context) -> None:
-        """Name the children and the addition."""
-        super().attach(context)
-        self.name = context.name(self.kind)
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Take the larger extents of both branches."""
@@ -47,25 +41,13 @@ class Residual(Container):
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Give each branch the part of the error that its output has, and add what comes back."""
         error = self.accept("an error", error, self.output_shape)
-        parts = [self._part(error, shape) for shape in self.shapes]
+        parts = [self.extend(error, shape) for shape in self.shapes]
         errors = [child.backpropagate(part, need_error) for child, part in zip(self.children, parts, strict=False)]
         if not need_error:
             return None
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.extents.add(errors[0], errors[1] if len(errors) > 1 else parts[1], out)
         return self.at_error(out, self.name)
-
-    def _part(self, error: Array, shape: Shape) -> Array:
-        if error.shape[1:] == shape:
-            return error
-        part = self.new_error((len(error), *shape))
-        self.kernels.extents.copy(error, part)
-        return part
-
-    def layers(self) -> Iterator[Layer]:
-        """Iterate over the layers of both branches, then the addition."""
-        yield from super().layers()
-        yield self
 
     def __str__(self) -> str:
         return "add to the shortcut"
