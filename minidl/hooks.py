@@ -26,7 +26,7 @@ class HookPoint:
     Where the optimizer's update does the normalization, that is ``in_update``, and neither a hook nor an observer may
     hang here. A trace looks at ``in_update(array.copy())``, which leaves the update alone.
 
-    point: "weights", "error" or "grads". Raises MinidlError for a hook or an observer that cannot be called, and for a
+    point: "weights", "error" or "grads"; at the "output" of a layer, observers alone may look on. Raises MinidlError for a hook or an observer that cannot be called, and for a
     hook that returns anything but real numbers in the array's shape.
     """
 

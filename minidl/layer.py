@@ -124,6 +124,10 @@ class Layer:
         self.weights: Any = None  # a Parameter, where the layer learns
         self.biases: Any = None
         self.at_weights, self.at_error, self.at_grads = HookPoint("weights"), HookPoint("error"), HookPoint("grads")
+        self.at_output = HookPoint("output")  # for observers alone
+        self.at_output.refusal = (
+            "an output has no hook, but observers alone; normalize data by a layer, such as BatchNorm"
+        )
         self.context: Any = None  # what it shares with the other layers of its net
         self.kernels: Any = None  # the operations that it computes by
         self.writes_over: Layer | None = None  # whose output it may overwrite with its own, see fuse.py
@@ -143,6 +147,7 @@ class Layer:
         output = self.compute_output(data)
         if self.training:
             self.samples = len(data)
+            self.at_output(output, self.name)
         return output
 
     def backward(self, error: Array) -> Array:

@@ -62,7 +62,9 @@ class Net:
         fuse(root)
         methods.attach(self.method, root, mode, kernels, place)
         self.hook_points = [
-            point for layer in self.layers for point in (layer.at_weights, layer.at_error, layer.at_grads)
+            point
+            for layer in self.layers
+            for point in (layer.at_weights, layer.at_error, layer.at_grads, layer.at_output)
         ]
 
     def forward(self, data: Array) -> Array:

@@ -1,0 +1,99 @@
+"""Quantities of a study: numbers that say what a normalization does to an array.
+
+Each takes arrays of NumPy or CuPy and returns a float, nan where it is not defined (of an array of zeros, say). Shares
+are energies, sums of squares, where nothing else is said: the energy of the means and the energy of what is left add up
+to the energy of the array.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels.areas import area_view
+from minidl.kernels.errors import MinidlError
+
+Array = Any
+
+
+def energy(x: Array) -> float:
+    """Return ‖x‖² = Σ x², in double precision."""
+    flat = x.ravel().astype(np.float64)
+    return float(flat @ flat)
+
+
+def norm(x: Array) -> float:
+    """Return ‖x‖ = √Σ x²."""
+    return math.sqrt(energy(x))
+
+
+def mean_share(x: Array, area: str) -> float:
+    """Return ‖x̄‖²/‖x‖², 0 … 1, where x̄ is x with each element replaced by the mean of its area.
+
+    area: "tensor" for the means of filters, "channel" for those of the channels of data; see kernels/areas.py. It is
+    nan where the area would be a single element.
+
+    >>> mean_share(np.array([[1.0, 3.0]]), "tensor")  # the mean 2 twice, of 1 and 3: 8/10
+    0.8
+    """
+    try:
+        outer, rows, inner, lanes = area_view(x.shape, area)
+    except MinidlError:
+        return math.nan
+    means = x.reshape(outer, rows, inner, lanes).mean(axis=(1, 3), dtype=np.float64)
+    return _ratio(energy(means) * rows * lanes, energy(x))
+
+
+def removed(before: Array, after: Array) -> float:
+    """Return ‖x − N(x)‖/‖x‖: how much of the norm a normalization takes away."""
+    return _ratio(norm(before.astype(np.float64) - after), norm(before))
+
+
+def angle(x: Array, y: Array) -> float:
+    """Return the angle between two arrays, seen as vectors, in degrees.
+
+    >>> angle(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
+    45.0
+    """
+    a, b = x.ravel().astype(np.float64), y.ravel().astype(np.float64)
+    cosine = _ratio(float(a @ b), norm(a) * norm(b))
+    return math.degrees(math.acos(min(1.0, max(-1.0, cosine)))) if math.isfinite(cosine) else math.nan
+
+
+def flips(before: Array, after: Array) -> float:
+    """Return the share of elements that change their sign, among those that are not 0 before."""
+    counted = before != 0
+    return _ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
+
+
+def alike(x: Array) -> float:
+    """Return how alike the samples are: the mean cosine between different ones, −1/(n − 1) … 1.
+
+    With zᵢ the sample i as a vector and ẑᵢ = zᵢ/‖zᵢ‖ it is (‖Σ ẑᵢ‖² − n)/(n(n − 1)): 1 where all point the same way,
+    so that what follows cannot tell them apart, and 0 where they are orthogonal on average. Samples that are zero are
+    left out.
+    """
+    z = x.reshape(len(x), -1).astype(np.float64)
+    norms = np.sqrt((z * z).sum(axis=1))
+    z = z[norms > 0] / norms[norms > 0][:, None]
+    n = len(z)
+    return _ratio(energy(z.sum(axis=0)) - n, n * (n - 1))
+
+
+def deviation(x: Array) -> float:
+    """Return the standard deviation of all elements."""
+    return float(x.std(dtype=np.float64))
+
+
+def active(x: Array) -> float:
+    """Return the share of elements above 0, which a ReLU lets through."""
+    return float((x > 0).mean())
+
+
+def dead(x: Array) -> float:
+    """Return the share of channels, the last axis, that are above 0 nowhere in the batch: a ReLU makes them zero."""
+    return float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

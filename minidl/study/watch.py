@@ -1,0 +1,113 @@
+"""Watching: look at all hook points of a net during one training step, and leave the step as it is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from minidl.fuse import fuse, unfuse
+from minidl.hooks import HookPoint
+from minidl.layer import Layer
+from minidl.layers import DataNorm
+from minidl.net import Net
+
+Array = Any
+
+
+@dataclass
+class Change:
+    """What is at a hook point before and after its hook, as copies; None where nothing passed it."""
+
+    before: Array = None
+    after: Array = None
+
+
+@dataclass
+class Seen:
+    """What one step did in a layer with weights.
+
+    data: what came in; output: what a ReLU behind the layer gets, after the data norm between them, if any; weights,
+    error, grads: at the three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer hands down. A
+    net's first layer computes none. bias_grads: the gradient of its biases.
+    """
+
+    layer: Layer
+    data: Array = None
+    output: Array = None
+    weights: Change = field(default_factory=Change)
+    error: Change = field(default_factory=Change)
+    grads: Change = field(default_factory=Change)
+    bias_grads: Array = None
+
+
+def studied_layers(net: Net) -> list[Layer]:
+    """Return the layers that a study looks at: all whose weights have filters, which those of data norms have not."""
+    return [layer for layer in net.layers if layer.weights is not None and layer.weights.value.ndim > 1]
+
+
+@contextmanager
+def watch(net: Net) -> Iterator[dict[str, Seen]]:
+    """Look at a forward pass in training and the backpropagation after it; what was seen, by the layers' names.
+
+    The update of the parameters comes after the block. Layers compute one by one, without fusion, and the results are
+    the same. Where the update of the optimizer does GC, its ``grads`` show what it will do, on a copy. Where it does
+    WC, the weights have lost their mean already when a step begins: ``weights.before`` is None, and what WC took away
+    is seen before that update (see trace.py).
+
+        with watch(net) as seen:
+            loss(net.forward(data), labels)
+            net.backpropagate(loss.error)
+        optimizer.step()
+        seen["conv1"].grads.before
+    """
+    seen = {layer.name: Seen(layer) for layer in studied_layers(net)}
+    hung: list[tuple[list[Any], Callable[[Array], None]]] = []
+
+    def hang(observers: list[Any], target: Any, name: str) -> None:
+        def keep(array: Array) -> None:
+            setattr(target, name, array)
+
+        observers.append(keep)
+        hung.append((observers, keep))
+
+    unfuse(net.root)
+    try:
+        for name, one in seen.items():
+            for point, change in _points(one):
+                if point.in_update is None:
+                    hang(point.before, change, "before")
+                    hang(point.after, change, "after")
+            hang(_last_before_a_relu(net, name).at_output.after, one, "output")
+        yield seen
+        for one in seen.values():
+            _complete(one)
+    finally:
+        for observers, keep in hung:
+            observers.remove(keep)
+        fuse(net.root)
+
+
+def _points(seen: Seen) -> list[tuple[HookPoint, Change]]:
+    layer = seen.layer
+    return [(layer.at_weights, seen.weights), (layer.at_error, seen.error), (layer.at_grads, seen.grads)]
+
+
+def _last_before_a_relu(net: Net, name: str) -> Layer:
+    """Return the layer whose output a ReLU behind the named one gets: the data norm that follows it, or itself."""
+    layers = net.layers
+    index = next(i for i, layer in enumerate(layers) if layer.name == name)
+    following = layers[index + 1] if index + 1 < len(layers) else None
+    return following if isinstance(following, DataNorm) else layers[index]
+
+
+def _complete(seen: Seen) -> None:
+    """Add what no observer can be given: the data, and what the update will do."""
+    layer = seen.layer
+    seen.data = layer.data.copy()
+    if layer.biases is not None:
+        seen.bias_grads = layer.biases.grads.copy()
+    if layer.at_grads.in_update is not None:
+        seen.grads.before = layer.weights.grads.copy()
+        seen.grads.after = layer.at_grads.in_update(layer.weights.grads.copy())
+    if layer.at_weights.in_update is not None:
+        seen.weights.after = layer.weights.value.copy()
