@@ -26,8 +26,8 @@ class HookPoint:
     Where the optimizer's update does the normalization, that is ``in_update``, and neither a hook nor an observer may
     hang here. A trace looks at ``in_update(array.copy())``, which leaves the update alone.
 
-    point: "weights", "error" or "grads"; at the "output" of a layer, observers alone may look on. Raises MinidlError for a hook or an observer that cannot be called, and for a
-    hook that returns anything but real numbers in the array's shape.
+    point: "weights", "error" or "grads", or "output", where observers alone may hang. Raises MinidlError for a hook or
+    an observer that cannot be called, and for a hook that returns anything but real numbers in the array's shape.
     """
 
     def __init__(self, point: str = "weights") -> None:

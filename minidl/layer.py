@@ -125,9 +125,7 @@ class Layer:
         self.biases: Any = None
         self.at_weights, self.at_error, self.at_grads = HookPoint("weights"), HookPoint("error"), HookPoint("grads")
         self.at_output = HookPoint("output")  # for observers alone
-        self.at_output.refusal = (
-            "an output has no hook, but observers alone; normalize data by a layer, such as BatchNorm"
-        )
+        self.at_output.refusal = "an output has no hook; normalize data by a layer, such as BatchNorm"
         self.context: Any = None  # what it shares with the other layers of its net
         self.kernels: Any = None  # the operations that it computes by
         self.writes_over: Layer | None = None  # whose output it may overwrite with its own, see fuse.py
