@@ -13,8 +13,8 @@ import numpy as np
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
 from minidl.normalizations import Normalization
-from minidl.study.columns import columns
 from minidl.study.quantities import norm
+from minidl.study.table import Table
 
 Array = Any
 SHAPES = {"weights": (8, 3, 3, 4), "grads": (8, 3, 3, 4), "error": (6, 5, 4, 3)}  # of the probes, by hook point
@@ -76,11 +76,11 @@ def card(normalization: Normalization, kernels: Kernels) -> Card:
         )
 
 
-def table(cards: Sequence[Card]) -> str:
-    """Return cards as a table of text, one a line."""
+def table(cards: Sequence[Card]) -> Table:
+    """Return a table with a line for each card."""
     laws = ("N(N(x))=N(x)", "N(x+c)=N(x)", "N(2x)", "linear", "x−N(x)⟂N(x)")
     head = ("", "at", "area", *laws, "mean", "norm", "adjoint")
-    return "\n".join(columns([head, *map(_row, cards)], "<<<<<<<<>><"))
+    return Table(head, "<<<<<<<<>><", [_row(card) for card in cards])
 
 
 def _row(card: Card) -> tuple[str, ...]:
