@@ -36,10 +36,10 @@ class Source:
         return self.random.standard_normal((size, 6, 5, 3)).astype(np.float32) + 1, self.random.integers(0, 3, size)
 
 
-def trainer_of(method="WC, GC, fully", device="reference", **options):
+def trainer_of(method="WC, GC, fully", **options):
     layers = (Convolution(4, 3), ReLU(), Convolution(3, 1), ReLU(), MaxPool(2, 2), Flatten())
     root = Sequential(*layers, FullyConnected(6), ReLU(), FullyConnected(3))
-    net = Net(root, (6, 5, 3), kernels.load(device), method=method, **options)
+    net = Net(root, (6, 5, 3), kernels.load("reference"), method=method, **options)
     return Trainer(net, SGD(net.parameters, net.kernels, 0.1), Source(), Source(), 1, 0)
 
 
@@ -66,9 +66,8 @@ def test_a_walk_is_a_step_of_the_training(after):
         assert (p.value == q.value).all()
 
 
-@pytest.mark.parametrize("device", ["reference", "cpu"])
-def test_what_a_centering_changes(device):
-    layers = walk(trainer_of("WC, GC, fully", device), "noise").layers
+def test_what_a_centering_changes():
+    layers = walk(trainer_of("WC, GC, fully"), "noise").layers
     assert [one.name for one in layers] == ["conv1", "conv2", "fc1", "fc2"]
     for one in layers[:3]:
         for point, hook in ((one.weights, "WC"), (one.grads, "GC")):
@@ -110,9 +109,8 @@ def test_the_update():
 
 
 @pytest.mark.parametrize("layer, shape", [("conv1", (3, 3)), ("conv2", (1, 4)), ("fc1", (3, 5))])
-@pytest.mark.parametrize("device", ["reference", "cpu"])
-def test_one_filter_in_numbers(layer, shape, device):
-    trainer = trainer_of("WC, GC, fully", device)
+def test_one_filter_in_numbers(layer, shape):
+    trainer = trainer_of("WC, GC, fully")
     (weights,) = (one.weights.value[-1].copy() for one in trainer.net.layers if one.name == layer)
     filters = {"conv1": 4, "conv2": 3, "fc1": 6}[layer]
     seen = walk(trainer, "noise", layer=layer, number=filters - 1)
