@@ -4,4 +4,5 @@ COMMANDS = {
     "train": "train a net of the paper on a data set",
     "reproduce": "train the rows of a table of the paper and set the results beside the paper's",
     "walk": "go through Algorithm 1 with one batch, and see what every hook does",
+    "gradcheck": "check the gradients of layers and nets, and explain those that are wrong",
 }
