@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from minidl import MinidlError, method, models
+from minidl.commands import COMMANDS
 from minidl.experiment.command import Command
 from minidl.experiment.rows import choose, read_rows
 
@@ -205,7 +206,8 @@ def test_the_tests_and_files_that_a_page_names_exist(page: Path) -> None:
 @every_page
 def test_the_options_that_a_page_names_exist(page: Path) -> None:
     scripts = ["train.py", "reproduce.py", *(f"benchmarks/{name}.py" for name in ("step", "hooks", "kernels", "peers"))]
-    known = " ".join(parser_of(script).format_help() for script in scripts)
+    commands = [f"minidl {name}" for name in COMMANDS]
+    known = " ".join(parser_of(script).format_help() for script in (*scripts, *commands))
     for span in SPAN.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         for option in re.findall(r"^--[a-z-]+| --[a-z-]+", span):
             assert re.search(rf"{option.strip()}\b", known), span

@@ -26,9 +26,9 @@ CLASSES = 4
 SHAPE = (32, 32, 3)  # of the images on which a net is checked
 HOOKED = ("conv 3×3", "transposed conv 3×3", "fc")  # what hooks are tried on, where no layer is named
 PAST = (
-    "in projection the gradient does not pass the normalization, so that a net with hooks has no true gradient; "
-    "checked is what is true of it: the gradients at the weights as forward left them, before a hook at errors or "
-    "gradients sees them; the gradient through a normalization of the weights is that of --mode reparametrization"
+    "In projection the gradient does not pass the normalization, so that a net with hooks has no true gradient. What is "
+    "checked is true of it: the gradients at the weights as forward left them, before a hook at errors or gradients "
+    "sees them. The gradient through a normalization of the weights is that of --mode reparametrization."
 )
 
 
@@ -49,9 +49,10 @@ class Row:
 
 @dataclass
 class Findings:
-    """What was checked, and in sentences what was not."""
+    """What was checked, notes on how, and in sentences what was not."""
 
     rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
     @property
@@ -91,7 +92,7 @@ def check_layers(layer: str | None, method: str | None, mode: str, kernels: Kern
         _add_layer(name, specimen, findings)
     if chosen:
         normalizations = list(chosen.normalizations)
-        findings.unchecked += [PAST] if normalizations and mode == "projection" else []
+        findings.notes += [PAST] if normalizations and mode == "projection" else []
     else:
         normalizations = [] if layer else list(NORMALIZATIONS.values())
     for normalization in normalizations:
@@ -116,8 +117,8 @@ def check_model(model: str, method: str | None, mode: str, kernels: Kernels) -> 
         layer, _, parameter = check.name.partition(".")
         wrong = "the slope along a random direction differs; look at its elements: minidl gradcheck --layer"
         findings.rows.append(Row(layer, parameter, check.relative_error, "" if _passes(check) else wrong))
-    findings.unchecked += [PAST] if net.method.normalizations and mode == "projection" else []
-    findings.unchecked.append("each parameter was checked along one random direction, and not element by element")
+    findings.notes += [PAST] if net.method.normalizations and mode == "projection" else []
+    findings.notes.append("Each parameter was checked along one random direction, and not element by element.")
     _add_rest(report, findings)
     return findings
 

@@ -223,7 +223,7 @@ def _turned(walk: Walk) -> str:
     most = _most(walk.layers, lambda one: one.angle)
     if most is None or most.angle < 1:
         return ""
-    uphill = ": a step against it goes uphill" if most.angle > 90 else ""
+    uphill = "; past 90°, a small step of that layer raises the loss" if most.angle > 90 else ""
     return f"The hooks turned {most.name}'s gradient most, by {most.angle:.0f}°{uphill}."
 
 

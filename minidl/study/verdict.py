@@ -19,6 +19,7 @@ def verdict(findings: Findings, kernels: Kernels) -> str:
     parts = [head, str(Table(("layer", "gradient of", "relative error", ""), "<<><", rows))]
     if findings.failed:
         parts.append("\n".join(_told(f"{row.layer}, {row.of}: {row.explanation}") for row in findings.failed))
+    parts += [fill(note, WIDTH) for note in findings.notes]
     if findings.unchecked:
         parts.append("\n".join(["not checked:", *map(_told, grouped(findings.unchecked))]))
     number, failed = len(findings.rows), len(findings.failed)
