@@ -44,10 +44,10 @@ class Source:
         return self.random.standard_normal((size, 6, 5, 3)).astype(np.float32) + 1, self.random.integers(0, 3, size)
 
 
-def trainer_of(method="WC, GC, fully", **options):
+def trainer_of(method="WC, GC, fully", shelf=None, **options):
     layers = (Convolution(4, 3), ReLU(), Convolution(3, 1), ReLU(), MaxPool(2, 2), Flatten())
     root = Sequential(*layers, FullyConnected(6), ReLU(), FullyConnected(3))
-    net = Net(root, (6, 5, 3), kernels.load("reference"), method=method, **options)
+    net = Net(root, (6, 5, 3), shelf or kernels.load("reference"), method=method, **options)
     return Trainer(net, SGD(net.parameters, net.kernels, 0.1), Source(), Source(), 1, 0)
 
 
@@ -102,6 +102,16 @@ def test_the_angle_is_to_the_gradient_of_a_net_without_hooks():
             break
     assert seen.layers[0].angle > 1
     assert seen.layers[2].angle == pytest.approx(0, abs=1e-5)  # nothing hangs behind it
+
+
+def test_a_walk_on_a_gpu(gpu):
+    ours, theirs = (walk(trainer_of("WC, GC, EB", shelf), "noise", 2) for shelf in (gpu, None))
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+    for one, other in zip(ours.layers, theirs.layers, strict=True):
+        assert one.grads.changed == pytest.approx(other.grads.changed, rel=1e-2)
+        assert one.angle == pytest.approx(other.angle, abs=0.5)
+        assert one.out_alike == pytest.approx(other.out_alike, abs=1e-2)
+    assert isinstance(ours.filter.grads.after, np.ndarray)
 
 
 def test_the_update():
