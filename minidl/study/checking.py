@@ -26,7 +26,7 @@ CLASSES = 4
 SHAPE = (32, 32, 3)  # of the images on which a net is checked
 HOOKED = ("conv 3×3", "transposed conv 3×3", "fc")  # what hooks are tried on, where no layer is named
 PAST = (
-    "In projection the gradient does not pass the normalization, so that a net with hooks has no true gradient. This is "
+    "In projection the gradient does not pass the normalization, so a net with hooks has no true gradient. This is "
     "true and checked: the gradients at the weights as forward left them, before a hook at errors or gradients sees "
     "them. The gradient through a normalization of the weights is that of --mode reparametrization."
 )
