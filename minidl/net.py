@@ -189,7 +189,7 @@ class Net:
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Copy arrays into the parameters and running statistics by their names.
 
-        Raises MinidlError where a name is missing or a shape differs, before anything is copied.
+        Raises MinidlError where a name is missing or unknown or a shape differs, before anything is copied.
         """
         targets = {p.name: p.value for p in self.parameters} | self.running()
         for name, target in targets.items():
@@ -200,6 +200,10 @@ class Net:
                     f"the saved {name} has shape {tuple(arrays[name].shape)} where this net expects "
                     f"{target.shape}; it belongs to another model"
                 )
+        if unknown := [name for name in arrays if name not in targets]:
+            raise MinidlError(
+                f"the saved net has {unknown[0]}, which this net lacks; it belongs to another model or method"
+            )
         for name, target in targets.items():
             target[...] = self.kernels.array(arrays[name], target.dtype)
 
