@@ -224,10 +224,10 @@ class Layer:
         self.input_shape = tuple(shape)
         if not shape or (self.axes and len(shape) != len(self.axes)):
             expected = ", ".join(("samples", *(self.axes or ("…",))))
-            remedy = "Flatten makes one axis of several" if len(shape) > 1 else "put it before the Flatten, if any"
+            remedy = "put a Flatten before it" if len(self.axes) == 1 else "give it images, channels last"
             raise MinidlError(
                 f"{self.name} ({self}) expected data of shape ({expected}) and got {self.input_shape} for one sample; "
-                f"{remedy}"
+                f"{remedy if self.axes else 'give it at least one axis'}"
             )
         self.output_shape = tuple(self.infer_shape(self.input_shape))
         return self.output_shape

@@ -121,7 +121,7 @@ def test_a_layer_names_itself_what_it_expected_and_what_it_got(random):
     [
         (FullyConnected(3), (4, 4, 2), "put a Flatten before it"),
         (MaxPool(3, 2), (2, 5, 1), "expected images of at least its window"),
-        (AveragePool(2, 2), (8,), r"expected images of at least its window and got data of \(8,\)"),
+        (AveragePool(2, 2), (8,), r"expected data of shape \(samples, y, x, channels\) and got \(8,\)"),
         (Residual(Convolution(2, 3), GlobalAveragePool()), (4, 4, 2), "let both branches end in images, or neither"),
         (GroupNorm(), (32,), r"gn1 \(group normalization, 32 groups\) got data of shape \(32,\).*a single element"),
         (InstanceNorm(), (1, 1, 5), "in1 .*a single element"),

@@ -29,10 +29,15 @@ def add_option(cli: Any) -> None:
     )
 
 
-def import_files(paths: Sequence[str] | None) -> None:
-    """Import the files of ``--import``, if any; raise MinidlError where one is missing or fails, and where in it."""
-    for file in read(paths):
+def import_files(paths: Sequence[str] | None) -> list["OwnFile"]:
+    """Import the files of ``--import``, if any, and return them.
+
+    Raises MinidlError where one is missing, and where one fails, with the line.
+    """
+    files = read(paths)
+    for file in files:
         file.run()
+    return files
 
 
 def read(paths: Sequence[str] | None) -> list["OwnFile"]:
