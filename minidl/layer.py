@@ -116,7 +116,9 @@ class Layer:
     """
 
     kind = "layer"
-    axes: tuple[str, ...] = ()  # of one sample's data, for a layer that needs certain ones, such as (y, x, channels)
+    data_axes: tuple[
+        str, ...
+    ] = ()  # of one sample's data, for a layer that needs certain ones, such as (y, x, channels)
 
     def __init__(self) -> None:
         self.name = self.kind
@@ -222,12 +224,12 @@ class Layer:
         """Prepare for data of ``shape`` (of one sample), at first or anew; the parameters stay what they are."""
         self.samples = None
         self.input_shape = tuple(shape)
-        if not shape or (self.axes and len(shape) != len(self.axes)):
-            expected = ", ".join(("samples", *(self.axes or ("…",))))
-            remedy = "put a Flatten before it" if len(self.axes) == 1 else "give it images, channels last"
+        if not shape or (self.data_axes and len(shape) != len(self.data_axes)):
+            expected = ", ".join(("samples", *(self.data_axes or ("…",))))
+            remedy = "put a Flatten before it" if len(self.data_axes) == 1 else "give it images, channels last"
             raise MinidlError(
                 f"{self.name} ({self}) expected data of shape ({expected}) and got {self.input_shape} for one sample; "
-                f"{remedy if self.axes else 'give it at least one axis'}"
+                f"{remedy if self.data_axes else 'give it at least one axis'}"
             )
         self.output_shape = tuple(self.infer_shape(self.input_shape))
         return self.output_shape

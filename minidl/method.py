@@ -81,7 +81,10 @@ def parse(text: str) -> Method:
                 )
         elif word.lower() != BASELINE.lower():
             names = ", ".join([BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY])
-            raise MinidlError(f"the method {text!r} has the unknown word {word!r}; use words of: {names}")
+            raise MinidlError(
+                f"the method {text!r} has the unknown word {word!r}; use words of: {names}, or --import the "
+                "file that names one of your own"
+            )
     if fully and not chosen:
         raise MinidlError(
             f"the method {text!r} says where (fully) but not what is normalized; write, for example, WC, GC, fully"

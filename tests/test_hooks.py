@@ -527,15 +527,6 @@ def noise(x, out):
 noise.calls = 0
 
 
-@pytest.fixture
-def names():
-    """Forget the names that a test gives."""
-    known = dict(NORMALIZATIONS)
-    yield
-    NORMALIZATIONS.clear()
-    NORMALIZATIONS.update(known)
-
-
 @pytest.mark.usefixtures("names")
 class TestOwnNormalizations:
     @pytest.mark.parametrize("function", [halve, write_first, spoil])

@@ -13,7 +13,7 @@ class AnySize(Container):
     """
 
     kind = "any size"
-    axes = ("y", "x", "channels")
+    data_axes = ("y", "x", "channels")
 
     def __init__(self, body: Layer, least: int, step: int) -> None:
         super().__init__(body)

@@ -13,7 +13,7 @@ class Concat(Container):
     """
 
     kind = "concat"
-    axes = ("y", "x", "channels")
+    data_axes = ("y", "x", "channels")
     computes = True
 
     def __init__(self, body: Layer) -> None:

@@ -17,7 +17,7 @@ class Convolution(Layer):
     """
 
     kind = "conv"
-    axes = ("y", "x", "channels")
+    data_axes = ("y", "x", "channels")
     operation = "convolution"  # of the kernels
 
     def __init__(self, filters: int, size: int, stride: int = 1, padding: int | None = None) -> None:

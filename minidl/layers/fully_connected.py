@@ -7,7 +7,7 @@ class FullyConnected(Layer):
     """Fully connected: out[s, o] = Σ data[s, i]·W[o, i] + b[o]; data (samples, in), weights (out, in)."""
 
     kind = "fc"
-    axes = ("in",)
+    data_axes = ("in",)
 
     def __init__(self, outputs: int) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from minidl.layer import Layer, Shape
 class Pool(Layer):
     """One output for each size × size window of the data, which begin ``stride`` pixels apart; no padding."""
 
-    axes = ("y", "x", "channels")
+    data_axes = ("y", "x", "channels")
 
     def __init__(self, size: int, stride: int) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ class Resize(Layer):
     """Bilinear resizing to ``size`` (y, x), corner pixels onto corner pixels; data (samples, y, x, c)."""
 
     kind = "resize"
-    axes = ("y", "x", "channels")
+    data_axes = ("y", "x", "channels")
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
