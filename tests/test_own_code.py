@@ -33,6 +33,7 @@ from minidl.optimizers import SGD
 pytestmark = pytest.mark.usefixtures("names")
 
 CHECKOUT = Path(__file__).parents[1]
+PLAIN = ("--quiet", "--model", "a", "--epochs", 1, "--batch-size", 4, "--train-size", 4, "--test-size", 2)
 SMALL = ("--quiet", "--model", "three", "--batch-size", 5)
 TINY = """import minidl
 
@@ -91,8 +92,10 @@ def medians(path):
 # -- normalizations ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at", ["weights", "error", "grads"])
-@pytest.mark.parametrize("area, axes", [("tensor", (1, 2, 3)), ("channel", (0, 1, 2)), ("instance", (1, 2))])
+@pytest.mark.parametrize(
+    "at, area, axes",
+    [("weights", "tensor", (1, 2, 3)), ("error", "channel", (0, 1, 2)), ("grads", "instance", (1, 2))],
+)
 def test_a_function_that_returns_works_at_every_point_on_every_shelf(backend, random, at, area, axes):
     @minidl.normalization("median", at=at, area=area)
     def median(x):
@@ -381,7 +384,7 @@ def test_another_net_is_refused(random, tmp_path, other, message):
 
 def test_a_run_with_the_page_loads_without_it(run, page, tmp_path):
     assert run("--import", page, *SMALL, "--epochs", 1) == 0
-    assert run("--import", page, "--quiet", "--model", "a", "--method", "median, BN", "--epochs", 1, out="plain") == 0
+    assert run("--import", page, *PLAIN, "--method", "median, BN", out="plain") == 0
     assert medians(tmp_path / "run") < 1e-7
     load_it = (
         "import sys, numpy as np; from minidl import checkpoint; net = checkpoint.load(sys.argv[1], 'reference'); "
@@ -428,7 +431,7 @@ def test_a_file_that_has_changed_is_not_run(run, page, tmp_path, sentence):
 
 
 def test_nothing_is_imported_because_a_configuration_names_it(run, write, tmp_path, sentence):
-    assert run("--quiet", "--model", "a", "--epochs", 1) == 0
+    assert run(*PLAIN) == 0
     mark = tmp_path / "ran"
     path = write(f"open({str(mark)!r}, 'w')\n")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
@@ -441,7 +444,7 @@ def test_nothing_is_imported_because_a_configuration_names_it(run, write, tmp_pa
 
 
 def test_a_run_without_import_goes_on_without_it(run, page, tmp_path, sentence):
-    assert run("--quiet", "--model", "a", "--epochs", 1) == 0
+    assert run(*PLAIN) == 0
     assert run("--resume", tmp_path / "run", "--epochs", 2, "--import", page) == 2
     assert "was begun without --import; go on with it in the same way, or start a new run" in sentence()
 
@@ -532,8 +535,7 @@ def test_files_are_modules_of_their_names_and_may_be_several(run, write, tmp_pat
     second = write(
         "import one\nassert one.A(3).x == 3\n" + TINY.replace("median", "other").replace("weights", "grads"), "two.py"
     )
-    small = ("--quiet", "--model", "a", "--epochs", 1)
-    assert run("--import", first, "--import", second, "--method", "median, other", *small) == 0
+    assert run("--import", first, "--import", second, "--method", "median, other", *PLAIN) == 0
     assert str(parse("median, other")) == "median, other"
     assert import_files([first])[0].record["file"] == first  # the same again
 
