@@ -77,17 +77,22 @@ class Normalization:
         if isinstance(self.function, str):
             adjoint = getattr(self._operations(), f"{self.function}_adjoint")
             adjoint(error.reshape(view), output.reshape(view), scale, out.reshape(view))
-        elif self.function_adjoint is None:
-            raise MinidlError(
-                f"{self.name} has no adjoint, which reparametrization needs; give one to register(), or use projection"
-            )
         else:
-            self.function_adjoint(error.copy().reshape(view), output.reshape(view), scale, out.reshape(view))
+            self.require_adjoint()(error.copy().reshape(view), output.reshape(view), scale, out.reshape(view))
 
     @property
     def has_adjoint(self) -> bool:
         """Whether an error can be carried back through the transform."""
         return isinstance(self.function, str) or self.function_adjoint is not None
+
+    def require_adjoint(self) -> Any:
+        """Return the adjoint of a function of one's own; raise MinidlError where an error cannot be carried back."""
+        if not self.has_adjoint:
+            raise MinidlError(
+                f"{self.name} has no adjoint, which reparametrization needs; name it with one, by adjoint=…, or use "
+                "projection"
+            )
+        return self.function_adjoint
 
     def _operations(self) -> Any:
         if self.kernels is None:
