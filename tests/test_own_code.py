@@ -414,7 +414,7 @@ def test_a_run_goes_on_with_the_same_file_wherever_it_lies(run, page, tmp_path, 
     models.MODELS.pop("three")
     assert run(*go_on, "--import", moved) == 0
     assert log(tmp_path / "run") == log(tmp_path / "whole")
-    kept = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["imports"]
+    kept = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["import"]
     assert [record["file"] for record in kept] == [str(moved)]
 
 
@@ -435,7 +435,7 @@ def test_nothing_is_imported_because_a_configuration_names_it(run, write, tmp_pa
     mark = tmp_path / "ran"
     path = write(f"open({str(mark)!r}, 'w')\n")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    config["settings"]["imports"] = [{"file": path, "sha256": "0"}]
+    config["settings"]["import"] = [{"file": path, "sha256": "0"}]
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     assert run("--resume", tmp_path / "run", "--epochs", 2) == 2
     assert "nothing is imported that you do not name" in sentence()
@@ -545,4 +545,4 @@ def test_a_word_that_no_file_has_named_says_where_it_may_come_from(run, sentence
     assert "or --import the file that names one of your own" in sentence()
     assert run("--model", "three") == 2
     assert "use one of a, b, b-cifar, c, d, or --import the file that names it" in sentence()
-    assert train.parser().parse_args([]).imports is None
+    assert vars(train.parser().parse_args([]))["import"] is None

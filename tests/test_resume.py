@@ -274,7 +274,7 @@ def earlier(text):
     for name in ("format", "minidl", "preprocessing", "data", "data_norm"):
         text.pop(name, None)
     if "settings" in text:
-        del text["settings"]["imports"]
+        del text["settings"]["import"]
         text["settings"]["data"] = os.path.relpath(text["settings"]["data"])
 
 

@@ -18,10 +18,9 @@ Record = dict[str, str]  # of a file: its path and the hash of what is in it, as
 
 
 def add_option(cli: Any) -> None:
-    """Add ``--import FILE``, which may be repeated, to a parser or a group of it; its destination is ``imports``."""
+    """Add ``--import FILE``, which may be repeated, to a parser or a group of it."""
     cli.add_argument(
         "--import",
-        dest="imports",
         action="append",
         metavar="FILE",
         help="import a Python file of your own, such as my_norm.py, which names normalizations (minidl.normalization) "

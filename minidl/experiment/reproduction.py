@@ -19,7 +19,7 @@ from minidl.experiment.rows import choose, read_rows
 
 def reproduce(options: argparse.Namespace, command: Command) -> int:
     """Run the rows that the options name and print their table; return the exit status, 1 where a run has failed."""
-    files = import_files(options.imports)
+    files = import_files(vars(options)["import"])
     rows = read_rows(options.table)
     chosen = choose(rows, options.rows) if options.rows else rows
     settings = budget(options, rows[0].data)

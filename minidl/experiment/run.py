@@ -84,7 +84,7 @@ def _explained(settings: Settings, folder: Path | None, command: Command) -> Ite
         yield
     except KeyboardInterrupt:
         begun = folder and (folder / records.CONFIG).exists()
-        words = ["--resume", str(folder), *import_options(settings["imports"])]
+        words = ["--resume", str(folder), *import_options(settings["import"])]
         advice = f"go on with: {command.call} {join(words)}" if begun else "the run had not begun"
         raise KeyboardInterrupt(advice) from None
     except MemoryError:

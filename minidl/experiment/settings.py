@@ -34,14 +34,14 @@ def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
     ``batch_is_default`` says that nobody asked for the batch, which may be cut to the set. Raises MinidlError where
     there is no such run, or where its settings cannot be changed to those that are given.
     """
-    files = own_code.read(options["imports"])
+    files = own_code.read(options["import"])
     settings = {name: value for name, value in options.items() if name != "resume"}
-    settings["imports"] = [file.record for file in files]
+    settings["import"] = [file.record for file in files]
     folder = Path(options["resume"]) if options["resume"] else None
     if folder:
-        earlier = _with_absolute_paths(settings | {"imports": []} | _checked(read_settings(folder), folder))
-        own_code.check_same(files, earlier["imports"], folder)
-        settings = _changed(earlier, given, folder) | {"imports": settings["imports"]}
+        earlier = _with_absolute_paths(settings | {"import": []} | _checked(read_settings(folder), folder))
+        own_code.check_same(files, earlier["import"], folder)
+        settings = _changed(earlier, given, folder) | {"import": settings["import"]}
     for file in files:
         file.run()
     return (settings if folder else _with_recipe(_with_absolute_paths(settings))), folder
@@ -72,7 +72,7 @@ def _checked(read: Settings, folder: Path) -> Settings:
 def _changed(earlier: Settings, given: Options, folder: Path) -> Settings:
     """Return the settings of an earlier run with the changes that are given; its files have been compared before."""
     changes = {
-        name: value for name, value in _with_absolute_paths(given).items() if value is not None and name != "imports"
+        name: value for name, value in _with_absolute_paths(given).items() if value is not None and name != "import"
     }
     for name, value in changes.items():
         if name in earlier and name not in CHANGEABLE and value != earlier[name]:
