@@ -81,7 +81,10 @@ def parse(text: str) -> Method:
                 )
         elif word.lower() != BASELINE.lower():
             names = ", ".join([BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY])
-            raise MinidlError(f"the method {text!r} has the unknown word {word!r}; use words of: {names}")
+            raise MinidlError(
+                f"the method {text!r} has the unknown word {word!r}; use words of: {names}, or --import the "
+                "file that names one of your own"
+            )
     if fully and not chosen:
         raise MinidlError(
             f"the method {text!r} says where (fully) but not what is normalized; write, for example, WC, GC, fully"
@@ -128,7 +131,8 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
     GC, "hooks" or "optimizer", inside its update; other normalizations, and the WC of reparametrization, are hooks in
     either case. The data are normalized by layers of the root, which may have others than the method names. Raises
     MinidlError where the method names one that the root lacks, has no layer to normalize, or would take the place of
-    another hook, and where an area has single elements, whatever the batch (see ``check_areas``).
+    another hook, where reparametrization lacks an adjoint, and where an area has single elements, whatever the batch
+    (see ``check_areas``).
     """
     check_mode(mode)
     check_place(place)
@@ -145,6 +149,8 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
         )
     for normalization in method.normalizations:
         hook = normalization.bind(kernels)
+        if hook.point == "weights" and mode == "reparametrization":
+            hook.require_adjoint()
         for layer in layers:
             point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[hook.point]
             if point.hook is not None:

@@ -26,6 +26,8 @@ from minidl import kernels
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
 from minidl.layer import Context
+from minidl.models.registry import MODELS
+from minidl.normalizations import NORMALIZATIONS
 
 
 @pytest.fixture
@@ -111,6 +113,20 @@ def elementwise() -> Kernels:
 def context(backend: Kernels, random: np.random.Generator) -> Context:
     """Return what a layer needs to be set up in float64."""
     return Context(backend, np.dtype(np.float64), random)
+
+
+@pytest.fixture
+def names() -> Iterator[None]:
+    """Forget the names that a test gives: of normalizations, of models, and of the modules that ``--import`` makes."""
+    tables: tuple[dict[str, Any], ...] = (NORMALIZATIONS, MODELS)
+    known, modules = [dict(table) for table in tables], set(sys.modules)
+    yield
+    for table, before in zip(tables, known, strict=True):
+        table.clear()
+        table.update(before)
+    for name in set(sys.modules) - modules:
+        if sys.modules[name].__spec__ is None:
+            del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)

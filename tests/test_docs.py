@@ -103,6 +103,8 @@ def refuse(parser: argparse.ArgumentParser, message: str) -> None:
 def check(options: argparse.Namespace) -> None:
     """Raise MinidlError where an option's text, which argparse takes as it is, means nothing."""
     given = vars(options)
+    if given.get("import"):  # which bring names that are not known here
+        return
     model = given.get("model") or []
     for name in [model] if isinstance(model, str) else model:
         models.check_name(name)

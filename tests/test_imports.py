@@ -160,9 +160,11 @@ def test_the_front_door_has_the_public_names() -> None:
     assert callable(minidl.models.build)
     assert callable(minidl.data.load)
     assert callable(minidl.kernels.load)
+    assert callable(minidl.model)
+    assert callable(minidl.normalization)
     assert set(minidl.__all__) <= set(dir(minidl))
-    with pytest.raises(AttributeError, match="module 'minidl' has no attribute 'model'"):
-        minidl.model  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'minidl' has no attribute 'modell'"):
+        minidl.modell  # noqa: B018
 
 
 HEAVY = {"numpy", "PIL", "matplotlib", "numba", "scipy", "safetensors", "tqdm", "threadpoolctl"}

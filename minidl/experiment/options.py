@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from minidl.experiment import own_code
 from minidl.experiment.argument_types import decay, positive, rate, seed
 from minidl.experiment.command import Command
 
@@ -16,6 +17,7 @@ EXAMPLES = """examples:
   {call} --model d --data voc2012                 the U-net that labels every pixel
   {call} --data cifar10 --method "weight channel" a row of Table 2
   {call} --data photos/                           your own images, one subfolder for each class
+  {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
   {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
 
 A method is written as in the paper's tables: Baseline, or words joined by commas:
@@ -48,8 +50,9 @@ def _add_what(cli: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         default="c",
-        metavar="a|b|b-cifar|c|d",
-        help="a net of Figure 1; b-cifar is b with a stem for small images, d labels every pixel (default: c)",
+        metavar="a|b|b-cifar|c|d|NAME",
+        help="a net of Figure 1; b-cifar is b with a stem for small images, d labels every pixel; or the name of your "
+        "own in a file that you --import (default: c)",
     )
     group.add_argument(
         "--method",
@@ -64,6 +67,7 @@ def _add_what(cli: argparse.ArgumentParser) -> None:
         help="whether normalized weights replace the weights, as in Algorithm 1, or the gradient goes back through "
         "the normalization (default: projection)",
     )
+    own_code.add_option(group)
 
 
 def _add_data(cli: argparse.ArgumentParser) -> None:

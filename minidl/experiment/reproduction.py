@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from minidl import data
 from minidl.experiment.budget import budget
 from minidl.experiment.command import Command
+from minidl.experiment.own_code import import_files
 from minidl.experiment.results import write
 from minidl.experiment.row_run import RowRun, run_of
 from minidl.experiment.rows import choose, read_rows
@@ -18,10 +19,11 @@ from minidl.experiment.rows import choose, read_rows
 
 def reproduce(options: argparse.Namespace, command: Command) -> int:
     """Run the rows that the options name and print their table; return the exit status, 1 where a run has failed."""
+    files = import_files(vars(options)["import"])
     rows = read_rows(options.table)
     chosen = choose(rows, options.rows) if options.rows else rows
     settings = budget(options, rows[0].data)
-    table = [run_of(options.out, row, seed, settings) for seed, row in product(range(options.seeds), rows)]
+    table = [run_of(options.out, row, seed, settings, files) for seed, row in product(range(options.seeds), rows)]
     runs = list({run.folder: run for run in table if run.row in chosen}.values())
     options.out.mkdir(parents=True, exist_ok=True)
     try:

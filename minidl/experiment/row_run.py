@@ -4,10 +4,12 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minidl.experiment.own_code import OwnFile, import_options
 from minidl.experiment.records import CONFIG, read_result
 from minidl.experiment.rows import Row
 from minidl.kernels.cpu.threads import available_cores
@@ -16,12 +18,13 @@ from minidl.method import parse
 
 @dataclass(frozen=True)
 class RowRun:
-    """The run of a row with a seed; settings: of its budget; folder: where its record is."""
+    """The run of a row with a seed; settings: of its budget; folder: where its record is; files: that it imports."""
 
     row: Row
     seed: int
     settings: dict[str, Any]
     folder: Path
+    files: Sequence[OwnFile] = ()
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -48,6 +51,7 @@ class RowRun:
     def _command(self, options: argparse.Namespace) -> list[str]:
         command = [sys.executable, "-m", "minidl", "train", "--quiet"]
         command += ["--threads", str(max(1, available_cores() // options.jobs))]
+        command += import_options([file.record for file in self.files])
         if options.data_root:
             command += ["--data-root", options.data_root]
         if (self.folder / CONFIG).exists():
@@ -60,8 +64,12 @@ class RowRun:
         return command
 
 
-def run_of(out: Path, row: Row, seed: int, settings: dict[str, Any]) -> RowRun:
-    """Return the run of a row, in a folder under ``out``; rows of two tables that are one training share it."""
+def run_of(out: Path, row: Row, seed: int, settings: dict[str, Any], files: Sequence[OwnFile] = ()) -> RowRun:
+    """Return the run of a row, in a folder under ``out``; rows of two tables that are one training share it.
+
+    Runs that import files of one's own have folders of their own, by what is in the files.
+    """
     method = str(parse(row.method).canonical()).lower().replace(", ", "_").replace(" ", "-")
     cost = "-".join(f"{name[0]}{value}" for name, value in sorted(settings.items()) if name != "test_every") or "full"
-    return RowRun(row, seed, settings, out / f"{row.data}-{row.model}-{method}-{cost}-seed{seed}")
+    own = "".join(f"-{file.record['sha256'][:8]}" for file in files)
+    return RowRun(row, seed, settings, out / f"{row.data}-{row.model}-{method}-{cost}-seed{seed}{own}", files)

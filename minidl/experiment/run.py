@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
+from shlex import join
 
 from minidl.experiment import checkpoint, records
 from minidl.experiment.command import Command
 from minidl.experiment.display import Display
 from minidl.experiment.introduction import introduction
+from minidl.experiment.own_code import import_options
 from minidl.experiment.pictures import draw
 from minidl.experiment.preparation import Experiment, prepare
 from minidl.experiment.result import Result, result_of, sentence
@@ -83,7 +84,8 @@ def _explained(settings: Settings, folder: Path | None, command: Command) -> Ite
         yield
     except KeyboardInterrupt:
         begun = folder and (folder / records.CONFIG).exists()
-        advice = f"go on with: {command.call} --resume {quote(str(folder))}" if begun else "the run had not begun"
+        words = ["--resume", str(folder), *import_options(settings["import"])]
+        advice = f"go on with: {command.call} {join(words)}" if begun else "the run had not begun"
         raise KeyboardInterrupt(advice) from None
     except MemoryError:
         size = settings["batch_size"]
