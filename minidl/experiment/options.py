@@ -32,9 +32,23 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli = command.parser(
         "Train a net of the paper, with normalizations at the hook points of back-propagation.", EXAMPLES
     )
+    add_options(cli)
+    return cli
+
+
+def add_options(cli: argparse.ArgumentParser) -> None:
+    """Add all options of a training to a command line."""
     for add in (_add_what, _add_data, _add_how, _add_where):
         add(cli)
-    return cli
+
+
+def as_words(options: Options) -> list[str]:
+    """Return the command line that says options which have a value, and flags that are true."""
+    words = []
+    for name, value in options.items():
+        if value is not None and value is not False:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
 
 
 def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[Options, Options]:
