@@ -3,14 +3,17 @@
 import csv
 import io
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from minidl.__main__ import main as minidl
-from minidl.experiment import plots, process_run
+from minidl.experiment import compare_options, plots, process_run
+from minidl.experiment.command import Command
 from minidl.experiment.compare_display import Display
+from minidl.experiment.compare_options import parser
 from minidl.experiment.compare_results import MORE_SEEDS, ONE_SEED, table
 from minidl.experiment.comparison import FREE, MethodRun, run_of
 from minidl.experiment.process_run import as_words
@@ -30,6 +33,7 @@ def compare(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
     monkeypatch.setattr(process_run, "LOOK", 0.01)
+    monkeypatch.setattr(compare_options, "TRACE_EVERY", None)  # without traces, which take longer
     for name in ("curves", "comparison"):
         monkeypatch.setattr(plots, name, lambda *_: b"a picture")
 
@@ -182,6 +186,13 @@ def test_the_runs_share_the_cores(monkeypatch, tmp_path):
         assert words.count("--quiet") == 1
 
 
+def test_runs_are_traced_unless_told_otherwise():
+    command = Command("minidl compare", "minidl compare")
+    given = [vars(parser(command).parse_args(["--methods", METHODS, *more])) for more in ([], ["--trace", "7"])]
+    words = [as_words(run_of(Path("out"), "WC", 0, options).options) for options in given]
+    assert [some[some.index("--trace") + 1] for some in words] == ["50", "7"]
+
+
 def test_options_become_words():
     options = {
         "batch_size": 5,
@@ -245,15 +256,29 @@ def test_a_run_that_turned_nan_and_one_that_is_missing_are_dashes():
     assert "| EB | - | - | - | - |" in text
 
 
-@pytest.mark.parametrize("pairs", range(2, 9))
-def test_p_is_that_of_the_paired_t_test(random, pairs):
-    stats = pytest.importorskip("scipy.stats")
-    one, other = random.normal(0.3, 1, pairs), random.normal(0, 1, pairs)
-    ours = difference(dict(enumerate(one)), dict(enumerate([*other, 5.0])))
-    theirs = stats.ttest_rel(one, other)
+@pytest.mark.parametrize(
+    "pairs, t, p",
+    [
+        (2, 12.706205, 0.05),
+        (3, 4.302653, 0.05),
+        (3, 9.924843, 0.01),
+        (4, 3.182446, 0.05),
+        (5, 2.776445, 0.05),
+        (6, 4.032143, 0.01),
+        (11, 2.228139, 0.05),
+        (12, 1.795885, 0.1),
+    ],
+)
+def test_p_is_that_of_the_tables_of_students_distribution(random, pairs, t, p):
+    noise = random.standard_normal(pairs)
+    noise = (noise - noise.mean()) / (
+        noise.std(ddof=1) / math.sqrt(pairs)
+    )  # of mean 0, which has a standard error of 1
+    other = random.standard_normal(pairs)
+    ours = difference(dict(enumerate(other + noise + t)), dict(enumerate([*other, 5.0])))
     assert ours.pairs == pairs
-    assert ours.mean == pytest.approx(theirs.statistic * ours.error)
-    assert ours.p == pytest.approx(theirs.pvalue)
+    assert (ours.mean, ours.error) == pytest.approx((t, 1))
+    assert ours.p == pytest.approx(p, rel=1e-5)
 
 
 def test_p_at_the_edges():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from minidl.experiment.argument_types import positive
 from minidl.experiment.command import Command
-from minidl.experiment.options import add_options
+from minidl.experiment.options import TRACE_EVERY, add_options
 
 EXAMPLES = """examples:
   {call} --methods "Baseline; WC; GC; WC, GC"                 net (c) on the built-in shapes
@@ -13,8 +13,9 @@ EXAMPLES = """examples:
   {call} --methods "WC; WC, GC" --optimizer sgd --learning-rate 0.1
   {call} --methods "Baseline; EB; EL" --data cifar10 --train-size 10000 --epochs 3
   {call} --methods "Baseline; WC, GC, fully" --data photos/   your own images
-Called again, it goes on where it stopped: a run that has finished is not run again. With more methods or more seeds it
-trains what is missing. How a method is written is told by: minidl train --help
+Every run is traced (see --trace), for the report. Called again, it goes on where it stopped: a run that has finished is
+not run again, and with more methods or more seeds it trains what is missing. How a method is written is told by: minidl
+train --help
 """
 
 
@@ -40,6 +41,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
         help="runs at a time, which share the cores (default: all methods, or cores)",
     )
     add_options(cli)
+    cli.set_defaults(trace=TRACE_EVERY)
     where = cli.add_argument_group("where the runs are")
     where.add_argument("--out", metavar="DIR", help="a folder for all of them (default: runs/compare-MODEL-DATA)")
     for name, instead in (

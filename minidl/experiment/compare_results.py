@@ -1,7 +1,8 @@
 """The results of a comparison: its table, compare.csv and the picture of the curves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from minidl.experiment import plots, records
@@ -34,8 +35,13 @@ def write(out: Path, runs: Sequence[Any], settings: Settings, command: Command) 
         with decoration(command.name, PICTURE):
             title = f"net ({settings['model']}) on {Path(settings['data']).name}"
             write_whole(out / PICTURE, plots.comparison(logs, title))
-        lines += [f"figures in {out / TABLE}, curves in {out / PICTURE}"]
+        lines += [f"figures in {out / TABLE}, curves in {out / PICTURE}", _report(run.folder for run, _ in finished)]
     return "\n".join(lines)
+
+
+def _report(folders: Iterable[Path]) -> str:
+    """Return how to make the report of the runs."""
+    return f"all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
 
 
 def _figures(result: Result) -> list[str]:
