@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,7 +54,7 @@ def folders(tmp_path):
 def test_methods_are_trained_equally_once_and_set_side_by_side(compare, tmp_path, capsys):
     assert compare("--seeds", 2) == 0
     shown = capsys.readouterr().out
-    assert "2 methods × 2 seeds = 4 runs of 1 epochs, 4 epochs in all, of 16 images" in shown
+    assert "2 methods × 2 seeds = 4 runs of 1 epoch, 4 epochs in all, of 16 images" in shown
     assert "| Baseline | " in shown
     assert MORE_SEEDS in shown
     names = ["baseline-seed0", "baseline-seed1", "gc-seed0", "gc-seed1"]
@@ -310,3 +312,15 @@ def test_bars_show_the_epochs_of_each_method(tmp_path, monkeypatch):
     shown = terminal.getvalue()
     assert "| 5/8 epochs, loss 0.5000" in shown
     assert "| 0/8 epochs" in shown
+
+
+@pytest.mark.slow
+def test_the_runs_are_processes(folder, tmp_path):
+    words = ["--model", "a", "--batch-size", "8", "--epochs", "1", "--loops", "numpy", "--jobs", "2"]
+    command = [sys.executable, "-m", "minidl", "compare", "--methods", METHODS, *words, "--data", str(folder)]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "records in runs/compare-a-set\n" in done.stdout
+    assert "\n| GC | " in done.stdout
+    out = tmp_path / "runs" / "compare-a-set"
+    assert {path.name for path in out.iterdir()} == {"baseline-seed0", "gc-seed0", "compare.csv", "compare.png"}
+    assert (out / "gc-seed0" / "trace.csv").exists()

@@ -110,10 +110,14 @@ def introduction(
     epochs, finished = experiment.settings["epochs"], sum(run.result is not None for run in runs)
     done = f" ({finished} have finished already)" if finished else ""
     return (
-        f"{len(methods)} methods × {seeds} seed{'s' * (seeds > 1)} = {len(runs)} runs{done} of {epochs} epochs, "
+        f"{len(methods)} methods × {_count(seeds, 'seed')} = {len(runs)} runs{done} of {_count(epochs, 'epoch')}, "
         f"{len(runs) * epochs} epochs in all, of {experiment.train.samples:,} images of {experiment.data} each\n"
         f"net ({experiment.settings['model']}), {experiment.settings['optimizer']}, {jobs} at a time; records in {out}"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number > 1)}"
 
 
 def train(runs: Sequence[MethodRun], jobs: int, surroundings: Options, display: Display) -> list[str]:
