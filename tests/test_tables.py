@@ -105,7 +105,7 @@ def test_a_budget_is_what_train_reads_and_keeps_the_shares_of_its_schedule(table
 
 
 @pytest.fixture
-def tiny(tmp_path, random, monkeypatch):
+def tiny(tmp_path, random, monkeypatch, no_pictures):
     """Return the arguments that run rows of Table 2 on a few random images in CIFAR-10's layout."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
@@ -119,11 +119,16 @@ def tiny(tmp_path, random, monkeypatch):
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
 
 
-def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys, monkeypatch):
+def test_a_row_is_run_in_a_process_of_its_own(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if sys.version_info >= (3, 11):
         (tmp_path / "random.py").write_text("raise ImportError('the user has a module of this name')")
-    arguments = [*tiny, "--rows", "Baseline; weight tensor (WC)"]
+    assert reproduce.main([*tiny, "--rows", "Baseline"]) == 0
+    assert len(list((tmp_path / "out").glob("*/result.json"))) == 1
+
+
+def test_rows_are_run_once_and_compared(quick, tmp_path, capsys):
+    arguments = [*quick, "--rows", "Baseline; weight tensor (WC)"]
     assert reproduce.main(arguments) == 0
     shown = capsys.readouterr().out
     assert "| Baseline | 84.14 |" in shown
