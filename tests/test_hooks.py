@@ -133,7 +133,7 @@ def test_hooks_are_the_optimizers_of_algorithms_2_and_3(random, kind, method):
     inside = {word: chosen for word in ("gc", "wc") if word.upper() in method}
     second = OPTIMIZERS[kind](plain.parameters, plain.kernels, **settings, **inside)
     plain.load(hooked.effective_weights())
-    for _ in range(10):
+    for _ in range(5):
         data, labels = small_batch(random)
         one_step(hooked, first, data, labels)
         one_step(plain, second, data, labels)

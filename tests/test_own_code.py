@@ -15,7 +15,7 @@ import minidl
 import reproduce
 import train
 from minidl import models
-from minidl.experiment import checkpoint, row_run
+from minidl.experiment import checkpoint, process_run
 from minidl.experiment.budget import budget
 from minidl.experiment.own_code import import_files
 from minidl.experiment.row_run import run_of
@@ -467,7 +467,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
         return SimpleNamespace(returncode=1, stderr="")
 
     path, row = write(TINY), read_rows(2)[0]
-    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=start))
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=start))
     monkeypatch.setattr("minidl.experiment.reproduction.data.load", lambda *_: None)
     words = ["--table", "2", "--rows", "Baseline", "--out", str(tmp_path / "out"), "--import", path]
     options = reproduce.parser().parse_args(words)

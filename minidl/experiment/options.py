@@ -9,6 +9,7 @@ from minidl.experiment.argument_types import decay, positive, rate, seed
 from minidl.experiment.command import Command
 
 Options = dict[str, Any]
+TRACE_EVERY = 50  # steps
 EXAMPLES = """examples:
   {call}                                          net (c), "WC, GC, fully", on the built-in shapes
   {call} --method Baseline                        the same without any normalization
@@ -18,6 +19,7 @@ EXAMPLES = """examples:
   {call} --data cifar10 --method "weight channel" a row of Table 2
   {call} --data photos/                           your own images, one subfolder for each class
   {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
+  {call} --trace                                  write down what every hook does, for minidl report
   {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
 
 A method is written as in the paper's tables: Baseline, or words joined by commas:
@@ -34,9 +36,24 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli = command.parser(
         "Train a net of the paper, with normalizations at the hook points of back-propagation.", EXAMPLES
     )
+    add_options(cli)
+    return cli
+
+
+def add_options(cli: argparse.ArgumentParser) -> None:
+    """Add all options of a training to a command line."""
     for add in (_add_what, _add_data, _add_how, _add_where):
         add(cli)
-    return cli
+
+
+def as_words(options: Options) -> list[str]:
+    """Return the command line that says options which have a value, each of a list, and flags that are true."""
+    words = []
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None and one is not False:
+                words += [f"--{name.replace('_', '-')}", *([] if one is True else [str(one)])]
+    return words
 
 
 def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[Options, Options]:
@@ -153,5 +170,14 @@ def _add_where(cli: argparse.ArgumentParser) -> None:
         "--resume",
         metavar="DIR",
         help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now",
+    )
+    group.add_argument(
+        "--trace",
+        nargs="?",
+        const=TRACE_EVERY,
+        type=positive,
+        metavar="K",
+        help="write down what every normalization does, in trace.csv, carry.csv and filters.npz: at steps 0, 1, 2, 5, "
+        f"10, 20, 50 and every K-th ({TRACE_EVERY} where no number is given); the training stays the same",
     )
     group.add_argument("--quiet", action="store_true", help="print the result alone")
