@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import join
+from shlex import join, quote
 
 from minidl.experiment import checkpoint, records
 from minidl.experiment.command import Command

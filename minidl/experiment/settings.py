@@ -17,7 +17,7 @@ from minidl.models import best_method
 Settings = dict[str, Any]
 # What must be a number in the configuration of an earlier run, which may have been edited.
 NUMBERS: dict[str, Callable[[str], float]] = {
-    **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "threads"), positive),
+    **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "trace", "threads"), positive),
     **dict.fromkeys(("train_size", "test_size", "shrink", "crop"), positive),
     "learning_rate": rate,
     "weight_decay": decay,
