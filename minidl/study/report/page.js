@@ -1,0 +1,123 @@
+// Vega-Lite draws every chart. What it cannot do is done here: one state for all charts of the page (which methods, which
+// step, which layer), cutting out of the trace the rows that a chart is to draw, and the table of the same rows.
+
+const page = JSON.parse(document.getElementById("data").textContent);
+const { runs, trace, charts } = page;
+const slider = document.getElementById("step");
+const layers = document.getElementById("layer");
+const state = { shown: new Set(runs), step: trace.steps?.at(0), layer: trace.layers?.at(0) };
+const views = new Map();
+
+// Rows of a quantity: the trace has for each run a list of layers for each traced step. A row holds from its step to the
+// one before "until", so that runs that were traced at other steps are seen side by side.
+function unfolded(cube) {
+  const rows = [];
+  for (const run of trace.runs) {
+    run.steps.forEach((step, i) => trace.layers.forEach((layer, j) => {
+      const row = { run: run.label, step, until: run.steps[i + 1] ?? step + 1, layer, place: j };
+      let any = false;
+      for (const [field, quantity] of Object.entries(cube)) {
+        row[field] = run.values[quantity]?.[i][j] ?? null;
+        any ||= row[field] !== null;
+      }
+      if (any) rows.push(row);
+    }));
+  }
+  return rows;
+}
+
+function cut(chart) {
+  chart.all ??= Object.keys(chart.cube).length ? unfolded(chart.cube) : chart.rows;
+  return chart.all.filter((row) => (row.run === undefined || state.shown.has(row.run))
+    && (!chart.at.includes("step") || (row.step <= state.step && state.step < row.until))
+    && (!chart.at.includes("layer") || row.layer === state.layer));
+}
+
+// The table of a chart, drawn when somebody opens it, and anew with the chart.
+function tabulate(figure, chart, rows) {
+  const { line, columns, values } = chart.table;
+  const heads = new Set(), lines = new Map();
+  for (const row of rows) {
+    for (const [field, word] of Object.entries(values)) {
+      const head = [...columns.map((column) => row[column]), word].filter((text) => text !== "").join(", ");
+      heads.add(head);
+      if (!lines.has(row[line])) lines.set(row[line], new Map());
+      lines.get(row[line]).set(head, row[field]);
+    }
+  }
+  const table = document.createElement("table");
+  const add = (parent, tag, text, scope) => {
+    const cell = parent.appendChild(document.createElement(tag));
+    if (scope) cell.scope = scope;
+    cell.textContent = typeof text === "number" ? String(+text.toPrecision(4)) : text ?? "";
+  };
+  const head = table.createTHead().insertRow();
+  for (const word of [line, ...heads]) add(head, "th", word, "col");
+  const body = table.createTBody();
+  for (const [name, cells] of lines) {
+    const tr = body.insertRow();
+    add(tr, "th", name, "row");
+    for (const word of heads) add(tr, "td", cells.get(word));
+  }
+  figure.querySelector(".scroll").replaceChildren(table);
+}
+
+async function draw(key) {
+  const chart = charts[key], figure = document.getElementById(key);
+  const table = figure.querySelector("details");
+  table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));
+  const spec = { ...chart.spec, datasets: { rows: cut(chart).map((row) => ({ ...row })) } };
+  if (chart.at) {
+    spec.params = [...(spec.params ?? []), { name: "step", value: state.step }, { name: "layer", value: state.layer }];
+  }
+  const { view } = await vegaEmbed(figure.querySelector(".drawing"), spec,
+    { config: page.config, renderer: "svg", actions: false });
+  views.set(key, view);
+  if (chart.at) {
+    view.addSignalListener("picked", (_, picked) => {
+      if (picked.layer) set({ layer: picked.layer[0] });
+      if (picked.step) set({ step: picked.step[0] });
+    });
+  }
+}
+
+function redraw(changes) {
+  for (const [key, view] of views) {
+    const chart = charts[key];
+    if (!("shown" in changes) && !Object.keys(changes).some((name) => chart.at)) continue;
+    const rows = cut(chart);
+    view.data("rows", rows.map((row) => ({ ...row })));
+    if (chart.at) view.signal("step", state.step).signal("layer", state.layer);
+    view.run();
+    const figure = document.getElementById(key);
+    if (figure.querySelector("details").open) tabulate(figure, chart, rows);
+  }
+}
+
+function set(changes) {
+  Object.assign(state, changes);
+  if (slider) {
+    const place = trace.steps.findLastIndex((step) => step <= state.step);
+    slider.value = place;
+    slider.setAttribute("aria-valuetext", `step ${state.step}`);
+    document.getElementById("now").value = state.step;
+    layers.value = state.layer;
+  }
+  redraw(changes);
+}
+
+for (const chip of document.querySelectorAll(".chip")) {
+  chip.addEventListener("click", () => {
+    const { label } = chip.dataset, on = !state.shown.has(label);
+    state.shown[on ? "add" : "delete"](label);
+    chip.setAttribute("aria-pressed", on);
+    for (const part of document.querySelectorAll("[data-run]")) part.hidden = !state.shown.has(part.dataset.run);
+    set({ shown: state.shown });
+  });
+}
+slider?.addEventListener("input", () => set({ step: trace.steps[slider.value] }));
+layers?.addEventListener("change", () => set({ layer: layers.value }));
+
+await Promise.all(Object.keys(charts).map(draw));
+if (slider) set({});
+document.documentElement.dataset.drawn = Math.round(performance.now());

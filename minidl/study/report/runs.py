@@ -1,0 +1,120 @@
+"""Runs as the report takes them: the record in a folder, and runs of the same settings and other seeds as one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minidl.experiment import records
+from minidl.experiment.checkpoint import NAME
+from minidl.experiment.trainer import Epoch
+from minidl.kernels.errors import MinidlError
+
+# What two runs that are compared should have in common. The method is what is compared, and the seed is chance.
+COMMON = (
+    *("model", "mode", "data", "train_size", "test_size", "shrink", "crop", "epochs", "batch_size", "optimizer"),
+    *("variant", "learning_rate", "drop_every", "weight_decay", "precision"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of which at least one epoch has finished; result: None where it has not come to its end."""
+
+    folder: Path
+    settings: dict[str, Any]
+    epochs: list[Epoch]
+    result: dict[str, Any] | None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run keeps its net."""
+        return self.folder / NAME
+
+    @property
+    def method(self) -> str:
+        """What was normalized."""
+        return str(self.settings["method"])
+
+    @property
+    def common(self) -> tuple[Any, ...]:
+        """The settings that runs which are compared should have in common."""
+        return tuple(self.settings.get(name) for name in COMMON)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone; label: what tells them apart from other groups on the page."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        """The run with the smallest seed, whose net stands for the group."""
+        return self.runs[0]
+
+    @property
+    def seeds(self) -> str:
+        """The seeds, in words."""
+        seeds = [str(run.settings["seed"]) for run in self.runs]
+        return f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(seeds)})"
+
+
+def read(folder: Path) -> Run:
+    """Return the run in a folder; raise MinidlError where there is none, or where nothing has been trained yet."""
+    settings, epochs = records.read_settings(folder), records.read_log(folder)
+    if missing := [name for name in ("model", "method", "data", "seed") if settings.get(name) is None]:
+        raise MinidlError(f"{folder / records.CONFIG} does not say the run's {missing[0]}; start the run anew")
+    if not epochs:
+        raise MinidlError(f"the run in {folder} has not finished an epoch yet; train it on before it is reported")
+    return Run(folder, settings, epochs, records.read_result(folder))
+
+
+def grouped(runs: Sequence[Run]) -> list[Group]:
+    """Return the runs in groups that differ in their seed alone, in their order.
+
+    Two runs of the same settings and the same seed are no two samples of chance: such runs stand for themselves, by the
+    names of their folders.
+    """
+    counts = Counter((run.method, run.common, run.settings["seed"]) for run in runs)
+    found: dict[Any, list[Run]] = {}
+    for run in runs:
+        again = counts[run.method, run.common, run.settings["seed"]] > 1
+        found.setdefault((run.method, run.common, run.folder if again else None), []).append(run)
+    methods = Counter(method for method, _, _ in found)
+    varying = [i for i in range(len(COMMON)) if len({common[i] for _, common, _ in found}) > 1]
+    groups: list[Group] = []
+    for (method, common, folder), members in found.items():
+        words = [method]
+        if methods[method] > 1:
+            words += [f"{COMMON[i].replace('_', ' ')} {common[i]}" for i in varying]
+        if folder is not None:
+            words.append(folder.name)
+        ordered = sorted(members, key=lambda run: run.settings["seed"])
+        groups.append(Group(", ".join(words[:1]) + "".join(f" · {word}" for word in words[1:]), tuple(ordered)))
+    return groups
+
+
+def warnings(groups: Sequence[Group]) -> list[str]:
+    """Return what somebody who compares the groups should know: where they differ in more, and the noise of a seed."""
+    said = []
+    if len(groups) > 1:
+        differing = [
+            f"{name.replace('_', ' ')} ({', '.join(dict.fromkeys(str(group.runs[0].settings.get(name)) for group in groups))})"
+            for name in COMMON
+            if len({group.first.settings.get(name) for group in groups}) > 1
+        ]
+        if len({tuple(run.settings["seed"] for run in group.runs) for group in groups}) > 1:
+            differing.append(f"seeds ({'; '.join(group.seeds for group in groups)})")
+        if differing:
+            said.append(f"These runs differ in more than the method: {', '.join(differing)}.")
+        single = sum(len(group.runs) == 1 for group in groups)
+        if single:
+            which = "Each method was" if single == len(groups) else f"{single} of {len(groups)} methods were"
+            said.append(
+                f"{which} trained with one seed. Another seed alone changes the accuracy by 0.3 to 2 points, so that a "
+                "difference of that size may be chance."
+            )
+    return said
