@@ -8,6 +8,7 @@ from minidl.experiment.argument_types import decay, positive, rate, seed
 from minidl.experiment.command import Command
 
 Options = dict[str, Any]
+TRACE_EVERY = 50  # steps
 EXAMPLES = """examples:
   {call}                                          net (c), "WC, GC, fully", on the built-in shapes
   {call} --method Baseline                        the same without any normalization
@@ -16,6 +17,7 @@ EXAMPLES = """examples:
   {call} --model d --data voc2012                 the U-net that labels every pixel
   {call} --data cifar10 --method "weight channel" a row of Table 2
   {call} --data photos/                           your own images, one subfolder for each class
+  {call} --trace                                  write down what every hook does, for minidl report
   {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
 
 A method is written as in the paper's tables: Baseline, or words joined by commas:
@@ -149,5 +151,14 @@ def _add_where(cli: argparse.ArgumentParser) -> None:
         "--resume",
         metavar="DIR",
         help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now",
+    )
+    group.add_argument(
+        "--trace",
+        nargs="?",
+        const=TRACE_EVERY,
+        type=positive,
+        metavar="K",
+        help="also write what every normalization does, in trace.csv, carry.csv and filters.npz: at steps 0, 1, 2, 5, 10, "
+        f"20, 50 and every K-th ({TRACE_EVERY} where no number is given); the training stays the same",
     )
     group.add_argument("--quiet", action="store_true", help="print the result alone")

@@ -41,12 +41,12 @@ def mean_share(x: Array, area: str) -> float:
     except MinidlError:
         return math.nan
     means = x.reshape(outer, rows, inner, lanes).mean(axis=(1, 3), dtype=np.float64)
-    return _ratio(energy(means) * rows * lanes, energy(x))
+    return ratio(energy(means) * rows * lanes, energy(x))
 
 
 def removed(before: Array, after: Array) -> float:
     """Return ‖x − N(x)‖/‖x‖: how much of the norm a normalization takes away."""
-    return _ratio(norm(before.astype(np.float64) - after), norm(before))
+    return ratio(norm(before.astype(np.float64) - after), norm(before))
 
 
 def angle(x: Array, y: Array) -> float:
@@ -56,14 +56,14 @@ def angle(x: Array, y: Array) -> float:
     45.0
     """
     a, b = x.ravel().astype(np.float64), y.ravel().astype(np.float64)
-    cosine = _ratio(float(a @ b), norm(a) * norm(b))
-    return math.degrees(math.acos(min(1.0, max(-1.0, cosine)))) if math.isfinite(cosine) else math.nan
+    a, b = a * ratio(1, norm(a)), b * ratio(1, norm(b))
+    return math.degrees(2 * math.atan2(norm(a - b), norm(a + b)))  # the arc cosine is inexact at small angles
 
 
 def flips(before: Array, after: Array) -> float:
     """Return the share of elements that change their sign, among those that are not 0 before."""
     counted = before != 0
-    return _ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
+    return ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
 
 
 def alike(x: Array) -> float:
@@ -77,7 +77,7 @@ def alike(x: Array) -> float:
     norms = np.sqrt((z * z).sum(axis=1))
     z = z[norms > 0] / norms[norms > 0][:, None]
     n = len(z)
-    return _ratio(energy(z.sum(axis=0)) - n, n * (n - 1))
+    return ratio(energy(z.sum(axis=0)) - n, n * (n - 1))
 
 
 def deviation(x: Array) -> float:
@@ -95,5 +95,6 @@ def dead(x: Array) -> float:
     return float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())
 
 
-def _ratio(part: float, whole: float) -> float:
+def ratio(part: float, whole: float) -> float:
+    """Return part/whole."""
     return part / whole if whole else math.nan
