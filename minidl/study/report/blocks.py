@@ -98,9 +98,10 @@ class Diagram:
 
 @dataclass
 class Section:
-    """A section of the page; notes: sentences on what could not be shown."""
+    """A section of the page; notes: sentences on what could not be shown; narrow: with more blocks in a row."""
 
     title: str
     text: str
     blocks: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    narrow: bool = False

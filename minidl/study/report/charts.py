@@ -12,7 +12,7 @@ COLOURS = 8  # of Okabe and Ito, in page.css
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 MEDIAN_OF = 5  # traced steps of which a line over time shows the median
 INK, DIM, RULE, PAPER = (f"var(--{name})" for name in ("ink", "dim", "rule", "paper"))
-TOTAL = "1e-9 + "
+NOW = "datum.step <= step && step < datum.until"  # whether a row holds at the chosen step
 
 CONFIG: dict[str, Any] = {
     "background": None,
@@ -64,3 +64,8 @@ def finished(chart: alt.TopLevelMixin) -> dict[str, Any]:
 def rows() -> alt.NamedData:
     """Return the data of a chart, which the page gives it."""
     return alt.NamedData(name="rows")
+
+
+def picked(field: str, nearest: bool = True) -> alt.Parameter:
+    """Return what a click sets, a layer or a step; the page hands it on to all other charts."""
+    return alt.selection_point(name="picked", fields=[field], on="click", nearest=nearest, toggle=False)

@@ -14,20 +14,29 @@ function unfolded(cube) {
   const rows = [];
   for (const run of trace.runs) {
     run.steps.forEach((step, i) => trace.layers.forEach((layer, j) => {
-      const row = { run: run.label, step, until: run.steps[i + 1] ?? step + 1, layer, place: j };
+      const row = { run: run.label, step, until: run.steps[i + 1] ?? step + 1, layer, };
       let any = false;
       for (const [field, quantity] of Object.entries(cube)) {
         row[field] = run.values[quantity]?.[i][j] ?? null;
         any ||= row[field] !== null;
       }
+      const spread = run.deviations[cube.value]?.[i][j] ?? 0;
+      if ("value" in cube) Object.assign(row, { low: row.value - spread, high: row.value + spread });
       if (any) rows.push(row);
     }));
   }
   return rows;
 }
 
+// A row may stand for many, whose fields are lists in "each".
+function unpacked({ each, ...row }) {
+  if (!each) return [row];
+  const fields = Object.entries(each);
+  return fields[0][1].map((_, i) => ({ ...row, ...Object.fromEntries(fields.map(([name, list]) => [name, list[i]])) }));
+}
+
 function cut(chart) {
-  chart.all ??= Object.keys(chart.cube).length ? unfolded(chart.cube) : chart.rows;
+  chart.all ??= Object.keys(chart.cube).length ? unfolded(chart.cube) : chart.rows.flatMap(unpacked);
   return chart.all.filter((row) => (row.run === undefined || state.shown.has(row.run))
     && (!chart.at.includes("step") || (row.step <= state.step && state.step < row.until))
     && (!chart.at.includes("layer") || row.layer === state.layer));

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidl.experiment.files import write_whole
+from minidl.study.report.cube import read as read_cube
 from minidl.study.report.diagram import diagram
 from minidl.study.report.filters import first_filters
 from minidl.study.report.outcome import curves, outcome
 from minidl.study.report.page import page
 from minidl.study.report.predictions import predictions
 from minidl.study.report.runs import grouped, read, warnings
+from minidl.study.report.traced import traced
 
 NAME = "report.html"
 
@@ -23,13 +25,15 @@ def report(folders: Sequence[Path], out: Path | None, root: str | None, images: 
     """
     runs = [read(folder) for folder in dict.fromkeys(folders)]
     groups = grouped(runs)
+    cube = read_cube(groups)
     sections = [
         outcome(groups),
         curves(groups),
         diagram(groups),
+        *(traced(cube) if cube.groups else []),
         first_filters(groups),
         predictions(groups, root, images),
     ]
     path = folders[0] / NAME if out is None else out
-    write_whole(path, page(groups, warnings(groups), sections, {}))
+    write_whole(path, page(groups, warnings(groups), sections, cube.for_page() if cube.groups else {}))
     return path
