@@ -13,7 +13,8 @@ class Chart:
 
     sentence: what it shows, computed; spec: of Vega-Lite, drawn from data that are named "rows". They are ``rows``, or
     those of ``cube``, which gives the fields of a row the names of quantities of the trace; ``at`` says what is cut out
-    of that: "step" for the layers at the chosen step, "layer" for the steps in the chosen layer. The table has a line
+    of that: "step" for the layers at the chosen step, "layer" for the steps in the chosen layer; ``picks``, which of them a
+    click sets, by the parameter "picked" of the chart. The table has a line
     for each value of the field ``line``, and columns for each combination of the fields ``columns`` and each of
     ``values``.
     """
@@ -28,6 +29,7 @@ class Chart:
     rows: Rows = field(default_factory=list)
     cube: dict[str, str] = field(default_factory=dict)
     at: str = ""
+    picks: str = ""
     wide: bool = False
     run: str = ""
     key: str = ""

@@ -58,7 +58,7 @@ def finished(chart: alt.TopLevelMixin) -> dict[str, Any]:
     spec = chart.to_dict()
     for name in ("config", "$schema"):
         spec.pop(name, None)
-    return spec
+    return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def rows() -> alt.NamedData:

@@ -5,7 +5,7 @@ const page = JSON.parse(document.getElementById("data").textContent);
 const { runs, trace, charts } = page;
 const slider = document.getElementById("step");
 const layers = document.getElementById("layer");
-const state = { shown: new Set(runs), step: trace.steps?.at(0), layer: trace.layers?.at(0) };
+const state = { shown: new Set(runs), step: trace.steps?.at(-1), layer: trace.layers?.at(1) ?? trace.layers?.at(0) };
 const views = new Map();
 
 // Rows of a quantity: the trace has for each run a list of layers for each traced step. A row holds from its step to the
@@ -38,7 +38,7 @@ function unpacked({ each, ...row }) {
 function cut(chart) {
   chart.all ??= Object.keys(chart.cube).length ? unfolded(chart.cube) : chart.rows.flatMap(unpacked);
   return chart.all.filter((row) => (row.run === undefined || state.shown.has(row.run))
-    && (!chart.at.includes("step") || (row.step <= state.step && state.step < row.until))
+    && (!chart.at.includes("step") || (row.step <= state.step && state.step < (row.until ?? Infinity)))
     && (!chart.at.includes("layer") || row.layer === state.layer));
 }
 
@@ -71,49 +71,95 @@ function tabulate(figure, chart, rows) {
   figure.querySelector(".scroll").replaceChildren(table);
 }
 
+// Charts of one kind differ in their rows alone: Vega-Lite compiles the first of them, and the others take its result.
+const compiled = new Map();
+
+function withRows(spec, rows) {
+  return { ...spec, data: spec.data.map((part) => (part.name === "rows" ? { ...part, values: rows } : part)) };
+}
+
 async function draw(key) {
-  const chart = charts[key], figure = document.getElementById(key);
-  const table = figure.querySelector("details");
-  table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));
-  const spec = { ...chart.spec, datasets: { rows: cut(chart).map((row) => ({ ...row })) } };
-  if (chart.at) {
+  const chart = charts[key], figure = document.getElementById(key), table = figure.querySelector("details");
+  const rows = copied(cut(chart)), kind = JSON.stringify(chart.spec);
+  let spec = { ...chart.spec, datasets: { rows } };
+  if (compiled.has(kind)) {
+    spec = withRows(compiled.get(kind), rows);
+  } else if (chart.at) {
     spec.params = [...(spec.params ?? []), { name: "step", value: state.step }, { name: "layer", value: state.layer }];
   }
-  const { view } = await vegaEmbed(figure.querySelector(".drawing"), spec,
-    { config: page.config, renderer: "svg", actions: false });
+  const mode = compiled.has(kind) ? "vega" : "vega-lite";
+  const options = { mode, config: page.config, renderer: "svg", actions: false, logLevel: 1 };
+  const { view, vgSpec } = await vegaEmbed(figure.querySelector(".drawing"), spec, options);
+  compiled.set(kind, withRows(vgSpec, []));
   views.set(key, view);
+  table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));
   if (chart.at) {
+    view.signal("step", state.step).signal("layer", state.layer).run();
+  }
+  if (chart.picks) {
     view.addSignalListener("picked", (_, picked) => {
-      if (picked.layer) set({ layer: picked.layer[0] });
-      if (picked.step) set({ step: picked.step[0] });
+      const [value] = picked[chart.picks] ?? [];
+      if (value !== undefined && value !== state[chart.picks]) set({ [chart.picks]: value });
     });
   }
 }
 
-function redraw(changes) {
-  for (const [key, view] of views) {
-    const chart = charts[key];
-    if (!("shown" in changes) && !Object.keys(changes).some((name) => chart.at)) continue;
-    const rows = cut(chart);
-    view.data("rows", rows.map((row) => ({ ...row })));
-    if (chart.at) view.signal("step", state.step).signal("layer", state.layer);
-    view.run();
-    const figure = document.getElementById(key);
-    if (figure.querySelector("details").open) tabulate(figure, chart, rows);
+// Vega adds to the rows what it computes.
+function copied(rows) {
+  return rows.map((row) => ({ ...row }));
+}
+
+function update(key) {
+  const chart = charts[key], figure = document.getElementById(key), view = views.get(key), rows = cut(chart);
+  view.data("rows", copied(rows));
+  if (chart.at) view.signal("step", state.step).signal("layer", state.layer);
+  view.run();
+  if (figure.querySelector("details").open) tabulate(figure, chart, rows);
+}
+
+// Charts that are to be drawn, or drawn anew: those that the reader sees first, the others when there is time.
+const stale = new Set(Object.keys(charts));
+let working = false;
+
+function distance(key) {
+  const { top, bottom } = document.getElementById(key).getBoundingClientRect();
+  return Math.max(0, top - innerHeight, -bottom);
+}
+
+async function work() {
+  if (working) return;
+  working = true;
+  while (stale.size) {
+    const key = [...stale].reduce((best, other) => (distance(other) < distance(best) ? other : best));
+    mark(distance(key) > 0);
+    stale.delete(key);
+    await (views.has(key) ? update(key) : draw(key));
+    await new Promise((resume) => setTimeout(resume));
   }
+  mark(true);
+  working = false;
+}
+
+// For whoever measures: when what can be seen was drawn, and whether all is.
+function mark(seen) {
+  const { dataset } = document.documentElement;
+  if (seen) dataset.drawn ??= Math.round(performance.now());
+  dataset.left = stale.size;
 }
 
 function set(changes) {
   Object.assign(state, changes);
   if (slider) {
-    const place = trace.steps.findLastIndex((step) => step <= state.step);
-    slider.value = place;
+    slider.value = trace.steps.findLastIndex((step) => step <= state.step);
     slider.setAttribute("aria-valuetext", `step ${state.step}`);
     document.getElementById("now").value = state.step;
     layers.value = state.layer;
   }
-  redraw(changes);
+  for (const key of Object.keys(charts)) if (changes.shown || charts[key].at) stale.add(key);
+  work();
 }
+
+addEventListener("beforeprint", () => [...stale].filter((key) => views.has(key)).forEach(update));
 
 for (const chip of document.querySelectorAll(".chip")) {
   chip.addEventListener("click", () => {
@@ -127,6 +173,5 @@ for (const chip of document.querySelectorAll(".chip")) {
 slider?.addEventListener("input", () => set({ step: trace.steps[slider.value] }));
 layers?.addEventListener("change", () => set({ layer: layers.value }));
 
-await Promise.all(Object.keys(charts).map(draw));
-if (slider) set({});
-document.documentElement.dataset.drawn = Math.round(performance.now());
+set({});
+work();

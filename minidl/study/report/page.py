@@ -65,4 +65,5 @@ def in_script(data: Any) -> Markup:
 
 def _described(chart: Chart) -> dict[str, Any]:
     table = {"line": chart.line, "columns": list(chart.columns), "values": chart.values}
-    return {"spec": chart.spec, "rows": chart.rows, "cube": chart.cube, "at": chart.at, "table": table}
+    names = ("spec", "rows", "cube", "at", "picks")
+    return {name: getattr(chart, name) for name in names} | {"table": table}

@@ -67,13 +67,14 @@ def means(cube: Cube) -> Section:
             section.blocks.append(
                 Chart(
                     title=title,
-                    sentence=f"{what}. {_overall(cube, shown, ' %')}",
+            sentence=f"{what}. {_overall(cube, shown, ' %')}",
                     spec=_bars(cube, fields),
                     line="layer",
                     columns=("run",),
                     values={"mean": "mean, %", "taken": "taken, %"} if len(fields) > 1 else {next(iter(fields)): ""},
                     cube=fields,
                     at="step",
+                    picks="layer",
                 )
             )
     return section
@@ -97,6 +98,7 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
         spec=_through(cube, quantity),
         line="layer",
         at="step",
+        picks="layer",
         **shared,
     )
     over = Chart(
@@ -105,6 +107,7 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
         spec=_over(cube, quantity),
         line="step",
         at="layer",
+        picks="step",
         **shared,
     )
     return [through, over]
@@ -155,9 +158,10 @@ def _y(name: str, quantity: Quantity) -> alt.Y:
 
 def _bars(cube: Cube, fields: dict[str, str]) -> dict[str, Any]:
     runs = [group.label for group in cube.groups]
-    each = 2 * BAR + 4 if len(fields) > 1 else BAR + 4
-    base = alt.Chart(charts.rows(), width="container", height=alt.Step(each, **{"for": "offset"})).encode(
-        alt.Y("layer:N").scale(domain=cube.layers, paddingInner=0.25).title(None),
+    each = BAR * len(fields) + 4
+    height = len(cube.layers) * (len(runs) * each + 6)
+    base = alt.Chart(charts.rows(), width="container", height=height).encode(
+        alt.Y("layer:N").scale(domain=cube.layers, paddingInner=0.2).title(None),
         alt.YOffset("run:N").scale(domain=runs),
         charts.colour(runs),
         tooltip=["run:N", "layer:N", *(alt.Tooltip(f"{name}:Q", format=".3g") for name in fields)],

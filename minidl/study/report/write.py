@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidl.experiment.files import write_whole
+from minidl.study.report.carry import carries
 from minidl.study.report.cube import read as read_cube
 from minidl.study.report.diagram import diagram
+from minidl.study.report.fan import fans
 from minidl.study.report.filters import first_filters
 from minidl.study.report.outcome import curves, outcome
 from minidl.study.report.page import page
@@ -30,7 +32,7 @@ def report(folders: Sequence[Path], out: Path | None, root: str | None, images: 
         outcome(groups),
         curves(groups),
         diagram(groups),
-        *(traced(cube) if cube.groups else []),
+        *([*traced(cube), carries(cube), fans(cube)] if cube.groups else []),
         first_filters(groups),
         predictions(groups, root, images),
     ]
