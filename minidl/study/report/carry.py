@@ -71,7 +71,7 @@ def _sentence(groups: Sequence[Traced]) -> str:
 
 def _spec(runs: Sequence[str]) -> dict[str, Any]:
     base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
-        alt.X("s:Q").scale(type="sqrt").title("s").axis(values=[0, 0.5, 1, 2, 4, 8, 16]), charts.colour(runs)
+        alt.X("s:Q").scale(type="sqrt").title("s").axis(values=[0, 0.5, 1, 2, 4, 8, 16], format="~g"), charts.colour(runs)
     )
 
     def y(name: str) -> alt.Y:

@@ -82,12 +82,14 @@ def _columns(filters: Numbers) -> dict[str, list[float]]:
 def _sentence(group: Traced, point: str) -> str:
     """Return how far the filters' means are apart before and after, in the last of the steps and all layers."""
     step = _chosen(group)[-1]
-    before, after = ([a for n, a in group.first.filters.items() if n[0] == step and n[2:] == (point, when)] for when in ("before", "after"))
-    width = max((float(np.abs(array[:, MEAN]).max()) for array in after), default=0.0)
-    if not before:
-        return f"At step {step}, the largest mean of a filter of all layers is {width:.2g} after the hook."
-    was = max(float(np.abs(array[:, MEAN]).max()) for array in before)
-    return f"At step {step}, the largest mean of a filter of all layers is {was:.2g} before the hook and {width:.2g} after it."
+    before, after = (_widest(group, step, point, when) for when in ("before", "after"))
+    said = f"At step {step}, the largest mean of a filter in any layer is {before:.2g}"
+    return f"{said}; no hook changes it." if before == after else f"{said} before the hook and {after:.2g} after it."
+
+
+def _widest(group: Traced, step: int, point: str, when: str) -> float:
+    found = [array for name, array in group.first.filters.items() if name[0] == step and name[2:] == (point, when)]
+    return max((float(np.abs(array[:, MEAN]).max()) for array in found), default=float("nan"))
 
 
 def _spec(number: int) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
@@ -21,18 +22,17 @@ def outcome(groups: Sequence[Group]) -> Section:
 
 def curves(groups: Sequence[Group]) -> Section:
     """Return the section with loss and accuracy over the epochs, of training and test."""
-    labels = [group.label for group in groups]
     accuracy = Chart(
         title="Accuracy",
         sentence=f"After the last epoch, the share that is right in the test: {_ends(groups, 'accuracy', 100, ' %')}.",
-        spec=_curve(labels, "accuracy, %"),
+        spec=_curve(groups, "accuracy, %"),
         rows=_rows(groups, "accuracy", 100),
         **TABLE,
     )
     loss = Chart(
         title="Loss",
         sentence=f"After the last epoch, the mean cross-entropy in the test: {_ends(groups, 'loss', 1, '')}.",
-        spec=_curve(labels, "loss"),
+        spec=_curve(groups, "loss"),
         rows=_rows(groups, "loss", 1),
         **TABLE,
     )
@@ -42,7 +42,8 @@ def curves(groups: Sequence[Group]) -> Section:
     return Section("Curves", text, [accuracy, loss])
 
 
-TABLE = {"line": "epoch", "columns": ("run", "part"), "values": {"mean": ""}}
+FEW = 12  # epochs of which each has its number at the axis
+TABLE: dict[str, Any] = {"line": "epoch", "columns": ("run", "part"), "values": {"mean": ""}}
 
 
 def spread(values: Sequence[float], unit: str = "") -> str:
@@ -103,11 +104,11 @@ def _ends(groups: Sequence[Group], quantity: str, scale: float, unit: str) -> st
 def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:
     found: Rows = []
     for group in groups:
-        for part, counts in (("train", _always), ("test", _if_tested)):
+        for part in ("train", "test"):
             for number in range(max(len(run.epochs) for run in group.runs)):
                 epochs = [run.epochs[number] for run in group.runs if number < len(run.epochs)]
-                values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in epochs if counts(epoch)]
-                values = [value for value in values if math.isfinite(value)]
+                values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in epochs]
+                values = [value for value in values if math.isfinite(value)]  # nan where it was not tested
                 if values:
                     mean = statistics.fmean(values)
                     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -118,13 +119,11 @@ def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:
     return found
 
 
-_always: Callable[[Epoch], bool] = lambda epoch: True  # noqa: E731
-_if_tested: Callable[[Epoch], bool] = lambda epoch: epoch.tested  # noqa: E731
-
-
-def _curve(labels: Sequence[str], title: str) -> dict:
+def _curve(groups: Sequence[Group], title: str) -> dict[str, Any]:
+    labels, last = [group.label for group in groups], max(len(run.epochs) for group in groups for run in group.runs)
+    ticks = {"values": list(range(1, last + 1))} if last <= FEW else {"tickMinStep": 1}
     base = alt.Chart(charts.rows(), width="container", height=220).encode(
-        alt.X("epoch:Q").axis(tickMinStep=1, format="d", title="epoch").scale(nice=False),
+        alt.X("epoch:Q").axis(format="d", title="epoch", **ticks).scale(nice=False),
         charts.colour(labels),
         detail="part:N",
     )

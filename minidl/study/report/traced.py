@@ -14,11 +14,11 @@ from minidl.study.report.quantities import FEATURES, OPTIMIZER, REMOVED, SIZES, 
 HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
 PLACES = (  # where a mean is: its title, what it is, the quantity, and what the hook there takes
-    ("Data in", "each channel's mean", "data_mean", ""),
-    ("Weights", "each filter's mean, and below it what the hook takes", "w_mean", "w_taken"),
-    ("Gradient", "each filter's mean, and below it what the hook takes", "g_mean", "g_taken"),
-    ("Step of the optimizer", "each filter's mean, and below it what the next hook takes back", "step_mean", "step_taken"),
-    ("Error", "what the hook takes", "", "e_taken"),
+    ("Data in", "Each channel's mean", "data_mean", ""),
+    ("Weights", "Each filter's mean, and below it what the hook takes", "w_mean", "w_taken"),
+    ("Gradient", "Each filter's mean, and below it what the hook takes", "g_mean", "g_taken"),
+    ("Step of the optimizer", "Each filter's mean, and below it what the next hook takes back", "step_mean", "step_taken"),
+    ("Error", "What the hook takes", "", "e_taken"),
 )
 
 
@@ -158,22 +158,25 @@ def _y(name: str, quantity: Quantity) -> alt.Y:
 
 def _bars(cube: Cube, fields: dict[str, str]) -> dict[str, Any]:
     runs = [group.label for group in cube.groups]
-    each = BAR * len(fields) + 4
-    height = len(cube.layers) * (len(runs) * each + 6)
-    base = alt.Chart(charts.rows(), width="container", height=height).encode(
-        alt.Y("layer:N").scale(domain=cube.layers, paddingInner=0.2).title(None),
-        alt.YOffset("run:N").scale(domain=runs),
-        charts.colour(runs),
-        tooltip=["run:N", "layer:N", *(alt.Tooltip(f"{name}:Q", format=".3g") for name in fields)],
+    slots = [f"{run}, {part}" for run in runs for part in fields]
+    height = len(cube.layers) * (len(slots) * (BAR + 1) + 2 * len(runs) + 4)
+    share = alt.X("share:Q").scale(domain=[0, 100], clamp=True).axis(tickCount=5).title("% of the energy")
+    chart = (
+        alt.Chart(charts.rows(), width="container", height=height)
+        .transform_fold(list(fields), as_=["part", "share"])
+        .transform_calculate(slot="datum.run + ', ' + datum.part")
+        .mark_bar(size=BAR)
+        .encode(
+            share,
+            alt.Y("layer:N").scale(domain=cube.layers, paddingInner=0.2).title(None),
+            alt.YOffset("slot:N").scale(domain=slots),
+            charts.colour(runs),
+            alt.Opacity("part:O").scale(domain=["mean", "taken"], range=[1, 0.45]).legend(None),
+            tooltip=["run:N", "layer:N", "part:N", alt.Tooltip("share:Q", format=".3g")],
+        )
+        .add_params(charts.picked("layer", nearest=False))
     )
-    shift = BAR / 2 + 0.5 if len(fields) > 1 else 0
-    styles = {"mean": {"yOffset": -shift}, "taken": {"yOffset": shift, "opacity": 0.45}}
-    bars = []
-    for name in fields:
-        x = alt.X(f"{name}:Q").scale(domain=[0, 100], clamp=True).title("% of the energy")
-        bars.append(base.mark_bar(size=BAR, **styles[name]).encode(x))
-    bars[0] = bars[0].add_params(charts.picked("layer", nearest=False))
-    return charts.finished(alt.layer(*bars))
+    return charts.finished(chart)
 
 
 def _overall(cube: Cube, name: str, unit: str) -> str:
