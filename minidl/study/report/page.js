@@ -89,7 +89,7 @@ async function draw(key) {
   }
   const mode = compiled.has(kind) ? "vega" : "vega-lite";
   const options = { mode, config: page.config, renderer: "svg", actions: false, logLevel: 1 };
-  const { view, vgSpec } = await vegaEmbed(figure.querySelector(".drawing"), spec, options);
+  const { view, vgSpec } = await vegaEmbed(figure.querySelector(".drawing > div"), spec, options);
   compiled.set(kind, withRows(vgSpec, []));
   views.set(key, view);
   table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidl.experiment.files import write_whole
+from minidl.study.report.cards import cards
 from minidl.study.report.carry import carries
 from minidl.study.report.cube import read as read_cube
 from minidl.study.report.diagram import diagram
@@ -35,6 +36,7 @@ def report(folders: Sequence[Path], out: Path | None, root: str | None, images: 
         *([*traced(cube), carries(cube), fans(cube)] if cube.groups else []),
         first_filters(groups),
         predictions(groups, root, images),
+        cards(groups),
     ]
     path = folders[0] / NAME if out is None else out
     write_whole(path, page(groups, warnings(groups), sections, cube.for_page() if cube.groups else {}))
