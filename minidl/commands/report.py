@@ -8,6 +8,7 @@ from pathlib import Path
 from minidl.experiment.argument_types import positive
 from minidl.experiment.command import Command, command_line
 
+NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}  # packages of the extra "study", by their modules
 EXAMPLES = """examples:
   {call} runs/NAME                              what one run did, in runs/NAME/report.html
   {call} runs/BASELINE runs/WC runs/WC_GC       methods side by side; the first is drawn first
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
 
     from minidl.kernels.errors import MinidlError  # from here on, as --help does not wait for NumPy
 
-    if missing := [name for module, name in (("altair", "altair"), ("vl_convert", "vl-convert-python")) if not find_spec(module)]:
+    if missing := [package for module, package in NEEDED.items() if find_spec(module) is None]:
         raise MinidlError(
             f"a report is drawn by packages that are not installed ({', '.join(missing)}); install them with: "
             "pip install 'minidl[study]', or in a checkout: make setup"

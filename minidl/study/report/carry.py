@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from minidl.study.probes import STRIDES
 from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Rows, Section
 from minidl.study.report.cube import Cube, Traced, short
@@ -18,8 +19,8 @@ def carries(cube: Cube) -> Section:
     rows = [row for group in cube.groups for row in _rows(group)]
     section = Section(
         "How far a step carries",
-        "The loss of the batch at W + s·ΔW less that at W, where ΔW is the step that the optimizer makes: at s = 1 the step "
-        "as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: at the chosen step.",
+        "The loss of the batch at W + s·ΔW less that at W, where ΔW is the step that the optimizer makes: at s = 1 the "
+        "step as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: at the chosen step.",
     )
     if rows:
         section.blocks.append(
@@ -71,7 +72,8 @@ def _sentence(groups: Sequence[Traced]) -> str:
 
 def _spec(runs: Sequence[str]) -> dict[str, Any]:
     base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
-        alt.X("s:Q").scale(type="sqrt").title("s").axis(values=[0, 0.5, 1, 2, 4, 8, 16], format="~g"), charts.colour(runs)
+        alt.X("s:Q").scale(type="sqrt").title("s").axis(values=list(STRIDES), format="~g"),
+        charts.colour(runs),
     )
 
     def y(name: str) -> alt.Y:

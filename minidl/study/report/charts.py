@@ -50,7 +50,11 @@ def colours(count: int) -> list[str]:
 
 def shape(runs: Sequence[str]) -> alt.Shape:
     """Return the shape of each run's points, which tells them apart without colours."""
-    return alt.Shape("run:N").scale(domain=list(runs), range=[SHAPES[i % len(SHAPES)] for i in range(len(runs))]).legend(None)
+    return (
+        alt.Shape("run:N")
+        .scale(domain=list(runs), range=[SHAPES[i % len(SHAPES)] for i in range(len(runs))])
+        .legend(None)
+    )
 
 
 def finished(chart: alt.TopLevelMixin) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The cube of the traced runs: for each run and quantity a number for each traced step and layer, as the page has it."""
+"""The cube of the traced runs: for each run and quantity a number for each traced step and layer."""
 
 import math
 from collections.abc import Sequence
@@ -72,17 +72,20 @@ class Cube:
 
 
 def read(groups: Sequence[Group]) -> Cube:
-    """Return the cube of those groups that have a trace; what cannot be read is a note."""
-    cube = Cube()
+    """Return the cube of those groups that have a trace; what is missing or cannot be read is a note."""
+    cube, untraced = Cube(), []
     for group in groups:
-        folders = [run.folder for run in group.runs if trace_files.is_traced(run.folder)]
         try:
-            traces = [trace for folder in folders if (trace := trace_files.read(folder)).rows]
+            traces = [trace_files.read(run.folder) for run in group.runs if trace_files.is_traced(run.folder)]
         except MinidlError as error:
             cube.notes.append(f"{group.label}: its trace is left out, because {error}.")
             continue
-        if traces:
+        if traces and all(trace.rows for trace in traces):
             cube.groups.append(_together(group.label, traces))
+        else:
+            untraced.append(group.label)
+    if cube.groups and untraced:
+        cube.notes.append(f"{', '.join(untraced)}: there is no trace; train with --trace to see more.")
     return cube
 
 
@@ -108,7 +111,7 @@ def _together(label: str, traces: Sequence[Trace]) -> Traced:
 
 
 def _quantities(trace: Trace, chosen: Sequence[int]) -> dict[str, Numbers]:
-    """Return the quantities as the report shows them: shares in percent, and what was taken as a share of the energy."""
+    """Return the quantities as the report shows them: shares in percent, what was taken as an energy."""
     found = {name: 100 * trace.column(name) for name in SHARES}
     found |= {energy: 100 * trace.column(name) ** 2 for name, energy in ENERGIES.items()}
     found |= {name: trace.column(name) for name in PLAIN}

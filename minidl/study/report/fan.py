@@ -1,6 +1,5 @@
 """The filter fan: filters sorted by their mean, with the band that holds most of their elements, before and after."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -23,8 +22,8 @@ def fans(cube: Cube) -> Section:
     """Return the section with a fan for each group's first run, of the weights and of the gradient."""
     section = Section(
         "Filter fan",
-        "The filters of the chosen layer, sorted by their mean before the hook: a dot is the mean of a filter, and from 5 to "
-        "95 % of its elements are in the band. Grey is before the hook, in colour after it. A histogram of all elements "
+        "The filters of the chosen layer, sorted by their mean before the hook: a dot is the mean of a filter, a band "
+        "goes from 5 to 95 % of its elements. Grey is before the hook, in colour after it. A histogram of all elements "
         "would hide what centring does. Numbers are in thousandths.",
     )
     for group in cube.groups:

@@ -22,8 +22,8 @@ def first_filters(groups: Sequence[Group]) -> Section:
     """Return the section: for each group the filters of its first run before and after."""
     section = Section(
         "The first layer's filters",
-        "Each small square is a filter; its red, green and blue are its weights for red, green and blue. Grey is 0, and "
-        "the largest weight of the picture is white or black, so that the brightness of a filter is its mean.",
+        "Each small square is a filter; its red, green and blue are its weights for red, green and blue. Grey is 0, "
+        "and the largest weight of the picture is white or black, so that the brightness of a filter is its mean.",
     )
     for group in groups:
         try:
@@ -54,7 +54,7 @@ def _pictures(group: Group) -> Pictures:
 
 
 def _weights(net: Net) -> Any:
-    """Return the weights (filters, y, x, 3) of the first layer, or raise MinidlError where they are no filters of images."""
+    """Return the weights (filters, y, x, 3) of the first layer; raise MinidlError where it has no filters of images."""
     weights = next(layer.weights.value for layer in net.layers if layer.weights is not None)
     weights = net.kernels.host(weights)
     if weights.ndim != 4 or weights.shape[-1] != 3:

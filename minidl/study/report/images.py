@@ -23,7 +23,7 @@ def address(pixels: NDArray[np.uint8], longest: int = 0) -> str:
 
 
 def filters(weights: Array, across: int) -> NDArray[np.uint8]:
-    """Return filters (n, y, x, 3) side by side, ``across`` in a row: 0 is grey, the largest weight of all is white or black.
+    """Return filters (n, y, x, 3) as a picture, ``across`` in a row; 0 is grey, the largest weight white or black.
 
     So a filter's mean is its brightness, and the three weights at a place are its red, green and blue.
     """

@@ -38,7 +38,9 @@ class Looked:
     def confusion(self) -> Array:
         """How often each class (line) was taken for each class (column)."""
         n = len(self.classes)
-        truth, found = (np.concatenate([np.ravel(x) for x in part]).astype(np.int64) for part in (self.truth, self.found))
+        truth, found = (
+            np.concatenate([np.ravel(x) for x in part]).astype(np.int64) for part in (self.truth, self.found)
+        )
         labelled = truth != VOID if self.per_pixel else truth >= 0
         return np.bincount(truth[labelled] * n + found[labelled], minlength=n * n).reshape(n, n)
 

@@ -88,7 +88,7 @@ def _line(group: Group) -> list[str]:
         _accuracy(group),
         spread(losses),
         ", ".join(dict.fromkeys(str(len(run.epochs)) for run in group.runs)),
-        ", ".join(str(run.settings["seed"]) for run in group.runs),
+        ", ".join(str(run.seed) for run in group.runs),
         ", ".join(run.folder.name for run in group.runs),
     ]
 

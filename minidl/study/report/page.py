@@ -58,7 +58,7 @@ def bundle() -> str:
 
 
 def in_script(data: Any) -> Markup:
-    """Return JSON that may stand in an element "script", whatever the texts in it are; numbers that are none are null."""
+    """Return JSON that may stand in an element "script", whatever the texts in it are."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 

@@ -72,7 +72,7 @@ def _matrix(group: Group, looked: Looked) -> Chart:
 
 
 def _heat(classes: Sequence[str], with_numbers: bool) -> dict[str, Any]:
-    """Return a matrix whose squares are the darker the more they hold, of the text's colour, with or without numbers."""
+    """Return a matrix whose squares are the stronger the more of its class they hold."""
     order = list(classes)
     base = alt.Chart(charts.rows(), width="container", height=len(classes) * (22 if with_numbers else 8)).encode(
         alt.X("found:N").sort(order).title("taken for").axis(orient="top", labelAngle=-45 if with_numbers else -90),
@@ -124,12 +124,12 @@ def _overlays(group: Group, looked: Looked) -> list[Pictures]:
             _overlay(looked, image, truth, "truth"),
             _overlay(looked, image, found, "found"),
         ]
-    sentence = "Images with the most and with the fewest pixels right: as they are, with the truth, and with what was found."
+    sentence = "Images with most and with fewest pixels right: as they are, with the truth, and with what was found."
     return [Pictures(f"{group.label}: best and worst", sentence, pictures, group.label)]
 
 
 def _overlay(looked: Looked, image: Array, labels: Array, what: str) -> Picture:
-    """Return an image half covered by the colours of its classes; what is background, the first class, stays as it is."""
+    """Return an image under the colours of its classes; the first class, which is background, has none."""
     coloured = (labels > 0) & (labels != VOID)
     mixed = np.where(coloured[..., None], image // 3 + palette()[labels] // 3 * 2, image).astype(np.uint8)
     names = [looked.classes[label] for label in np.unique(labels) if label not in (0, VOID)]

@@ -38,9 +38,14 @@ class Run:
         return str(self.settings["method"])
 
     @property
-    def common(self) -> tuple[Any, ...]:
-        """The settings that runs which are compared should have in common."""
-        return tuple(self.settings.get(name) for name in COMMON)
+    def seed(self) -> int:
+        """What its random numbers came from."""
+        return int(self.settings["seed"])
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """The settings that runs which are compared should have in common, as texts."""
+        return tuple(str(self.settings.get(name)) for name in COMMON)
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,17 @@ class Group:
     @property
     def seeds(self) -> str:
         """The seeds, in words."""
-        seeds = [str(run.settings["seed"]) for run in self.runs]
+        seeds = [str(run.seed) for run in self.runs]
         return f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(seeds)})"
 
 
 def read(folder: Path) -> Run:
     """Return the run in a folder; raise MinidlError where there is none, or where nothing has been trained yet."""
-    settings, epochs = records.read_settings(folder), records.read_log(folder)
-    if missing := [name for name in ("model", "method", "data", "seed") if settings.get(name) is None]:
-        raise MinidlError(f"{folder / records.CONFIG} does not say the run's {missing[0]}; start the run anew")
+    settings = records.read_settings(folder)
+    for name, kind in (("model", str), ("method", str), ("data", str), ("seed", int)):
+        if not isinstance(settings.get(name), kind):
+            raise MinidlError(f"{folder / records.CONFIG} does not say the run's {name}; start the run anew")
+    epochs = records.read_log(folder)
     if not epochs:
         raise MinidlError(f"the run in {folder} has not finished an epoch yet; train it on before it is reported")
     return Run(folder, settings, epochs, records.read_result(folder))
@@ -76,45 +83,47 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     """Return the runs in groups that differ in their seed alone, in their order.
 
     Two runs of the same settings and the same seed are no two samples of chance: such runs stand for themselves, by the
-    names of their folders.
+    paths of their folders. Groups of the same method are told apart by the settings in which any groups differ.
     """
-    counts = Counter((run.method, run.common, run.settings["seed"]) for run in runs)
-    found: dict[Any, list[Run]] = {}
+    counts = Counter((run.method, run.common, run.seed) for run in runs)
+    found: dict[tuple[str, tuple[str, ...], str], list[Run]] = {}
     for run in runs:
-        again = counts[run.method, run.common, run.settings["seed"]] > 1
-        found.setdefault((run.method, run.common, run.folder if again else None), []).append(run)
+        alone = str(run.folder) if counts[run.method, run.common, run.seed] > 1 else ""
+        found.setdefault((run.method, run.common, alone), []).append(run)
     methods = Counter(method for method, _, _ in found)
     varying = [i for i in range(len(COMMON)) if len({common[i] for _, common, _ in found}) > 1]
-    groups: list[Group] = []
-    for (method, common, folder), members in found.items():
-        words = [method]
-        if methods[method] > 1:
-            words += [f"{COMMON[i].replace('_', ' ')} {common[i]}" for i in varying]
-        if folder is not None:
-            words.append(folder.name)
-        ordered = sorted(members, key=lambda run: run.settings["seed"])
-        groups.append(Group(", ".join(words[:1]) + "".join(f" · {word}" for word in words[1:]), tuple(ordered)))
+    groups = []
+    for (method, common, alone), members in found.items():
+        settings = [f"{_words(COMMON[i])} {common[i]}" for i in varying] if methods[method] > 1 else []
+        label = " · ".join(filter(None, [method, *settings, alone]))
+        groups.append(Group(label, tuple(sorted(members, key=lambda run: run.seed))))
     return groups
 
 
 def warnings(groups: Sequence[Group]) -> list[str]:
     """Return what somebody who compares the groups should know: where they differ in more, and the noise of a seed."""
+    if len(groups) < 2:
+        return []
     said = []
-    if len(groups) > 1:
-        differing = [
-            f"{name.replace('_', ' ')} ({', '.join(dict.fromkeys(str(group.runs[0].settings.get(name)) for group in groups))})"
-            for name in COMMON
-            if len({group.first.settings.get(name) for group in groups}) > 1
-        ]
-        if len({tuple(run.settings["seed"] for run in group.runs) for group in groups}) > 1:
-            differing.append(f"seeds ({'; '.join(group.seeds for group in groups)})")
-        if differing:
-            said.append(f"These runs differ in more than the method: {', '.join(differing)}.")
-        single = sum(len(group.runs) == 1 for group in groups)
-        if single:
-            which = "Each method was" if single == len(groups) else f"{single} of {len(groups)} methods were"
-            said.append(
-                f"{which} trained with one seed. Another seed alone changes the accuracy by 0.3 to 2 points, so that a "
-                "difference of that size may be chance."
-            )
+    differing = []
+    for i, name in enumerate(COMMON):
+        values = dict.fromkeys(group.first.common[i] for group in groups)
+        if len(values) > 1:
+            differing.append(f"{_words(name)} ({', '.join(values)})")
+    seeds = dict.fromkeys(group.seeds for group in groups)
+    if len(seeds) > 1:
+        differing.append(f"seed ({'; '.join(seeds)})")
+    if differing:
+        said.append(f"These runs differ in more than the method: {', '.join(differing)}.")
+    single = sum(len(group.runs) == 1 for group in groups)
+    if single:
+        which = "Each of them was" if single == len(groups) else f"{single} of the {len(groups)} were"
+        said.append(
+            f"{which} trained with one seed. Another seed alone changes the accuracy by 0.3 to 2 points, so that a "
+            "difference of that size may be chance."
+        )
     return said
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Section
-from minidl.study.report.cube import Cube, Numbers, Traced, short
+from minidl.study.report.cube import Cube, Numbers, short
 from minidl.study.report.quantities import FEATURES, OPTIMIZER, REMOVED, SIZES, Quantity
 
 HEIGHT = 220  # pixels
@@ -17,7 +17,12 @@ PLACES = (  # where a mean is: its title, what it is, the quantity, and what the
     ("Data in", "Each channel's mean", "data_mean", ""),
     ("Weights", "Each filter's mean, and below it what the hook takes", "w_mean", "w_taken"),
     ("Gradient", "Each filter's mean, and below it what the hook takes", "g_mean", "g_taken"),
-    ("Step of the optimizer", "Each filter's mean, and below it what the next hook takes back", "step_mean", "step_taken"),
+    (
+        "Step of the optimizer",
+        "Each filter's mean, and below it what the next hook takes back",
+        "step_mean",
+        "step_taken",
+    ),
     ("Error", "What the hook takes", "", "e_taken"),
 )
 
@@ -35,8 +40,8 @@ def traced(cube: Cube) -> list[Section]:
         ),
         _section(
             "What each hook removes, and the angle",
-            "What a hook removes is given as a share of the energy, the squared norm, of what it gets; of a standardization "
-            "it may be more than all. The angle is 0° where gradients are as they would be without any hook.",
+            "What a hook removes is given as a share of the energy, the squared norm, of what it gets; of a "
+            "standardization it may be more than all. The angle is 0° where gradients are as they would be without hooks.",
             REMOVED,
             cube,
         ),
@@ -52,11 +57,11 @@ def traced(cube: Cube) -> list[Section]:
 
 
 def means(cube: Cube) -> Section:
-    """Return the section with a bar for each layer and run: the energy of the mean, and below it what the hook takes."""
+    """Return the section with two bars for each layer and run: the energy of the mean, and what the hook takes."""
     section = Section(
         "Where the means are",
-        "The share of the energy, the squared norm, that is the mean, in the layers at the chosen step: of each channel of "
-        "the data, of each filter of weights, gradient and step. The pale bar below is the share that the hook takes.",
+        "The share of the energy, the squared norm, that is the mean, in the layers at the chosen step: of each channel "
+        "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook takes.",
         notes=cube.notes,
         narrow=True,
     )
@@ -67,7 +72,7 @@ def means(cube: Cube) -> Section:
             section.blocks.append(
                 Chart(
                     title=title,
-            sentence=f"{what}. {_overall(cube, shown, ' %')}",
+                    sentence=f"{what}. {_overall(cube, shown, ' %')}",
                     spec=_bars(cube, fields),
                     line="layer",
                     columns=("run",),
@@ -119,7 +124,9 @@ def _through(cube: Cube, quantity: Quantity) -> dict[str, Any]:
         alt.X("layer:N").scale(domain=cube.layers).title(None).axis(labelAngle=0), charts.colour(runs)
     )
     value = _y("value:Q", quantity)
-    mark = base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter("datum.layer === layer")
+    mark = (
+        base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter("datum.layer === layer")
+    )
     spread = base.mark_rule(strokeWidth=1.5).encode(_y("low:Q", quantity), alt.Y2("high:Q"))
     line = base.mark_line(strokeWidth=1.5, opacity=0.5).encode(value)
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
@@ -142,7 +149,10 @@ def _over(cube: Cube, quantity: Quantity) -> dict[str, Any]:
         base.mark_line(strokeWidth=2)
         .encode(_y("median:Q", quantity))
         .transform_window(
-            median="median(value)", frame=[-half, half], groupby=["run"], sort=[alt.SortField("step", order="ascending")]
+            median="median(value)",
+            frame=[-half, half],
+            groupby=["run"],
+            sort=[alt.SortField("step", order="ascending")],
         )
     )
     points = base.mark_point(size=50, filled=True, opacity=0).encode(

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidl.experiment.files import write_whole
+from minidl.study.report.blocks import Section
 from minidl.study.report.cards import cards
 from minidl.study.report.carry import carries
+from minidl.study.report.cube import Cube
 from minidl.study.report.cube import read as read_cube
 from minidl.study.report.diagram import diagram
 from minidl.study.report.fan import fans
@@ -14,7 +16,7 @@ from minidl.study.report.outcome import curves, outcome
 from minidl.study.report.page import page
 from minidl.study.report.predictions import predictions
 from minidl.study.report.runs import grouped, read, warnings
-from minidl.study.report.traced import traced
+from minidl.study.report.traced import means, traced
 
 NAME = "report.html"
 
@@ -33,7 +35,7 @@ def report(folders: Sequence[Path], out: Path | None, root: str | None, images: 
         outcome(groups),
         curves(groups),
         diagram(groups),
-        *([*traced(cube), carries(cube), fans(cube)] if cube.groups else []),
+        *_traced(cube),
         first_filters(groups),
         predictions(groups, root, images),
         cards(groups),
@@ -41,3 +43,9 @@ def report(folders: Sequence[Path], out: Path | None, root: str | None, images: 
     path = folders[0] / NAME if out is None else out
     write_whole(path, page(groups, warnings(groups), sections, cube.for_page() if cube.groups else {}))
     return path
+
+
+def _traced(cube: Cube) -> list[Section]:
+    if cube.groups:
+        return [*traced(cube), carries(cube), fans(cube)]
+    return [means(cube)] if cube.notes else []
