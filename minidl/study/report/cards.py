@@ -16,8 +16,8 @@ def cards(groups: Sequence[Group]) -> Section:
     section = Section(
         "Cards of the normalizations",
         "What a normalization N is, found by giving it random numbers x. N(N(x)) = N(x): a second time changes "
-        "nothing. N(x + c) = N(x): a constant does not matter. N(2x): what becomes of a larger x. x − N(x) ⟂ N(x): what "
-        "it takes away says nothing of what it leaves. Mean and norm: how much of them is left.",
+        "nothing. N(x + c) = N(x): a constant does not matter. N(2x): what becomes of a larger x. x − N(x) ⟂ N(x): "
+        "what it takes away says nothing of what it leaves. Mean and norm: how much of them is left.",
     )
     used: dict[str, Normalization] = {}
     for group in groups:

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import altair as alt
 import jinja2
 import vl_convert
 from markupsafe import Markup
@@ -53,7 +54,7 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
 @cache
 def bundle() -> str:
     """Return the scripts of Vega, Vega-Lite and Vega-Embed as one, without imports; making it takes seconds."""
-    script: str = vl_convert.javascript_bundle()
+    script: str = vl_convert.javascript_bundle(vl_version=alt.SCHEMA_VERSION.rpartition(".")[0])
     return script.replace("</script", "<\\/script")
 
 

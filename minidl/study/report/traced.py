@@ -41,7 +41,7 @@ def traced(cube: Cube) -> list[Section]:
         _section(
             "What each hook removes, and the angle",
             "What a hook removes is given as a share of the energy, the squared norm, of what it gets; of a "
-            "standardization it may be more than all. The angle is 0° where gradients are as they would be without hooks.",
+            "standardization it may be more than all. The angle is 0° where gradients are as without any hook.",
             REMOVED,
             cube,
         ),
@@ -57,7 +57,7 @@ def traced(cube: Cube) -> list[Section]:
 
 
 def means(cube: Cube) -> Section:
-    """Return the section with two bars for each layer and run: the energy of the mean, and what the hook takes."""
+    """Return the section with two bars for each layer and run: the energy of the mean, and what is taken."""
     section = Section(
         "Where the means are",
         "The share of the energy, the squared norm, that is the mean, in the layers at the chosen step: of each channel "
