@@ -37,7 +37,7 @@ class Grid:
 
     def __str__(self) -> str:
         middle = len(self.before) // 2
-        lines = [f"  {self.title}", ""]
+        lines = [fill(self.title, WIDTH, initial_indent="  ", subsequent_indent="  "), ""]
         for i, row in enumerate(self.before):
             line = "    " + " ".join(map(signed, row))
             if self.after is not None:
@@ -67,7 +67,7 @@ class Section:
 
 def transcript(walk: Walk) -> str:
     """Return a walk as text, at most 110 columns wide where names are those of the paper."""
-    return "\n\n".join([title(walk), *map(str, sections(walk))])
+    return "\n\n".join([fill(title(walk), WIDTH), *map(str, sections(walk))])
 
 
 def title(walk: Walk) -> str:
@@ -159,11 +159,11 @@ def _one_filter(walk: Walk) -> Section:
     layer = next(layer for layer in walk.layers if layer.name == one.layer)
     return Section(
         [("ONE FILTER", f"{text}; choose with --layer and --filter")],
-        grids=[_grid("W", one.weights, layer.weights.hook), _grid("ΔW", one.grads, layer.grads.hook)],
+        grids=[grid("W", one.weights, layer.weights.hook), grid("ΔW", one.grads, layer.grads.hook)],
     )
 
 
-def _grid(name: str, change: Change, hook: str) -> Grid:
+def grid(name: str, change: Change, hook: str) -> Grid:
     """Return the part of a filter that is shown: its first input channel, or the first of its inputs in rows."""
     (before, what), (after, _) = _part(change.before), _part(change.after)
     largest = float(max(abs(before).max(), abs(after).max()))

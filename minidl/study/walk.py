@@ -16,7 +16,6 @@ from minidl.study.quantities import active, alike, angle, dead, deviation, mean_
 from minidl.study.watch import Change, Seen, studied_layers, watch
 
 Array = Any
-CALM = {"divide": "ignore", "over": "ignore", "invalid": "ignore"}  # that a net has left all bounds is a result
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def walk(
     net, loss = trainer.net, trainer.loss
     shown = find_filter(net, layer, number)
     source = batches(trainer)
-    with np.errstate(**CALM):
+    with np.errstate(all="ignore"):  # that a net has left all bounds is a result
         for _ in range(after):
             trainer.step(*next(source))
             progress()
