@@ -179,7 +179,7 @@ def _add_run(group: Group) -> None:
         const=TRACE_EVERY,
         type=positive,
         metavar="K",
-        help="also write what every normalization does, in trace.csv, carry.csv and filters.npz: at steps 0, 1, 2, 5, 10, "
-        f"20, 50 and every K-th ({TRACE_EVERY} where no number is given); the training stays the same",
+        help="write down what every normalization does, in trace.csv, carry.csv and filters.npz: at steps 0, 1, 2, 5, "
+        f"10, 20, 50 and every K-th ({TRACE_EVERY} where no number is given); the training stays the same",
     )
     group.add_argument("--quiet", action="store_true", help="print the result alone")

@@ -172,9 +172,9 @@ def _check_layers(path: Path, rows: Sequence[Row]) -> None:
 
 def _read_filters(path: Path) -> dict[Filters, NDArray[np.float32]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {_filters(name): _checked(file[name]) for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zipfile.error) as error:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {_filters(name): _checked(arrays[name]) for name in arrays.files}
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error
 
 
