@@ -7,7 +7,7 @@ from typing import Any
 
 from minidl.data import absolute, located
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import decay, positive, rate, seed
+from minidl.experiment.argument_types import decay, natural, positive, rate
 from minidl.experiment.options import Options
 from minidl.experiment.recipes import recipe
 from minidl.experiment.records import CONFIG, read_settings
@@ -21,7 +21,7 @@ NUMBERS: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(("train_size", "test_size", "shrink", "crop"), positive),
     "learning_rate": rate,
     "weight_decay": decay,
-    "seed": seed,
+    "seed": natural,
 }
 # What --resume may change.
 CHANGEABLE = ("data", "data_root", "epochs", "crop", "test_every", "quiet", "device", "precision", "threads", "loops")
