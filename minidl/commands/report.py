@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from minidl.experiment import own_code
 from minidl.experiment.argument_types import positive
 from minidl.experiment.command import Command, command_line
 
@@ -34,6 +35,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
         metavar="N",
         help="let the nets look at N test images again (default: 1,000, and 16 where every pixel has a label)",
     )
+    own_code.add_option(cli)
     return cli
 
 
@@ -51,6 +53,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
         )
     from minidl.study.report.write import report
 
+    own_code.import_files(vars(options)["import"])
     path = report(options.runs, options.out, options.data_root, options.images)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser: {path.absolute().as_uri()}")
     return 0
