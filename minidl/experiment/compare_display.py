@@ -36,7 +36,7 @@ class Display:
                 position=place,
                 leave=False,
                 disable=True if self.quiet else None,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix}",
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix}, {elapsed}",
             )
         self.look()
 

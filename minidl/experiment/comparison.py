@@ -122,7 +122,7 @@ def _count(number: int, what: str) -> str:
 
 def train(runs: Sequence[MethodRun], jobs: int, surroundings: Options, display: Display) -> list[str]:
     """Carry out the runs under the eyes of the display; return what went wrong."""
-    failures = []
+    failures: list[str] = []
 
     def ended(run: MethodRun, problem: str) -> None:
         failures.extend(filter(None, [problem]))
