@@ -45,11 +45,12 @@ def add_options(cli: argparse.ArgumentParser) -> None:
 
 
 def as_words(options: Options) -> list[str]:
-    """Return the command line that says options which have a value, and flags that are true."""
+    """Return the command line that says options: those that have a value, flags that are true, lists word by word."""
     words = []
     for name, value in options.items():
-        if value is not None and value is not False:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None and one is not False:
+                words += [f"--{name.replace('_', '-')}", *([] if one is True else [str(one)])]
     return words
 
 
