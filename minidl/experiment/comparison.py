@@ -54,8 +54,8 @@ def read_methods(text: str) -> list[str]:
     methods = [str(parse(method.strip())) for method in text.split(";") if method.strip()]
     if len(methods) < 2:
         raise MinidlError(
-            f"--methods names {len(methods) or 'no'} method, and a comparison takes two or more with ; between, such as "
-            '"Baseline; WC, GC"'
+            f"--methods names {len(methods) or 'no'} method, and a comparison takes two or more with ; between, "
+            'such as "Baseline; WC, GC"'
         )
     named: dict[str, str] = {}
     for method in methods:
