@@ -2,6 +2,7 @@
 
 import argparse
 import doctest
+import json
 import re
 import runpy
 import shlex
@@ -124,21 +125,37 @@ def folder_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if python_blocks(page)], ids=lambda page: str(page.relative_to(CHECKOUT))
-)
-def test_the_blocks_of_a_page_run_in_order_and_print_what_it_says(page: Path, folder_with_a_run: Path) -> None:
-    blocks, end = python_blocks(page), "— end of a block —\n"
-    code = "\n".join(f"{block.code}\nprint({end!r}, end='')" for block in blocks)
+RUN_BLOCKS = """
+import contextlib, io, json, sys, traceback
+printed = {}
+for page, blocks in json.load(sys.stdin).items():
+    names, printed[page] = {"__name__": "__main__"}, []
+    for code in blocks:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            try:
+                exec(compile(code, page, "exec"), names)
+            except BaseException:
+                out.write(traceback.format_exc())
+        printed[page].append(out.getvalue())
+json.dump(printed, sys.stdout)
+"""
+
+
+def test_the_blocks_of_a_page_run_in_order_and_print_what_it_says(folder_with_a_run: Path) -> None:
+    """In one process for all pages, as the start of one takes longer than most blocks; each page has its own names."""
+    pages = {str(page.relative_to(CHECKOUT)): python_blocks(page) for page in PAGES}
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "utf8", "-c", code],
+        [sys.executable, "-W", "error", "-X", "utf8", "-c", RUN_BLOCKS],
+        input=json.dumps({page: [block.code for block in blocks] for page, blocks in pages.items()}),
         cwd=folder_with_a_run,
         capture_output=True,
         encoding="utf-8",
     )
     assert run.returncode == 0, run.stderr
-    for block, printed in zip(blocks, run.stdout.split(end)[:-1], strict=True):
-        assert block.output is None or printed == block.output
+    for page, printed in json.loads(run.stdout).items():
+        for block, text in zip(pages[page], printed, strict=True):
+            assert "Traceback (most recent call last)" not in text, f"{page}:\n{block.code}\n{text}"
+            assert block.output is None or text == block.output, page
 
 
 def test_the_readme_shows_an_output() -> None:
