@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from minidl.experiment.argument_types import decay, positive, rate, seed
+from minidl.experiment.argument_types import decay, natural, positive, rate
 from minidl.experiment.command import Command
 
 Options = dict[str, Any]
 TRACE_EVERY = 50  # steps
+Group = Any  # of options; argparse has no public name for it
 EXAMPLES = """examples:
   {call}                                          net (c), "WC, GC, fully", on the built-in shapes
   {call} --method Baseline                        the same without any normalization
@@ -40,8 +41,16 @@ def parser(command: Command) -> argparse.ArgumentParser:
 
 def add_options(cli: argparse.ArgumentParser) -> None:
     """Add all options of a training to a command line."""
-    for add in (_add_what, _add_data, _add_how, _add_where):
-        add(cli)
+    add_net(cli.add_argument_group("what is trained"))
+    data = cli.add_argument_group("on what")
+    add_data(data)
+    _add_test_size(data)
+    how = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
+    _add_schedule(how)
+    add_step(how)
+    where = cli.add_argument_group("where")
+    add_device(where)
+    _add_run(where)
 
 
 def as_words(options: Options) -> list[str]:
@@ -60,8 +69,8 @@ def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple
     return options, vars(cli.parse_args(arguments, argparse.Namespace(**dict.fromkeys(options))))
 
 
-def _add_what(cli: argparse.ArgumentParser) -> None:
-    group = cli.add_argument_group("what is trained")
+def add_net(group: Group) -> None:
+    """Add what a net is made by: its model and its method."""
     group.add_argument(
         "--model",
         default="c",
@@ -83,8 +92,8 @@ def _add_what(cli: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_data(cli: argparse.ArgumentParser) -> None:
-    group = cli.add_argument_group("on what")
+def add_data(group: Group) -> None:
+    """Add the data to train on."""
     group.add_argument(
         "--data",
         default="shapes",
@@ -93,7 +102,6 @@ def _add_data(cli: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
     group.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
-    group.add_argument("--test-size", type=positive, metavar="N", help="test on N images (default: all)")
     group.add_argument(
         "--shrink",
         type=positive,
@@ -105,14 +113,17 @@ def _add_data(cli: argparse.ArgumentParser) -> None:
         "--crop",
         type=positive,
         metavar="N",
-        help="train on squares with N pixels a side, cut out of the images; --resume may change it (for voc2012; "
-        "default: 227)",
+        help="train on squares with N pixels a side, cut out of the images (for voc2012; default: 227)",
     )
 
 
-def _add_how(cli: argparse.ArgumentParser) -> None:
-    group = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
-    group.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
+def _add_test_size(group: Group) -> None:
+    """Add how much is tested."""
+    group.add_argument("--test-size", type=positive, metavar="N", help="test on N images (default: all)")
+
+
+def add_step(group: Group) -> None:
+    """Add what a training step depends on."""
     group.add_argument("--batch-size", type=positive, metavar="N", help="images in a step")
     group.add_argument("--optimizer", metavar="adam|sgd", help="Algorithm 3 or Algorithm 2")
     group.add_argument(
@@ -121,8 +132,14 @@ def _add_how(cli: argparse.ArgumentParser) -> None:
         help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
     )
     group.add_argument("--learning-rate", type=rate, metavar="X", help="at the beginning")
-    group.add_argument("--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after N epochs")
     group.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
+    group.add_argument("--seed", type=natural, default=0, metavar="N", help="of all random numbers (default: 0)")
+
+
+def _add_schedule(group: Group) -> None:
+    """Add what an epoch and a run depend on."""
+    group.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
+    group.add_argument("--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after N epochs")
     group.add_argument(
         "--test-every",
         type=positive,
@@ -130,7 +147,6 @@ def _add_how(cli: argparse.ArgumentParser) -> None:
         metavar="N",
         help="test after N epochs each and at the end (default: 1)",
     )
-    group.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
     group.add_argument(
         "--place",
         default="optimizer",
@@ -140,8 +156,8 @@ def _add_how(cli: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_where(cli: argparse.ArgumentParser) -> None:
-    group = cli.add_argument_group("where")
+def add_device(group: Group) -> None:
+    """Add what computes."""
     group.add_argument(
         "--device",
         default="auto",
@@ -161,11 +177,16 @@ def _add_where(cli: argparse.ArgumentParser) -> None:
         metavar="numba|numpy",
         help="what computes the CPU's innermost loops (default: numba where it is installed)",
     )
+
+
+def _add_run(group: Group) -> None:
+    """Add where the record of a run is, and what is printed."""
     group.add_argument("--out", metavar="DIR", help="folder of the run (default: a new one under runs/)")
     group.add_argument(
         "--resume",
         metavar="DIR",
-        help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now",
+        help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now, "
+        "and --crop may be another",
     )
     group.add_argument(
         "--trace",

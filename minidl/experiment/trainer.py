@@ -101,6 +101,13 @@ class Trainer:
         """Train on the next batch."""
         self.step(*self.train.next(size))
 
+    def begin(self, epoch: int) -> list[int]:
+        """Make all ready for an epoch (from 1), and return the sizes of its batches."""
+        self.optimizer.learning_rate = stepped(self.learning_rate, epoch, self.drop_every)
+        self.net.train()
+        self.loss.reset()
+        return self.train.shuffle(np.random.default_rng([self.seed, 1, epoch]))
+
     def run_epoch(self, epoch: int, progress: Progress = lambda samples, loss: None, test: bool = True) -> Epoch:
         """Train for one epoch (from 1) and, where asked to, test.
 
@@ -108,12 +115,9 @@ class Trainer:
         Training stops early where the loss is not a number any more, and then there is a test in any case.
         """
         started = time.perf_counter()
-        self.optimizer.learning_rate = stepped(self.learning_rate, epoch, self.drop_every)
-        self.net.train()
-        self.loss.reset()
         samples, first = 0, self.optimizer.time
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, said below
-            for batch, size in enumerate(self.train.shuffle(np.random.default_rng([self.seed, 1, epoch])), 1):
+            for batch, size in enumerate(self.begin(epoch), 1):
                 if self.tracer and self.tracer.due(step := first + batch - 1):
                     self.tracer.step(step, self.loss, *self.train.next(size))
                 elif size == self.train.batch_size and not self.net.observed:
