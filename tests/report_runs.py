@@ -1,24 +1,23 @@
-"""Runs for the tests of the report: small, traced, on images that the test makes, with names that HTML must escape."""
+"""Runs for the tests of the report: one that is trained, small and traced, and others that are made from its record."""
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import train
+from minidl.experiment import records
 
-NASTY = "<i>b&\"'</script>"  # a class whose name would be HTML
-RUNS = {
-    "baseline": ("Baseline", 0),
-    "baseline-1": ("Baseline", 1),
-    "wc_gc": ("WC, GC", 0),
-}
+NASTY = "<i>b&\"'<⁄script>"  # a class whose name would be HTML, as far as a folder may have it
 
 
 def images(folder: Path) -> Path:
     """Make a folder of two classes of tiny images, and return it."""
     random = np.random.default_rng(7)
-    for label, colour in ((NASTY.replace("/", "⁄"), (0, 0, 255)), ("red", (255, 0, 0))):
+    for label, colour in ((NASTY, (0, 0, 255)), ("red", (255, 0, 0))):
         (folder / label).mkdir(parents=True)
         for i in range(10):
             pixels = random.integers(0, 100, (16, 16, 3)) + np.array(colour) // 2
@@ -26,13 +25,20 @@ def images(folder: Path) -> Path:
     return folder
 
 
-def runs(folder: Path, *more: str) -> dict[str, Path]:
-    """Train RUNS and return their folders by their names."""
+def trained(folder: Path, *more: str) -> Path:
+    """Train net (a) with "WC, GC, fully" on images beside it for an epoch of two steps, and return its folder."""
     data = images(folder / "set")
-    found = {}
-    for name, (method, seed) in RUNS.items():
-        found[name] = folder / name
-        given = ["--data", data, "--out", found[name], "--method", method, "--seed", seed, *more]
-        small = ["--epochs", "2", "--batch-size", "4", "--device", "cpu", "--loops", "numpy", "--quiet"]
-        assert train.main([*map(str, given), *small]) == 0
-    return found
+    given = ["--data", data, "--out", folder / "run", "--model", "a", "--method", "WC, GC, fully", *more]
+    small = ["--epochs", "1", "--batch-size", "8", "--device", "cpu", "--loops", "numpy", "--quiet"]
+    assert train.main([*map(str, given), *small]) == 0
+    return folder / "run"
+
+
+def like(run: Path, name: str, **changes: Any) -> Path:
+    """Return a copy of a run beside it whose record says that it had other settings."""
+    folder = run.with_name(name)
+    shutil.copytree(run, folder)
+    about = json.loads((folder / records.CONFIG).read_text())
+    about["settings"] |= changes
+    (folder / records.CONFIG).write_text(json.dumps(about))
+    return folder

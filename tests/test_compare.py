@@ -17,7 +17,8 @@ from minidl.experiment.command import Command
 from minidl.experiment.compare_display import Display
 from minidl.experiment.compare_options import parser
 from minidl.experiment.compare_results import MORE_SEEDS, ONE_SEED, table
-from minidl.experiment.comparison import FREE, MethodRun, run_of
+from minidl.experiment.comparison import FREE
+from minidl.experiment.method_run import MethodRun, run_of
 from minidl.experiment.process_run import as_words
 from minidl.experiment.records import read_log, read_settings
 from minidl.experiment.seeds import difference
@@ -90,7 +91,7 @@ def test_they_begin_with_equal_weights_on_equal_batches(compare, tmp_path):
     "methods, message",
     [
         ("WC", "--methods names 1 method, and a comparison takes two or more"),
-        (" ; ", "--methods names 0 method"),
+        (" ; ", "--methods names no method"),
         ("WC, GC; EL; GC, weight tensor", "'WC, GC' and 'GC, weight tensor', which are the same; leave one"),
         ("WC; wc", "--methods names 'WC' twice; leave one"),
         ("WC; WZ", "the method 'WZ' has the unknown word 'WZ'"),
@@ -200,22 +201,13 @@ def test_options_become_words():
         "batch_size": 5,
         "crop": None,
         "quiet": True,
-        "device": "cpu",
-        "seed": 0,
-        "weight_decay": 0.0,
         "trace": False,
+        "seed": 0,
+        "decay": 0.0,
+        "file": ["a", "b"],
     }
-    assert as_words(options) == [
-        "--batch-size",
-        "5",
-        "--quiet",
-        "--device",
-        "cpu",
-        "--seed",
-        "0",
-        "--weight-decay",
-        "0.0",
-    ]
+    expected = "--batch-size 5 --quiet --seed 0 --decay 0.0 --file a --file b"
+    assert " ".join(as_words(options)) == expected
 
 
 def test_the_picture_has_a_colour_for_each_method():

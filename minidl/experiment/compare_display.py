@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from minidl.experiment.process_run import ProcessRun
+from minidl.experiment.method_run import MethodRun
 from minidl.experiment.records import read_log
 from minidl.experiment.result import accuracy
 
@@ -15,7 +15,7 @@ from minidl.experiment.result import accuracy
 class Display:
     """Shows runs of ``epochs`` each, grouped by their methods, or nothing of them where it is quiet."""
 
-    def __init__(self, runs: Sequence[Any], epochs: int, quiet: bool) -> None:
+    def __init__(self, runs: Sequence[MethodRun], epochs: int, quiet: bool) -> None:
         self.runs, self.epochs, self.quiet = runs, epochs, quiet
         self.going_on = {run.folder for run in runs if run.result is None}
         self.bars: dict[str, Any] = {}
@@ -36,7 +36,7 @@ class Display:
                 position=place,
                 leave=False,
                 disable=True if self.quiet else None,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix}",
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix}, {elapsed}",
             )
         self.look()
 
@@ -54,7 +54,7 @@ class Display:
             bar.n = done
             bar.refresh()
 
-    def ended(self, run: ProcessRun) -> None:
+    def ended(self, run: MethodRun) -> None:
         """Say what came of a run."""
         new = run.folder in self.going_on
         self.going_on.discard(run.folder)

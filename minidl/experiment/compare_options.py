@@ -38,7 +38,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
         "--jobs",
         type=positive,
         metavar="N",
-        help="runs at a time, which share the cores (default: all methods, or cores)",
+        help="runs at a time, which share the cores (default: as many as methods, and at most as many as cores)",
     )
     add_options(cli)
     cli.set_defaults(trace=TRACE_EVERY)

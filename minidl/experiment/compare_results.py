@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from minidl.experiment import plots, records
 from minidl.experiment.command import Command
 from minidl.experiment.console import decoration
 from minidl.experiment.files import as_csv, write_whole
+from minidl.experiment.method_run import MethodRun
 from minidl.experiment.result import Result, accuracy
 from minidl.experiment.seeds import deviation, difference, mean
 from minidl.experiment.settings import Settings
@@ -22,7 +22,7 @@ difference: to the first method with the same seed, the mean over seeds ± its s
 difference is by chance alone (paired t-test); equal methods have p below 0.05 once in 20 times."""
 
 
-def write(out: Path, runs: Sequence[Any], settings: Settings, command: Command) -> str:
+def write(out: Path, runs: Sequence[MethodRun], settings: Settings, command: Command) -> str:
     """Write what has finished of the runs, and the picture; return the table and where the files are."""
     finished = [(run, result) for run in runs if (result := run.result) is not None]
     methods = list(dict.fromkeys(run.method for run in runs))

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ from minidl.experiment import records
 from minidl.experiment.command import Command
 from minidl.experiment.compare_display import Display
 from minidl.experiment.compare_results import write
+from minidl.experiment.method_run import MethodRun, run_of
 from minidl.experiment.options import Options
 from minidl.experiment.own_code import import_files
 from minidl.experiment.preparation import Experiment, build_net, prepare
-from minidl.experiment.process_run import ProcessRun, carry_out, going_on_when_called_again, slug
+from minidl.experiment.process_run import carry_out, going_on_when_called_again
 from minidl.experiment.settings import Settings, complete
 from minidl.kernels.cpu.threads import available_cores
 from minidl.kernels.errors import MinidlError
@@ -23,14 +23,6 @@ from minidl.method import parse
 OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that do not go to all runs as they are
 FREE = ("method", "seed", "out", "quiet", "threads", "loops", "data_root")  # settings in which runs may differ
 SURROUNDINGS = ("threads", "loops", "data_root", "import")
-
-
-@dataclass(frozen=True)
-class MethodRun(ProcessRun):
-    """The run of a method with a seed."""
-
-    method: str
-    seed: int
 
 
 def compare(options: dict[str, Any], command: Command) -> int:
@@ -64,8 +56,8 @@ def read_methods(text: str) -> list[str]:
     methods = [str(parse(method.strip())) for method in text.split(";") if method.strip()]
     if len(methods) < 2:
         raise MinidlError(
-            f"--methods names {len(methods)} method, and a comparison takes two or more with ; between, such as "
-            '"Baseline; WC, GC"'
+            f"--methods names {len(methods) or 'no'} method, and a comparison takes two or more with ; between, "
+            'such as "Baseline; WC, GC"'
         )
     named: dict[str, str] = {}
     for method in methods:
@@ -99,12 +91,6 @@ def check_earlier(out: Path, settings: Settings) -> None:
                 )
 
 
-def run_of(out: Path, method: str, seed: int, common: Options) -> MethodRun:
-    """Return the run of a method with a seed, in a folder under ``out``."""
-    options = common | {"method": method, "seed": seed}
-    return MethodRun(f"{method}, seed {seed}", out / f"{slug(method)}-seed{seed}", options, method, seed)
-
-
 def introduction(
     methods: Sequence[str], seeds: int, jobs: int, experiment: Experiment, out: Path, runs: Sequence[MethodRun]
 ) -> str:
@@ -124,7 +110,7 @@ def _count(number: int, what: str) -> str:
 
 def train(runs: Sequence[MethodRun], jobs: int, surroundings: Options, display: Display) -> list[str]:
     """Carry out the runs under the eyes of the display; return what went wrong."""
-    failures = []
+    failures: list[str] = []
 
     def ended(run: MethodRun, problem: str) -> None:
         failures.extend(filter(None, [problem]))

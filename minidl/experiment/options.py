@@ -56,7 +56,7 @@ def add_options(cli: argparse.ArgumentParser) -> None:
 
 
 def as_words(options: Options) -> list[str]:
-    """Return the command line that says options which have a value, each of a list, and flags that are true."""
+    """Return the command line that says options: those that have a value, flags that are true, lists word by word."""
     words = []
     for name, value in options.items():
         for one in value if isinstance(value, list) else [value]:

@@ -38,7 +38,7 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
 
 def train(runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Namespace, command: Command) -> list[str]:
     """Carry out the runs and write the results of the table's after each of them; return what went wrong."""
-    failures = []
+    failures: list[str] = []
     with tqdm(total=len(runs), unit=" runs", disable=None) as bar:
 
         def ended(run: RowRun, problem: str) -> None:

@@ -27,7 +27,7 @@ def carries(cube: Cube) -> Section:
             Chart(
                 title="Change of the loss along a step",
                 sentence=_sentence(cube.groups),
-                spec=_spec([group.label for group in cube.groups]),
+                spec=_spec(cube.runs),
                 line="s",
                 columns=("run",),
                 values={"loss": "this step", "median": "median"},

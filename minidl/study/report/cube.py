@@ -44,6 +44,11 @@ class Cube:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def runs(self) -> list[str]:
+        """The labels of the groups."""
+        return [group.label for group in self.groups]
+
+    @property
     def layers(self) -> list[str]:
         """The layers of all groups."""
         return list(dict.fromkeys(layer for group in self.groups for layer in group.layers))

@@ -80,17 +80,17 @@ function withRows(spec, rows) {
 
 async function draw(key) {
   const chart = charts[key], figure = document.getElementById(key), table = figure.querySelector("details");
-  const rows = copied(cut(chart)), kind = JSON.stringify(chart.spec);
-  let spec = { ...chart.spec, datasets: { rows } };
-  if (compiled.has(kind)) {
-    spec = withRows(compiled.get(kind), rows);
+  const rows = copied(cut(chart)), known = compiled.get(chart.spec);
+  let spec = { ...page.specs[chart.spec], datasets: { rows } };
+  if (known) {
+    spec = withRows(known, rows);
   } else if (chart.at) {
     spec.params = [...(spec.params ?? []), { name: "step", value: state.step }, { name: "layer", value: state.layer }];
   }
-  const mode = compiled.has(kind) ? "vega" : "vega-lite";
+  const mode = known ? "vega" : "vega-lite";
   const options = { mode, config: page.config, renderer: "svg", actions: false, logLevel: 1 };
   const { view, vgSpec } = await vegaEmbed(figure.querySelector(".drawing > div"), spec, options);
-  compiled.set(kind, withRows(vgSpec, []));
+  compiled.set(chart.spec, withRows(vgSpec, []));
   views.set(key, view);
   table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));
   if (chart.at) {

@@ -31,11 +31,13 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
         lstrip_blocks=True,
     )
     labels = [group.label for group in groups]
+    specs = list({json.dumps(chart.spec): chart.spec for chart in found}.values())
     data = {
         "runs": labels,
         "config": charts.CONFIG,
         "trace": trace,
-        "charts": {chart.key: _described(chart) for chart in found},
+        "specs": specs,
+        "charts": {chart.key: _described(chart, specs) for chart in found},
     }
     return environment.get_template("page.html").render(
         version=__version__,
@@ -64,7 +66,7 @@ def in_script(data: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def _described(chart: Chart) -> dict[str, Any]:
+def _described(chart: Chart, specs: list[dict[str, Any]]) -> dict[str, Any]:
     table = {"line": chart.line, "columns": list(chart.columns), "values": chart.values}
-    names = ("spec", "rows", "cube", "at", "picks")
-    return {name: getattr(chart, name) for name in names} | {"table": table}
+    names = ("rows", "cube", "at", "picks")
+    return {name: getattr(chart, name) for name in names} | {"spec": specs.index(chart.spec), "table": table}

@@ -1,6 +1,7 @@
 """The sections of traced runs: each quantity through the net at a step, and over the steps in a layer."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
@@ -57,7 +58,7 @@ def traced(cube: Cube) -> list[Section]:
 
 
 def means(cube: Cube) -> Section:
-    """Return the section with two bars for each layer and run: the energy of the mean, and what is taken."""
+    """Return the section with two bars for each layer and run: of the mean, and of what the hook takes."""
     section = Section(
         "Where the means are",
         "The share of the energy, the squared norm, that is the mean, in the layers at the chosen step: of each channel "
@@ -100,7 +101,7 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
     through = Chart(
         title=quantity.question,
         sentence=f"{quantity.formula}; through the net, at the chosen step. {_overall(cube, name, unit)}",
-        spec=_through(cube, quantity),
+        spec=_through(tuple(cube.runs), tuple(cube.layers), unit, quantity.log),
         line="layer",
         at="step",
         picks="layer",
@@ -109,7 +110,7 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
     over = Chart(
         title=f"{quantity.question} Over the steps",
         sentence=f"In the chosen layer. {_change(cube, name, unit)}",
-        spec=_over(cube, quantity),
+        spec=_over(tuple(cube.runs), max(1, cube.steps[-1]), unit, quantity.log),
         line="step",
         at="layer",
         picks="step",
@@ -118,16 +119,17 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
     return [through, over]
 
 
-def _through(cube: Cube, quantity: Quantity) -> dict[str, Any]:
-    runs = [group.label for group in cube.groups]
-    base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
-        alt.X("layer:N").scale(domain=cube.layers).title(None).axis(labelAngle=0), charts.colour(runs)
+# Making a specification takes its time, as Altair checks it; most quantities are drawn by the same.
+@lru_cache
+def _through(runs: tuple[str, ...], layers: tuple[str, ...], unit: str, log: bool) -> dict[str, Any]:
+    base = _base(log).encode(
+        alt.X("layer:N").scale(domain=list(layers)).title(None).axis(labelAngle=0), charts.colour(runs)
     )
-    value = _y("value:Q", quantity)
+    value = _y("value:Q", unit, log)
     mark = (
         base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter("datum.layer === layer")
     )
-    spread = base.mark_rule(strokeWidth=1.5).encode(_y("low:Q", quantity), alt.Y2("high:Q"))
+    spread = base.mark_rule(strokeWidth=1.5).encode(_y("low:Q", unit, log), alt.Y2("high:Q"))
     line = base.mark_line(strokeWidth=1.5, opacity=0.5).encode(value)
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
         value, charts.shape(runs), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
@@ -135,19 +137,17 @@ def _through(cube: Cube, quantity: Quantity) -> dict[str, Any]:
     return charts.finished(alt.layer(mark, spread, line, points.add_params(charts.picked("layer"))))
 
 
-def _over(cube: Cube, quantity: Quantity) -> dict[str, Any]:
-    runs = [group.label for group in cube.groups]
-    base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
-        alt.X("step:Q").scale(type="sqrt", domain=[cube.steps[0], max(1, cube.steps[-1])], nice=False).title("step"),
-        charts.colour(runs),
-    )
+@lru_cache
+def _over(runs: tuple[str, ...], last: int, unit: str, log: bool) -> dict[str, Any]:
+    x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title("step")
+    base = _base(log).encode(x, charts.colour(runs))
     mark = base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter(charts.NOW)
-    band = base.mark_area(opacity=0.15).encode(_y("low:Q", quantity), alt.Y2("high:Q"))
-    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", quantity))
+    band = base.mark_area(opacity=0.15).encode(_y("low:Q", unit, log), alt.Y2("high:Q"))
+    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", unit, log))
     half = charts.MEDIAN_OF // 2
     median = (
         base.mark_line(strokeWidth=2)
-        .encode(_y("median:Q", quantity))
+        .encode(_y("median:Q", unit, log))
         .transform_window(
             median="median(value)",
             frame=[-half, half],
@@ -156,18 +156,26 @@ def _over(cube: Cube, quantity: Quantity) -> dict[str, Any]:
         )
     )
     points = base.mark_point(size=50, filled=True, opacity=0).encode(
-        _y("value:Q", quantity), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
+        _y("value:Q", unit, log), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
     )
     return charts.finished(alt.layer(mark, band, raw, median, points.add_params(charts.picked("step"))))
 
 
-def _y(name: str, quantity: Quantity) -> alt.Y:
-    axis = alt.Y(name).title(quantity.unit.strip() or None)
-    return axis.scale(type="log") if quantity.log else axis.scale(zero=True)
+def _base(log: bool) -> alt.Chart:
+    """Return a chart of rows, without what has no logarithm where one is to be taken."""
+    base = alt.Chart(charts.rows(), width="container", height=HEIGHT)
+    if not log:
+        return base
+    return base.transform_filter("datum.value > 0").transform_calculate(low="max(datum.low, datum.value / 10)")
+
+
+def _y(name: str, unit: str, log: bool) -> alt.Y:
+    axis = alt.Y(name).title(unit.strip() or None)
+    return axis.scale(type="log") if log else axis.scale(zero=True)
 
 
 def _bars(cube: Cube, fields: dict[str, str]) -> dict[str, Any]:
-    runs = [group.label for group in cube.groups]
+    runs = cube.runs
     slots = [f"{run}, {part}" for run in runs for part in fields]
     height = len(cube.layers) * (len(slots) * (BAR + 1) + 2 * len(runs) + 4)
     share = alt.X("share:Q").scale(domain=[0, 100], clamp=True).axis(tickCount=5).title("% of the energy")

@@ -15,7 +15,7 @@ from minidl.study.report.filters import first_filters
 from minidl.study.report.outcome import curves, outcome
 from minidl.study.report.page import page
 from minidl.study.report.predictions import predictions
-from minidl.study.report.runs import grouped, read, warnings
+from minidl.study.report.runs import Group, grouped, read, warnings
 from minidl.study.report.traced import means, traced
 
 NAME = "report.html"
@@ -31,21 +31,25 @@ def report(folders: Sequence[Path], out: Path | None, root: str | None, images: 
     runs = [read(folder) for folder in dict.fromkeys(folders)]
     groups = grouped(runs)
     cube = read_cube(groups)
-    sections = [
-        outcome(groups),
-        curves(groups),
-        diagram(groups),
-        *_traced(cube),
-        first_filters(groups),
-        predictions(groups, root, images),
-        cards(groups),
-    ]
+    sections = _sections(groups, cube, root, images)
     path = folders[0] / NAME if out is None else out
     write_whole(path, page(groups, warnings(groups), sections, cube.for_page() if cube.groups else {}))
     return path
 
 
-def _traced(cube: Cube) -> list[Section]:
+def _sections(groups: Sequence[Group], cube: Cube, root: str | None, images: int | None) -> list[Section]:
+    return [
+        outcome(groups),
+        curves(groups),
+        diagram(groups),
+        *_of_trace(cube),
+        first_filters(groups),
+        predictions(groups, root, images),
+        cards(groups),
+    ]
+
+
+def _of_trace(cube: Cube) -> list[Section]:
     if cube.groups:
         return [*traced(cube), carries(cube), fans(cube)]
     return [means(cube)] if cube.notes else []
