@@ -6,4 +6,5 @@ COMMANDS = {
     "report": "write one page of HTML that shows what runs did",
     "walk": "go through Algorithm 1 with one batch, and see what every hook does",
     "compare": "train with several methods, all else equal, and set the results side by side",
+    "gradcheck": "check the gradients of layers and nets, and explain those that are wrong",
 }
