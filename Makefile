@@ -37,7 +37,7 @@ lint: $(READY) links
 floors:
 	$(PYTHON) -m venv --clear build/floors
 	$(PYTHON) tests/lowest.py > build/floors/lowest.txt
-	build/floors/bin/python -m pip install --quiet --disable-pip-version-check -c build/floors/lowest.txt -e ".[fast,test]"
+	build/floors/bin/python -m pip install --quiet --disable-pip-version-check -c build/floors/lowest.txt -e ".[fast,study,test]"
 	build/floors/bin/python -m pytest -m "not slow" -n 2 -W default::DeprecationWarning $(ARGS)
 
 setup: $(READY) links
@@ -53,7 +53,7 @@ $(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "minidl needs Python 3.10 or newer; name one with: make PYTHON=/path/to/python3"; exit 2; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[fast,test,lint]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[fast,study,test,lint]"
 	@touch $(READY)
 
 clean:

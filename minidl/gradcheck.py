@@ -19,7 +19,7 @@ A Report says what was compared, and in sentences what was not.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,15 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: of which gradient, and ‖computed − numeric‖/‖numeric‖."""
+    """One comparison: of which gradient, and ‖computed − numeric‖/‖numeric‖.
+
+    computed, numeric: the two as NumPy's arrays, where each element was compared.
+    """
 
     name: str
     relative_error: float
+    computed: Array = field(default=None, repr=False, compare=False)
+    numeric: Array = field(default=None, repr=False, compare=False)
 
 
 class Report(list[Check]):
@@ -147,7 +152,7 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
                     "expected"
                 )
             numeric = numeric_gradient(function, array)
-            report.append(Check(name, relative_error(computed[name], numeric)))
+            report.append(Check(name, relative_error(computed[name], numeric), computed[name], numeric))
             if not numeric.any():
                 report.unchecked.append(f"{name}: its gradient is zero throughout, as far as numbers tell")
             direction = xp.asarray(random.standard_normal(array.shape))
@@ -235,7 +240,8 @@ def check_normalization(
         computed = cotangent.copy()
         hook.adjoint(computed)
         numeric = numeric_gradient(lambda: float(xp.sum(cotangent * hook(x))), x)
-        report.append(Check(str(normalization), relative_error(host(computed), numeric)))
+        computed = host(computed)
+        report.append(Check(str(normalization), relative_error(computed, numeric), computed, numeric))
         _judge(f"the adjoint of {normalization}", report[-1], tolerance)
     return report
 

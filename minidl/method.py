@@ -12,6 +12,7 @@ from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, Instan
 from minidl.normalizations import BASELINE, DATA_NORM_NAMES, FULLY, NORMALIZATIONS, Normalization
 
 MODES = ("projection", "reparametrization")
+ORDER = ("weights", "grads", "error")  # of the hook points in a method's canonical name
 PLACES = ("hooks", "optimizer")  # where WC and GC are done: Algorithm 1, or Algorithms 2 and 3
 DATA_NORMS: dict[str, type[DataNorm]] = dict(
     zip(DATA_NORM_NAMES, (BatchNorm, LayerNorm, InstanceNorm, GroupNorm), strict=True)
@@ -35,9 +36,10 @@ class Method:
         return [DATA_NORMS[self.data_norm]()] if self.data_norm else []
 
     def canonical(self) -> "Method":
-        """Return the method by the first names of what it does: "weight tensor" is WC."""
+        """Return the method by the first names of what it does, in one order: "gradient tensor, WC" is "WC, GC"."""
         first = {(n.point, n.area, n.function): n for n in reversed(NORMALIZATIONS.values())}
-        return replace(self, normalizations=tuple(first[n.point, n.area, n.function] for n in self.normalizations))
+        named = [first[n.point, n.area, n.function] for n in self.normalizations]
+        return replace(self, normalizations=tuple(sorted(named, key=lambda n: ORDER.index(n.point))))
 
     def __str__(self) -> str:
         names = [n.name for n in self.normalizations] or [BASELINE]

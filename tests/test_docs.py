@@ -19,10 +19,12 @@ import pytest
 
 from minidl import MinidlError, method, models
 from minidl.experiment.command import Command
+from minidl.experiment.comparison import read_methods
 from minidl.experiment.rows import choose, read_rows
 
 CHECKOUT = Path(__file__).parents[1]
-PAGES = [page for folder in (".", "docs", "benchmarks") for page in sorted((CHECKOUT / folder).glob("*.md"))]
+FOLDERS = (".", "docs", "docs/study", "benchmarks")
+PAGES = [page for folder in FOLDERS for page in sorted((CHECKOUT / folder).glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
@@ -110,6 +112,8 @@ def check(options: argparse.Namespace) -> None:
         models.check_name(name)
     if given.get("method"):
         method.parse(given["method"])
+    if given.get("methods"):
+        read_methods(given["methods"])
     if given.get("rows"):
         choose(read_rows(given["table"]), given["rows"])
 
@@ -223,7 +227,8 @@ def test_the_tests_and_files_that_a_page_names_exist(page: Path) -> None:
 
 @every_page
 def test_the_options_that_a_page_names_exist(page: Path) -> None:
-    scripts = ["train.py", "reproduce.py", *(f"benchmarks/{name}.py" for name in ("step", "hooks", "kernels", "peers"))]
+    scripts = ["train.py", "reproduce.py", "minidl compare"]
+    scripts += [f"benchmarks/{name}.py" for name in ("step", "hooks", "kernels", "peers")]
     known = " ".join(parser_of(script).format_help() for script in scripts)
     for span in SPAN.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         for option in re.findall(r"^--[a-z-]+| --[a-z-]+", span):
@@ -239,6 +244,7 @@ def test_the_options_that_a_page_names_exist(page: Path) -> None:
         ("reproduce.py", ["--table", "3", "--rows", "z"]),
         ("minidl train", ["--model", "e"]),
         ("minidl reproduce", ["--table", "3", "--rows", "z"]),
+        ("minidl compare", ["--methods", "WC; WC"]),
         ("benchmarks/step.py", ["--model", "z"]),
     ],
 )

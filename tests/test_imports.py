@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import minidl
+from minidl.commands import COMMANDS
 
 CHECKOUT = Path(__file__).parents[1]
 SCRIPTS = ("train", "reproduce")
@@ -170,7 +171,10 @@ def test_the_front_door_has_the_public_names() -> None:
 HEAVY = {"numpy", "PIL", "matplotlib", "numba", "scipy", "safetensors", "tqdm", "threadpoolctl"}
 
 
-@pytest.mark.parametrize("words", ["train.py", "reproduce.py", "-m minidl", "-m minidl train", "-m minidl reproduce"])
+COMMAND_LINES = ["train.py", "reproduce.py", "-m minidl", *(f"-m minidl {name}" for name in COMMANDS)]
+
+
+@pytest.mark.parametrize("words", COMMAND_LINES)
 def test_help_waits_for_nothing(words: str) -> None:
     """Seconds of the processor, which are those of the clock on a machine that is not busy."""
     before = os.times()

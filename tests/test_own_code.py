@@ -15,7 +15,8 @@ import minidl
 import reproduce
 import train
 from minidl import models
-from minidl.experiment import checkpoint, row_run
+from minidl.__main__ import main as minidl_main
+from minidl.experiment import checkpoint, process_run
 from minidl.experiment.budget import budget
 from minidl.experiment.own_code import import_files
 from minidl.experiment.row_run import run_of
@@ -29,6 +30,7 @@ from minidl.method import parse
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS, register
 from minidl.optimizers import SGD
+from minidl.study.card import card
 
 pytestmark = pytest.mark.usefixtures("names")
 
@@ -467,7 +469,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
         return SimpleNamespace(returncode=1, stderr="")
 
     path, row = write(TINY), read_rows(2)[0]
-    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=start))
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=start))
     monkeypatch.setattr("minidl.experiment.reproduction.data.load", lambda *_: None)
     words = ["--table", "2", "--rows", "Baseline", "--out", str(tmp_path / "out"), "--import", path]
     options = reproduce.parser().parse_args(words)
@@ -483,6 +485,30 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
     assert f"--resume {folder}" in resumed
     assert f"--import {path}" in begun
     assert f"--import {path}" in resumed
+
+
+@pytest.mark.parametrize(
+    "words, shown",
+    [
+        (["gradcheck", "--model", "three", "--method", "spectral", "--mode", "reparametrization"], "conv1"),
+        (["gradcheck", "--layer", "relu"], "relu"),
+        (["walk", "--model", "three", "--batch-size", "5"], "net (three), median, GC"),
+        (["compare", "--model", "three", "--methods", "median"], "--methods names 1 method"),
+    ],
+)
+def test_every_command_takes_the_file(page, folder, words, shown, capsys):
+    data = ["--data", str(folder)] if words[0] == "walk" else []
+    status = minidl_main([*words, *data, "--import", str(page)])
+    said = capsys.readouterr()
+    assert shown in said.out + said.err
+    assert status == (2 if words[0] == "compare" else 0)
+
+
+def test_a_card_of_ones_own(page, backend):
+    import_files([str(page)])
+    for name in ("median", "spectral"):
+        (normalization,) = parse(name).normalizations
+        assert card(normalization.bind(backend), backend)
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------

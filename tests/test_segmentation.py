@@ -10,6 +10,7 @@ from PIL import Image
 
 import train
 from minidl import checkpoint
+from minidl.__main__ import main as minidl
 from minidl.data.pictures import palette
 from minidl.models import d
 
@@ -108,3 +109,11 @@ def test_the_built_in_set_has_masks(run, tmp_path):
     assert run(*SMALL, "--data", "shapes", "--train-size", 6, "--test-size", 3, "--epochs", 1) == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["mean_iou"] >= 0
     assert checkpoint.load(tmp_path / "run", "cpu").output_shape == (32, 32, 11)
+
+
+def test_a_walk(run, tmp_path, capsys):
+    arguments = ["walk", *SMALL, "--data", "voc2012", "--data-root", str(tmp_path), "--shrink", "2", "--crop", "30"]
+    assert minidl([*arguments, "--layer", "tconv1", "--filter", "3", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "guessing among 21 classes" in out
+    assert "ONE FILTER tconv1, filter 3 of 4 (" in out

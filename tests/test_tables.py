@@ -14,7 +14,7 @@ import train
 from minidl import MinidlError
 from minidl.__main__ import main as minidl
 from minidl.experiment import budget as budgets
-from minidl.experiment import row_run
+from minidl.experiment import process_run
 from minidl.experiment.budget import budget
 from minidl.experiment.ranks import ranks, spearman
 from minidl.experiment.row_run import run_of
@@ -74,7 +74,8 @@ def test_the_table_says_mean_deviation_difference_and_ranks():
 
 
 def test_names_of_one_training_are_one_run(tmp_path):
-    pairs = [("weight tensor (WC)", "WC"), ("gradient tensor (GC)", "GC"), ("error sample (EL)", "EL")]
+    pairs = [("gc, weight tensor", "WC, GC"), ("EL, WC, gc", "WC, GC, EL")]
+    pairs += [("weight tensor (WC)", "WC"), ("gradient tensor (GC)", "GC"), ("error sample (EL)", "EL")]
     for written, name in pairs:
         assert str(parse(written).canonical()) == name
     one = run_of(tmp_path, Row(2, "cifar10", "c", "weight tensor (WC)", 0), 0, {}).folder
@@ -149,7 +150,7 @@ def quick(tiny, monkeypatch):
     def run(command, **_):
         return SimpleNamespace(returncode=minidl([*command[3:], "--device", "cpu"]), stderr="")
 
-    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
     return tiny
 
 
@@ -195,18 +196,18 @@ def test_an_interrupt_is_one_sentence(tiny, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=interrupted))
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=interrupted))
     assert reproduce.main([*tiny, "--rows", "Baseline; weight global"]) == 130
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
 def test_a_row_that_was_killed_is_told_and_the_others_go_on(quick, tmp_path, monkeypatch, capsys):
-    real = row_run.subprocess.run
+    real = process_run.subprocess.run
 
     def run(command, **_):
         return SimpleNamespace(returncode=-9, stderr="") if "weight global" in command else real(command)
 
-    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
     assert reproduce.main([*quick, "--rows", "weight global; Baseline"]) == 1
     captured = capsys.readouterr()
     assert "c: weight global, seed 0: its run ended with status -9 and said nothing" in captured.err

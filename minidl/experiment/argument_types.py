@@ -13,7 +13,7 @@ def positive(text: str) -> int:
     return value
 
 
-def seed(text: str) -> int:
+def natural(text: str) -> int:
     """Read a whole number from 0."""
     if not text.strip().isdigit():
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text}")

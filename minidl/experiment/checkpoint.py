@@ -91,14 +91,22 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
 
 
+def about(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says as text: its model, method, mode, shape, number of classes, preprocessing, data.
+
+    Raises MinidlError where the file is missing or is no checkpoint.
+    """
+    with _opened(path) as (_, said):
+        return said
+
+
 def trained_on(path: Path) -> Description | None:
     """Return what describes the data set of a checkpoint, None for one of minidl 0.1.0, which did not save it.
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
-    with _opened(path) as (_, about):
-        data: Description | None = about.get("data")
-        return data
+    data: Description | None = about(path).get("data")
+    return data
 
 
 def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:

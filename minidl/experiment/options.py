@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import decay, positive, rate, seed
+from minidl.experiment.argument_types import decay, natural, positive, rate
 from minidl.experiment.command import Command
 
 Options = dict[str, Any]
+TRACE_EVERY = 50  # steps
+Group = Any  # of options; argparse has no public name for it
 EXAMPLES = """examples:
   {call}                                          net (c), "WC, GC, fully", on the built-in shapes
   {call} --method Baseline                        the same without any normalization
@@ -18,6 +20,7 @@ EXAMPLES = """examples:
   {call} --data cifar10 --method "weight channel" a row of Table 2
   {call} --data photos/                           your own images, one subfolder for each class
   {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
+  {call} --trace                                  write down what every hook does, for minidl report
   {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
 
 A method is written as in the paper's tables: Baseline, or words joined by commas:
@@ -34,9 +37,32 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli = command.parser(
         "Train a net of the paper, with normalizations at the hook points of back-propagation.", EXAMPLES
     )
-    for add in (_add_what, _add_data, _add_how, _add_where):
-        add(cli)
+    add_options(cli)
     return cli
+
+
+def add_options(cli: argparse.ArgumentParser) -> None:
+    """Add all options of a training to a command line."""
+    add_net(cli.add_argument_group("what is trained"))
+    data = cli.add_argument_group("on what")
+    add_data(data)
+    _add_test_size(data)
+    how = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
+    _add_schedule(how)
+    add_step(how)
+    where = cli.add_argument_group("where")
+    add_device(where)
+    _add_run(where)
+
+
+def as_words(options: Options) -> list[str]:
+    """Return the command line that says options: those that have a value, flags that are true, lists word by word."""
+    words = []
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None and one is not False:
+                words += [f"--{name.replace('_', '-')}", *([] if one is True else [str(one)])]
+    return words
 
 
 def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[Options, Options]:
@@ -45,8 +71,8 @@ def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple
     return options, vars(cli.parse_args(arguments, argparse.Namespace(**dict.fromkeys(options))))
 
 
-def _add_what(cli: argparse.ArgumentParser) -> None:
-    group = cli.add_argument_group("what is trained")
+def add_net(group: Group) -> None:
+    """Add what a net is made by: its model and its method."""
     group.add_argument(
         "--model",
         default="c",
@@ -70,8 +96,8 @@ def _add_what(cli: argparse.ArgumentParser) -> None:
     own_code.add_option(group)
 
 
-def _add_data(cli: argparse.ArgumentParser) -> None:
-    group = cli.add_argument_group("on what")
+def add_data(group: Group) -> None:
+    """Add the data to train on."""
     group.add_argument(
         "--data",
         default="shapes",
@@ -80,7 +106,6 @@ def _add_data(cli: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
     group.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
-    group.add_argument("--test-size", type=positive, metavar="N", help="test on N images (default: all)")
     group.add_argument(
         "--shrink",
         type=positive,
@@ -92,14 +117,17 @@ def _add_data(cli: argparse.ArgumentParser) -> None:
         "--crop",
         type=positive,
         metavar="N",
-        help="train on squares with N pixels a side, cut out of the images; --resume may change it (for voc2012; "
-        "default: 227)",
+        help="train on squares with N pixels a side, cut out of the images (for voc2012; default: 227)",
     )
 
 
-def _add_how(cli: argparse.ArgumentParser) -> None:
-    group = cli.add_argument_group("how (defaults: the paper's recipe for the data set)")
-    group.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
+def _add_test_size(group: Group) -> None:
+    """Add how much is tested."""
+    group.add_argument("--test-size", type=positive, metavar="N", help="test on N images (default: all)")
+
+
+def add_step(group: Group) -> None:
+    """Add what a training step depends on."""
     group.add_argument("--batch-size", type=positive, metavar="N", help="images in a step")
     group.add_argument("--optimizer", metavar="adam|sgd", help="Algorithm 3 or Algorithm 2")
     group.add_argument(
@@ -108,8 +136,14 @@ def _add_how(cli: argparse.ArgumentParser) -> None:
         help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
     )
     group.add_argument("--learning-rate", type=rate, metavar="X", help="at the beginning")
-    group.add_argument("--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after N epochs")
     group.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
+    group.add_argument("--seed", type=natural, default=0, metavar="N", help="of all random numbers (default: 0)")
+
+
+def _add_schedule(group: Group) -> None:
+    """Add what an epoch and a run depend on."""
+    group.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
+    group.add_argument("--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after N epochs")
     group.add_argument(
         "--test-every",
         type=positive,
@@ -117,7 +151,6 @@ def _add_how(cli: argparse.ArgumentParser) -> None:
         metavar="N",
         help="test after N epochs each and at the end (default: 1)",
     )
-    group.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
     group.add_argument(
         "--place",
         default="optimizer",
@@ -127,8 +160,8 @@ def _add_how(cli: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_where(cli: argparse.ArgumentParser) -> None:
-    group = cli.add_argument_group("where")
+def add_device(group: Group) -> None:
+    """Add what computes."""
     group.add_argument(
         "--device",
         default="auto",
@@ -148,10 +181,24 @@ def _add_where(cli: argparse.ArgumentParser) -> None:
         metavar="numba|numpy",
         help="what computes the CPU's innermost loops (default: numba where it is installed)",
     )
+
+
+def _add_run(group: Group) -> None:
+    """Add where the record of a run is, and what is printed."""
     group.add_argument("--out", metavar="DIR", help="folder of the run (default: a new one under runs/)")
     group.add_argument(
         "--resume",
         metavar="DIR",
-        help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now",
+        help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now, "
+        "and --crop may be another",
+    )
+    group.add_argument(
+        "--trace",
+        nargs="?",
+        const=TRACE_EVERY,
+        type=positive,
+        metavar="K",
+        help="write down what every normalization does, in trace.csv, carry.csv and filters.npz: at steps 0, 1, 2, 5, "
+        f"10, 20, 50 and every K-th ({TRACE_EVERY} where no number is given); the training stays the same",
     )
     group.add_argument("--quiet", action="store_true", help="print the result alone")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import join
+from shlex import join, quote
 
 from minidl.experiment import checkpoint, records
 from minidl.experiment.command import Command
@@ -19,6 +19,7 @@ from minidl.experiment.run_folder import folder_for
 from minidl.experiment.settings import Settings
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
+from minidl.study import trace_files
 
 
 def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
@@ -37,6 +38,8 @@ def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
         records.write_result(folder, result)
         draw(experiment, folder, epochs, command)
         print(sentence(result, folder))
+        if experiment.trainer.tracer and not settings["quiet"]:
+            print(f"trace in {folder / trace_files.TRACE}; look at it with: minidl report {quote(str(folder))}")
     return result
 
 
@@ -50,6 +53,8 @@ def finished_epochs(experiment: Experiment, resumed: Path | None) -> list[Epoch]
         raise MinidlError(
             f"the run in {resumed} has finished its {len(epochs)} epochs; give --epochs with a larger number to go on"
         )
+    if epochs and experiment.trainer.tracer:
+        experiment.trainer.tracer.go_on(trace_files.read(resumed))
     return epochs
 
 
@@ -71,8 +76,10 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
 
 
 def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
-    """Write the log and the checkpoint; the log first, as the checkpoint must not know of an epoch that it lacks."""
+    """Write the log, the trace and the checkpoint, which comes last as it must not know of an epoch that they lack."""
     records.write_log(folder, epochs)
+    if experiment.trainer.tracer:
+        trace_files.write(folder, experiment.trainer.tracer.trace)
     path = folder / checkpoint.NAME
     checkpoint.save(path, experiment.net, experiment.optimizer, len(epochs), experiment.description)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from minidl.data import absolute, located
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import decay, positive, rate, seed
+from minidl.experiment.argument_types import decay, natural, positive, rate
 from minidl.experiment.options import Options
 from minidl.experiment.recipes import recipe
 from minidl.experiment.records import CONFIG, read_settings
@@ -17,11 +17,11 @@ from minidl.models import best_method
 Settings = dict[str, Any]
 # What must be a number in the configuration of an earlier run, which may have been edited.
 NUMBERS: dict[str, Callable[[str], float]] = {
-    **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "threads"), positive),
+    **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "trace", "threads"), positive),
     **dict.fromkeys(("train_size", "test_size", "shrink", "crop"), positive),
     "learning_rate": rate,
     "weight_decay": decay,
-    "seed": seed,
+    "seed": natural,
 }
 # What --resume may change.
 CHANGEABLE = ("data", "data_root", "epochs", "crop", "test_every", "quiet", "device", "precision", "threads", "loops")

@@ -1,0 +1,63 @@
+"""The command ``minidl gradcheck``: gradients against central differences."""
+
+import argparse
+from collections.abc import Sequence
+
+from minidl.experiment import own_code
+from minidl.experiment.command import Command, command_line
+
+EXAMPLES = """examples:
+  {call}                                       every kind of layer, and the adjoint of every normalization
+  {call} --layer conv                          the convolutions alone; or: "conv 3x3", fc, bn, residual ...
+  {call} --method "WC, GC, EB"                 layers with these hooks
+  {call} --method WS --mode reparametrization  the gradient through the normalization of the weights
+  {call} --model c --method "WC, GC"           each parameter of a net, under its loss
+  {call} --device reference                    by the definitions of all operations
+
+A gradient is compared with (f(x + h) - f(x - h))/2h for each number x that a random sum f of the outputs depends on, in
+double precision. One that fails is explained where it can be: by a factor, an axis, a missing term. The exit status is
+0 where all pass, 1 where one fails.
+"""
+
+
+def parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = command.parser("Check gradients against their definition, and explain those that are wrong.", EXAMPLES)
+    what = cli.add_mutually_exclusive_group()
+    what.add_argument("--layer", metavar="NAME", help="a kind of layer, by its first words (default: all)")
+    what.add_argument("--model", metavar="a|b|b-cifar|c|d", help="a net of Figure 1 in place of layers")
+    cli.add_argument(
+        "--method",
+        metavar="TEXT",
+        help="the hooks that hang there, written as for minidl train (default: none, and the paper's best for a net)",
+    )
+    cli.add_argument(
+        "--mode", default="projection", metavar="projection|reparametrization", help="of weights (default: projection)"
+    )
+    cli.add_argument("--device", default="cpu", metavar="cpu|gpu|reference", help="what computes (default: cpu)")
+    cli.add_argument(
+        "--loops", default="numpy", metavar="numpy|numba", help="of the CPU; numba compiles them first (default: numpy)"
+    )
+    own_code.add_option(cli)
+    return cli
+
+
+@command_line
+def main(arguments: Sequence[str] | None, command: Command) -> int:
+    """Check as the arguments say; the exit status is 1 where a gradient is wrong."""
+    options = parser(command).parse_args(arguments)
+
+    from minidl import kernels  # from here on, as --help does not wait for NumPy
+    from minidl.kernels.cpu import loops
+    from minidl.study.checking import check_layers, check_model
+    from minidl.study.verdict import verdict
+
+    own_code.import_files(vars(options)["import"])
+    loops.use(options.loops)
+    shelf = kernels.load(options.device)
+    if options.model:
+        findings = check_model(options.model, options.method, options.mode, shelf)
+    else:
+        findings = check_layers(options.layer, options.method, options.mode, shelf)
+    print(verdict(findings, shelf))
+    return 1 if findings.failed else 0

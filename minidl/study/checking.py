@@ -1,0 +1,187 @@
+"""Checking: the gradients of layers, normalizations and nets, each against its definition, gathered for a table."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minidl import models
+from minidl.gradcheck import TOLERANCE, Check, GradientError, Report, check_layer, check_net, check_normalization
+from minidl.hooks import Reparametrization
+from minidl.kernels import Kernels
+from minidl.kernels.areas import area_view
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Context, Layer
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.method import check_mode, parse
+from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
+from minidl.study.diagnosis import diagnose
+from minidl.study.specimens import LAYERS, set_up
+
+Array = Any
+SAMPLES = 3
+CLASSES = 4
+SHAPE = (32, 32, 3)  # of the images on which a net is checked
+HOOKED = ("conv 3×3", "transposed conv 3×3", "fc")  # what hooks are tried on, where no layer is named
+PAST = (
+    "in projection the gradient does not pass the normalization, so that a net with hooks has no true gradient; "
+    "checked is what is true of it: the gradients at the weights as forward left them, before a hook at errors or "
+    "gradients sees them; the gradient through a normalization of the weights is that of --mode reparametrization"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gradient: of which layer and of what, its relative error, and where it fails, why."""
+
+    layer: str
+    of: str
+    error: float
+    explanation: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gradient is right."""
+        return not self.explanation
+
+
+@dataclass
+class Findings:
+    """What was checked, and in sentences what was not."""
+
+    rows: list[Row] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Row]:
+        """The gradients that are wrong."""
+        return [row for row in self.rows if not row.passed]
+
+
+def find_layers(name: str) -> list[str]:
+    """Return the specimens whose names begin with the words of ``name``; an x stands for × as well.
+
+    Raises MinidlError where there is none.
+    """
+    words = name.lower().replace("×", "x").split()
+    found = [one for one in LAYERS if one.lower().replace("×", "x").split()[: len(words)] == words]
+    if not found or not words:
+        raise MinidlError(f"no layer is called {name!r}; the layers are {', '.join(LAYERS)}, or their first words")
+    return found
+
+
+def check_layers(layer: str | None, method: str | None, mode: str, kernels: Kernels) -> Findings:
+    """Check specimens of layers: those that are named, or all; with the hooks of a method, or bare.
+
+    Without a layer and a method the adjoint of every normalization is checked as well. Raises MinidlError for a name
+    that is not known.
+    """
+    check_mode(mode)
+    chosen = parse(method) if method else None
+    names = find_layers(layer) if layer else list(HOOKED) if chosen else list(LAYERS)
+    findings = Findings()
+    if chosen and chosen.data_norm and not layer:
+        names += find_layers(chosen.data_norm)
+    for name in names:
+        specimen = _specimen(name, kernels)
+        for normalization in chosen.normalizations if chosen else ():
+            _hang(normalization.bind(kernels), specimen, mode, findings)
+        _add_layer(name, specimen, findings)
+    if chosen:
+        normalizations = list(chosen.normalizations)
+        findings.unchecked += [PAST] if normalizations and mode == "projection" else []
+    else:
+        normalizations = [] if layer else list(NORMALIZATIONS.values())
+    for normalization in normalizations:
+        _add_adjoint(normalization, kernels, findings)
+    return findings
+
+
+def check_model(model: str, method: str | None, mode: str, kernels: Kernels) -> Findings:
+    """Check each parameter of a net under its loss, along one random direction; raises as ``models.build`` does."""
+    options: dict[str, Any] = {"shape": SHAPE, "classes": CLASSES, "dtype": "float64", "device": kernels.device}
+    net = models.build(model, method=method or models.best_method(model), mode=mode, **options)
+    random = np.random.default_rng(0)
+    labels = random.integers(0, CLASSES, (SAMPLES, *net.output_shape[:-1]))
+    data = random.standard_normal((SAMPLES, *SHAPE))
+    findings = Findings()
+    try:
+        report = check_net(net, SoftmaxCrossEntropy(kernels), data, labels, random, math.inf)
+    except GradientError as error:
+        findings.rows.append(Row(f"net ({model})", "", math.nan, str(error)))
+        return findings
+    for check in report:
+        layer, _, parameter = check.name.partition(".")
+        wrong = "the slope along a random direction differs; look at its elements: minidl gradcheck --layer"
+        findings.rows.append(Row(layer, parameter, check.relative_error, "" if _passes(check) else wrong))
+    findings.unchecked += [PAST] if net.method.normalizations and mode == "projection" else []
+    findings.unchecked.append("each parameter was checked along one random direction, and not element by element")
+    _add_rest(report, findings)
+    return findings
+
+
+def _specimen(name: str, kernels: Kernels) -> Layer:
+    return set_up(*LAYERS[name], Context(kernels, np.dtype(np.float64), np.random.default_rng(0)))
+
+
+def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findings) -> None:
+    """Hang a normalization at each layer that has its hook point, unless its area would be single elements there."""
+    for layer in root.layers():
+        if normalization.point != "error" and layer.weights is None:
+            continue
+        shape = (SAMPLES, *layer.input_shape) if normalization.point == "error" else layer.weights.value.shape
+        try:
+            area_view(shape, normalization.area)
+        except MinidlError as error:
+            findings.unchecked.append(f"{layer.name}: {normalization} there, as {error}")
+            continue
+        point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[normalization.point]
+        reparametrized = normalization.point == "weights" and mode == "reparametrization"
+        point.hook = Reparametrization(normalization) if reparametrized else normalization
+
+
+def _add_layer(name: str, layer: Layer, findings: Findings) -> None:
+    random = np.random.default_rng(1)
+    data = random.standard_normal((SAMPLES, *LAYERS[name][1]))
+    try:
+        report = check_layer(layer, data, random, math.inf)
+    except GradientError as error:
+        findings.rows.append(Row(name, "", math.nan, str(error)))
+        return
+    for check in report:
+        of = "data" if check.name == "error" else check.name.removeprefix(f"{layer.name}.")
+        findings.rows.append(_row(name, of, check, data))
+    _add_rest(report, findings)
+
+
+def _add_adjoint(normalization: Normalization, kernels: Kernels, findings: Findings) -> None:
+    report = check_normalization(normalization, PROBE, np.random.default_rng(0), kernels, math.inf)
+    findings.rows += [_row(check.name, "adjoint", check) for check in report]
+    findings.unchecked += report.unchecked
+
+
+def _add_rest(report: Report, findings: Findings) -> None:
+    """Add what a report says beside its gradients, but for the adjoints, which come once for each normalization."""
+    findings.unchecked += [sentence for sentence in report.unchecked if "has no adjoint" not in sentence]
+
+
+def _row(layer: str, of: str, check: Check, data: Array = None) -> Row:
+    explanation = "" if _passes(check) else diagnose(check.computed, check.numeric, SAMPLES, data)
+    return Row(layer, of, check.relative_error, explanation)
+
+
+def _passes(check: Check) -> bool:
+    return check.relative_error <= TOLERANCE
+
+
+def grouped(sentences: Sequence[str]) -> Iterator[str]:
+    """Yield each sentence once, with the names of all layers of which it is said."""
+    names: dict[str, list[str]] = {}
+    for sentence in sentences:
+        name, colon, rest = sentence.partition(": ")
+        plain = not colon or " " in name
+        names.setdefault(sentence if plain else rest, []).extend([] if plain else [name])
+    for sentence, layers in names.items():
+        yield f"{', '.join(dict.fromkeys(layers))}: {sentence}" if layers else sentence

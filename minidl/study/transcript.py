@@ -1,0 +1,289 @@
+"""Transcript: a walk in words, as sections that are printed here, and made a page by page.py."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+
+from minidl.study.table import Table
+from minidl.study.walk import Point, Walk
+from minidl.study.watch import Change
+
+Array = Any
+TITLE, WIDTH = 11, 110  # of a section's title with the space behind it, and of the whole
+ROWS, COLUMNS = 5, 5  # of a filter, the most that are shown
+NONE = "·"  # where there is nothing to say
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A part of a filter in numbers, before and after a hook, in units of a power of ten.
+
+    between: what leads from the one to the other; after: None where no hook hangs.
+    """
+
+    title: str
+    before: Array
+    between: str
+    after: Array | None
+
+    def share(self, value: float) -> float:
+        """Return how large a number is beside the largest, 0 … 1."""
+        largest = max(float(abs(part).max()) for part in (self.before, self.after) if part is not None)
+        return abs(value) / largest if largest else 0.0
+
+    def __str__(self) -> str:
+        middle = len(self.before) // 2
+        lines = [fill(self.title, WIDTH, initial_indent="  ", subsequent_indent="  "), ""]
+        for i, row in enumerate(self.before):
+            line = "    " + " ".join(map(signed, row))
+            if self.after is not None:
+                between = self.between if i == middle else ""
+                line += f"  {between:^{len(self.between)}}  " + " ".join(map(signed, self.after[i]))
+            lines.append(line.rstrip())
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A step of the walk: its heads, each a title and a text, then a table, a note and grids of numbers, if any."""
+
+    heads: Sequence[tuple[str, str]]
+    table: Table | None = None
+    note: str = ""
+    grids: Sequence[Grid] = ()
+
+    def __str__(self) -> str:
+        heads = [
+            fill(text, WIDTH, initial_indent=f"{title:<{TITLE}}", subsequent_indent=" " * TITLE)
+            for title, text in self.heads
+        ]
+        parts = ["\n".join(heads), self.table, fill(self.note, WIDTH), *self.grids]
+        return "\n\n".join(str(part) for part in parts if part)
+
+
+def transcript(walk: Walk) -> str:
+    """Return a walk as text, at most 110 columns wide where names are those of the paper."""
+    return "\n\n".join([fill(title(walk), WIDTH), *map(str, sections(walk))])
+
+
+def title(walk: Walk) -> str:
+    """Return what the walk is of."""
+    net = walk.net
+    mode = f", {net.mode}" if net.mode != "projection" else ""
+    steps = f"after {walk.after} step{'' if walk.after == 1 else 's'}"
+    batch = f"{walk.samples} images of {walk.data}"
+    return f"One batch through Algorithm 1: net ({net.name}), {net.method}{mode}; {batch}, {steps}"
+
+
+def sections(walk: Walk) -> list[Section]:
+    """Return the steps of a walk in their order."""
+    return [_forward(walk), _loss(walk), _backward(walk), _update(walk), _again(walk), _one_filter(walk), _seen(walk)]
+
+
+def _forward(walk: Walk) -> Section:
+    hook = _hook(one.weights for one in walk.layers)
+    rows = [
+        (
+            *(one.name, "×".join(map(str, one.shape)), _number(one.data_alike, ".2f"), _percent(one.data_mean, 0)),
+            *(_percent(one.weights.mean[0]), *_after(one.weights)),
+            *(_number(one.out_std, ".3g"), _number(one.out_alike, ".2f"), _percent(one.out_mean, 0)),
+            *(_percent(one.active, 0), _percent(one.dead, 0)),
+        )
+        for one in walk.layers
+    ]
+    head = ("layer", "shape", "alike", "mean", "mean", hook, "changed", "deviation", "alike", "mean", "active", "dead")
+    groups = (("", 1), ("data", 3), ("weights", 3), ("output, before its ReLU", 5))
+    return Section(
+        [("FORWARD", "Weights = Normalize(Weights);  Output = FWD(Weights, Data)")],
+        Table(head, "<<>>>>>>>>>>", rows, groups),
+        "alike: the mean cosine between two images; mean: the share of the means in the energy Σ x², of channels "
+        "(data, outputs) or filters (weights); changed: ‖x − N(x)‖/‖x‖; active: the share above 0, which passes a "
+        "ReLU; dead: the share of channels that are above 0 in no image",
+    )
+
+
+def _loss(walk: Walk) -> Section:
+    guess = f"guessing among {walk.classes} classes costs ln {walk.classes} = {math.log(walk.classes):.4f}"
+    text = f"{_loss_of(walk.loss[0])} ({guess}); the norm of its error is {_number(walk.error_norm, '.4f')}"
+    return Section([("LOSS", text)])
+
+
+def _backward(walk: Walk) -> Section:
+    rows = [
+        (
+            *(one.name, _number(one.grads.norm[0], ".3g"), _percent(one.grads.mean[0]), *_after(one.grads)),
+            _number(one.angle, ".0f", "°"),
+            *_error(one.error),
+        )
+        for one in reversed(walk.layers)
+    ]
+    hooks = (_hook(one.grads for one in walk.layers), _hook(one.error for one in walk.layers if one.error))
+    head = ("layer", "norm", "mean", hooks[0], "changed", "angle", "norm", "mean", hooks[1], "changed")
+    return Section(
+        [
+            ("BACKWARD", "ErrorOut = BWD(Weights, ErrorIn);  ErrorOut = Normalize(ErrorOut)"),
+            ("COMPGRADS", "Grad = GRAD(Data, ErrorIn);  Grad = Normalize(Grad)"),
+        ],
+        Table(head, "<>>>>>>>>>", rows, (("", 1), ("gradient", 5), ("error handed down", 4))),
+        "mean: of filters (gradient) or channels (error); angle: between the gradient that is used and the one "
+        "without any hook at gradients and errors, at the same weights; the first layer hands no error down",
+    )
+
+
+def _update(walk: Walk) -> Section:
+    rows = [
+        (one.name, _percent(one.step_ratio, 2), _percent(one.grads.mean[1]), _percent(one.step_mean))
+        for one in walk.layers
+    ]
+    head = ("layer", "step/weights", "mean of the gradient", "mean of the step")
+    return Section(
+        [("UPDATE", f"{walk.optimizer}: Weights = Weights + Step")],
+        Table(head, "<>>>", rows),
+        "step/weights: of their norms; mean: the share of the filter means in the energy",
+    )
+
+
+def _again(walk: Walk) -> Section:
+    before, after = map(_loss_of, walk.loss)
+    return Section([("AGAIN", f"the loss of the same batch: {before} before the step, {after} after it")])
+
+
+def _one_filter(walk: Walk) -> Section:
+    one = walk.filter
+    extents = one.weights.before.shape
+    text = f"{one.layer}, filter {one.number} of {one.filters} ({'×'.join(map(str, extents))})"
+    layer = next(layer for layer in walk.layers if layer.name == one.layer)
+    return Section(
+        [("ONE FILTER", f"{text}; choose with --layer and --filter")],
+        grids=[grid("W", one.weights, layer.weights.hook), grid("ΔW", one.grads, layer.grads.hook)],
+    )
+
+
+def grid(name: str, change: Change, hook: str) -> Grid:
+    """Return the part of a filter that is shown: its first input channel, or the first of its inputs in rows."""
+    (before, what), (after, _) = _part(change.before), _part(change.after)
+    largest = float(max(abs(before).max(), abs(after).max()))
+    power = math.floor(math.log10(largest)) if 0 < largest < math.inf else 0
+    unit = 1.0 if power in (-1, 0) else 10.0**power
+    units = f", in units of {unit:.0e}" if unit != 1 else ""
+    mean = signed(change.before.mean(dtype=np.float64) / unit)
+    if not hook:
+        return Grid(f"{name}, {what}{units}; no hook: the filter's mean {mean} stays", before / unit, "", None)
+    taken = before.astype(np.float64) - after
+    constant = abs(taken - taken.mean()).max() <= 1e-5 * largest
+    between = f"− ({signed(taken.mean() / unit)})  =" if constant else f"→ {hook} →"
+    then = signed(change.after.mean(dtype=np.float64) / unit)
+    text = f"{name}, {what}{units}; {hook}: the filter's mean {mean} becomes {then}"
+    return Grid(text, before / unit, between, after / unit)
+
+
+def _part(array: Array) -> tuple[Array, str]:
+    *plane, inputs = array.shape
+    if math.prod(plane) > 1:
+        y, x = min(plane[0], ROWS), min(plane[1], COLUMNS)
+        cut = f" (the first {y}×{x} of {plane[0]}×{plane[1]})" if [y, x] != plane else ""
+        return array[:y, :x, 0], f"of input channel 0 of {inputs}{cut}"
+    columns = min(inputs, COLUMNS)
+    rows = min(inputs // columns, 3)
+    some = "all" if rows * columns == inputs else f"the first {rows * columns} of its"
+    return array.reshape(-1)[: rows * columns].reshape(rows, columns), f"of {some} {inputs} inputs"
+
+
+def _seen(walk: Walk) -> Section:
+    return Section([("SEEN" if i == 0 else "", sentence) for i, sentence in enumerate(lessons(walk))])
+
+
+def lessons(walk: Walk) -> list[str]:
+    """Return what the walk shows, in sentences: what the hooks did, and what is unusual in the net."""
+    found = [_changed(walk), _turned(walk), _grown(walk), _dying(walk), _indistinct(walk)]
+    return [sentence for sentence in found if sentence]
+
+
+def _changed(walk: Walk) -> str:
+    kinds = (
+        ("weights", [(one.name, one.weights) for one in walk.layers]),
+        ("gradient", [(one.name, one.grads) for one in walk.layers]),
+        ("error", [(one.name, one.error) for one in walk.layers if one.error]),
+    )
+    hooked = [(what, [pair for pair in points if pair[1].hook]) for what, points in kinds]
+    most = [(what, _most(points, lambda pair: pair[1].changed)) for what, points in hooked]
+    told = [f"{pair[1].hook} {_percent(pair[1].changed)} of the {what} ({pair[0]})" for what, pair in most if pair]
+    if told:
+        return f"Hooks changed at most, as shares of the norm: {', '.join(told)}."
+    means = [(what, _most(points, lambda pair: pair[1].mean[0])) for what, points in kinds[:2]]
+    found = [f"{_percent(pair[1].mean[0])} of the {what} ({pair[0]})" for what, pair in means if pair]
+    return f"No hook hangs here; filter means make up at most, of the energy: {', '.join(found)}."
+
+
+def _turned(walk: Walk) -> str:
+    most = _most(walk.layers, lambda one: one.angle)
+    if most is None or most.angle < 1:
+        return ""
+    uphill = ": a step against it goes uphill" if most.angle > 90 else ""
+    return f"The hooks turned {most.name}'s gradient most, by {most.angle:.0f}°{uphill}."
+
+
+def _grown(walk: Walk) -> str:
+    largest, first = _most(walk.layers, lambda one: one.out_std), walk.layers[0]
+    if largest is None or not largest.out_std > 100 * first.out_std:
+        return ""
+    return (
+        f"The outputs grow from a deviation of {first.out_std:.3g} in {first.name} to {largest.out_std:.3g} in "
+        f"{largest.name}."
+    )
+
+
+def _dying(walk: Walk) -> str:
+    most = _most(walk.layers[:-1], lambda one: one.dead)
+    if most is None or most.dead < 0.5:
+        return ""
+    return f"In {most.name}, {_percent(most.dead, 0)} of the channels are above 0 in no image, and learn nothing."
+
+
+def _indistinct(walk: Walk) -> str:
+    most = _most(walk.layers[:-1], lambda one: one.out_alike)
+    if most is None or most.out_alike < 0.75:
+        return ""
+    return f"{most.name} hardly tells images apart: the mean cosine between the outputs of two is {most.out_alike:.2f}."
+
+
+def _most(items: Sequence[Any], key: Callable[[Any], float]) -> Any:
+    """Return the item with the largest number, or None where none has one."""
+    return max((item for item in items if math.isfinite(key(item))), key=key, default=None)
+
+
+def _hook(points: Iterator[Point] | Sequence[Point]) -> str:
+    """Return the head of a column for what is behind the hook of some of the points, which have the same."""
+    name = next((point.hook for point in points if point.hook), "")
+    return f"→ {name}" if name else "no hook"
+
+
+def _after(point: Point) -> tuple[str, str]:
+    return (_percent(point.mean[1]), _percent(point.changed)) if point.hook else (NONE, NONE)
+
+
+def _error(error: Point | None) -> tuple[str, ...]:
+    if error is None:
+        return (NONE,) * 4
+    return (_number(error.norm[1], ".3g"), _percent(error.mean[0]), *_after(error))
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and four digits; what is rounded to zero has a plus."""
+    return f"{round(float(value), 4) + 0.0:+.4f}"
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return _number(100 * share, f".{digits}f", " %")
+
+
+def _loss_of(loss: float) -> str:
+    return _number(loss, ".4f" if loss < 1000 else ",.0f")
+
+
+def _number(value: float, form: str, unit: str = "") -> str:
+    return "nan" if math.isnan(value) else f"{value:{form}}{unit}"
