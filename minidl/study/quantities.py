@@ -84,8 +84,9 @@ def alike(x: Array) -> float:
 
 def deviation(x: Array) -> float:
     """Return the standard deviation of all elements, the root of their mean square less the square of their mean."""
-    mean = float(x.mean(dtype=np.float64))
-    return math.sqrt(max(energy(x) / x.size - mean * mean, 0.0))
+    values = _double(x)
+    mean = float(values.mean())
+    return math.sqrt(max(energy(values) / x.size - mean * mean, 0.0))
 
 
 def active(x: Array) -> float:
