@@ -5,6 +5,7 @@ import io
 import math
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from minidl.__main__ import main as minidl
-from minidl.experiment import compare_options, plots, process_run
+from minidl.experiment import compare_options, compare_results, plots, process_run
 from minidl.experiment.command import Command
 from minidl.experiment.compare_display import Display
 from minidl.experiment.compare_options import parser
@@ -36,6 +37,7 @@ def compare(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
     monkeypatch.setattr(process_run, "LOOK", 0.01)
+    monkeypatch.setattr(compare_results, "report", lambda *_: "the report")
     monkeypatch.setattr(compare_options, "TRACE_EVERY", None)  # without traces, which take longer
     for name in ("curves", "comparison"):
         monkeypatch.setattr(plots, name, lambda *_: b"a picture")
@@ -224,6 +226,17 @@ def test_the_picture_has_a_colour_for_each_method():
     assert {first, second} < colours(runs | {"EB": [epochs(math.nan, tested=False)]})
 
 
+def test_the_report_is_written_where_its_packages_are(tmp_path, monkeypatch, capsys):
+    command, folders = Command("minidl compare", "minidl compare"), [tmp_path / "a run", tmp_path / "b"]
+    monkeypatch.setitem(sys.modules, "minidl.study.report.write", None)
+    said = compare_results.report(tmp_path, folders, None, command)
+    assert said == f"to have all on one page: minidl report '{tmp_path}/a run' {tmp_path}/b"
+    assert capsys.readouterr().err.startswith("minidl compare: report.html could not be drawn (")
+    monkeypatch.setitem(sys.modules, "minidl.study.report.write", SimpleNamespace(report=lambda *given: given))
+    said = compare_results.report(tmp_path, folders, "root", command)
+    assert said == f"all on one page: {(folders, tmp_path / 'report.html', 'root', None)}"
+
+
 def results(*accuracies, loss=0.5):
     return {s: {"test_accuracy": a, "train_loss": loss, "seconds": 2.0} for s, a in enumerate(accuracies)}
 
@@ -314,5 +327,7 @@ def test_the_runs_are_processes(folder, tmp_path):
     assert "records in runs/compare-a-set\n" in done.stdout
     assert "\n| GC | " in done.stdout
     out = tmp_path / "runs" / "compare-a-set"
-    assert {path.name for path in out.iterdir()} == {"baseline-seed0", "gc-seed0", "compare.csv", "compare.png"}
+    names = {"baseline-seed0", "gc-seed0", "compare.csv", "compare.png"}
+    names |= {"report.html"} if find_spec("altair") and find_spec("vl_convert") else set()
+    assert {path.name for path in out.iterdir()} == names
     assert (out / "gc-seed0" / "trace.csv").exists()

@@ -1,6 +1,6 @@
-"""The results of a comparison: its table, compare.csv and the picture of the curves."""
+"""The results of a comparison: its table, compare.csv, the picture of the curves and the report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -13,7 +13,7 @@ from minidl.experiment.result import Result, accuracy
 from minidl.experiment.seeds import deviation, difference, mean
 from minidl.experiment.settings import Settings
 
-TABLE, PICTURE = "compare.csv", "compare.png"
+TABLE, PICTURE, REPORT = "compare.csv", "compare.png", "report.html"
 COLUMNS = ("method", "seed", "epochs", "test_accuracy", "train_loss", "seconds", "run")
 ONE_SEED = """\
 One seed: another one moves an accuracy by 0.3 to 2 points, so that smaller differences say nothing; try --seeds 3."""
@@ -23,7 +23,7 @@ difference is by chance alone (paired t-test); equal methods have p below 0.05 o
 
 
 def write(out: Path, runs: Sequence[MethodRun], settings: Settings, command: Command) -> str:
-    """Write what has finished of the runs, and the picture; return the table and where the files are."""
+    """Write what has finished of the runs, the picture and the report; return the table and where the files are."""
     finished = [(run, result) for run in runs if (result := run.result) is not None]
     methods = list(dict.fromkeys(run.method for run in runs))
     of = {name: {run.seed: result for run, result in finished if run.method == name} for name in methods}
@@ -35,13 +35,21 @@ def write(out: Path, runs: Sequence[MethodRun], settings: Settings, command: Com
         with decoration(command.name, PICTURE):
             title = f"net ({settings['model']}) on {Path(settings['data']).name}"
             write_whole(out / PICTURE, plots.comparison(logs, title))
-        lines += [f"figures in {out / TABLE}, curves in {out / PICTURE}", _report(run.folder for run, _ in finished)]
+        lines += [f"figures in {out / TABLE}, curves in {out / PICTURE}"]
+        lines += [report(out, [run.folder for run, _ in finished], settings["data_root"], command)]
     return "\n".join(lines)
 
 
-def _report(folders: Iterable[Path]) -> str:
-    """Return how to make the report of the runs."""
-    return f"all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
+def report(out: Path, folders: Sequence[Path], root: str | None, command: Command) -> str:
+    """Write the report of the runs in the folders and return where it is, or how to write it where that failed.
+
+    root: where the data sets lie, or None for where the runs had them.
+    """
+    with decoration(command.name, REPORT):
+        from minidl.study.report.write import report as write_report  # here, as its packages need not be installed
+
+        return f"all on one page: {write_report(folders, out / REPORT, root, None)}"
+    return f"to have all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
 
 
 def _figures(result: Result) -> list[str]:
