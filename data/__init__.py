@@ -9,7 +9,7 @@ from pathlib import Path
 from minidl.data.dataset import Dataset
 from minidl.kernels.errors import MinidlError
 
-__all__ = ["NAMES", "Dataset", "absolute", "default_root", "load", "located"]
+__all__ = ["NAMES", "Dataset", "absolute", "default_root", "is_here", "load", "located"]
 
 NAMES = ("shapes", "cifar10", "cifar100", "voc2012")
 
@@ -45,6 +45,22 @@ def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool =
     from minidl.data.folder import load as load_folder
 
     return load_folder(path, progress=progress)
+
+
+def is_here(name: str, root: str | os.PathLike[str] | None = None) -> bool:
+    """Return whether ``load`` would find the set, or the archive that it unpacks, without a download."""
+    if name == "shapes":
+        return True
+    folder = default_root() if root is None else _path(root)
+    if name in ("cifar10", "cifar100"):
+        from minidl.data.cifar import is_here as cifar_is_here
+
+        return cifar_is_here(name, folder)
+    if name == "voc2012":
+        from minidl.data.voc import is_here as voc_is_here
+
+        return voc_is_here(folder)
+    return _path(name).is_dir()
 
 
 def default_root() -> Path:

@@ -93,6 +93,12 @@ def load(name: str, root: Path, progress: bool = True) -> tuple[Dataset, Dataset
     return Dataset(name, *train, classes), Dataset(name, *test, classes)
 
 
+def is_here(name: str, root: Path) -> bool:
+    """Return whether ``root`` has the set's files or its archive, so that nothing needs to be downloaded."""
+    layout = LAYOUTS[name]
+    return _find(layout, root) is not None or (root / layout.archive.name).exists()
+
+
 def _find(layout: Layout, root: Path) -> Path | None:
     """Return the folder with the set's files, or None if nothing of the set is there."""
     if (root / layout.folder).is_dir():

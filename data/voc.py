@@ -50,11 +50,21 @@ def load(root: Path, progress: bool = True) -> tuple[Dataset, Dataset]:
     not hold it. Raises MinidlError for files that are missing, damaged or do not fit together, and for a mask of
     colours, or grey values, that are no labels.
     """
-    places = root / FOLDER, root / "VOC2012", root
-    folder = next((path for path in places if (path / "ImageSets").is_dir()), None) or places[0]
+    folder = _find(root)
     if not folder.exists():
         unpack(ARCHIVE, FOLDER, _with_masks, root, progress)
     return _part(folder, "train", progress), _part(folder, "val", progress)
+
+
+def is_here(root: Path) -> bool:
+    """Return whether ``root`` has the set's files or its archive, so that nothing needs to be downloaded."""
+    return _find(root).exists() or (root / ARCHIVE.name).exists()
+
+
+def _find(root: Path) -> Path:
+    """Return the folder with the set's files, or the one where they belong if there is none."""
+    places = root / FOLDER, root / "VOC2012", root
+    return next((path for path in places if (path / "ImageSets").is_dir()), places[0])
 
 
 def _with_masks(names: Sequence[str]) -> list[str]:

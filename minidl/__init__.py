@@ -7,8 +7,10 @@ if TYPE_CHECKING:
     from minidl import data, kernels, models
     from minidl.experiment import checkpoint
     from minidl.kernels.errors import MinidlError
+    from minidl.models.registry import model
+    from minidl.normalizations import normalization
 
-__all__ = ["MinidlError", "__version__", "checkpoint", "data", "kernels", "models"]
+__all__ = ["MinidlError", "__version__", "checkpoint", "data", "kernels", "model", "models", "normalization"]
 __version__ = "0.1.0"
 
 _MODULES = {
@@ -17,16 +19,19 @@ _MODULES = {
     "kernels": "minidl.kernels",
     "models": "minidl.models",
 }
+_NAMES = {
+    "MinidlError": "minidl.kernels.errors",
+    "model": "minidl.models.registry",
+    "normalization": "minidl.normalizations",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is: ``import minidl`` takes no time, and no module needs one above it."""
     if name in _MODULES:
         return import_module(_MODULES[name])
-    if name == "MinidlError":
-        from minidl.kernels.errors import MinidlError
-
-        return MinidlError
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")
 
 

@@ -116,6 +116,9 @@ class Layer:
     """
 
     kind = "layer"
+    data_axes: tuple[
+        str, ...
+    ] = ()  # of one sample's data, for a layer that needs certain ones, such as (y, x, channels)
 
     def __init__(self) -> None:
         self.name = self.kind
@@ -221,8 +224,23 @@ class Layer:
         """Prepare for data of ``shape`` (of one sample), at first or anew; the parameters stay what they are."""
         self.samples = None
         self.input_shape = tuple(shape)
+        if not shape or (self.data_axes and len(shape) != len(self.data_axes)):
+            expected = ", ".join(("samples", *(self.data_axes or ("…",))))
+            remedy = "put a Flatten before it" if len(self.data_axes) == 1 else "give it images, channels last"
+            raise MinidlError(
+                f"{self.name} ({self}) expected data of shape ({expected}) and got {self.input_shape} for one sample; "
+                f"{remedy if self.data_axes else 'give it at least one axis'}"
+            )
         self.output_shape = tuple(self.infer_shape(self.input_shape))
         return self.output_shape
+
+    def check_counts(self, **counts: int) -> None:
+        """Raise MinidlError for one of a constructor's arguments that is no whole number of at least 1."""
+        for name, count in counts.items():
+            if not isinstance(count, int | np.integer) or count < 1:
+                raise MinidlError(
+                    f"{type(self).__name__} needs {name} to be a whole number of at least 1, and not {count!r}"
+                )
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0)."""

@@ -12,6 +12,7 @@ from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, Instan
 from minidl.normalizations import BASELINE, DATA_NORM_NAMES, FULLY, NORMALIZATIONS, Normalization
 
 MODES = ("projection", "reparametrization")
+ORDER = ("weights", "grads", "error")  # of the hook points in a method's canonical name
 PLACES = ("hooks", "optimizer")  # where WC and GC are done: Algorithm 1, or Algorithms 2 and 3
 DATA_NORMS: dict[str, type[DataNorm]] = dict(
     zip(DATA_NORM_NAMES, (BatchNorm, LayerNorm, InstanceNorm, GroupNorm), strict=True)
@@ -35,9 +36,10 @@ class Method:
         return [DATA_NORMS[self.data_norm]()] if self.data_norm else []
 
     def canonical(self) -> "Method":
-        """Return the method by the first names of what it does: "weight tensor" is WC."""
+        """Return the method by the first names of what it does, in one order: "gradient tensor, WC" is "WC, GC"."""
         first = {(n.point, n.area, n.function): n for n in reversed(NORMALIZATIONS.values())}
-        return replace(self, normalizations=tuple(first[n.point, n.area, n.function] for n in self.normalizations))
+        named = [first[n.point, n.area, n.function] for n in self.normalizations]
+        return replace(self, normalizations=tuple(sorted(named, key=lambda n: ORDER.index(n.point))))
 
     def __str__(self) -> str:
         names = [n.name for n in self.normalizations] or [BASELINE]
@@ -81,7 +83,10 @@ def parse(text: str) -> Method:
                 )
         elif word.lower() != BASELINE.lower():
             names = ", ".join([BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY])
-            raise MinidlError(f"the method {text!r} has the unknown word {word!r}; use words of: {names}")
+            raise MinidlError(
+                f"the method {text!r} has the unknown word {word!r}; use words of: {names}, or --import the "
+                "file that names one of your own"
+            )
     if fully and not chosen:
         raise MinidlError(
             f"the method {text!r} says where (fully) but not what is normalized; write, for example, WC, GC, fully"
@@ -128,7 +133,8 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
     GC, "hooks" or "optimizer", inside its update; other normalizations, and the WC of reparametrization, are hooks in
     either case. The data are normalized by layers of the root, which may have others than the method names. Raises
     MinidlError where the method names one that the root lacks, has no layer to normalize, or would take the place of
-    another hook, and where an area has single elements, whatever the batch (see ``check_areas``).
+    another hook, where reparametrization lacks an adjoint, and where an area has single elements, whatever the batch
+    (see ``check_areas``).
     """
     check_mode(mode)
     check_place(place)
@@ -145,6 +151,8 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
         )
     for normalization in method.normalizations:
         hook = normalization.bind(kernels)
+        if hook.point == "weights" and mode == "reparametrization":
+            hook.require_adjoint()
         for layer in layers:
             point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[hook.point]
             if point.hook is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from math import prod
+from operator import index
 from threading import get_ident
 from typing import Any
 
@@ -43,7 +44,15 @@ class Net:
         dtype: Any = np.float32,
         seed: int = 0,
     ) -> None:
-        self.root, self.shape, self.kernels, self.name, self.mode = root, tuple(shape), kernels, name, mode
+        try:
+            self.shape: Shape = tuple(map(index, shape))
+        except TypeError:
+            self.shape = ()
+        if not self.shape or min(self.shape) < 1:
+            raise MinidlError(
+                f"a net needs the shape of one sample, such as (32, 32, 3) for (y, x, channels), not {shape}"
+            )
+        self.root, self.kernels, self.name, self.mode = root, kernels, name, mode
         self.method = methods.parse(method)
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
@@ -55,10 +64,13 @@ class Net:
             raise MinidlError(f"{used.name} ({used}) was set up for a net already; make new layers for another one")
         try:
             self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]))
-            self.output_shape = root.setup(shape, self.context)
+            self.output_shape = root.setup(self.shape, self.context)
         except MinidlError as error:
             extents = "×".join(map(str, self.shape[:-1]))
-            raise MinidlError(f"the net {name} cannot take images of {extents} pixels: {error}") from error
+            what = (
+                f"images of {extents} pixels" if len(self.shape) == 3 else f"data of shape {self.shape} for one sample"
+            )
+            raise MinidlError(f"{' '.join(['the net', *name.split()])} cannot take {what}: {error}") from error
         fuse(root)
         methods.attach(self.method, root, mode, kernels, place)
         self.hook_points = [
@@ -189,7 +201,7 @@ class Net:
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Copy arrays into the parameters and running statistics by their names.
 
-        Raises MinidlError where a name is missing or a shape differs, before anything is copied.
+        Raises MinidlError where a name is missing or unknown or a shape differs, before anything is copied.
         """
         targets = {p.name: p.value for p in self.parameters} | self.running()
         for name, target in targets.items():
@@ -200,6 +212,10 @@ class Net:
                     f"the saved {name} has shape {tuple(arrays[name].shape)} where this net expects "
                     f"{target.shape}; it belongs to another model"
                 )
+        if unknown := [name for name in arrays if name not in targets]:
+            raise MinidlError(
+                f"the saved net has {unknown[0]}, which this net lacks; it belongs to another model or method"
+            )
         for name, target in targets.items():
             target[...] = self.kernels.array(arrays[name], target.dtype)
 

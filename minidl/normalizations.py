@@ -3,31 +3,35 @@
 A normalization is a transform over an area at one of the hook points. One of your own is one function and one
 name, and then works in ``--method``, on every device and in the gradient checks:
 
-    def halve(x, out):                      # x, out: views (outer, rows, inner, lanes), see kernels/areas.py
-        out[...] = x / 2
+    @minidl.normalization("MAX", at="weights", area="tensor")
+    def largest_is_one(x):                  # a view (outer, rows, inner, lanes), see kernels/areas.py
+        return x / abs(x).max(axis=(1, 3), keepdims=True)
 
-    def halve_adjoint(error, output, scale, out):       # only needed for reparametrization
-        out[...] = error / 2
+Reparametrization needs the adjoint as well, ``adjoint=function(error, x)``, which returns ∂L/∂x, error being ∂L/∂y.
 
-    register("HALF", "weights", "tensor", halve, halve_adjoint)
-
-Both write all of ``out``, whose memory is apart from that of x and error; what the first returns is the ``scale`` that
-its adjoint gets. Each is tried on random numbers when a net is built, and one that writes nothing is refused.
+``register`` says the same of functions that write into memory which they are given, as those of kernels/normalize.py
+do, ``function(x, out)`` and ``adjoint(error, output, scale, out)``: both write all of ``out``, whose memory is apart
+from that of x and error, and what the first returns is the ``scale`` that its adjoint gets. A parameter that is called
+``out`` tells the two styles apart, and either may be given to either. Each function is tried on random numbers when a
+net is built, and one that returns or writes something else is refused.
 """
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
+from minidl.functions import check_arguments, is_defined_again
 from minidl.hooks import name_of
 from minidl.kernels import Kernels
 from minidl.kernels.areas import AREAS, area_view
 from minidl.kernels.errors import MinidlError
 
 Array = Any
+Function = TypeVar("Function", bound=Callable[..., Any])
 POINTS = ("weights", "error", "grads")
 TRANSFORMS = ("center", "standardize", "rescale")  # of kernels/normalize.py
 BASELINE, FULLY = "Baseline", "fully"  # what else a method is made of, see method.py
@@ -73,17 +77,22 @@ class Normalization:
         if isinstance(self.function, str):
             adjoint = getattr(self._operations(), f"{self.function}_adjoint")
             adjoint(error.reshape(view), output.reshape(view), scale, out.reshape(view))
-        elif self.function_adjoint is None:
-            raise MinidlError(
-                f"{self.name} has no adjoint, which reparametrization needs; give one to register(), or use projection"
-            )
         else:
-            self.function_adjoint(error.copy().reshape(view), output.reshape(view), scale, out.reshape(view))
+            self.require_adjoint()(error.copy().reshape(view), output.reshape(view), scale, out.reshape(view))
 
     @property
     def has_adjoint(self) -> bool:
         """Whether an error can be carried back through the transform."""
         return isinstance(self.function, str) or self.function_adjoint is not None
+
+    def require_adjoint(self) -> Any:
+        """Return the adjoint of a function of one's own; raise MinidlError where an error cannot be carried back."""
+        if not self.has_adjoint:
+            raise MinidlError(
+                f"{self.name} has no adjoint, which reparametrization needs; name it with one, by adjoint=…, or use "
+                "projection"
+            )
+        return self.function_adjoint
 
     def _operations(self) -> Any:
         if self.kernels is None:
@@ -106,6 +115,8 @@ class Normalization:
         try:
             with np.errstate(all="ignore"):
                 result = function(*args, out)
+        except MinidlError:
+            raise
         except Exception as error:
             raise MinidlError(
                 f"{self.name} cannot be used: {name_of(function)} failed on random numbers of shape {out.shape} with "
@@ -129,19 +140,45 @@ class Normalization:
 NORMALIZATIONS: dict[str, Normalization] = {}
 
 
+def normalization(
+    name: str, at: str, area: str = "tensor", adjoint: Callable[..., Any] | None = None
+) -> Callable[[Function], Function]:
+    """Give the decorated function a name by which methods know it: ``y = function(x)`` over ``area`` at a hook point.
+
+    at: "weights", "error" or "grads". x, a copy, is a view (outer, rows, inner, lanes) of what is there: with the area
+    "tensor", (filters, 1, 1, rest) of weights and gradients, (samples, 1, 1, rest) of errors. adjoint:
+    ``adjoint(error, x)``, which returns ∂L/∂x for error = ∂L/∂y; reparametrization alone needs it. Raises MinidlError
+    as ``register`` does.
+
+    >>> @normalization("MAX", at="weights")
+    ... def largest_is_one(x):
+    ...     return x / abs(x).max(axis=(1, 3), keepdims=True)
+    >>> largest_is_one(np.array([1.0, -4.0]).reshape(1, 1, 1, 2)).ravel()
+    array([ 0.25, -1.  ])
+    >>> del NORMALIZATIONS["MAX"]
+    """
+
+    def named(function: Function) -> Function:
+        register(name, at, area, function, adjoint)
+        return function
+
+    return named
+
+
 def register(
     name: str,
     point: str,
     area: str,
     function: str | Callable[..., Any],
-    adjoint: Callable[..., None] | None = None,
+    adjoint: Callable[..., Any] | None = None,
 ) -> None:
-    """Give a normalization a name: ``function(x, out)`` over ``area`` at the hook point ``point``.
+    """Give a normalization a name: ``function(x, out)``, or ``y = function(x)``, over ``area`` at a hook point.
 
     name: any words that no method has yet, upper and lower case being the same, without a comma or brackets. point:
     "weights", "error" or "grads"; area: see kernels/areas.py, "group" being for data alone. function: a name of
-    TRANSFORMS, which have their adjoints, or one's own. Raises MinidlError for anything else; to replace a
-    normalization, delete it from NORMALIZATIONS first.
+    TRANSFORMS, which have their adjoints, or one's own. Raises MinidlError for anything else. A function that is
+    defined again, as in a notebook, takes the place of its earlier self; to replace any other normalization, delete it
+    from NORMALIZATIONS first.
 
     >>> register("channel WS", "weights", "channel", "standardize")
     >>> NORMALIZATIONS["channel WS"].area
@@ -158,10 +195,12 @@ def register(
             f"a method cannot name {name!r}; use words with one space between them, without a comma or brackets"
         )
     taken = {word.lower(): word for word in (BASELINE, FULLY, *DATA_NORM_NAMES, *NORMALIZATIONS)}
-    if name.lower() in taken:
+    other = taken.get(name.lower(), "")
+    again = other in NORMALIZATIONS and is_defined_again(NORMALIZATIONS[other].function, function)
+    if other and not again:
         raise MinidlError(
-            f"the name {name!r} is taken by {taken[name.lower()]}; use another, or replace a normalization of your own "
-            f"after del NORMALIZATIONS[{name!r}]"
+            f"the name {name!r} is taken by {other}; use another, or replace a normalization of your own after "
+            f"del NORMALIZATIONS[{other!r}]"
         )
     if isinstance(function, str):
         if function not in TRANSFORMS:
@@ -171,21 +210,57 @@ def register(
         if adjoint is not None:
             raise MinidlError(f"{name} cannot have another adjoint than that of {function}; leave it out")
     else:
-        _check_arguments(name, function, "(x, out)")
-        if adjoint is not None:
-            _check_arguments(name, adjoint, "(error, output, scale, out)")
+        function, adjoint = _writing(name, function, adjoint)
+    if again:
+        del NORMALIZATIONS[other]
     NORMALIZATIONS[name] = Normalization(name, point, area, function, adjoint)
 
 
-def _check_arguments(name: str, function: Any, arguments: str) -> None:
+def _writing(name: str, function: Any, adjoint: Any) -> tuple[Callable[..., Any], Callable[..., None] | None]:
+    """Return a function and its adjoint as the library calls them: those that return their result now write it."""
     if not callable(function):
-        raise MinidlError(f"{name} needs a function {arguments}, not {function!r}")
+        raise MinidlError(f"{name} needs a function (x, out), or one (x) that returns its result, not {function!r}")
+    writes = _takes_out(function)
+    check_arguments(name, function, "(x, out)" if writes else "(x)")
+    if adjoint is not None:
+        check_arguments(name, adjoint, "(error, output, scale, out)" if writes else "(error, x)")
+    if writes:
+        return function, adjoint
+
+    @wraps(function)
+    def write(x: Array, out: Array) -> Array:
+        kept = x.copy()  # for the adjoint, whatever the function does to its x
+        _write(name, function, function(x), out)
+        return kept
+
+    if adjoint is None:
+        return write, None
+
+    @wraps(adjoint)
+    def write_adjoint(error: Array, output: Array, x: Array, out: Array) -> None:
+        _write(name, adjoint, adjoint(error, x), out)
+
+    return write, write_adjoint
+
+
+def _takes_out(function: Any) -> bool:
     try:
-        inspect.signature(function).bind(*arguments.split(","))
-    except TypeError:
-        raise MinidlError(f"{name} calls {name_of(function)}{arguments}, which takes other arguments") from None
-    except ValueError:  # a function of C may have no signature; it is tried by bind()
-        return
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a function of C may have no signature; it is tried by bind()
+        return True
+    return any(p.name == "out" or p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _write(name: str, function: Any, result: Any, out: Array) -> None:
+    """Write what a function has returned; raise MinidlError unless it is real numbers in the shape of ``out``."""
+    shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
+    if shape != out.shape or dtype is None or dtype.kind not in "fiub":
+        got = type(result).__name__ if dtype is None else f"{dtype} of shape {shape}"
+        raise MinidlError(
+            f"{name} cannot be used: {name_of(function)} returned {got} for {out.dtype} of shape {out.shape}; let it "
+            "return real numbers in that shape"
+        )
+    out[...] = result
 
 
 register("WN", "weights", "tensor", "rescale")  # equation 1, k = 1

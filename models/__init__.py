@@ -1,20 +1,21 @@
 """The nets of Figure 1, one a file."""
 
-from importlib import import_module
 from typing import Any
 
 from minidl import kernels
 from minidl.kernels.errors import MinidlError
+from minidl.layer import Layer
 from minidl.method import check_mode, check_place, parse
+from minidl.models import a, b, c, d  # noqa: F401  (each names its nets)
+from minidl.models.registry import MODELS, Model
 from minidl.net import Net
 
-NAMES = ("a", "b", "b-cifar", "c", "d")  # b-cifar: net (b) with the stem for small images
+NAMES = tuple(MODELS)  # of Figure 1
 
 
 def check_name(name: str) -> None:
     """Raise MinidlError for a model that is not known."""
-    if name not in NAMES:
-        raise MinidlError(f"the model {name!r} is unknown; use one of {', '.join(NAMES)}")
+    _model(name)
 
 
 def check(name: str, method: str, mode: str, device: str, place: str = "hooks") -> None:
@@ -28,12 +29,12 @@ def check(name: str, method: str, mode: str, device: str, place: str = "hooks") 
 
 def best_method(name: str) -> str:
     """Return the method that the paper found best for a net."""
-    return _module(name).METHOD
+    return _model(name).method
 
 
 def per_pixel(name: str) -> bool:
     """Return whether a net labels every pixel of an image, or else the image as a whole."""
-    return getattr(_module(name), "PER_PIXEL", False)
+    return _model(name).per_pixel
 
 
 def build(
@@ -48,7 +49,7 @@ def build(
     dtype: Any = "float32",
     seed: int = 0,
 ) -> Net:
-    """Return net ``name`` of Figure 1, ready to train.
+    """Return net ``name`` of Figure 1, or one that was named by ``minidl.model``, ready to train.
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
     "projection" or "reparametrization"; place: of WC and GC, "hooks" or "optimizer", see ``Net``; device: "cpu", "gpu",
@@ -58,11 +59,18 @@ def build(
     check(name, method, mode, device, place)
     if classes < 2:
         raise MinidlError(f"a net needs at least 2 classes, not {classes}")
-    root = _module(name).net(classes, parse(method), *name.split("-")[1:])
+    root = _model(name).layers(classes, parse(method))
+    if not isinstance(root, Layer):
+        raise MinidlError(
+            f"the model {name!r} returned {type(root).__name__}; let it return one layer, such as Sequential(...)"
+        )
     options: dict[str, Any] = {"method": method, "mode": mode, "place": place, "dtype": dtype, "seed": seed}
     return Net(root, shape, kernels.load(device), name=name, **options)
 
 
-def _module(name: str) -> Any:
-    check_name(name)
-    return import_module(f"minidl.models.{name.split('-')[0]}")
+def _model(name: str) -> Model:
+    if name not in MODELS:
+        raise MinidlError(
+            f"the model {name!r} is unknown; use one of {', '.join(MODELS)}, or --import the file that names it"
+        )
+    return MODELS[name]

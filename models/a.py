@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from minidl.layer import Layer
 from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, Sequential
 from minidl.method import Method
+from minidl.models.registry import model
 
-METHOD = "WC, GC, fully"  # the best of the paper's for this net
 FILTERS = (32, 64, 128)
 
 
+@model("a", method="WC, GC, fully")  # the best of the paper's for this net
 def net(classes: int, method: Method, filters: Sequence[int] = FILTERS) -> Sequential:
     """Return the layers of net (a); each max pool halves an image's height and width."""
     stages: list[Layer] = [

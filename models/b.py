@@ -22,12 +22,14 @@ from collections.abc import Sequence
 from minidl.layer import Layer
 from minidl.layers import AveragePool, Convolution, FullyConnected, GlobalAveragePool, ReLU, Residual, Sequential
 from minidl.method import Method
+from minidl.models.registry import model
 
 METHOD = "WC, GC, BN"  # the best of the paper's for this net
 FILTERS = (64, 128, 256, 512)
 BLOCKS = (3, 4, 6, 3)
 
 
+@model("b", method=METHOD)
 def net(
     classes: int,
     method: Method,
@@ -41,6 +43,12 @@ def net(
     for f, count in zip(filters, blocks, strict=True):
         stages += [block(f, method, down=bool(stages)), *(block(f, method) for _ in range(count - 1))]
     return Sequential(first, *method.norm(), ReLU(), *stages, GlobalAveragePool(), FullyConnected(classes))
+
+
+@model("b-cifar", method=METHOD)
+def net_for_small_images(classes: int, method: Method) -> Sequential:
+    """Return the layers of net (b) with the stem "cifar"."""
+    return net(classes, method, "cifar")
 
 
 def block(filters: int, method: Method, down: bool = False) -> Sequential:

@@ -25,12 +25,12 @@ from minidl.layer import Layer
 from minidl.layers import AnySize, Concat, Convolution, MaxPool, ReLU, Residual, Sequential, TransposedConvolution
 from minidl.method import Method
 from minidl.models.b import block
+from minidl.models.registry import model
 
-METHOD = "WC, GC, BN"  # the best of the paper's for this net
-PER_PIXEL = True
 FILTERS = (64, 128, 256, 512)
 
 
+@model("d", method="WC, GC, BN", per_pixel=True)  # the best of the paper's for this net
 def net(classes: int, method: Method, filters: Sequence[int] = FILTERS, count: int = 2) -> AnySize:
     """Return the layers of net (d), with ``count`` blocks after each change of size; U connections nest."""
     first = filters[0]

@@ -2,12 +2,20 @@
 
 import ctypes
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    # Several processes test side by side: each has its two threads on a core of its own, where neither waits for the
+    # threads of another process, nor in a busy loop for each other. Set before Numba reads it.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
+    os.environ |= {"NUMBA_NUM_THREADS": "2", "GOMP_SPINCOUNT": "0"}
 
 import numpy as np
 import pytest
@@ -18,6 +26,8 @@ from minidl import kernels
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
 from minidl.layer import Context
+from minidl.models.registry import MODELS
+from minidl.normalizations import NORMALIZATIONS
 
 
 @pytest.fixture
@@ -105,6 +115,20 @@ def context(backend: Kernels, random: np.random.Generator) -> Context:
     return Context(backend, np.dtype(np.float64), random)
 
 
+@pytest.fixture
+def names() -> Iterator[None]:
+    """Forget the names that a test gives: of normalizations, of models, and of the modules that ``--import`` makes."""
+    tables: tuple[dict[str, Any], ...] = (NORMALIZATIONS, MODELS)
+    known, modules = [dict(table) for table in tables], set(sys.modules)
+    yield
+    for table, before in zip(tables, known, strict=True):
+        table.clear()
+        table.update(before)
+    for name in set(sys.modules) - modules:
+        if sys.modules[name].__spec__ is None:
+            del sys.modules[name]
+
+
 @pytest.fixture(autouse=True)
 def two_workers() -> None:
     """Run with two worker threads, wherever the tests run."""
@@ -124,7 +148,19 @@ def folder(tmp_path: Path, random: np.random.Generator) -> Path:
 
 
 @pytest.fixture
-def run(folder: Path, tmp_path: Path) -> Callable[..., int]:
+def pictures() -> None:
+    """Let runs draw their curves, which takes most of the time of a small one: for tests that look at them."""
+
+
+@pytest.fixture
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs write empty files for their curves, unless a test asks for ``pictures``."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("minidl.experiment.plots.curves", lambda epochs, title: b"")
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path, no_pictures: None) -> Callable[..., int]:
     """Return a function that trains on the folder with more arguments and returns the exit status."""
 
     def call(*arguments: Any, out: str = "run") -> int:

@@ -165,6 +165,26 @@ def test_folding_goes_into_branches_and_transposed_convolutions(context, random)
     np.testing.assert_allclose(host(net, net.forward(data)), expected, atol=1e-11)
 
 
+class Squared(FullyConnected):
+    """(W·x + b)²: of one's own, and not linear in W."""
+
+    def compute_output(self, data):
+        return super().compute_output(data) ** 2
+
+
+def test_bn_behind_a_layer_of_ones_own_stays(context, random):
+    net = Sequential(Squared(3), BatchNorm(), FullyConnected(3), BatchNorm())
+    net.setup((4,), context)
+    data = context.kernels.xp.asarray(random.standard_normal((6, 4)))
+    for _ in range(2):
+        net.forward(data)
+    net.eval()
+    expected = host(net, net.forward(data)).copy()
+    fold(net)
+    assert [layer.kind for layer in net.layers()] == ["fc", "bn", "fc"]
+    np.testing.assert_allclose(host(net, net.forward(data)), expected, atol=1e-12)
+
+
 def test_only_bn_after_weights_is_folded(context):
     net = Sequential(BatchNorm(), Convolution(2, 3), ReLU(), BatchNorm(), Convolution(2, 3), LayerNorm(), BatchNorm())
     net.setup((4, 4, 2), context)

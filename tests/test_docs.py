@@ -2,6 +2,7 @@
 
 import argparse
 import doctest
+import json
 import re
 import runpy
 import shlex
@@ -19,10 +20,12 @@ import pytest
 from minidl import MinidlError, method, models
 from minidl.commands import COMMANDS
 from minidl.experiment.command import Command
+from minidl.experiment.comparison import read_methods
 from minidl.experiment.rows import choose, read_rows
 
 CHECKOUT = Path(__file__).parents[1]
-PAGES = [page for folder in (".", "docs", "benchmarks") for page in sorted((CHECKOUT / folder).glob("*.md"))]
+FOLDERS = (".", "docs", "docs/study", "benchmarks")
+PAGES = [page for folder in FOLDERS for page in sorted((CHECKOUT / folder).glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
@@ -103,11 +106,15 @@ def refuse(parser: argparse.ArgumentParser, message: str) -> None:
 def check(options: argparse.Namespace) -> None:
     """Raise MinidlError where an option's text, which argparse takes as it is, means nothing."""
     given = vars(options)
+    if given.get("import"):  # which bring names that are not known here
+        return
     model = given.get("model") or []
     for name in [model] if isinstance(model, str) else model:
         models.check_name(name)
     if given.get("method"):
         method.parse(given["method"])
+    if given.get("methods"):
+        read_methods(given["methods"])
     if given.get("rows"):
         choose(read_rows(given["table"]), given["rows"])
 
@@ -121,21 +128,37 @@ def folder_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if python_blocks(page)], ids=lambda page: str(page.relative_to(CHECKOUT))
-)
-def test_the_blocks_of_a_page_run_in_order_and_print_what_it_says(page: Path, folder_with_a_run: Path) -> None:
-    blocks, end = python_blocks(page), "— end of a block —\n"
-    code = "\n".join(f"{block.code}\nprint({end!r}, end='')" for block in blocks)
+RUN_BLOCKS = """
+import contextlib, io, json, sys, traceback
+printed = {}
+for page, blocks in json.load(sys.stdin).items():
+    names, printed[page] = {"__name__": "__main__"}, []
+    for code in blocks:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            try:
+                exec(compile(code, page, "exec"), names)
+            except BaseException:
+                out.write(traceback.format_exc())
+        printed[page].append(out.getvalue())
+json.dump(printed, sys.stdout)
+"""
+
+
+def test_the_blocks_of_a_page_run_in_order_and_print_what_it_says(folder_with_a_run: Path) -> None:
+    """In one process for all pages, as the start of one takes longer than most blocks; each page has its own names."""
+    pages = {str(page.relative_to(CHECKOUT)): python_blocks(page) for page in PAGES}
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "utf8", "-c", code],
+        [sys.executable, "-W", "error", "-X", "utf8", "-c", RUN_BLOCKS],
+        input=json.dumps({page: [block.code for block in blocks] for page, blocks in pages.items()}),
         cwd=folder_with_a_run,
         capture_output=True,
         encoding="utf-8",
     )
     assert run.returncode == 0, run.stderr
-    for block, printed in zip(blocks, run.stdout.split(end)[:-1], strict=True):
-        assert block.output is None or printed == block.output
+    for page, printed in json.loads(run.stdout).items():
+        for block, text in zip(pages[page], printed, strict=True):
+            assert "Traceback (most recent call last)" not in text, f"{page}:\n{block.code}\n{text}"
+            assert block.output is None or text == block.output, page
 
 
 def test_the_readme_shows_an_output() -> None:
@@ -205,9 +228,9 @@ def test_the_tests_and_files_that_a_page_names_exist(page: Path) -> None:
 
 @every_page
 def test_the_options_that_a_page_names_exist(page: Path) -> None:
-    scripts = ["train.py", "reproduce.py", *(f"benchmarks/{name}.py" for name in ("step", "hooks", "kernels", "peers"))]
-    commands = [f"minidl {name}" for name in COMMANDS]
-    known = " ".join(parser_of(script).format_help() for script in (*scripts, *commands))
+    scripts = ["train.py", "reproduce.py", *(f"minidl {name}" for name in COMMANDS)]
+    scripts += [f"benchmarks/{name}.py" for name in ("step", "hooks", "kernels", "peers")]
+    known = " ".join(parser_of(script).format_help() for script in scripts)
     for span in SPAN.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         for option in re.findall(r"^--[a-z-]+| --[a-z-]+", span):
             assert re.search(rf"{option.strip()}\b", known), span
@@ -222,6 +245,7 @@ def test_the_options_that_a_page_names_exist(page: Path) -> None:
         ("reproduce.py", ["--table", "3", "--rows", "z"]),
         ("minidl train", ["--model", "e"]),
         ("minidl reproduce", ["--table", "3", "--rows", "z"]),
+        ("minidl compare", ["--methods", "WC; WC"]),
         ("benchmarks/step.py", ["--model", "z"]),
     ],
 )

@@ -133,7 +133,7 @@ def test_hooks_are_the_optimizers_of_algorithms_2_and_3(random, kind, method):
     inside = {word: chosen for word in ("gc", "wc") if word.upper() in method}
     second = OPTIMIZERS[kind](plain.parameters, plain.kernels, **settings, **inside)
     plain.load(hooked.effective_weights())
-    for _ in range(10):
+    for _ in range(5):
         data, labels = small_batch(random)
         one_step(hooked, first, data, labels)
         one_step(plain, second, data, labels)
@@ -327,10 +327,8 @@ def test_an_own_normalization_works_by_its_name(random):
         before = net.layers[0].weights.value.copy()
         net.forward(small_batch(random)[0])
         np.testing.assert_array_equal(net.layers[0].weights.value, before / 2)
-        raw = small_net("HALF", "reparametrization")
-        output = raw.forward(small_batch(random)[0])
-        with pytest.raises(MinidlError, match="HALF has no adjoint"):
-            raw.backpropagate(np.ones_like(output))
+        with pytest.raises(MinidlError, match="HALF has no adjoint, which reparametrization needs"):
+            small_net("HALF", "reparametrization")
     finally:
         del NORMALIZATIONS["HALF"]
 
@@ -527,15 +525,6 @@ def noise(x, out):
 noise.calls = 0
 
 
-@pytest.fixture
-def names():
-    """Forget the names that a test gives."""
-    known = dict(NORMALIZATIONS)
-    yield
-    NORMALIZATIONS.clear()
-    NORMALIZATIONS.update(known)
-
-
 @pytest.mark.usefixtures("names")
 class TestOwnNormalizations:
     @pytest.mark.parametrize("function", [halve, write_first, spoil])
@@ -607,8 +596,8 @@ class TestOwnNormalizations:
                 "the transform 'centre' is unknown; use center, standardize, rescale",
             ),
             (("A", "weights", "tensor", "center", halve), "cannot have another adjoint than that of center"),
-            (("A", "weights", "tensor", None), r"A needs a function \(x, out\), not None"),
-            (("A", "weights", "tensor", lambda x: x), r"A calls <lambda>\(x, out\), which takes other arguments"),
+            (("A", "weights", "tensor", None), r"A needs a function \(x, out\), or one \(x\) that .*, not None"),
+            (("A", "weights", "tensor", lambda: 0), r"A calls <lambda>\(x\), which takes other arguments"),
             (("A", "weights", "tensor", halve, halve), r"calls halve\(error, output, scale, out\), which takes other"),
         ],
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import minidl
+from minidl.commands import COMMANDS
 
 CHECKOUT = Path(__file__).parents[1]
 SCRIPTS = ("train", "reproduce")
@@ -160,15 +161,20 @@ def test_the_front_door_has_the_public_names() -> None:
     assert callable(minidl.models.build)
     assert callable(minidl.data.load)
     assert callable(minidl.kernels.load)
+    assert callable(minidl.model)
+    assert callable(minidl.normalization)
     assert set(minidl.__all__) <= set(dir(minidl))
-    with pytest.raises(AttributeError, match="module 'minidl' has no attribute 'model'"):
-        minidl.model  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'minidl' has no attribute 'modell'"):
+        minidl.modell  # noqa: B018
 
 
 HEAVY = {"numpy", "PIL", "matplotlib", "numba", "scipy", "safetensors", "tqdm", "threadpoolctl"}
 
 
-@pytest.mark.parametrize("words", ["train.py", "reproduce.py", "-m minidl", "-m minidl train", "-m minidl reproduce"])
+COMMAND_LINES = ["train.py", "reproduce.py", "-m minidl", *(f"-m minidl {name}" for name in COMMANDS)]
+
+
+@pytest.mark.parametrize("words", COMMAND_LINES)
 def test_help_waits_for_nothing(words: str) -> None:
     """Seconds of the processor, which are those of the clock on a machine that is not busy."""
     before = os.times()

@@ -80,7 +80,7 @@ def test_whole_batches_are_still_recorded(gpu, random):
 
 
 @pytest.fixture
-def run(tmp_path, random, capsys):
+def run(tmp_path, random, capsys, no_pictures):
     """Return a function that trains on some images of each of two colours; it returns exit status and what was said."""
 
     def call(images, *arguments):

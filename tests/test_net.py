@@ -1,6 +1,7 @@
 """What a net tells of itself, what it says to wrong shapes, and that a steady step allocates nothing large."""
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from minidl.layers import (
     Sequential,
     TransposedConvolution,
 )
+from minidl.models import d
 from minidl.net import Net
 from minidl.optimizers import Adam
 
@@ -121,16 +123,55 @@ def test_a_layer_names_itself_what_it_expected_and_what_it_got(random):
     [
         (FullyConnected(3), (4, 4, 2), "put a Flatten before it"),
         (MaxPool(3, 2), (2, 5, 1), "expected images of at least its window"),
-        (AveragePool(2, 2), (8,), r"expected images of at least its window and got data of \(8,\)"),
+        (AveragePool(2, 2), (8,), r"expected data of shape \(samples, y, x, channels\) and got \(8,\)"),
         (Residual(Convolution(2, 3), GlobalAveragePool()), (4, 4, 2), "let both branches end in images, or neither"),
         (GroupNorm(), (32,), r"gn1 \(group normalization, 32 groups\) got data of shape \(32,\).*a single element"),
         (InstanceNorm(), (1, 1, 5), "in1 .*a single element"),
         (Convolution(3, 7, padding=0), (5, 9, 1), "leaves nothing of an image of 5×9"),
+        (Convolution(3, 3), (8,), r"conv1 .* data of shape \(samples, y, x, channels\) and got \(8,\) .*channels last"),
+        (TransposedConvolution(3, 3), (8, 8), r"tconv1 .* and got \(8, 8\) for one sample; give it images"),
+        (GlobalAveragePool(), (8,), r"avgpool1 .* and got \(8,\) for one sample; give it images"),
+        (Concat(ReLU()), (8,), r"concat1 .* and got \(8,\) for one sample; give it images"),
+        (AnySize(ReLU(), 1, 1), (8,), r"any size .* and got \(8,\) for one sample; give it images"),
+        (Resize((2, 2)), (8,), r"resize1 .* and got \(8,\) for one sample; give it images"),
+        (Resize((2, 0)), (8, 8, 1), "Resize needs width to be a whole number of at least 1, and not 0"),
+        (
+            BatchNorm(),
+            (),
+            r"bn1 .* data of shape \(samples, …\) and got \(\) for one sample; give it at least one axis",
+        ),
     ],
 )
 def test_a_layer_refuses_a_shape_that_it_cannot_use(context, layer, shape, message):
     with pytest.raises(MinidlError, match=message):
         layer.setup(shape, context)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Convolution(0, 3), "Convolution needs filters to be a whole number of at least 1, and not 0"),
+        (lambda: Convolution(2, 0), "Convolution needs size"),
+        (lambda: Convolution(2, 3, stride=0), "Convolution needs stride"),
+        (lambda: Convolution(2, 3, padding=-1), "Convolution needs a padding of at least 0, and not -1"),
+        (lambda: TransposedConvolution(2, 3, stride=-2), "TransposedConvolution needs stride .* not -2"),
+        (lambda: FullyConnected(2.5), "FullyConnected needs outputs to be a whole number of at least 1, and not 2.5"),
+        (lambda: MaxPool(0, 1), "MaxPool needs size"),
+        (lambda: AveragePool(2, 0), "AveragePool needs stride"),
+        (lambda: AnySize(ReLU(), 1, 0), "AnySize needs step"),
+        (lambda: Sequential(), "Sequential is made of layers, and not of nothing"),
+        (lambda: Sequential([ReLU(), ReLU()]), r"and not of list; .* Sequential\(\*layers\)"),
+    ],
+)
+def test_a_layer_refuses_what_it_cannot_be_made_of(make, message):
+    with pytest.raises(MinidlError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("shape", [7, (), (4, 0, 3), (4, 4.5, 3)])
+def test_a_net_refuses_what_is_no_shape(backend, shape):
+    with pytest.raises(MinidlError, match="a net needs the shape of one sample, such as"):
+        Net(ReLU(), shape, backend)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +183,11 @@ def test_a_layer_refuses_a_shape_that_it_cannot_use(context, layer, shape, messa
         ("d", "WC, GC, BN", 3, 67),
     ],
 )
-def test_a_steady_step_allocates_no_large_array(random, name, method, samples, size):
+def test_a_steady_step_allocates_no_large_array(random, monkeypatch, name, method, samples, size):
     """In some calls NumPy takes buffers of 32 KB for itself; the smallest activations of this batch have 200 KB."""
     threads.set_workers(1)
+    if name == "d":  # in small
+        monkeypatch.setattr(d, "net", partial(d.net, filters=(16, 16, 16, 16), count=1))
     net = models.build(name, method=method, shape=(size, size, 3), device="cpu")
     optimizer = Adam(net.parameters, net.kernels, learning_rate=1e-3, weight_decay=5e-5)
     trainer = Trainer(net, optimizer, None, None, drop_every=1, seed=0)

@@ -79,7 +79,7 @@ def small_d(backend, size=67):
     return Net(d.net(4, parse("Baseline, BN"), filters=(2, 3, 4, 5)), (size, size, 3), backend, dtype="float64")
 
 
-@pytest.mark.parametrize("y, x", [(67, 67), (1, 1), (32, 32), (66, 70), (101, 68), (150, 99)])
+@pytest.mark.parametrize("y, x", [(1, 1), (66, 70), (101, 68)])
 def test_net_d_takes_images_of_any_size(backend, random, y, x):
     net = small_d(backend)
     net.train()
@@ -95,7 +95,7 @@ def test_another_size_leaves_the_parameters_and_the_first_size_as_they_were(back
     data, parameters = backend.xp.asarray(random.standard_normal((2, 67, 67, 3))), net.parameters
     values = [p.value for p in parameters]
     before = backend.host(net.forward(data)).copy()
-    for size in range(68, 90):
+    for size in range(68, 78):
         net.forward(backend.xp.asarray(random.standard_normal((1, size, size - 1, 3))))
     np.testing.assert_array_equal(backend.host(net.forward(data)), before)
     assert all(p.value is value for p, value in zip(net.parameters, values, strict=True))

@@ -20,7 +20,7 @@ from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment import checkpoint, formats
 from minidl.experiment.fingerprint import describe, difference, fingerprint
 from minidl.experiment.options import read
-from minidl.experiment.settings import complete
+from minidl.experiment.settings import NUMBERS, complete
 from minidl.kernels.errors import MinidlError
 from minidl.preprocessing import Preprocessing
 
@@ -271,9 +271,10 @@ def test_what_a_run_leaves_behind_says_its_format(made):
 
 def earlier(text):
     """Take out what minidl 0.1.0 did not write, and what was relative then."""
-    for name in ("format", "minidl", "preprocessing", "data"):
+    for name in ("format", "minidl", "preprocessing", "data", "data_norm"):
         text.pop(name, None)
     if "settings" in text:
+        del text["settings"]["import"]
         text["settings"]["data"] = os.path.relpath(text["settings"]["data"])
 
 
@@ -306,6 +307,27 @@ def test_a_configuration_that_cannot_be_read(go_on, tmp_path, sentence, content)
     (tmp_path / "run" / "config.json").write_text(content)
     assert go_on() == 2
     assert "config.json cannot be read" in sentence()
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("epochs", "three", "epochs must be a whole number of at least 1, not three"),
+        ("batch_size", 0, "batch_size must be a whole number of at least 1, not 0"),
+        ("learning_rate", "fast", "learning_rate must be a number above 0, not fast"),
+        ("weight_decay", [], "weight_decay must be a number of at least 0, not []"),
+        ("seed", -1, "seed must be a whole number of at least 0, not -1"),
+    ],
+)
+def test_a_configuration_with_something_else_for_a_number(go_on, tmp_path, sentence, name, value, message):
+    rewrite(tmp_path / "run", lambda text: text.get("settings", {}).update({name: value}))
+    assert go_on() == 2
+    assert f"config.json cannot be used: {message}; put it back" in sentence()
+
+
+def test_every_number_of_a_configuration_is_looked_at(made):
+    numbers = {action.dest: action.type for action in train.parser()._actions if action.type}
+    assert numbers == NUMBERS
 
 
 def test_a_checkpoint_that_lacks_something(go_on, tmp_path, sentence):

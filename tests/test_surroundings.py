@@ -101,7 +101,7 @@ def test_the_version_is_told(main, name, capsys):
 
 
 @pytest.mark.parametrize("name", ["co$t_{x $", os.fsdecode(b"f\xffo"), "図形"])
-def test_any_name_of_a_folder_will_do(run, folder, tmp_path, capsys, name):
+def test_any_name_of_a_folder_will_do(pictures, run, folder, tmp_path, capsys, name):
     try:
         folder.rename(tmp_path / name)
     except OSError:

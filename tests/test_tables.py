@@ -14,7 +14,7 @@ import train
 from minidl import MinidlError
 from minidl.__main__ import main as minidl
 from minidl.experiment import budget as budgets
-from minidl.experiment import row_run
+from minidl.experiment import process_run
 from minidl.experiment.budget import budget
 from minidl.experiment.ranks import ranks, spearman
 from minidl.experiment.row_run import run_of
@@ -74,7 +74,8 @@ def test_the_table_says_mean_deviation_difference_and_ranks():
 
 
 def test_names_of_one_training_are_one_run(tmp_path):
-    pairs = [("weight tensor (WC)", "WC"), ("gradient tensor (GC)", "GC"), ("error sample (EL)", "EL")]
+    pairs = [("gc, weight tensor", "WC, GC"), ("EL, WC, gc", "WC, GC, EL")]
+    pairs += [("weight tensor (WC)", "WC"), ("gradient tensor (GC)", "GC"), ("error sample (EL)", "EL")]
     for written, name in pairs:
         assert str(parse(written).canonical()) == name
     one = run_of(tmp_path, Row(2, "cifar10", "c", "weight tensor (WC)", 0), 0, {}).folder
@@ -104,7 +105,7 @@ def test_a_budget_is_what_train_reads_and_keeps_the_shares_of_its_schedule(table
 
 
 @pytest.fixture
-def tiny(tmp_path, random, monkeypatch):
+def tiny(tmp_path, random, monkeypatch, no_pictures):
     """Return the arguments that run rows of Table 2 on a few random images in CIFAR-10's layout."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
@@ -118,11 +119,16 @@ def tiny(tmp_path, random, monkeypatch):
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
 
 
-def test_rows_are_run_once_and_compared(tiny, tmp_path, capsys, monkeypatch):
+def test_a_row_is_run_in_a_process_of_its_own(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if sys.version_info >= (3, 11):
         (tmp_path / "random.py").write_text("raise ImportError('the user has a module of this name')")
-    arguments = [*tiny, "--rows", "Baseline; weight tensor (WC)"]
+    assert reproduce.main([*tiny, "--rows", "Baseline"]) == 0
+    assert len(list((tmp_path / "out").glob("*/result.json"))) == 1
+
+
+def test_rows_are_run_once_and_compared(quick, tmp_path, capsys):
+    arguments = [*quick, "--rows", "Baseline; weight tensor (WC)"]
     assert reproduce.main(arguments) == 0
     shown = capsys.readouterr().out
     assert "| Baseline | 84.14 |" in shown
@@ -144,7 +150,7 @@ def quick(tiny, monkeypatch):
     def run(command, **_):
         return SimpleNamespace(returncode=minidl([*command[3:], "--device", "cpu"]), stderr="")
 
-    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
     return tiny
 
 
@@ -190,18 +196,18 @@ def test_an_interrupt_is_one_sentence(tiny, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=interrupted))
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=interrupted))
     assert reproduce.main([*tiny, "--rows", "Baseline; weight global"]) == 130
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
 def test_a_row_that_was_killed_is_told_and_the_others_go_on(quick, tmp_path, monkeypatch, capsys):
-    real = row_run.subprocess.run
+    real = process_run.subprocess.run
 
     def run(command, **_):
         return SimpleNamespace(returncode=-9, stderr="") if "weight global" in command else real(command)
 
-    monkeypatch.setattr(row_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
     assert reproduce.main([*quick, "--rows", "weight global; Baseline"]) == 1
     captured = capsys.readouterr()
     assert "c: weight global, seed 0: its run ended with status -9 and said nothing" in captured.err

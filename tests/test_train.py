@@ -16,7 +16,7 @@ from minidl.experiment.settings import complete
 from minidl.net import Net
 
 
-def test_the_record_of_a_run(run, tmp_path, capsys):
+def test_the_record_of_a_run(pictures, run, tmp_path, capsys):
     assert run("--method", "WC, GC, fully") == 0
     path = tmp_path / "run"
     assert sorted(p.name for p in path.iterdir()) == [

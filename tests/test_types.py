@@ -116,6 +116,8 @@ def test_every_layer_takes_numbers_of_any_type_and_layout(name, layer_context, r
     own = layer_context.dtype
     cases: list[tuple[str, Callable[[Array], Any]]] = [(dtype, lambda x: x) for dtype in WIDTHS]
     cases += [(str(own), arrange) for arrange in LAYOUTS.values()] + [("f8", every_second), (">i2", every_second)]
+    if name not in ("im2col", "bn"):  # one conversion serves all layers; each is tried with another part of the cases
+        cases = cases[list(LAYERS).index(name) % 5 :: 5]
     for dtype, arrange in cases:
         data, error = (whole_numbers(random, (3, *s), dtype) for s in (shape, output_shape))
         expected = passes(layer, data.astype(own), error.astype(own))

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from minidl.experiment import own_code
 from minidl.experiment.command import Command, command_line
 
 EXAMPLES = """examples:
@@ -37,6 +38,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli.add_argument(
         "--loops", default="numpy", metavar="numpy|numba", help="of the CPU; numba compiles them first (default: numpy)"
     )
+    own_code.add_option(cli)
     return cli
 
 
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from minidl.study.checking import check_layers, check_model
     from minidl.study.verdict import verdict
 
+    own_code.import_files(vars(options)["import"])
     loops.use(options.loops)
     shelf = kernels.load(options.device)
     if options.model:

@@ -22,7 +22,7 @@ the loss of the same batch once more; and one filter in numbers, so that a hook'
 Methods are written as for: minidl train --help
 """
 # What a walk does not ask, and a training's settings have. All hook points are to be seen.
-FIXED = dict.fromkeys(("test_size", "epochs", "drop_every", "out", "resume"))
+FIXED = dict.fromkeys(("test_size", "epochs", "drop_every", "out", "resume", "trace"))
 FIXED |= {"place": "hooks", "test_every": 1, "quiet": False}
 
 

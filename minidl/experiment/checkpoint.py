@@ -47,6 +47,7 @@ def save(path: str | Path, net: Net, optimizer: Optimizer, epoch: int, data: Des
         "classes": net.output_shape[-1],
         "shape": net.shape,
         "method": str(net.method),
+        "data_norm": net.method.data_norm,
         "mode": net.mode,
         "epoch": epoch,
         "time": optimizer.time,
@@ -90,14 +91,22 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
 
 
+def about(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says as text: its model, method, mode, shape, number of classes, preprocessing, data.
+
+    Raises MinidlError where the file is missing or is no checkpoint.
+    """
+    with _opened(path) as (_, said):
+        return said
+
+
 def trained_on(path: Path) -> Description | None:
     """Return what describes the data set of a checkpoint, None for one of minidl 0.1.0, which did not save it.
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
-    with _opened(path) as (_, about):
-        data: Description | None = about.get("data")
-        return data
+    data: Description | None = about(path).get("data")
+    return data
 
 
 def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,16 +129,29 @@ def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
     return about["epoch"]
 
 
-def load(path: str | Path, device: str = "auto") -> Net:
+def load(path: str | Path, device: str = "auto", net: Net | None = None) -> Net:
     """Return the saved net, ready for inference: a plain net without hooks, with BN folded into its convolutions.
 
-    path: the file, or the folder of the run that holds it. Raises MinidlError as ``resume`` does.
+    path: the file, or the folder of the run that holds it. What the run's method was need not be known any more. net:
+    for a net of one's own, whose model has no name here: one with the same parameters, new and on any device; it
+    becomes the saved net. Raises MinidlError as ``resume`` does.
     """
     path = Path(path)
-    arrays, about = _read(path / NAME if path.is_dir() else path)
-    shape = tuple(about["shape"])
-    data_norm = parse(about["method"]).data_norm or BASELINE
-    net = models.build(about["model"], method=data_norm, classes=about["classes"], shape=shape, device=device)
+    path = path / NAME if path.is_dir() else path
+    arrays, about = _read(path)
+    if net is None:
+        if about["model"] not in models.MODELS:
+            raise MinidlError(
+                f"the net in {path} is of the model {about['model']!r}, which is unknown; import the file that names "
+                "it, or build such a net and load into it by load(path, net=...)"
+            )
+        data_norm = about["data_norm"] if "data_norm" in about else parse(about["method"]).data_norm
+        shape = tuple(about["shape"])
+        net = models.build(
+            about["model"], method=data_norm or BASELINE, classes=about["classes"], shape=shape, device=device
+        )
+    for point in net.hook_points:
+        point.hook = None  # what was saved is normalized
     net.load(_under("net/", arrays))
     if prepared := about.get("preprocessing"):
         net.preprocessing = Preprocessing.from_json(prepared)

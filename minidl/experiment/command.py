@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 from minidl import __version__
 from minidl.experiment.console import lenient
@@ -17,13 +18,17 @@ class Command:
     name: str
     call: str
 
-    def parser(self, description: str, examples: str) -> argparse.ArgumentParser:
-        """Return a parser that knows the version; in the examples, {call} stands for how the command is called."""
+    def parser(self, description: str, examples: str, **options: Any) -> argparse.ArgumentParser:
+        """Return a parser that knows the version; in the examples, {call} stands for how the command is called.
+
+        options: more of argparse.ArgumentParser's.
+        """
         cli = argparse.ArgumentParser(
             prog=self.name,
             description=description,
             epilog=examples.format(call=self.call),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
         )
         cli.add_argument("--version", action="version", version=f"minidl {__version__}")
         return cli

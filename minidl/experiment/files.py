@@ -1,8 +1,11 @@
-"""Files that are written whole or not at all, and numbers as JSON has them."""
+"""Files that are written whole or not at all, and how JSON and tables of comma-separated values are written."""
 
+import csv
+import io
 import json
 import math
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +37,10 @@ def as_json(value: Any) -> str:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(finite(value), indent=2, allow_nan=False) + "\n"
+
+
+def as_csv(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as comma-separated values."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()

@@ -4,10 +4,12 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from minidl.experiment import own_code
 from minidl.experiment.argument_types import decay, natural, positive, rate
 from minidl.experiment.command import Command
 
 Options = dict[str, Any]
+TRACE_EVERY = 50  # steps
 Group = Any  # of options; argparse has no public name for it
 EXAMPLES = """examples:
   {call}                                          net (c), "WC, GC, fully", on the built-in shapes
@@ -17,6 +19,8 @@ EXAMPLES = """examples:
   {call} --model d --data voc2012                 the U-net that labels every pixel
   {call} --data cifar10 --method "weight channel" a row of Table 2
   {call} --data photos/                           your own images, one subfolder for each class
+  {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
+  {call} --trace                                  write down what every hook does, for minidl report
   {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
 
 A method is written as in the paper's tables: Baseline, or words joined by commas:
@@ -33,6 +37,12 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli = command.parser(
         "Train a net of the paper, with normalizations at the hook points of back-propagation.", EXAMPLES
     )
+    add_options(cli)
+    return cli
+
+
+def add_options(cli: argparse.ArgumentParser) -> None:
+    """Add all options of a training to a command line."""
     add_net(cli.add_argument_group("what is trained"))
     data = cli.add_argument_group("on what")
     add_data(data)
@@ -43,7 +53,16 @@ def parser(command: Command) -> argparse.ArgumentParser:
     where = cli.add_argument_group("where")
     add_device(where)
     _add_run(where)
-    return cli
+
+
+def as_words(options: Options) -> list[str]:
+    """Return the command line that says options: those that have a value, flags that are true, lists word by word."""
+    words = []
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None and one is not False:
+                words += [f"--{name.replace('_', '-')}", *([] if one is True else [str(one)])]
+    return words
 
 
 def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[Options, Options]:
@@ -57,8 +76,9 @@ def add_net(group: Group) -> None:
     group.add_argument(
         "--model",
         default="c",
-        metavar="a|b|b-cifar|c|d",
-        help="a net of Figure 1; b-cifar is b with a stem for small images, d labels every pixel (default: c)",
+        metavar="a|b|b-cifar|c|d|NAME",
+        help="a net of Figure 1; b-cifar is b with a stem for small images, d labels every pixel; or the name of your "
+        "own in a file that you --import (default: c)",
     )
     group.add_argument(
         "--method",
@@ -73,6 +93,7 @@ def add_net(group: Group) -> None:
         help="whether normalized weights replace the weights, as in Algorithm 1, or the gradient goes back through "
         "the normalization (default: projection)",
     )
+    own_code.add_option(group)
 
 
 def add_data(group: Group) -> None:
@@ -170,5 +191,14 @@ def _add_run(group: Group) -> None:
         metavar="DIR",
         help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now, "
         "and --crop may be another",
+    )
+    group.add_argument(
+        "--trace",
+        nargs="?",
+        const=TRACE_EVERY,
+        type=positive,
+        metavar="K",
+        help="write down what every normalization does, in trace.csv, carry.csv and filters.npz: at steps 0, 1, 2, 5, "
+        f"10, 20, 50 and every K-th ({TRACE_EVERY} where no number is given); the training stays the same",
     )
     group.add_argument("--quiet", action="store_true", help="print the result alone")

@@ -1,11 +1,13 @@
-"""Plots as PNG: the curves of a run, and a table of the paper beside our own results."""
+"""Plots as PNG: the curves of a run, those of several methods, and a table of the paper beside our own results."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
+from cycler import cycler
+from matplotlib import colormaps, style
 from matplotlib.figure import Figure
 
 from minidl.experiment.tables import Line
@@ -16,20 +18,48 @@ Axes = Any
 
 def curves(epochs: Sequence[Epoch], title: str) -> bytes:
     """Draw loss and accuracy over the epochs."""
+    figure, axes = _over_epochs(title, ("loss", "accuracy, %"))
+    for axis, quantity in zip(axes, ("loss", "accuracy"), strict=True):
+        for part, line in (("train", "o--"), ("test", "o-")):
+            axis.plot(*_series(epochs, f"{part}_{quantity}"), line, markersize=3, label=part)
+        axis.legend()
+    return _png(figure, dpi=120)
+
+
+def comparison(runs: Mapping[str, Sequence[Sequence[Epoch]]], title: str) -> bytes:
+    """Draw the training loss and the test accuracy of methods over the epochs, one line for each of their runs.
+
+    Each method has a colour that people with any kind of colour vision can tell from the others', and a mark.
+    """
+    figure, axes = _over_epochs(title, ("training loss", "test accuracy, %"))
+    looks = cycler(marker=list("osD^vPX*<>")) + style.library["tableau-colorblind10"]["axes.prop_cycle"]
+    for (method, logs), look in zip(runs.items(), cycle(looks), strict=False):
+        for number, epochs in enumerate(logs):
+            label = "_" if number else method  # one line of the legend for all runs
+            for axis, column in zip(axes, ("train_loss", "test_accuracy"), strict=True):
+                axis.plot(*_series(epochs, column), markersize=4, linewidth=1.2, label=label, **look)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    return _png(figure, dpi=120)
+
+
+def _over_epochs(title: str, quantities: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure with axes for quantities over the epochs, side by side."""
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for axis, quantity, scale in ((axes[0], "loss", 1), (axes[1], "accuracy", 100)):
-        for part, style in (("train", "o--"), ("test", "o-")):
-            shown = [epoch for epoch in epochs if part == "train" or epoch.tested]
-            values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in shown]
-            axis.plot([epoch.epoch for epoch in shown], values, style, markersize=3, label=part)
-        axis.set(xlabel="epoch", ylabel=quantity + (", %" if scale == 100 else ""))
+    axes = figure.subplots(1, len(quantities))
+    for axis, quantity in zip(axes, quantities, strict=True):
+        axis.set(xlabel="epoch", ylabel=quantity)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend()
     # The title has the name of a folder, which is no formula, and whose bytes need not be text.
     figure.suptitle(title.encode(errors="replace").decode(), parse_math=False)
-    return _png(figure, dpi=120)
+    return figure, axes
+
+
+def _series(epochs: Sequence[Epoch], column: str) -> tuple[list[int], list[float]]:
+    """Return the epochs, those with a test where it is about that, and their losses or their accuracies in percent."""
+    shown = [epoch for epoch in epochs if column.startswith("train") or epoch.tested]
+    scale = 100 if column.endswith("accuracy") else 1
+    return [epoch.epoch for epoch in shown], [scale * getattr(epoch, column) for epoch in shown]
 
 
 def table(lines: Sequence[Line]) -> bytes:

@@ -15,6 +15,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS, Optimizer
 from minidl.preprocessing import Preprocessing
+from minidl.study.trace import Tracer
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def prepare(settings: Settings) -> Experiment:
     notes = (*train_set.notes, *test_set.notes, *sources.cut_batch(settings, train_set))
     train, test = sources.batches(settings, train_set, test_set, operations)
     net = build_net(settings, train)
-    trainer = Trainer(net, build_optimizer(settings, net), train, test, settings["drop_every"], settings["seed"])
+    optimizer = build_optimizer(settings, net)
+    tracer = build_tracer(settings, train, net, optimizer)
+    trainer = Trainer(net, optimizer, train, test, settings["drop_every"], settings["seed"], tracer)
     description = describe(train.classes, train_set, test_set)
     return Experiment(settings, train_set.name, train, test, trainer, description, notes)
 
@@ -94,3 +97,17 @@ def build_optimizer(settings: Settings, net: Net) -> Optimizer:
         weight_decay=settings["weight_decay"],
         variant=settings["variant"] or "",
     )
+
+
+def build_tracer(settings: Settings, train: Source, net: Net, optimizer: Optimizer) -> Tracer | None:
+    """Return what traces the training, or None where nobody asked for it.
+
+    WC in the optimizer is done to the weights that a net begins with when it is built. At hooks it waits for the first
+    forward, so that a net with hooks shows what they were.
+    """
+    if settings["trace"] is None:
+        return None
+    centered = {p.name for p in net.parameters if p.wc}
+    beginning = build_net(settings | {"place": "hooks"}, train).parameters if centered else []
+    raw = {p.name: p.value for p in beginning if p.name in centered}
+    return Tracer(net, optimizer, settings["trace"], raw)

@@ -1,18 +1,16 @@
 """The record of a run: what was set, what each epoch brought, and the result."""
 
-import csv
-import io
 import json
 import platform
 import sys
-from dataclasses import asdict, fields
+from dataclasses import astuple, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from minidl import __version__
 from minidl.experiment import formats, spreadsheet
-from minidl.experiment.files import as_json, write_whole
+from minidl.experiment.files import as_csv, as_json, write_whole
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.cpu.threads import workers
 from minidl.kernels.errors import MinidlError
@@ -56,14 +54,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def write_log(folder: Path, epochs: list[Epoch]) -> None:
     """Write one line for each epoch."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Epoch))
-    for epoch in epochs:
-        values = asdict(epoch)
-        seconds = values.pop("seconds")
-        writer.writerow([*values.values(), f"{seconds:.2f}"])
-    write_whole(folder / LOG, text.getvalue())
+    rows = [[*astuple(epoch)[:-1], f"{epoch.seconds:.2f}"] for epoch in epochs]
+    write_whole(folder / LOG, as_csv([[field.name for field in fields(Epoch)], *rows]))
 
 
 def read_log(folder: Path) -> list[Epoch]:

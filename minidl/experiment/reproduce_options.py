@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from minidl.experiment import own_code
 from minidl.experiment.argument_types import positive
 from minidl.experiment.command import Command
 
@@ -34,5 +35,6 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli.add_argument("--seeds", type=positive, default=1, metavar="N", help="runs of each row (default: 1)")
     cli.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
     cli.add_argument("--out", type=Path, default=Path("runs/tables"), metavar="DIR", help="(default: runs/tables)")
+    own_code.add_option(cli)
     cli.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at a time, which share the cores")
     return cli

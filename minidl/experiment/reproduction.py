@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 from tqdm.auto import tqdm
@@ -11,6 +10,8 @@ from tqdm.auto import tqdm
 from minidl import data
 from minidl.experiment.budget import budget
 from minidl.experiment.command import Command
+from minidl.experiment.own_code import import_files
+from minidl.experiment.process_run import carry_out, going_on_when_called_again
 from minidl.experiment.results import write
 from minidl.experiment.row_run import RowRun, run_of
 from minidl.experiment.rows import choose, read_rows
@@ -18,39 +19,34 @@ from minidl.experiment.rows import choose, read_rows
 
 def reproduce(options: argparse.Namespace, command: Command) -> int:
     """Run the rows that the options name and print their table; return the exit status, 1 where a run has failed."""
+    files = import_files(vars(options)["import"])
     rows = read_rows(options.table)
     chosen = choose(rows, options.rows) if options.rows else rows
     settings = budget(options, rows[0].data)
-    table = [run_of(options.out, row, seed, settings) for seed, row in product(range(options.seeds), rows)]
+    table = [run_of(options.out, row, seed, settings, files) for seed, row in product(range(options.seeds), rows)]
     runs = list({run.folder: run for run in table if run.row in chosen}.values())
     options.out.mkdir(parents=True, exist_ok=True)
-    try:
+    with going_on_when_called_again():
         if any(run.result is None for run in runs):
             data.load(rows[0].data, options.data_root)  # one download for all, or one sentence about what is wrong
-        failures = carry_out(runs, table, options, command)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("called again, it goes on where it stopped") from None
+        failures = train(runs, table, options, command)
     print(write(options.out, table, command))
     for failure in failures:
         print(f"{command.name}: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def carry_out(
-    runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Namespace, command: Command
-) -> list[str]:
+def train(runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Namespace, command: Command) -> list[str]:
     """Carry out the runs and write the results of the table's after each of them; return what went wrong."""
-    failures = []
-    with ThreadPoolExecutor(options.jobs) as pool, tqdm(total=len(runs), unit=" runs", disable=None) as bar:
+    failures: list[str] = []
+    with tqdm(total=len(runs), unit=" runs", disable=None) as bar:
 
-        def one(run: RowRun) -> str:
-            problem = run.carry_out(options)
+        def ended(run: RowRun, problem: str) -> None:
             bar.set_postfix_str(str(run.row), refresh=False)
             bar.update()
-            return problem
-
-        for problem in pool.map(one, runs):
-            if problem:
-                failures.append(problem)
+            failures.extend(filter(None, [problem]))
             write(options.out, table, command)
+
+        surroundings = {name: vars(options)[name] for name in ("data_root", "import")}
+        carry_out(runs, options.jobs, surroundings, ended)
     return failures

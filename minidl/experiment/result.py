@@ -1,5 +1,6 @@
 """The result of a run: what result.json holds, and the sentence that a run ends with."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ def result_of(experiment: Experiment, epochs: list[Epoch]) -> Result:
         "seconds": round(sum(epoch.seconds for epoch in epochs), 2),
         "images_per_second": round(trainer.trained_samples / trainer.train_seconds, 1),
     }
+
+
+def accuracy(result: Result) -> float:
+    """Return the test accuracy of a run's result in percent, nan where its loss became nan."""
+    return math.nan if result["train_loss"] is None else 100 * result["test_accuracy"]
 
 
 def sentence(result: Result, folder: Path) -> str:

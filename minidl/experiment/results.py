@@ -1,8 +1,5 @@
 """The results of a table's runs: results.csv, the Markdown table and the picture beside it."""
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +7,8 @@ from typing import Any
 from minidl.experiment import plots, spreadsheet
 from minidl.experiment.command import Command
 from minidl.experiment.console import decoration
-from minidl.experiment.files import write_whole
+from minidl.experiment.files import as_csv, write_whole
+from minidl.experiment.result import accuracy
 from minidl.experiment.row_run import RowRun
 from minidl.experiment.tables import Line, markdown
 
@@ -18,11 +16,6 @@ NAME = "results.csv"
 KEY = ("table", "model", "method", "seed", "run")  # columns of it that say what was run
 VALUES = ("data", "epochs", "paper", "test_accuracy", "seconds")
 Records = dict[tuple[str, ...], tuple[str, ...]]  # the rows of it: VALUES by KEY
-
-
-def accuracy(result: dict[str, Any]) -> float:
-    """Return the test accuracy of a run's result in percent, nan where its loss became nan."""
-    return math.nan if result["train_loss"] is None else 100 * result["test_accuracy"]
 
 
 def read_results(path: Path) -> Records:
@@ -36,10 +29,8 @@ def read_results(path: Path) -> Records:
 def write_results(out: Path, records: Records) -> None:
     """Add rows to results.csv, or replace them there; those of other tables or budgets stay."""
     whole = read_results(out / NAME) | records
-    file = io.StringIO()
     rows = [(*key, *values) for key, values in sorted(whole.items())]
-    csv.writer(file, lineterminator="\n").writerows([(*KEY, *VALUES), *rows])
-    write_whole(out / NAME, file.getvalue())
+    write_whole(out / NAME, as_csv([(*KEY, *VALUES), *rows]))
 
 
 def write(out: Path, runs: Sequence[RowRun], command: Command) -> str:

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 
 from minidl.experiment import checkpoint, records
 from minidl.experiment.command import Command
 from minidl.experiment.display import Display
 from minidl.experiment.introduction import introduction
+from minidl.experiment.own_code import import_options
 from minidl.experiment.pictures import draw
 from minidl.experiment.preparation import Experiment, prepare
 from minidl.experiment.result import Result, result_of, sentence
@@ -18,6 +19,7 @@ from minidl.experiment.run_folder import folder_for
 from minidl.experiment.settings import Settings
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
+from minidl.study import trace_files
 
 
 def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
@@ -36,6 +38,8 @@ def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
         records.write_result(folder, result)
         draw(experiment, folder, epochs, command)
         print(sentence(result, folder))
+        if experiment.trainer.tracer and not settings["quiet"]:
+            print(f"trace in {folder / trace_files.TRACE}; look at it with: minidl report {quote(str(folder))}")
     return result
 
 
@@ -49,6 +53,8 @@ def finished_epochs(experiment: Experiment, resumed: Path | None) -> list[Epoch]
         raise MinidlError(
             f"the run in {resumed} has finished its {len(epochs)} epochs; give --epochs with a larger number to go on"
         )
+    if epochs and experiment.trainer.tracer:
+        experiment.trainer.tracer.go_on(trace_files.read(resumed))
     return epochs
 
 
@@ -70,8 +76,10 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
 
 
 def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
-    """Write the log and the checkpoint; the log first, as the checkpoint must not know of an epoch that it lacks."""
+    """Write the log, the trace and the checkpoint, which comes last as it must not know of an epoch that they lack."""
     records.write_log(folder, epochs)
+    if experiment.trainer.tracer:
+        trace_files.write(folder, experiment.trainer.tracer.trace)
     path = folder / checkpoint.NAME
     checkpoint.save(path, experiment.net, experiment.optimizer, len(epochs), experiment.description)
 
@@ -83,7 +91,8 @@ def _explained(settings: Settings, folder: Path | None, command: Command) -> Ite
         yield
     except KeyboardInterrupt:
         begun = folder and (folder / records.CONFIG).exists()
-        advice = f"go on with: {command.call} --resume {quote(str(folder))}" if begun else "the run had not begun"
+        words = ["--resume", str(folder), *import_options(settings["import"])]
+        advice = f"go on with: {command.call} {join(words)}" if begun else "the run had not begun"
         raise KeyboardInterrupt(advice) from None
     except MemoryError:
         size = settings["batch_size"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidl.experiment import seeds
 from minidl.experiment.ranks import ranks, spearman
 from minidl.experiment.rows import Row
 
@@ -19,12 +20,12 @@ class Line:
     @property
     def mean(self) -> float:
         """The mean over the seeds, nan if any of them is."""
-        return float(np.mean(self.values))
+        return seeds.mean(self.values)
 
     @property
     def deviation(self) -> float:
         """The standard deviation over the seeds, nan for one."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else float("nan")
+        return seeds.deviation(self.values)
 
 
 def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ from minidl.experiment.metrics import Confusion
 from minidl.losses import Score, SoftmaxCrossEntropy
 from minidl.net import Net
 from minidl.optimizers import Optimizer, stepped
+from minidl.study.trace import Tracer
 
 Array = Any
 
@@ -70,12 +71,20 @@ class Trainer:
 
     seed: of the order and augmentation of the samples; each epoch has random numbers of its own, so that a resumed
     run goes on as if it had not been interrupted. drop_every: epochs after which the learning rate is divided by 10.
+    tracer: makes the steps that are its due in the trainer's place, and looks on.
     """
 
     def __init__(
-        self, net: Net, optimizer: Optimizer, train: BatchSource, test: BatchSource, drop_every: int, seed: int
+        self,
+        net: Net,
+        optimizer: Optimizer,
+        train: BatchSource,
+        test: BatchSource,
+        drop_every: int,
+        seed: int,
+        tracer: Tracer | None = None,
     ) -> None:
-        self.net, self.optimizer, self.train, self.test = net, optimizer, train, test
+        self.net, self.optimizer, self.train, self.test, self.tracer = net, optimizer, train, test, tracer
         self.learning_rate, self.drop_every, self.seed = optimizer.learning_rate, drop_every, seed
         self.loss, self.test_loss = SoftmaxCrossEntropy(net.kernels), SoftmaxCrossEntropy(net.kernels)
         self.full_step = net.kernels.record(lambda: self.next_step(train.batch_size), lambda: net.allocations)
@@ -106,10 +115,12 @@ class Trainer:
         Training stops early where the loss is not a number any more, and then there is a test in any case.
         """
         started = time.perf_counter()
-        samples = 0
+        samples, first = 0, self.optimizer.time
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, said below
             for batch, size in enumerate(self.begin(epoch), 1):
-                if size == self.train.batch_size and not self.net.observed:
+                if self.tracer and self.tracer.due(step := first + batch - 1):
+                    self.tracer.step(step, self.loss, *self.train.next(size))
+                elif size == self.train.batch_size and not self.net.observed:
                     self.full_step()
                 else:
                     self.next_step(size)

@@ -13,9 +13,11 @@ class AnySize(Container):
     """
 
     kind = "any size"
+    data_axes = ("y", "x", "channels")
 
     def __init__(self, body: Layer, least: int, step: int) -> None:
         super().__init__(body)
+        self.check_counts(least=least, step=step)
         self.body, self.least, self.step = body, least, step
 
     def infer_shape(self, shape: Shape) -> Shape:

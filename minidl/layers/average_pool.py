@@ -29,6 +29,7 @@ class GlobalAveragePool(Layer):
     """Global average pooling: out[s, c] = mean of data over the whole plane of y and x."""
 
     kind = "avgpool"
+    data_axes = ("y", "x", "channels")
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Keep the channels alone."""

@@ -13,6 +13,7 @@ class Concat(Container):
     """
 
     kind = "concat"
+    data_axes = ("y", "x", "channels")
     computes = True
 
     def __init__(self, body: Layer) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, Parameter, Shape
 
 
@@ -16,6 +17,12 @@ class Container(Layer):
 
     def __init__(self, *children: Layer) -> None:
         super().__init__()
+        if not children or not all(isinstance(child, Layer) for child in children):
+            given = ", ".join(type(child).__name__ for child in children) or "nothing"
+            raise MinidlError(
+                f"{type(self).__name__} is made of layers, and not of {given}; give it at least one, and for a list of "
+                "them Sequential(*layers)"
+            )
         self.children = children
         for point in (self.at_weights, self.at_grads):
             point.refusal = f"a {self.kind} layer has no weights of its own; hang the hook at one of its layers"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 
 SIZES = 8  # of images for which a layer keeps its algorithms
@@ -16,10 +17,14 @@ class Convolution(Layer):
     """
 
     kind = "conv"
+    data_axes = ("y", "x", "channels")
     operation = "convolution"  # of the kernels
 
     def __init__(self, filters: int, size: int, stride: int = 1, padding: int | None = None) -> None:
         super().__init__()
+        self.check_counts(filters=filters, size=size, stride=stride)
+        if padding is not None and padding < 0:
+            raise MinidlError(f"{type(self).__name__} needs a padding of at least 0, and not {padding}")
         self.filters, self.size, self.stride = filters, size, stride
         self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
         self.algorithms: dict[Shape, Any] = {}  # by the data's shape

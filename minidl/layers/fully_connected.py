@@ -1,6 +1,5 @@
 """FullyConnected: each output from all inputs, with a bias."""
 
-from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 
 
@@ -8,18 +7,15 @@ class FullyConnected(Layer):
     """Fully connected: out[s, o] = Σ data[s, i]·W[o, i] + b[o]; data (samples, in), weights (out, in)."""
 
     kind = "fc"
+    data_axes = ("in",)
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
+        self.check_counts(outputs=outputs)
         self.outputs = outputs
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create one weight for each pair of an input and an output."""
-        if len(shape) != 1:
-            raise MinidlError(
-                f"{self.name} ({self}) expected data of shape (samples, in) and got {shape} for one sample; put a "
-                "Flatten before it"
-            )
         if self.weights is None:
             (inputs,) = shape
             self.create_parameters((self.outputs, inputs), inputs, self.outputs)

@@ -7,13 +7,16 @@ from minidl.layer import Layer, Shape
 class Pool(Layer):
     """One output for each size × size window of the data, which begin ``stride`` pixels apart; no padding."""
 
+    data_axes = ("y", "x", "channels")
+
     def __init__(self, size: int, stride: int) -> None:
         super().__init__()
+        self.check_counts(size=size, stride=stride)
         self.size, self.stride = size, stride
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Count the windows that fit; what is left over at the border is not used."""
-        if len(shape) != 3 or min(shape[:2]) < self.size:
+        if min(shape[:2]) < self.size:
             raise MinidlError(f"{self.name} ({self}) expected images of at least its window and got data of {shape}")
         y, x, channels = shape
         return (y - self.size) // self.stride + 1, (x - self.size) // self.stride + 1, channels

@@ -7,6 +7,7 @@ class Resize(Layer):
     """Bilinear resizing to ``size`` (y, x), corner pixels onto corner pixels; data (samples, y, x, c)."""
 
     kind = "resize"
+    data_axes = ("y", "x", "channels")
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
@@ -14,6 +15,7 @@ class Resize(Layer):
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Keep the channels."""
+        self.check_counts(height=self.size[0], width=self.size[1])
         return (*self.size, shape[-1])
 
     def compute_output(self, data: Array) -> Array:

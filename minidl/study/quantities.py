@@ -18,7 +18,7 @@ Array = Any
 
 def energy(x: Array) -> float:
     """Return ‖x‖² = Σ x², in double precision."""
-    flat = x.ravel().astype(np.float64)
+    flat = _double(x.ravel())
     return float(flat @ flat)
 
 
@@ -41,12 +41,12 @@ def mean_share(x: Array, area: str) -> float:
     except MinidlError:
         return math.nan
     means = x.reshape(outer, rows, inner, lanes).mean(axis=(1, 3), dtype=np.float64)
-    return _ratio(energy(means) * rows * lanes, energy(x))
+    return ratio(energy(means) * rows * lanes, energy(x))
 
 
 def removed(before: Array, after: Array) -> float:
     """Return ‖x − N(x)‖/‖x‖: how much of the norm a normalization takes away."""
-    return _ratio(norm(before.astype(np.float64) - after), norm(before))
+    return ratio(norm(before - after), norm(before))
 
 
 def angle(x: Array, y: Array) -> float:
@@ -55,15 +55,17 @@ def angle(x: Array, y: Array) -> float:
     >>> angle(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
     45.0
     """
-    a, b = x.ravel().astype(np.float64), y.ravel().astype(np.float64)
-    cosine = _ratio(float(a @ b), norm(a) * norm(b))
-    return math.degrees(math.acos(min(1.0, max(-1.0, cosine)))) if math.isfinite(cosine) else math.nan
+    a, b = _double(x.ravel()), _double(y.ravel())
+    along = ratio(float(a @ b), energy(b))  # of b, in a: what is left of a is at right angles to b
+    across = norm(a - along * b)
+    known = math.isfinite(across) and (across or along)
+    return math.degrees(math.atan2(across, along * norm(b))) if known else math.nan
 
 
 def flips(before: Array, after: Array) -> float:
     """Return the share of elements that change their sign, among those that are not 0 before."""
     counted = before != 0
-    return _ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
+    return ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
 
 
 def alike(x: Array) -> float:
@@ -73,16 +75,18 @@ def alike(x: Array) -> float:
     so that what follows cannot tell them apart, and 0 where they are orthogonal on average. Samples that are zero are
     left out.
     """
-    z = x.reshape(len(x), -1).astype(np.float64)
-    norms = np.sqrt((z * z).sum(axis=1))
-    z = z[norms > 0] / norms[norms > 0][:, None]
-    n = len(z)
-    return _ratio(energy(z.sum(axis=0)) - n, n * (n - 1))
+    z = _double(x.reshape(len(x), -1))
+    norms = np.sqrt((z[:, None, :] @ z[:, :, None]).ravel())
+    factors = np.where(norms > 0, 1 / np.where(norms > 0, norms, 1), 0)
+    n = int((norms > 0).sum())
+    return ratio(energy(factors @ z) - n, n * (n - 1))
 
 
 def deviation(x: Array) -> float:
-    """Return the standard deviation of all elements."""
-    return float(x.std(dtype=np.float64))
+    """Return the standard deviation of all elements, the root of their mean square less the square of their mean."""
+    values = _double(x)
+    mean = float(values.mean())
+    return math.sqrt(max(energy(values) / x.size - mean * mean, 0.0))
 
 
 def active(x: Array) -> float:
@@ -95,5 +99,10 @@ def dead(x: Array) -> float:
     return float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())
 
 
-def _ratio(part: float, whole: float) -> float:
+def ratio(part: float, whole: float) -> float:
+    """Return part/whole."""
     return part / whole if whole else math.nan
+
+
+def _double(x: Array) -> Array:
+    return x.astype(np.float64, copy=False)

@@ -1,0 +1,18 @@
+"""The command ``minidl compare``."""
+
+from collections.abc import Sequence
+
+from minidl.experiment.command import Command, command_line
+from minidl.experiment.compare_options import parser
+
+__all__ = ["main", "parser"]
+
+
+@command_line
+def main(arguments: Sequence[str] | None, command: Command) -> int:
+    """Train with the methods that the arguments name; the exit status is 1 where a run failed."""
+    options = vars(parser(command).parse_args(arguments))
+
+    from minidl.experiment.comparison import compare  # from here on, as --help does not wait for NumPy
+
+    return compare(options, command)

@@ -1,0 +1,59 @@
+"""The command ``minidl report``: one page of HTML on what runs did."""
+
+import argparse
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from minidl.experiment import own_code
+from minidl.experiment.argument_types import positive
+from minidl.experiment.command import Command, command_line
+
+NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}  # packages of the extra "study", by their modules
+EXAMPLES = """examples:
+  {call} runs/NAME                              what one run did, in runs/NAME/report.html
+  {call} runs/BASELINE runs/WC runs/WC_GC       methods side by side; the first is drawn first
+  {call} runs/WC-seed*                          runs that differ in the seed alone: mean and deviation
+  {call} runs/NAME --out page.html              the page somewhere else
+  {call} runs/NAME --data-root sets/            where the test images are, if they have moved
+
+Any run can be shown: its accuracy and curves, the net with its hook points, the first filters before and after, and
+predictions. For what each hook did to weights, gradients and errors, train with: minidl train --trace
+The page needs no network and no other file, so that it can be sent to somebody as it is.
+"""
+
+
+def parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = command.parser("Write one page of HTML that shows what runs did, side by side.", EXAMPLES)
+    cli.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run")
+    cli.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the first run)")
+    cli.add_argument("--data-root", metavar="DIR", help="where data sets lie (default: where the runs had them)")
+    cli.add_argument(
+        "--images",
+        type=positive,
+        metavar="N",
+        help="let the nets look at N test images again (default: 1,000, and 16 where every pixel has a label)",
+    )
+    own_code.add_option(cli)
+    return cli
+
+
+@command_line
+def main(arguments: Sequence[str] | None, command: Command) -> int:
+    """Write the page that the arguments ask for, and say where it is."""
+    options = parser(command).parse_args(arguments)
+
+    from minidl.kernels.errors import MinidlError  # from here on, as --help does not wait for NumPy
+
+    if missing := [package for module, package in NEEDED.items() if find_spec(module) is None]:
+        raise MinidlError(
+            f"a report is drawn by packages that are not installed ({', '.join(missing)}); install them with: "
+            "pip install 'minidl[study]', or in a checkout: make setup"
+        )
+    from minidl.study.report.write import report
+
+    own_code.import_files(vars(options)["import"])
+    path = report(options.runs, options.out, options.data_root, options.images)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser: {path.absolute().as_uri()}")
+    return 0

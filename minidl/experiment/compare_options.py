@@ -1,0 +1,60 @@
+"""The options of ``minidl compare``: those of ``minidl train``, but for what differs from run to run."""
+
+import argparse
+from collections.abc import Callable
+
+from minidl.experiment.argument_types import positive
+from minidl.experiment.command import Command
+from minidl.experiment.options import TRACE_EVERY, add_options
+
+EXAMPLES = """examples:
+  {call} --methods "Baseline; WC; GC; WC, GC"                 net (c) on the built-in shapes
+  {call} --methods "WC; WC, GC" --seeds 3                     how much of a difference is chance?
+  {call} --methods "WC; WC, GC" --optimizer sgd --learning-rate 0.1
+  {call} --methods "Baseline; EB; EL" --data cifar10 --train-size 10000 --epochs 3
+  {call} --methods "Baseline; WC, GC, fully" --data photos/   your own images
+Every run is traced (see --trace), for the report. Called again, it goes on where it stopped: a run that has finished is
+not run again, and with more methods or more seeds it trains what is missing. How a method is written is told by: minidl
+train --help
+"""
+
+
+def parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = command.parser(
+        "Train with several methods, from equal weights, on equal batches, and set the results side by side.",
+        EXAMPLES,
+        conflict_handler="resolve",  # an option that is added again takes the place of train's
+    )
+    group = cli.add_argument_group("what is compared")
+    group.add_argument(
+        "--methods",
+        required=True,
+        metavar="TEXT",
+        help="two or more, with ; between; the others are set beside the first",
+    )
+    group.add_argument("--seeds", type=positive, default=1, metavar="N", help="runs of each method (default: 1)")
+    group.add_argument(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="runs at a time, which share the cores (default: as many as methods, and at most as many as cores)",
+    )
+    add_options(cli)
+    cli.set_defaults(trace=TRACE_EVERY)
+    where = cli.add_argument_group("where the runs are")
+    where.add_argument("--out", metavar="DIR", help="a folder for all of them (default: runs/compare-MODEL-DATA)")
+    for name, instead in (
+        ("--method", "give all methods to --methods"),
+        ("--seed", "each method has the seeds 0 to N - 1 of --seeds N"),
+        ("--resume", "called again with the same --out, it goes on"),
+    ):
+        cli.add_argument(name, type=_refused(instead), help=argparse.SUPPRESS)
+    return cli
+
+
+def _refused(instead: str) -> Callable[[str], str]:
+    def refuse(text: str) -> str:
+        raise argparse.ArgumentTypeError(f"a comparison sets it itself; {instead}")
+
+    return refuse

@@ -1,0 +1,121 @@
+"""A comparison: the same training with several methods, side by side, and what came of each."""
+
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from minidl.experiment import records
+from minidl.experiment.command import Command
+from minidl.experiment.compare_display import Display
+from minidl.experiment.compare_results import write
+from minidl.experiment.method_run import MethodRun, run_of
+from minidl.experiment.options import Options
+from minidl.experiment.own_code import import_files
+from minidl.experiment.preparation import Experiment, build_net, prepare
+from minidl.experiment.process_run import carry_out, going_on_when_called_again
+from minidl.experiment.settings import Settings, complete
+from minidl.kernels.cpu.threads import available_cores
+from minidl.kernels.errors import MinidlError
+from minidl.method import parse
+
+OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that do not go to all runs as they are
+FREE = ("method", "seed", "out", "quiet", "threads", "loops", "data_root")  # settings in which runs may differ
+SURROUNDINGS = ("threads", "loops", "data_root", "import")
+
+
+def compare(options: dict[str, Any], command: Command) -> int:
+    """Run every method with every seed, print and draw what came of them; return the exit status, 1 where one failed.
+
+    Nothing is trained before all methods are known to fit the net and the data, and earlier runs in the folder to have
+    the same settings. Raises MinidlError where they do not.
+    """
+    import_files(options["import"])  # which may name some of the methods
+    methods = read_methods(options["methods"])
+    common = {name: value for name, value in options.items() if name not in OWN}
+    with going_on_when_called_again():
+        experiment = prepare_all(methods, common)
+        settings = experiment.settings
+        out = Path(options["out"] or Path("runs", f"compare-{settings['model']}-{Path(settings['data']).name}"))
+        check_earlier(out, settings)
+        runs = [run_of(out, method, seed, common) for seed, method in product(range(options["seeds"]), methods)]
+        jobs = options["jobs"] or min(len(methods), available_cores())
+        display = Display(runs, settings["epochs"], settings["quiet"])
+        display.say(introduction(methods, options["seeds"], jobs, experiment, out, runs))
+        del experiment  # its images and its net are not needed any more
+        failures = train(runs, jobs, {name: common[name] for name in SURROUNDINGS}, display)
+    print(write(out, runs, settings, command))
+    for failure in failures:
+        print(f"{command.name}: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def read_methods(text: str) -> list[str]:
+    """Return the methods of a text, which has ; between them; raise MinidlError for fewer than two or equal ones."""
+    methods = [str(parse(method.strip())) for method in text.split(";") if method.strip()]
+    if len(methods) < 2:
+        raise MinidlError(
+            f"--methods names {len(methods) or 'no'} method, and a comparison takes two or more with ; between, "
+            'such as "Baseline; WC, GC"'
+        )
+    named: dict[str, str] = {}
+    for method in methods:
+        name = str(parse(method).canonical())
+        if name in named:
+            other = named[name]
+            alike = f"{method!r} twice" if method == other else f"{other!r} and {method!r}, which are the same"
+            raise MinidlError(f"--methods names {alike}; leave one of them out")
+        named[name] = method
+    return methods
+
+
+def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
+    """Return the first method's run, ready to begin; raise MinidlError where any of them could not begin."""
+    settings, _ = complete(common | {"method": methods[0], "seed": 0, "out": None, "resume": None}, {})
+    experiment = prepare(settings)
+    for method in methods[1:]:
+        build_net(experiment.settings | {"method": method}, experiment.train)
+    return experiment
+
+
+def check_earlier(out: Path, settings: Settings) -> None:
+    """Raise MinidlError for a run in the folder that has other settings than all runs of this comparison."""
+    for config in sorted(out.glob(f"*/{records.CONFIG}")):
+        earlier = records.read_settings(config.parent)
+        for name, value in settings.items():
+            if name not in FREE and earlier.get(name, value) != value:
+                raise MinidlError(
+                    f"the run in {config.parent} has {name.replace('_', '-')} {earlier[name]!r} and not {value!r}, so "
+                    "that more than the method would differ; give the same settings, or another folder with --out"
+                )
+
+
+def introduction(
+    methods: Sequence[str], seeds: int, jobs: int, experiment: Experiment, out: Path, runs: Sequence[MethodRun]
+) -> str:
+    """Return what the comparison will cost, and where its record is."""
+    epochs, finished = experiment.settings["epochs"], sum(run.result is not None for run in runs)
+    done = f" ({finished} have finished already)" if finished else ""
+    return (
+        f"{len(methods)} methods × {_count(seeds, 'seed')} = {len(runs)} runs{done} of {_count(epochs, 'epoch')}, "
+        f"{len(runs) * epochs} epochs in all, of {experiment.train.samples:,} images of {experiment.data} each\n"
+        f"net ({experiment.settings['model']}), {experiment.settings['optimizer']}, {jobs} at a time; records in {out}"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number > 1)}"
+
+
+def train(runs: Sequence[MethodRun], jobs: int, surroundings: Options, display: Display) -> list[str]:
+    """Carry out the runs under the eyes of the display; return what went wrong."""
+    failures: list[str] = []
+
+    def ended(run: MethodRun, problem: str) -> None:
+        failures.extend(filter(None, [problem]))
+        display.ended(run)
+
+    with display:
+        carry_out(runs, jobs, surroundings, ended, display.look)
+    return failures

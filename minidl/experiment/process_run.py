@@ -1,0 +1,102 @@
+"""Runs in processes of their own, some at a time: each is begun, gone on with, or left where it has finished."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minidl.experiment.options import Options, as_words
+from minidl.experiment.records import CONFIG, read_result
+from minidl.kernels.cpu.threads import available_cores
+from minidl.method import parse
+
+LOOK = 0.5  # seconds between two looks at runs that go on
+
+
+@dataclass(frozen=True)
+class ProcessRun:
+    """A training in a process of its own.
+
+    title: its name in messages; folder: where its record is; options: of ``minidl train``, for a run that begins.
+    """
+
+    title: str
+    folder: Path
+    options: Options
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The result, None where the run has not finished."""
+        return read_result(self.folder)
+
+    def carry_out(self, surroundings: Options) -> str:
+        """Train, unless it has finished; return what went wrong, or nothing.
+
+        surroundings: options that a run which goes on is given as well.
+        """
+        if self.result is not None:
+            return ""
+        done = subprocess.run(
+            [sys.executable, "-m", "minidl", "train", "--quiet", *as_words(self._place() | surroundings)],
+            env=os.environ | {"PYTHONSAFEPATH": "1"},  # Python 3.11: modules that lie where the user is stay out
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode == 0:
+            return ""
+        said = done.stderr.strip().splitlines() or [f"its run ended with status {done.returncode} and said nothing"]
+        return f"{self.title}: {said[-1]}"
+
+    def _place(self) -> Options:
+        if (self.folder / CONFIG).exists():
+            return {"resume": self.folder}
+        return self.options | {"out": self.folder}
+
+
+Run = TypeVar("Run", bound=ProcessRun)
+
+
+def carry_out(
+    runs: Sequence[Run],
+    jobs: int,
+    surroundings: Options,
+    ended: Callable[[Run, str], None],
+    look: Callable[[], None] = lambda: None,
+) -> None:
+    """Carry out the runs, ``jobs`` at a time, which share the cores.
+
+    surroundings: options of all of them; ended: is told each run that has ended, and what went wrong, if anything;
+    look: is called now and then.
+    """
+    threads = surroundings.get("threads") or available_cores()
+    surroundings = surroundings | {"threads": max(1, threads // jobs)}
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        waiting = {pool.submit(run.carry_out, surroundings): run for run in runs}
+        while waiting:
+            for future in wait(waiting, LOOK, FIRST_COMPLETED).done:
+                ended(waiting.pop(future), future.result())
+            look()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def going_on_when_called_again() -> Iterator[None]:
+    """Say what can be done after an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("called again, it goes on where it stopped") from None
+
+
+def slug(method: str) -> str:
+    """Return a method as a part of a folder's name, the same for all its spellings."""
+    return str(parse(method).canonical()).lower().replace(", ", "_").replace(" ", "-")

@@ -1,0 +1,56 @@
+"""Values over seeds: their mean and deviation, and what the differences between two methods' say."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, nan of no values and where any of them is."""
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation (1/(n − 1)), nan for fewer than two values."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The paired difference of two methods, with equal seeds: its mean, the standard error of that, and p.
+
+    pairs: how many seeds both have; p: how probable so large a mean is, or a larger one, by chance alone, between
+    methods that are equal (Student's paired t-test). Error and p are nan for fewer than two pairs.
+    """
+
+    mean: float
+    error: float
+    p: float
+    pairs: int
+
+
+def difference(values: Mapping[int, float], others: Mapping[int, float]) -> Difference:
+    """Return the mean difference of values from others, both by seed, over the seeds that both have."""
+    pairs = [values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())]
+    error = deviation(pairs) / math.sqrt(max(1, len(pairs)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = float(np.divide(mean(pairs), error))
+    return Difference(mean(pairs), error, _probability(t, len(pairs) - 1), len(pairs))
+
+
+def _probability(t: float, freedom: int) -> float:
+    """Return P(|T| ≥ |t|), T having Student's distribution with a whole number of degrees of freedom from 1.
+
+    The finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4, with θ = arctan(t/√freedom).
+    """
+    if math.isnan(t) or freedom < 1:
+        return math.nan
+    angle = math.atan(abs(t) / math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    term, total = (cosine, 0.0) if freedom % 2 else (1.0, 0.0)
+    for k in range(2 + freedom % 2, freedom + 1, 2):
+        total += term
+        term *= cosine**2 * (k - 1) / k
+    return 1 - (2 / math.pi * (angle + sine * total) if freedom % 2 else sine * total)

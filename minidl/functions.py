@@ -1,0 +1,34 @@
+"""Functions of one's own, which are given a name: what arguments they take, and whether they were given it before."""
+
+import inspect
+from typing import Any
+
+from minidl.hooks import name_of
+from minidl.kernels.errors import MinidlError
+
+
+def check_arguments(name: str, function: Any, arguments: str) -> None:
+    """Raise MinidlError, in which ``name`` calls the function, unless it can be called with "(as, these)"."""
+    if not callable(function):
+        raise MinidlError(f"{name} needs a function {arguments}, not {function!r}")
+    try:
+        inspect.signature(function).bind(*arguments.split(","))
+    except TypeError:
+        raise MinidlError(f"{name} calls {name_of(function)}{arguments}, which takes other arguments") from None
+    except ValueError:  # a function of C may have no signature
+        return
+
+
+def is_defined_again(earlier: Any, function: Any) -> bool:
+    """Return whether a definition was run again that has brought an earlier function, as happens in a notebook.
+
+    It has the same name in the same module then. earlier: the function of that time, perhaps in a wrapper.
+    """
+    if not callable(earlier) or not callable(function):
+        return False
+    first, named = inspect.unwrap(earlier), str(getattr(function, "__name__", "")).isidentifier()  # no lambda is
+    return named and first is not function and _home(first) == _home(function)
+
+
+def _home(function: Any) -> tuple[Any, Any]:
+    return getattr(function, "__module__", None), getattr(function, "__qualname__", None)

@@ -1,0 +1,81 @@
+"""Probes: what a net would do with hooks taken off, or with other weights; afterwards it is as it was."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from minidl.hooks import Hook, HookPoint, Reparametrization
+from minidl.layer import Layer
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.net import Net
+
+Array = Any
+STRIDES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # the first for what all are compared with
+
+
+def true_grads(net: Net, error: Array) -> dict[str, Array]:
+    """Return every parameter's gradients without any hook of errors and gradients, for the last forward, as copies.
+
+    error: ∂L/∂output. The parameters keep these gradients until the next backpropagation.
+    """
+    points = [point for layer in net.root.parts() for point in (layer.at_error, layer.at_grads)]
+    with _without_hooks(points):
+        net.backpropagate(error)
+    return {p.name: p.grads.copy() for p in net.parameters}
+
+
+def has_error_hooks(net: Net) -> bool:
+    """Return whether any error on the way back is normalized."""
+    return any(layer.at_error.hook is not None for layer in net.root.parts())
+
+
+@contextmanager
+def _without_hooks(points: list[HookPoint]) -> Iterator[None]:
+    hooks: list[Hook | None] = [point.hook for point in points]
+    try:
+        for point in points:
+            point.hook = None
+        yield
+    finally:
+        for point, hook in zip(points, hooks, strict=True):
+            point.hook = hook
+
+
+def normalized(layer: Layer, weights: Array) -> Array | None:
+    """Return what will stand in the place of a layer's weights after their normalization, as a copy.
+
+    It is None in reparametrization, which leaves the weights that are learned as they are.
+    """
+    hook = layer.at_weights.in_update or layer.at_weights.hook
+    if isinstance(hook, Reparametrization):
+        return None
+    return weights.copy() if hook is None else hook(weights.copy())
+
+
+def carry(net: Net, data: Array, labels: Array, moved: Mapping[str, Array]) -> list[float]:
+    """Return the loss of a batch at W + s·ΔW less that at W for each s of STRIDES, with ΔW = moved − W.
+
+    W are all parameters, and what the normalizations of the weights make of W + s·ΔW is what the net computes with.
+    """
+    loss = SoftmaxCrossEntropy(net.kernels)
+    parameters, losses = net.parameters, []
+    with _put_back([*(p.value for p in parameters), *net.running().values()]):
+        start = [p.value.copy() for p in parameters]
+        for s in STRIDES:
+            for p, value in zip(parameters, start, strict=True):
+                p.value[...] = value + s * (moved[p.name] - value)
+            for layer in net.layers:
+                if layer.at_weights.in_update is not None:
+                    layer.at_weights.in_update(layer.weights.value)
+            losses.append(loss.alone(net.forward(data), labels).loss)
+    return [value - losses[0] for value in losses]
+
+
+@contextmanager
+def _put_back(arrays: list[Array]) -> Iterator[None]:
+    kept = [array.copy() for array in arrays]
+    try:
+        yield
+    finally:
+        for array, before in zip(arrays, kept, strict=True):
+            array[...] = before

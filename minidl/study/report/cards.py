@@ -1,0 +1,31 @@
+"""The cards of the normalizations that the runs have used: what each of them is, whatever it is applied to."""
+
+from collections.abc import Sequence
+
+from minidl import kernels
+from minidl.kernels.errors import MinidlError
+from minidl.method import parse
+from minidl.normalizations import Normalization
+from minidl.study.card import card, table
+from minidl.study.report.blocks import Section, Table
+from minidl.study.report.runs import Group
+
+
+def cards(groups: Sequence[Group]) -> Section:
+    """Return the section: a line for each normalization of any run."""
+    section = Section(
+        "Cards of the normalizations",
+        "What a normalization N is, found by giving it random numbers x. N(N(x)) = N(x): a second time changes "
+        "nothing. N(x + c) = N(x): a constant does not matter. N(2x): what becomes of a larger x. x − N(x) ⟂ N(x): "
+        "what it takes away says nothing of what it leaves. Mean and norm: how much of them is left.",
+    )
+    used: dict[str, Normalization] = {}
+    for group in groups:
+        try:
+            used |= {one.name: one for one in parse(group.first.method).normalizations}
+        except MinidlError as error:
+            section.notes.append(f"{group.label}: there is no card, because {error}.")
+    if used:
+        found = table([card(one, kernels.load("cpu")) for one in used.values()])
+        section.blocks.append(Table("Cards", ("normalization", *found.head[1:]), found.rows))
+    return section

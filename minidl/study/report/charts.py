@@ -1,0 +1,75 @@
+"""Charts: how the report draws with Altair, which makes specifications of Vega-Lite.
+
+Colours are variables of the page's style sheet, so that one drawing is right by day, at night and on paper.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+COLOURS = 8  # of Okabe and Ito, in page.css
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+MEDIAN_OF = 5  # traced steps of which a line over time shows the median
+INK, DIM, RULE, PAPER = (f"var(--{name})" for name in ("ink", "dim", "rule", "paper"))
+NOW = "datum.step <= step && step < datum.until"  # whether a row holds at the chosen step
+
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": INK,
+        "titleColor": DIM,
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "gridColor": RULE,
+        "domainColor": RULE,
+        "tickColor": RULE,
+        "labelOverlap": True,
+    },
+    "axisX": {"grid": False},
+    "header": {"labelColor": INK, "titleColor": DIM},
+    "legend": {"labelColor": INK, "titleColor": DIM, "labelFontSize": 12, "symbolStrokeColor": INK},
+    "text": {"color": INK},
+    "rule": {"color": DIM},
+    "aria": False,  # the sentence and the table beside a chart say what it shows; marks by the thousand do not
+}
+
+
+def colour(runs: Sequence[str]) -> alt.Color:
+    """Return the colour of each run, the same on the whole page; its chip is the legend."""
+    return alt.Color("run:N").scale(domain=list(runs), range=colours(len(runs))).legend(None)
+
+
+def colours(count: int) -> list[str]:
+    """Return the colours of so many runs, as the style sheet names them."""
+    return [f"var(--run{i % COLOURS})" for i in range(count)]
+
+
+def shape(runs: Sequence[str]) -> alt.Shape:
+    """Return the shape of each run's points, which tells them apart without colours."""
+    return (
+        alt.Shape("run:N")
+        .scale(domain=list(runs), range=[SHAPES[i % len(SHAPES)] for i in range(len(runs))])
+        .legend(None)
+    )
+
+
+def finished(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """Return the specification of a chart that is as wide as its place, without what all charts share."""
+    spec = chart.to_dict()
+    for name in ("config", "$schema"):
+        spec.pop(name, None)
+    return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def rows() -> alt.NamedData:
+    """Return the data of a chart, which the page gives it."""
+    return alt.NamedData(name="rows")
+
+
+def picked(field: str, nearest: bool = True) -> alt.Parameter:
+    """Return what a click sets, a layer or a step; the page hands it on to all other charts."""
+    return alt.selection_point(name="picked", fields=[field], on="click", nearest=nearest, toggle=False)

@@ -1,0 +1,123 @@
+"""The cube of the traced runs: for each run and quantity a number for each traced step and layer."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.errors import MinidlError
+from minidl.study import trace_files
+from minidl.study.report.runs import Group
+from minidl.study.trace_files import Trace
+
+Numbers = NDArray[np.float64]
+DIGITS = 3  # that are kept of each number
+SHARES = ("data_mean", "alike", "active", "dead", "w_mean", "g_mean", "step_mean", "flips", "step_ratio")  # as percent
+ENERGIES = {"w_removed": "w_taken", "g_removed": "g_taken", "e_removed": "e_taken", "step_lost": "step_taken"}
+PLAIN = ("out_std", "w_norm", "e_norm", "g_norm", "angle", "bias_angle")
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What the runs of a group have traced in common: the mean over them, and their deviation where they are several.
+
+    values, deviations: by quantity, arrays (steps, layers) with nan where it is not defined; first: the trace of the
+    group's first run.
+    """
+
+    label: str
+    steps: list[int]
+    layers: list[str]
+    values: dict[str, Numbers]
+    deviations: dict[str, Numbers]
+    first: Trace
+
+
+@dataclass
+class Cube:
+    """The traced groups; layers: of all of them, in the order of the forward pass; notes: which could not be read."""
+
+    groups: list[Traced] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[str]:
+        """The labels of the groups."""
+        return [group.label for group in self.groups]
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers of all groups."""
+        return list(dict.fromkeys(layer for group in self.groups for layer in group.layers))
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that were traced in any group."""
+        return sorted({step for group in self.groups for step in group.steps})
+
+    def for_page(self) -> dict[str, Any]:
+        """Return it as JSON has it: lists of the layers for each step, None where a number is not defined."""
+        return {"steps": self.steps, "layers": self.layers, "runs": [self._one(group) for group in self.groups]}
+
+    def _one(self, group: Traced) -> dict[str, Any]:
+        places = [group.layers.index(layer) if layer in group.layers else None for layer in self.layers]
+
+        def listed(cubes: dict[str, Numbers]) -> dict[str, Any]:
+            return {
+                name: [[None if j is None else short(line[j]) for j in places] for line in values.tolist()]
+                for name, values in cubes.items()
+                if np.isfinite(values).any()
+            }
+
+        values, deviations = listed(group.values), listed(group.deviations)
+        return {"label": group.label, "steps": group.steps, "values": values, "deviations": deviations}
+
+
+def read(groups: Sequence[Group]) -> Cube:
+    """Return the cube of those groups that have a trace; what is missing or cannot be read is a note."""
+    cube, untraced = Cube(), []
+    for group in groups:
+        try:
+            traces = [trace_files.read(run.folder) for run in group.runs if trace_files.is_traced(run.folder)]
+        except MinidlError as error:
+            cube.notes.append(f"{group.label}: its trace is left out, because {error}.")
+            continue
+        if traces and all(trace.rows for trace in traces):
+            cube.groups.append(_together(group.label, traces))
+        else:
+            untraced.append(group.label)
+    if cube.groups and untraced:
+        cube.notes.append(f"{', '.join(untraced)}: there is no trace; train with --trace to see more.")
+    return cube
+
+
+def short(value: float) -> float | None:
+    """Return a number with few digits, None for one that is none."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def _together(label: str, traces: Sequence[Trace]) -> Traced:
+    first = traces[0]
+    steps = [step for step in first.steps if all(step in trace.steps for trace in traces)]
+    cubes = [_quantities(trace, [trace.steps.index(step) for step in steps]) for trace in traces]
+    stacks = {name: np.stack([cube[name] for cube in cubes]) for name in cubes[0]}
+    several = len(traces) > 1
+    return Traced(
+        label,
+        steps,
+        first.layers,
+        {name: stack.mean(axis=0) for name, stack in stacks.items()},
+        {name: stack.std(axis=0, ddof=1) for name, stack in stacks.items()} if several else {},
+        first,
+    )
+
+
+def _quantities(trace: Trace, chosen: Sequence[int]) -> dict[str, Numbers]:
+    """Return the quantities as the report shows them: shares in percent, what was taken as an energy."""
+    found = {name: 100 * trace.column(name) for name in SHARES}
+    found |= {energy: 100 * trace.column(name) ** 2 for name, energy in ENERGIES.items()}
+    found |= {name: trace.column(name) for name in PLAIN}
+    return {name: values[chosen] for name, values in found.items()}

@@ -1,0 +1,98 @@
+"""The net with its hook points: its layers in order, and which hook hangs where, from the net as a run had built it."""
+
+from collections.abc import Sequence
+
+from minidl import models
+from minidl.experiment import checkpoint
+from minidl.hooks import HookPoint
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Layer
+from minidl.net import Net
+from minidl.study.report.blocks import Diagram, Hooked, Section, Stop
+from minidl.study.report.runs import Group, Run
+
+
+def rebuilt(run: Run) -> Net:
+    """Return the net of a run as it was before the first step: its hooks, and from its seed its first weights.
+
+    Raises MinidlError where the run has no checkpoint, which says how many classes there are, and for what is unknown.
+    """
+    about, settings = checkpoint.about(run.checkpoint), run.settings
+    chosen = {name: settings[name] for name in ("mode", "place", "seed") if name in settings}
+    shape = tuple(about["shape"])
+    return models.build(
+        about["model"], method=run.method, classes=about["classes"], shape=shape, device="cpu", **chosen
+    )
+
+
+def diagram(groups: Sequence[Group]) -> Section:
+    """Return the section: each net once, with the hooks of all the runs that have it."""
+    section = Section(
+        "The net and its hook points",
+        "Data go down, from layer to layer; errors come back up. A layer that learns has three hook points: of its "
+        "weights, before each forward pass; of its gradient, before the optimizer takes it; and of the error that it "
+        "hands up. The circle is a hook point with nothing in it; the first layer hands up no error.",
+    )
+    nets: dict[tuple[str, ...], dict[str, Net]] = {}
+    for group in groups:
+        try:
+            net = rebuilt(group.first)
+        except MinidlError as error:
+            section.notes.append(f"{group.label}: the net cannot be drawn, because {error}.")
+        else:
+            nets.setdefault(tuple(f"{layer} {layer.output_shape}" for layer in net.layers), {})[group.label] = net
+    section.blocks = [_diagram(found) for found in nets.values()]
+    return section
+
+
+def _diagram(nets: dict[str, Net]) -> Diagram:
+    net = next(iter(nets.values()))
+    stops = [
+        _stop(layer, {label: other.layers[i] for label, other in nets.items()}, first=i == 0)
+        for i, layer in enumerate(net.layers)
+    ]
+    hooks = [f"{label}: {_in_words(other)}" for label, other in nets.items()]
+    extents = "×".join(map(str, net.shape))
+    return Diagram(
+        f"Net ({net.name})",
+        f"{len(stops)} layers, {net.parameter_count:,} parameters, images of {extents}. {'; '.join(hooks)}.",
+        stops,
+    )
+
+
+def _stop(layer: Layer, layers: dict[str, Layer], first: bool) -> Stop:
+    learns = layer.weights is not None
+    count = sum(p.value.size for p in layer.parameters())
+
+    def hooked(name: str) -> list[Hooked]:
+        found: dict[str, list[str]] = {}
+        for label, other in layers.items():
+            if said := str(getattr(other, name)):
+                found.setdefault(said, []).append(label)
+        return [Hooked(said, runs) for said, runs in found.items()]
+
+    return Stop(
+        name=layer.name,
+        what=str(layer),
+        output="×".join(map(str, layer.output_shape)),
+        parameters=f"{count:,} parameters" if count else "",
+        weights=hooked("at_weights") if learns else None,
+        grads=hooked("at_grads") if learns else None,
+        error=None if first else hooked("at_error"),
+    )
+
+
+def _in_words(net: Net) -> str:
+    """Return "WC of the weights in 6 layers, GC of the gradient in 6 layers", or "no hook"."""
+    counts: dict[str, int] = {}
+    for layer in net.layers:
+        points: list[tuple[HookPoint, str]] = [
+            (layer.at_weights, "weights"),
+            (layer.at_grads, "gradient"),
+            (layer.at_error, "error"),
+        ]
+        for point, where in points:
+            if said := str(point):
+                words = f"{said} at the {where}"
+                counts[words] = counts.get(words, 0) + 1
+    return ", ".join(f"{words} of {count} layers" for words, count in counts.items()) or "no hook"

@@ -1,0 +1,105 @@
+"""The filter fan: filters sorted by their mean, with the band that holds most of their elements, before and after."""
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from minidl.study.report import charts
+from minidl.study.report.blocks import Chart, Rows, Section
+from minidl.study.report.cube import Cube, Numbers, Traced
+from minidl.study.trace_files import Filters
+
+HEIGHT = 200  # pixels
+FILTERS = 40  # of a layer that are drawn, as far apart in the order as they can be
+STEPS = 5  # of those with filters that are drawn
+LOW, HIGH, MEAN = 0, 4, 5  # columns of the trace's arrays: percentiles 5 and 95, and the mean
+LEVELS = 400  # to which the largest number of a picture is rounded
+POINTS = {"weights": "weights", "grads": "gradient"}
+
+
+def fans(cube: Cube) -> Section:
+    """Return the section with a fan for each group's first run, of the weights and of the gradient."""
+    section = Section(
+        "Filter fan",
+        "The filters of the chosen layer, sorted by their mean before the hook: a dot is the mean of a filter, a band "
+        "goes from 5 to 95 % of its elements. Grey is before the hook, in colour after it. A histogram of all elements "
+        "would hide what centring does. Numbers are in thousandths.",
+    )
+    for group in cube.groups:
+        for point, word in POINTS.items():
+            if rows := _rows(group, point):
+                section.blocks.append(
+                    Chart(
+                        title=f"{group.label}: {word}",
+                        sentence=_sentence(group, point),
+                        spec=_spec(cube.groups.index(group)),
+                        line="filter",
+                        columns=("when",),
+                        values={"low": "5 %", "mean": "mean", "high": "95 %"},
+                        rows=rows,
+                        at="step layer",
+                        run=group.label,
+                    )
+                )
+    return section
+
+
+def _chosen(group: Traced) -> list[int]:
+    """Return some of the steps with filters, the first and the last among them."""
+    steps = list(dict.fromkeys(name.step for name in group.first.filters))
+    places = np.linspace(0, len(steps) - 1, min(STEPS, len(steps))).round().astype(int)
+    return [steps[i] for i in places]
+
+
+def _rows(group: Traced, point: str) -> Rows:
+    filters, steps = group.first.filters, _chosen(group)
+    rows: Rows = []
+    for step, until in zip(steps, [*steps[1:], None], strict=True):
+        for layer in group.layers:
+            before, after = (filters.get(Filters(step, layer, point, when)) for when in ("before", "after"))
+            if after is None:
+                continue
+            order = np.argsort((after if before is None else before)[:, MEAN], kind="stable")
+            order = order[np.linspace(0, len(order) - 1, min(FILTERS, len(order))).round().astype(int)]
+            here = {"step": step, "until": until, "layer": layer}
+            if before is not None and not np.array_equal(before, after):
+                rows.append(here | {"when": "before", "each": _columns(before[order])})
+            rows.append(here | {"when": "after", "each": _columns(after[order])})
+    return rows
+
+
+def _columns(filters: Numbers) -> dict[str, list[float]]:
+    """Return the numbers in thousandths, rounded to what can be seen."""
+    scaled = 1000 * filters[:, [LOW, MEAN, HIGH]].astype(np.float64)
+    largest = float(np.abs(scaled[np.isfinite(scaled)]).max(initial=0)) or 1.0
+    places = int(np.ceil(-np.log10(largest / LEVELS)))
+    low, mean, high = ([round(x, places) for x in column] for column in np.nan_to_num(scaled).T.tolist())
+    return {"filter": list(range(1, len(filters) + 1)), "low": low, "mean": mean, "high": high}
+
+
+def _sentence(group: Traced, point: str) -> str:
+    """Return how far the filters' means are apart before and after, in the last of the steps and all layers."""
+    step = _chosen(group)[-1]
+    before, after = (_widest(group, step, point, when) for when in ("before", "after"))
+    said = f"At step {step}, the largest mean of a filter in any layer is {before:.2g}"
+    return f"{said}; no hook changes it." if before == after else f"{said} before the hook and {after:.2g} after it."
+
+
+def _widest(group: Traced, step: int, point: str, when: str) -> float:
+    found = [array for name, array in group.first.filters.items() if name[0] == step and name[2:] == (point, when)]
+    return max((float(np.abs(array[:, MEAN]).max()) for array in found), default=float("nan"))
+
+
+def _spec(number: int) -> dict[str, Any]:
+    base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
+        alt.X("filter:Q").title("filters, sorted by their mean").axis(tickMinStep=1).scale(nice=False),
+        alt.Color("when:N")
+        .scale(domain=["before", "after"], range=[charts.DIM, f"var(--run{number % charts.COLOURS})"])
+        .legend(orient="top", title=None),
+    )
+    band = base.mark_area(opacity=0.3).encode(alt.Y("low:Q").title("× 10⁻³"), alt.Y2("high:Q"))
+    dots = base.mark_circle(size=22, opacity=1).encode(
+        alt.Y("mean:Q"), tooltip=["when:N", "filter:Q", alt.Tooltip("mean:Q", format=".3g")]
+    )
+    return charts.finished(alt.layer(band, dots))

@@ -1,0 +1,94 @@
+"""Looking again: the net of a run sees test images once more, which are those that it was tested on."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from minidl import data, models
+from minidl.data.dataset import VOID, Dataset
+from minidl.experiment import checkpoint, sources
+from minidl.experiment.fingerprint import fingerprint
+from minidl.kernels.errors import MinidlError
+from minidl.study.report.runs import Run
+
+Array = Any
+IMAGES = {False: 1000, True: 16}  # that are looked at where nothing else is said, by whether every pixel has a label
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a net made of test images.
+
+    images: a list of bytes (y, x, 3); truth, found: of each image its label, or labels (y, x) with VOID where there is
+    none; certainty: of each image the probability of what was found, of pixels the share that is right. of: how many
+    test images there are.
+    """
+
+    classes: tuple[str, ...]
+    images: list[Array]
+    truth: list[Array]
+    found: list[Array]
+    certainty: Array
+    of: int
+    per_pixel: bool
+
+    @property
+    def confusion(self) -> Array:
+        """How often each class (line) was taken for each class (column)."""
+        n = len(self.classes)
+        truth, found = (
+            np.concatenate([np.ravel(x) for x in part]).astype(np.int64) for part in (self.truth, self.found)
+        )
+        labelled = truth != VOID if self.per_pixel else truth >= 0
+        return np.bincount(truth[labelled] * n + found[labelled], minlength=n * n).reshape(n, n)
+
+
+def look(run: Run, root: str | None, count: int | None) -> Looked:
+    """Return what the net of a run finds in the first ``count`` test images, or in IMAGES of them.
+
+    root: where data sets lie, or None for where the run had them. Raises MinidlError where the checkpoint or the data
+    are missing, or where the data are not those that the run was tested on. Nothing is downloaded.
+    """
+    settings = run.settings
+    net, about = checkpoint.load(run.checkpoint, "cpu"), checkpoint.about(run.checkpoint)
+    sizes = tuple(settings.get(name) for name in ("train_size", "test_size", "shrink", "crop"))
+    test, mark = _test_set(settings["data"], root or settings.get("data_root"), *sizes)
+    described = (about.get("data") or {}).get("test")
+    if described and described["fingerprint"] != mark:
+        raise MinidlError(f"the test images of {test.name} are not those that the run was tested on")
+    per_pixel = models.per_pixel(about["model"])
+    truth = test.masks if per_pixel else test.labels
+    if truth is None:
+        raise MinidlError(f"{test.name} has no labels that net ({about['model']}) could be compared with")
+    classes = test.mask_classes if per_pixel else test.classes
+    chosen = range(min(len(test), count or IMAGES[per_pixel]))
+    images, labels = [test.images[i] for i in chosen], [truth[i] for i in chosen]
+    if per_pixel:
+        found = [net.predict(image[None])[0].argmax(axis=-1) for image in images]
+        certainty = np.array([_right(a, b) for a, b in zip(labels, found, strict=True)])
+    else:
+        output = net.predict(np.stack(images)).astype(np.float64)
+        found = list(output.argmax(axis=-1))
+        certainty = 1 / np.exp(output - output.max(axis=-1, keepdims=True)).sum(axis=-1)
+    return Looked(classes, images, labels, found, certainty, len(test), per_pixel)
+
+
+def _right(truth: Array, found: Array) -> float:
+    """Return the share of the pixels with a label that were found, nan where none has one."""
+    labelled = truth != VOID
+    return float((truth == found)[labelled].mean()) if labelled.any() else float("nan")
+
+
+@lru_cache(maxsize=1)
+def _test_set(
+    name: str, root: str | None, train_size: int | None, test_size: int | None, shrink: int | None, crop: int | None
+) -> tuple[Dataset, str]:
+    """Return the test set of a run and its fingerprint; runs that are compared mostly share it."""
+    if not data.is_here(name, root):
+        where = f"the folder {name}" if name not in data.NAMES else f"{name} in {root or data.default_root()}"
+        raise MinidlError(f"its data are not there: {where}; say where they are with --data-root")
+    options = {"train_size": train_size, "test_size": test_size, "shrink": shrink or 1, "crop": crop}
+    _, test = sources.load({"data": name, "data_root": root, "quiet": True, **options})
+    return test, fingerprint(test)

@@ -1,0 +1,138 @@
+"""What came out of the runs: accuracies in sentences and a table, and the curves over the epochs."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from minidl.experiment.trainer import Epoch
+from minidl.study.report import charts
+from minidl.study.report.blocks import Chart, Rows, Section, Table
+from minidl.study.report.runs import Group, Run
+
+
+def outcome(groups: Sequence[Group]) -> Section:
+    """Return the section: a sentence and a line of the table for each group."""
+    said = [_sentence(group) for group in groups]
+    head = ("method", "test accuracy", "train loss", "epochs", "seeds", "folder")
+    return Section("What came out", " ".join(said), [Table("Results", head, [_line(group) for group in groups])])
+
+
+def curves(groups: Sequence[Group]) -> Section:
+    """Return the section with loss and accuracy over the epochs, of training and test."""
+    accuracy = Chart(
+        title="Accuracy",
+        sentence=f"After the last epoch, the share that is right in the test: {_ends(groups, 'accuracy', 100, ' %')}.",
+        spec=_curve(groups, "accuracy, %"),
+        rows=_rows(groups, "accuracy", 100),
+        **TABLE,
+    )
+    loss = Chart(
+        title="Loss",
+        sentence=f"After the last epoch, the mean cross-entropy in the test: {_ends(groups, 'loss', 1, '')}.",
+        spec=_curve(groups, "loss"),
+        rows=_rows(groups, "loss", 1),
+        **TABLE,
+    )
+    text = "Training (dashed) and test (solid) after each epoch; the score of training is the mean over its epoch."
+    if any(len(group.runs) > 1 for group in groups):
+        text += " Lines are means over the seeds, bands one standard deviation to both sides."
+    return Section("Curves", text, [accuracy, loss])
+
+
+FEW = 12  # epochs of which each has its number at the axis
+TABLE: dict[str, Any] = {"line": "epoch", "columns": ("run", "part"), "values": {"mean": ""}}
+
+
+def spread(values: Sequence[float], unit: str = "") -> str:
+    """Return "mean ± standard deviation", or the value where there is one alone.
+
+    >>> spread([0.5, 0.75]), spread([62.0], " %")
+    ('0.63 ± 0.18', '62.0 %')
+    """
+    mean = statistics.fmean(values)
+    places = 1 if unit == " %" else 2
+    deviation = f" ± {statistics.stdev(values):.{places}f}" if len(values) > 1 else ""
+    return f"{mean:.{places}f}{deviation}{unit}"
+
+
+def _tested(run: Run) -> Epoch | None:
+    return next((epoch for epoch in reversed(run.epochs) if epoch.tested), None)
+
+
+def _accuracy(group: Group) -> str:
+    last = [epoch for run in group.runs if (epoch := _tested(run))]
+    return spread([100 * epoch.test_accuracy for epoch in last], " %") if last else "not tested"
+
+
+def _sentence(group: Group) -> str:
+    first = group.first
+    last = _tested(first)
+    epochs, asked = len(first.epochs), first.settings.get("epochs")
+    progress = f"{epochs}" if asked in (None, epochs) else f"{epochs} of {asked}"
+    if not math.isfinite(first.epochs[-1].train_loss):
+        return f"{group.label}: after {progress} epochs the loss was not a number any more ({group.seeds})."
+    if last is None:
+        return f"{group.label}: not tested in {progress} epochs ({group.seeds})."
+    overlap = [run.result["mean_iou"] for run in group.runs if run.result and run.result.get("mean_iou") is not None]
+    what = f"of the pixels are right, mean IoU {spread([100 * x for x in overlap], ' %')}," if overlap else "right"
+    return f"{group.label}: {_accuracy(group)} {what} in the test after {progress} epochs ({group.seeds})."
+
+
+def _line(group: Group) -> list[str]:
+    losses = [run.epochs[-1].train_loss for run in group.runs]
+    return [
+        group.label,
+        _accuracy(group),
+        spread(losses),
+        ", ".join(dict.fromkeys(str(len(run.epochs)) for run in group.runs)),
+        ", ".join(str(run.seed) for run in group.runs),
+        ", ".join(run.folder.name for run in group.runs),
+    ]
+
+
+def _ends(groups: Sequence[Group], quantity: str, scale: float, unit: str) -> str:
+    said = []
+    for group in groups:
+        values = [scale * getattr(epoch, f"test_{quantity}") for run in group.runs if (epoch := _tested(run))]
+        said.append(f"{group.label} {spread(values, unit) if values else 'not tested'}")
+    return ", ".join(said)
+
+
+def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:
+    found: Rows = []
+    for group in groups:
+        for part in ("train", "test"):
+            for number in range(max(len(run.epochs) for run in group.runs)):
+                epochs = [run.epochs[number] for run in group.runs if number < len(run.epochs)]
+                values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in epochs]
+                values = [value for value in values if math.isfinite(value)]  # nan where it was not tested
+                if values:
+                    mean = statistics.fmean(values)
+                    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+                    found.append(
+                        {"run": group.label, "part": part, "epoch": number + 1, "mean": mean}
+                        | {"low": mean - deviation, "high": mean + deviation}
+                    )
+    return found
+
+
+def _curve(groups: Sequence[Group], title: str) -> dict[str, Any]:
+    labels, last = [group.label for group in groups], max(len(run.epochs) for group in groups for run in group.runs)
+    ticks = {"values": list(range(1, last + 1))} if last <= FEW else {"tickMinStep": 1}
+    base = alt.Chart(charts.rows(), width="container", height=220).encode(
+        alt.X("epoch:Q").axis(format="d", title="epoch", **ticks).scale(nice=False),
+        charts.colour(labels),
+        detail="part:N",
+    )
+    mean = alt.Y("mean:Q").title(title).scale(zero=False)
+    line = base.mark_line(strokeWidth=2).encode(
+        mean, alt.StrokeDash("part:N").scale(domain=["test", "train"], range=[[1, 0], [4, 3]]).legend(None)
+    )
+    points = base.mark_point(size=40, filled=True).encode(
+        mean, charts.shape(labels), tooltip=["run:N", "part:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4g")]
+    )
+    band = base.mark_area(opacity=0.2).encode(alt.Y("low:Q").title(title).scale(zero=False), alt.Y2("high:Q"))
+    return charts.finished(alt.layer(band, line, points))

@@ -1,0 +1,72 @@
+"""The page: one HTML file with all that it needs, the libraries of Vega inlined once, which opens without a network."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import altair as alt
+import jinja2
+import vl_convert
+from markupsafe import Markup
+
+from minidl import __version__
+from minidl.study.report import charts
+from minidl.study.report.blocks import Chart, Section
+from minidl.study.report.runs import Group
+
+
+def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Section], trace: dict[str, Any]) -> str:
+    """Return the page; trace: the cube of the traced runs, see cube.py, or nothing where no run was traced."""
+    found = [block for section in sections for block in section.blocks if isinstance(block, Chart)]
+    for number, chart in enumerate(found):
+        chart.key = f"chart{number}"
+    own = files(__package__)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    labels = [group.label for group in groups]
+    specs = list({json.dumps(chart.spec): chart.spec for chart in found}.values())
+    data = {
+        "runs": labels,
+        "config": charts.CONFIG,
+        "trace": trace,
+        "specs": specs,
+        "charts": {chart.key: _described(chart, specs) for chart in found},
+    }
+    return environment.get_template("page.html").render(
+        version=__version__,
+        groups=groups,
+        colour_of=dict(zip(labels, charts.colours(len(labels)), strict=True)),
+        warnings=warnings,
+        sections=sections,
+        trace=trace,
+        data=in_script(data),
+        style=Markup((own / "page.css").read_text("utf-8")),
+        script=Markup((own / "page.js").read_text("utf-8")),
+        libraries=Markup(bundle()),
+    )
+
+
+@cache
+def bundle() -> str:
+    """Return the scripts of Vega, Vega-Lite and Vega-Embed as one, without imports; making it takes seconds."""
+    script: str = vl_convert.javascript_bundle(vl_version=alt.SCHEMA_VERSION.rpartition(".")[0])
+    return script.replace("</script", "<\\/script")
+
+
+def in_script(data: Any) -> Markup:
+    """Return JSON that may stand in an element "script", whatever the texts in it are."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _described(chart: Chart, specs: list[dict[str, Any]]) -> dict[str, Any]:
+    table = {"line": chart.line, "columns": list(chart.columns), "values": chart.values}
+    names = ("rows", "cube", "at", "picks")
+    return {name: getattr(chart, name) for name in names} | {"spec": specs.index(chart.spec), "table": table}

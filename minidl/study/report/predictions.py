@@ -1,0 +1,137 @@
+"""Predictions: which classes are taken for which, and the pictures of which a net was surest, right and wrong."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from minidl.data.dataset import VOID
+from minidl.data.pictures import palette
+from minidl.kernels.errors import MinidlError
+from minidl.study.report import charts
+from minidl.study.report.blocks import Chart, Picture, Pictures, Section
+from minidl.study.report.images import address
+from minidl.study.report.looked import Looked, look
+from minidl.study.report.runs import Group
+
+Array = Any
+SHOWN = 6  # pictures in a row
+OVERLAID = 2  # best and worst images whose every pixel has a label
+WIDTH = 96  # pixels of the page for a picture
+LABELLED = 20  # classes of which a confusion matrix has room for the numbers
+
+
+def predictions(groups: Sequence[Group], root: str | None, count: int | None) -> Section:
+    """Return the section; see ``look`` for where the images come from."""
+    section = Section(
+        "Predictions",
+        "What the net of each run, of the first seed where there are several, makes of test images. A line of a matrix "
+        "is a true class, a column what it was taken for. Below it are the images of which the net was surest.",
+    )
+    for group in groups:
+        try:
+            looked = look(group.first, root, count)
+        except MinidlError as error:
+            section.notes.append(f"{group.label}: its predictions cannot be shown, because {error}.")
+            continue
+        section.blocks.append(_matrix(group, looked))
+        section.blocks += _overlays(group, looked) if looked.per_pixel else _surest(group, looked)
+    return section
+
+
+def _matrix(group: Group, looked: Looked) -> Chart:
+    counts, classes = looked.confusion, looked.classes
+    of_truth = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(100 * counts, of_truth, out=np.zeros(counts.shape), where=of_truth > 0)
+    rows = [
+        {"truth": classes[i], "found": classes[j], "share": round(float(shares[i, j]), 2), "count": int(counts[i, j])}
+        for i in range(len(classes))
+        for j in range(len(classes))
+        if of_truth[i]
+    ]
+    wrong = counts - np.diag(counts.diagonal())
+    i, j = np.unravel_index(wrong.argmax(), wrong.shape)
+    what = "pixels" if looked.per_pixel else "images"
+    number = f"{len(looked.images):,}" + (f" of the {looked.of:,}" if len(looked.images) < looked.of else "")
+    right = 100 * counts.diagonal().sum() / counts.sum()
+    sentence = f"In {number} test images, {right:.1f} % of the {what} are right."
+    if wrong[i, j]:
+        sentence += f" Most often, {classes[i]} is taken for {classes[j]}: {wrong[i, j]:,} times."
+    return Chart(
+        title=f"{group.label}: what is taken for what",
+        sentence=sentence,
+        spec=_heat(classes, with_numbers=len(classes) <= LABELLED),
+        line="truth",
+        columns=("found",),
+        values={"count": ""},
+        rows=rows,
+        wide=True,
+        run=group.label,
+    )
+
+
+def _heat(classes: Sequence[str], with_numbers: bool) -> dict[str, Any]:
+    """Return a matrix whose squares are the stronger the more of its class they hold."""
+    order = list(classes)
+    base = alt.Chart(charts.rows(), width="container", height=len(classes) * (22 if with_numbers else 8)).encode(
+        alt.X("found:N").sort(order).title("taken for").axis(orient="top", labelAngle=-45 if with_numbers else -90),
+        alt.Y("truth:N").sort(order).title("is"),
+        tooltip=["truth:N", "found:N", "count:Q", alt.Tooltip("share:Q", title="% of the class")],
+    )
+    squares = base.mark_rect(color="var(--run2)").encode(
+        alt.Opacity("share:Q").scale(domain=[0, 100], range=[0.03, 0.75]).legend(None)
+    )
+    if not with_numbers:
+        return charts.finished(squares)
+    numbers = base.mark_text(fontSize=11).encode(alt.Text("count:Q"))
+    return charts.finished(alt.layer(squares, numbers))
+
+
+def _surest(group: Group, looked: Looked) -> list[Pictures]:
+    """Return the images that were right and those that were wrong, those of which the net was surest first."""
+    hit = np.array(looked.truth) == np.array(looked.found)
+    found = []
+    for which, chosen in (("right", hit), ("wrong", ~hit)):
+        order = [i for i in np.argsort(-looked.certainty, kind="stable") if chosen[i]][:SHOWN]
+        pictures = [_one(looked, i, right=which == "right") for i in order]
+        sentence = (
+            f"The net gave these a probability of {100 * looked.certainty[order[0]]:.1f} to "
+            f"{100 * looked.certainty[order[-1]]:.1f} %."
+            if order
+            else f"None of the images is {which}."
+        )
+        found.append(Pictures(f"{group.label}: surest and {which}", sentence, pictures, group.label))
+    return found
+
+
+def _one(looked: Looked, i: int, right: bool) -> Picture:
+    truth, found = looked.classes[looked.truth[i]], looked.classes[looked.found[i]]
+    said = f"{truth}" if right else f"{truth}, taken for {found}"
+    return Picture(address(looked.images[i], WIDTH), f"Test image: {said}", said, WIDTH)
+
+
+def _overlays(group: Group, looked: Looked) -> list[Pictures]:
+    """Return the images with most and with fewest pixels right, with the true classes and with those found on them."""
+    order = [i for i in np.argsort(-looked.certainty, kind="stable") if np.isfinite(looked.certainty[i])]
+    chosen = [*order[:OVERLAID], *order[-OVERLAID:]] if len(order) > 2 * OVERLAID else order
+    pictures = []
+    for i in chosen:
+        image, truth, found = looked.images[i], looked.truth[i], looked.found[i]
+        share = f"{100 * looked.certainty[i]:.0f} % right"
+        pictures += [
+            Picture(address(image, 2 * WIDTH), "Test image", share, 2 * WIDTH),
+            _overlay(looked, image, truth, "truth"),
+            _overlay(looked, image, found, "found"),
+        ]
+    sentence = "Images with most and with fewest pixels right: as they are, with the truth, and with what was found."
+    return [Pictures(f"{group.label}: best and worst", sentence, pictures, group.label)]
+
+
+def _overlay(looked: Looked, image: Array, labels: Array, what: str) -> Picture:
+    """Return an image under the colours of its classes; the first class, which is background, has none."""
+    coloured = (labels > 0) & (labels != VOID)
+    mixed = np.where(coloured[..., None], image // 3 + palette()[labels] // 3 * 2, image).astype(np.uint8)
+    names = [looked.classes[label] for label in np.unique(labels) if label not in (0, VOID)]
+    said = f"{what}: {', '.join(names) or looked.classes[0]}"
+    return Picture(address(mixed, 2 * WIDTH), said, said, 2 * WIDTH)

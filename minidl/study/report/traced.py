@@ -1,0 +1,217 @@
+"""The sections of traced runs: each quantity through the net at a step, and over the steps in a layer."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from minidl.study.report import charts
+from minidl.study.report.blocks import Chart, Section
+from minidl.study.report.cube import Cube, Numbers, short
+from minidl.study.report.quantities import FEATURES, OPTIMIZER, REMOVED, SIZES, Quantity
+
+HEIGHT = 220  # pixels
+BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
+PLACES = (  # where a mean is: its title, what it is, the quantity, and what the hook there takes
+    ("Data in", "Each channel's mean", "data_mean", ""),
+    ("Weights", "Each filter's mean, and below it what the hook takes", "w_mean", "w_taken"),
+    ("Gradient", "Each filter's mean, and below it what the hook takes", "g_mean", "g_taken"),
+    (
+        "Step of the optimizer",
+        "Each filter's mean, and below it what the next hook takes back",
+        "step_mean",
+        "step_taken",
+    ),
+    ("Error", "What the hook takes", "", "e_taken"),
+)
+
+
+def traced(cube: Cube) -> list[Section]:
+    """Return the sections that draw the cube."""
+    return [
+        means(cube),
+        _section(
+            "What it does to the features",
+            "A layer whose outputs are all alike cannot tell its images apart. A ReLU passes what is above 0; a dead "
+            "channel is above 0 for no image of the batch.",
+            FEATURES,
+            cube,
+        ),
+        _section(
+            "What each hook removes, and the angle",
+            "What a hook removes is given as a share of the energy, the squared norm, of what it gets; of a "
+            "standardization it may be more than all. The angle is 0° where gradients are as without any hook.",
+            REMOVED,
+            cube,
+        ),
+        _section(
+            "What the optimizer makes of it",
+            "Adam divides each weight's gradient by a number of its own, so that a step has a mean again, although the "
+            "gradient had none; and a normalization of the weights takes the mean of the step away, if there is one.",
+            OPTIMIZER,
+            cube,
+        ),
+        _section("Sizes up and down", "Axes of sizes are logarithmic.", SIZES, cube),
+    ]
+
+
+def means(cube: Cube) -> Section:
+    """Return the section with two bars for each layer and run: of the mean, and of what the hook takes."""
+    section = Section(
+        "Where the means are",
+        "The share of the energy, the squared norm, that is the mean, in the layers at the chosen step: of each channel "
+        "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook takes.",
+        notes=cube.notes,
+        narrow=True,
+    )
+    for title, what, mean, taken in PLACES:
+        shown = mean or taken
+        if any(np.isfinite(group.values[shown]).any() for group in cube.groups):
+            fields = ({"mean": mean} if mean else {}) | ({"taken": taken} if taken else {})
+            section.blocks.append(
+                Chart(
+                    title=title,
+                    sentence=f"{what}. {_overall(cube, shown, ' %')}",
+                    spec=_bars(cube, fields),
+                    line="layer",
+                    columns=("run",),
+                    values={"mean": "mean, %", "taken": "taken, %"} if len(fields) > 1 else {next(iter(fields)): ""},
+                    cube=fields,
+                    at="step",
+                    picks="layer",
+                )
+            )
+    return section
+
+
+def _section(title: str, text: str, quantities: Sequence[Quantity], cube: Cube) -> Section:
+    section = Section(title, text)
+    for quantity in quantities:
+        if any(np.isfinite(group.values[quantity.name]).any() for group in cube.groups):
+            section.blocks += _pair(quantity, cube)
+    return section
+
+
+def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
+    """Return the two cuts of a quantity's cube."""
+    name, unit = quantity.name, quantity.unit
+    shared: dict[str, Any] = {"columns": ("run",), "values": {"value": ""}, "cube": {"value": name}}
+    through = Chart(
+        title=quantity.question,
+        sentence=f"{quantity.formula}; through the net, at the chosen step. {_overall(cube, name, unit)}",
+        spec=_through(tuple(cube.runs), tuple(cube.layers), unit, quantity.log),
+        line="layer",
+        at="step",
+        picks="layer",
+        **shared,
+    )
+    over = Chart(
+        title=f"{quantity.question} Over the steps",
+        sentence=f"In the chosen layer. {_change(cube, name, unit)}",
+        spec=_over(tuple(cube.runs), max(1, cube.steps[-1]), unit, quantity.log),
+        line="step",
+        at="layer",
+        picks="step",
+        **shared,
+    )
+    return [through, over]
+
+
+# Making a specification takes its time, as Altair checks it; most quantities are drawn by the same.
+@lru_cache
+def _through(runs: tuple[str, ...], layers: tuple[str, ...], unit: str, log: bool) -> dict[str, Any]:
+    base = _base(log).encode(
+        alt.X("layer:N").scale(domain=list(layers)).title(None).axis(labelAngle=0), charts.colour(runs)
+    )
+    value = _y("value:Q", unit, log)
+    mark = (
+        base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter("datum.layer === layer")
+    )
+    spread = base.mark_rule(strokeWidth=1.5).encode(_y("low:Q", unit, log), alt.Y2("high:Q"))
+    line = base.mark_line(strokeWidth=1.5, opacity=0.5).encode(value)
+    points = base.mark_point(size=70, filled=True, opacity=1).encode(
+        value, charts.shape(runs), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
+    )
+    return charts.finished(alt.layer(mark, spread, line, points.add_params(charts.picked("layer"))))
+
+
+@lru_cache
+def _over(runs: tuple[str, ...], last: int, unit: str, log: bool) -> dict[str, Any]:
+    x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title("step")
+    base = _base(log).encode(x, charts.colour(runs))
+    mark = base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter(charts.NOW)
+    band = base.mark_area(opacity=0.15).encode(_y("low:Q", unit, log), alt.Y2("high:Q"))
+    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", unit, log))
+    half = charts.MEDIAN_OF // 2
+    median = (
+        base.mark_line(strokeWidth=2)
+        .encode(_y("median:Q", unit, log))
+        .transform_window(
+            median="median(value)",
+            frame=[-half, half],
+            groupby=["run"],
+            sort=[alt.SortField("step", order="ascending")],
+        )
+    )
+    points = base.mark_point(size=50, filled=True, opacity=0).encode(
+        _y("value:Q", unit, log), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
+    )
+    return charts.finished(alt.layer(mark, band, raw, median, points.add_params(charts.picked("step"))))
+
+
+def _base(log: bool) -> alt.Chart:
+    """Return a chart of rows, without what has no logarithm where one is to be taken."""
+    base = alt.Chart(charts.rows(), width="container", height=HEIGHT)
+    if not log:
+        return base
+    return base.transform_filter("datum.value > 0").transform_calculate(low="max(datum.low, datum.value / 10)")
+
+
+def _y(name: str, unit: str, log: bool) -> alt.Y:
+    axis = alt.Y(name).title(unit.strip() or None)
+    return axis.scale(type="log") if log else axis.scale(zero=True)
+
+
+def _bars(cube: Cube, fields: dict[str, str]) -> dict[str, Any]:
+    runs = cube.runs
+    slots = [f"{run}, {part}" for run in runs for part in fields]
+    height = len(cube.layers) * (len(slots) * (BAR + 1) + 2 * len(runs) + 4)
+    share = alt.X("share:Q").scale(domain=[0, 100], clamp=True).axis(tickCount=5).title("% of the energy")
+    chart = (
+        alt.Chart(charts.rows(), width="container", height=height)
+        .transform_fold(list(fields), as_=["part", "share"])
+        .transform_calculate(slot="datum.run + ', ' + datum.part")
+        .mark_bar(size=BAR)
+        .encode(
+            share,
+            alt.Y("layer:N").scale(domain=cube.layers, paddingInner=0.2).title(None),
+            alt.YOffset("slot:N").scale(domain=slots),
+            charts.colour(runs),
+            alt.Opacity("part:O").scale(domain=["mean", "taken"], range=[1, 0.45]).legend(None),
+            tooltip=["run:N", "layer:N", "part:N", alt.Tooltip("share:Q", format=".3g")],
+        )
+        .add_params(charts.picked("layer", nearest=False))
+    )
+    return charts.finished(chart)
+
+
+def _overall(cube: Cube, name: str, unit: str) -> str:
+    """Return the median over layers and steps of each run, in a sentence."""
+    said = [f"{group.label} {_number(group.values[name], unit)}" for group in cube.groups]
+    return f"Median of all layers and steps: {', '.join(said)}."
+
+
+def _change(cube: Cube, name: str, unit: str) -> str:
+    """Return the median over the layers in the first and in the last traced step of each run, in a sentence."""
+    said = [
+        f"{group.label} {_number(group.values[name][0], unit)} → {_number(group.values[name][-1], unit)}"
+        for group in cube.groups
+    ]
+    return f"Median of the layers, first → last traced step: {', '.join(said)}."
+
+
+def _number(values: Numbers, unit: str) -> str:
+    finite = values[np.isfinite(values)]
+    return f"{short(float(np.median(finite))):g}{unit}" if finite.size else "–"

@@ -1,0 +1,55 @@
+"""Writing the report of runs: reads them, lets each section be drawn, and writes the page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from minidl.experiment.files import write_whole
+from minidl.study.report.blocks import Section
+from minidl.study.report.cards import cards
+from minidl.study.report.carry import carries
+from minidl.study.report.cube import Cube
+from minidl.study.report.cube import read as read_cube
+from minidl.study.report.diagram import diagram
+from minidl.study.report.fan import fans
+from minidl.study.report.filters import first_filters
+from minidl.study.report.outcome import curves, outcome
+from minidl.study.report.page import page
+from minidl.study.report.predictions import predictions
+from minidl.study.report.runs import Group, grouped, read, warnings
+from minidl.study.report.traced import means, traced
+
+NAME = "report.html"
+
+
+def report(folders: Sequence[Path], out: Path | None, root: str | None, images: int | None) -> Path:
+    """Write the report of the runs in the folders and return its path: ``out``, or NAME in the first folder.
+
+    root: where the data sets lie, or None for where the runs had them; images: how many test images the nets look at.
+    Raises MinidlError for a folder without a run, and where the page cannot be written. What cannot be drawn for other
+    reasons is said on the page.
+    """
+    runs = [read(folder) for folder in dict.fromkeys(folders)]
+    groups = grouped(runs)
+    cube = read_cube(groups)
+    sections = _sections(groups, cube, root, images)
+    path = folders[0] / NAME if out is None else out
+    write_whole(path, page(groups, warnings(groups), sections, cube.for_page() if cube.groups else {}))
+    return path
+
+
+def _sections(groups: Sequence[Group], cube: Cube, root: str | None, images: int | None) -> list[Section]:
+    return [
+        outcome(groups),
+        curves(groups),
+        diagram(groups),
+        *_of_trace(cube),
+        first_filters(groups),
+        predictions(groups, root, images),
+        cards(groups),
+    ]
+
+
+def _of_trace(cube: Cube) -> list[Section]:
+    if cube.groups:
+        return [*traced(cube), carries(cube), fans(cube)]
+    return [means(cube)] if cube.notes else []

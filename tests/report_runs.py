@@ -1,0 +1,44 @@
+"""Runs for the tests of the report: one that is trained, small and traced, and others that are made from its record."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import train
+from minidl.experiment import records
+
+NASTY = "<i>b&\"'<⁄script>"  # a class whose name would be HTML, as far as a folder may have it
+
+
+def images(folder: Path) -> Path:
+    """Make a folder of two classes of tiny images, and return it."""
+    random = np.random.default_rng(7)
+    for label, colour in ((NASTY, (0, 0, 255)), ("red", (255, 0, 0))):
+        (folder / label).mkdir(parents=True)
+        for i in range(10):
+            pixels = random.integers(0, 100, (16, 16, 3)) + np.array(colour) // 2
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{i}.png")
+    return folder
+
+
+def trained(folder: Path, *more: str) -> Path:
+    """Train net (a) with "WC, GC, fully" on images beside it for an epoch of two steps, and return its folder."""
+    data = images(folder / "set")
+    given = ["--data", data, "--out", folder / "run", "--model", "a", "--method", "WC, GC, fully", *more]
+    small = ["--epochs", "1", "--batch-size", "8", "--device", "cpu", "--loops", "numpy", "--quiet"]
+    assert train.main([*map(str, given), *small]) == 0
+    return folder / "run"
+
+
+def like(run: Path, name: str, **changes: Any) -> Path:
+    """Return a copy of a run beside it whose record says that it had other settings."""
+    folder = run.with_name(name)
+    shutil.copytree(run, folder)
+    about = json.loads((folder / records.CONFIG).read_text())
+    about["settings"] |= changes
+    (folder / records.CONFIG).write_text(json.dumps(about))
+    return folder

@@ -1,0 +1,333 @@
+"""The command that compares methods: equal in all but the method, run once, and judged by what their seeds say."""
+
+import csv
+import io
+import math
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from minidl.__main__ import main as minidl
+from minidl.experiment import compare_options, compare_results, plots, process_run
+from minidl.experiment.command import Command
+from minidl.experiment.compare_display import Display
+from minidl.experiment.compare_options import parser
+from minidl.experiment.compare_results import MORE_SEEDS, ONE_SEED, table
+from minidl.experiment.comparison import FREE
+from minidl.experiment.method_run import MethodRun, run_of
+from minidl.experiment.process_run import as_words
+from minidl.experiment.records import read_log, read_settings
+from minidl.experiment.seeds import difference
+from minidl.experiment.trainer import Epoch, Trainer
+
+METHODS = "Baseline; GC"
+
+
+@pytest.fixture
+def compare(folder, tmp_path, monkeypatch):
+    """Return a function that compares on a small set, with runs in this process, and returns the exit status."""
+
+    def run(command, **_):
+        return SimpleNamespace(returncode=minidl(command[3:]), stderr="")
+
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "LOOK", 0.01)
+    monkeypatch.setattr(compare_results, "report", lambda *_: "the report")
+    monkeypatch.setattr(compare_options, "TRACE_EVERY", None)  # without traces, which take longer
+    for name in ("curves", "comparison"):
+        monkeypatch.setattr(plots, name, lambda *_: b"a picture")
+
+    def call(*arguments, methods=METHODS):
+        small = ["--model", "a", "--batch-size", "16", "--epochs", "1", "--loops", "numpy", "--device", "cpu"]
+        place = ["--data", str(folder), "--out", str(tmp_path / "out"), "--jobs", "1"]
+        return minidl(["compare", "--methods", methods, *small, *place, *map(str, arguments)])
+
+    return call
+
+
+def folders(tmp_path):
+    return sorted(path.parent for path in (tmp_path / "out").glob("*/log.csv"))
+
+
+def test_methods_are_trained_equally_once_and_set_side_by_side(compare, tmp_path, capsys):
+    assert compare("--seeds", 2) == 0
+    shown = capsys.readouterr().out
+    assert "2 methods × 2 seeds = 4 runs of 1 epoch, 4 epochs in all, of 16 images" in shown
+    assert "| Baseline | " in shown
+    assert MORE_SEEDS in shown
+    names = ["baseline-seed0", "baseline-seed1", "gc-seed0", "gc-seed1"]
+    assert [folder.name for folder in folders(tmp_path)] == names
+    with open(tmp_path / "out" / "compare.csv") as file:
+        assert sorted(row["run"] for row in csv.DictReader(file)) == names
+    assert (tmp_path / "out" / "compare.png").read_bytes() == b"a picture"
+
+    times = [(folder / "log.csv").stat().st_mtime_ns for folder in folders(tmp_path)]
+    assert compare("--seeds", 2, "--quiet") == 0
+    again = capsys.readouterr().out
+    assert [(folder / "log.csv").stat().st_mtime_ns for folder in folders(tmp_path)] == times
+    assert shown.endswith(again)
+    assert compare("--seeds", 2, methods=f"{METHODS}; WC") == 0
+    assert [folder.name for folder in folders(tmp_path)] == [*names, "wc-seed0", "wc-seed1"]
+    assert [(folder / "log.csv").stat().st_mtime_ns for folder in folders(tmp_path)[:4]] == times
+
+
+def test_they_begin_with_equal_weights_on_equal_batches(compare, tmp_path):
+    """The loss of the only step, before its update, is that of the weights that a run begins with."""
+    assert compare("--seeds", 2, methods="Baseline; GC; EL") == 0
+    losses = {folder.name: read_log(folder)[0].train_loss for folder in folders(tmp_path)}
+    assert len(losses) == 6
+    for seed in (0, 1):
+        assert len({losses[f"{method}-seed{seed}"] for method in ("baseline", "gc", "el")}) == 1
+    assert losses["gc-seed0"] != losses["gc-seed1"]
+    settings = [read_settings(folder) for folder in folders(tmp_path)]
+    assert {name for name in settings[0] if len({str(one[name]) for one in settings}) > 1} == {"method", "seed", "out"}
+    assert {"method", "seed", "out"} < set(FREE)
+
+
+@pytest.mark.parametrize(
+    "methods, message",
+    [
+        ("WC", "--methods names 1 method, and a comparison takes two or more"),
+        (" ; ", "--methods names no method"),
+        ("WC, GC; EL; GC, weight tensor", "'WC, GC' and 'GC, weight tensor', which are the same; leave one"),
+        ("WC; wc", "--methods names 'WC' twice; leave one"),
+        ("WC; WZ", "the method 'WZ' has the unknown word 'WZ'"),
+        ("WC; WC, BN, LN", "normalizes the data twice"),
+    ],
+)
+def test_methods_that_cannot_be_compared(compare, tmp_path, capsys, methods, message):
+    assert compare(methods=methods) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_does_not_fit_the_net_is_told_before_anything_is_trained(compare, tmp_path, capsys):
+    assert compare("--batch-size", 1, methods="Baseline; EB, fully") == 2
+    assert "cannot have EB: the area 'channel' leaves one element per group" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", [("--method", "WC"), ("--seed", "3"), ("--resume", "runs/NAME")])
+def test_what_a_comparison_sets_itself_is_no_option(compare, capsys, option):
+    with pytest.raises(SystemExit):
+        compare(*option)
+    assert f"argument {option[0]}: a comparison sets it itself; " in capsys.readouterr().err
+
+
+def test_runs_with_other_settings_are_not_mixed(compare, tmp_path, capsys):
+    assert compare() == 0
+    for option, value, earlier in (("epochs", "2", "1"), ("optimizer", "'sgd'", "'adam'"), ("batch-size", "4", "16")):
+        assert compare(f"--{option}", value.strip("'"), methods="WC; EL") == 2
+        error = capsys.readouterr().err
+        assert f"the run in {tmp_path / 'out' / 'baseline-seed0'} has {option} {earlier} and not {value}, so" in error
+        assert "give the same settings, or another folder with --out" in error
+    assert len(folders(tmp_path)) == 2
+    assert compare("--threads", 1, "--data-root", tmp_path) == 0
+
+
+def test_it_goes_on_where_it_stopped(compare, tmp_path, monkeypatch, capsys):
+    real, steps = Trainer.next_step, []
+
+    def broken(trainer, size):
+        steps.append(size)
+        if len(steps) == 2:  # the second run's only step
+            raise KeyboardInterrupt
+        real(trainer, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "next_step", broken)
+        assert compare() == 1
+        assert compare() == 0
+    shown = capsys.readouterr().out
+    assert "| GC | - | - | - | - |" in shown
+    assert "(1 have finished already)" in shown
+    assert len(steps) == 3
+    assert len(folders(tmp_path)) == 2
+
+
+def test_an_interrupt_is_one_sentence(compare, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=interrupted))
+    assert compare() == 130
+    assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(compare, tmp_path, monkeypatch, capsys):
+    real = process_run.subprocess.run
+
+    def run(command, **_):
+        return SimpleNamespace(returncode=2, stderr="first\nlast") if "GC" in command else real(command)
+
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+    assert compare() == 1
+    assert "minidl compare: GC, seed 0: last\n" in capsys.readouterr().err
+    assert [folder.name for folder in folders(tmp_path)] == ["baseline-seed0"]
+
+
+def test_the_runs_share_the_cores(monkeypatch, tmp_path):
+    given = []
+
+    def run(command, **_):
+        given.append(command)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+    runs = [run_of(tmp_path, method, 1, {"epochs": 3, "quiet": False}) for method in ("WC", "GC", "EL")]
+    ended = []
+    process_run.carry_out(runs, 2, {"threads": 6, "data_root": None}, lambda run, problem: ended.append(run.method))
+    assert sorted(ended) == ["EL", "GC", "WC"]
+    for words in given:
+        assert words[words.index("--threads") + 1] == "3"
+        assert words[words.index("--epochs") + 1] == "3"
+        assert words.count("--quiet") == 1
+
+
+def test_runs_are_traced_unless_told_otherwise():
+    command = Command("minidl compare", "minidl compare")
+    given = [vars(parser(command).parse_args(["--methods", METHODS, *more])) for more in ([], ["--trace", "7"])]
+    words = [as_words(run_of(Path("out"), "WC", 0, options).options) for options in given]
+    assert [some[some.index("--trace") + 1] for some in words] == ["50", "7"]
+
+
+def test_options_become_words():
+    options = {
+        "batch_size": 5,
+        "crop": None,
+        "quiet": True,
+        "trace": False,
+        "seed": 0,
+        "decay": 0.0,
+        "file": ["a", "b"],
+    }
+    expected = "--batch-size 5 --quiet --seed 0 --decay 0.0 --file a --file b"
+    assert " ".join(as_words(options)) == expected
+
+
+def test_the_picture_has_a_colour_for_each_method():
+    def epochs(loss, tested=True):
+        return [Epoch(e, 0.1, loss, 0.5, math.nan, 0.1 * e if tested or e == 2 else math.nan, 1.0) for e in (1, 2)]
+
+    def colours(runs):
+        picture = Image.open(io.BytesIO(plots.comparison(runs, "a $ title"))).convert("RGB")
+        return {colour for _, colour in picture.getcolors(1 << 20)}
+
+    first, second = (0, 107, 164), (255, 128, 14)  # of the palette for all kinds of colour vision
+    runs = {"WC, GC": [epochs(1.0), epochs(1.1)]}
+    assert {first, second} & colours(runs) == {first}
+    assert {first, second} < colours(runs | {"EB": [epochs(math.nan, tested=False)]})
+
+
+def test_the_report_is_written_where_its_packages_are(tmp_path, monkeypatch, capsys):
+    command, folders = Command("minidl compare", "minidl compare"), [tmp_path / "a run", tmp_path / "b"]
+    monkeypatch.setitem(sys.modules, "minidl.study.report.write", None)
+    said = compare_results.report(tmp_path, folders, None, command)
+    assert said == f"to have all on one page: minidl report '{tmp_path}/a run' {tmp_path}/b"
+    assert capsys.readouterr().err.startswith("minidl compare: report.html could not be drawn (")
+    monkeypatch.setitem(sys.modules, "minidl.study.report.write", SimpleNamespace(report=lambda *given: given))
+    said = compare_results.report(tmp_path, folders, "root", command)
+    assert said == f"all on one page: {(folders, tmp_path / 'report.html', 'root', None)}"
+
+
+def results(*accuracies, loss=0.5):
+    return {s: {"test_accuracy": a, "train_loss": loss, "seconds": 2.0} for s, a in enumerate(accuracies)}
+
+
+def test_the_table_of_one_seed_says_that_it_is_one():
+    text = table({"Baseline": results(0.5), "WC": results(0.615)})
+    assert "| Baseline | 50.00 |  | 0.5000 | 2 |" in text
+    assert "| WC | 61.50 | +11.50 | 0.5000 | 2 |" in text
+    assert text.endswith(ONE_SEED)
+
+
+def test_the_table_of_more_seeds_pairs_them():
+    """Differences 1, 2, 3: mean 2, deviation 1, error 1/√3, t = 3.46 with 2 degrees of freedom, p = 0.074."""
+    text = table({"A": results(0.50, 0.60, 0.40), "B": results(0.51, 0.62, 0.43), "C": results(0.51, math.nan)})
+    assert "| A | 50.00 ± 10.00 |  |  | 0.5000 | 2 |" in text
+    assert "| B | 52.00 ± 9.54 | +2.00 ± 0.58 | 0.074 | 0.5000 | 2 |" in text
+    assert "| C | - | - | - | 0.5000 | 2 |" in text
+    assert text.endswith(MORE_SEEDS)
+
+
+def test_a_run_that_turned_nan_and_one_that_is_missing_are_dashes():
+    text = table({"A": results(0.5), "WS": results(0.1, loss=None), "EB": {}})
+    assert "| WS | - | - | - | 2 |" in text
+    assert "| EB | - | - | - | - |" in text
+
+
+@pytest.mark.parametrize(
+    "pairs, t, p",
+    [
+        (2, 12.706205, 0.05),
+        (3, 4.302653, 0.05),
+        (3, 9.924843, 0.01),
+        (4, 3.182446, 0.05),
+        (5, 2.776445, 0.05),
+        (6, 4.032143, 0.01),
+        (11, 2.228139, 0.05),
+        (12, 1.795885, 0.1),
+    ],
+)
+def test_p_is_that_of_the_tables_of_students_distribution(random, pairs, t, p):
+    noise = random.standard_normal(pairs)
+    noise = (noise - noise.mean()) / (
+        noise.std(ddof=1) / math.sqrt(pairs)
+    )  # of mean 0, which has a standard error of 1
+    other = random.standard_normal(pairs)
+    ours = difference(dict(enumerate(other + noise + t)), dict(enumerate([*other, 5.0])))
+    assert ours.pairs == pairs
+    assert (ours.mean, ours.error) == pytest.approx((t, 1))
+    assert ours.p == pytest.approx(p, rel=1e-5)
+
+
+def test_p_at_the_edges():
+    assert math.isnan(difference({0: 1.0}, {0: 2.0}).p)
+    assert math.isnan(difference({}, {}).mean)
+    assert difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 2.0}).p == pytest.approx(0)  # always 1: no chance
+
+
+def test_bars_show_the_epochs_of_each_method(tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def run(method, seed, epochs):
+        folder = tmp_path / f"{method}-{seed}"
+        folder.mkdir()
+        line = "0.1,0.5,0.3,,,1\n"
+        head = "epoch,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy,seconds\n"
+        (folder / "log.csv").write_text(head + "".join(f"{epoch},{line}" for epoch in range(1, epochs + 1)))
+        if epochs == 4:
+            (folder / "result.json").write_text("{}")
+        return MethodRun("", folder, {}, method, seed)
+
+    runs = [run("A", 0, 4), run("A", 1, 1), run("B", 0, 0), run("B", 1, 0)]
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with Display(runs, 4, quiet=False):
+        pass
+    shown = terminal.getvalue()
+    assert "| 5/8 epochs, loss 0.5000" in shown
+    assert "| 0/8 epochs" in shown
+
+
+@pytest.mark.slow
+def test_the_runs_are_processes(folder, tmp_path):
+    words = ["--model", "a", "--batch-size", "8", "--epochs", "1", "--loops", "numpy", "--jobs", "2"]
+    command = [sys.executable, "-m", "minidl", "compare", "--methods", METHODS, *words, "--data", str(folder)]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "records in runs/compare-a-set\n" in done.stdout
+    assert "\n| GC | " in done.stdout
+    out = tmp_path / "runs" / "compare-a-set"
+    names = {"baseline-seed0", "gc-seed0", "compare.csv", "compare.png"}
+    names |= {"report.html"} if find_spec("altair") and find_spec("vl_convert") else set()
+    assert {path.name for path in out.iterdir()} == names
+    assert (out / "gc-seed0" / "trace.csv").exists()
