@@ -105,8 +105,18 @@ def import_options(records: Sequence[Record]) -> list[str]:
     return [word for record in records for word in ("--import", record["file"])]
 
 
-def check_same(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> None:
-    """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with."""
+def check_same(given: Sequence[OwnFile], earlier: Any, folder: Path) -> None:
+    """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with.
+
+    earlier: their records, as the run's configuration has them.
+    """
+    try:
+        earlier = [{name: str(record[name]) for name in ("file", "sha256")} for record in earlier]
+    except (TypeError, KeyError):
+        raise _error(
+            f"the configuration of the run in {folder} does not say by file and sha256 what it imports; put it back as "
+            "it was, or start a new run"
+        ) from None
     names = join(import_options(earlier))
     if len(given) < len(earlier):
         raise _error(
