@@ -5,6 +5,7 @@ import io
 import math
 import shutil
 from dataclasses import astuple, fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_a_step_that_fails_leaves_the_net_as_it_was(random, monkeypatch, where):
     elif where == "true":
         fc1.compute_grads = fail
     else:
-        monkeypatch.setattr(probes.SoftmaxCrossEntropy, "alone", fail)
+        monkeypatch.setattr(probes, "SoftmaxCrossEntropy", lambda kernels: SimpleNamespace(alone=fail))
     with pytest.raises((RuntimeError, MinidlError), match=r"it broke|made of numbers"):
         tracer.step(1, loss, data, labels)
     assert not net.observed
@@ -313,7 +314,7 @@ def test_a_carry_puts_everything_back(backend, random):
     arrays = [*(p.value for p in net.parameters), *net.running().values()]
     kept = [backend.host(array).copy() for array in arrays]
     losses = probes.carry(net, data, labels, {p.name: p.value + 1 for p in net.parameters})
-    assert losses[0] == 0 != losses[1]
+    assert len(set(losses.values())) == 6
     for array, before in zip(arrays, kept, strict=True):
         np.testing.assert_array_equal(backend.host(array), before)
 

@@ -10,7 +10,7 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 
 Array = Any
-STRIDES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # the first for what all are compared with
+STRIDES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def true_grads(net: Net, error: Array) -> dict[str, Array]:
@@ -52,13 +52,13 @@ def normalized(layer: Layer, weights: Array) -> Array | None:
     return weights.copy() if hook is None else hook(weights.copy())
 
 
-def carry(net: Net, data: Array, labels: Array, moved: Mapping[str, Array]) -> list[float]:
-    """Return the loss of a batch at W + s·ΔW less that at W for each s of STRIDES, with ΔW = moved − W.
+def carry(net: Net, data: Array, labels: Array, moved: Mapping[str, Array]) -> dict[float, float]:
+    """Return the loss of a batch at W + s·ΔW for each s of STRIDES, with ΔW = moved − W.
 
     W are all parameters, and what the normalizations of the weights make of W + s·ΔW is what the net computes with.
     """
     loss = SoftmaxCrossEntropy(net.kernels)
-    parameters, losses = net.parameters, []
+    parameters, losses = net.parameters, {}
     with _put_back([*(p.value for p in parameters), *net.running().values()]):
         start = [p.value.copy() for p in parameters]
         for s in STRIDES:
@@ -67,8 +67,8 @@ def carry(net: Net, data: Array, labels: Array, moved: Mapping[str, Array]) -> l
             for layer in net.layers:
                 if layer.at_weights.in_update is not None:
                     layer.at_weights.in_update(layer.weights.value)
-            losses.append(loss.alone(net.forward(data), labels).loss)
-    return [value - losses[0] for value in losses]
+            losses[s] = loss.alone(net.forward(data), labels).loss
+    return losses
 
 
 @contextmanager
