@@ -1,4 +1,4 @@
-"""How long a browser takes for a report: python benchmarks/report.py REPORT.html [--moves 20] [--picture docs/report.png]
+"""How long a browser takes for a report: python benchmarks/report.py REPORT.html [--moves 20] [--picture FILE]
 
 Prints the size of the page, when all that can be seen was drawn and when everything was, and how long a move of the
 slider takes until what can be seen is drawn anew, at each section of the page; or takes a picture of it for a page of

@@ -62,7 +62,7 @@ def means(cube: Cube) -> Section:
     """Return the section with two bars for each layer and run: of the mean, and of what the hook takes."""
     section = Section(
         "Where the means are",
-        "The share of the energy, the squared norm, that is the mean, in the layers at the chosen step: of each channel "
+        "The share of the energy, the squared norm, of the mean in the layers at the chosen step: of each channel "
         "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook takes.",
         notes=cube.notes,
         narrow=True,
