@@ -11,7 +11,7 @@ import altair as alt
 COLOURS = 8  # of Okabe and Ito, in page.css
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 MEDIAN_OF = 5  # traced steps of which a line over time shows the median
-INK, DIM, RULE, PAPER = (f"var(--{name})" for name in ("ink", "dim", "rule", "paper"))
+INK, DIM, RULE = (f"var(--{name})" for name in ("ink", "dim", "rule"))
 NOW = "datum.step <= step && step < datum.until"  # whether a row holds at the chosen step
 
 CONFIG: dict[str, Any] = {

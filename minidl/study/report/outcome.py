@@ -72,13 +72,14 @@ def _sentence(group: Group) -> str:
     last = _tested(first)
     epochs, asked = len(first.epochs), first.settings.get("epochs")
     progress = f"{epochs}" if asked in (None, epochs) else f"{epochs} of {asked}"
+    progress += " epoch" if progress == "1" else " epochs"
     if not math.isfinite(first.epochs[-1].train_loss):
-        return f"{group.label}: after {progress} epochs the loss was not a number any more ({group.seeds})."
+        return f"{group.label}: after {progress} the loss was not a number any more ({group.seeds})."
     if last is None:
-        return f"{group.label}: not tested in {progress} epochs ({group.seeds})."
+        return f"{group.label}: not tested in {progress} ({group.seeds})."
     overlap = [run.result["mean_iou"] for run in group.runs if run.result and run.result.get("mean_iou") is not None]
     what = f"of the pixels are right, mean IoU {spread([100 * x for x in overlap], ' %')}," if overlap else "right"
-    return f"{group.label}: {_accuracy(group)} {what} in the test after {progress} epochs ({group.seeds})."
+    return f"{group.label}: {_accuracy(group)} {what} in the test after {progress} ({group.seeds})."
 
 
 def _line(group: Group) -> list[str]:

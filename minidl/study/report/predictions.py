@@ -18,7 +18,7 @@ from minidl.study.report.runs import Group
 Array = Any
 SHOWN = 6  # pictures in a row
 OVERLAID = 2  # best and worst images whose every pixel has a label
-WIDTH = 96  # pixels of the page for a picture
+WIDTH, OVERLAY = 96, 112  # pixels of the page for a picture, and for one with every pixel labelled
 LABELLED = 20  # classes of which a confusion matrix has room for the numbers
 
 
@@ -120,7 +120,7 @@ def _overlays(group: Group, looked: Looked) -> list[Pictures]:
         image, truth, found = looked.images[i], looked.truth[i], looked.found[i]
         share = f"{100 * looked.certainty[i]:.0f} % right"
         pictures += [
-            Picture(address(image, 2 * WIDTH), "Test image", share, 2 * WIDTH),
+            Picture(address(image, 2 * WIDTH), "Test image", share, OVERLAY),
             _overlay(looked, image, truth, "truth"),
             _overlay(looked, image, found, "found"),
         ]
@@ -134,4 +134,4 @@ def _overlay(looked: Looked, image: Array, labels: Array, what: str) -> Picture:
     mixed = np.where(coloured[..., None], image // 3 + palette()[labels] // 3 * 2, image).astype(np.uint8)
     names = [looked.classes[label] for label in np.unique(labels) if label not in (0, VOID)]
     said = f"{what}: {', '.join(names) or looked.classes[0]}"
-    return Picture(address(mixed, 2 * WIDTH), said, said, 2 * WIDTH)
+    return Picture(address(mixed, 2 * WIDTH), said, said, OVERLAY)
