@@ -1,6 +1,7 @@
 """Predictions: which classes are taken for which, and the pictures of which a net was surest, right and wrong."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
@@ -61,7 +62,7 @@ def _matrix(group: Group, looked: Looked) -> Chart:
     return Chart(
         title=f"{group.label}: what is taken for what",
         sentence=sentence,
-        spec=_heat(classes, with_numbers=len(classes) <= LABELLED),
+        spec=_heat(tuple(classes), with_numbers=len(classes) <= LABELLED),
         line="truth",
         columns=("found",),
         values={"count": ""},
@@ -71,7 +72,8 @@ def _matrix(group: Group, looked: Looked) -> Chart:
     )
 
 
-def _heat(classes: Sequence[str], with_numbers: bool) -> dict[str, Any]:
+@lru_cache
+def _heat(classes: tuple[str, ...], with_numbers: bool) -> dict[str, Any]:
     """Return a matrix whose squares are the stronger the more of its class they hold."""
     order = list(classes)
     base = alt.Chart(charts.rows(), width="container", height=len(classes) * (22 if with_numbers else 8)).encode(

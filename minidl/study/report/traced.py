@@ -75,7 +75,7 @@ def means(cube: Cube) -> Section:
                 Chart(
                     title=title,
                     sentence=f"{what}. {_overall(cube, shown, ' %')}",
-                    spec=_bars(cube, fields),
+                    spec=_bars(tuple(cube.runs), tuple(cube.layers), tuple(fields)),
                     line="layer",
                     columns=("run",),
                     values={"mean": "mean, %", "taken": "taken, %"} if len(fields) > 1 else {next(iter(fields)): ""},
@@ -174,10 +174,10 @@ def _y(name: str, unit: str, log: bool) -> alt.Y:
     return axis.scale(type="log") if log else axis.scale(zero=True)
 
 
-def _bars(cube: Cube, fields: dict[str, str]) -> dict[str, Any]:
-    runs = cube.runs
+@lru_cache
+def _bars(runs: tuple[str, ...], layers: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Any]:
     slots = [f"{run}, {part}" for run in runs for part in fields]
-    height = len(cube.layers) * (len(slots) * (BAR + 1) + 2 * len(runs) + 4)
+    height = len(layers) * (len(slots) * (BAR + 1) + 2 * len(runs) + 4)
     share = alt.X("share:Q").scale(domain=[0, 100], clamp=True).axis(tickCount=5).title("% of the energy")
     chart = (
         alt.Chart(charts.rows(), width="container", height=height)
@@ -186,7 +186,7 @@ def _bars(cube: Cube, fields: dict[str, str]) -> dict[str, Any]:
         .mark_bar(size=BAR)
         .encode(
             share,
-            alt.Y("layer:N").scale(domain=cube.layers, paddingInner=0.2).title(None),
+            alt.Y("layer:N").scale(domain=list(layers), paddingInner=0.2).title(None),
             alt.YOffset("slot:N").scale(domain=slots),
             charts.colour(runs),
             alt.Opacity("part:O").scale(domain=["mean", "taken"], range=[1, 0.45]).legend(None),
