@@ -152,13 +152,10 @@ def test_the_same_training_twice_is_no_deviation(run):
 def test_several_seeds_are_mean_and_deviation(run):
     other = like(run, "b", seed=1)
     trace = trace_files.read(other)
-    lines = (other / "trace.csv").read_text().splitlines()
-    column = lines[0].split(",").index("g_mean")
-    shifted = [
-        ",".join([*w[:column], str(float(w[column]) + 0.02), *w[column + 1 :]])
-        for w in map(lambda x: x.split(","), lines[1:])
-    ]
-    (other / "trace.csv").write_text("\n".join([lines[0], *shifted]))
+    head, *lines = (line.split(",") for line in (other / "trace.csv").read_text().splitlines())
+    for line in lines:
+        line[head.index("g_mean")] = str(float(line[head.index("g_mean")]) + 0.02)
+    (other / "trace.csv").write_text("\n".join(map(",".join, [head, *lines])))
     [group] = cube.read(groups(run, other)).groups
     np.testing.assert_allclose(group.values["g_mean"], 100 * (trace.column("g_mean") + 0.01))
     np.testing.assert_allclose(group.deviations["g_mean"], 2 / np.sqrt(2))
@@ -196,9 +193,9 @@ def test_looking_again_finds_what_the_run_found(traced):
 
 
 def test_other_data_are_refused(run, tmp_path):
-    with pytest.raises(MinidlError, match="its data are not there: the folder .*nowhere.*--data-root"):
+    with pytest.raises(MinidlError, match=r"its data are not there: the folder .*nowhere.*--data-root"):
         looked.look(runs.read(like(run, "moved", data=str(tmp_path / "nowhere"))), None, None)
-    with pytest.raises(MinidlError, match="cifar10 in .*; say where they are with --data-root"):
+    with pytest.raises(MinidlError, match=r"cifar10 in .*; say where they are with --data-root"):
         looked.look(runs.read(like(run, "cifar", data="cifar10")), str(tmp_path), None)
     with pytest.raises(MinidlError, match="are not those that the run was tested on"):
         looked.look(runs.read(like(run, "less", test_size=2)), None, None)

@@ -11,10 +11,10 @@ from minidl.study.report.cube import Cube, Numbers, Traced
 from minidl.study.trace_files import Filters
 
 HEIGHT = 200  # pixels
-FILTERS = 40  # of a layer that are drawn, as far apart in the order as they can be
+FILTERS = 36  # of a layer that are drawn, as far apart in the order as they can be
 STEPS = 5  # of those with filters that are drawn
 LOW, HIGH, MEAN = 0, 4, 5  # columns of the trace's arrays: percentiles 5 and 95, and the mean
-LEVELS = 400  # to which the largest number of a picture is rounded
+LEVELS = 100  # to which the largest number of a picture is rounded
 POINTS = {"weights": "weights", "grads": "gradient"}
 
 
@@ -34,7 +34,7 @@ def fans(cube: Cube) -> Section:
                         title=f"{group.label}: {word}",
                         sentence=_sentence(group, point),
                         spec=_spec(cube.groups.index(group)),
-                        line="filter",
+                        line="number",
                         columns=("when",),
                         values={"low": "5 %", "mean": "mean", "high": "95 %"},
                         rows=rows,
@@ -75,7 +75,7 @@ def _columns(filters: Numbers) -> dict[str, list[float]]:
     largest = float(np.abs(scaled[np.isfinite(scaled)]).max(initial=0)) or 1.0
     places = int(np.ceil(-np.log10(largest / LEVELS)))
     low, mean, high = ([round(x, places) for x in column] for column in np.nan_to_num(scaled).T.tolist())
-    return {"filter": list(range(1, len(filters) + 1)), "low": low, "mean": mean, "high": high}
+    return {"low": low, "mean": mean, "high": high}
 
 
 def _sentence(group: Traced, point: str) -> str:
@@ -93,13 +93,13 @@ def _widest(group: Traced, step: int, point: str, when: str) -> float:
 
 def _spec(number: int) -> dict[str, Any]:
     base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
-        alt.X("filter:Q").title("filters, sorted by their mean").axis(tickMinStep=1).scale(nice=False),
+        alt.X("number:Q").title("filters, sorted by their mean").axis(tickMinStep=1).scale(nice=False),
         alt.Color("when:N")
         .scale(domain=["before", "after"], range=[charts.DIM, f"var(--run{number % charts.COLOURS})"])
         .legend(orient="top", title=None),
     )
     band = base.mark_area(opacity=0.3).encode(alt.Y("low:Q").title("× 10⁻³"), alt.Y2("high:Q"))
     dots = base.mark_circle(size=22, opacity=1).encode(
-        alt.Y("mean:Q"), tooltip=["when:N", "filter:Q", alt.Tooltip("mean:Q", format=".3g")]
+        alt.Y("mean:Q"), tooltip=["when:N", "number:Q", alt.Tooltip("mean:Q", format=".3g")]
     )
     return charts.finished(alt.layer(band, dots))

@@ -28,11 +28,12 @@ function unfolded(cube) {
   return rows;
 }
 
-// A row may stand for many, whose fields are lists in "each".
+// A row may stand for many, which are numbered and whose fields are lists in "each".
 function unpacked({ each, ...row }) {
   if (!each) return [row];
   const fields = Object.entries(each);
-  return fields[0][1].map((_, i) => ({ ...row, ...Object.fromEntries(fields.map(([name, list]) => [name, list[i]])) }));
+  return fields[0][1].map((_, i) => (
+    { ...row, number: i + 1, ...Object.fromEntries(fields.map(([name, list]) => [name, list[i]])) }));
 }
 
 function cut(chart) {
@@ -111,30 +112,33 @@ function copied(rows) {
 
 function update(key) {
   const chart = charts[key], figure = document.getElementById(key), view = views.get(key), rows = cut(chart);
-  view.data("rows", copied(rows));
+  if (stale.get(key)) view.data("rows", copied(rows));
   if (chart.at) view.signal("step", state.step).signal("layer", state.layer);
   view.run();
   if (figure.querySelector("details").open) tabulate(figure, chart, rows);
 }
 
-// Charts that are to be drawn, or drawn anew: those that the reader sees first, the others when there is time.
-const stale = new Set(Object.keys(charts));
+// Charts that are to be drawn, or drawn anew, and whether their rows are others: those that the reader sees come first,
+// the others when there is time.
+const stale = new Map(Object.keys(charts).map((key) => [key, true]));
+const inSight = new Set();
 let working = false;
 
-function distance(key) {
-  const { top, bottom } = document.getElementById(key).getBoundingClientRect();
-  return Math.max(0, top - innerHeight, -bottom);
-}
+const sight = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) inSight[isIntersecting ? "add" : "delete"](target.id);
+  work();
+});
+for (const key of Object.keys(charts)) sight.observe(document.getElementById(key));
 
 async function work() {
   if (working) return;
   working = true;
   while (stale.size) {
-    const key = [...stale].reduce((best, other) => (distance(other) < distance(best) ? other : best));
-    mark(distance(key) > 0);
-    stale.delete(key);
+    const key = [...inSight].find((shown) => stale.has(shown)) ?? stale.keys().next().value;
+    mark(!inSight.has(key));
     await (views.has(key) ? update(key) : draw(key));
-    await new Promise((resume) => setTimeout(resume));
+    stale.delete(key);
+    if (!inSight.has(key)) await new Promise((resume) => setTimeout(resume));
   }
   mark(true);
   working = false;
@@ -144,6 +148,7 @@ async function work() {
 function mark(seen) {
   const { dataset } = document.documentElement;
   if (seen) dataset.drawn ??= Math.round(performance.now());
+  dataset.seen = seen ? "yes" : "";
   dataset.left = stale.size;
 }
 
@@ -155,11 +160,15 @@ function set(changes) {
     document.getElementById("now").value = state.step;
     layers.value = state.layer;
   }
-  for (const key of Object.keys(charts)) if (changes.shown || charts[key].at) stale.add(key);
+  for (const [key, { at }] of Object.entries(charts)) {
+    const others = "shown" in changes || Object.keys(changes).some((name) => at.includes(name));
+    if (others || at) stale.set(key, others || stale.get(key) || false);
+  }
+  mark(false);
   work();
 }
 
-addEventListener("beforeprint", () => [...stale].filter((key) => views.has(key)).forEach(update));
+addEventListener("beforeprint", () => [...stale.keys()].filter((key) => views.has(key)).forEach(update));
 
 for (const chip of document.querySelectorAll(".chip")) {
   chip.addEventListener("click", () => {
@@ -174,4 +183,3 @@ slider?.addEventListener("input", () => set({ step: trace.steps[slider.value] })
 layers?.addEventListener("change", () => set({ layer: layers.value }));
 
 set({});
-work();

@@ -155,10 +155,9 @@ def _over(runs: tuple[str, ...], last: int, unit: str, log: bool) -> dict[str, A
             sort=[alt.SortField("step", order="ascending")],
         )
     )
-    points = base.mark_point(size=50, filled=True, opacity=0).encode(
-        _y("value:Q", unit, log), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
-    )
-    return charts.finished(alt.layer(mark, band, raw, median, points.add_params(charts.picked("step"))))
+    steps = alt.Chart(charts.rows()).transform_aggregate(count="count()", groupby=["step"])
+    targets = steps.mark_rule(opacity=0).encode(x, tooltip=["step:Q"]).add_params(charts.picked("step"))
+    return charts.finished(alt.layer(mark, band, raw, median, targets, width="container", height=HEIGHT))
 
 
 def _base(log: bool) -> alt.Chart:

@@ -1,0 +1,57 @@
+"""How long a browser takes for a report: python benchmarks/report.py REPORT.html [--browser chromium] [--moves 20]
+
+Prints the size of the page, when all that can be seen was drawn and when everything was, and how long a move of the
+slider takes until what can be seen is drawn anew, at each section of the page; needs the extra "browser".
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+DRAWN = "html[data-left='0']"
+MOVE = """async (place) => {
+    const slider = document.getElementById("step"), began = performance.now();
+    slider.value = place;
+    slider.dispatchEvent(new Event("input"));
+    while (!document.documentElement.dataset.seen) await new Promise(requestAnimationFrame);
+    return performance.now() - began;
+}"""
+
+
+def measure(path: Path, browser: str, moves: int) -> None:
+    """Open a page and print what it takes."""
+    from playwright.sync_api import sync_playwright
+
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(path.absolute().as_uri())
+        page.wait_for_selector(DRAWN, state="attached", timeout=120_000)
+        drawn, all_drawn = page.evaluate("[document.documentElement.dataset.drawn, performance.now()]")
+        print(f"what can be seen is drawn after {float(drawn) / 1000:.2f} s, all after {all_drawn / 1000:.2f} s")
+        for section in page.locator("section").all():
+            title = section.locator("h2").inner_text()
+            section.locator("h2").scroll_into_view_if_needed()
+            section.evaluate("(section) => section.scrollIntoView()")
+            print(f"{title}: {_moves(page, moves)}")
+        chromium.close()
+
+
+def _moves(page: Any, moves: int) -> str:
+    last = int(page.locator("#step").get_attribute("max") or 0)
+    times = []
+    for i in range(moves):
+        times.append(page.evaluate(MOVE, (7 * i + 1) % (last + 1)))
+        page.wait_for_selector(DRAWN, state="attached")
+    return f"a move of the slider takes {statistics.median(times):.0f} ms in the median, {max(times):.0f} ms at most"
+
+
+if __name__ == "__main__":
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("report", type=Path)
+    cli.add_argument("--browser", default="/usr/bin/chromium", help="(default: /usr/bin/chromium)")
+    cli.add_argument("--moves", type=int, default=20, help="of the slider, at each section (default: 20)")
+    options = cli.parse_args()
+    measure(options.report, options.browser, options.moves)

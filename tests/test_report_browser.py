@@ -1,0 +1,172 @@
+"""The report in a real browser: it draws, answers to chips, slider, layer and clicks, and can be read by everybody."""
+
+import os
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from report_runs import like, trained
+
+from minidl.__main__ import main
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MISSING = [name for name in ("altair", "vl_convert", "playwright", "axe_playwright_python") if find_spec(name) is None]
+MISSING += [] if CHROMIUM else ["Chromium"]
+REQUIRED = os.environ.get("MINIDL_BROWSER") == "required"
+pytestmark = pytest.mark.skipif(bool(MISSING) and not REQUIRED, reason=f"not installed: {', '.join(MISSING)}")
+WAIT = 60_000  # milliseconds, on a machine that does other things as well
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Return the page on three methods, one of them with two seeds, of which one was not traced."""
+    run = trained(tmp_path_factory.mktemp("browser"), "--trace", "1")
+    folders = [like(run, "baseline", method="Baseline"), run, like(run, "other", seed=1), like(run, "ws", method="WS")]
+    (folders[-1] / "trace.csv").unlink()
+    assert main(["report", *map(str, folders)]) == 0
+    return folders[0] / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return Chromium, started once."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser, report):
+    """Return the page, drawn; ``said`` has what the console said, ``asked`` the addresses that were asked for."""
+    opened = browser.new_page(viewport={"width": 1200, "height": 900})
+    opened.said, opened.asked = [], []
+    opened.on("console", lambda message: opened.said.append(message.text))
+    opened.on("pageerror", lambda error: opened.said.append(str(error)))
+    opened.on("request", lambda request: opened.asked.append(request.url))
+    opened.goto(report.as_uri())
+    settle(opened)
+    return opened
+
+
+def settle(page):
+    """Wait until every chart is drawn."""
+    page.wait_for_selector("html[data-left='0']", state="attached", timeout=WAIT)
+
+
+def svg(page, title):
+    """Return what the chart of a title has drawn."""
+    settle(page)
+    return page.locator("figure", has=page.get_by_role("heading", name=title, exact=True)).locator("svg").inner_html()
+
+
+def drawing(page, title):
+    """Return the shapes of what the chart of a title has drawn, in an order of their own."""
+    return sorted(re.findall(r' d="[^"]+"| transform="[^"]+"', svg(page, title)))
+
+
+THROUGH, OVER = (
+    "How alike do different images look to a layer?",
+    "How alike do different images look to a layer? Over the steps",
+)
+
+
+def test_every_chart_is_drawn_without_a_word_in_the_console(page):
+    figures = page.locator("figure.chart")
+    assert figures.count() > 40
+    for figure in figures.all():
+        assert figure.locator("svg path").count(), figure.inner_text()
+    assert not page.said
+
+
+def test_nothing_is_asked_for(page, report):
+    assert page.asked == [report.as_uri()]
+
+
+def test_the_slider_and_the_layer_change_what_is_drawn(page):
+    through, over = drawing(page, THROUGH), drawing(page, OVER)
+    slider = page.get_by_role("slider")
+    slider.press("Home")
+    assert page.locator("#now").inner_text() == "0"
+    assert slider.get_attribute("aria-valuetext") == "step 0"
+    moved = drawing(page, THROUGH)
+    assert moved != through
+    slider.press("End")
+    assert drawing(page, THROUGH) == through
+    page.locator("#layer").select_option("fc1")
+    assert drawing(page, OVER) != over
+
+
+def test_a_click_in_either_cut_sets_the_other(page):
+    page.locator("#layer").select_option("fc1")
+    over = drawing(page, OVER)
+    figure = page.locator("figure", has=page.get_by_role("heading", name=THROUGH, exact=True))
+    box = figure.locator("svg").bounding_box()
+    figure.locator("svg").click(position={"x": 0.2 * box["width"], "y": 0.4 * box["height"]})
+    assert page.locator("#layer").input_value() == "conv1"
+    assert drawing(page, OVER) != over
+    page.get_by_role("slider").press("End")
+    through = drawing(page, THROUGH)
+    figure = page.locator("figure", has=page.get_by_role("heading", name=OVER, exact=True))
+    figure.locator("svg").click(position={"x": 60, "y": 0.4 * box["height"]})
+    assert page.locator("#now").inner_text() == "0"
+    assert drawing(page, THROUGH) != through
+
+
+def test_a_chip_hides_a_method_everywhere(page):
+    through = svg(page, THROUGH)
+    chip = page.get_by_role("button", name="Baseline")
+    chip.click()
+    assert chip.get_attribute("aria-pressed") == "false"
+    hidden = svg(page, THROUGH)
+    assert "var(--run0)" in through
+    assert "var(--run0)" not in hidden
+    assert not page.get_by_role("heading", name="Baseline: surest and right").is_visible()
+    assert page.get_by_role("heading", name="WS: surest and right").is_visible()
+    chip.press("Enter")
+    assert "var(--run0)" in svg(page, THROUGH)
+
+
+def test_a_table_has_the_numbers_that_are_drawn(page):
+    figure = page.locator("figure", has=page.get_by_role("heading", name=THROUGH, exact=True))
+    figure.locator("summary").click()
+    page.get_by_role("slider").press("Home")
+    settle(page)
+    [head, *lines] = figure.get_by_role("row").all_inner_texts()
+    assert head.split("\t") == ["layer", "Baseline", "WC, GC, fully"]
+    assert [line.split("\t")[0] for line in lines] == page.locator("#layer option").all_inner_texts()
+    page.get_by_role("slider").press("ArrowRight")
+    settle(page)
+    assert figure.get_by_role("row").all_inner_texts()[1:] != lines
+    assert not page.said
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth", timeout=WAIT)
+    widest = page.evaluate("Math.max(...[...document.querySelectorAll('figure svg')].map((x) => x.clientWidth))")
+    assert widest <= 360
+
+
+def test_on_paper_there_are_no_controls(page):
+    page.emulate_media(media="print", color_scheme="dark")
+    assert not page.get_by_role("slider").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.said
+
+
+@pytest.mark.parametrize("scheme, rules", [("light", {}), ("dark", {"runOnly": ["color-contrast"]})])
+def test_axe_finds_nothing(page, scheme, rules):
+    import axe_playwright_python
+
+    # What is drawn is hidden from screen readers, which get its sentence and table; axe would take long to see that.
+    page.evaluate("for (const svg of document.querySelectorAll('.drawing svg')) svg.remove()")
+    page.emulate_media(media="screen", color_scheme=scheme)
+    page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("(rules) => axe.run({ resultTypes: ['violations'], ...rules })", rules)
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+    assert len(found["passes"]) >= 1
