@@ -45,12 +45,14 @@ def report(out: Path, folders: Sequence[Path], root: str | None, command: Comman
 
     root: where the data sets lie, or None for where the runs had them.
     """
-    said = f"to have all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
+    path = None
     with decoration(command.name, REPORT):
         from minidl.study.report.write import report as write_report  # here, as its packages need not be installed
 
-        said = f"all on one page: {write_report(folders, out / REPORT, root, None)}"
-    return said
+        path = write_report(folders, out / REPORT, root, None)
+    if path is None:
+        return f"to have all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
+    return f"all on one page: {path}"
 
 
 def _figures(result: Result) -> list[str]:
