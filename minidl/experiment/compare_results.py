@@ -45,14 +45,14 @@ def report(out: Path, folders: Sequence[Path], root: str | None, command: Comman
 
     root: where the data sets lie, or None for where the runs had them.
     """
-    path = None
+    written = []
     with decoration(command.name, REPORT):
         from minidl.study.report.write import report as write_report  # here, as its packages need not be installed
 
-        path = write_report(folders, out / REPORT, root, None)
-    if path is None:
+        written.append(write_report(folders, out / REPORT, root, None))
+    if not written:
         return f"to have all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
-    return f"all on one page: {path}"
+    return f"all on one page: {written[0]}"
 
 
 def _figures(result: Result) -> list[str]:
