@@ -1,13 +1,17 @@
-"""How long a browser takes for a report: python benchmarks/report.py REPORT.html [--browser chromium] [--moves 20]
+"""How long a browser takes for a report: python benchmarks/report.py REPORT.html [--moves 20] [--picture docs/report.png]
 
 Prints the size of the page, when all that can be seen was drawn and when everything was, and how long a move of the
-slider takes until what can be seen is drawn anew, at each section of the page; needs the extra "browser".
+slider takes until what can be seen is drawn anew, at each section of the page; or takes a picture of it for a page of
+ours. Needs Chromium and the extra "browser".
 """
 
 import argparse
 import statistics
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 DRAWN = "html[data-left='0']"
 MOVE = """async (place) => {
@@ -39,6 +43,23 @@ def measure(path: Path, browser: str, moves: int) -> None:
         chromium.close()
 
 
+def picture(path: Path, browser: str, title: str, file: Path) -> None:
+    """Save what a reader sees at the section of a title, at the step in the middle."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(path.absolute().as_uri())
+        page.wait_for_selector(DRAWN, state="attached", timeout=120_000)
+        page.evaluate(MOVE, int(page.locator("#step").get_attribute("max") or 0) // 2)
+        page.wait_for_selector(DRAWN, state="attached", timeout=120_000)
+        page.locator("section", has=page.get_by_role("heading", name=title)).evaluate("(it) => it.scrollIntoView()")
+        with Image.open(BytesIO(page.screenshot())) as taken:
+            taken.convert("RGB").quantize(64).save(file, optimize=True)
+        chromium.close()
+
+
 def _moves(page: Any, moves: int) -> str:
     last = int(page.locator("#step").get_attribute("max") or 0)
     times = []
@@ -53,5 +74,10 @@ if __name__ == "__main__":
     cli.add_argument("report", type=Path)
     cli.add_argument("--browser", default="/usr/bin/chromium", help="(default: /usr/bin/chromium)")
     cli.add_argument("--moves", type=int, default=20, help="of the slider, at each section (default: 20)")
+    cli.add_argument("--picture", type=Path, metavar="FILE", help="take a picture of a section, and measure nothing")
+    cli.add_argument("--section", default="Where the means are", help="of the picture (default: Where the means are)")
     options = cli.parse_args()
-    measure(options.report, options.browser, options.moves)
+    if options.picture:
+        picture(options.report, options.browser, options.section, options.picture)
+    else:
+        measure(options.report, options.browser, options.moves)

@@ -56,7 +56,7 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
 @cache
 def bundle() -> str:
     """Return the scripts of Vega, Vega-Lite and Vega-Embed as one, without imports; making it takes seconds."""
-    script: str = vl_convert.javascript_bundle(vl_version=alt.SCHEMA_VERSION.rpartition(".")[0])
+    script: str = vl_convert.javascript_bundle(None, vl_version=alt.SCHEMA_VERSION.rpartition(".")[0])
     return script.replace("</script", "<\\/script")
 
 

@@ -14,6 +14,7 @@ from minidl.study.report.quantities import FEATURES, OPTIMIZER, REMOVED, SIZES, 
 
 HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
+LEAST = 0.01  # percent or degrees that a sentence tells
 PLACES = (  # where a mean is: its title, what it is, the quantity, and what the hook there takes
     ("Data in", "Each channel's mean", "data_mean", ""),
     ("Weights", "Each filter's mean, and below it what the hook takes", "w_mean", "w_taken"),
@@ -213,4 +214,7 @@ def _change(cube: Cube, name: str, unit: str) -> str:
 
 def _number(values: Numbers, unit: str) -> str:
     finite = values[np.isfinite(values)]
-    return f"{short(float(np.median(finite))):g}{unit}" if finite.size else "–"
+    if not finite.size:
+        return "–"
+    median = float(np.median(finite))
+    return f"< {LEAST}{unit}" if unit and 0 < median < LEAST else f"{short(median):g}{unit}"
