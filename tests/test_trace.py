@@ -107,11 +107,11 @@ def outcome(device, name, every, place, mode):
 
 
 @pytest.mark.parametrize("name, place, mode", [
-    ("a", "optimizer", "projection"),
+    pytest.param("a", "optimizer", "projection", marks=pytest.mark.slow),
     ("b", "optimizer", "projection"),
     ("b-cifar", "optimizer", "reparametrization"),
     ("c", "hooks", "projection"),
-    ("d", "optimizer", "projection"),
+    pytest.param("d", "optimizer", "projection", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_trace_changes_no_training(name, place, mode):
     same_to_the_last_bit(load("cpu"), name, place, mode)

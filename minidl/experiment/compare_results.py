@@ -45,11 +45,14 @@ def report(out: Path, folders: Sequence[Path], root: str | None, command: Comman
 
     root: where the data sets lie, or None for where the runs had them.
     """
+    written = []
     with decoration(command.name, REPORT):
         from minidl.study.report.write import report as write_report  # here, as its packages need not be installed
 
-        return f"all on one page: {write_report(folders, out / REPORT, root, None)}"
-    return f"to have all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
+        written.append(write_report(folders, out / REPORT, root, None))
+    if not written:
+        return f"to have all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
+    return f"all on one page: {written[0]}"
 
 
 def _figures(result: Result) -> list[str]:
