@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,17 @@ def names() -> Iterator[None]:
     for name in set(sys.modules) - modules:
         if sys.modules[name].__spec__ is None:
             del sys.modules[name]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that lets the model of a name be made with other widths, until the test ends."""
+
+    def make(name: str, **widths: Any) -> None:
+        model = MODELS[name]
+        monkeypatch.setitem(MODELS, name, replace(model, layers=partial(model.layers, **widths)))
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """A last batch of one sample is joined to the one before it, and areas are checked before anything is written."""
 
 import re
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from minidl.data.pixel_batches import PixelBatches
 from minidl.data.shapes import load as load_shapes
 from minidl.experiment.trainer import Trainer
 from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, Sequential
-from minidl.models import b
 from minidl.net import Net
 from minidl.optimizers import Adam
 
@@ -109,8 +107,8 @@ def test_a_run_whose_last_batch_would_have_one_image(run, tmp_path, model, metho
     assert (tmp_path / "run" / "result.json").exists()
 
 
-def test_the_resnet_with_eb_trains_on_a_last_batch_of_one_image(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(b, "net", partial(b.net, filters=(4, 4, 4, 4), blocks=(1, 1, 1, 1)))
+def test_the_resnet_with_eb_trains_on_a_last_batch_of_one_image(run, tmp_path, small):
+    small("b", filters=(4, 4, 4, 4), blocks=(1, 1, 1, 1))
     status, shown = run(4, "--train-size", 5, "--batch-size", 2, "--model", "b", "--method", "EB", "--quiet")
     assert status == 0
     assert "joins" not in shown

@@ -1,7 +1,6 @@
 """What a net tells of itself, what it says to wrong shapes, and that a steady step allocates nothing large."""
 
 import tracemalloc
-from functools import partial
 
 import numpy as np
 import pytest
@@ -29,7 +28,6 @@ from minidl.layers import (
     Sequential,
     TransposedConvolution,
 )
-from minidl.models import d
 from minidl.net import Net
 from minidl.optimizers import Adam
 
@@ -183,11 +181,11 @@ def test_a_net_refuses_what_is_no_shape(backend, shape):
         ("d", "WC, GC, BN", 3, 67),
     ],
 )
-def test_a_steady_step_allocates_no_large_array(random, monkeypatch, name, method, samples, size):
+def test_a_steady_step_allocates_no_large_array(random, small, name, method, samples, size):
     """In some calls NumPy takes buffers of 32 KB for itself; the smallest activations of this batch have 200 KB."""
     threads.set_workers(1)
-    if name == "d":  # in small
-        monkeypatch.setattr(d, "net", partial(d.net, filters=(16, 16, 16, 16), count=1))
+    if name == "d":
+        small("d", filters=(16, 16, 16, 16), count=1)
     net = models.build(name, method=method, shape=(size, size, 3), device="cpu")
     optimizer = Adam(net.parameters, net.kernels, learning_rate=1e-3, weight_decay=5e-5)
     trainer = Trainer(net, optimizer, None, None, drop_every=1, seed=0)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,13 +11,12 @@ import train
 from minidl import checkpoint
 from minidl.__main__ import main as minidl
 from minidl.data.pictures import palette
-from minidl.models import d
 
 
 @pytest.fixture
-def run(tmp_path, random, monkeypatch, no_pictures):
+def run(tmp_path, random, small, no_pictures):
     """Return a function that trains on four bright and dark images in VOC's layout and returns the exit status."""
-    monkeypatch.setattr(d, "net", partial(d.net, filters=(4, 4, 4, 4)))
+    small("d", filters=(4, 4, 4, 4))
     folder = tmp_path / "VOCdevkit" / "VOC2012"
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / part).mkdir(parents=True)
