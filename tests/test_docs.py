@@ -130,9 +130,12 @@ def folder_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 RUN_BLOCKS = """
 import contextlib, io, json, sys, traceback
+from minidl.models.registry import MODELS
+from minidl.normalizations import NORMALIZATIONS
 printed = {}
 for page, blocks in json.load(sys.stdin).items():
     names, printed[page] = {"__name__": "__main__"}, []
+    known = [(table, dict(table)) for table in (MODELS, NORMALIZATIONS)]
     for code in blocks:
         with contextlib.redirect_stdout(io.StringIO()) as out:
             try:
@@ -140,6 +143,9 @@ for page, blocks in json.load(sys.stdin).items():
             except BaseException:
                 out.write(traceback.format_exc())
         printed[page].append(out.getvalue())
+    for table, before in known:
+        table.clear()
+        table.update(before)
 json.dump(printed, sys.stdout)
 """
 

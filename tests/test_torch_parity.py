@@ -37,7 +37,7 @@ def batch(random, samples, net):
 
 
 FLOAT64 = (32, 50, "float64", 1)
-FLOAT32 = (8, 4, "float32", 3)
+FLOAT32 = (8, 4, "float32", 5)
 CASES = pytest.mark.parametrize("size, samples, dtype, trials", [FLOAT64, FLOAT32], ids=["float64", "float32"])
 
 
