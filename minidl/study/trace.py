@@ -6,9 +6,10 @@ normalization at a hook point, which leaves everything as it is where none hangs
 
 ===========  ===========================================================================================================
 data_mean    ‖x̄‖²/‖x‖² of the data that the layer gets
-alike        the mean cosine between the outputs of different samples, before the ReLU and after a data norm such as BN
+alike        the mean cosine between the outputs of different samples, before the ReLU and after a data norm such as BN;
+             at the end of a residual block, before the shortcut is added
 out_std      the standard deviation of this output
-active       the share of its elements above 0, which the ReLU lets through
+active       the share of its elements above 0, which a ReLU right behind lets through
 dead         the share of its channels that are above 0 nowhere in the batch
 w_norm       ‖W‖ of the weights in use, after their normalization
 w_mean       ‖W̄‖²/‖W‖² before it

@@ -26,9 +26,10 @@ class Change:
 class Seen:
     """What one step did in a layer with weights.
 
-    data: what came in; output: what a ReLU behind the layer gets, after the data norm between them, if any; weights,
-    error, grads: at the three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer hands down. A
-    net's first layer computes none. bias_grads: the gradient of its biases.
+    data: what came in; output: what came out, after the data norm that follows the layer, if any. That is what a ReLU
+    behind it gets, or, at the end of a residual block, what the shortcut is added to. weights, error, grads: at the
+    three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer hands down. A net's first layer
+    computes none. bias_grads: the gradient of its biases.
     """
 
     layer: Layer
@@ -77,7 +78,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
                 if point.in_update is None:
                     hang(point.before, change, "before")
                     hang(point.after, change, "after")
-            hang(_last_before_a_relu(net, name).at_output.after, one, "output")
+            hang(_last_of(net, name).at_output.after, one, "output")
         yield seen
         for one in seen.values():
             _complete(one)
@@ -92,7 +93,7 @@ def _points(seen: Seen) -> list[tuple[HookPoint, Change]]:
     return [(layer.at_weights, seen.weights), (layer.at_error, seen.error), (layer.at_grads, seen.grads)]
 
 
-def _last_before_a_relu(net: Net, name: str) -> Layer:
+def _last_of(net: Net, name: str) -> Layer:
     """Return the layer whose output a ReLU behind the named one gets: the data norm that follows it, or itself."""
     layers = net.layers
     index = next(i for i, layer in enumerate(layers) if layer.name == name)
