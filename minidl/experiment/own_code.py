@@ -67,10 +67,16 @@ class OwnFile:
         return {"file": str(self.path), "sha256": sha256(self.content).hexdigest()}
 
     def run(self) -> None:
-        """Run the file as a module; raise MinidlError, with the line, where it fails or has the name of another one."""
+        """Run the file as a module, unless it was run already as it is now.
+
+        Raises MinidlError, with the line, where it fails, and where it has the name of another module.
+        """
         module = ModuleType(self._name())
         module.__file__ = str(self.path)
+        vars(module)["__own_file__"] = self
         earlier = sys.modules.get(module.__name__)
+        if getattr(earlier, "__own_file__", None) == self:
+            return
         sys.modules[module.__name__] = module
         try:
             exec(compile(self.content, str(self.path), "exec"), vars(module))

@@ -1,6 +1,7 @@
 """Runs in processes of their own, some at a time: each is begun, gone on with, or left where it has finished."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -98,5 +99,10 @@ def going_on_when_called_again() -> Iterator[None]:
 
 
 def slug(method: str) -> str:
-    """Return a method as a part of a folder's name, the same for all its spellings."""
-    return str(parse(method).canonical()).lower().replace(", ", "_").replace(" ", "-")
+    """Return a method as a part of a folder's name, the same for all its spellings, and another for any other method.
+
+    >>> slug("gc, weight channel"), slug("WC")
+    ('weight-channel_gc', 'wc')
+    """
+    names = re.sub("[-_]", r"=\g<0>", str(parse(method).canonical()).lower())  # what is a name's own, beside what joins
+    return names.replace(", ", "_").replace(" ", "-")
