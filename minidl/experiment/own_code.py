@@ -114,29 +114,48 @@ def import_options(records: Sequence[Record]) -> list[str]:
 def check_same(given: Sequence[OwnFile], earlier: Any, folder: Path) -> None:
     """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with.
 
-    earlier: their records, as the run's configuration has them.
+    earlier: their records, as the run's configuration has them; they may have moved since.
+    """
+    if len(begun_with(given, earlier, folder)) < len(given):
+        said = f"with {_names(earlier)} alone" if earlier else "without --import"
+        raise _error(f"the run in {folder} was begun {said}; go on with it in the same way, or start a new run")
+
+
+def begun_with(given: Sequence[OwnFile], earlier: Any, folder: Path) -> list[OwnFile]:
+    """Return those of the files that the run in a folder was begun with; raise MinidlError where one is missing."""
+    check_unchanged(given, earlier, folder)
+    known = {file.record["sha256"]: file for file in given}
+    if any(record["sha256"] not in known for record in earlier):
+        raise _error(
+            f"the run in {folder} was begun with {_names(earlier)}, and nothing is imported that you do not name; add "
+            "that"
+        )
+    return [known[record["sha256"]] for record in earlier]
+
+
+def check_unchanged(given: Sequence[OwnFile], earlier: Any, folder: Path) -> None:
+    """Raise MinidlError where a file has the name of one that the run in a folder was begun with, and other contents.
+
+    Two of one name cannot be told apart by what they name, wherever they lie.
     """
     try:
-        earlier = [{name: str(record[name]) for name in ("file", "sha256")} for record in earlier]
+        before = {Path(record["file"]).name: str(record["sha256"]) for record in earlier}
     except (TypeError, KeyError):
         raise _error(
             f"the configuration of the run in {folder} does not say by file and sha256 what it imports; put it back as "
             "it was, or start a new run"
         ) from None
-    names = join(import_options(earlier))
-    if len(given) < len(earlier):
-        raise _error(
-            f"the run in {folder} was begun with {names}, and nothing is imported that you do not name; add that"
-        )
-    if len(given) > len(earlier):
-        said = f"with {names} alone" if earlier else "without --import"
-        raise _error(f"the run in {folder} was begun {said}; go on with it in the same way, or start a new run")
-    for file, record in zip(given, earlier, strict=True):
-        if file.record["sha256"] != record["sha256"]:
+    for file in given:
+        was, now = before.get(file.path.name), file.record["sha256"]
+        if was not in (None, now):
             raise _error(
-                f"{file.path} is not what the run in {folder} was begun with (its SHA-256 was {record['sha256'][:12]}… "
-                f"and is {file.record['sha256'][:12]}…); put it back as it was, or start a new run"
+                f"{file.path} is not what the run in {folder} was begun with (its SHA-256 was {was[:12]}… and is "
+                f"{now[:12]}…); put it back as it was, or start a new run in another folder"
             )
+
+
+def _names(records: Sequence[Record]) -> str:
+    return join(import_options(records))
 
 
 def _said(error: Exception) -> str:

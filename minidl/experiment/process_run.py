@@ -23,7 +23,8 @@ LOOK = 0.5  # seconds between two looks at runs that go on
 class ProcessRun:
     """A training in a process of its own.
 
-    title: its name in messages; folder: where its record is; options: of ``minidl train``, for a run that begins.
+    title: its name in messages; folder: where its record is; options: of ``minidl train``, for a run that begins; one
+    that goes on is given its ``--import`` alone.
     """
 
     title: str
@@ -57,7 +58,7 @@ class ProcessRun:
 
     def _place(self) -> Options:
         if (self.folder / CONFIG).exists():
-            return {"resume": self.folder}
+            return {"resume": self.folder, "import": self.options.get("import")}
         return self.options | {"out": self.folder}
 
 

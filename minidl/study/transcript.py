@@ -183,10 +183,11 @@ def grid(name: str, change: Change, hook: str) -> Grid:
 
 def _part(array: Array) -> tuple[Array, str]:
     *plane, inputs = array.shape
-    if math.prod(plane) > 1:
+    if len(plane) == 2 and math.prod(plane) > 1:
         y, x = min(plane[0], ROWS), min(plane[1], COLUMNS)
         cut = f" (the first {y}×{x} of {plane[0]}×{plane[1]})" if [y, x] != plane else ""
         return array[:y, :x, 0], f"of input channel 0 of {inputs}{cut}"
+    inputs = array.size
     columns = min(inputs, COLUMNS)
     rows = min(inputs // columns, 3)
     some = "all" if rows * columns == inputs else f"the first {rows * columns} of its"
