@@ -76,7 +76,7 @@ def test_a_walk_is_a_step_of_the_training(after):
 
 def test_what_a_centering_changes():
     layers = walk(trainer_of("WC, GC, fully"), "noise").layers
-    assert [one.name for one in layers] == ["conv1", "conv2", "fc1", "fc2"]
+    assert [one.layer for one in layers] == ["conv1", "conv2", "fc1", "fc2"]
     for one in layers[:3]:
         for point, hook in ((one.weights, "WC"), (one.grads, "GC")):
             assert point.hook == hook
@@ -110,7 +110,7 @@ def test_a_walk_on_a_gpu(gpu):
     for one, other in zip(ours.layers, theirs.layers, strict=True):
         assert one.grads.changed == pytest.approx(other.grads.changed, rel=1e-2)
         assert one.angle == pytest.approx(other.angle, abs=0.5)
-        assert one.out_alike == pytest.approx(other.out_alike, abs=1e-2)
+        assert one.alike == pytest.approx(other.alike, abs=1e-2)
     assert isinstance(ours.filter.grads.after, np.ndarray)
 
 
@@ -119,8 +119,8 @@ def test_the_update():
     before = {p.name: p.value.copy() for p in trainer.net.parameters}
     seen = walk(trainer, "noise")
     for one in seen.layers:
-        old = before[f"{one.name}.weights"]
-        (now,) = (p.value for p in trainer.net.parameters if p.name == f"{one.name}.weights")
+        old = before[f"{one.layer}.weights"]
+        (now,) = (p.value for p in trainer.net.parameters if p.name == f"{one.layer}.weights")
         assert one.step_ratio == pytest.approx(np.linalg.norm(now - old) / np.linalg.norm(old), rel=1e-5)
         # The first step of SGD goes along the gradient.
         assert one.step_mean == pytest.approx(one.grads.mean[1], rel=1e-3)
@@ -216,7 +216,7 @@ def test_lessons(seen):
         ),
         ({"out_std": 1e6}, "The outputs grow from a deviation of "),
         ({"dead": 0.96}, "In conv2, 96 % of the channels are above 0 in no image, and learn nothing."),
-        ({"out_alike": 0.99}, "conv2 hardly tells images apart: the mean cosine between the outputs of two is 0.99."),
+        ({"alike": 0.99}, "conv2 hardly tells images apart: the mean cosine between the outputs of two is 0.99."),
     ):
         assert any(one.startswith(sentence) for one in lessons(changed(seen, 1, **values)))
         assert not any(one.startswith(sentence) for one in lessons(changed(seen, 1, angle=2.0)))
