@@ -138,9 +138,8 @@ def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findin
         except MinidlError as error:
             findings.unchecked.append(f"{layer.name}: {normalization} there, as {error}")
             continue
-        point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[normalization.point]
         reparametrized = normalization.point == "weights" and mode == "reparametrization"
-        point.hook = Reparametrization(normalization) if reparametrized else normalization
+        layer.points[normalization.point].hook = Reparametrization(normalization) if reparametrized else normalization
 
 
 def _add_layer(name: str, layer: Layer, findings: Findings) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minidl.fuse import fuse, unfuse
-from minidl.hooks import HookPoint
 from minidl.layer import Layer
 from minidl.layers import DataNorm
 from minidl.net import Net
@@ -73,7 +72,8 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
     unfuse(net.root)
     try:
         for name, one in seen.items():
-            for point, change in _points(one):
+            for what, point in one.layer.points.items():
+                change = getattr(one, what)
                 if point.in_update is None:
                     hang(point.before, change, "before")
                     hang(point.after, change, "after")
@@ -85,11 +85,6 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         for observers, keep in hung:
             observers.remove(keep)
         fuse(net.root)
-
-
-def _points(seen: Seen) -> list[tuple[HookPoint, Change]]:
-    layer = seen.layer
-    return [(layer.at_weights, seen.weights), (layer.at_error, seen.error), (layer.at_grads, seen.grads)]
 
 
 def _last_before_a_relu(net: Net, name: str) -> Layer:
