@@ -12,7 +12,7 @@ from minidl.experiment.compare_display import Display
 from minidl.experiment.compare_results import write
 from minidl.experiment.method_run import MethodRun, run_of
 from minidl.experiment.options import Options
-from minidl.experiment.own_code import OwnFile, check_unchanged, import_files
+from minidl.experiment.own_code import OwnFile, check_unchanged, import_files, records_of
 from minidl.experiment.preparation import Experiment, build_net, prepare
 from minidl.experiment.process_run import carry_out, going_on_when_called_again
 from minidl.experiment.settings import Settings, complete
@@ -86,7 +86,7 @@ def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile]) -> No
     """
     for config in sorted(out.glob(f"*/{records.CONFIG}")):
         earlier = records.read_settings(config.parent)
-        check_unchanged(files, earlier.get("import", []), config.parent)
+        check_unchanged(files, records_of(earlier, config.parent), config.parent)
         for name, value in settings.items():
             if name not in FREE and earlier.get(name, value) != value:
                 raise MinidlError(

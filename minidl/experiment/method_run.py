@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minidl.experiment import records
 from minidl.experiment.options import Options
-from minidl.experiment.own_code import OwnFile, begun_with
+from minidl.experiment.own_code import OwnFile, begun_with, records_of
 from minidl.experiment.process_run import ProcessRun, slug
 
 
@@ -26,6 +26,6 @@ def run_of(out: Path, method: str, seed: int, common: Options, files: Sequence[O
     """
     folder = out / f"{slug(method)}-seed{seed}"
     if (folder / records.CONFIG).exists() and records.read_result(folder) is None:
-        files = begun_with(files, records.read_settings(folder).get("import", []), folder)
+        files = begun_with(files, records_of(records.read_settings(folder), folder), folder)
     options = common | {"method": method, "seed": seed, "import": [str(file.path) for file in files]}
     return MethodRun(f"{method}, seed {seed}", folder, options, method, seed)

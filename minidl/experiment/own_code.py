@@ -5,7 +5,7 @@ A file is imported because the command line says so, never because a configurati
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
@@ -111,17 +111,31 @@ def import_options(records: Sequence[Record]) -> list[str]:
     return [word for record in records for word in ("--import", record["file"])]
 
 
-def check_same(given: Sequence[OwnFile], earlier: Any, folder: Path) -> None:
+def records_of(settings: Mapping[str, Any], folder: Path) -> list[Record]:
+    """Return what the run in a folder has imported; raise MinidlError where its settings do not say it as they should.
+
+    Runs of minidl 0.1.0 could import nothing, and say nothing of it.
+    """
+    try:
+        return [{name: str(record[name]) for name in ("file", "sha256")} for record in settings.get("import", ())]
+    except (TypeError, KeyError):
+        raise _error(
+            f"the configuration of the run in {folder} does not say by file and sha256 what it imports; put it back as "
+            "it was, or start a new run"
+        ) from None
+
+
+def check_same(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> None:
     """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with.
 
-    earlier: their records, as the run's configuration has them; they may have moved since.
+    earlier: their records, as ``records_of`` returns them; the files may have moved since.
     """
     if len(begun_with(given, earlier, folder)) < len(given):
         said = f"with {_names(earlier)} alone" if earlier else "without --import"
         raise _error(f"the run in {folder} was begun {said}; go on with it in the same way, or start a new run")
 
 
-def begun_with(given: Sequence[OwnFile], earlier: Any, folder: Path) -> list[OwnFile]:
+def begun_with(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> list[OwnFile]:
     """Return those of the files that the run in a folder was begun with; raise MinidlError where one is missing."""
     check_unchanged(given, earlier, folder)
     known = {file.record["sha256"]: file for file in given}
@@ -133,18 +147,12 @@ def begun_with(given: Sequence[OwnFile], earlier: Any, folder: Path) -> list[Own
     return [known[record["sha256"]] for record in earlier]
 
 
-def check_unchanged(given: Sequence[OwnFile], earlier: Any, folder: Path) -> None:
+def check_unchanged(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> None:
     """Raise MinidlError where a file has the name of one that the run in a folder was begun with, and other contents.
 
     Two of one name cannot be told apart by what they name, wherever they lie.
     """
-    try:
-        before = {Path(record["file"]).name: str(record["sha256"]) for record in earlier}
-    except (TypeError, KeyError):
-        raise _error(
-            f"the configuration of the run in {folder} does not say by file and sha256 what it imports; put it back as "
-            "it was, or start a new run"
-        ) from None
+    before = {Path(record["file"]).name: record["sha256"] for record in earlier}
     for file in given:
         was, now = before.get(file.path.name), file.record["sha256"]
         if was not in (None, now):
