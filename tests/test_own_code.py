@@ -509,6 +509,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
     [
         (["gradcheck", "--model", "three", "--method", "spectral", "--mode", "reparametrization"], "conv1"),
         (["gradcheck", "--layer", "relu"], "relu"),
+        (["gradcheck", "--layer", "leaky"], "\nLeakyReLU 5×4×2  data "),
         (["walk", "--model", "three", "--batch-size", "5"], "net (three), median, GC"),
         (["compare", "--model", "three", "--methods", "median"], "--methods names 1 method"),
     ],

@@ -19,6 +19,7 @@ from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, S
 from minidl.net import Net
 from minidl.optimizers import SGD
 from minidl.study import page
+from minidl.study.trace import Tracer
 from minidl.study.transcript import WIDTH, grid, lessons, sections, transcript
 from minidl.study.walk import Point, walk
 from minidl.study.watch import Change
@@ -163,6 +164,27 @@ def test_what_is_too_large_to_be_shown():
     assert many.title.startswith("W, of the first 15 of its 1000 inputs; ")
     assert many.before.shape == (3, 5)
     assert many.share(0.5) == 0.5
+
+
+def test_filters_that_are_no_images():
+    """Of layers of one's own: their axes may be any number."""
+    for shape in ((5, 4), (2, 3, 2, 2), (1, 7)):
+        weights = np.arange(np.prod(shape), dtype=float).reshape(shape)
+        shown = grid("W", Change(weights, weights), "")
+        unit = 10.0 if weights.size > 10 else 1.0
+        assert (shown.before.ravel() == weights.ravel()[: shown.before.size] / unit).all()
+        assert shown.before.shape == (min(weights.size // 5, 3), 5)
+
+
+def test_a_walk_says_what_a_trace_says():
+    ours, theirs = trainer_of("WC, GC, EB"), trainer_of("WC, GC, EB")
+    tracer = Tracer(theirs.net, theirs.optimizer, 1, {})
+    (size, *_) = theirs.begin(1)
+    tracer.step(0, theirs.loss, *theirs.train.next(size))
+    for one, row in zip(walk(ours, "noise").layers, tracer.trace.rows, strict=True):
+        assert {name: str(vars(one)[name]) for name in vars(row)} == {k: str(v) for k, v in vars(row).items()}  # nan ≠ nan
+        points = (one.weights.mean[0], one.weights.changed, one.grads.mean[0], one.grads.changed)
+        assert points == (row.w_mean, row.w_removed, row.g_mean, row.g_removed)
 
 
 def test_a_filter_that_is_not_there():

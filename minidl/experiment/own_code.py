@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import join
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+Kind = TypeVar("Kind")
 Record = dict[str, str]  # of a file: its path and the hash of what is in it, as a run's configuration has them
 
 
@@ -86,6 +87,12 @@ class OwnFile:
             else:
                 sys.modules[module.__name__] = earlier
             raise _error(f"{self.path}, line {self._line(error)}: {_said(error)}") from error
+
+    def classes(self, base: type[Kind]) -> list[type[Kind]]:
+        """Return the kinds of ``base`` that the file has defined when it was run, in their order."""
+        known = vars(sys.modules[self.path.stem]).values()
+        defined = [one for one in known if isinstance(one, type) and one.__module__ == self.path.stem]
+        return [one for one in dict.fromkeys(defined) if issubclass(one, base)]
 
     def _name(self) -> str:
         """Return the module's name, which no other module may have."""
