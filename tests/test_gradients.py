@@ -61,7 +61,7 @@ def test_hook(context, random, layer_name, name, mode):
     make, shape = HOOKED[layer_name]
     layer = set_up(make, shape, context)
     reparametrize = mode == "reparametrization"
-    point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[normalization.point]
+    point = layer.points[normalization.point]
     point.hook = Reparametrization(normalization) if reparametrize else normalization
     checks = check_layer(layer, random.standard_normal((2, *shape)), random)
     assert len(checks) == 3

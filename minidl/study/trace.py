@@ -50,7 +50,7 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 from minidl.optimizers import Optimizer
 from minidl.study import quantities as q
-from minidl.study.probes import carry, has_error_hooks, normalized, true_grads
+from minidl.study.probes import carry, normalized, true_grads
 from minidl.study.rehearsal import Rehearsal
 from minidl.study.schedule import detailed, traced
 from minidl.study.trace_files import PERCENTILES, Carry, Filters, Row, Trace
@@ -99,13 +99,11 @@ class Tracer:
 
     def _traced_step(self, number: int, loss: SoftmaxCrossEntropy, data: Array, labels: Array) -> dict[str, Array]:
         """Compute the gradients of a batch and record what is seen; return what the update will make of the weights."""
-        true: dict[str, Array] = {}
         with watch(self.net) as seen:
             output = self.net.forward(data)
             loss(output, labels)
             before = SoftmaxCrossEntropy(self.net.kernels).alone(output, labels).loss
-            if has_error_hooks(self.net):
-                true = true_grads(self.net, loss.error)
+            true = true_grads(self.net, loss.error)
             self.net.backpropagate(loss.error)
         moved = self.rehearse()
         for one in seen.values():

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minidl.fuse import fuse, unfuse
-from minidl.hooks import HookPoint
 from minidl.layer import Layer
 from minidl.layers import DataNorm
 from minidl.net import Net
@@ -74,7 +73,8 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
     unfuse(net.root)
     try:
         for name, one in seen.items():
-            for point, change in _points(one):
+            for what, point in one.layer.points.items():
+                change = getattr(one, what)
                 if point.in_update is None:
                     hang(point.before, change, "before")
                     hang(point.after, change, "after")
@@ -88,13 +88,8 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         fuse(net.root)
 
 
-def _points(seen: Seen) -> list[tuple[HookPoint, Change]]:
-    layer = seen.layer
-    return [(layer.at_weights, seen.weights), (layer.at_error, seen.error), (layer.at_grads, seen.grads)]
-
-
 def _last_of(net: Net, name: str) -> Layer:
-    """Return the layer whose output a ReLU behind the named one gets: the data norm that follows it, or itself."""
+    """Return the layer whose output is looked at for the named one: the data norm that follows it, or itself."""
     layers = net.layers
     index = next(i for i, layer in enumerate(layers) if layer.name == name)
     following = layers[index + 1] if index + 1 < len(layers) else None
