@@ -171,6 +171,8 @@ def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(ra
         (lambda x: x + 0j, "returned complex64 of shape"),
         (lambda x: float(x.mean()), "returned float for"),
         (lambda x: x.nothing, "failed on random numbers of shape .* with AttributeError"),
+        (lambda x: x * np.nan, r"made nan or inf of random numbers of shape \(4, 1, 1, 36\); let it make finite"),
+        (lambda x: x * np.float32(np.inf), "made nan or inf of random numbers"),
     ],
 )
 @pytest.mark.parametrize("where", ["function", "adjoint"])
