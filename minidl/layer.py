@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import prod
+from operator import index
 from threading import RLock, local
 from typing import Any
 from weakref import WeakSet
@@ -135,6 +136,7 @@ class Layer:
         self.data: Array = None
         self.samples: int | None = None  # of the last forward, where it was one in training and succeeded
         self.weights_in_use: Array = None
+        self.to_be_checked: set[str] = set()  # of what the layer computes, see ``check_computed``
 
     # -- Algorithm 1 ------------------------------------------------------------------------------------------
 
@@ -146,6 +148,8 @@ class Layer:
             self.data = data
             self.normalize_weights()
         output = self.compute_output(data)
+        if "compute_output" in self.to_be_checked:
+            self.check_computed("compute_output", output, (len(data), *self.output_shape))
         if self.training:
             self.samples = len(data)
             self.at_output(output, self.name)
@@ -154,7 +158,10 @@ class Layer:
     def backward(self, error: Array) -> Array:
         """Backward: ErrorOut = BWD(Weights, ErrorIn); ErrorOut = Normalize(ErrorOut)."""
         error = self.accept_error(error)
-        return self.normalize_error(self.compute_error(error), error)
+        result = self.compute_error(error)
+        if "compute_error" in self.to_be_checked:
+            self.check_computed("compute_error", result, (len(error), *self.input_shape))
+        return self.normalize_error(result, error)
 
     def comp_grads(self, error: Array) -> None:
         """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad), of the weights and not of the biases."""
@@ -184,19 +191,37 @@ class Layer:
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Return the output's shape for data of ``shape`` (both of one sample), and create what depends on it."""
-        raise NotImplementedError
+        raise self.lacks("infer_shape")
 
     def compute_output(self, data: Array) -> Array:
         """Return the layer's output, FWD."""
-        raise NotImplementedError
+        raise self.lacks("compute_output")
 
     def compute_error(self, error: Array) -> Array:
         """Return the error with respect to the data, BWD."""
-        raise NotImplementedError
+        raise self.lacks("compute_error")
 
     def compute_grads(self, error: Array) -> None:
         """Write the gradients of all parameters, GRAD."""
-        raise NotImplementedError
+        raise self.lacks("compute_grads")
+
+    def lacks(self, function: str) -> MinidlError:
+        """Return the error of a layer that does not write one of these functions."""
+        return MinidlError(
+            f"{self.name} ({self}) has no {function}; a layer needs infer_shape, compute_output and compute_error, and "
+            "compute_grads where it learns"
+        )
+
+    def check_computed(self, function: str, result: Any, shape: Shape) -> None:
+        """Raise MinidlError where a function returned no array of that shape; each is asked once after ``fit``."""
+        found = getattr(result, "shape", None)
+        if found != shape:
+            got = type(result).__name__ if found is None else f"an array of shape {tuple(found)}"
+            raise MinidlError(
+                f"{self.name} ({self}) returned {got} from {function}; let it return an array of shape {shape}, as its "
+                "infer_shape has it"
+            )
+        self.to_be_checked.discard(function)
 
     # -- what a layer is given --------------------------------------------------------------------------------
 
@@ -231,7 +256,15 @@ class Layer:
                 f"{self.name} ({self}) expected data of shape ({expected}) and got {self.input_shape} for one sample; "
                 f"{remedy if self.data_axes else 'give it at least one axis'}"
             )
-        self.output_shape = tuple(self.infer_shape(self.input_shape))
+        inferred = self.infer_shape(self.input_shape)
+        try:
+            self.output_shape = tuple(map(index, inferred))
+        except TypeError:
+            raise MinidlError(
+                f"{self.name} ({self}) returned {inferred!r} from infer_shape; let it return the output's shape for one "
+                "sample, such as (y, x, channels)"
+            ) from None
+        self.to_be_checked = {"compute_output", "compute_error"}
         return self.output_shape
 
     def check_counts(self, **counts: int) -> None:

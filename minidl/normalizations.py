@@ -13,7 +13,7 @@ Reparametrization needs the adjoint as well, ``adjoint=function(error, x)``, whi
 do, ``function(x, out)`` and ``adjoint(error, output, scale, out)``: both write all of ``out``, whose memory is apart
 from that of x and error, and what the first returns is the ``scale`` that its adjoint gets. A parameter that is called
 ``out`` tells the two styles apart, and either may be given to either. Each function is tried on random numbers when a
-net is built, and one that returns or writes something else is refused.
+net is built, and one that returns or writes something else, or nan, is refused.
 """
 
 import inspect
@@ -58,7 +58,8 @@ class Normalization:
     def bind(self, kernels: Kernels) -> "Normalization":
         """Return this normalization with the kernels of a device, ready to be called.
 
-        Functions of one's own are tried on random numbers. Raises MinidlError where one fails or leaves its ``out``.
+        Functions of one's own are tried on random numbers. Raises MinidlError where one fails, leaves its ``out``, or makes
+        nan or inf.
         """
         bound = replace(self, kernels=kernels)
         if not isinstance(self.function, str):
@@ -104,7 +105,7 @@ class Normalization:
         return self.kernels.normalize
 
     def _try(self, xp: Any) -> None:
-        """Raise MinidlError where one of the functions fails on random numbers, or leaves elements of its ``out``."""
+        """Raise MinidlError where a function fails on random numbers, leaves elements of its ``out``, or makes nan."""
         random, view = np.random.default_rng(0), area_view(PROBE, self.area)
         x, error = (xp.asarray(random.standard_normal(view).astype(np.float32)) for _ in range(2))
         output, out = (xp.asarray(random.uniform(HUGE, 2 * HUGE, view).astype(np.float32)) for _ in range(2))
@@ -123,6 +124,11 @@ class Normalization:
                 f"{self.name} cannot be used: {name_of(function)} failed on random numbers of shape {out.shape} with "
                 f"{type(error).__name__}: {error}"
             ) from error
+        if not np.isfinite(out).all():
+            raise MinidlError(
+                f"{self.name} cannot be used: {name_of(function)} made nan or inf of random numbers of shape "
+                f"{out.shape}; let it make finite numbers, as with a small number added to what it divides by"
+            )
         if (abs(out) > HUGE / 1e6).any():
             returned = getattr(result, "shape", None) in (PROBE, out.shape)
             what = "returned its result instead of writing it into out" if returned else "did not write all of out"

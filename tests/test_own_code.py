@@ -172,6 +172,8 @@ def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(ra
         (lambda x: x + 0j, "returned complex64 of shape"),
         (lambda x: float(x.mean()), "returned float for"),
         (lambda x: x.nothing, "failed on random numbers of shape .* with AttributeError"),
+        (lambda x: x * np.nan, r"made nan or inf of random numbers of shape \(4, 1, 1, 36\); let it make finite"),
+        (lambda x: x * np.float32(np.inf), "made nan or inf of random numbers"),
     ],
 )
 @pytest.mark.parametrize("where", ["function", "adjoint"])
@@ -328,6 +330,54 @@ def test_a_layer_of_ones_own_has_the_gradients_of_a_convolution(backend, random,
     Net(same, (4, 3, 2), backend, dtype="float64")
     same.weights.value[...] = layer.weights.value.reshape(same.weights.value.shape)
     np.testing.assert_allclose(*(backend.host(one.forward(data)) for one in (layer, same)), atol=1e-14)
+
+
+LAYER = """import minidl
+from minidl.layer import Layer
+from minidl.layers import Flatten, FullyConnected, Sequential
+
+
+class A(Layer):
+    kind = "a"
+
+    def infer_shape(self, shape):
+        return shape
+
+    def compute_output(self, data):
+        return data
+
+    def compute_error(self, error):
+        return error
+
+
+@minidl.model("mine")
+def mine(classes, method):
+    return Sequential(Flatten(), FullyConnected(3), A(), FullyConnected(classes))
+"""
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("def infer_shape", "def other", "a1 (a) has no infer_shape; a layer needs infer_shape, compute_output and"),
+        ("def compute_output", "def other", "a1 (a) has no compute_output; a layer needs"),
+        ("def compute_error", "def other", "a1 (a) has no compute_error; a layer needs"),
+        ("return shape", "pass", "a1 (a) returned None from infer_shape; let it return the output's shape"),
+        ("return shape", "return 3", "a1 (a) returned 3 from infer_shape"),
+        ("return data", "data * 2", "a1 (a) returned NoneType from compute_output; let it return an array of shape (5, 3)"),
+        ("return data", "return data[:, 1:]", "a1 (a) returned an array of shape (5, 2) from compute_output"),
+        ("return data", "return data[1:]", "a1 (a) returned an array of shape (4, 3) from compute_output"),
+        ("return error", "error * 2", "a1 (a) returned NoneType from compute_error; let it return an array of shape (5, 3)"),
+        ("return error", "return error.T", "a1 (a) returned an array of shape (3, 5) from compute_error"),
+        ("return data", "return data.nothing", "my_norm.py, line 13: AttributeError: "),
+        ("return error", "return error @ error", "my_norm.py, line 16: ValueError: matmul"),
+        ("Flatten(), ", "Flatten(), no, ", "my_norm.py, line 21: NameError: name 'no' is not defined"),
+    ],
+)
+def test_a_mistake_in_a_layer_is_one_sentence_that_names_it(run, write, sentence, old, new, message):
+    assert LAYER.count(old) == 1
+    assert run("--import", write(LAYER.replace(old, new)), "--model", "mine", *PLAIN[:1], "--epochs", 1) == 2
+    assert message in sentence()
 
 
 # -- checkpoints ------------------------------------------------------------------------------------------------------

@@ -109,9 +109,12 @@ def test_a_saved_net_is_a_plain_net_with_the_same_outputs(run, tmp_path, random,
     assert abs(saved.layers[2].weights.value.mean((1, 2, 3))).max() < 1e-6
 
 
-def test_a_run_that_turns_nan_says_so_and_ends(run, tmp_path, capsys):
-    assert run("--optimizer", "sgd", "--learning-rate", "1e30") == 0
-    assert "not a number" in capsys.readouterr().out
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_a_run_that_turns_nan_says_so_and_ends(run, tmp_path, capsys, quiet):
+    assert run("--optimizer", "sgd", "--learning-rate", "1e30", *quiet) == 0
+    ending = capsys.readouterr().out.splitlines()[-1]
+    assert " after 1 epoch, " in ending
+    assert ending.endswith("; the loss is not a number any more, and the run ended there")
     assert len(log(tmp_path / "run")) == 1
     assert json.loads((tmp_path / "run" / "result.json").read_text())["train_loss"] is None
 

@@ -244,6 +244,17 @@ def test_lessons(seen):
         assert not any(one.startswith(sentence) for one in lessons(changed(seen, 1, angle=2.0)))
 
 
+def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
+    nan = math.nan
+    lost = replace(seen.layers[0].weights, hook="N", norm=(1.0, nan), mean=(nan, nan), changed=nan)
+    layers = [replace(one, weights=lost, grads=replace(one.grads, hook=""), error=None) for one in seen.layers]
+    told = lessons(replace(seen, layers=layers))
+    assert told[:2] == [
+        "Of no hook it can be said how much it changed (nan).",
+        "N left nan or inf in the weights of conv1.",
+    ]
+
+
 def test_a_net_that_has_left_all_bounds():
     trainer = trainer_of("WS")
     trainer.net.parameters[0].value[...] = np.nan

@@ -9,6 +9,7 @@ from typing import Any
 
 from minidl import __version__
 from minidl.experiment.console import lenient
+from minidl.experiment.own_code import mistake
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ Main = Callable[[Sequence[str] | None, Command], int]
 def command_line(main: Main) -> Main:
     """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 where it is interrupted.
 
-    What KeyboardInterrupt was raised with is told after the word "interrupted".
+    Any other error in a file of one's own is a sentence, too, which names the file and the line. What KeyboardInterrupt was raised with is told after the word "interrupted".
     """
 
     @wraps(main)
@@ -54,9 +55,10 @@ def command_line(main: Main) -> Main:
             except Exception as error:
                 from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
-                if not isinstance(error, MinidlError | OSError):
+                told = str(error) if isinstance(error, MinidlError | OSError) else mistake(error)
+                if not told:
                     raise
-                print(f"{command.name}: {error}", file=sys.stderr)
+                print(f"{command.name}: {told}", file=sys.stderr)
                 return 2
 
     return guarded

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 Kind = TypeVar("Kind")
+RUN: set[str] = set()  # the files that were run
 Record = dict[str, str]  # of a file: its path and the hash of what is in it, as a run's configuration has them
 
 
@@ -79,6 +80,7 @@ class OwnFile:
         if getattr(earlier, "__own_file__", None) == self:
             return
         sys.modules[module.__name__] = module
+        RUN.add(str(self.path))
         try:
             exec(compile(self.content, str(self.path), "exec"), vars(module))
         except Exception as error:
@@ -86,7 +88,7 @@ class OwnFile:
                 del sys.modules[module.__name__]
             else:
                 sys.modules[module.__name__] = earlier
-            raise _error(f"{self.path}, line {self._line(error)}: {_said(error)}") from error
+            raise _error(mistake(error, str(self.path)) or f"{self.path}, line 1: {_said(error)}") from error
 
     def classes(self, base: type[Kind]) -> list[type[Kind]]:
         """Return the kinds of ``base`` that the file has defined when it was run, in their order."""
@@ -105,12 +107,17 @@ class OwnFile:
             raise _error(f"{self.path} has the name of another module; rename it, such as my_{name}.py")
         return name
 
-    def _line(self, error: Exception) -> int:
-        """Return the last line of the file that took part in an error."""
-        if isinstance(error, SyntaxError) and error.filename == str(self.path):
-            return error.lineno or 1
-        lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == str(self.path)]
-        return (lines and lines[-1]) or 1
+
+def mistake(error: Exception, *files: str) -> str:
+    """Return an error as a sentence that begins with the last line that took part in it, of files that were run.
+
+    files: which of them may be blamed, by default all. Where none took part, return "".
+    """
+    places = [(at.filename, at.lineno) for at in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((str(error.filename), error.lineno))
+    blamed = [f"{file}, line {line or 1}" for file, line in places if file in (files or RUN)]
+    return f"{blamed[-1]}: {_said(error)}" if blamed else ""
 
 
 def import_options(records: Sequence[Record]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from minidl.experiment.preparation import Experiment
 from minidl.experiment.trainer import Epoch
+from minidl.words import counted
 
 Result = dict[str, Any]
 
@@ -36,9 +37,11 @@ def accuracy(result: Result) -> float:
 
 
 def sentence(result: Result, folder: Path) -> str:
-    """Return what a run prints at its end."""
+    """Return what a run prints at its end, be it quiet or not."""
     overlap = f", mean IoU {result['mean_iou']:.2%}," if "mean_iou" in result else ""
+    epochs = counted(result["epochs"], "epoch")
+    lost = "" if math.isfinite(result["train_loss"]) else "; the loss is not a number any more, and the run ended there"
     return (
-        f"test accuracy {result['test_accuracy']:.2%}{overlap} after {result['epochs']} epochs, "
-        f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}"
+        f"test accuracy {result['test_accuracy']:.2%}{overlap} after {epochs}, "
+        f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}{lost}"
     )

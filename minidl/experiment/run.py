@@ -20,6 +20,7 @@ from minidl.experiment.settings import Settings
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
 from minidl.study import trace_files
+from minidl.words import counted
 
 
 def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
@@ -51,7 +52,7 @@ def finished_epochs(experiment: Experiment, resumed: Path | None) -> list[Epoch]
     epochs = resume(resumed, experiment.net, experiment.optimizer, settings["data"], experiment.description)
     if len(epochs) >= settings["epochs"]:
         raise MinidlError(
-            f"the run in {resumed} has finished its {len(epochs)} epochs; give --epochs with a larger number to go on"
+            f"the run in {resumed} has finished its {counted(len(epochs), 'epoch')}; give --epochs with a larger number to go on"
         )
     if epochs and experiment.trainer.tracer:
         experiment.trainer.tracer.go_on(trace_files.read(resumed))
@@ -71,8 +72,7 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
         display.end(epochs[-1])
         save(experiment, folder, epochs)
         if not math.isfinite(epochs[-1].train_loss):
-            display.say("the loss is not a number any more; the run ends here")
-            break
+            break  # the result's sentence says so
 
 
 def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:

@@ -38,11 +38,17 @@ class Container(Layer):
 
     def forward(self, data: Array) -> Array:
         """Run the data through the children."""
-        raise NotImplementedError
+        raise self.lacks("forward")
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Run the error back through the children; each computes its gradients on the way."""
-        raise NotImplementedError
+        raise self.lacks("backpropagate")
+
+    def lacks(self, function: str) -> MinidlError:
+        """Return the error of a container that does not write one of its functions."""
+        return MinidlError(
+            f"{self.name} ({self}) has no {function}; a container needs infer_shape, forward and backpropagate"
+        )
 
     def layers(self) -> Iterator[Layer]:
         """Iterate over the layers of all children, and then the container itself where it computes."""

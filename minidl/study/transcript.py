@@ -200,24 +200,42 @@ def _seen(walk: Walk) -> Section:
 
 def lessons(walk: Walk) -> list[str]:
     """Return what the walk shows, in sentences: what the hooks did, and what is unusual in the net."""
-    found = [_changed(walk), _turned(walk), _grown(walk), _dying(walk), _indistinct(walk)]
+    found = [_changed(walk), _lost(walk), _turned(walk), _grown(walk), _dying(walk), _indistinct(walk)]
     return [sentence for sentence in found if sentence]
 
 
-def _changed(walk: Walk) -> str:
-    kinds = (
+def _kinds(walk: Walk) -> list[tuple[str, list[tuple[str, Point]]]]:
+    """Return the hook points by what is there, each with the name of its layer."""
+    return [
         ("weights", [(one.layer, one.weights) for one in walk.layers]),
         ("gradient", [(one.layer, one.grads) for one in walk.layers]),
         ("error", [(one.layer, one.error) for one in walk.layers if one.error]),
-    )
-    hooked = [(what, [pair for pair in points if pair[1].hook]) for what, points in kinds]
+    ]
+
+
+def _hooked(walk: Walk) -> list[tuple[str, list[tuple[str, Point]]]]:
+    return [(what, [pair for pair in points if pair[1].hook]) for what, points in _kinds(walk)]
+
+
+def _changed(walk: Walk) -> str:
+    hooked = _hooked(walk)
     most = [(what, _most(points, lambda pair: pair[1].changed)) for what, points in hooked]
     told = [f"{pair[1].hook} {_percent(pair[1].changed)} of the {what} ({pair[0]})" for what, pair in most if pair]
     if told:
         return f"Hooks changed at most, as shares of the norm: {', '.join(told)}."
-    means = [(what, _most(points, lambda pair: pair[1].mean[0])) for what, points in kinds[:2]]
+    if any(points for _, points in hooked):
+        return "Of no hook it can be said how much it changed (nan)."
+    means = [(what, _most(points, lambda pair: pair[1].mean[0])) for what, points in _kinds(walk)[:2]]
     found = [f"{_percent(pair[1].mean[0])} of the {what} ({pair[0]})" for what, pair in means if pair]
     return f"No hook hangs here; filter means make up at most, of the energy: {', '.join(found)}."
+
+
+def _lost(walk: Walk) -> str:
+    for what, points in _hooked(walk):
+        for name, point in points:
+            if not math.isfinite(point.norm[1]):
+                return f"{point.hook} left nan or inf in the {what} of {name}."
+    return ""
 
 
 def _turned(walk: Walk) -> str:
