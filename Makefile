@@ -35,14 +35,11 @@ lint: $(READY) links
 	cd $(LINKS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p minidl
 	MYPYPATH=$(CURDIR)/$(LINKS) $(BIN)/mypy train.py reproduce.py benchmarks/*.py
 
-# In the links all of the package is in one folder. CuPy's stand-in lets the GPU's modules be imported on any machine.
 docs: $(READY) links
 	@$(BIN)/python -c "import pdoc" 2> /dev/null || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
 	@rm -rf $(PAGES)
-	@cd $(LINKS) && PYTHONPATH=$(CURDIR)/$(LINKS):$(CURDIR)/tests/emulation \
-		$(CURDIR)/$(BIN)/python -W error -m pdoc --docformat markdown --output-directory $(CURDIR)/$(PAGES) minidl
-	@echo "The pages begin with $(PAGES)/index.html"
+	@$(BIN)/python docs/api.py $(PAGES)
 
 # What the newest of other packages deprecates, the oldest of ours may still call.
 floors:
