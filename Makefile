@@ -2,6 +2,7 @@
 # make test    sets up .venv and runs the tests
 # make gpu     tests and measures on this machine's GPU, with the Python that has CuPy: make gpu PYTHON=python3
 # make lint    ruff and mypy
+# make docs    writes a page for each module, from its docstrings, into build/docs
 # make floors  runs the tests with the lowest versions of all dependencies, in an environment of their own
 # make setup   sets up .venv, and links by which editors find minidl.kernels
 
@@ -9,8 +10,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 LINKS := build/package
+PAGES := build/docs
 
-.PHONY: train test gpu lint floors setup links clean
+.PHONY: train test gpu lint docs floors setup links clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -32,6 +34,12 @@ lint: $(READY) links
 	$(BIN)/ruff format --check .
 	cd $(LINKS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p minidl
 	MYPYPATH=$(CURDIR)/$(LINKS) $(BIN)/mypy train.py reproduce.py benchmarks/*.py
+
+docs: $(READY) links
+	@$(BIN)/python -c "import pdoc" 2> /dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@rm -rf $(PAGES)
+	@$(BIN)/python docs/api.py $(PAGES)
 
 # What the newest of other packages deprecates, the oldest of ours may still call.
 floors:

@@ -4,16 +4,13 @@ Arrays are channels last: data and errors F[s, y, x, c], convolution weights W[o
 data F[s, c] and weights W[out, in], which are seen as F[s, 1, 1, c] and W[out, 1, 1, in]. Each area is a free
 reshape to four axes (outer, rows, inner, lanes): one mean for each (outer, inner), taken over rows and lanes.
 
-========================  ===============================  ===========================
-area                      one mean per                     (outer, rows, inner, lanes)
-========================  ===============================  ===========================
-global                    array                            (1, n, 1, rest)
-tensor (of weights),      out                              (n, 1, 1, rest)
-sample (of data)          s
-channel                   in, or c                         (1, n·y·x, c, 1)
-instance                  (out, in) kernel, or (s, c) plane  (n, y·x, c, 1)
-group (of data)           (s, group of channels)           (n, y·x, groups, c/groups)
-========================  ===============================  ===========================
+    area                  one mean per                        (outer, rows, inner, lanes)
+    global                array                               (1, n, 1, rest)
+    tensor (of weights),  out                                 (n, 1, 1, rest)
+      sample (of data)    s
+    channel               in, or c                            (1, n·y·x, c, 1)
+    instance              (out, in) kernel, or (s, c) plane   (n, y·x, c, 1)
+    group (of data)       (s, group of channels)              (n, y·x, groups, c/groups)
 """
 
 from minidl.kernels.errors import MinidlError

@@ -4,30 +4,29 @@
 x with each element replaced by the mean of its filter, or for data of its channel. ‖x‖² is an energy, and N the
 normalization at a hook point, which leaves everything as it is where none hangs there.
 
-===========  ===========================================================================================================
-data_mean    ‖x̄‖²/‖x‖² of the data that the layer gets
-alike        the mean cosine between the outputs of different samples, before the ReLU and after a data norm such as BN;
-             at the end of a residual block, before the shortcut is added
-out_std      the standard deviation of this output
-active       the share of its elements above 0, which a ReLU right behind lets through
-dead         the share of its channels that are above 0 nowhere in the batch
-w_norm       ‖W‖ of the weights in use, after their normalization
-w_mean       ‖W̄‖²/‖W‖² before it
-w_removed    ‖W − N(W)‖/‖W‖ with W before it
-e_norm       ‖E‖ of the error that the layer hands down, after its normalization; a net's first layer computes none
-e_removed    ‖E − N(E)‖/‖E‖ with E before it
-g_norm       ‖G‖ of the gradient in use, after its normalization
-g_mean       ‖Ḡ‖²/‖G‖² before it
-g_removed    ‖G − N(G)‖/‖G‖ with G before it
-flips        the share of the elements of the gradient whose sign the normalization changes
-angle        degrees between the gradient in use and that which the same batch and weights would give without any
-             normalization of gradients and errors
-bias_angle   the same of the gradient of the biases
-step_ratio   ‖ΔW‖/‖W‖ with ΔW = W(t + 1) − W(t), as the optimizer makes it, before the next normalization of the weights
-step_mean    the energy of the means of ΔW, as in w_mean
-step_lost    ‖W(t + 1) − N(W(t + 1))‖/‖ΔW‖: how much of the step the next normalization of the weights takes back; not
-             defined in reparametrization, which takes nothing back
-===========  ===========================================================================================================
+    data_mean   ‖x̄‖²/‖x‖² of the data that the layer gets
+    alike       the mean cosine between the outputs of different samples, before the ReLU and after a data norm
+                such as BN; at the end of a residual block, before the shortcut is added
+    out_std     the standard deviation of this output
+    active      the share of its elements above 0, which a ReLU right behind lets through
+    dead        the share of its channels that are above 0 nowhere in the batch
+    w_norm      ‖W‖ of the weights in use, after their normalization
+    w_mean      ‖W̄‖²/‖W‖² before it
+    w_removed   ‖W − N(W)‖/‖W‖ with W before it
+    e_norm      ‖E‖ of the error that the layer passes back, after its normalization; a net's first layer computes none
+    e_removed   ‖E − N(E)‖/‖E‖ with E before it
+    g_norm      ‖G‖ of the gradient in use, after its normalization
+    g_mean      ‖Ḡ‖²/‖G‖² before it
+    g_removed   ‖G − N(G)‖/‖G‖ with G before it
+    flips       the share of the elements of the gradient whose sign the normalization changes
+    angle       degrees between the gradient in use and that which the same batch and weights would give without any
+                normalization of gradients and errors
+    bias_angle  the same of the gradient of the biases
+    step_ratio  ‖ΔW‖/‖W‖ with ΔW = W(t + 1) − W(t), as the optimizer makes it, before the next normalization of the
+                weights
+    step_mean   the energy of the means of ΔW, as in w_mean
+    step_lost   ‖W(t + 1) − N(W(t + 1))‖/‖ΔW‖: how much of the step the next normalization of the weights takes back;
+                not defined in reparametrization, which takes nothing back
 
 The optimizer's W(t) are the weights after their normalization, in reparametrization those before it. Where the update
 of the optimizer does WC, the weights before it are known from the step before: w_mean and w_removed are blank at the

@@ -27,7 +27,7 @@ class Seen:
 
     data: what came in; output: what came out, after the data norm that follows the layer, if any. That is what a ReLU
     behind it gets, or, at the end of a residual block, what the shortcut is added to. weights, error, grads: at the
-    three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer hands down. A net's first layer
+    three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer passes back. A net's first layer
     computes none. bias_grads: the gradient of its biases.
     """
 
