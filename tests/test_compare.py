@@ -360,8 +360,8 @@ def test_p_at_the_edges():
     assert math.isnan(difference({0: 1.0}, {0: 2.0}).p)
     assert math.isnan(difference({}, {}).mean)
     assert difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 2.0}).p == pytest.approx(0)  # always 1: no chance
-    for pairs in range(2, 40):
-        for size in (1e2, 1e8, 1e16):
+    for pairs in range(15, 23):  # where the sums of some are above 1 by rounding
+        for size in range(10, 200):
             values = {seed: size + seed % 2 for seed in range(pairs)}
             assert difference(values, dict.fromkeys(values, 0.0)).p >= 0
 
