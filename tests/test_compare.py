@@ -213,8 +213,8 @@ def test_a_run_goes_on_with_the_files_that_it_was_begun_with(compare, own, tmp_p
     assert not folders(tmp_path)
     capsys.readouterr()
     assert compare(methods="Baseline; EL") == 2
-    said = f"the run in {tmp_path / 'out' / 'el-seed0'} was begun with --import {own}, and nothing is imported that you do"
-    assert said in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"was begun with --import {own}, and nothing is imported that you do not name; add that" in error
     assert not folders(tmp_path)
     assert compare("--import", own, methods="Baseline; EL") == 0
     assert imported(tmp_path) == {"baseline-seed0": 0, "el-seed0": 1}
@@ -360,8 +360,8 @@ def test_p_at_the_edges():
     assert math.isnan(difference({0: 1.0}, {0: 2.0}).p)
     assert math.isnan(difference({}, {}).mean)
     assert difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 2.0}).p == pytest.approx(0)  # always 1: no chance
-    for pairs in range(2, 40):
-        for size in (1e2, 1e8, 1e16):
+    for pairs in range(15, 23):  # where the sums of some are above 1 by rounding
+        for size in range(10, 200):
             values = {seed: size + seed % 2 for seed in range(pairs)}
             assert difference(values, dict.fromkeys(values, 0.0)).p >= 0
 

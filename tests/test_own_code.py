@@ -201,7 +201,7 @@ def test_what_is_no_pair_of_functions(function, adjoint, message):
 
 
 def test_names_that_differ_have_folders_that_differ():
-    names = ["my norm", "my-norm", "my_norm", "my- norm", "my -norm", "my", "norm", "my_", "_norm", "c++", "größe", ".."]
+    names = ["my norm", "my-norm", "my_norm", "my- norm", "my -norm", "my", "norm", "my_", "_norm", "c++", "größe"]
     for i, name in enumerate(names):
         register(name, ("weights", "grads", "error")[i % 2], "tensor", lambda x: x)
     methods = [*names, "my, norm", "my_, norm", "my, _norm", "my_, _norm"]

@@ -96,7 +96,8 @@ def check_layers(
     if chosen and chosen.data_norm and not layer:
         names += find_layers(chosen.data_norm)
     for name in names:
-        specimens = _own_specimens(kinds[name], kernels, findings) if name in kinds else {name: _specimen(name, kernels)}
+        own_kind = kinds.get(name)
+        specimens = _own_specimens(own_kind, kernels, findings) if own_kind else {name: _specimen(name, kernels)}
         if layer and not specimens:
             raise MinidlError("; ".join(findings.unchecked))
         for title, specimen in specimens.items():
