@@ -123,7 +123,7 @@ def test_a_net_that_fails(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--layer", "konv"], "no layer is called 'konv'; the layers are conv 3×3, "),
+        (["--layer", "konv"], "no layer is called 'konv' (did you mean conv?); the layers are conv 3×3, "),
         (["--layer", " "], "no layer is called ' '; "),
         (["--method", "XY"], "the method 'XY' has the unknown word 'XY'"),
         (["--model", "e"], "the model 'e' is unknown"),

@@ -19,6 +19,7 @@ from minidl.method import check_mode, parse
 from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
 from minidl.study.diagnosis import diagnose
 from minidl.study.specimens import LAYERS, set_up
+from minidl.words import meant
 
 Array = Any
 SAMPLES = 3
@@ -69,7 +70,10 @@ def find_layers(name: str) -> list[str]:
     words = name.lower().replace("×", "x").split()
     found = [one for one in LAYERS if one.lower().replace("×", "x").split()[: len(words)] == words]
     if not found or not words:
-        raise MinidlError(f"no layer is called {name!r}; the layers are {', '.join(LAYERS)}, or their first words")
+        hint = meant(name, [*LAYERS, *(one.split()[0] for one in LAYERS)])
+        raise MinidlError(
+            f"no layer is called {name!r}{hint}; the layers are {', '.join(LAYERS)}, or their first words"
+        )
     return found
 
 
