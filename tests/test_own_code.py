@@ -263,7 +263,7 @@ def test_a_model_that_makes_no_layer():
             False,
             r"shape \(7,\) of an image, and \(4,\) is needed for 4 classes; end it with Ful",
         ),
-        ((Convolution(4, 1),), False, r"an output of shape \(6, 5, 4\) of an image, and \(4,\) is needed"),
+        ((Convolution(4, 1),), False, r"shape \(6, 5, 4\) of an image, and \(4,\) is needed"),
         ((Convolution(3, 1),), True, r"\(6, 5, 4\) is needed for 4 classes; end it with Convolution\(classes, 1\)"),
     ],
 )
