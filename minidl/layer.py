@@ -305,6 +305,11 @@ class Layer:
         return self.context.errors.empty(shape, self.context.dtype)
 
     @property
+    def points(self) -> dict[str, HookPoint]:
+        """The three hook points of Algorithm 1 by their names."""
+        return {point.point: point for point in (self.at_weights, self.at_error, self.at_grads)}
+
+    @property
     def buffers(self) -> dict[str, Array]:
         """The layer's own arrays for the running thread, by name."""
         return self.context.buffers.of[self]

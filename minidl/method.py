@@ -163,7 +163,7 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
         if hook.point == "weights" and mode == "reparametrization":
             hook.require_adjoint()
         for layer in layers:
-            point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[hook.point]
+            point = layer.points[hook.point]
             if point.hook is not None:
                 raise MinidlError(
                     f"the method's {hook} would take the place of the hook {name_of(point.hook)} at the {hook.point} "

@@ -73,11 +73,7 @@ class Net:
             raise MinidlError(f"{' '.join(['the net', *name.split()])} cannot take {what}: {error}") from error
         fuse(root)
         methods.attach(self.method, root, mode, kernels, place)
-        self.hook_points = [
-            point
-            for layer in self.layers
-            for point in (layer.at_weights, layer.at_error, layer.at_grads, layer.at_output)
-        ]
+        self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
 
     def forward(self, data: Array) -> Array:
         """Return the net's output (samples, …) for data (samples, …), real numbers of any type.
@@ -228,8 +224,7 @@ class Net:
         for layer in self.layers:
             own = [] if isinstance(layer, Container) else layer.parameters()
             count = sum(p.value.size for p in own)
-            points = (layer.at_weights, layer.at_error, layer.at_grads)
-            hooks = ", ".join(filter(None, map(str, points)))
+            hooks = ", ".join(filter(None, map(str, layer.points.values())))
             extents = "×".join(map(str, layer.output_shape))
             rows.append((layer.name, str(layer), extents, f"{count:,}" if count else "", hooks))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -17,6 +17,7 @@ net is built, and one that returns or writes something else, or nan, is refused.
 """
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -180,7 +181,7 @@ def register(
 ) -> None:
     """Give a normalization a name: ``function(x, out)``, or ``y = function(x)``, over ``area`` at a hook point.
 
-    name: any words that no method has yet, upper and lower case being the same, without a comma or brackets. point:
+    name: any words that no method has yet, upper and lower case being the same, of letters, digits and _ - . +. point:
     "weights", "error" or "grads"; area: see kernels/areas.py, "group" being for data alone. function: a name of
     TRANSFORMS, which have their adjoints, or one's own. Raises MinidlError for anything else. A function that is
     defined again, as in a notebook, takes the place of its earlier self; to replace any other normalization, delete it
@@ -196,9 +197,9 @@ def register(
     areas = [known for known in AREAS if known != "group"]
     if area not in areas:
         raise MinidlError(f"the area {area!r} is unknown for {point}; use one of {', '.join(areas)}")
-    if not isinstance(name, str) or name != " ".join(name.split()) or not name or set(name) & set(",()"):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+( [\w.+-]+)*", name):
         raise MinidlError(
-            f"a method cannot name {name!r}; use words with one space between them, without a comma or brackets"
+            f"a method cannot name {name!r}; use words of letters, digits, _, -, . and +, with one space between them"
         )
     taken = {word.lower(): word for word in (BASELINE, FULLY, *DATA_NORM_NAMES, *NORMALIZATIONS)}
     other = taken.get(name.lower(), "")

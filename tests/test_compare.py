@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -74,6 +76,18 @@ def test_methods_are_trained_equally_once_and_set_side_by_side(compare, tmp_path
     assert compare("--seeds", 2, methods=f"{METHODS}; WC") == 0
     assert [folder.name for folder in folders(tmp_path)] == [*names, "wc-seed0", "wc-seed1"]
     assert [(folder / "log.csv").stat().st_mtime_ns for folder in folders(tmp_path)[:4]] == times
+
+
+def test_the_examples_of_the_help_do_not_refuse_each_other():
+    """Those with the same folder have the same settings."""
+    command, settings = Command("minidl compare", "minidl compare"), {}
+    lines = [line for line in parser(command).epilog.splitlines() if line.startswith("  minidl compare")]
+    assert len(lines) > 4
+    for line in lines:
+        options = vars(parser(command).parse_args(shlex.split(re.split(r"   ", line.strip())[0])[2:]))
+        out = options.pop("out") or (options["model"], options["data"])
+        said = {name: value for name, value in options.items() if name not in (*FREE, "methods", "seeds", "jobs")}
+        assert settings.setdefault(out, said) == said
 
 
 def test_they_begin_with_equal_weights_on_equal_batches(compare, tmp_path):
@@ -150,6 +164,62 @@ def test_it_goes_on_where_it_stopped(compare, tmp_path, monkeypatch, capsys):
     assert "(1 have finished already)" in shown
     assert len(steps) == 3
     assert len(folders(tmp_path)) == 2
+
+
+OWN = """import minidl
+
+
+@minidl.normalization("my norm", at="weights")
+def my_norm(x):
+    return x / 2
+"""
+
+
+@pytest.fixture
+def own(names, tmp_path):
+    """Return a file that names a normalization."""
+    path = tmp_path / "my_norm.py"
+    path.write_text(OWN)
+    return path
+
+
+def imported(tmp_path):
+    return {folder.name: len(read_settings(folder)["import"]) for folder in folders(tmp_path)}
+
+
+def test_a_method_of_ones_own_joins_an_earlier_comparison(compare, own, tmp_path, capsys):
+    assert compare() == 0
+    time = (tmp_path / "out" / "baseline-seed0" / "log.csv").stat().st_mtime_ns
+    assert compare("--import", own, methods="Baseline; my norm") == 0
+    assert "(1 have finished already)" in capsys.readouterr().out
+    assert (tmp_path / "out" / "baseline-seed0" / "log.csv").stat().st_mtime_ns == time
+    assert imported(tmp_path) == {"baseline-seed0": 0, "gc-seed0": 0, "my-norm-seed0": 1}
+    own.write_text(f"{OWN}# changed\n")
+    assert compare("--import", own, methods="Baseline; GC") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"minidl compare: {own} is not what the run in {tmp_path / 'out' / 'my-norm-seed0'} was")
+    assert error.count("\n") == 1
+    assert compare(methods="GC; Baseline") == 0
+
+
+def test_a_run_goes_on_with_the_files_that_it_was_begun_with(compare, own, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "next_step", interrupted)
+        assert compare() == 1
+        assert compare("--import", own, methods="EL; my norm") == 1
+    assert not folders(tmp_path)
+    capsys.readouterr()
+    assert compare(methods="Baseline; EL") == 2
+    said = (
+        f"the run in {tmp_path / 'out' / 'el-seed0'} was begun with --import {own}, and nothing is imported that you do"
+    )
+    assert said in capsys.readouterr().err
+    assert not folders(tmp_path)
+    assert compare("--import", own, methods="Baseline; EL") == 0
+    assert imported(tmp_path) == {"baseline-seed0": 0, "el-seed0": 1}
 
 
 def test_an_interrupt_is_one_sentence(compare, monkeypatch, capsys):
@@ -292,6 +362,10 @@ def test_p_at_the_edges():
     assert math.isnan(difference({0: 1.0}, {0: 2.0}).p)
     assert math.isnan(difference({}, {}).mean)
     assert difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 2.0}).p == pytest.approx(0)  # always 1: no chance
+    for pairs in range(2, 40):
+        for size in (1e2, 1e8, 1e16):
+            values = {seed: size + seed % 2 for seed in range(pairs)}
+            assert difference(values, dict.fromkeys(values, 0.0)).p >= 0
 
 
 def test_bars_show_the_epochs_of_each_method(tmp_path, monkeypatch):

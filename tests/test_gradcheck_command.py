@@ -8,6 +8,7 @@ from minidl.__main__ import main
 from minidl.gradcheck import GradientError
 from minidl.kernels.cpu import loops
 from minidl.layers import FullyConnected
+from minidl.normalizations import register
 from minidl.study import checking, specimens
 from minidl.study.checking import HOOKED, find_layers, grouped
 from minidl.study.specimens import LAYERS
@@ -118,6 +119,100 @@ def test_a_net_that_fails(monkeypatch, capsys):
     monkeypatch.setattr(FullyConnected, "compute_grads", compute_grads)
     assert main(["gradcheck", "--model", "c", "--method", "Baseline"]) == 1
     assert capsys.readouterr().out.endswith("2 of 16 gradients fail.\n")
+
+
+OWN = """
+import numpy as np
+from minidl.layer import Layer
+from minidl.layers import FullyConnected as Fully
+
+class Halved(Layer):
+    kind = "half"
+    def infer_shape(self, shape):
+        y, x, channels = shape
+        return shape
+    def compute_output(self, data):
+        return data / 2
+    def compute_error(self, error):
+        return error
+
+class Small(Fully):
+    def __init__(self):
+        super().__init__(2)
+
+class Sized(Fully):
+    pass
+
+class Nothing(Layer):
+    kind = "nothing"
+"""
+
+
+@pytest.fixture
+def own(names, tmp_path):
+    (tmp_path / "my_layers.py").write_text(OWN)
+    return str(tmp_path / "my_layers.py")
+
+
+def test_a_layer_of_ones_own_is_tried_on_all_shapes(own, capsys):
+    assert main(["gradcheck", "--import", own, "--layer", "Half"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Halved 5×4×2, data: it is 2 times the true one, in every element" in out
+    assert "A layer of your own was tried on 3 random samples of each shape that stands beside its name." in out
+    assert "Halved: data of shape (3, 6), which it refuses (ValueError: not enough values to unpack" in out
+    assert out.endswith("1 of 1 gradients fail.")
+    assert main(["gradcheck", "--import", own, "--layer", "small", "--method", "WC", "--device", "reference"]) == 0
+    out = capsys.readouterr().out
+    assert "\nSmall 6  data " in out
+    assert "fc1: the derivative of WC" in out
+
+
+def test_layers_of_ones_own_are_among_all(own, monkeypatch, capsys):
+    monkeypatch.setattr(checking, "LAYERS", {"relu": LAYERS["relu"]})
+    monkeypatch.setattr(checking, "NORMALIZATIONS", {})
+    assert main(["gradcheck", "--import", own]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Small 6 data" in out
+    assert "Sized: it cannot be made without arguments (" in out
+    assert "Nothing: data of shape (3, 6), which it refuses (NotImplementedError: )" in out
+    assert "Fully 6" not in out
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("sized", "Sized: it cannot be made without arguments ("),
+        ("nothing", "Nothing: data of shape (3, 5, 4, 2), which it refuses (NotImplementedError: ); Nothing: data of"),
+        ("halv", "no layer is called 'halv'; the layers are Halved, Small, Sized, Nothing, relu, "),
+    ],
+)
+def test_a_layer_of_ones_own_that_cannot_be_checked(own, name, message, monkeypatch, capsys):
+    monkeypatch.setattr(checking, "LAYERS", {"relu": LAYERS["relu"]})
+    assert main(["gradcheck", "--import", own, "--layer", name]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"minidl gradcheck: {message}")
+    assert (out, err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    "function, adjoint, said",
+    [
+        (lambda x: x, lambda error, x: error * np.nan, "144 of its 144 elements are no finite numbers"),
+        (
+            lambda x: x * np.nan,
+            lambda error, x: error,
+            "its definition has no finite value for 144 of its 144 elements",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("names")
+def test_what_is_no_number_fails(function, adjoint, said, capsys):
+    register("OWN", "weights", "tensor", function, adjoint)
+    words = ["--method", "OWN", "--mode", "reparametrization", "--device", "reference"]
+    assert main(["gradcheck", "--layer", "fc", *words]) == 1
+    out = capsys.readouterr().out
+    assert f"  OWN, adjoint: {said}\n" in out
+    assert "  fc, weights: " in out
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_layer(context, random, name):
     check_layer(layer, data, random)
 
 
-# The modes differ in the weights alone. In projection the hooks are off while gradients are compared, so one layer will do;
+# The modes differ in the weights alone. In projection the hooks are off while gradients are compared, so one layer does;
 # "instance" on a fully connected layer is refused (test_normalize.py).
 HOOKED = {"conv 3×3": (lambda: Convolution(2, 3), (3, 2, 2)), "fc": (lambda: FullyConnected(3), (5,))}
 HOOKS = [
@@ -61,7 +61,7 @@ def test_hook(context, random, layer_name, name, mode):
     make, shape = HOOKED[layer_name]
     layer = set_up(make, shape, context)
     reparametrize = mode == "reparametrization"
-    point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[normalization.point]
+    point = layer.points[normalization.point]
     point.hook = Reparametrization(normalization) if reparametrize else normalization
     checks = check_layer(layer, random.standard_normal((2, *shape)), random)
     assert len(checks) == 3

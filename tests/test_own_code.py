@@ -18,7 +18,8 @@ from minidl import models
 from minidl.__main__ import main as minidl_main
 from minidl.experiment import checkpoint, process_run
 from minidl.experiment.budget import budget
-from minidl.experiment.own_code import check_same, import_files
+from minidl.experiment.own_code import import_files, records_of
+from minidl.experiment.process_run import slug
 from minidl.experiment.row_run import run_of
 from minidl.experiment.rows import read_rows
 from minidl.gradcheck import GradientError, check_layer, check_normalization
@@ -197,6 +198,29 @@ def test_what_is_no_pair_of_functions(function, adjoint, message):
     with pytest.raises(MinidlError, match=message):
         minidl.normalization("OWN", at="weights", adjoint=adjoint)(function)
     assert "OWN" not in NORMALIZATIONS
+
+
+def test_names_that_differ_have_folders_that_differ():
+    names = [
+        "my norm",
+        "my-norm",
+        "my_norm",
+        "my- norm",
+        "my -norm",
+        "my",
+        "norm",
+        "my_",
+        "_norm",
+        "c++",
+        "größe",
+        "..",
+    ]
+    for i, name in enumerate(names):
+        register(name, ("weights", "grads", "error")[i % 2], "tensor", lambda x: x)
+    methods = [*names, "my, norm", "my_, norm", "my, _norm", "my_, _norm"]
+    assert len({slug(method) for method in methods}) == len(methods)
+    assert not any(set(slug(method)) & set("/\\:;, ") for method in methods)
+    assert slug("C++") == slug("c++")
 
 
 def test_a_function_that_is_defined_again_takes_the_place_of_its_earlier_self():
@@ -527,7 +551,7 @@ def test_nothing_is_imported_because_a_configuration_names_it(run, write, tmp_pa
 @pytest.mark.parametrize("written", [5, "my_norm.py", ["my_norm.py"], [{"file": "my_norm.py"}], None])
 def test_a_configuration_that_does_not_say_what_it_imports(written, tmp_path):
     with pytest.raises(MinidlError, match="does not say by file and sha256 what it imports; put it back"):
-        check_same([], written, tmp_path)
+        records_of({"import": written}, tmp_path)
 
 
 def test_a_run_without_import_goes_on_without_it(run, page, tmp_path, sentence):
@@ -577,6 +601,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
     [
         (["gradcheck", "--model", "three", "--method", "spectral", "--mode", "reparametrization"], "conv1"),
         (["gradcheck", "--layer", "relu"], "relu"),
+        (["gradcheck", "--layer", "leaky"], "\nLeakyReLU 5×4×2  data "),
         (["walk", "--model", "three", "--batch-size", "5"], "net (three), median, GC"),
         (["compare", "--model", "three", "--methods", "median"], "--methods names 1 method"),
     ],
@@ -649,6 +674,18 @@ def test_files_are_modules_of_their_names_and_may_be_several(run, write, tmp_pat
     assert run("--import", first, "--import", second, "--method", "median, other", *PLAIN) == 0
     assert str(parse("median, other")) == "median, other"
     assert import_files([first])[0].record["file"] == first  # the same again
+
+
+def test_a_file_runs_once_as_it_is_and_again_where_it_has_changed(write, tmp_path):
+    """One that names a transform of the library cannot be told from another one that takes its name."""
+    named = "import minidl.normalizations as n\nn.register('channel WS', 'weights', 'channel', 'standardize')\n"
+    path = write(named)
+    import_files([path])
+    import_files([path])
+    mark = tmp_path / "ran"
+    write(f"open({str(mark)!r}, 'w').close()\n")
+    import_files([path])
+    assert mark.exists()
 
 
 def test_a_word_that_no_file_has_named_says_where_it_may_come_from(run, sentence):

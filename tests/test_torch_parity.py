@@ -2,8 +2,8 @@
 
 In float32 the two round differently, so that now and then a unit within rounding of zero is on in one and off in
 the other, or another of two equals wins a max pool: each moves a gradient by about a thousandth. Of the 6 million units
-of a whole batch one or two do so in every step. Hence float64 at the full size; and float32 on small images, in three
-trials of which the middle one counts: what is wrong is wrong in all three.
+of a whole batch one or two do so in every step. Hence float64 at the full size; and float32 on small images, in five
+trials of which the middle one counts: what is wrong is wrong in all five.
 """
 
 import numpy as np

@@ -19,6 +19,7 @@ from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, S
 from minidl.net import Net
 from minidl.optimizers import SGD
 from minidl.study import page
+from minidl.study.trace import Tracer
 from minidl.study.transcript import WIDTH, grid, lessons, sections, transcript
 from minidl.study.walk import Point, walk
 from minidl.study.watch import Change
@@ -76,7 +77,7 @@ def test_a_walk_is_a_step_of_the_training(after):
 
 def test_what_a_centering_changes():
     layers = walk(trainer_of("WC, GC, fully"), "noise").layers
-    assert [one.name for one in layers] == ["conv1", "conv2", "fc1", "fc2"]
+    assert [one.layer for one in layers] == ["conv1", "conv2", "fc1", "fc2"]
     for one in layers[:3]:
         for point, hook in ((one.weights, "WC"), (one.grads, "GC")):
             assert point.hook == hook
@@ -110,7 +111,7 @@ def test_a_walk_on_a_gpu(gpu):
     for one, other in zip(ours.layers, theirs.layers, strict=True):
         assert one.grads.changed == pytest.approx(other.grads.changed, rel=1e-2)
         assert one.angle == pytest.approx(other.angle, abs=0.5)
-        assert one.out_alike == pytest.approx(other.out_alike, abs=1e-2)
+        assert one.alike == pytest.approx(other.alike, abs=1e-2)
     assert isinstance(ours.filter.grads.after, np.ndarray)
 
 
@@ -119,8 +120,8 @@ def test_the_update():
     before = {p.name: p.value.copy() for p in trainer.net.parameters}
     seen = walk(trainer, "noise")
     for one in seen.layers:
-        old = before[f"{one.name}.weights"]
-        (now,) = (p.value for p in trainer.net.parameters if p.name == f"{one.name}.weights")
+        old = before[f"{one.layer}.weights"]
+        (now,) = (p.value for p in trainer.net.parameters if p.name == f"{one.layer}.weights")
         assert one.step_ratio == pytest.approx(np.linalg.norm(now - old) / np.linalg.norm(old), rel=1e-5)
         # The first step of SGD goes along the gradient.
         assert one.step_mean == pytest.approx(one.grads.mean[1], rel=1e-3)
@@ -163,6 +164,29 @@ def test_what_is_too_large_to_be_shown():
     assert many.title.startswith("W, of the first 15 of its 1000 inputs; ")
     assert many.before.shape == (3, 5)
     assert many.share(0.5) == 0.5
+
+
+def test_filters_that_are_no_images():
+    """Of layers of one's own: their axes may be any number."""
+    for shape in ((5, 4), (2, 3, 2, 2), (1, 7)):
+        weights = np.arange(np.prod(shape), dtype=float).reshape(shape)
+        shown = grid("W", Change(weights, weights), "")
+        unit = 10.0 if weights.size > 10 else 1.0
+        assert (shown.before.ravel() == weights.ravel()[: shown.before.size] / unit).all()
+        assert shown.before.shape == (min(weights.size // 5, 3), 5)
+
+
+def test_a_walk_says_what_a_trace_says():
+    ours, theirs = trainer_of("WC, GC, EB"), trainer_of("WC, GC, EB")
+    tracer = Tracer(theirs.net, theirs.optimizer, 1, {})
+    (size, *_) = theirs.begin(1)
+    tracer.step(0, theirs.loss, *theirs.train.next(size))
+    for one, row in zip(walk(ours, "noise").layers, tracer.trace.rows, strict=True):
+        assert {name: str(vars(one)[name]) for name in vars(row)} == {
+            k: str(v) for k, v in vars(row).items()
+        }  # nan ≠ nan
+        points = (one.weights.mean[0], one.weights.changed, one.grads.mean[0], one.grads.changed)
+        assert points == (row.w_mean, row.w_removed, row.g_mean, row.g_removed)
 
 
 def test_a_filter_that_is_not_there():
@@ -216,7 +240,7 @@ def test_lessons(seen):
         ),
         ({"out_std": 1e6}, "The outputs grow from a deviation of "),
         ({"dead": 0.96}, "In conv2, 96 % of the channels are above 0 in no image, and learn nothing."),
-        ({"out_alike": 0.99}, "conv2 hardly tells images apart: the mean cosine between the outputs of two is 0.99."),
+        ({"alike": 0.99}, "conv2 hardly tells images apart: the mean cosine between the outputs of two is 0.99."),
     ):
         assert any(one.startswith(sentence) for one in lessons(changed(seen, 1, **values)))
         assert not any(one.startswith(sentence) for one in lessons(changed(seen, 1, angle=2.0)))

@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   {call} --method "WC, GC, EB"                 layers with these hooks
   {call} --method WS --mode reparametrization  the gradient through the normalization of the weights
   {call} --model c --method "WC, GC"           each parameter of a net, under its loss
+  {call} --import my_own.py --layer leaky      a layer of your own, see docs/your-own.md
   {call} --device reference                    by the definitions of all operations
 
 A gradient is compared with (f(x + h) - f(x - h))/2h for each number x that a random sum f of the outputs depends on, in
@@ -24,7 +25,11 @@ def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = command.parser("Check gradients against their definition, and explain those that are wrong.", EXAMPLES)
     what = cli.add_mutually_exclusive_group()
-    what.add_argument("--layer", metavar="NAME", help="a kind of layer, by its first words (default: all)")
+    what.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="a kind of layer, by its first words, or one of your own, by its kind or its class (default: all)",
+    )
     what.add_argument("--model", metavar="a|b|b-cifar|c|d", help="a net of Figure 1 in place of layers")
     cli.add_argument(
         "--method",
@@ -49,15 +54,17 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
 
     from minidl import kernels  # from here on, as --help does not wait for NumPy
     from minidl.kernels.cpu import loops
+    from minidl.layer import Layer
     from minidl.study.checking import check_layers, check_model
     from minidl.study.verdict import verdict
 
-    own_code.import_files(vars(options)["import"])
+    files = own_code.import_files(vars(options)["import"])
     loops.use(options.loops)
     shelf = kernels.load(options.device)
     if options.model:
         findings = check_model(options.model, options.method, options.mode, shelf)
     else:
-        findings = check_layers(options.layer, options.method, options.mode, shelf)
+        own = [kind for file in files for kind in file.classes(Layer)]
+        findings = check_layers(options.layer, options.method, options.mode, shelf, own)
     print(verdict(findings, shelf))
     return 1 if findings.failed else 0

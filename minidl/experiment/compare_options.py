@@ -10,12 +10,13 @@ from minidl.experiment.options import TRACE_EVERY, add_options
 EXAMPLES = """examples:
   {call} --methods "Baseline; WC; GC; WC, GC"                 net (c) on the built-in shapes
   {call} --methods "WC; WC, GC" --seeds 3                     how much of a difference is chance?
-  {call} --methods "WC; WC, GC" --optimizer sgd --learning-rate 0.1
+  {call} --methods "WC; WC, GC" --optimizer sgd --learning-rate 0.1 --out runs/sgd
   {call} --methods "Baseline; EB; EL" --data cifar10 --train-size 10000 --epochs 3
   {call} --methods "Baseline; WC, GC, fully" --data photos/   your own images
-Every run is traced (see --trace), for the report. Called again, it goes on where it stopped: a run that has finished is
-not run again, and with more methods or more seeds it trains what is missing. How a method is written is told by: minidl
-train --help
+  {call} --methods "Baseline; median" --import my_norm.py     a normalization of your own
+A folder has runs of equal settings; for others, give another one with --out. Every run is traced (see --trace), for the
+report. Called again, it goes on where it stopped: a run that has finished is not run again, and with more methods or
+more seeds it trains what is missing. How a method is written is told by: minidl train --help
 """
 
 

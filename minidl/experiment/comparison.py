@@ -12,7 +12,7 @@ from minidl.experiment.compare_display import Display
 from minidl.experiment.compare_results import write
 from minidl.experiment.method_run import MethodRun, run_of
 from minidl.experiment.options import Options
-from minidl.experiment.own_code import import_files
+from minidl.experiment.own_code import OwnFile, check_unchanged, import_files, records_of
 from minidl.experiment.preparation import Experiment, build_net, prepare
 from minidl.experiment.process_run import carry_out, going_on_when_called_again
 from minidl.experiment.settings import Settings, complete
@@ -22,8 +22,8 @@ from minidl.method import parse
 from minidl.words import counted
 
 OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that do not go to all runs as they are
-FREE = ("method", "seed", "out", "quiet", "threads", "loops", "data_root")  # settings in which runs may differ
-SURROUNDINGS = ("threads", "loops", "data_root", "import")
+FREE = ("method", "seed", "out", "quiet", "threads", "loops", "data_root", "import")  # in which runs may differ
+SURROUNDINGS = ("threads", "loops", "data_root")
 
 
 def compare(options: dict[str, Any], command: Command) -> int:
@@ -32,15 +32,15 @@ def compare(options: dict[str, Any], command: Command) -> int:
     Nothing is trained before all methods are known to fit the net and the data, and earlier runs in the folder to have
     the same settings. Raises MinidlError where they do not.
     """
-    import_files(options["import"])  # which may name some of the methods
+    files = import_files(options["import"])  # which may name some of the methods
     methods = read_methods(options["methods"])
     common = {name: value for name, value in options.items() if name not in OWN}
     with going_on_when_called_again():
         experiment = prepare_all(methods, common)
         settings = experiment.settings
         out = Path(options["out"] or Path("runs", f"compare-{settings['model']}-{Path(settings['data']).name}"))
-        check_earlier(out, settings)
-        runs = [run_of(out, method, seed, common) for seed, method in product(range(options["seeds"]), methods)]
+        check_earlier(out, settings, files)
+        runs = [run_of(out, method, seed, common, files) for seed, method in product(range(options["seeds"]), methods)]
         jobs = options["jobs"] or min(len(methods), available_cores())
         display = Display(runs, settings["epochs"], settings["quiet"])
         display.say(introduction(methods, options["seeds"], jobs, experiment, out, runs))
@@ -80,10 +80,14 @@ def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
     return experiment
 
 
-def check_earlier(out: Path, settings: Settings) -> None:
-    """Raise MinidlError for a run in the folder that has other settings than all runs of this comparison."""
+def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile]) -> None:
+    """Raise MinidlError for a run in the folder that has other settings than all runs of this comparison.
+
+    It may have imported other files, but none of these with other contents.
+    """
     for config in sorted(out.glob(f"*/{records.CONFIG}")):
         earlier = records.read_settings(config.parent)
+        check_unchanged(files, records_of(earlier, config.parent), config.parent)
         for name, value in settings.items():
             if name not in FREE and earlier.get(name, value) != value:
                 raise MinidlError(

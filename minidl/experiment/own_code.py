@@ -5,15 +5,16 @@ A file is imported because the command line says so, never because a configurati
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import join
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+Kind = TypeVar("Kind")
 RUN: set[str] = set()  # the files that were run
 Record = dict[str, str]  # of a file: its path and the hash of what is in it, as a run's configuration has them
 
@@ -68,10 +69,16 @@ class OwnFile:
         return {"file": str(self.path), "sha256": sha256(self.content).hexdigest()}
 
     def run(self) -> None:
-        """Run the file as a module; raise MinidlError, with the line, where it fails or has the name of another one."""
+        """Run the file as a module, unless it was run already as it is now.
+
+        Raises MinidlError, with the line, where it fails, and where it has the name of another module.
+        """
         module = ModuleType(self._name())
         module.__file__ = str(self.path)
+        vars(module)["__own_file__"] = self
         earlier = sys.modules.get(module.__name__)
+        if getattr(earlier, "__own_file__", None) == self:
+            return
         sys.modules[module.__name__] = module
         RUN.add(str(self.path))
         try:
@@ -82,6 +89,12 @@ class OwnFile:
             else:
                 sys.modules[module.__name__] = earlier
             raise _error(mistake(error, str(self.path)) or f"{self.path}, line 1: {_said(error)}") from error
+
+    def classes(self, base: type[Kind]) -> list[type[Kind]]:
+        """Return the kinds of ``base`` that the file has defined when it was run, in their order."""
+        known = vars(sys.modules[self.path.stem]).values()
+        defined = [one for one in known if isinstance(one, type) and one.__module__ == self.path.stem]
+        return [one for one in dict.fromkeys(defined) if issubclass(one, base)]
 
     def _name(self) -> str:
         """Return the module's name, which no other module may have."""
@@ -112,32 +125,59 @@ def import_options(records: Sequence[Record]) -> list[str]:
     return [word for record in records for word in ("--import", record["file"])]
 
 
-def check_same(given: Sequence[OwnFile], earlier: Any, folder: Path) -> None:
-    """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with.
+def records_of(settings: Mapping[str, Any], folder: Path) -> list[Record]:
+    """Return what the run in a folder has imported; raise MinidlError where its settings do not say it as they should.
 
-    earlier: their records, as the run's configuration has them.
+    Runs of minidl 0.1.0 could import nothing, and say nothing of it.
     """
     try:
-        earlier = [{name: str(record[name]) for name in ("file", "sha256")} for record in earlier]
+        return [{name: str(record[name]) for name in ("file", "sha256")} for record in settings.get("import", ())]
     except (TypeError, KeyError):
         raise _error(
             f"the configuration of the run in {folder} does not say by file and sha256 what it imports; put it back as "
             "it was, or start a new run"
         ) from None
-    names = join(import_options(earlier))
-    if len(given) < len(earlier):
-        raise _error(
-            f"the run in {folder} was begun with {names}, and nothing is imported that you do not name; add that"
-        )
-    if len(given) > len(earlier):
-        said = f"with {names} alone" if earlier else "without --import"
+
+
+def check_same(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> None:
+    """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with.
+
+    earlier: their records, as ``records_of`` returns them; the files may have moved since.
+    """
+    if len(begun_with(given, earlier, folder)) < len(given):
+        said = f"with {_names(earlier)} alone" if earlier else "without --import"
         raise _error(f"the run in {folder} was begun {said}; go on with it in the same way, or start a new run")
-    for file, record in zip(given, earlier, strict=True):
-        if file.record["sha256"] != record["sha256"]:
+
+
+def begun_with(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> list[OwnFile]:
+    """Return those of the files that the run in a folder was begun with; raise MinidlError where one is missing."""
+    check_unchanged(given, earlier, folder)
+    known = {file.record["sha256"]: file for file in given}
+    if any(record["sha256"] not in known for record in earlier):
+        raise _error(
+            f"the run in {folder} was begun with {_names(earlier)}, and nothing is imported that you do not name; add "
+            "that"
+        )
+    return [known[record["sha256"]] for record in earlier]
+
+
+def check_unchanged(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> None:
+    """Raise MinidlError where a file has the name of one that the run in a folder was begun with, and other contents.
+
+    Two of one name cannot be told apart by what they name, wherever they lie.
+    """
+    before = {Path(record["file"]).name: record["sha256"] for record in earlier}
+    for file in given:
+        was, now = before.get(file.path.name), file.record["sha256"]
+        if was not in (None, now):
             raise _error(
-                f"{file.path} is not what the run in {folder} was begun with (its SHA-256 was {record['sha256'][:12]}… "
-                f"and is {file.record['sha256'][:12]}…); put it back as it was, or start a new run"
+                f"{file.path} is not what the run in {folder} was begun with (its SHA-256 was {was[:12]}… and is "
+                f"{now[:12]}…); put it back as it was, or start a new run in another folder"
             )
+
+
+def _names(records: Sequence[Record]) -> str:
+    return join(import_options(records))
 
 
 def _said(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Runs in processes of their own, some at a time: each is begun, gone on with, or left where it has finished."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,8 @@ LOOK = 0.5  # seconds between two looks at runs that go on
 class ProcessRun:
     """A training in a process of its own.
 
-    title: its name in messages; folder: where its record is; options: of ``minidl train``, for a run that begins.
+    title: its name in messages; folder: where its record is; options: of ``minidl train``, for a run that begins; one
+    that goes on is given its ``--import`` alone.
     """
 
     title: str
@@ -56,7 +58,7 @@ class ProcessRun:
 
     def _place(self) -> Options:
         if (self.folder / CONFIG).exists():
-            return {"resume": self.folder}
+            return {"resume": self.folder, "import": self.options.get("import")}
         return self.options | {"out": self.folder}
 
 
@@ -98,5 +100,10 @@ def going_on_when_called_again() -> Iterator[None]:
 
 
 def slug(method: str) -> str:
-    """Return a method as a part of a folder's name, the same for all its spellings."""
-    return str(parse(method).canonical()).lower().replace(", ", "_").replace(" ", "-")
+    """Return a method as a part of a folder's name, the same for all its spellings, and another for any other method.
+
+    >>> slug("gc, weight channel"), slug("WC")
+    ('weight-channel_gc', 'wc')
+    """
+    names = re.sub("[-_]", r"=\g<0>", str(parse(method).canonical()).lower())  # what is a name's own, beside what joins
+    return names.replace(", ", "_").replace(" ", "-")

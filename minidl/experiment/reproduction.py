@@ -47,6 +47,5 @@ def train(runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Nam
             failures.extend(filter(None, [problem]))
             write(options.out, table, command)
 
-        surroundings = {name: vars(options)[name] for name in ("data_root", "import")}
-        carry_out(runs, options.jobs, surroundings, ended)
+        carry_out(runs, options.jobs, {"data_root": options.data_root}, ended)
     return failures

@@ -28,4 +28,5 @@ def run_of(out: Path, row: Row, seed: int, budget: Options, files: Sequence[OwnF
     own = "".join(f"-{file.record['sha256'][:8]}" for file in files)
     folder = out / f"{row.data}-{row.model}-{slug(row.method)}-{cost}-seed{seed}{own}"
     options = {"data": row.data, "model": row.model, "method": row.method, "seed": seed, **budget}
+    options["import"] = [str(file.path) for file in files]
     return RowRun(f"{row}, seed {seed}", folder, options, row, seed)

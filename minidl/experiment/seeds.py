@@ -53,4 +53,5 @@ def _probability(t: float, freedom: int) -> float:
     for k in range(2 + freedom % 2, freedom + 1, 2):
         total += term
         term *= cosine**2 * (k - 1) / k
-    return 1 - (2 / math.pi * (angle + sine * total) if freedom % 2 else sine * total)
+    within = 2 / math.pi * (angle + sine * total) if freedom % 2 else sine * total
+    return max(0.0, 1 - within)  # which rounding may take below 0

@@ -18,7 +18,7 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import check_mode, parse
 from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
 from minidl.study.diagnosis import diagnose
-from minidl.study.specimens import LAYERS, set_up
+from minidl.study.specimens import LAYERS, SHAPES, set_up
 from minidl.words import meant
 
 Array = Any
@@ -31,6 +31,7 @@ PAST = (
     "true and checked: the gradients at the weights as forward left them, before a hook at errors or gradients sees "
     "them. The gradient through a normalization of the weights is that of --mode reparametrization."
 )
+TRIED = f"A layer of your own was tried on {SAMPLES} random samples of each shape that stands beside its name."
 
 
 @dataclass(frozen=True)
@@ -62,38 +63,50 @@ class Findings:
         return [row for row in self.rows if not row.passed]
 
 
-def find_layers(name: str) -> list[str]:
+def find_layers(name: str, own: Sequence[type[Layer]] = ()) -> list[str]:
     """Return the specimens whose names begin with the words of ``name``; an x stands for × as well.
 
-    Raises MinidlError where there is none.
+    own: layers of one's own, which are found by their kind or their class. Raises MinidlError where there is none.
     """
     words = name.lower().replace("×", "x").split()
     found = [one for one in LAYERS if one.lower().replace("×", "x").split()[: len(words)] == words]
+    found += [kind.__name__ for kind in own if name.lower() in (kind.kind.lower(), kind.__name__.lower())]
     if not found or not words:
-        hint = meant(name, [*LAYERS, *(one.split()[0] for one in LAYERS)])
+        known = [*(kind.__name__ for kind in own), *LAYERS]
+        hint = meant(name, [*known, *(one.split()[0] for one in LAYERS)])
         raise MinidlError(
-            f"no layer is called {name!r}{hint}; the layers are {', '.join(LAYERS)}, or their first words"
+            f"no layer is called {name!r}{hint}; the layers are {', '.join(known)}, or their first words, and those of "
+            "your own in a file that you --import"
         )
     return found
 
 
-def check_layers(layer: str | None, method: str | None, mode: str, kernels: Kernels) -> Findings:
+def check_layers(
+    layer: str | None, method: str | None, mode: str, kernels: Kernels, own: Sequence[type[Layer]] = ()
+) -> Findings:
     """Check specimens of layers: those that are named, or all; with the hooks of a method, or bare.
 
-    Without a layer and a method the adjoint of every normalization is checked as well. Raises MinidlError for a name
-    that is not known.
+    Without a layer and a method the adjoint of every normalization is checked as well. own: layers of one's own, each
+    made without arguments and tried on data of all SHAPES. Raises MinidlError for a name that is not known, and where
+    a layer of one's own that is named takes none of them.
     """
     check_mode(mode)
     chosen = parse(method) if method else None
-    names = find_layers(layer) if layer else list(HOOKED) if chosen else list(LAYERS)
+    kinds = {kind.__name__: kind for kind in own}
+    names = find_layers(layer, own) if layer else list(HOOKED) if chosen else [*LAYERS, *kinds]
     findings = Findings()
     if chosen and chosen.data_norm and not layer:
         names += find_layers(chosen.data_norm)
     for name in names:
-        specimen = _specimen(name, kernels)
-        for normalization in chosen.normalizations if chosen else ():
-            _hang(normalization.bind(kernels), specimen, mode, findings)
-        _add_layer(name, specimen, findings)
+        specimens = (
+            _own_specimens(kinds[name], kernels, findings) if name in kinds else {name: _specimen(name, kernels)}
+        )
+        if layer and not specimens:
+            raise MinidlError("; ".join(findings.unchecked))
+        for title, specimen in specimens.items():
+            for normalization in chosen.normalizations if chosen else ():
+                _hang(normalization.bind(kernels), specimen, mode, findings)
+            _add_layer(title, specimen, findings)
     if chosen:
         normalizations = list(chosen.normalizations)
         findings.notes += [PAST] if normalizations and mode == "projection" else []
@@ -128,7 +141,30 @@ def check_model(model: str, method: str | None, mode: str, kernels: Kernels) -> 
 
 
 def _specimen(name: str, kernels: Kernels) -> Layer:
-    return set_up(*LAYERS[name], Context(kernels, np.dtype(np.float64), np.random.default_rng(0)))
+    return set_up(*LAYERS[name], _context(kernels))
+
+
+def _own_specimens(kind: type[Layer], kernels: Kernels, findings: Findings) -> dict[str, Layer]:
+    """Return a layer of one's own for each of the SHAPES that it takes, and say why there are no others."""
+    specimens: dict[str, Layer] = {}
+    try:
+        kind()
+    except TypeError as error:
+        findings.unchecked.append(f"{kind.__name__}: it cannot be made without arguments ({error}); give it defaults")
+        return specimens
+    for shape in SHAPES:
+        try:
+            specimens[f"{kind.__name__} {'×'.join(map(str, shape))}"] = set_up(kind, shape, _context(kernels))
+        except Exception as error:  # whatever one's own code raises
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            findings.unchecked.append(f"{kind.__name__}: data of shape {(SAMPLES, *shape)}, which it refuses ({said})")
+    if specimens and TRIED not in findings.notes:
+        findings.notes.append(TRIED)
+    return specimens
+
+
+def _context(kernels: Kernels) -> Context:
+    return Context(kernels, np.dtype(np.float64), np.random.default_rng(0))
 
 
 def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findings) -> None:
@@ -142,14 +178,13 @@ def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findin
         except MinidlError as error:
             findings.unchecked.append(f"{layer.name}: {normalization} there, as {error}")
             continue
-        point = {"weights": layer.at_weights, "error": layer.at_error, "grads": layer.at_grads}[normalization.point]
         reparametrized = normalization.point == "weights" and mode == "reparametrization"
-        point.hook = Reparametrization(normalization) if reparametrized else normalization
+        layer.points[normalization.point].hook = Reparametrization(normalization) if reparametrized else normalization
 
 
 def _add_layer(name: str, layer: Layer, findings: Findings) -> None:
     random = np.random.default_rng(1)
-    data = random.standard_normal((SAMPLES, *LAYERS[name][1]))
+    data = random.standard_normal((SAMPLES, *layer.input_shape))
     try:
         report = check_layer(layer, data, random, math.inf)
     except GradientError as error:

@@ -33,6 +33,8 @@ def diagnose(computed: Array, true: Array, samples: int = 0, data: Array = None)
     samples: of the batch, a factor that is easily forgotten; data: where the derivative was taken, if it is of the
     gradient's shape, with which a term can be proportional.
     """
+    if not np.isfinite(true).all():
+        return f"its definition has no finite value for {(~np.isfinite(true)).sum()} of its {true.size} elements"
     if not np.isfinite(computed).all():
         return f"{(~np.isfinite(computed)).sum()} of its {computed.size} elements are no finite numbers"
     if not computed.any():

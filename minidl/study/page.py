@@ -19,7 +19,7 @@ def check(path: Path) -> None:
 
 def write(path: Path, walk: Walk) -> None:
     """Write the page of a walk, whole or not at all."""
-    layer = next(layer for layer in walk.layers if layer.name == walk.filter.layer)
+    layer = next(layer for layer in walk.layers if layer.layer == walk.filter.layer)
     page = _template().render(
         title=transcript.title(walk), sections=transcript.sections(walk), layer=layer, signed=transcript.signed
     )

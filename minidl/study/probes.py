@@ -16,17 +16,15 @@ STRIDES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 def true_grads(net: Net, error: Array) -> dict[str, Array]:
     """Return every parameter's gradients without any hook of errors and gradients, for the last forward, as copies.
 
-    error: ∂L/∂output. The parameters keep these gradients until the next backpropagation.
+    There are none where no error is normalized: what comes to the hooks of gradients is these then. error: ∂L/∂output.
+    The parameters keep these gradients until the next backpropagation.
     """
-    points = [point for layer in net.root.parts() for point in (layer.at_error, layer.at_grads)]
-    with _without_hooks(points):
+    parts = list(net.root.parts())
+    if all(part.at_error.hook is None for part in parts):
+        return {}
+    with _without_hooks([point for part in parts for point in (part.at_error, part.at_grads)]):
         net.backpropagate(error)
     return {p.name: p.grads.copy() for p in net.parameters}
-
-
-def has_error_hooks(net: Net) -> bool:
-    """Return whether any error on the way back is normalized."""
-    return any(layer.at_error.hook is not None for layer in net.root.parts())
 
 
 @contextmanager

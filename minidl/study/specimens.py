@@ -61,6 +61,8 @@ LAYERS: dict[str, tuple[Make, Shape]] = {
     "residual of smaller body": (lambda: Residual(Convolution(1, 3, padding=0)), (4, 5, 2)),
 }
 
+SHAPES = ((5, 4, 2), (5, 4), (6,))  # on which layers of one's own are tried: those of an image, a sequence, a vector
+
 
 def set_up(make: Make, shape: Shape, context: Context) -> Layer:
     """Return a layer whose biases, γ and β are random and whose gradients are poisoned."""

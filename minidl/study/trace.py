@@ -6,9 +6,10 @@ normalization at a hook point, which leaves everything as it is where none hangs
 
 ===========  ===========================================================================================================
 data_mean    ‖x̄‖²/‖x‖² of the data that the layer gets
-alike        the mean cosine between the outputs of different samples, before the ReLU and after a data norm such as BN
+alike        the mean cosine between the outputs of different samples, before the ReLU and after a data norm such as BN;
+             at the end of a residual block, before the shortcut is added
 out_std      the standard deviation of this output
-active       the share of its elements above 0, which the ReLU lets through
+active       the share of its elements above 0, which a ReLU right behind lets through
 dead         the share of its channels that are above 0 nowhere in the batch
 w_norm       ‖W‖ of the weights in use, after their normalization
 w_mean       ‖W̄‖²/‖W‖² before it
@@ -49,7 +50,7 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 from minidl.optimizers import Optimizer
 from minidl.study import quantities as q
-from minidl.study.probes import carry, has_error_hooks, normalized, true_grads
+from minidl.study.probes import carry, normalized, true_grads
 from minidl.study.rehearsal import Rehearsal
 from minidl.study.schedule import detailed, traced
 from minidl.study.trace_files import PERCENTILES, Carry, Filters, Row, Trace
@@ -98,13 +99,11 @@ class Tracer:
 
     def _traced_step(self, number: int, loss: SoftmaxCrossEntropy, data: Array, labels: Array) -> dict[str, Array]:
         """Compute the gradients of a batch and record what is seen; return what the update will make of the weights."""
-        true: dict[str, Array] = {}
         with watch(self.net) as seen:
             output = self.net.forward(data)
             loss(output, labels)
             before = SoftmaxCrossEntropy(self.net.kernels).alone(output, labels).loss
-            if has_error_hooks(self.net):
-                true = true_grads(self.net, loss.error)
+            true = true_grads(self.net, loss.error)
             self.net.backpropagate(loss.error)
         moved = self.rehearse()
         for one in seen.values():

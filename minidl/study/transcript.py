@@ -88,9 +88,9 @@ def _forward(walk: Walk) -> Section:
     hook = _hook(one.weights for one in walk.layers)
     rows = [
         (
-            *(one.name, "×".join(map(str, one.shape)), _number(one.data_alike, ".2f"), _percent(one.data_mean, 0)),
+            *(one.layer, "×".join(map(str, one.shape)), _number(one.data_alike, ".2f"), _percent(one.data_mean, 0)),
             *(_percent(one.weights.mean[0]), *_after(one.weights)),
-            *(_number(one.out_std, ".3g"), _number(one.out_alike, ".2f"), _percent(one.out_mean, 0)),
+            *(_number(one.out_std, ".3g"), _number(one.alike, ".2f"), _percent(one.out_mean, 0)),
             *(_percent(one.active, 0), _percent(one.dead, 0)),
         )
         for one in walk.layers
@@ -115,7 +115,7 @@ def _loss(walk: Walk) -> Section:
 def _backward(walk: Walk) -> Section:
     rows = [
         (
-            *(one.name, _number(one.grads.norm[0], ".3g"), _percent(one.grads.mean[0]), *_after(one.grads)),
+            *(one.layer, _number(one.grads.norm[0], ".3g"), _percent(one.grads.mean[0]), *_after(one.grads)),
             _number(one.angle, ".0f", "°"),
             *_error(one.error),
         )
@@ -136,7 +136,7 @@ def _backward(walk: Walk) -> Section:
 
 def _update(walk: Walk) -> Section:
     rows = [
-        (one.name, _percent(one.step_ratio, 2), _percent(one.grads.mean[1]), _percent(one.step_mean))
+        (one.layer, _percent(one.step_ratio, 2), _percent(one.grads.mean[1]), _percent(one.step_mean))
         for one in walk.layers
     ]
     head = ("layer", "step/weights", "mean of the gradient", "mean of the step")
@@ -156,7 +156,7 @@ def _one_filter(walk: Walk) -> Section:
     one = walk.filter
     extents = one.weights.before.shape
     text = f"{one.layer}, filter {one.number} of {one.filters} ({'×'.join(map(str, extents))})"
-    layer = next(layer for layer in walk.layers if layer.name == one.layer)
+    layer = next(layer for layer in walk.layers if layer.layer == one.layer)
     return Section(
         [("ONE FILTER", f"{text}; choose with --layer and --filter")],
         grids=[grid("W", one.weights, layer.weights.hook), grid("ΔW", one.grads, layer.grads.hook)],
@@ -183,10 +183,11 @@ def grid(name: str, change: Change, hook: str) -> Grid:
 
 def _part(array: Array) -> tuple[Array, str]:
     *plane, inputs = array.shape
-    if math.prod(plane) > 1:
+    if len(plane) == 2 and math.prod(plane) > 1:
         y, x = min(plane[0], ROWS), min(plane[1], COLUMNS)
         cut = f" (the first {y}×{x} of {plane[0]}×{plane[1]})" if [y, x] != plane else ""
         return array[:y, :x, 0], f"of input channel 0 of {inputs}{cut}"
+    inputs = array.size
     columns = min(inputs, COLUMNS)
     rows = min(inputs // columns, 3)
     some = "all" if rows * columns == inputs else f"the first {rows * columns} of its"
@@ -206,9 +207,9 @@ def lessons(walk: Walk) -> list[str]:
 def _kinds(walk: Walk) -> list[tuple[str, list[tuple[str, Point]]]]:
     """Return the hook points by what is there, each with the name of its layer."""
     return [
-        ("weights", [(one.name, one.weights) for one in walk.layers]),
-        ("gradient", [(one.name, one.grads) for one in walk.layers]),
-        ("error", [(one.name, one.error) for one in walk.layers if one.error]),
+        ("weights", [(one.layer, one.weights) for one in walk.layers]),
+        ("gradient", [(one.layer, one.grads) for one in walk.layers]),
+        ("error", [(one.layer, one.error) for one in walk.layers if one.error]),
     ]
 
 
@@ -242,7 +243,7 @@ def _turned(walk: Walk) -> str:
     if most is None or most.angle < 1:
         return ""
     uphill = "; past 90°, a small step of that layer raises the loss" if most.angle > 90 else ""
-    return f"The hooks turned {most.name}'s gradient most, by {most.angle:.0f}°{uphill}."
+    return f"The hooks turned {most.layer}'s gradient most, by {most.angle:.0f}°{uphill}."
 
 
 def _grown(walk: Walk) -> str:
@@ -250,8 +251,8 @@ def _grown(walk: Walk) -> str:
     if largest is None or not largest.out_std > 100 * first.out_std:
         return ""
     return (
-        f"The outputs grow from a deviation of {first.out_std:.3g} in {first.name} to {largest.out_std:.3g} in "
-        f"{largest.name}."
+        f"The outputs grow from a deviation of {first.out_std:.3g} in {first.layer} to {largest.out_std:.3g} in "
+        f"{largest.layer}."
     )
 
 
@@ -259,14 +260,14 @@ def _dying(walk: Walk) -> str:
     most = _most(walk.layers[:-1], lambda one: one.dead)
     if most is None or most.dead < 0.5:
         return ""
-    return f"In {most.name}, {_percent(most.dead, 0)} of the channels are above 0 in no image, and learn nothing."
+    return f"In {most.layer}, {_percent(most.dead, 0)} of the channels are above 0 in no image, and learn nothing."
 
 
 def _indistinct(walk: Walk) -> str:
-    most = _most(walk.layers[:-1], lambda one: one.out_alike)
-    if most is None or most.out_alike < 0.75:
+    most = _most(walk.layers[:-1], lambda one: one.alike)
+    if most is None or most.alike < 0.75:
         return ""
-    return f"{most.name} hardly tells images apart: the mean cosine between the outputs of two is {most.out_alike:.2f}."
+    return f"{most.layer} hardly tells images apart: the mean cosine between the outputs of two is {most.alike:.2f}."
 
 
 def _most(items: Sequence[Any], key: Callable[[Any], float]) -> Any:

@@ -1,7 +1,6 @@
 """Walk: one batch through Algorithm 1 and the update after it, by the real layers, in numbers."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,11 @@ from minidl.hooks import HookPoint, name_of
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.net import Net
-from minidl.study.quantities import active, alike, angle, dead, deviation, mean_share, norm, removed
+from minidl.study.probes import true_grads
+from minidl.study.quantities import alike, mean_share, norm, removed
+from minidl.study.rehearsal import Rehearsal
+from minidl.study.trace import row
+from minidl.study.trace_files import Row
 from minidl.study.watch import Change, Seen, studied_layers, watch
 
 Array = Any
@@ -33,29 +36,19 @@ class Point:
 
 
 @dataclass(frozen=True)
-class LayerWalk:
-    """What a batch did in a layer; the quantities are those of quantities.py.
+class LayerWalk(Row):
+    """What a batch did in a layer: what a trace writes down of it, and more.
 
-    shape: of one sample's data; angle: between the gradient that is used and that without any hook at errors and
-    gradients, in degrees; error: what the layer hands down, None for a net's first layer, which computes none;
-    step_ratio: the norm of the update over that of the weights; step_mean: the share of filter means in its energy.
+    shape: of one sample's data; data_alike, out_mean: as alike and data_mean, of the data and of the output; error: what
+    the layer hands down, None for a net's first layer, which computes none.
     """
 
-    name: str
     shape: Shape
     data_alike: float
-    data_mean: float
-    weights: Point
-    out_std: float
     out_mean: float
-    out_alike: float
-    active: float
-    dead: float
+    weights: Point
     grads: Point
-    angle: float
     error: Point | None
-    step_ratio: float
-    step_mean: float
 
 
 @dataclass(frozen=True)
@@ -138,12 +131,12 @@ def walk(
         batch, labels = next(source)
         with watch(net) as seen:
             first = loss.alone(net.forward(batch), labels).loss
-            bare = gradients_without_hooks(net, loss.error)
+            true = true_grads(net, loss.error)
             net.backpropagate(loss.error)  # the last word, for the observers as for the update
         error_norm = norm(loss.error)
-        before = {name: one.layer.weights.value.copy() for name, one in seen.items()}
+        moved = Rehearsal(trainer.optimizer)()
+        layers = [_layer_walk(row(after, one, true, moved[one.layer.weights.name]), one) for one in seen.values()]
         trainer.optimizer.step()
-        layers = [_layer_walk(one, bare[one.layer.weights.name], before[name]) for name, one in seen.items()]
         again = loss.alone(net.forward(batch), labels).loss
     return Walk(
         net,
@@ -159,46 +152,16 @@ def walk(
     )
 
 
-def gradients_without_hooks(net: Net, error: Array) -> dict[str, Array]:
-    """Return copies of the gradients of the last batch as they are with no hook at errors and gradients, by name.
-
-    The weights are those of the last forward. What the net has for its gradients afterwards is these, too.
-    """
-    with _without_hooks([point for layer in net.root.parts() for point in (layer.at_error, layer.at_grads)]):
-        net.backpropagate(error)
-    return {p.name: p.grads.copy() for p in net.parameters}
-
-
-@contextmanager
-def _without_hooks(points: list[HookPoint]) -> Iterator[None]:
-    hung = [(point, point.hook) for point in points if point.hook is not None]
-    try:
-        for point, _ in hung:
-            point.hook = None
-        yield
-    finally:
-        for point, hook in hung:
-            point.hook = hook
-
-
-def _layer_walk(seen: Seen, bare: Array, weights: Array) -> LayerWalk:
-    layer, step = seen.layer, seen.layer.weights.value - weights
+def _layer_walk(traced: Row, seen: Seen) -> LayerWalk:
+    layer = seen.layer
     return LayerWalk(
-        name=layer.name,
+        **vars(traced),
         shape=seen.data.shape[1:],
         data_alike=alike(seen.data),
-        data_mean=mean_share(seen.data, "channel"),
-        weights=_point(layer.at_weights, seen.weights, "tensor"),
-        out_std=deviation(seen.output),
         out_mean=mean_share(seen.output, "channel"),
-        out_alike=alike(seen.output),
-        active=active(seen.output),
-        dead=dead(seen.output),
+        weights=_point(layer.at_weights, seen.weights, "tensor"),
         grads=_point(layer.at_grads, seen.grads, "tensor"),
-        angle=angle(seen.grads.after, bare),
         error=None if seen.error.before is None else _point(layer.at_error, seen.error, "channel"),
-        step_ratio=norm(step) / norm(weights),
-        step_mean=mean_share(step, "tensor"),
     )
 
 

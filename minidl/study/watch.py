@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minidl.fuse import fuse, unfuse
-from minidl.hooks import HookPoint
 from minidl.layer import Layer
 from minidl.layers import DataNorm
 from minidl.net import Net
@@ -26,9 +25,10 @@ class Change:
 class Seen:
     """What one step did in a layer with weights.
 
-    data: what came in; output: what a ReLU behind the layer gets, after the data norm between them, if any; weights,
-    error, grads: at the three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer hands down. A
-    net's first layer computes none. bias_grads: the gradient of its biases.
+    data: what came in; output: what came out, after the data norm that follows the layer, if any. That is what a ReLU
+    behind it gets, or, at the end of a residual block, what the shortcut is added to. weights, error, grads: at the
+    three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer hands down. A net's first layer
+    computes none. bias_grads: the gradient of its biases.
     """
 
     layer: Layer
@@ -73,11 +73,12 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
     unfuse(net.root)
     try:
         for name, one in seen.items():
-            for point, change in _points(one):
+            for what, point in one.layer.points.items():
+                change = getattr(one, what)
                 if point.in_update is None:
                     hang(point.before, change, "before")
                     hang(point.after, change, "after")
-            hang(_last_before_a_relu(net, name).at_output.after, one, "output")
+            hang(_last_of(net, name).at_output.after, one, "output")
         yield seen
         for one in seen.values():
             _complete(one)
@@ -87,13 +88,8 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         fuse(net.root)
 
 
-def _points(seen: Seen) -> list[tuple[HookPoint, Change]]:
-    layer = seen.layer
-    return [(layer.at_weights, seen.weights), (layer.at_error, seen.error), (layer.at_grads, seen.grads)]
-
-
-def _last_before_a_relu(net: Net, name: str) -> Layer:
-    """Return the layer whose output a ReLU behind the named one gets: the data norm that follows it, or itself."""
+def _last_of(net: Net, name: str) -> Layer:
+    """Return the layer whose output is looked at for the named one: the data norm that follows it, or itself."""
     layers = net.layers
     index = next(i for i, layer in enumerate(layers) if layer.name == name)
     following = layers[index + 1] if index + 1 < len(layers) else None

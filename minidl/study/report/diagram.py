@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from minidl import models
 from minidl.experiment import checkpoint
-from minidl.hooks import HookPoint
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.net import Net
@@ -67,7 +66,7 @@ def _stop(layer: Layer, layers: dict[str, Layer], first: bool) -> Stop:
     def hooked(name: str) -> list[Hooked]:
         found: dict[str, list[str]] = {}
         for label, other in layers.items():
-            if said := str(getattr(other, name)):
+            if said := str(other.points[name]):
                 found.setdefault(said, []).append(label)
         return [Hooked(said, runs) for said, runs in found.items()]
 
@@ -76,9 +75,9 @@ def _stop(layer: Layer, layers: dict[str, Layer], first: bool) -> Stop:
         what=str(layer),
         output="×".join(map(str, layer.output_shape)),
         parameters=f"{count:,} parameters" if count else "",
-        weights=hooked("at_weights") if learns else None,
-        grads=hooked("at_grads") if learns else None,
-        error=None if first else hooked("at_error"),
+        weights=hooked("weights") if learns else None,
+        grads=hooked("grads") if learns else None,
+        error=None if first else hooked("error"),
     )
 
 
@@ -86,13 +85,8 @@ def _in_words(net: Net) -> str:
     """Return "WC of the weights in 6 layers, GC of the gradient in 6 layers", or "no hook"."""
     counts: dict[str, int] = {}
     for layer in net.layers:
-        points: list[tuple[HookPoint, str]] = [
-            (layer.at_weights, "weights"),
-            (layer.at_grads, "gradient"),
-            (layer.at_error, "error"),
-        ]
-        for point, where in points:
-            if said := str(point):
+        for what, where in (("weights", "weights"), ("grads", "gradient"), ("error", "error")):
+            if said := str(layer.points[what]):
                 words = f"{said} at the {where}"
                 counts[words] = counts.get(words, 0) + 1
     return ", ".join(f"{words} of {count} layers" for words, count in counts.items()) or "no hook"
