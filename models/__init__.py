@@ -68,9 +68,8 @@ def build(
         )
     options: dict[str, Any] = {"method": method, "mode": mode, "place": place, "dtype": dtype, "seed": seed}
     net = Net(root, shape, kernels.load(device), name=name, **options)
-    last, expected = "FullyConnected(classes)", (classes,)
-    if per_pixel(name):
-        last, expected = "Convolution(classes, 1)", (*net.shape[:2], classes)
+    last = "Convolution(classes, 1)" if per_pixel(name) else "FullyConnected(classes)"
+    expected = (*(net.shape[:2] if per_pixel(name) else ()), classes)
     if net.output_shape != expected:
         raise MinidlError(
             f"the model {name!r} makes an output of shape {net.output_shape} of an image, and {expected} is needed for "

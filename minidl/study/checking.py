@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl import models
+from minidl.experiment.own_code import said
 from minidl.gradcheck import TOLERANCE, Check, GradientError, Report, check_layer, check_net, check_normalization
 from minidl.hooks import Reparametrization
 from minidl.kernels import Kernels
@@ -156,8 +157,8 @@ def _own_specimens(kind: type[Layer], kernels: Kernels, findings: Findings) -> d
         try:
             specimens[f"{kind.__name__} {'×'.join(map(str, shape))}"] = set_up(kind, shape, _context(kernels))
         except Exception as error:  # whatever one's own code raises
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            findings.unchecked.append(f"{kind.__name__}: data of shape {(SAMPLES, *shape)}, which it refuses ({said})")
+            why = said(error)
+            findings.unchecked.append(f"{kind.__name__}: data of shape {(SAMPLES, *shape)}, which it refuses ({why})")
     if specimens and TRIED not in findings.notes:
         findings.notes.append(TRIED)
     return specimens
