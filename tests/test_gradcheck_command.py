@@ -174,7 +174,7 @@ def test_layers_of_ones_own_are_among_all(own, monkeypatch, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "Small 6 data" in out
     assert "Sized: it cannot be made without arguments (" in out
-    assert "Nothing: data of shape (3, 6), which it refuses (layer1 (layer) has no infer_shape; a layer" in out
+    assert "Nothing: data of shape (3, 6), which it refuses (nothing1 (nothing) has no infer_shape; a layer" in out
     assert "Fully 6" not in out
 
 
@@ -182,7 +182,7 @@ def test_layers_of_ones_own_are_among_all(own, monkeypatch, capsys):
     "name, message",
     [
         ("sized", "Sized: it cannot be made without arguments ("),
-        ("nothing", "Nothing: data of shape (3, 5, 4, 2), which it refuses (layer1 (layer) has no infer_shape; a"),
+        ("nothing", "Nothing: data of shape (3, 5, 4, 2), which it refuses (nothing1 (nothing) has no infer_shape; a"),
         (
             "halv",
             "no layer is called 'halv' (did you mean Halved?); the layers are Halved, Small, Sized, Nothing, relu, ",
