@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.dataset import Dataset
+from minidl.data.labels import lacking
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 
@@ -29,7 +30,7 @@ class Batches:
 
     def __init__(self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any) -> None:
         if dataset.labels is None or isinstance(dataset.images, list):
-            raise MinidlError(f"{dataset.name} has a label for each pixel and none for an image; use --model d for it")
+            raise lacking(dataset.name, self.per_pixel)
         check_size(dataset, batch_size)
         xp, n = kernels.xp, len(dataset)
         self.kernels, self.classes, self.samples, self.batch_size = kernels, dataset.classes, n, batch_size

@@ -9,8 +9,8 @@ import numpy as np
 
 from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size, pieces, sizes
 from minidl.data.dataset import Dataset
+from minidl.data.labels import lacking
 from minidl.kernels import Kernels
-from minidl.kernels.errors import MinidlError
 
 COLOUR = np.array(  # DLIB's directions, in red, green and blue, in which the colour of photographs varies
     [[-66.379, 25.094, 6.79698], [-68.0492, -0.302309, -13.9539], [-68.4907, -24.0199, 7.27653]]
@@ -33,9 +33,7 @@ class PixelBatches:
 
     def __init__(self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any) -> None:
         if dataset.masks is None:
-            raise MinidlError(
-                f"{dataset.name} has no label for each pixel, which --model d needs; use shapes or voc2012"
-            )
+            raise lacking(dataset.name, self.per_pixel)
         check_size(dataset, batch_size)
         self.classes, self.bytes = dataset.mask_classes, (dataset.images, dataset.masks)
         self.extents = np.array([image.shape[:2] for image in dataset.images])

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from minidl import __version__
 from minidl.commands import COMMANDS
-from minidl.experiment.command import Command
+from minidl.experiment.command import Command, Parser
+from minidl.words import meant
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the first word."""
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
-    cli = argparse.ArgumentParser(
+    cli = Parser(
+        _called(),
         prog="minidl",
         usage="minidl COMMAND ...",
         description="Study where normalizations enter back-propagation.",
@@ -23,16 +25,25 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cli.add_argument("--version", action="version", version=f"minidl {__version__}")
-    cli.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    cli.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
     return cli
 
 
+def _called() -> str:
+    return "python -m minidl" if Path(sys.argv[0]).name == "__main__.py" else "minidl"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the first word names with the others, and return its exit status."""
+    """Run the command that the first word names with the others, and return its exit status; without any, list them."""
     words = sys.argv[1:] if arguments is None else arguments
-    name = parser().parse_args(words[:1]).command
-    called = "python -m minidl" if Path(sys.argv[0]).name == "__main__.py" else "minidl"
-    command = Command(f"minidl {name}", f"{called} {name}")
+    cli = parser()
+    name = cli.parse_args(words[:1]).command
+    if name is None:
+        cli.print_help()
+        return 0
+    if name not in COMMANDS:
+        cli.error(f"no command is called {name!r}{meant(name, COMMANDS)}; the commands are {', '.join(COMMANDS)}")
+    command = Command(f"minidl {name}", f"{_called()} {name}")
     status: int = import_module(f"minidl.commands.{name}").main(words[1:], command)
     return status
 

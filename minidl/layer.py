@@ -261,8 +261,8 @@ class Layer:
             self.output_shape = tuple(map(index, inferred))
         except TypeError:
             raise MinidlError(
-                f"{self.name} ({self}) returned {inferred!r} from infer_shape; let it return the output's shape for one "
-                "sample, such as (y, x, channels)"
+                f"{self.name} ({self}) returned {inferred!r} from infer_shape; let it return the output's shape for "
+                "one sample, such as (y, x, channels)"
             ) from None
         self.to_be_checked = {"compute_output", "compute_error"}
         return self.output_shape

@@ -10,6 +10,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
 from minidl.normalizations import BASELINE, DATA_NORM_NAMES, FULLY, NORMALIZATIONS, Normalization
+from minidl.words import meant
 
 MODES = ("projection", "reparametrization")
 ORDER = ("weights", "grads", "error")  # of the hook points in a method's canonical name
@@ -82,16 +83,24 @@ def parse(text: str) -> Method:
                     f"{normalization}; leave one out"
                 )
         elif word.lower() != BASELINE.lower():
-            names = ", ".join([BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY])
+            names = [BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY]
             raise MinidlError(
-                f"the method {text!r} has the unknown word {word!r}; use words of: {names}, or --import the "
-                "file that names one of your own"
+                f"the method {text!r} has the unknown word {word!r}{_meant(word, names)}; use words of: "
+                f"{', '.join(names)}, or --import the file that names one of your own"
             )
     if fully and not chosen:
         raise MinidlError(
             f"the method {text!r} says where (fully) but not what is normalized; write, for example, WC, GC, fully"
         )
     return Method(tuple(chosen.values()), data_norm, fully)
+
+
+def _meant(word: str, names: list[str]) -> str:
+    """Return what an unknown word was meant to be: known ones without their commas, or one that is like it."""
+    known, parts = {name.lower(): name for name in names}, word.lower().split()
+    if parts and all(part in known for part in parts):
+        return f" (did you mean {', '.join(known[part] for part in parts)}, with commas between?)"
+    return meant(word, names)
 
 
 def normalized_layers(root: Layer, fully: bool) -> list[Layer]:

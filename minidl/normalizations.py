@@ -58,8 +58,8 @@ class Normalization:
     def bind(self, kernels: Kernels) -> "Normalization":
         """Return this normalization with the kernels of a device, ready to be called.
 
-        Functions of one's own are tried on random numbers. Raises MinidlError where one fails, leaves its ``out``, or makes
-        nan or inf.
+        Functions of one's own are tried on random numbers. Raises MinidlError where one fails, leaves its ``out``, or
+        makes nan or inf.
         """
         bound = replace(self, kernels=kernels)
         if not isinstance(self.function, str):

@@ -14,13 +14,13 @@ def counted(number: int, what: str) -> str:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """Return what to add to a sentence about an unknown word: the known one that is most like it, or nothing.
+    """Return what to say behind an unknown word: which known one it is most like, or nothing.
 
     >>> meant("trian", ["train", "walk"])
-    '; did you mean train?'
+    ' (did you mean train?)'
     >>> meant("cat", ["train", "walk"])
     ''
     """
     names = {name.lower(): name for name in known}
     found = get_close_matches(word.lower(), names, n=1)
-    return f"; did you mean {names[found[0]]}?" if found else ""
+    return f" (did you mean {names[found[0]]}?)" if found else ""

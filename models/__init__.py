@@ -9,6 +9,7 @@ from minidl.method import check_mode, check_place, parse
 from minidl.models import a, b, c, d  # noqa: F401  (each names its nets)
 from minidl.models.registry import MODELS, Model
 from minidl.net import Net
+from minidl.words import meant
 
 NAMES = tuple(MODELS)  # of Figure 1
 
@@ -54,7 +55,8 @@ def build(
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
     "projection" or "reparametrization"; place: of WC and GC, "hooks" or "optimizer", see ``Net``; device: "cpu", "gpu",
     "auto" or "reference", see ``kernels.load``; seed: of the random initial weights. Raises MinidlError for a name,
-    method, mode, place or device that is not known, and for images too small for the net.
+    method, mode, place or device that is not known, for images too small for the net, and for a model of one's own
+    without an output for each class.
     """
     check(name, method, mode, device, place)
     if classes < 2:
@@ -65,12 +67,21 @@ def build(
             f"the model {name!r} returned {type(root).__name__}; let it return one layer, such as Sequential(...)"
         )
     options: dict[str, Any] = {"method": method, "mode": mode, "place": place, "dtype": dtype, "seed": seed}
-    return Net(root, shape, kernels.load(device), name=name, **options)
+    net = Net(root, shape, kernels.load(device), name=name, **options)
+    last = "Convolution(classes, 1)" if per_pixel(name) else "FullyConnected(classes)"
+    expected = (*(net.shape[:2] if per_pixel(name) else ()), classes)
+    if net.output_shape != expected:
+        raise MinidlError(
+            f"the model {name!r} makes an output of shape {net.output_shape} of an image, and {expected} is needed for "
+            f"{classes} classes; end it with {last}"
+        )
+    return net
 
 
 def _model(name: str) -> Model:
     if name not in MODELS:
         raise MinidlError(
-            f"the model {name!r} is unknown; use one of {', '.join(MODELS)}, or --import the file that names it"
+            f"the model {name!r} is unknown{meant(name, MODELS)}; use one of {', '.join(MODELS)}, or --import the "
+            "file that names it"
         )
     return MODELS[name]

@@ -1,6 +1,7 @@
 """The command ``minidl``: its subcommands are the scripts of the checkout, under the name that the user has typed."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -15,6 +16,7 @@ from minidl import __version__
 from minidl.__main__ import main
 from minidl.commands import COMMANDS
 
+CHECKOUT = Path(__file__).parents[1]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -63,9 +65,38 @@ def test_the_version_is_told(capsys: Capture) -> None:
     assert told(main, ["--version"], capsys) == told(main, ["train", "--version"], capsys) == f"minidl {__version__}\n"
 
 
-@pytest.mark.parametrize("words, message", [([], "required: COMMAND"), (["trian"], "invalid choice: 'trian'")])
-def test_a_word_that_is_no_command(words: list[str], message: str, capsys: Capture) -> None:
-    assert message in told(main, words, capsys)
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["trian"], "minidl: no command is called 'trian' (did you mean train?); the commands are train, "),
+        (["train", "--epochs", "0"], "minidl train: argument --epochs: must be a whole number of at least 1, not 0; "),
+        (["walk", "--nothing"], "minidl walk: unrecognized arguments: --nothing; "),
+        (["report"], "minidl report: the following arguments are required: RUN; "),
+    ],
+)
+def test_what_is_no_command_line_is_one_sentence(words: list[str], message: str, called: str, capsys: Capture) -> None:
+    shown = told(main, words, capsys)
+    assert shown.startswith(message)
+    assert shown.endswith(f"; see: {' '.join([called, *words[:1]]) if words[0] in COMMANDS else called} --help\n")
+    assert shown.count("\n") == 1
+
+
+def test_without_a_word_the_commands_are_listed(capsys: Capture) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+
+
+def test_a_checkout_that_is_not_installed_says_so() -> None:
+    """Its folders are not packages of minidl there; the options can be read all the same."""
+    start = [sys.executable, "-S", "-m", "minidl", "train"]  # -S: without what is installed
+    asked, begun = (
+        subprocess.run([*start, *words], capture_output=True, text=True, cwd=CHECKOUT) for words in (["--help"], [])
+    )
+    assert asked.returncode == 0
+    assert (begun.returncode, begun.stdout) == (2, "")
+    assert begun.stderr.startswith("minidl train: minidl is not installed here (")
+    assert begun.stderr.count("\n") == 1
 
 
 def test_a_run_and_its_errors_have_the_name_of_the_command(arguments: list[str], capsys: Capture) -> None:

@@ -213,8 +213,10 @@ def test_a_run_goes_on_with_the_files_that_it_was_begun_with(compare, own, tmp_p
     assert not folders(tmp_path)
     capsys.readouterr()
     assert compare(methods="Baseline; EL") == 2
-    error = capsys.readouterr().err
-    assert f"was begun with --import {own}, and nothing is imported that you do not name; add that" in error
+    said = (
+        f"the run in {tmp_path / 'out' / 'el-seed0'} was begun with --import {own}, and nothing is imported that you do"
+    )
+    assert said in capsys.readouterr().err
     assert not folders(tmp_path)
     assert compare("--import", own, methods="Baseline; EL") == 0
     assert imported(tmp_path) == {"baseline-seed0": 0, "el-seed0": 1}

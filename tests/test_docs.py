@@ -19,7 +19,7 @@ import pytest
 
 from minidl import MinidlError, method, models
 from minidl.commands import COMMANDS
-from minidl.experiment.command import Command
+from minidl.experiment.command import Command, Parser
 from minidl.experiment.comparison import read_methods
 from minidl.experiment.rows import choose, read_rows
 
@@ -92,7 +92,8 @@ def parser_of(script: str) -> argparse.ArgumentParser:
 def parse(script: str, arguments: list[str]) -> argparse.Namespace:
     """Return the options that a script reads from its command line, or raise an error for one that it refuses."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "error", refuse)
+        for kind in (argparse.ArgumentParser, Parser):
+            patch.setattr(kind, "error", refuse)
         options = parser_of(script).parse_args(arguments)
     check(options)
     return options
@@ -176,7 +177,7 @@ def test_what_is_to_be_taken_in_at_once_is_short(path: str, lines: int) -> None:
     assert len((CHECKOUT / path).read_text(encoding="utf-8").splitlines()) <= lines
 
 
-@pytest.mark.parametrize("module", ["kernels.areas", "method", "normalizations"])
+@pytest.mark.parametrize("module", ["kernels.areas", "method", "normalizations", "words"])
 def test_the_examples_in_a_docstring_print_what_it_says(module: str) -> None:
     examples = doctest.testmod(import_module(f"minidl.{module}"))
     assert examples.attempted

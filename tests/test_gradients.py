@@ -43,8 +43,8 @@ def test_layer(context, random, name):
     check_layer(layer, data, random)
 
 
-# The modes differ in the weights alone. In projection the hooks are off while gradients are compared, so one layer will
-# do; "instance" on a fully connected layer is refused (test_normalize.py).
+# The modes differ in the weights alone. In projection the hooks are off while gradients are compared, so one layer
+# does; "instance" on a fully connected layer is refused (test_normalize.py).
 HOOKED = {"conv 3×3": (lambda: Convolution(2, 3), (3, 2, 2)), "fc": (lambda: FullyConnected(3), (5,))}
 HOOKS = [
     (layer, name, mode)

@@ -357,7 +357,9 @@ def test_methods_are_read_as_the_tables_write_them(text, names, fully):
         ("WX", "unknown word 'WX'; use words of: Baseline, WN, WC"),
         ("WC, WS", "normalizes the weights twice, by WC and WS"),
         ("Baseline, fully", "not what is normalized"),
-        ("WC,,GC", "unknown word ''"),
+        ("WC,,GC", "unknown word ''; use"),
+        ("wc gc", r"unknown word 'wc gc' \(did you mean WC, GC, with commas between\?\); use"),
+        ("WC, GCC", r"unknown word 'GCC' \(did you mean GC\?\); use"),
     ],
 )
 def test_bad_methods_are_refused(text, message):

@@ -201,7 +201,20 @@ def test_what_is_no_pair_of_functions(function, adjoint, message):
 
 
 def test_names_that_differ_have_folders_that_differ():
-    names = ["my norm", "my-norm", "my_norm", "my- norm", "my -norm", "my", "norm", "my_", "_norm", "c++", "größe"]
+    names = [
+        "my norm",
+        "my-norm",
+        "my_norm",
+        "my- norm",
+        "my -norm",
+        "my",
+        "norm",
+        "my_",
+        "_norm",
+        "c++",
+        "größe",
+        "..",
+    ]
     for i, name in enumerate(names):
         register(name, ("weights", "grads", "error")[i % 2], "tensor", lambda x: x)
     methods = [*names, "my, norm", "my_, norm", "my, _norm", "my_, _norm"]
@@ -233,8 +246,11 @@ def layers(classes, method):
 
 
 def test_a_model_has_a_name_a_method_and_what_it_labels():
-    assert minidl.model("mine", method="WC, BN", per_pixel=True)(layers) is layers
-    assert (models.best_method("mine"), models.per_pixel("mine")) == ("WC, BN", True)
+    assert minidl.model("mine", method="WC, BN")(layers) is layers
+    assert (models.best_method("mine"), models.per_pixel("mine")) == ("WC, BN", False)
+    minidl.model("labelling", per_pixel=True)(lambda classes, method: Convolution(classes, 1))
+    assert models.per_pixel("labelling")
+    assert models.build("labelling", classes=4, shape=(6, 5, 3), device="cpu").output_shape == (6, 5, 4)
     net = models.build("mine", method="WC, BN", classes=4, shape=(6, 5, 3), device="cpu")
     assert (net.name, net.output_shape, [layer.kind for layer in net.layers][1]) == ("mine", (4,), "bn")
     assert "mine" not in models.NAMES
@@ -261,6 +277,24 @@ def test_a_model_that_makes_no_layer():
     minidl.model("list")(lambda classes, method: [ReLU()])
     with pytest.raises(MinidlError, match=r"'list' returned list; let it return one layer, such as Sequential"):
         models.build("list", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "last, per_pixel, message",
+    [
+        (
+            (Flatten(), FullyConnected(7)),
+            False,
+            r"shape \(7,\) of an image, and \(4,\) is needed for 4 classes; end it with Ful",
+        ),
+        ((Convolution(4, 1),), False, r"shape \(6, 5, 4\) of an image, and \(4,\) is needed"),
+        ((Convolution(3, 1),), True, r"\(6, 5, 4\) is needed for 4 classes; end it with Convolution\(classes, 1\)"),
+    ],
+)
+def test_a_model_whose_output_is_not_the_classes(last, per_pixel, message):
+    minidl.model("odd", per_pixel=per_pixel)(lambda classes, method: Sequential(*last))
+    with pytest.raises(MinidlError, match=f"the model 'odd' makes an output of .*{message}"):
+        models.build("odd", classes=4, shape=(6, 5, 3), device="cpu")
 
 
 class Correlation(Layer):
@@ -364,10 +398,18 @@ def mine(classes, method):
         ("def compute_error", "def other", "a1 (a) has no compute_error; a layer needs"),
         ("return shape", "pass", "a1 (a) returned None from infer_shape; let it return the output's shape"),
         ("return shape", "return 3", "a1 (a) returned 3 from infer_shape"),
-        ("return data", "data * 2", "a1 (a) returned NoneType from compute_output; let it return an array of shape (5, 3)"),
+        (
+            "return data",
+            "data * 2",
+            "a1 (a) returned NoneType from compute_output; let it return an array of shape (5, 3)",
+        ),
         ("return data", "return data[:, 1:]", "a1 (a) returned an array of shape (5, 2) from compute_output"),
         ("return data", "return data[1:]", "a1 (a) returned an array of shape (4, 3) from compute_output"),
-        ("return error", "error * 2", "a1 (a) returned NoneType from compute_error; let it return an array of shape (5, 3)"),
+        (
+            "return error",
+            "error * 2",
+            "a1 (a) returned NoneType from compute_error; let it return an array of shape (5, 3)",
+        ),
         ("return error", "return error.T", "a1 (a) returned an array of shape (3, 5) from compute_error"),
         ("return data", "return data.nothing", "my_norm.py, line 13: AttributeError: "),
         ("return error", "return error @ error", "my_norm.py, line 16: ValueError: matmul"),

@@ -119,6 +119,15 @@ def test_a_run_that_turns_nan_says_so_and_ends(run, tmp_path, capsys, quiet):
     assert json.loads((tmp_path / "run" / "result.json").read_text())["train_loss"] is None
 
 
+def test_a_folder_of_runs_names_them(tmp_path, capsys):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert train.main(["--resume", str(tmp_path)]) == 2
+    ending = f"give a run that lies there: {tmp_path / 'one'}, {tmp_path / 'two'}\n"
+    assert capsys.readouterr().err.endswith(ending)
+
+
 def test_the_sizes_of_the_parts(run, tmp_path, capsys):
     assert run("--train-size", 7, "--test-size", 3) == 0
     assert "7 images to train on, 3 to test on" in capsys.readouterr().out
@@ -138,6 +147,9 @@ def test_the_sizes_of_the_parts(run, tmp_path, capsys):
         (["--precision", "tf32"], "the CPU computes in fp32, not in tf32"),
         (["--data", "nowhere"], "'nowhere' is neither a data set nor a folder"),
         (["--resume", "nowhere"], "there is no run in nowhere"),
+        (["--model", "cc"], "the model 'cc' is unknown (did you mean c?); use one of"),
+        (["--data", "voc2012"], "voc2012 has a label for each pixel and none for an image; use --model d"),
+        (["--data", "cifar10", "--model", "d"], "cifar10 has no label for each pixel, which --model d needs"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(run, tmp_path, capsys, arguments, message):

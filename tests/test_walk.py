@@ -253,6 +253,8 @@ def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
         "Of no hook it can be said how much it changed (nan).",
         "N left nan or inf in the weights of conv1.",
     ]
+    dead = [replace(one, out_std=nan, dead=1.0) for one in layers]
+    assert not any("learn nothing" in sentence for sentence in lessons(replace(seen, layers=dead)))
 
 
 def test_a_net_that_has_left_all_bounds():

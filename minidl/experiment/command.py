@@ -5,11 +5,26 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 from minidl import __version__
 from minidl.experiment.console import lenient
 from minidl.experiment.own_code import mistake
+
+# What an installation brings to a checkout: packages of its own, whose folders lie beside that of minidl, and others.
+PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence; call: what is typed to call the command."""
+
+    def __init__(self, call: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.call = call
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the options are told, and leave."""
+        self.exit(2, f"{self.prog}: {message}; see: {self.call} --help\n")
 
 
 @dataclass(frozen=True)
@@ -24,7 +39,8 @@ class Command:
 
         options: more of argparse.ArgumentParser's.
         """
-        cli = argparse.ArgumentParser(
+        cli = Parser(
+            self.call,
             prog=self.name,
             description=description,
             epilog=examples.format(call=self.call),
@@ -41,7 +57,8 @@ Main = Callable[[Sequence[str] | None, Command], int]
 def command_line(main: Main) -> Main:
     """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 where it is interrupted.
 
-    Any other error in a file of one's own is a sentence, too, which names the file and the line. What KeyboardInterrupt was raised with is told after the word "interrupted".
+    Any other error in a file of one's own is a sentence, too, which names the file and the line. What KeyboardInterrupt
+    was raised with is told after the word "interrupted".
     """
 
     @wraps(main)
@@ -53,12 +70,18 @@ def command_line(main: Main) -> Main:
                 print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
                 return 130
             except Exception as error:
-                from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
-
-                told = str(error) if isinstance(error, MinidlError | OSError) else mistake(error)
-                if not told:
+                if not (told := _told(error)):
                     raise
                 print(f"{command.name}: {told}", file=sys.stderr)
                 return 2
 
     return guarded
+
+
+def _told(error: Exception) -> str:
+    """Return an error that the user can do something about as a sentence, and "" for any other."""
+    if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
+        return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
+    from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
+
+    return str(error) if isinstance(error, MinidlError | OSError) else mistake(error)

@@ -19,6 +19,7 @@ from minidl.experiment.settings import Settings, complete
 from minidl.kernels.cpu.threads import available_cores
 from minidl.kernels.errors import MinidlError
 from minidl.method import parse
+from minidl.words import counted
 
 OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that do not go to all runs as they are
 FREE = ("method", "seed", "out", "quiet", "threads", "loops", "data_root", "import")  # in which runs may differ
@@ -102,14 +103,10 @@ def introduction(
     epochs, finished = experiment.settings["epochs"], sum(run.result is not None for run in runs)
     done = f" ({finished} have finished already)" if finished else ""
     return (
-        f"{len(methods)} methods × {_count(seeds, 'seed')} = {len(runs)} runs{done} of {_count(epochs, 'epoch')}, "
+        f"{len(methods)} methods × {counted(seeds, 'seed')} = {len(runs)} runs{done} of {counted(epochs, 'epoch')}, "
         f"{len(runs) * epochs} epochs in all, of {experiment.train.samples:,} images of {experiment.data} each\n"
         f"net ({experiment.settings['model']}), {experiment.settings['optimizer']}, {jobs} at a time; records in {out}"
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number > 1)}"
 
 
 def train(runs: Sequence[MethodRun], jobs: int, surroundings: Options, display: Display) -> list[str]:

@@ -88,7 +88,7 @@ class OwnFile:
                 del sys.modules[module.__name__]
             else:
                 sys.modules[module.__name__] = earlier
-            raise _error(mistake(error, str(self.path)) or f"{self.path}, line 1: {_said(error)}") from error
+            raise _error(mistake(error, str(self.path)) or f"{self.path}, line 1: {said(error)}") from error
 
     def classes(self, base: type[Kind]) -> list[type[Kind]]:
         """Return the kinds of ``base`` that the file has defined when it was run, in their order."""
@@ -117,7 +117,7 @@ def mistake(error: Exception, *files: str) -> str:
     if isinstance(error, SyntaxError):
         places.append((str(error.filename), error.lineno))
     blamed = [f"{file}, line {line or 1}" for file, line in places if file in (files or RUN)]
-    return f"{blamed[-1]}: {_said(error)}" if blamed else ""
+    return f"{blamed[-1]}: {said(error)}" if blamed else ""
 
 
 def import_options(records: Sequence[Record]) -> list[str]:
@@ -180,7 +180,8 @@ def _names(records: Sequence[Record]) -> str:
     return join(import_options(records))
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Return what an error of one's own code says, with its kind unless that is MinidlError."""
     from minidl.kernels.errors import MinidlError
 
     text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from minidl import kernels, models
+from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
 from minidl.experiment import sources
 from minidl.experiment.fingerprint import Description, describe
@@ -72,10 +73,11 @@ def choose_device(settings: Settings) -> Kernels:
 
 
 def check_names(settings: Settings) -> None:
-    """Raise MinidlError for names that are unknown, before a data set is read or even downloaded."""
+    """Raise MinidlError for what is unknown or does not fit together, before a data set is read or even downloaded."""
     if settings["optimizer"] not in OPTIMIZERS:
         raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
+    labels.check_name(settings["data"], models.per_pixel(settings["model"]))
 
 
 def build_net(settings: Settings, train: Source) -> Net:

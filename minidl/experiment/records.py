@@ -16,6 +16,7 @@ from minidl.kernels.cpu.threads import workers
 from minidl.kernels.errors import MinidlError
 
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
+NAMED = 5  # runs, the most that a message names
 
 
 def write_config(folder: Path, settings: dict[str, Any]) -> None:
@@ -45,11 +46,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
         formats.check(folder / CONFIG, about)
         return {**about["settings"]}
     except (FileNotFoundError, NotADirectoryError):
-        raise MinidlError(f"there is no run in {folder} ({CONFIG} is missing); give the folder of a run") from None
+        raise MinidlError(f"there is no run in {folder} ({CONFIG} is missing); {_instead(folder)}") from None
     except MinidlError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise MinidlError(f"{folder / CONFIG} cannot be read ({error}); start the run anew") from error
+
+
+def _instead(folder: Path) -> str:
+    """Return what to give in place of a folder that is no run, which may be one of runs."""
+    runs = sorted(config.parent for config in folder.glob(f"*/{CONFIG}"))
+    more = f" ({len(runs)} in all)" if len(runs) > NAMED else ""
+    named = ", ".join(map(str, runs[:NAMED]))
+    return f"give a run that lies there: {named}{more}" if runs else "give the folder of a run"
 
 
 def write_log(folder: Path, epochs: list[Epoch]) -> None:

@@ -52,7 +52,8 @@ def finished_epochs(experiment: Experiment, resumed: Path | None) -> list[Epoch]
     epochs = resume(resumed, experiment.net, experiment.optimizer, settings["data"], experiment.description)
     if len(epochs) >= settings["epochs"]:
         raise MinidlError(
-            f"the run in {resumed} has finished its {counted(len(epochs), 'epoch')}; give --epochs with a larger number to go on"
+            f"the run in {resumed} has finished its {counted(len(epochs), 'epoch')}; give --epochs with a larger "
+            "number to go on"
         )
     if epochs and experiment.trainer.tracer:
         experiment.trainer.tracer.go_on(trace_files.read(resumed))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl import models
+from minidl.experiment.own_code import said
 from minidl.gradcheck import TOLERANCE, Check, GradientError, Report, check_layer, check_net, check_normalization
 from minidl.hooks import Reparametrization
 from minidl.kernels import Kernels
@@ -19,6 +20,7 @@ from minidl.method import check_mode, parse
 from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
 from minidl.study.diagnosis import diagnose
 from minidl.study.specimens import LAYERS, SHAPES, set_up
+from minidl.words import meant
 
 Array = Any
 SAMPLES = 3
@@ -71,10 +73,11 @@ def find_layers(name: str, own: Sequence[type[Layer]] = ()) -> list[str]:
     found = [one for one in LAYERS if one.lower().replace("×", "x").split()[: len(words)] == words]
     found += [kind.__name__ for kind in own if name.lower() in (kind.kind.lower(), kind.__name__.lower())]
     if not found or not words:
-        known = ", ".join([*(kind.__name__ for kind in own), *LAYERS])
+        known = [*(kind.__name__ for kind in own), *LAYERS]
+        hint = meant(name, [*known, *(one.split()[0] for one in LAYERS)])
         raise MinidlError(
-            f"no layer is called {name!r}; the layers are {known}, or their first words, and those of your own in a "
-            "file that you --import"
+            f"no layer is called {name!r}{hint}; the layers are {', '.join(known)}, or their first words, and those of "
+            "your own in a file that you --import"
         )
     return found
 
@@ -153,8 +156,8 @@ def _own_specimens(kind: type[Layer], kernels: Kernels, findings: Findings) -> d
         try:
             specimens[f"{kind.__name__} {'×'.join(map(str, shape))}"] = set_up(kind, shape, _context(kernels))
         except Exception as error:  # whatever one's own code raises
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            findings.unchecked.append(f"{kind.__name__}: data of shape {(SAMPLES, *shape)}, which it refuses ({said})")
+            why = said(error)
+            findings.unchecked.append(f"{kind.__name__}: data of shape {(SAMPLES, *shape)}, which it refuses ({why})")
     if specimens and TRIED not in findings.notes:
         findings.notes.append(TRIED)
     return specimens

@@ -257,7 +257,7 @@ def _grown(walk: Walk) -> str:
 
 
 def _dying(walk: Walk) -> str:
-    most = _most(walk.layers[:-1], lambda one: one.dead)
+    most = _most([one for one in walk.layers[:-1] if math.isfinite(one.out_std)], lambda one: one.dead)
     if most is None or most.dead < 0.5:
         return ""
     return f"In {most.layer}, {_percent(most.dead, 0)} of the channels are above 0 in no image, and learn nothing."

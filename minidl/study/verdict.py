@@ -22,9 +22,14 @@ def verdict(findings: Findings, kernels: Kernels) -> str:
     parts += [fill(note, WIDTH) for note in findings.notes]
     if findings.unchecked:
         parts.append("\n".join(["not checked:", *map(_told, grouped(findings.unchecked))]))
-    number, failed = len(findings.rows), len(findings.failed)
-    parts.append(f"{failed} of {number} gradients fail." if failed else f"All {number} gradients pass.")
+    parts.append(_sum(len(findings.rows), len(findings.failed)))
     return "\n\n".join(parts)
+
+
+def _sum(number: int, failed: int) -> str:
+    if number == 1:
+        return "The gradient fails." if failed else "The gradient passes."
+    return f"{failed} of {number} gradients fail." if failed else f"All {number} gradients pass."
 
 
 def _row(row: Row, before: Row | None) -> tuple[str, ...]:

@@ -1,0 +1,18 @@
+"""Labels: which kind a set must have for a net, one for each image or one for each pixel."""
+
+from minidl.kernels.errors import MinidlError
+
+LACKING = {"cifar10": True, "cifar100": True, "voc2012": False}  # by name, whether its pixels have none, or its images
+
+
+def check_name(name: str, per_pixel: bool) -> None:
+    """Raise MinidlError for a set that is known to have no such labels, before it is read or even downloaded."""
+    if LACKING.get(name) is per_pixel:
+        raise lacking(name, per_pixel)
+
+
+def lacking(name: str, per_pixel: bool) -> MinidlError:
+    """Return the error of a set that has no label for each pixel, or for each image."""
+    if per_pixel:
+        return MinidlError(f"{name} has no label for each pixel, which --model d needs; use shapes or voc2012")
+    return MinidlError(f"{name} has a label for each pixel and none for an image; use --model d for it")
