@@ -13,7 +13,7 @@ dead         the share of its channels that are above 0 nowhere in the batch
 w_norm       ‖W‖ of the weights in use, after their normalization
 w_mean       ‖W̄‖²/‖W‖² before it
 w_removed    ‖W − N(W)‖/‖W‖ with W before it
-e_norm       ‖E‖ of the error that the layer hands down, after its normalization; a net's first layer computes none
+e_norm       ‖E‖ of the error that the layer passes back, after its normalization; a net's first layer computes none
 e_removed    ‖E − N(E)‖/‖E‖ with E before it
 g_norm       ‖G‖ of the gradient in use, after its normalization
 g_mean       ‖Ḡ‖²/‖G‖² before it

@@ -37,7 +37,7 @@ class LayerWalk:
     """What a batch did in a layer; the quantities are those of quantities.py.
 
     shape: of one sample's data; angle: between the gradient that is used and that without any hook at errors and
-    gradients, in degrees; error: what the layer hands down, None for a net's first layer, which computes none;
+    gradients, in degrees; error: what the layer passes back, None for a net's first layer, which computes none;
     step_ratio: the norm of the update over that of the weights; step_mean: the share of filter means in its energy.
     """
 
