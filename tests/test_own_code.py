@@ -18,7 +18,7 @@ from minidl import models
 from minidl.__main__ import main as minidl_main
 from minidl.experiment import checkpoint, process_run
 from minidl.experiment.budget import budget
-from minidl.experiment.own_code import check_same, import_files
+from minidl.experiment.own_code import import_files, records_of
 from minidl.experiment.row_run import run_of
 from minidl.experiment.rows import read_rows
 from minidl.gradcheck import GradientError, check_layer, check_normalization
@@ -448,7 +448,7 @@ def test_nothing_is_imported_because_a_configuration_names_it(run, write, tmp_pa
 @pytest.mark.parametrize("written", [5, "my_norm.py", ["my_norm.py"], [{"file": "my_norm.py"}], None])
 def test_a_configuration_that_does_not_say_what_it_imports(written, tmp_path):
     with pytest.raises(MinidlError, match="does not say by file and sha256 what it imports; put it back"):
-        check_same([], written, tmp_path)
+        records_of({"import": written}, tmp_path)
 
 
 def test_a_run_without_import_goes_on_without_it(run, page, tmp_path, sentence):

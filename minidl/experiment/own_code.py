@@ -5,7 +5,7 @@ A file is imported because the command line says so, never because a configurati
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
@@ -105,18 +105,25 @@ def import_options(records: Sequence[Record]) -> list[str]:
     return [word for record in records for word in ("--import", record["file"])]
 
 
-def check_same(given: Sequence[OwnFile], earlier: Any, folder: Path) -> None:
-    """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with.
+def records_of(settings: Mapping[str, Any], folder: Path) -> list[Record]:
+    """Return what the run in a folder has imported; raise MinidlError where its settings do not say it as they should.
 
-    earlier: their records, as the run's configuration has them.
+    Runs of minidl 0.1.0 could import nothing, and say nothing of it.
     """
     try:
-        earlier = [{name: str(record[name]) for name in ("file", "sha256")} for record in earlier]
+        return [{name: str(record[name]) for name in ("file", "sha256")} for record in settings.get("import", ())]
     except (TypeError, KeyError):
         raise _error(
             f"the configuration of the run in {folder} does not say by file and sha256 what it imports; put it back as "
             "it was, or start a new run"
         ) from None
+
+
+def check_same(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> None:
+    """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with.
+
+    earlier: their records, as ``records_of`` returns them.
+    """
     names = join(import_options(earlier))
     if len(given) < len(earlier):
         raise _error(

@@ -40,7 +40,7 @@ def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
     folder = Path(options["resume"]) if options["resume"] else None
     if folder:
         earlier = _with_absolute_paths(settings | {"import": []} | _checked(read_settings(folder), folder))
-        own_code.check_same(files, earlier["import"], folder)
+        own_code.check_same(files, own_code.records_of(earlier, folder), folder)
         settings = _changed(earlier, given, folder) | {"import": settings["import"]}
     for file in files:
         file.run()
