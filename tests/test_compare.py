@@ -304,7 +304,7 @@ def test_the_report_is_written_where_its_packages_are(tmp_path, monkeypatch, cap
     assert capsys.readouterr().err.startswith("minidl compare: report.html could not be drawn (")
     monkeypatch.setitem(sys.modules, "minidl.study.report.write", SimpleNamespace(report=lambda *given: given))
     said = compare_results.report(tmp_path, folders, "root", command)
-    assert said == f"all on one page: {(folders, tmp_path / 'report.html', 'root', None)}"
+    assert said == f"all on one page: {(folders, tmp_path / 'report.html', 'root', None, ())}"
 
 
 def results(*accuracies, loss=0.5):

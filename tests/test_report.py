@@ -1,8 +1,11 @@
 """The report, without a browser: what is read, what is said, what is refused, and that no text becomes HTML."""
 
+import csv
 import json
+import math
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,14 +13,30 @@ import pytest
 from report_runs import NASTY, like, trained
 
 from minidl.__main__ import main
+from minidl.experiment import seeds
+from minidl.experiment.compare_results import ONE_SEED
+from minidl.experiment.own_code import OwnFile
 from minidl.kernels.errors import MinidlError
 from minidl.study import trace_files
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 
-from minidl.study.report import cube, fan, images, looked, outcome, page, runs
-from minidl.study.report.write import report
+from minidl.study.report import (
+    cards,
+    cube,
+    diagram,
+    fan,
+    filters,
+    images,
+    looked,
+    outcome,
+    page,
+    predictions,
+    quantities,
+    runs,
+)
+from minidl.study.report.write import _of_trace, report
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +64,45 @@ def groups(*folders):
 
 
 class Elements(HTMLParser):
-    """Collects the tags and the texts of a page."""
+    """Collects the tags and the texts of a page, and of each section its title and how many blocks and notes it has."""
 
     def __init__(self):
         super().__init__()
-        self.tags, self.texts = [], []
+        self.tags, self.texts, self.sections, self.inside = [], [], [], ""
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
+        self.inside = tag
+        if tag == "section":
+            self.sections.append(["", 0])
+        elif tag == "h3" or ("class", "note") in attributes:  # every block has a title
+            self.sections[-1][1] += 1
+
+    def handle_endtag(self, tag):
+        self.inside = ""
 
     def handle_data(self, text):
         self.texts.append(text)
+        if self.inside == "h2":
+            self.sections[-1][0] += text
+
+
+def read(path):
+    """Return the elements of the page in a file."""
+    parser = Elements()
+    parser.feed(path.read_text("utf-8"))
+    return parser
+
+
+def rewrite(path, change):
+    """Change every line of a table but its head, as a dictionary, or leave those out of which nothing comes back."""
+    with open(path, newline="") as file:
+        reader = csv.DictReader(file)
+        lines = [line for line in map(change, reader) if line]
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, reader.fieldnames)
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +113,7 @@ def written(traced):
         patch.setattr(page, "bundle", lambda: "")
         path = report([baseline, traced], None, None, None)
     assert path == baseline / "report.html"
-    parser = Elements()
-    parser.feed(path.read_text("utf-8"))
-    return parser
+    return read(path)
 
 
 def test_texts_of_the_user_are_no_html(written):
@@ -87,8 +132,7 @@ def test_the_page_needs_no_other_file(written):
 
 
 def test_every_section_is_there(written):
-    titles = [text for text, tag in zip(written.texts, written.texts[1:], strict=False) if text]
-    for title in (
+    assert [title for title, _ in written.sections] == [
         "What came out",
         "Curves",
         "The net and its hook points",
@@ -96,14 +140,14 @@ def test_every_section_is_there(written):
         "What it does to the features",
         "What each hook removes, and the angle",
         "What the optimizer makes of it",
-        "Sizes up and down",
+        "Sizes down the net and back up",
         "How far a step carries",
         "Filter fan",
         "The first layer's filters",
         "Predictions",
         "Cards of the normalizations",
-    ):
-        assert title in titles
+    ]
+    assert [title for title, count in written.sections if not count] == []
 
 
 def test_every_chart_has_its_sentence_and_its_data(written):
@@ -131,7 +175,7 @@ def test_runs_that_differ_in_the_seed_are_one_group(traced, run):
     assert (second.label, second.seeds) == ("WC", "seed 1")
     [said, noise] = runs.warnings([first, second])
     assert said == "These runs differ in more than the method: seed (2 seeds (0, 1); seed 1)."
-    assert "0.3 to 2 points" in noise
+    assert seeds.NOISE in noise
 
 
 def test_what_differs_beside_the_method_is_named(run):
@@ -142,6 +186,70 @@ def test_what_differs_beside_the_method_is_named(run):
     found = groups(run, like(run, "c", optimizer="sgd"))
     assert [group.label for group in found] == ["WC, GC, fully · optimizer adam", "WC, GC, fully · optimizer sgd"]
     assert runs.warnings(found[:1]) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"place": "hooks"},
+        {"device": "reference"},
+        {"import": [{"file": "/a/my_norm.py", "sha256": "ab" * 32}]},
+    ],
+)
+def test_runs_of_other_code_are_no_other_seeds(run, change):
+    found = groups(run, like(run, "b", seed=1, **change))
+    assert [len(group.runs) for group in found] == [1, 1]
+    assert found[0].label != found[1].label
+    assert f"{next(iter(change))} (" in runs.warnings(found)[0]
+
+
+def test_runs_that_imported_the_same_file_are_one_group(run):
+    def record(folder, digits):
+        return [{"file": f"{folder}/my_norm.py", "sha256": digits * 32}]
+
+    folders = [
+        like(run, name, seed=seed, **{"import": record(*what)})
+        for name, seed, *what in (("b", 0, "/a", "ab"), ("c", 1, "/b", "ab"), ("d", 2, "/a", "cd"))
+    ]
+    found = groups(*folders)
+    assert [group.label for group in found] == [
+        "WC, GC, fully · import my_norm.py abababababab",
+        "WC, GC, fully · import my_norm.py cdcdcdcdcdcd",
+    ]
+    assert [group.seeds for group in found] == ["2 seeds (0, 1)", "seed 2"]
+
+
+@pytest.mark.usefixtures("names")
+def test_another_file_than_in_training_is_said(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("minidl.study.report.write._sections", lambda *_: [])
+    file = tmp_path / "my_norm.py"
+    file.write_text("A = 1")
+    mine = like(run, "b", **{"import": [OwnFile.read(file).record]})
+
+    def said(*more):
+        assert main(["report", str(mine), *more]) == 0
+        return [text for text in read(mine / "report.html").texts if "was trained with my_norm.py" in text]
+
+    assert said("--import", str(file)) == []
+    assert "drawn without it; give it by --import. Its net" in said()[0]
+    file.write_text("A = 2")
+    assert re.search(r"\(SHA-256 .{12}…\) and drawn with another one \(.{12}…\)", said("--import", str(file))[0])
+
+
+def test_the_noise_of_a_seed_is_told_with_its_conditions():
+    for said in (seeds.NOISE, ONE_SEED):
+        assert "in three epochs on 10,000 images of CIFAR-10, and more in shorter runs" in said
+
+
+def test_data_go_down_and_errors_come_back_up(traced):
+    told = {one.name: one for one in (*quantities.REMOVED, *quantities.SIZES)}
+    for text in (told["e_taken"].formula, told["e_norm"].formula):
+        assert "the error that the layer passes back" in text
+    assert "down" in told["out_std"].question
+    assert "back up" in told["e_norm"].question
+    text = diagram.diagram(groups(traced)).text
+    assert text.startswith("Data go down")
+    assert "the error that it passes back" in text
 
 
 def test_the_same_training_twice_is_no_deviation(run):
@@ -192,6 +300,19 @@ def test_looking_again_finds_what_the_run_found(traced):
     assert ((seen.certainty >= 0.5) & (seen.certainty <= 1)).all()
 
 
+def test_some_of_many_images_are_of_every_class(traced, monkeypatch):
+    """Sets from folders are in the order of their classes."""
+    run = runs.read(traced)
+    test, mark = looked._test_set(run.settings["data"], None, None, None, 1, None)
+    many = replace(test, images=test.images.repeat(10, axis=0), labels=test.labels.repeat(10))
+    assert (np.diff(many.labels) >= 0).all()
+    monkeypatch.setattr(looked, "_test_set", lambda *_: (many, mark))
+    first, again = (looked.look(run, None, 10) for _ in range(2))
+    assert (first.of, len(first.images)) == (40, 10)
+    assert set(first.truth) == {0, 1}
+    assert first.truth == again.truth
+
+
 def test_other_data_are_refused(run, tmp_path):
     with pytest.raises(MinidlError, match=r"its data are not there: the folder .*nowhere.*--data-root"):
         looked.look(runs.read(like(run, "moved", data=str(tmp_path / "nowhere"))), None, None)
@@ -219,6 +340,12 @@ def test_filters_show_their_mean_as_brightness():
         (lambda run: (run / "log.csv").write_text("epoch\nx"), "log.csv"),
         (lambda run: (run / "config.json").write_text("{"), "config.json cannot be read"),
         (lambda run: (run / "config.json").write_text('{"settings": {"model": "a"}}'), "does not say the run's method"),
+        (
+            lambda run: (run / "config.json").write_text(
+                '{"settings": {"model": "a", "method": "WC", "data": "shapes", "seed": 0, "import": [1]}}'
+            ),
+            "does not say by file and sha256 what it imports",
+        ),
         (lambda run: (run / "report.html").mkdir(), "report.html cannot be written"),
     ],
 )
@@ -236,6 +363,134 @@ def test_without_the_packages_it_says_what_to_install(run, capsys, monkeypatch):
     monkeypatch.setattr("minidl.commands.report.NEEDED", {"no_such_module": "altair"})
     assert main(["report", str(run)]) == 2
     assert "(altair); install them with: pip install 'minidl[study]'" in capsys.readouterr().err
+
+
+def test_runs_that_have_diverged_are_reported(tmp_path, small):
+    small("a", filters=(4, 4, 4))
+    run = trained(tmp_path, "--trace", "1", "--learning-rate", "1e30")
+    assert main(["report", str(run), str(like(run, "other", seed=1))]) == 0
+    page = read(run / "report.html")
+    assert [title for title, count in page.sections if not count] == []
+    said = " ".join(page.texts)
+    for what in (
+        "after 1 epoch the loss was not a number any more (2 seeds (0, 1))",
+        "no loss along a step was traced that is a number",
+        "its predictions cannot be shown, because the output of the net is not a number any more",
+    ):
+        assert f"WC, GC, fully: {what}." in said
+    assert not re.search(r"\b(nan|inf)\b", said, re.IGNORECASE)
+
+
+def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
+    def damaged(*_):
+        net = diagram.rebuilt(runs.read(traced))
+        net.layers[0].weights.value[0] = np.nan
+        return net
+
+    monkeypatch.setattr(filters.checkpoint, "load", damaged)
+    section = filters.first_filters(groups(traced))
+    assert not section.blocks
+    why = "the filters cannot be shown, because training has left weights that are not numbers."
+    assert section.notes == [f"WC, GC, fully: {why}"]
+
+
+@pytest.mark.parametrize("loss", ["nan", "inf"])
+def test_one_seed_that_has_diverged_is_not_hidden_by_others(run, loss):
+    other = like(run, "b", seed=1)
+    rewrite(other / "log.csv", lambda line: line | {"train_loss": loss})
+    section = outcome.outcome(groups(run, other))
+    assert section.text == "WC, GC, fully: after 1 epoch the loss was not a number any more (1 of 2 seeds (0, 1))."
+    assert section.blocks[0].lines[0][2] == "not a number"
+    assert math.isnan(seeds.deviation([1.0, float(loss)]))
+    [row] = [row for row in outcome._rows(groups(run, other), "loss", 1) if row["part"] == "train"]
+    assert row["low"] == row["mean"] == row["high"]
+
+
+def test_filters_that_are_no_numbers_are_left_out_of_a_fan(traced):
+    [group] = cube.read(groups(traced)).groups
+    name = next(name for name in group.first.filters if name[1:] == ("conv1", "grads", "before"))
+    damaged = group.first.filters[name].copy()
+    damaged[3, 1], damaged[5] = np.inf, np.nan
+    first = replace(group.first, filters=group.first.filters | {name: damaged})
+    rows = [row for row in fan._rows(replace(group, first=first), "grads") if row["step"] == name.step]
+    assert [len(row["each"]["mean"]) for row in rows if row["layer"] == "conv1"] == [30, 30]
+    assert fan._sentence(replace(group, first=first), "grads", name.step).count("nan") == 0
+
+
+def one_layer(run):
+    """Leave a trace of one step of one layer, the first."""
+    rewrite(run / "trace.csv", lambda line: line if (line["step"], line["layer"]) == ("0", "conv1") else None)
+
+
+def no_number(run):
+    """Leave a trace in which nothing is defined."""
+    rewrite(run / "trace.csv", lambda line: dict.fromkeys(line, "") | {n: line[n] for n in ("step", "layer")})
+    rewrite(run / "carry.csv", lambda line: line | {"loss": ""})
+    np.savez(run / "filters.npz")
+
+
+@pytest.mark.parametrize("damage, blocks", [(one_layer, True), (no_number, False)])
+def test_every_section_of_a_trace_draws_or_says_why_not(run, damage, blocks):
+    damage(run)
+    found = cube.read(groups(run))
+    assert len(found.groups) == 1
+    for section in _of_trace(found):
+        assert bool(section.blocks) == blocks
+        assert blocks or section.notes
+        page.in_script([page._described(chart, [chart.spec]) for chart in section.blocks])
+    page.in_script(found.for_page())
+    if blocks:
+        notes = {note for section in _of_trace(found) for note in section.notes}
+        assert "… and the error on its way back up? That is not defined in these runs." in notes
+
+
+def test_traces_with_nothing_in_common_are_left_out(run):
+    other, third = like(run, "b", seed=1), like(run, "c", seed=2, method="WC")
+    rewrite(other / "trace.csv", lambda line: line | {"step": str(int(line["step"]) + 7)})
+    found = cube.read(groups(run, other, third))
+    assert found.runs == ["WC"]
+    why = "its traces are left out, because they have no steps or layers in common."
+    assert found.notes == [f"WC, GC, fully: {why}"]
+    other = like(run, "d", seed=1)
+    rewrite(other / "trace.csv", lambda line: None if line["layer"] == "conv1" else line)
+    assert cube.read(groups(run, other)).notes == found.notes
+
+
+def test_one_class_is_drawn(traced):
+    [group] = groups(traced)
+    image = np.zeros((4, 4, 3), np.uint8)
+    seen = looked.Looked(("red",), [image] * 2, [0, 0], [0, 0], np.array([0.9, 0.8]), 2, False)
+    chart = predictions._matrix(group, seen)
+    assert chart.rows == [{"truth": "red", "found": "red", "share": 100.0, "count": 2}]
+    assert chart.sentence == "In 2 test images, 100.0 % of the images are right."
+    assert [len(block.pictures) for block in predictions._surest(group, seen)] == [2, 0]
+
+
+def test_images_without_any_label_are_a_sentence(traced, monkeypatch):
+    run = runs.read(traced)
+    test, mark = looked._test_set(run.settings["data"], None, None, None, 1, None)
+    blank = replace(test, masks=np.full(test.images.shape[:-1], looked.VOID, np.uint8), mask_classes=("a", "b"))
+    monkeypatch.setattr(looked, "_test_set", lambda *_: (blank, mark))
+    monkeypatch.setattr(looked.models, "per_pixel", lambda _: True)
+    monkeypatch.setattr(looked, "_output", lambda _, images: np.zeros((*images.shape[:-1], 2)))
+    with pytest.raises(MinidlError, match="none of the 4 images that it looked at has a label"):
+        looked.look(run, None, None)
+
+
+def test_runs_without_hooks_have_no_cards(run, monkeypatch):
+    section = cards.cards(groups(like(run, "b", method="Baseline")))
+    assert not section.blocks
+    assert section.notes == ["There is none, as no run normalizes weights, gradients or errors."]
+
+    def fails(normalization, shelf, card=cards.card):
+        if normalization.name == "WC":
+            raise MinidlError("it fails")
+        return card(normalization, shelf)
+
+    monkeypatch.setattr(cards, "card", fails)
+    section = cards.cards(groups(run))
+    assert section.notes == ["WC: there is no card, because it fails."]
+    assert [line[0] for line in section.blocks[0].lines] == ["GC"]
 
 
 def test_a_run_without_a_checkpoint_is_drawn_as_far_as_it_goes(run, capsys):

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
         )
     from minidl.study.report.write import report
 
-    own_code.import_files(vars(options)["import"])
-    path = report(options.runs, options.out, options.data_root, options.images)
+    imported = [file.record for file in own_code.import_files(vars(options)["import"])]
+    path = report(options.runs, options.out, options.data_root, options.images, imported)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser: {path.absolute().as_uri()}")
     return 0

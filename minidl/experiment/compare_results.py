@@ -9,14 +9,16 @@ from minidl.experiment.command import Command
 from minidl.experiment.console import decoration
 from minidl.experiment.files import as_csv, write_whole
 from minidl.experiment.method_run import MethodRun
+from minidl.experiment.own_code import Record
 from minidl.experiment.result import Result, accuracy
-from minidl.experiment.seeds import deviation, difference, mean
+from minidl.experiment.seeds import NOISE, deviation, difference, mean
 from minidl.experiment.settings import Settings
 
 TABLE, PICTURE, REPORT = "compare.csv", "compare.png", "report.html"
 COLUMNS = ("method", "seed", "epochs", "test_accuracy", "train_loss", "seconds", "run")
-ONE_SEED = """\
-One seed: another one moves an accuracy by 0.3 to 2 points, so that smaller differences say nothing; try --seeds 3."""
+ONE_SEED = f"""\
+One seed; try --seeds 3, as smaller differences say nothing than another seed alone makes in an accuracy:
+{NOISE}."""
 MORE_SEEDS = """\
 difference: to the first method with the same seed, the mean over seeds ± its standard error. p: how probable so large a
 difference is by chance alone (paired t-test); equal methods have p below 0.05 once in 20 times."""
@@ -36,20 +38,23 @@ def write(out: Path, runs: Sequence[MethodRun], settings: Settings, command: Com
             title = f"net ({settings['model']}) on {Path(settings['data']).name}"
             write_whole(out / PICTURE, plots.comparison(logs, title))
         lines += [f"figures in {out / TABLE}, curves in {out / PICTURE}"]
-        lines += [report(out, [run.folder for run, _ in finished], settings["data_root"], command)]
+        folders = [run.folder for run, _ in finished]
+        lines += [report(out, folders, settings["data_root"], command, settings["import"])]
     return "\n".join(lines)
 
 
-def report(out: Path, folders: Sequence[Path], root: str | None, command: Command) -> str:
+def report(
+    out: Path, folders: Sequence[Path], root: str | None, command: Command, imported: Sequence[Record] = ()
+) -> str:
     """Write the report of the runs in the folders and return where it is, or how to write it where that failed.
 
-    root: where the data sets lie, or None for where the runs had them.
+    root: where the data sets lie, or None for where the runs had them; imported: the files of one's own.
     """
     written = []
     with decoration(command.name, REPORT):
         from minidl.study.report.write import report as write_report  # here, as its packages need not be installed
 
-        written.append(write_report(folders, out / REPORT, root, None))
+        written.append(write_report(folders, out / REPORT, root, None, imported))
     if not written:
         return f"to have all on one page: minidl report {' '.join(quote(str(folder)) for folder in folders)}"
     return f"all on one page: {written[0]}"

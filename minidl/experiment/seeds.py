@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NOISE = "0.3 to 2 points in three epochs on 10,000 images of CIFAR-10, and more in shorter runs"
+"""By how much another seed alone moves an accuracy, in words."""
+
 
 def mean(values: Sequence[float]) -> float:
     """Return the mean, nan of no values and where any of them is."""
@@ -13,8 +16,9 @@ def mean(values: Sequence[float]) -> float:
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Return the standard deviation (1/(n − 1)), nan for fewer than two values."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    """Return the standard deviation (1/(n − 1)), nan for fewer than two values and where any of them is not finite."""
+    with np.errstate(invalid="ignore"):
+        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 @dataclass(frozen=True)

@@ -128,9 +128,9 @@ def _backward(walk: Walk) -> Section:
             ("BACKWARD", "ErrorOut = BWD(Weights, ErrorIn);  ErrorOut = Normalize(ErrorOut)"),
             ("COMPGRADS", "Grad = GRAD(Data, ErrorIn);  Grad = Normalize(Grad)"),
         ],
-        Table(head, "<>>>>>>>>>", rows, (("", 1), ("gradient", 5), ("error handed down", 4))),
+        Table(head, "<>>>>>>>>>", rows, (("", 1), ("gradient", 5), ("error passed back", 4))),
         "mean: of filters (gradient) or channels (error); angle: between the gradient that is used and the one "
-        "without any hook at gradients and errors, at the same weights; the first layer hands no error down",
+        "without any hook at gradients and errors, at the same weights; the first layer passes no error back",
     )
 
 

@@ -40,7 +40,7 @@ class LayerWalk(Row):
     """What a batch did in a layer: what a trace writes down of it, and more.
 
     shape: of one sample's data; data_alike, out_mean: as alike and data_mean, of the data and of the output; error:
-    what the layer hands down, None for a net's first layer, which computes none.
+    what the layer passes back, None for a net's first layer, which computes none.
     """
 
     shape: Shape

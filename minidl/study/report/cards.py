@@ -6,7 +6,7 @@ from minidl import kernels
 from minidl.kernels.errors import MinidlError
 from minidl.method import parse
 from minidl.normalizations import Normalization
-from minidl.study.card import card, table
+from minidl.study.card import Card, card, table
 from minidl.study.report.blocks import Section, Table
 from minidl.study.report.runs import Group
 
@@ -25,7 +25,15 @@ def cards(groups: Sequence[Group]) -> Section:
             used |= {one.name: one for one in parse(group.first.method).normalizations}
         except MinidlError as error:
             section.notes.append(f"{group.label}: there is no card, because {error}.")
-    if used:
-        found = table([card(one, kernels.load("cpu")) for one in used.values()])
-        section.blocks.append(Table("Cards", ("normalization", *found.head[1:]), found.rows))
+    found: list[Card] = []
+    for normalization in used.values():
+        try:
+            found.append(card(normalization, kernels.load("cpu")))
+        except MinidlError as error:
+            section.notes.append(f"{normalization}: there is no card, because {error}.")
+    if found:
+        drawn = table(found)
+        section.blocks.append(Table("Cards", ("normalization", *drawn.head[1:]), drawn.rows))
+    elif not section.notes:
+        section.notes.append("There is none, as no run normalizes weights, gradients or errors.")
     return section

@@ -16,11 +16,15 @@ HEIGHT = 260  # pixels
 
 def carries(cube: Cube) -> Section:
     """Return the section with the change of the loss against the length of the step, of each group's first run."""
-    rows = [row for group in cube.groups for row in _rows(group)]
+    found = {group.label: _rows(group) for group in cube.groups}
+    rows = [row for part in found.values() for row in part]
     section = Section(
         "How far a step carries",
         "The loss of the batch at W + s·ΔW less that at W, where ΔW is the step that the optimizer makes: at s = 1 the "
         "step as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: at the chosen step.",
+        notes=[
+            f"{label}: no loss along a step was traced that is a number." for label, part in found.items() if not part
+        ],
     )
     if rows:
         section.blocks.append(
@@ -40,32 +44,37 @@ def carries(cube: Cube) -> Section:
 
 
 def _by_step(group: Traced) -> dict[int, dict[float, float]]:
-    found: dict[int, dict[float, float]] = {}
+    """Return the losses by step and s, without those that are no numbers; a step may have none."""
+    found: dict[int, dict[float, float]] = {carry.step: {} for carry in group.first.carries}
     for carry in group.first.carries:
-        found.setdefault(carry.step, {})[carry.s] = carry.loss
+        if np.isfinite(carry.loss):
+            found[carry.step][carry.s] = carry.loss
     return found
 
 
 def _medians(group: Traced) -> dict[float, float]:
     steps = _by_step(group).values()
-    strides = dict.fromkeys(s for step in steps for s in step)
-    return {s: float(np.nanmedian([step[s] for step in steps if s in step])) for s in strides}
+    strides = {s for step in steps for s in step}
+    if strides <= {0}:  # where each step begins
+        return {}
+    return {s: float(np.median([step[s] for step in steps if s in step])) for s in sorted(strides)}
 
 
 def _rows(group: Traced) -> Rows:
     steps, medians = _by_step(group), _medians(group)
-    ends = [*list(steps)[1:], None]
+    ends = [*steps, None][1:]
     return [
         {"run": group.label, "step": step, "until": end, "s": s, "loss": short(loss), "median": short(medians[s])}
         for (step, losses), end in zip(steps.items(), ends, strict=True)
         for s, loss in losses.items()
+        if s in medians
     ]
 
 
 def _sentence(groups: Sequence[Traced]) -> str:
     said = []
     for group in groups:
-        if medians := {s: loss for s, loss in _medians(group).items() if np.isfinite(loss)}:
+        if medians := _medians(group):
             said.append(f"{group.label} falls furthest at s = {min(medians, key=lambda s: medians[s]):g}")
     return f"In the median of the steps: {', '.join(said)}."
 

@@ -85,10 +85,14 @@ def read(groups: Sequence[Group]) -> Cube:
         except MinidlError as error:
             cube.notes.append(f"{group.label}: its trace is left out, because {error}.")
             continue
-        if traces and all(trace.rows for trace in traces):
-            cube.groups.append(_together(group.label, traces))
-        else:
+        if not traces or not all(trace.rows for trace in traces):
             untraced.append(group.label)
+        elif not (steps := _common_steps(traces)):
+            cube.notes.append(
+                f"{group.label}: its traces are left out, because they have no steps or layers in common."
+            )
+        else:
+            cube.groups.append(_together(group.label, traces, steps))
     if cube.groups and untraced:
         cube.notes.append(f"{', '.join(untraced)}: there is no trace; train with --trace to see more.")
     return cube
@@ -99,9 +103,16 @@ def short(value: float) -> float | None:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
-def _together(label: str, traces: Sequence[Trace]) -> Traced:
+def _common_steps(traces: Sequence[Trace]) -> list[int]:
+    """Return the steps that are in all traces, none where they are of different layers."""
     first = traces[0]
-    steps = [step for step in first.steps if all(step in trace.steps for trace in traces)]
+    if any(trace.layers != first.layers for trace in traces):
+        return []
+    return [step for step in first.steps if all(step in trace.steps for trace in traces)]
+
+
+def _together(label: str, traces: Sequence[Trace], steps: list[int]) -> Traced:
+    first = traces[0]
     cubes = [_quantities(trace, [trace.steps.index(step) for step in steps]) for trace in traces]
     stacks = {name: np.stack([cube[name] for cube in cubes]) for name in cubes[0]}
     several = len(traces) > 1

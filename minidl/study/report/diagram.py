@@ -28,9 +28,9 @@ def diagram(groups: Sequence[Group]) -> Section:
     """Return the section: each net once, with the hooks of all the runs that have it."""
     section = Section(
         "The net and its hook points",
-        "Data go down, from layer to layer; errors come back up. A layer that learns has three hook points: of its "
-        "weights, before each forward pass; of its gradient, before the optimizer takes it; and of the error that it "
-        "hands up. The circle is a hook point with nothing in it; the first layer hands up no error.",
+        "Data go down the list, from layer to layer; errors come back up. A layer that learns has three hook points: "
+        "of its weights, before each forward pass; of its gradient, before the optimizer takes it; and of the error "
+        "that it passes back. The circle is a hook point with nothing in it; the first layer passes no error back.",
     )
     nets: dict[tuple[str, ...], dict[str, Net]] = {}
     for group in groups:

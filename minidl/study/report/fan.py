@@ -28,11 +28,13 @@ def fans(cube: Cube) -> Section:
     )
     for group in cube.groups:
         for point, word in POINTS.items():
-            if rows := _rows(group, point):
+            if not (rows := _rows(group, point)):
+                section.notes.append(f"{group.label}: of the {word}, no filter was traced whose elements are numbers.")
+            else:
                 section.blocks.append(
                     Chart(
                         title=f"{group.label}: {word}",
-                        sentence=_sentence(group, point),
+                        sentence=_sentence(group, point, rows[-1]["step"]),
                         spec=_spec(cube.groups.index(group)),
                         line="number",
                         columns=("when",),
@@ -55,40 +57,47 @@ def _chosen(group: Traced) -> list[int]:
 def _rows(group: Traced, point: str) -> Rows:
     filters, steps = group.first.filters, _chosen(group)
     rows: Rows = []
-    for step, until in zip(steps, [*steps[1:], None], strict=True):
+    for step, until in zip(steps, [*steps, None][1:], strict=True):
         for layer in group.layers:
             before, after = (filters.get(Filters(step, layer, point, when)) for when in ("before", "after"))
             if after is None:
                 continue
-            order = np.argsort((after if before is None else before)[:, MEAN], kind="stable")
+            first = after if before is None else before
+            finite = np.flatnonzero(np.isfinite(np.hstack([first, after])).all(axis=1))
+            if not finite.size:
+                continue
+            order = finite[np.argsort(first[finite, MEAN], kind="stable")]
             order = order[np.linspace(0, len(order) - 1, min(FILTERS, len(order))).round().astype(int)]
             here = {"step": step, "until": until, "layer": layer}
-            if before is not None and not np.array_equal(before, after):
+            if before is not None and not np.array_equal(before[finite], after[finite]):
                 rows.append(here | {"when": "before", "each": _columns(before[order])})
             rows.append(here | {"when": "after", "each": _columns(after[order])})
     return rows
 
 
 def _columns(filters: Numbers) -> dict[str, list[float]]:
-    """Return the numbers in thousandths, rounded to what can be seen."""
+    """Return finite numbers in thousandths, rounded to what can be seen."""
     scaled = 1000 * filters[:, [LOW, MEAN, HIGH]].astype(np.float64)
-    largest = float(np.abs(scaled[np.isfinite(scaled)]).max(initial=0)) or 1.0
+    largest = float(np.abs(scaled).max()) or 1.0
     places = int(np.ceil(-np.log10(largest / LEVELS)))
-    low, mean, high = ([round(x, places) for x in column] for column in np.nan_to_num(scaled).T.tolist())
+    low, mean, high = ([round(x, places) for x in column] for column in scaled.T.tolist())
     return {"low": low, "mean": mean, "high": high}
 
 
-def _sentence(group: Traced, point: str) -> str:
-    """Return how far the filters' means are apart before and after, in the last of the steps and all layers."""
-    step = _chosen(group)[-1]
+def _sentence(group: Traced, point: str, step: int) -> str:
+    """Return how far the filters' means are apart before and after, in all layers at a step."""
     before, after = (_widest(group, step, point, when) for when in ("before", "after"))
-    said = f"At step {step}, the largest mean of a filter in any layer is {before:.2g}"
-    return f"{said}; no hook changes it." if before == after else f"{said} before the hook and {after:.2g} after it."
+    said = f"At step {step}, the largest mean of a filter in any layer is"
+    if before is None or before == after:
+        return f"{said} {after:.2g}{'; no hook changes it' if before == after else ' after the hook'}."
+    return f"{said} {before:.2g} before the hook and {after:.2g} after it."
 
 
-def _widest(group: Traced, step: int, point: str, when: str) -> float:
+def _widest(group: Traced, step: int, point: str, when: str) -> float | None:
+    """Return the largest mean that is a number, None where none was traced."""
     found = [array for name, array in group.first.filters.items() if name[0] == step and name[2:] == (point, when)]
-    return max((float(np.abs(array[:, MEAN]).max()) for array in found), default=float("nan"))
+    means = np.abs([mean for array in found for mean in array[:, MEAN]])
+    return float(means.max(where=np.isfinite(means), initial=0)) if found else None
 
 
 def _spec(number: int) -> dict[str, Any]:

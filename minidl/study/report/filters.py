@@ -35,6 +35,8 @@ def first_filters(groups: Sequence[Group]) -> Section:
 
 def _pictures(group: Group) -> Pictures:
     before, after = _weights(rebuilt(group.first)), _weights(checkpoint.load(group.first.checkpoint, "cpu"))
+    if not np.isfinite(after).all():
+        raise MinidlError("training has left weights that are not numbers")
     shares = [100 * mean_share(weights, "tensor") for weights in (before, after)]
     largest = [float(np.abs(weights).max()) for weights in (before, after)]
     pictures = [

@@ -11,6 +11,7 @@ from minidl.data.dataset import VOID, Dataset
 from minidl.experiment import checkpoint, sources
 from minidl.experiment.fingerprint import fingerprint
 from minidl.kernels.errors import MinidlError
+from minidl.net import Net
 from minidl.study.report.runs import Run
 
 Array = Any
@@ -46,10 +47,11 @@ class Looked:
 
 
 def look(run: Run, root: str | None, count: int | None) -> Looked:
-    """Return what the net of a run finds in the first ``count`` test images, or in IMAGES of them.
+    """Return what the net of a run finds in ``count`` test images, or in IMAGES of them, always the same ones.
 
     root: where data sets lie, or None for where the run had them. Raises MinidlError where the checkpoint or the data
-    are missing, or where the data are not those that the run was tested on. Nothing is downloaded.
+    are missing, where the data are not those that the run was tested on or have no labels, and where the net's output
+    is no number any more. Nothing is downloaded.
     """
     settings = run.settings
     net, about = checkpoint.load(run.checkpoint, "cpu"), checkpoint.about(run.checkpoint)
@@ -59,20 +61,31 @@ def look(run: Run, root: str | None, count: int | None) -> Looked:
     if described and described["fingerprint"] != mark:
         raise MinidlError(f"the test images of {test.name} are not those that the run was tested on")
     per_pixel = models.per_pixel(about["model"])
-    truth = test.masks if per_pixel else test.labels
+    seen = test.subset(min(len(test), count or IMAGES[per_pixel]))
+    truth = seen.masks if per_pixel else seen.labels
     if truth is None:
         raise MinidlError(f"{test.name} has no labels that net ({about['model']}) could be compared with")
     classes = test.mask_classes if per_pixel else test.classes
-    chosen = range(min(len(test), count or IMAGES[per_pixel]))
-    images, labels = [test.images[i] for i in chosen], [truth[i] for i in chosen]
+    images, labels = list(seen.images), list(truth)
     if per_pixel:
-        found = [net.predict(image[None])[0].argmax(axis=-1) for image in images]
+        found = [_output(net, image[None])[0].argmax(axis=-1) for image in images]
         certainty = np.array([_right(a, b) for a, b in zip(labels, found, strict=True)])
     else:
-        output = net.predict(np.stack(images)).astype(np.float64)
+        output = _output(net, np.stack(images))
         found = list(output.argmax(axis=-1))
         certainty = 1 / np.exp(output - output.max(axis=-1, keepdims=True)).sum(axis=-1)
-    return Looked(classes, images, labels, found, certainty, len(test), per_pixel)
+    looked = Looked(classes, images, labels, found, certainty, len(test), per_pixel)
+    if not looked.confusion.any():
+        raise MinidlError(f"none of the {len(images)} images that it looked at has a label; try more with --images")
+    return looked
+
+
+def _output(net: Net, images: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):  # of a net that has diverged, which is said below
+        output = net.predict(images).astype(np.float64)
+    if not np.isfinite(output).all():
+        raise MinidlError("the output of the net is not a number any more")
+    return output
 
 
 def _right(truth: Array, found: Array) -> float:

@@ -1,12 +1,12 @@
 """What came out of the runs: accuracies in sentences and a table, and the curves over the epochs."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
+from minidl.experiment.seeds import deviation, mean
 from minidl.experiment.trainer import Epoch
 from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Rows, Section, Table
@@ -49,13 +49,14 @@ TABLE: dict[str, Any] = {"line": "epoch", "columns": ("run", "part"), "values": 
 def spread(values: Sequence[float], unit: str = "") -> str:
     """Return "mean ± standard deviation", or the value where there is one alone.
 
-    >>> spread([0.5, 0.75]), spread([62.0], " %")
-    ('0.63 ± 0.18', '62.0 %')
+    >>> spread([0.5, 0.75]), spread([62.0], " %"), spread([0.5, float("nan")])
+    ('0.63 ± 0.18', '62.0 %', 'not a number')
     """
-    mean = statistics.fmean(values)
+    if not math.isfinite(mean(values)):
+        return "not a number"
     places = 1 if unit == " %" else 2
-    deviation = f" ± {statistics.stdev(values):.{places}f}" if len(values) > 1 else ""
-    return f"{mean:.{places}f}{deviation}{unit}"
+    side = f" ± {deviation(values):.{places}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{places}f}{side}{unit}"
 
 
 def _tested(run: Run) -> Epoch | None:
@@ -68,18 +69,22 @@ def _accuracy(group: Group) -> str:
 
 
 def _sentence(group: Group) -> str:
-    first = group.first
-    last = _tested(first)
-    epochs, asked = len(first.epochs), first.settings.get("epochs")
-    progress = f"{epochs}" if asked in (None, epochs) else f"{epochs} of {asked}"
-    progress += " epoch" if progress == "1" else " epochs"
-    if not math.isfinite(first.epochs[-1].train_loss):
-        return f"{group.label}: after {progress} the loss was not a number any more ({group.seeds})."
-    if last is None:
+    lost = [run for run in group.runs if not math.isfinite(run.epochs[-1].train_loss)]
+    if lost:
+        which = group.seeds if len(lost) == len(group.runs) else f"{len(lost)} of {group.seeds}"
+        return f"{group.label}: after {_progress(lost[0])} the loss was not a number any more ({which})."
+    progress = _progress(group.first)
+    if _tested(group.first) is None:
         return f"{group.label}: not tested in {progress} ({group.seeds})."
     overlap = [run.result["mean_iou"] for run in group.runs if run.result and run.result.get("mean_iou") is not None]
     what = f"of the pixels are right, mean IoU {spread([100 * x for x in overlap], ' %')}," if overlap else "right"
     return f"{group.label}: {_accuracy(group)} {what} in the test after {progress} ({group.seeds})."
+
+
+def _progress(run: Run) -> str:
+    epochs, asked = len(run.epochs), run.settings.get("epochs")
+    progress = f"{epochs}" if asked in (None, epochs) else f"{epochs} of {asked}"
+    return progress + (" epoch" if progress == "1" else " epochs")
 
 
 def _line(group: Group) -> list[str]:
@@ -109,13 +114,12 @@ def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:
             for number in range(max(len(run.epochs) for run in group.runs)):
                 epochs = [run.epochs[number] for run in group.runs if number < len(run.epochs)]
                 values = [scale * getattr(epoch, f"{part}_{quantity}") for epoch in epochs]
-                values = [value for value in values if math.isfinite(value)]  # nan where it was not tested
+                values = [value for value in values if math.isfinite(value)]  # nan where it was not tested, or diverged
                 if values:
-                    mean = statistics.fmean(values)
-                    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+                    middle, side = mean(values), deviation(values) if len(values) > 1 else 0.0
                     found.append(
-                        {"run": group.label, "part": part, "epoch": number + 1, "mean": mean}
-                        | {"low": mean - deviation, "high": mean + deviation}
+                        {"run": group.label, "part": part, "epoch": number + 1, "mean": middle}
+                        | {"low": middle - side, "high": middle + side}
                     )
     return found
 
@@ -128,12 +132,12 @@ def _curve(groups: Sequence[Group], title: str) -> dict[str, Any]:
         charts.colour(labels),
         detail="part:N",
     )
-    mean = alt.Y("mean:Q").title(title).scale(zero=False)
+    y = alt.Y("mean:Q").title(title).scale(zero=False)
     line = base.mark_line(strokeWidth=2).encode(
-        mean, alt.StrokeDash("part:N").scale(domain=["test", "train"], range=[[1, 0], [4, 3]]).legend(None)
+        y, alt.StrokeDash("part:N").scale(domain=["test", "train"], range=[[1, 0], [4, 3]]).legend(None)
     )
     points = base.mark_point(size=40, filled=True).encode(
-        mean, charts.shape(labels), tooltip=["run:N", "part:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4g")]
+        y, charts.shape(labels), tooltip=["run:N", "part:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4g")]
     )
     band = base.mark_area(opacity=0.2).encode(alt.Y("low:Q").title(title).scale(zero=False), alt.Y2("high:Q"))
     return charts.finished(alt.layer(band, line, points))

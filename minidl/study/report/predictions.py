@@ -20,6 +20,7 @@ Array = Any
 SHOWN = 6  # pictures in a row
 OVERLAID = 2  # best and worst images whose every pixel has a label
 WIDTH, OVERLAY = 96, 112  # pixels of the page for a picture, and for one with every pixel labelled
+STRONGEST = 0.6  # opacity of a square, on which a number can still be read, by day and at night
 LABELLED = 20  # classes of which a confusion matrix has room for the numbers
 
 
@@ -82,7 +83,7 @@ def _heat(classes: tuple[str, ...], with_numbers: bool) -> dict[str, Any]:
         tooltip=["truth:N", "found:N", "count:Q", alt.Tooltip("share:Q", title="% of the class")],
     )
     squares = base.mark_rect(color="var(--run2)").encode(
-        alt.Opacity("share:Q").scale(domain=[0, 100], range=[0.03, 0.75]).legend(None)
+        alt.Opacity("share:Q").scale(domain=[0, 100], range=[0.03, STRONGEST]).legend(None)
     )
     if not with_numbers:
         return charts.finished(squares)

@@ -29,7 +29,7 @@ REMOVED = (
     Quantity(
         "e_taken",
         "How much of the error does the hook remove?",
-        "‖E − N(E)‖²/‖E‖², of the error that the layer hands up",
+        "‖E − N(E)‖²/‖E‖², of the error that the layer passes back",
     ),
     Quantity(
         "flips", "How many gradients change their sign?", "Share of the gradient's elements whose sign its hook changes"
@@ -55,15 +55,15 @@ OPTIMIZER = (
 SIZES = (
     Quantity(
         "out_std",
-        "Does the signal keep its size on the way up?",
+        "Does the signal keep its size on the way down the net?",
         "Standard deviation of the output, before the ReLU",
         "",
         True,
     ),
     Quantity(
         "e_norm",
-        "… and the error on the way down?",
-        "‖E‖, of the error that the layer hands down, after its hook",
+        "… and the error on its way back up?",
+        "‖E‖, of the error that the layer passes back, after its hook",
         "",
         True,
     ),

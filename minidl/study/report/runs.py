@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidl.experiment import records
+from minidl.experiment import own_code, records
 from minidl.experiment.checkpoint import NAME
+from minidl.experiment.own_code import Record
+from minidl.experiment.seeds import NOISE
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
 
 # What two runs that are compared should have in common. The method is what is compared, and the seed is chance.
 COMMON = (
     *("model", "mode", "data", "train_size", "test_size", "shrink", "crop", "epochs", "batch_size", "optimizer"),
-    *("variant", "learning_rate", "drop_every", "weight_decay", "precision"),
+    *("variant", "learning_rate", "drop_every", "weight_decay", "place", "device", "precision", "import"),
 )
+HASH = 12  # digits of a SHA-256 that are shown
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,14 @@ class Run:
     @property
     def common(self) -> tuple[str, ...]:
         """The settings that runs which are compared should have in common, as texts."""
-        return tuple(str(self.settings.get(name)) for name in COMMON)
+        files = [f"{Path(record['file']).name} {record['sha256'][:HASH]}" for record in self.imported]
+        settings = self.settings | {"import": ", ".join(files) or "nothing"}
+        return tuple(str(settings.get(name)) for name in COMMON)
+
+    @property
+    def imported(self) -> list[Record]:
+        """The files of one's own that it was trained with."""
+        return own_code.records_of(self.settings, self.folder)
 
 
 @dataclass(frozen=True)
@@ -68,11 +78,15 @@ class Group:
 
 
 def read(folder: Path) -> Run:
-    """Return the run in a folder; raise MinidlError where there is none, or where nothing has been trained yet."""
+    """Return the run in a folder.
+
+    Raises MinidlError where there is none, where its configuration lacks something, or where nothing has been trained.
+    """
     settings = records.read_settings(folder)
     for name, kind in (("model", str), ("method", str), ("data", str), ("seed", int)):
         if not isinstance(settings.get(name), kind):
             raise MinidlError(f"{folder / records.CONFIG} does not say the run's {name}; start the run anew")
+    own_code.records_of(settings, folder)
     epochs = records.read_log(folder)
     if not epochs:
         raise MinidlError(f"the run in {folder} has not finished an epoch yet; train it on before it is reported")
@@ -119,9 +133,26 @@ def warnings(groups: Sequence[Group]) -> list[str]:
     if single:
         which = "Each of them was" if single == len(groups) else f"{single} of the {len(groups)} were"
         said.append(
-            f"{which} trained with one seed. Another seed alone changes the accuracy by 0.3 to 2 points, so that a "
-            "difference of that size may be chance."
+            f"{which} trained with one seed. Another seed alone moves an accuracy by {NOISE}; a difference of that "
+            "size may be chance."
         )
+    return said
+
+
+def strange_code(groups: Sequence[Group], imported: Sequence[Record]) -> list[str]:
+    """Return a sentence for each file that a group was trained with and that is not among those imported now."""
+    said = []
+    for group in groups:
+        for record in group.first.imported:
+            if record["sha256"] in [other["sha256"] for other in imported]:
+                continue
+            name = Path(record["file"]).name
+            others = [other["sha256"][:HASH] for other in imported if Path(other["file"]).name == name]
+            drawn = f"drawn with another one ({others[0]}…)" if others else "drawn without it; give it by --import"
+            said.append(
+                f"{group.label} was trained with {name} (SHA-256 {record['sha256'][:HASH]}…) and {drawn}. Its net, its "
+                "predictions and the cards may not be those of the training."
+            )
     return said
 
 

@@ -54,7 +54,7 @@ def traced(cube: Cube) -> list[Section]:
             OPTIMIZER,
             cube,
         ),
-        _section("Sizes up and down", "Axes of sizes are logarithmic.", SIZES, cube),
+        _section("Sizes down the net and back up", "Axes of sizes are logarithmic.", SIZES, cube),
     ]
 
 
@@ -64,12 +64,15 @@ def means(cube: Cube) -> Section:
         "Where the means are",
         "The share of the energy, the squared norm, of the mean in the layers at the chosen step: of each channel "
         "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook takes.",
-        notes=cube.notes,
+        notes=[*cube.notes],
         narrow=True,
     )
+    absent = [title.lower() for title, _, mean, taken in PLACES if not _drawn(cube, mean or taken)]
+    if cube.groups and absent:
+        section.notes.append(f"Not defined in these runs: {', '.join(absent)}.")
     for title, what, mean, taken in PLACES:
         shown = mean or taken
-        if any(np.isfinite(group.values[shown]).any() for group in cube.groups):
+        if _drawn(cube, shown):
             fields = ({"mean": mean} if mean else {}) | ({"taken": taken} if taken else {})
             section.blocks.append(
                 Chart(
@@ -90,9 +93,16 @@ def means(cube: Cube) -> Section:
 def _section(title: str, text: str, quantities: Sequence[Quantity], cube: Cube) -> Section:
     section = Section(title, text)
     for quantity in quantities:
-        if any(np.isfinite(group.values[quantity.name]).any() for group in cube.groups):
+        if _drawn(cube, quantity.name):
             section.blocks += _pair(quantity, cube)
+        else:
+            section.notes.append(f"{quantity.question} That is not defined in these runs.")
     return section
+
+
+def _drawn(cube: Cube, name: str) -> bool:
+    """Return whether a quantity is a number anywhere."""
+    return any(np.isfinite(group.values[name]).any() for group in cube.groups)
 
 
 def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidl.experiment.files import write_whole
+from minidl.experiment.own_code import Record
 from minidl.study.report.blocks import Section
 from minidl.study.report.cards import cards
 from minidl.study.report.carry import carries
@@ -15,16 +16,23 @@ from minidl.study.report.filters import first_filters
 from minidl.study.report.outcome import curves, outcome
 from minidl.study.report.page import page
 from minidl.study.report.predictions import predictions
-from minidl.study.report.runs import Group, grouped, read, warnings
+from minidl.study.report.runs import Group, grouped, read, strange_code, warnings
 from minidl.study.report.traced import means, traced
 
 NAME = "report.html"
 
 
-def report(folders: Sequence[Path], out: Path | None, root: str | None, images: int | None) -> Path:
+def report(
+    folders: Sequence[Path],
+    out: Path | None,
+    root: str | None,
+    images: int | None,
+    imported: Sequence[Record] = (),
+) -> Path:
     """Write the report of the runs in the folders and return its path: ``out``, or NAME in the first folder.
 
-    root: where the data sets lie, or None for where the runs had them; images: how many test images the nets look at.
+    root: where the data sets lie, or None for where the runs had them; images: how many test images the nets look at;
+    imported: the files of one's own that have been imported.
     Raises MinidlError for a folder without a run, and where the page cannot be written. What cannot be drawn for other
     reasons is said on the page.
     """
@@ -33,7 +41,8 @@ def report(folders: Sequence[Path], out: Path | None, root: str | None, images: 
     cube = read_cube(groups)
     sections = _sections(groups, cube, root, images)
     path = folders[0] / NAME if out is None else out
-    write_whole(path, page(groups, warnings(groups), sections, cube.for_page() if cube.groups else {}))
+    said = [*warnings(groups), *strange_code(groups, imported)]
+    write_whole(path, page(groups, said, sections, cube.for_page() if cube.groups else {}))
     return path
 
 
