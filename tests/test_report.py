@@ -470,6 +470,8 @@ def test_images_without_any_label_are_a_sentence(traced, monkeypatch):
     run = runs.read(traced)
     test, mark = looked._test_set(run.settings["data"], None, None, None, 1, None)
     blank = replace(test, masks=np.full(test.images.shape[:-1], looked.VOID, np.uint8), mask_classes=("a", "b"))
+    net = looked.checkpoint.load(run.checkpoint, "cpu")  # whose output is for images, and is not asked for
+    monkeypatch.setattr(looked.checkpoint, "load", lambda *_: net)
     monkeypatch.setattr(looked, "_test_set", lambda *_: (blank, mark))
     monkeypatch.setattr(looked.models, "per_pixel", lambda _: True)
     monkeypatch.setattr(looked, "_output", lambda _, images: np.zeros((*images.shape[:-1], 2)))
