@@ -7,7 +7,6 @@ from importlib.resources import files
 from typing import Any
 
 import altair as alt
-import jinja2
 import vl_convert
 from markupsafe import Markup
 
@@ -15,6 +14,7 @@ from minidl import __version__
 from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Section
 from minidl.study.report.runs import Group
+from minidl.study.template import template
 
 
 def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Section], trace: dict[str, Any]) -> str:
@@ -23,13 +23,6 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
     for number, chart in enumerate(found):
         chart.key = f"chart{number}"
     own = files(__package__)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     labels = [group.label for group in groups]
     specs = list({json.dumps(chart.spec): chart.spec for chart in found}.values())
     data = {
@@ -39,7 +32,7 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
         "specs": specs,
         "charts": {chart.key: _described(chart, specs) for chart in found},
     }
-    return environment.get_template("page.html").render(
+    return template(__package__, "page.html").render(
         version=__version__,
         groups=groups,
         colour_of=dict(zip(labels, charts.colours(len(labels)), strict=True)),

@@ -1,0 +1,21 @@
+"""Template: a page of HTML that is filled in, in which texts are escaped and a name that is missing is an error."""
+
+from typing import Any
+
+from minidl.kernels.errors import MinidlError
+
+
+def template(package: str, name: str) -> Any:
+    """Return the template of that name among a package's files; raise MinidlError where Jinja2 is not installed."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError:
+        raise MinidlError("a page needs Jinja2, which the extra study has: pip install 'minidl[study]'") from None
+    environment = Environment(
+        loader=PackageLoader(package, ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
