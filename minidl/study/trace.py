@@ -101,7 +101,6 @@ class Tracer:
         with watch(self.net) as seen:
             output = self.net.forward(data)
             loss(output, labels)
-            before = SoftmaxCrossEntropy(self.net.kernels).alone(output, labels).loss
             true = true_grads(self.net, loss.error)
             self.net.backpropagate(loss.error)
         moved = self.rehearse()
@@ -112,6 +111,7 @@ class Tracer:
         if detailed(number, self.every):
             for one in seen.values():
                 self.trace.filters |= filters(number, one)
+            before = SoftmaxCrossEntropy(self.net.kernels).alone(output, labels).loss
             losses = {0.0: before} | carry(self.net, data, labels, moved)
             self.trace.carries += [Carry(number, s, value - before) for s, value in losses.items()]
         return moved

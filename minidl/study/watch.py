@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from minidl.fuse import fuse, unfuse
@@ -61,6 +62,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         seen["conv1"].grads.before
     """
     seen = {layer.name: Seen(layer) for layer in studied_layers(net)}
+    following = dict(pairwise(net.layers))
     hung: list[tuple[list[Any], Callable[[Array], None]]] = []
 
     def hang(observers: list[Any], target: Any, name: str) -> None:
@@ -72,13 +74,15 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
 
     unfuse(net.root)
     try:
-        for name, one in seen.items():
+        for one in seen.values():
             for what, point in one.layer.points.items():
                 change = getattr(one, what)
                 if point.in_update is None:
                     hang(point.before, change, "before")
                     hang(point.after, change, "after")
-            hang(_last_of(net, name).at_output.after, one, "output")
+            norm = following.get(one.layer)
+            last = norm if isinstance(norm, DataNorm) else one.layer
+            hang(last.at_output.after, one, "output")
         yield seen
         for one in seen.values():
             _complete(one)
@@ -86,14 +90,6 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         for observers, keep in hung:
             observers.remove(keep)
         fuse(net.root)
-
-
-def _last_of(net: Net, name: str) -> Layer:
-    """Return the layer whose output is looked at for the named one: the data norm that follows it, or itself."""
-    layers = net.layers
-    index = next(i for i, layer in enumerate(layers) if layer.name == name)
-    following = layers[index + 1] if index + 1 < len(layers) else None
-    return following if isinstance(following, DataNorm) else layers[index]
 
 
 def _complete(seen: Seen) -> None:
