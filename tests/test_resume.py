@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from image_folder import write_images
 from PIL import Image
 from run_logs import log
 from safetensors import safe_open
@@ -49,10 +50,7 @@ def rewrite(path, change):
 def made(tmp_path_factory):
     """Return the folder of a set, of a run of three epochs on it, and of the same run after two of them."""
     root, random = tmp_path_factory.mktemp("made"), np.random.default_rng(7)
-    for label in ("blue", "red"):
-        (root / "set" / label).mkdir(parents=True)
-        for i in range(3):
-            Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8)).save(root / "set" / label / f"{i}.png")
+    write_images(root / "set", 3, random)
     for name, epochs in (("two", 2), ("three", 3)):
         assert start(root / "set", root / name, epochs) == 0
     return root

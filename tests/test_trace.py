@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import EMULATED, load
-from PIL import Image
+from image_folder import write_images
 from run_logs import log
 from test_gpu_nets import BATCH, NETS, images
 
@@ -369,10 +369,7 @@ def rows_of(path):
 def made(tmp_path_factory):
     """Return a folder with the runs "whole", of two epochs, and "half", of one of them, traced at every fourth step."""
     root, random = tmp_path_factory.mktemp("runs"), np.random.default_rng(7)
-    for label in ("blue", "red"):
-        (root / "set" / label).mkdir(parents=True)
-        for i in range(10):
-            Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8)).save(root / "set" / label / f"{i}.png")
+    write_images(root / "set", 10, random)
     for name, epochs in (("whole", 2), ("half", 1)):
         assert start("--data", root / "set", "--trace", 4, "--epochs", epochs, "--out", root / name) == 0
     return root
