@@ -117,9 +117,7 @@ class Layer:
     """
 
     kind = "layer"
-    data_axes: tuple[
-        str, ...
-    ] = ()  # of one sample's data, for a layer that needs certain ones, such as (y, x, channels)
+    data_axes: tuple[str, ...] = ()  # of one sample, where a layer needs certain ones, such as (y, x, channels)
 
     def __init__(self) -> None:
         self.name = self.kind
