@@ -30,7 +30,9 @@ def parser(command: Command) -> argparse.ArgumentParser:
         metavar="NAME",
         help="a kind of layer, by its first words, or one of your own, by its kind or its class (default: all)",
     )
-    what.add_argument("--model", metavar="a|b|b-cifar|c|d", help="a net of Figure 1 in place of layers")
+    what.add_argument(
+        "--model", metavar="a|b|b-cifar|c|d|NAME", help="a net of Figure 1, or one of your own, in place of layers"
+    )
     cli.add_argument(
         "--method",
         metavar="TEXT",
