@@ -1,5 +1,6 @@
 """The emulated GPU itself: it must notice what a card would only do wrong."""
 
+import os
 import sys
 
 import numpy as np
@@ -138,6 +139,22 @@ def test_a_capture_runs_nothing_until_it_is_launched(cupy, launch, x):
     for _ in range(2):
         graph.launch()
         assert out.tolist() == list(range(64, 0, -1))
+
+
+def test_what_is_compiled_is_whole_when_other_processes_find_it(cupy, tmp_path, monkeypatch):
+    from cupy import raw
+
+    found, replace = [], os.replace
+
+    def note(part, path):
+        assert not path.exists()
+        found.append(path.suffix)
+        replace(part, path)
+
+    monkeypatch.setattr(raw, "CACHE", tmp_path)
+    monkeypatch.setattr(os, "replace", note)
+    cupy.RawModule(code='extern "C" __global__ void nothing(float* out) {}').get_function("nothing")
+    assert found == [".ii", ".so"]  # the library, for which others look, comes last
 
 
 def test_no_gpu_is_said_in_a_sentence(cupy, monkeypatch):

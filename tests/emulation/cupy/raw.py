@@ -47,9 +47,10 @@ class RawModule:
         if not self.library.exists():
             CACHE.mkdir(parents=True, exist_ok=True)
             text = _run(["g++", "-x", "c++", "-E", *defines, "-"], code)
-            part = self.library.with_suffix(f".{os.getpid()}.part")
+            part = self.library.with_suffix(f".{os.getpid()}.part")  # another process may be at the same source
+            part.write_text(text)
+            os.replace(part, expanded)
             _run([*COMPILER, "-shared", "-o", str(part), "-"], _program(text))
-            expanded.write_text(text)
             os.replace(part, self.library)
         self.signatures = _signatures(expanded.read_text())
         self.functions = ctypes.CDLL(str(self.library))
