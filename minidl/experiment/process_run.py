@@ -95,8 +95,8 @@ def going_on_when_called_again() -> Iterator[None]:
     """Say what can be done after an interrupt."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("called again, it goes on where it stopped") from None
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)("called again, it goes on where it stopped") from None
 
 
 def slug(method: str) -> str:
