@@ -7,6 +7,8 @@ are prepared, what it was trained on, and the number of the last finished epoch.
 """
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,8 +71,9 @@ def save(
             save_file(files, part, {"minidl": json.dumps(about, allow_nan=False)})
             with safe_open(part, framework="np"):  # which sees whether the file is as long as it says
                 pass
-        except SafetensorError as error:
-            raise OSError(*error.args) from error
+        except SafetensorError as error:  # in whose text the number of the system's error is
+            number = re.search(r"os error (\d+)", str(error))
+            raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from minidl import __version__
 from minidl.experiment.console import lenient
 from minidl.experiment.own_code import mistake
 from minidl.experiment.stop import Terminated, interrupts
+from minidl.experiment.system import told
 
 # What an installation brings to a checkout: packages of its own, whose folders lie beside that of minidl, and others.
 PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
@@ -72,18 +73,20 @@ def command_line(main: Main) -> Main:
                 print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
                 return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
             except Exception as error:
-                if not (told := _told(error)):
+                if not (sentence := _sentence(error)):
                     raise
-                print(f"{command.name}: {told}", file=sys.stderr)
+                print(f"{command.name}: {sentence}", file=sys.stderr)
                 return 2
 
     return guarded
 
 
-def _told(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     """Return an error that the user can do something about as a sentence, and "" for any other."""
     if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
         return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
     from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
-    return str(error) if isinstance(error, MinidlError | OSError) else mistake(error)
+    if isinstance(error, OSError):
+        return told(error)
+    return str(error) if isinstance(error, MinidlError) else mistake(error)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from minidl.experiment.system import MORE_FILES, too_many_files
 from minidl.kernels.errors import MinidlError
 
 PART = ".part"  # how the name of what is not whole yet ends
@@ -44,10 +45,8 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(part, path)
         flush_folder(path.parent)
     except OSError as error:
-        raise MinidlError(
-            f"{path} cannot be written ({error.strerror or error}); its folder must be there, writable and with room "
-            "left"
-        ) from error
+        remedy = MORE_FILES if too_many_files(error) else "its folder must be there, writable and with room left"
+        raise MinidlError(f"{path} cannot be written ({error.strerror or error}); {remedy}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

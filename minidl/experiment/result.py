@@ -41,14 +41,14 @@ def accuracy(result: Result) -> float:
 
 def sentence(result: Result, folder: Path) -> str:
     """Return what a run prints at its end, be it quiet or not."""
-    epochs, speed = counted(result["epochs"], "epoch"), f"{result['images_per_second']:.0f} images/s"
     if "diverged" in result:
         return (
-            f"the loss is not a number any more: first {result['diverged']}; the run ended there after "
-            f"{result['seconds']:.0f} s, {speed}: {folder}, whose checkpoint is from before"
+            f"the loss is not a number any more, first {result['diverged']}, and the run ended there: {folder}, whose "
+            "checkpoint is from before"
         )
     overlap = f", mean IoU {result['mean_iou']:.2%}," if "mean_iou" in result else ""
+    epochs = counted(result["epochs"], "epoch")
     return (
-        f"test accuracy {result['test_accuracy']:.2%}{overlap} after {epochs}, {result['seconds']:.0f} s, {speed}: "
-        f"{folder}"
+        f"test accuracy {result['test_accuracy']:.2%}{overlap} after {epochs}, "
+        f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}"
     )

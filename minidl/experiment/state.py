@@ -39,7 +39,7 @@ def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
     save_record(experiment, folder, epochs)
     reached = asdict(experiment.trainer.reached())
     log = np.array([astuple(epoch) for epoch in epochs], np.float64).reshape(-1, len(COLUMNS))
-    arrays = {LOG: log} | {name: np.array(value, np.float64) for name, value in reached.items()}
+    arrays = {LOG: log} | {name: np.array(value, np.float64, ndmin=1) for name, value in reached.items()}
     if tracer := experiment.trainer.tracer:
         arrays |= {f"{TRACED}{name}": weights for name, weights in tracer.raw.items()}
     path = folder / checkpoint.NAME
@@ -81,7 +81,7 @@ def _log(arrays: dict[str, Any], done: int, path: Path) -> list[Epoch]:
 
 
 def _progress(arrays: dict[str, Any], trainer: Trainer, path: Path) -> Progress:
-    values: dict[str, Any] = {name: float(_array(arrays, name, (), path)) for name in PROGRESS}
+    values: dict[str, Any] = {name: float(_array(arrays, name, (1,), path)[0]) for name in PROGRESS}
     check(values, PROGRESS, str(path), REMEDY)
     values |= {name: int(values[name]) for name, kind in PROGRESS.items() if kind is COUNT}
     there = len(trainer.train.sizes)
