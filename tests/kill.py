@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from image_folder import write_images
 from safetensors.numpy import load_file
 
 HERE = Path(__file__).resolve().parent.parent
 SMALL = (
-    *("--train-size", "100", "--test-size", "50", "--batch-size", "10", "--epochs", "3", "--method", "WC, GC, BN"),
-    *("--model", "a", "--place", "hooks", "--trace", "4", "--threads", "1", "--loops", "numpy", "--quiet"),
-    *("--save-every", "0.002"),
+    *("--batch-size", "5", "--epochs", "4", "--method", "WC, GC, BN", "--model", "a", "--place", "hooks"),
+    *("--trace", "10", "--threads", "1", "--loops", "numpy", "--quiet", "--save-every", "0.002"),
 )
+IMAGES = 24  # of each of two classes
 
 
 @dataclass
@@ -73,13 +74,14 @@ def kill_runs(place: Path, count: int, seed: int = 0, more: float = 0.5) -> Outc
 
     more: how probable it is that a run which goes on is killed again.
     """
-    began = time.monotonic()
-    assert finish(*SMALL, "--out", str(place / "whole")) == (0, "")
+    write_images(place / "set", IMAGES, np.random.default_rng(seed))
+    small, began = ("--data", str(place / "set"), *SMALL), time.monotonic()
+    assert finish(*small, "--out", str(place / "whole")) == (0, "")
     took, random_ = time.monotonic() - began, random.Random(seed)
     outcome = Outcome()
     for number in range(count):
         folder = place / f"run{number}"
-        words = (*SMALL, "--out", str(folder))
+        words = (*small, "--out", str(folder))
         while True:
             process = start(*words)
             time.sleep(random_.uniform(0, 1.1 * took))
@@ -97,7 +99,7 @@ def kill_runs(place: Path, count: int, seed: int = 0, more: float = 0.5) -> Outc
             outcome.not_begun += said
             outcome.wrong += [] if said else [f"run {number}, not begun: {status}, {error}"]
             continue
-        ended = status == 0 or (status == 2 and "has finished its 3 epochs" in error)
+        ended = status == 0 or (status == 2 and "has finished its 4 epochs" in error)
         wrong = "" if ended else f"status {status}, {error}"
         wrong = wrong or difference(folder, place / "whole")
         outcome.equal += not wrong

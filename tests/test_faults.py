@@ -142,7 +142,7 @@ def test_the_processes_of_a_comparison_save_when_it_is_told_to_end(folder, tmp_p
     small = ["--model", "a", "--batch-size", 5, "--device", "cpu", "--loops", "numpy", "--jobs", 1, "--quiet"]
     command = [sys.executable, "-m", "minidl", *map(str, [*words, *small])]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not list((tmp_path / "out").glob("*/log.csv")):
+        while process.poll() is None and not list((tmp_path / "out").glob("[!.]*/log.csv")):
             time.sleep(0.05)
         process.terminate()
         error = process.communicate(timeout=60)[1]

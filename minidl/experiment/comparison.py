@@ -95,7 +95,7 @@ def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile]) -> No
 
     It may have imported other files, but none of these with other contents.
     """
-    for config in sorted(out.glob(f"*/{records.CONFIG}")):
+    for config in sorted(out.glob(f"[!.]*/{records.CONFIG}")):
         earlier = records.read_settings(config.parent)
         check_unchanged(files, records_of(earlier, config.parent), config.parent)
         for name, value in settings.items():

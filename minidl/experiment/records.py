@@ -62,7 +62,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def _instead(folder: Path) -> str:
     """Return what to give in place of a folder that is no run, which may be one of runs."""
-    runs = sorted(config.parent for config in folder.glob(f"*/{CONFIG}"))
+    runs = sorted(config.parent for config in folder.glob(f"[!.]*/{CONFIG}"))
     more = f" ({len(runs)} in all)" if len(runs) > NAMED else ""
     named = ", ".join(map(str, runs[:NAMED]))
     return f"give a run that lies there: {named}{more}" if runs else "give the folder of a run"

@@ -41,8 +41,8 @@ def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
 
 def begin(experiment: Experiment, folder: Path) -> None:
     """Write into a new folder all that a run goes on from."""
-    records.write_config(folder, experiment.settings)
     state.save(experiment, folder, [])
+    records.write_config(folder, experiment.settings)
 
 
 def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
