@@ -85,10 +85,13 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize(
-    "options, stops",
-    [(HOOKS, (2, 3)), (HOOKS, (STEPS, 1)), (RAW, (1, 4))],
+    "options, stops, number, status",
+    [
+        (HOOKS, (2, 3), signal.SIGINT, 130),
+        (HOOKS, (STEPS,), signal.SIGTERM, 143),
+        (RAW, (1, 4), signal.SIGTERM, 143),
+    ],
 )
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_finishes_the_step_and_saves(run, tmp_path, capsys, options, stops, number, status):
     assert run(*options, out="whole") == 0
     arguments = options
@@ -232,7 +235,7 @@ def test_a_disk_that_is_full_at_any_write(run, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         calls = fails_at(patch, 0)
         assert run(*HOOKS, "--save-every", 1e-9, out="whole") == 0
-    for number in range(1, len(calls) - 9, len(calls) // 4):
+    for number in range(1, len(calls) - 9, len(calls) // 3):
         path = tmp_path / f"full{number}"
         with monkeypatch.context() as patch:
             fails_at(patch, number)
@@ -308,7 +311,7 @@ def test_a_file_has_the_mode_that_others_have(run, tmp_path):
 # -- what cannot be had -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("left", range(3))
+@pytest.mark.parametrize("left", [0, 1])
 def test_too_few_file_handles_are_one_sentence(run, tmp_path, capsys, left):
     def none_left():
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + left, hard))
@@ -342,7 +345,10 @@ def test_memory_that_ends_while_a_run_trains(run, tmp_path, capsys, monkeypatch)
         before_step(patch, STEPS + 2, full)
         assert run(*PLAIN) == 2
     shown = capsys.readouterr().err
-    assert "a batch of 5 images needs more memory than is free; use a smaller one, such as --batch-size 2" in shown
+    assert (
+        "a batch of 5 images needs more memory than is free; close what else uses the device and go on with: " in shown
+    )
+    assert shown.endswith(f"--resume {tmp_path / 'run'}, or start anew with a smaller one, such as --batch-size 2\n")
     assert shown.count("\n") == 1
     assert run("--resume", tmp_path / "run") == 0
     assert_same(tmp_path / "run", tmp_path / "whole")
