@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from minidl.experiment.contents import RESULT
 from minidl.experiment.results import KEY, VALUES, read_results
 from minidl.experiment.trainer import Trainer
 from minidl.kernels.errors import MinidlError
+from minidl.study import trace_files
 from minidl.study.trace import Tracer
+from minidl.study.trace_files import Filters, Trace
 
 STEPS = 3  # of an epoch of ``run``
 # Weights that a hook normalizes at each forward, and running statistics; the last batch of an epoch is larger.
@@ -442,9 +445,9 @@ def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys):
 # -- files from elsewhere ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["config.json", "result.json", "log.csv"])
+@pytest.mark.parametrize("name", ["config.json", "result.json", "log.csv", "filters.npz"])
 @pytest.mark.parametrize("kind", ["device", "pipe", "sparse", "folder"])
-def test_what_is_no_file_of_a_run_is_not_read(run, tmp_path, name, kind):
+def test_what_is_no_file_of_a_run_is_not_read(tmp_path, name, kind):
     path = tmp_path / "run" / name
     path.parent.mkdir()
     if kind == "device":
@@ -458,7 +461,25 @@ def test_what_is_no_file_of_a_run_is_not_read(run, tmp_path, name, kind):
             file.truncate(1 << 40)
     read = {"config.json": records.read_settings, "result.json": records.read_result, "log.csv": records.read_log}
     with pytest.raises(MinidlError, match=f"{name} cannot be read"):
-        read[name](path.parent)
+        read.get(name, read_trace)(path.parent)
+
+
+def read_trace(folder):
+    (folder.parent / "trace").mkdir()
+    trace = Trace(filters={Filters(0, "conv1", "grads", "before"): np.zeros((2, 6), np.float32)})
+    trace_files.write(folder.parent / "trace", trace)
+    for name in ("trace.csv", "carry.csv"):
+        shutil.copy(folder.parent / "trace" / name, folder)
+    return trace_files.read(folder)
+
+
+def test_a_trace_that_would_unpack_to_more_than_there_is(tmp_path, monkeypatch):
+    trace_files.write(tmp_path, Trace())
+    with zipfile.ZipFile(tmp_path / "filters.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("0/conv1/grads/before.npy", bytes(1 << 20))
+    monkeypatch.setattr(trace_files, "LONG", 100_000)
+    with pytest.raises(MinidlError, match=r"filters.npz cannot be read \(it would take 1,048,576 bytes\)"):
+        trace_files.read(tmp_path)
 
 
 GOOD = {"epochs": 2, "train_loss": 1.5, "test_accuracy": 0.5, "seconds": 2.0}
