@@ -158,10 +158,20 @@ def test_a_second_interrupt_ends_at_once(run, tmp_path, capsys, monkeypatch):
 
 
 def test_an_interrupt_before_a_run_has_begun_leaves_nothing(run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(records, "write_config", lambda *_: send(signal.SIGTERM)())
+    monkeypatch.setattr("minidl.experiment.sources.load", lambda *_: send(signal.SIGTERM)())
     assert run(*PLAIN) == 143
     assert capsys.readouterr().err == "\ninterrupted; the run had not begun\n"
     assert not list(tmp_path.glob("*run*"))
+
+
+def test_an_interrupt_while_the_folder_is_made_waits_until_it_is_whole(run, whole, tmp_path, capsys, monkeypatch):
+    real = records.write_config
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_config", lambda *of: (send(signal.SIGTERM)(), real(*of)))
+        assert run(*PLAIN) == 143
+    assert capsys.readouterr().err == f"\ninterrupted; go on with: python train.py --resume {tmp_path / 'run'}\n"
+    assert run("--resume", tmp_path / "run") == 0
+    assert_same(tmp_path / "run", whole(PLAIN))
 
 
 def test_an_interrupt_in_the_last_epoch_of_all_ends_the_run(run, tmp_path, monkeypatch):

@@ -33,8 +33,11 @@ def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
     with _explained(settings, resumed, command):
         experiment = prepare(settings)
         epochs = resume(experiment, resumed) if resumed else []
-        folder = resumed or run_folder.make(settings, lambda new: begin(experiment, new))
+        with put_off() as stop:
+            folder = resumed or run_folder.make(settings, lambda new: begin(experiment, new))
     with _explained(settings, folder, command):
+        if stop.asked:
+            raise stop.asked
         diverged = lost(experiment, folder, epochs) if train(experiment, folder, epochs) else ""
         return conclude(experiment, folder, epochs, diverged, command)
 
