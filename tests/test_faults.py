@@ -21,6 +21,7 @@ from kill import kill_runs
 from run_logs import log
 from safetensors.numpy import load_file
 
+import minidl.experiment.run
 import train
 from minidl import checkpoint
 from minidl.experiment import files, records
@@ -226,23 +227,25 @@ def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, whole, t
     assert_same(tmp_path / "run", whole(TRACED))
 
 
-@pytest.mark.parametrize("write", ["write_result", "write_log"])
+@pytest.mark.parametrize("write", ["write_log", "draw", "write_result"])
 def test_a_run_that_ended_before_its_result_is_concluded(run, whole, tmp_path, monkeypatch, write):
-    """write_log comes before the checkpoint of the last epoch, write_result after it."""
-    real = getattr(records, write)
+    """Be it before the checkpoint of the last epoch, which comes after its log, or while it is concluded."""
+    owner = minidl.experiment.run if write == "draw" else records
+    real = getattr(owner, write)
 
-    def killed(folder, what):
-        if write == "write_result" or len(what) == 2:
+    def killed(place, what, *rest):
+        if write != "write_log" or len(what) == 2:
             raise Killed
-        real(folder, what)
+        real(place, what, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, write, killed)
+        patch.setattr(owner, write, killed)
         with pytest.raises(Killed):
             run(*HOOKS)
     assert not (tmp_path / "run" / "result.json").exists()
     assert run("--resume", tmp_path / "run") == 0
     assert_same(tmp_path / "run", whole(HOOKS))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in whole(HOOKS).iterdir()}
     assert run("--resume", tmp_path / "run") == 2
 
 

@@ -578,7 +578,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
         return SimpleNamespace(returncode=1, stderr="")
 
     path, row = write(TINY), read_rows(2)[0]
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=start))
+    monkeypatch.setattr(process_run, "finished", start)
     monkeypatch.setattr("minidl.experiment.reproduction.data.load", lambda *_: None)
     words = ["--table", "2", "--rows", "Baseline", "--out", str(tmp_path / "out"), "--import", path]
     options = reproduce.parser().parse_args(words)

@@ -95,13 +95,16 @@ def lost(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> str:
 
 
 def conclude(experiment: Experiment, folder: Path, epochs: list[Epoch], diverged: str, command: Command) -> Result:
-    """Write the result and the pictures, and print the sentence that a run ends with; diverged: where, if it has."""
+    """Draw the pictures, write the result, which comes last, and print the sentence that a run ends with.
+
+    diverged: where, if it has. A run without a result is concluded when it is gone on with.
+    """
     trainer = experiment.trainer
     if trainer.test.per_pixel and not diverged and trainer.confusion is None:
         trainer.test_score()  # the run ended after its last epoch and before its result
     result = result_of(experiment, epochs, diverged)
-    records.write_result(folder, result)
     draw(experiment, folder, epochs, command)
+    records.write_result(folder, result)
     print(sentence(result, folder))
     if trainer.tracer and not experiment.settings["quiet"]:
         print(f"trace in {folder / trace_files.TRACE}; look at it with: minidl report {quote(str(folder))}")
