@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from report_runs import NASTY, like, trained
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from minidl.__main__ import main
 from minidl.experiment import seeds
@@ -365,9 +367,17 @@ def test_without_the_packages_it_says_what_to_install(run, capsys, monkeypatch):
     assert "(altair); install them with: pip install 'minidl[study]'" in capsys.readouterr().err
 
 
+def damage(path):
+    """Let the first weights of a checkpoint be no numbers."""
+    with safe_open(path, framework="np") as file:
+        about, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(arrays | {"net/conv1.weights": np.full_like(arrays["net/conv1.weights"], np.nan)}, path, about)
+
+
 def test_runs_that_have_diverged_are_reported(tmp_path, small):
     small("a", filters=(4, 4, 4))
     run = trained(tmp_path, "--trace", "1", "--learning-rate", "1e30")
+    damage(run / "checkpoint.safetensors")  # which is from before, and as good as any
     assert main(["report", str(run), str(like(run, "other", seed=1))]) == 0
     page = read(run / "report.html")
     assert [title for title, count in page.sections if not count] == []
