@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 
+from minidl import models
 from minidl.fold import fold
 from minidl.fuse import WithReLU, fuse, unfuse
 from minidl.gradcheck import check_layer
@@ -267,3 +268,26 @@ def test_a_net_fitted_to_another_size(backend, random):
         same(backend, fused.forward(data), apart.forward(data))
         same(backend, fused.backpropagate(error), apart.backpropagate(error))
     assert takes_a_relu(fused.body.children[0].children[1])
+
+
+def test_a_net_that_is_fused_again_records_nothing_anew(random, monkeypatch):
+    """What a compiled program is made of serves again after a step that was looked at without fusion."""
+    pytest.importorskip("numba")
+    from minidl.kernels.cpu import numba_loops as loops
+
+    net = models.build("c", shape=(8, 8, 3), device="cpu")
+    data = random.standard_normal((4, 8, 8, 3))
+    recorded, real = [], loops.record
+
+    def record(programs):
+        recorded.append(programs)
+        return real(programs)
+
+    monkeypatch.setattr(loops, "record", record)
+    counts = []
+    for _ in range(4):  # the memory of errors comes to rest after some steps
+        for change in (unfuse, fuse):
+            change(net.root)
+            net.backpropagate(np.ones_like(net.forward(data)))
+        counts.append(len(recorded))
+    assert counts[3] == counts[2] > 0
