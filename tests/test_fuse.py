@@ -276,7 +276,7 @@ def test_a_net_that_is_fused_again_records_nothing_anew(random, monkeypatch):
     from minidl.kernels.cpu import numba_loops as loops
 
     net = models.build("c", shape=(8, 8, 3), device="cpu")
-    data = random.standard_normal((4, 8, 8, 3))
+    data, error = random.standard_normal((4, 8, 8, 3)).astype("f4"), np.ones((4, 10), "f4")
     recorded, real = [], loops.record
 
     def record(programs):
@@ -288,6 +288,7 @@ def test_a_net_that_is_fused_again_records_nothing_anew(random, monkeypatch):
     for _ in range(8):  # the memory of errors comes to rest after some steps
         for change in (unfuse, fuse):
             change(net.root)
-            net.backpropagate(np.ones_like(net.forward(data)))
+            net.forward(data)
+            net.backpropagate(error)
         counts.append(len(recorded))
     assert counts[-1] == counts[-2] > 0
