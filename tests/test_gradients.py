@@ -106,10 +106,10 @@ def test_net_c(random, method, mode, scale):
 
 
 SMALL = {  # every net of Figure 1 at small widths: how it is made, and the size of its images
-    "a": (lambda method: a.net(4, method, filters=(2, 3, 4)), 16),
+    "a": (lambda method: a.net(4, method, filters=(2, 3, 4), hidden=20), 16),
     "b": (lambda method: b.net(4, method, filters=(2, 3, 4, 5), blocks=(2, 1, 2, 1)), 33),
     "b-cifar": (lambda method: b.net(4, method, "cifar", filters=(2, 2, 3, 3), blocks=(1, 2, 1, 1)), 16),
-    "c": (lambda method: c.net(4, method, filters=(2, 3, 4)), 8),
+    "c": (lambda method: c.net(4, method, filters=(2, 3, 4), hidden=20), 8),
     "d": (lambda method: d.net(4, method, filters=(2, 3, 3), count=0), 67),
 }
 
