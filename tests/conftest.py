@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from PIL import Image
 
 import train
 from minidl import kernels
+from minidl.data import shapes
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
 from minidl.layer import Context
@@ -139,6 +140,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setitem(MODELS, name, replace(model, layers=partial(model.layers, **widths)))
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """Draw the built-in data set once for all tests, as it takes seconds."""
+    draw, whole = shapes.load, cache(shapes.load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "load", lambda *how, **options: draw(*how, **options) if how or options else whole())
+        yield
 
 
 @pytest.fixture(autouse=True)
