@@ -12,7 +12,6 @@ import pytest
 import reproduce
 import train
 from minidl import MinidlError
-from minidl.__main__ import main as minidl
 from minidl.experiment import budget as budgets
 from minidl.experiment import process_run
 from minidl.experiment.budget import budget
@@ -105,7 +104,7 @@ def test_a_budget_is_what_train_reads_and_keeps_the_shares_of_its_schedule(table
 
 
 @pytest.fixture
-def tiny(tmp_path, random, monkeypatch, no_pictures):
+def tiny(tmp_path, random, monkeypatch, no_pictures, narrow):
     """Return the arguments that run rows of Table 2 on a few random images in CIFAR-10's layout."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
@@ -144,13 +143,8 @@ def test_rows_are_run_once_and_compared(quick, tmp_path, capsys):
 
 
 @pytest.fixture
-def quick(tiny, monkeypatch):
-    """Return the same arguments, with runs in this process instead of processes of their own, which is faster."""
-
-    def run(command, **_):
-        return SimpleNamespace(returncode=minidl([*command[3:], "--device", "cpu"]), stderr="")
-
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+def quick(tiny, in_this_process):
+    """Return the same arguments, with runs in this process."""
     return tiny
 
 
@@ -237,8 +231,8 @@ def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatc
     assert "test_batch.bin" in shown
 
 
-def test_a_row_that_fails_is_told_and_the_others_go_on(tiny, tmp_path, capsys):
-    arguments = [*tiny, "--rows", "Baseline; weight global"]
+def test_a_row_that_fails_is_told_and_the_others_go_on(quick, tmp_path, capsys):
+    arguments = [*quick, "--rows", "Baseline; weight global"]
     settings = budget(reproduce.parser().parse_args(arguments), "cifar10")
     blocked = run_of(tmp_path / "out", read_rows(2)[0], 0, settings).folder
     blocked.parent.mkdir()
