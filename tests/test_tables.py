@@ -1,6 +1,7 @@
 """The paper's tables, ranks and correlation, and the command that reproduces rows."""
 
 import csv
+import io
 import json
 import math
 import sys
@@ -8,12 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 import reproduce
 import train
 from minidl import MinidlError
 from minidl.experiment import budget as budgets
-from minidl.experiment import process_run
+from minidl.experiment import plots, process_run
 from minidl.experiment.budget import budget
 from minidl.experiment.ranks import ranks, spearman
 from minidl.experiment.row_run import run_of
@@ -72,6 +74,12 @@ def test_the_table_says_mean_deviation_difference_and_ranks():
     assert "Net (c) on cifar10, 1 of 2 rows, 1 seed(s):" in markdown([Line(rows[0], (60.0,))], rows)
 
 
+def test_the_picture_of_a_table():
+    rows = [Row(3, "cifar10", "c", method, paper) for method, paper in (("Baseline", 84.14), ("WC", 85.95))]
+    with Image.open(io.BytesIO(plots.table([Line(rows[0], (60.0, 62.0)), Line(rows[1], (70.0, math.nan))]))) as picture:
+        assert picture.size[0] > 500
+
+
 def test_names_of_one_training_are_one_run(tmp_path):
     pairs = [("gc, weight tensor", "WC, GC"), ("EL, WC, gc", "WC, GC, EL")]
     pairs += [("weight tensor (WC)", "WC"), ("gradient tensor (GC)", "GC"), ("error sample (EL)", "EL")]
@@ -113,6 +121,7 @@ def tiny(tmp_path, random, monkeypatch, no_pictures, narrow):
         records[:, 0] %= 10
         (folder / f"{name}.bin").write_bytes(records.tobytes())
     (folder / "batches.meta.txt").write_text("\n".join("abcdefghij"))
+    monkeypatch.setattr("minidl.experiment.plots.table", lambda lines: b"a picture")
     small = {"train_size": 20, "epochs": 2, "drop_every": 1, "batch_size": 4}
     monkeypatch.setattr(budgets, "SMALL", {"cifar10": small})
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]

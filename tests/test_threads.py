@@ -114,8 +114,8 @@ def test_two_nets_train_in_two_threads(compute_by):
 
     all_at_once(lambda: train(0), lambda: train(1))
     for one, other in zip(found, expected, strict=True):
-        for a, b in zip(one, other, strict=True):
-            np.testing.assert_array_equal(a, b)
+        for weights, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(weights, same)
 
 
 def test_a_training_step_belongs_to_one_thread():
