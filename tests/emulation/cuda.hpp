@@ -59,7 +59,11 @@ void** arguments;
 // Let other fibers run until somebody puts this one into ``ready``.
 void wait() {
     int self = current;
-    if (!_setjmp(fibers[self].at)) _longjmp(scheduler, 1);
+    if (!_setjmp(fibers[self].at)) {
+        if (!readies) _longjmp(scheduler, 1);
+        current = ready[--readies];
+        _longjmp(fibers[current].at, 1);
+    }
     threadIdx = fibers[self].index;
 }
 

@@ -16,7 +16,7 @@ from cupy.arrays import check_guards, ndarray
 
 HEADER = Path(__file__).parents[1] / "cuda.hpp"
 CACHE = Path(__file__).parents[3] / "build" / "emulation"
-COMPILER = ("g++", "-x", "c++", "-std=c++17", "-O1", "-w", "-fPIC", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
+COMPILER = ("g++", "-x", "c++", "-std=c++14", "-O1", "-w", "-fPIC", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
 ALIAS = re.compile(r"using (\w+)\s*=\s*([\w ]+);")
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(\d+\)\s+)?(\w+)\s*\(([^)]*)\)')
 TYPES = {
