@@ -21,9 +21,9 @@ FILTERS = (32, 64, 128)
 
 
 @model("a", method="WC, GC, fully")  # the best of the paper's for this net
-def net(classes: int, method: Method, filters: Sequence[int] = FILTERS) -> Sequential:
-    """Return the layers of net (a); each max pool halves an image's height and width."""
+def net(classes: int, method: Method, filters: Sequence[int] = FILTERS, hidden: int = 256) -> Sequential:
+    """Return the layers of net (a), with ``hidden`` units before the last layer; each max pool halves the sides."""
     stages: list[Layer] = [
         layer for f in filters for layer in (Convolution(f, 5), *method.norm(), ReLU(), MaxPool(2, 2))
     ]
-    return Sequential(*stages, Flatten(), FullyConnected(256), ReLU(), FullyConnected(classes))
+    return Sequential(*stages, Flatten(), FullyConnected(hidden), ReLU(), FullyConnected(classes))

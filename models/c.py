@@ -22,11 +22,11 @@ FILTERS = (32, 64, 128)
 
 
 @model("c", method="WC, GC, fully")  # the best of the paper's for this net
-def net(classes: int, method: Method, filters: Sequence[int] = FILTERS) -> Sequential:
-    """Return the layers of net (c); each max pool halves an image's height and width."""
+def net(classes: int, method: Method, filters: Sequence[int] = FILTERS, hidden: int = 512) -> Sequential:
+    """Return the layers of net (c), with ``hidden`` units before the last layer; each max pool halves the sides."""
     stages: list[Layer] = []
     for f in filters:
         for _ in range(2):
             stages += [Convolution(f, 3), *method.norm(), ReLU()]
         stages.append(MaxPool(2, 2))
-    return Sequential(*stages, Flatten(), FullyConnected(512), ReLU(), FullyConnected(classes))
+    return Sequential(*stages, Flatten(), FullyConnected(hidden), ReLU(), FullyConnected(classes))

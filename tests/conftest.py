@@ -2,13 +2,16 @@
 
 import ctypes
 import importlib.util
+import io
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
@@ -24,6 +27,9 @@ from PIL import Image
 
 import train
 from minidl import kernels
+from minidl.__main__ import main as minidl
+from minidl.data import shapes
+from minidl.experiment import process_run
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
 from minidl.layer import Context
@@ -141,6 +147,27 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return make
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs that would have processes of their own be in this one, which is faster."""
+
+    def run(command: list[str], **_: Any) -> SimpleNamespace:
+        with redirect_stderr(io.StringIO()) as said:
+            status = minidl([*command[3:], "--device", "cpu"])
+        return SimpleNamespace(returncode=status, stderr=said.getvalue())
+
+    monkeypatch.setattr(process_run, "finished", run)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """Draw the built-in data set once for all tests, as it takes seconds."""
+    draw, whole = shapes.load, cache(shapes.load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "load", lambda *how, **options: draw(*how, **options) if how or options else whole())
+        yield
+
+
 @pytest.fixture(autouse=True)
 def two_workers() -> None:
     """Run with two worker threads, wherever the tests run."""
@@ -172,7 +199,13 @@ def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def run(folder: Path, tmp_path: Path, no_pictures: None) -> Callable[..., int]:
+def narrow(small: Callable[..., None]) -> None:
+    """Let net (c) be made with few filters."""
+    small("c", filters=(6, 8, 12), hidden=24)
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path, no_pictures: None, narrow: None) -> Callable[..., int]:
     """Return a function that trains on the folder with more arguments and returns the exit status."""
 
     def call(*arguments: Any, out: str = "run") -> int:

@@ -31,13 +31,9 @@ METHODS = "Baseline; GC"
 
 
 @pytest.fixture
-def compare(folder, tmp_path, monkeypatch):
+def compare(folder, tmp_path, monkeypatch, small, in_this_process):
     """Return a function that compares on a small set, with runs in this process, and returns the exit status."""
-
-    def run(command, **_):
-        return SimpleNamespace(returncode=minidl(command[3:]), stderr="")
-
-    monkeypatch.setattr(process_run, "finished", run)
+    small("a", filters=(4, 4, 4), hidden=16)
     monkeypatch.setattr(process_run, "LOOK", 0.01)
     monkeypatch.setattr(compare_results, "report", lambda *_: "the report")
     monkeypatch.setattr(compare_options, "TRACE_EVERY", None)  # without traces, which take longer

@@ -62,7 +62,7 @@ def before_step(monkeypatch, number, what):
 @pytest.fixture(autouse=True)
 def narrow(small):
     """Let net (a) be a small one."""
-    small("a", filters=(4, 4, 4))
+    small("a", filters=(4, 4, 4), hidden=16)
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ from minidl.optimizers import OPTIMIZERS
 STEPS, BATCH, CLASSES = 5, 2, ("one", "two", "three")  # in each of two epochs; the last batch has 3 images
 # layers by method, pixels of an image's side, optimizer, method; the widths are small, because they are emulated
 NETS: dict[str, tuple[Any, int, str, str]] = {
-    "a": (lambda method: a.net(3, method, (4, 8, 5)), 12, "adam", "WC, GC, fully"),
+    "a": (lambda method: a.net(3, method, (4, 8, 5), 20), 12, "adam", "WC, GC, fully"),
     "b": (lambda method: b.net(3, method, filters=(4, 8), blocks=(1, 1)), 29, "sgd", "WC, GC, BN"),
     "b-cifar": (lambda method: b.net(3, method, "cifar", (4, 6), (1, 2)), 12, "adam", "WS, EBN, LN"),
-    "c": (lambda method: c.net(3, method, (3, 4, 8)), 8, "adam", "WC, GC, fully"),
+    "c": (lambda method: c.net(3, method, (3, 4, 8), 20), 8, "adam", "WC, GC, fully"),
     "d": (lambda method: d.net(3, method, (2, 3, 4, 5), 0), 67, "sgd", "WC, GC, BN"),
 }
 

@@ -88,7 +88,7 @@ def test_a_failure_is_explained_and_is_the_exit_status(capsys):
 @pytest.fixture
 def small(monkeypatch):
     """Let net (c) be small."""
-    monkeypatch.setattr("minidl.models.c.net.__defaults__", ((2, 2, 2),))
+    monkeypatch.setattr("minidl.models.c.net.__defaults__", ((2, 2, 2), 20))
     monkeypatch.setattr(checking, "SHAPE", (8, 8, 3))
 
 
@@ -109,7 +109,7 @@ def test_a_net_that_fails(monkeypatch, capsys):
     assert "the hook makes zeros" in capsys.readouterr().out
     wrong = FullyConnected.compute_grads
     monkeypatch.undo()
-    monkeypatch.setattr("minidl.models.c.net.__defaults__", ((2, 2, 2),))
+    monkeypatch.setattr("minidl.models.c.net.__defaults__", ((2, 2, 2), 20))
     monkeypatch.setattr(checking, "SHAPE", (8, 8, 3))
 
     def compute_grads(self, error):

@@ -7,6 +7,7 @@ import pytest
 
 from minidl import MinidlError, kernels, models
 from minidl.hooks import Reparametrization
+from minidl.kernels import load
 from minidl.layer import Layer
 from minidl.layers import (
     AnySize,
@@ -21,6 +22,7 @@ from minidl.layers import (
 )
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import PLACES, parse
+from minidl.models import c
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS, Normalization, register
 from minidl.optimizers import OPTIMIZERS, SGD, Adam
@@ -101,7 +103,8 @@ def one_step(net, optimizer, data, labels):
 
 
 def small_net(method, mode="projection", place="hooks"):
-    return models.build("c", method=method, mode=mode, place=place, shape=(8, 8, 3), dtype="float64", device="cpu")
+    root = c.net(10, parse(method), filters=(4, 6, 8), hidden=20)
+    return Net(root, (8, 8, 3), load("cpu"), method=method, mode=mode, place=place, dtype="float64")
 
 
 def small_batch(random):

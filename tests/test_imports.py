@@ -90,9 +90,9 @@ def test_the_floors_hold_every_module() -> None:
     assert len(MODULES) > 100
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "minidl"])
-def test_imports_run_downwards(module: str) -> None:
-    assert not [name for name in imported(module) if floor(name) > floor(module)]
+def test_imports_run_downwards() -> None:
+    modules = [name for name in MODULES if name != "minidl"]
+    assert not [(module, name) for module in modules for name in imported(module) if floor(name) > floor(module)]
 
 
 @pytest.mark.parametrize(

@@ -140,16 +140,15 @@ def test_an_area_of_single_elements_ends_a_run_before_it_begins(run, tmp_path, a
     assert not (tmp_path / "run").exists()
 
 
-def test_a_row_that_cannot_run_says_why(tmp_path, capsys, monkeypatch):
+def test_a_row_that_cannot_run_says_why(tmp_path, capsys, monkeypatch, small, in_this_process):
     """As on net (b), whose last errors have one pixel."""
-    from minidl import data
     from minidl.experiment import reproduction
     from minidl.experiment.rows import Row
 
     row = Row(5, "shapes", "b", "error instance", 50.0)
     monkeypatch.setattr(reproduction, "read_rows", lambda table: [row])
     monkeypatch.setattr(reproduction, "budget", lambda options, name: {"train_size": 20, "batch_size": 5, "epochs": 1})
-    monkeypatch.setattr(data, "load", lambda *_: None)
+    small("b", filters=(4, 4, 4, 4), blocks=(1, 1, 1, 1))
     assert reproduce.main(["--table", "5", "--out", str(tmp_path)]) == 1
     shown = capsys.readouterr().err.strip()
     assert "cannot have error instance" in shown.splitlines()[-1]

@@ -24,7 +24,7 @@ def build(backend: Any, method: str = "WC, GC, BN", **settings: Any) -> Net:
     from minidl.method import parse
     from minidl.models import c
 
-    root = c.net(10, parse(method), filters=(4, 6, 8))
+    root = c.net(10, parse(method), filters=(4, 6, 8), hidden=20)
     return Net(root, (16, 16, 3), backend, name="c", method=method, **settings)
 
 

@@ -16,7 +16,7 @@ from minidl.data.pictures import palette
 @pytest.fixture
 def run(tmp_path, random, small, no_pictures):
     """Return a function that trains on four bright and dark images in VOC's layout and returns the exit status."""
-    small("d", filters=(4, 4, 4, 4))
+    small("d", filters=(4, 4, 4, 4), count=0)
     folder = tmp_path / "VOCdevkit" / "VOC2012"
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / part).mkdir(parents=True)
@@ -71,8 +71,9 @@ def test_small_images_and_crops(run, tmp_path):
 
 
 def test_resuming_goes_on_as_if_nothing_had_happened(run, tmp_path):
-    assert run(*SMALL, "--epochs", 2, out="whole") == 0
-    assert run(*SMALL, "--epochs", 1) == 0
+    crops = ("--shrink", 2, "--crop", 30)
+    assert run(*SMALL, *crops, "--epochs", 2, out="whole") == 0
+    assert run(*SMALL, *crops, "--epochs", 1) == 0
     assert run("--resume", tmp_path / "run", "--epochs", 2) == 0
     logs = [(tmp_path / out / "log.csv").read_text().splitlines() for out in ("whole", "run")]
     whole, resumed = ([line.rsplit(",", 1)[0] for line in log] for log in logs)  # all but the seconds

@@ -1,6 +1,7 @@
 """The paper's tables, ranks and correlation, and the command that reproduces rows."""
 
 import csv
+import io
 import json
 import math
 import sys
@@ -8,13 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 import reproduce
 import train
 from minidl import MinidlError
-from minidl.__main__ import main as minidl
 from minidl.experiment import budget as budgets
-from minidl.experiment import process_run
+from minidl.experiment import plots, process_run
 from minidl.experiment.budget import budget
 from minidl.experiment.ranks import ranks, spearman
 from minidl.experiment.row_run import run_of
@@ -73,6 +74,12 @@ def test_the_table_says_mean_deviation_difference_and_ranks():
     assert "Net (c) on cifar10, 1 of 2 rows, 1 seed(s):" in markdown([Line(rows[0], (60.0,))], rows)
 
 
+def test_the_picture_of_a_table():
+    rows = [Row(3, "cifar10", "c", method, paper) for method, paper in (("Baseline", 84.14), ("WC", 85.95))]
+    with Image.open(io.BytesIO(plots.table([Line(rows[0], (60.0, 62.0)), Line(rows[1], (70.0, math.nan))]))) as picture:
+        assert picture.size[0] > 500
+
+
 def test_names_of_one_training_are_one_run(tmp_path):
     pairs = [("gc, weight tensor", "WC, GC"), ("EL, WC, gc", "WC, GC, EL")]
     pairs += [("weight tensor (WC)", "WC"), ("gradient tensor (GC)", "GC"), ("error sample (EL)", "EL")]
@@ -105,7 +112,7 @@ def test_a_budget_is_what_train_reads_and_keeps_the_shares_of_its_schedule(table
 
 
 @pytest.fixture
-def tiny(tmp_path, random, monkeypatch, no_pictures):
+def tiny(tmp_path, random, monkeypatch, no_pictures, narrow):
     """Return the arguments that run rows of Table 2 on a few random images in CIFAR-10's layout."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
@@ -114,6 +121,7 @@ def tiny(tmp_path, random, monkeypatch, no_pictures):
         records[:, 0] %= 10
         (folder / f"{name}.bin").write_bytes(records.tobytes())
     (folder / "batches.meta.txt").write_text("\n".join("abcdefghij"))
+    monkeypatch.setattr("minidl.experiment.plots.table", lambda lines: b"a picture")
     small = {"train_size": 20, "epochs": 2, "drop_every": 1, "batch_size": 4}
     monkeypatch.setattr(budgets, "SMALL", {"cifar10": small})
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
@@ -144,13 +152,8 @@ def test_rows_are_run_once_and_compared(quick, tmp_path, capsys):
 
 
 @pytest.fixture
-def quick(tiny, monkeypatch):
-    """Return the same arguments, with runs in this process instead of processes of their own, which is faster."""
-
-    def run(command, **_):
-        return SimpleNamespace(returncode=minidl([*command[3:], "--device", "cpu"]), stderr="")
-
-    monkeypatch.setattr(process_run, "finished", run)
+def quick(tiny, in_this_process):
+    """Return the same arguments, with runs in this process."""
     return tiny
 
 
@@ -237,8 +240,8 @@ def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatc
     assert "test_batch.bin" in shown
 
 
-def test_a_row_that_fails_is_told_and_the_others_go_on(tiny, tmp_path, capsys):
-    arguments = [*tiny, "--rows", "Baseline; weight global"]
+def test_a_row_that_fails_is_told_and_the_others_go_on(quick, tmp_path, capsys):
+    arguments = [*quick, "--rows", "Baseline; weight global"]
     settings = budget(reproduce.parser().parse_args(arguments), "cifar10")
     blocked = run_of(tmp_path / "out", read_rows(2)[0], 0, settings).folder
     blocked.parent.mkdir()

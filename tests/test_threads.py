@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import models
+from minidl.kernels import load
 from minidl.kernels.cpu import loops, threads
 from minidl.kernels.cpu.prefetch import Prefetcher
 from minidl.kernels.errors import MinidlError
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.method import parse
+from minidl.models import a, d
 from minidl.net import Net
 from minidl.optimizers import SGD
 
@@ -50,8 +52,10 @@ def all_at_once(*functions: Callable[[], None]) -> None:
         raise raised[0]
 
 
-def build(name: str, seed: int = 0) -> Net:
-    return models.build(name, method="WC, GC, BN", device="cpu", seed=seed)
+def build(seed: int = 0) -> Net:
+    method = "WC, GC, BN"
+    root = a.net(10, parse(method), filters=(12, 16, 24), hidden=64)
+    return Net(root, (32, 32, 3), load("cpu"), method=method, seed=seed)
 
 
 def data_of(seed: int, samples: int = 6) -> Any:
@@ -73,17 +77,13 @@ def answers(net: Net, seed: int, ask: str) -> Callable[[], None]:
 @pytest.mark.parametrize("ask", ["forward", "predict"])
 @pytest.mark.parametrize("nets", [1, 2])
 def test_nets_answer_several_threads(compute_by, nets, ask):
-    several = [build("a", seed) for seed in range(nets)]
+    several = [build(seed) for seed in range(nets)]
     for net in several:
         net.eval()
     all_at_once(*(answers(several[i % nets], i, ask) for i in range(4)))
 
 
 def test_images_of_other_sizes_in_other_threads(compute_by):
-    from minidl.kernels import load
-    from minidl.method import parse
-    from minidl.models import d
-
     net = Net(d.net(3, parse("BN"), filters=(2, 3, 4, 5), count=1), (67, 67, 3), load("cpu"), method="BN")
     net.eval()
     images = [np.random.default_rng(i).random((1, 67 + 2 * i, 70, 3), np.float32) for i in range(3)]
@@ -106,20 +106,20 @@ def trained(net: Net, seed: int) -> list[Any]:
 
 
 def test_two_nets_train_in_two_threads(compute_by):
-    expected = [trained(build("a", seed), seed) for seed in range(2)]
+    expected = [trained(build(seed), seed) for seed in range(2)]
     found: list[Any] = [None, None]
 
     def train(seed: int) -> None:
-        found[seed] = trained(build("a", seed), seed)
+        found[seed] = trained(build(seed), seed)
 
     all_at_once(lambda: train(0), lambda: train(1))
     for one, other in zip(found, expected, strict=True):
-        for a, b in zip(one, other, strict=True):
-            np.testing.assert_array_equal(a, b)
+        for weights, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(weights, same)
 
 
 def test_a_training_step_belongs_to_one_thread():
-    net = build("a")
+    net = build()
     output = net.forward(data_of(0))
     all_at_once(lambda: net.forward(data_of(1)))
     with pytest.raises(MinidlError, match="follows a forward pass of another thread"):
@@ -128,7 +128,7 @@ def test_a_training_step_belongs_to_one_thread():
 
 
 def test_threads_that_have_ended_leave_no_memory(compute_by):
-    net = build("a")
+    net = build()
     net.eval()
     all_at_once(*(lambda: net.forward(data_of(0)) for _ in range(3)))
     held = [buffers for buffers in net.context.buffers.of.values() if buffers]
@@ -136,7 +136,7 @@ def test_threads_that_have_ended_leave_no_memory(compute_by):
 
 
 def test_the_number_of_workers_may_change_while_others_compute(compute_by):
-    net = build("a")
+    net = build()
     net.eval()
 
     def change() -> None:
@@ -193,7 +193,7 @@ def _hire_here() -> Any:
 @needs_fork
 def test_a_net_answers_and_trains_in_the_child_of_a_fork(compute_by):
     global _net, _batch
-    _net, _batch = build("a"), data_of(0)
+    _net, _batch = build(), data_of(0)
     expected = _net.predict(_batch)
     workers, found = in_a_fork(_predict_here)
     assert workers == 1
@@ -203,7 +203,7 @@ def test_a_net_answers_and_trains_in_the_child_of_a_fork(compute_by):
 
 @needs_fork
 def test_a_child_says_why_it_has_one_worker(compute_by):
-    build("a").predict(data_of(0))
+    build().predict(data_of(0))
     assert "works on one core instead of 2" in in_a_fork(_hire_here)
 
 

@@ -66,7 +66,7 @@ def test_testing_now_and_then_changes_nothing_else(run, tmp_path, capsys):
 
 
 def test_learning_happens(run, tmp_path):
-    run("--epochs", 6, "--method", "Baseline")
+    run("--epochs", 6, "--method", "Baseline", "--learning-rate", 0.01)
     rows = log(tmp_path / "run")
     assert float(rows[-1]["train_loss"]) < 0.5 * float(rows[0]["train_loss"])
     assert float(rows[-1]["test_accuracy"]) == 1.0

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import math
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ from cupy.arrays import check_guards, ndarray
 
 HEADER = Path(__file__).parents[1] / "cuda.hpp"
 CACHE = Path(__file__).parents[3] / "build" / "emulation"
-COMPILER = ("g++", "-x", "c++", "-std=c++17", "-O1", "-w", "-fPIC", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
+COMPILER = ("g++", "-x", "c++", "-std=c++14", "-O1", "-w", "-fPIC", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
 ALIAS = re.compile(r"using (\w+)\s*=\s*([\w ]+);")
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(\d+\)\s+)?(\w+)\s*\(([^)]*)\)')
 TYPES = {
@@ -80,7 +81,7 @@ class RawKernel:
         limits = ((1 << 31) - 1, 65535, 65535)
         if not all(1 <= n <= most for n, most in zip(grid, limits, strict=True)):
             raise ValueError(f"{self.name}: no card takes a grid of {grid}")
-        if not 1 <= np.prod(block) <= 1024:
+        if not 1 <= math.prod(block) <= 1024:
             raise ValueError(f"{self.name}: no card takes a block of {block}")
         values = [self._value(i, argument) for i, argument in enumerate(args)]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
