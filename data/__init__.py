@@ -14,14 +14,25 @@ __all__ = ["NAMES", "Dataset", "absolute", "default_root", "is_here", "load", "l
 NAMES = ("shapes", "cifar10", "cifar100", "voc2012")
 
 
-def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool = True) -> tuple[Dataset, Dataset]:
+def load(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    size: int | None = None,
+    fit: str | None = None,
+) -> tuple[Dataset, Dataset]:
     """Return the training and the test part of a data set.
 
     ``name`` is one of ``NAMES`` or the path of a folder of images with one subfolder per class. ``root`` is
     the folder where downloaded sets are, or are put (default: ``default_root()``). ``progress`` shows a
-    progress bar where something takes long. Raises MinidlError if there is no such set or its files cannot be
+    progress bar where something takes long. ``size`` and ``fit`` are for a folder: of how many pixels a side its images
+    are made (32), and how, see ``minidl.data.fit`` ("stretch"). Raises MinidlError if there is no such set or its files cannot be
     used.
     """
+    if name in NAMES and (size or fit):
+        raise MinidlError(
+            f"the images of {name} have their sizes already; --image-size and --fit are for a folder of images"
+        )
     if name == "shapes":
         from minidl.data.shapes import load as load_shapes
 
@@ -44,7 +55,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool =
         )
     from minidl.data.folder import load as load_folder
 
-    return load_folder(path, progress=progress)
+    return load_folder(path, size or 32, progress, fit=fit or "stretch")
 
 
 def is_here(name: str, root: str | os.PathLike[str] | None = None) -> bool:

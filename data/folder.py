@@ -45,8 +45,10 @@ class _Aside:
                 yield f"{path.resolve().name}: {count} {text}, such as {files[0].relative_to(path)}"
 
 
-def load(path: Path, size: int = 32, progress: bool = True, background: Colour = WHITE) -> tuple[Dataset, Dataset]:
-    """Return the training and the test part of a folder, with every image stretched to ``size`` x ``size``.
+def load(
+    path: Path, size: int = 32, progress: bool = True, background: Colour = WHITE, fit: str = "stretch"
+) -> tuple[Dataset, Dataset]:
+    """Return the training and the test part of a folder, with every image made ``size`` x ``size`` as ``fit`` says.
 
     Subfolders train (or training) and test (testing), or else val (valid, validation), in any case, each with one
     subfolder per class, are the parts; without them every fifth image of a class in the order of names, or its last
@@ -80,7 +82,7 @@ def load(path: Path, size: int = 32, progress: bool = True, background: Colour =
         )
     labelled = [(file, classes.index(label)) for part in (train, test) for label in part for file in part[label]]
     name, count = path.resolve().name, sum(map(len, train.values()))
-    images, odd = _read_all(name, [file for file, _ in labelled], size, background, progress)
+    images, odd = _read_all(name, [file for file, _ in labelled], size, background, progress, fit)
     labels = np.array([label for _, label in labelled], dtype=np.int64)
     notes = (*unused, *aside.notes(path), *odd)
     return (
@@ -192,13 +194,13 @@ def _split(path: Path, files: Files) -> tuple[Files, Files]:
 
 
 def _read_all(
-    name: str, files: Sequence[Path], size: int, background: Colour, progress: bool
+    name: str, files: Sequence[Path], size: int, background: Colour, progress: bool, fit: str
 ) -> tuple[Bytes, list[str]]:
     """Return the images, uint8 (n, size, size, 3), and notes on those that look odd."""
     images = np.empty((len(files), size, size, 3), dtype=np.uint8)
     grey: dict[int, tuple[Bytes | NDArray[np.float32], int]] = {}
     for index, file in enumerate(tqdm(files, desc=name, unit="image", leave=False, disable=None if progress else True)):
-        values, white = read(file, (size, size), background)
+        values, white = read(file, (size, size), background, fit)
         if values.ndim == 2:
             grey[index] = values, white
         else:

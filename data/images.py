@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from minidl.data.dataset import Bytes
+from minidl.data.fit import fitted
 from minidl.kernels.errors import MinidlError
 
 Colour = tuple[int, int, int]
@@ -40,21 +41,28 @@ def decode(path: Path) -> Image.Image:
 
 
 def read(
-    path: Path, size: tuple[int, int] | None = None, background: Colour = WHITE
+    path: Path, size: tuple[int, int] | None = None, background: Colour = WHITE, fit: str = "stretch"
 ) -> tuple[Bytes | NDArray[np.float32], int]:
-    """Return an image over a background, stretched to ``size`` (x, y), and what white is in it.
+    """Return the pixels of an image file, see ``pixels``; raise MinidlError where it cannot be decoded."""
+    return pixels(path, decode(path), size, background, fit)
 
+
+def pixels(
+    path: Path, image: Image.Image, size: tuple[int, int] | None, background: Colour, fit: str
+) -> tuple[Bytes | NDArray[np.float32], int]:
+    """Return an image over a background, fitted to ``size`` (x, y) as ``fit`` says, and what white is in it.
+
+    path: what a message calls the image; fit: see fit.py.
     The image is uint8 RGB (y, x, 3), with 255 for white, or, where the file holds one value of more than 8 bits for
     each pixel, float32 (y, x), with the smallest of ``BRIGHTEST`` that no value exceeds; ``to_bytes`` makes RGB of it.
     Of colours of 16 bits Pillow decodes the upper bytes alone.
-    Raises MinidlError where it cannot be decoded, or values are negative, not finite or above 65,535.
+    Raises MinidlError where it cannot be converted, or values are negative, not finite or above 65,535.
     """
-    image = decode(path)
     deep = image.mode.startswith(("I", "F"))
     white = _brightest(path, image) if deep else 255
     with _sentences(path):
         image = Image.fromarray(np.asarray(image).astype(np.float32)) if deep else _flat(image, background)
-        return np.asarray(image.resize(size, Image.Resampling.LANCZOS) if size else image), white
+        return np.asarray(fitted(image, size, fit) if size else image), white
 
 
 def to_bytes(values: Bytes | NDArray[np.float32], white: int) -> Bytes:
