@@ -65,6 +65,20 @@ class Axes:
     order: tuple[int, ...]
     theirs: Shape
 
+    @classmethod
+    def plain(cls, name: str, shape: Shape) -> "Axes":
+        """Return those of an array that both have in the same way."""
+        return cls(name, shape, shape, tuple(range(len(shape))), shape)
+
+    def fitted(self, theirs: Shape) -> "Axes":
+        """Return those of an array with another shape there: another number of outputs, or nothing that is known."""
+        if self.theirs == theirs:
+            return self
+        if not theirs or theirs[1:] != self.theirs[1:] or self.order[:1] != (0,):
+            return Axes.plain(self.name, theirs)
+        n = theirs[0]
+        return Axes(self.name, (n, *self.shape[1:]), (n, *self.view[1:]), self.order, theirs)
+
     def there(self, array: Array) -> Array:
         """Return our array as PyTorch has it."""
         return np.ascontiguousarray(array.reshape(self.view).transpose(self.order)).reshape(self.theirs)
@@ -126,7 +140,7 @@ def _entries(layer: Layer, order: tuple[int, ...]) -> dict[str, Axes]:
         elif last == "updates":
             entries[f"{ours}.num_batches_tracked"] = Axes(name, shape, (), (), ())
         else:
-            entries[f"{ours}.{VECTORS[last]}"] = Axes(name, shape, shape, (0,), shape)
+            entries[f"{ours}.{VECTORS[last]}"] = Axes.plain(name, shape)
     return entries
 
 

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   {call} --model d --data voc2012                 the U-net that labels every pixel
   {call} --data cifar10 --method "weight channel" a row of Table 2
   {call} --data photos/                           your own images, one subfolder for each class
+  {call} --data photos/ --image-size 64 --fit crop --init runs/NAME
   {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
   {call} --trace                                  write down what every hook does, for minidl report
   {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
@@ -93,6 +94,12 @@ def add_net(group: Group) -> None:
         help="whether normalized weights replace the weights, as in Algorithm 1, or the gradient goes back through "
         "the normalization (default: projection)",
     )
+    group.add_argument(
+        "--init",
+        metavar="RUN|FILE",
+        help="begin with the weights of a run, or of a file that minidl export wrote, in place of random ones; where it "
+        "has another number of classes, the last layer begins anew",
+    )
     own_code.add_option(group)
 
 
@@ -105,6 +112,18 @@ def add_data(group: Group) -> None:
         help="a data set, or a folder of images with one subfolder for each class (default: shapes, built in)",
     )
     group.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
+    group.add_argument(
+        "--image-size",
+        type=positive,
+        metavar="N",
+        help="make the images N pixels high and wide (for a folder of images; default: 32)",
+    )
+    group.add_argument(
+        "--fit",
+        metavar="stretch|crop|pad",
+        help="how: stretch changes their aspect ratio, crop cuts out their middle, pad keeps all of them on black (for a "
+        "folder of images; default: stretch)",
+    )
     group.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
     group.add_argument(
         "--shrink",

@@ -29,7 +29,7 @@ def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
     Nothing is written before all is ready to train. Raises MinidlError for what the user can change.
     """
     with _explained(settings, resumed, command):
-        experiment = prepare(settings)
+        experiment = prepare(settings, begins=not (resumed and (resumed / checkpoint.NAME).exists()))
         epochs = finished_epochs(experiment, resumed)
         folder = resumed or folder_for(settings)
     with _explained(settings, folder, command):

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +22,9 @@ from minidl.experiment import formats
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Shape
 from minidl.method import DATA_NORMS, MODES
+from minidl.net import Net
 from minidl.preprocessing import KEEP
-from minidl.pytorch import Axes
+from minidl.pytorch import Axes, axes_of
 
 LARGEST = 1 << 34  # bytes of a file
 LARGEST_HEADER = 1 << 24  # bytes of what a file says of itself
@@ -33,6 +34,7 @@ FLOATS, COUNTS = ("F32", "F64", "F16"), ("I64",)
 STATE = (*FLOATS, "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")  # of a run
 
 About = dict[str, Any]
+UNDESCRIBED: About = {"layout": "pytorch"}  # weights in PyTorch's names that another program has saved
 
 
 class Field(NamedTuple):
@@ -131,6 +133,17 @@ class Saved:
         """Whether training can go on from it, or it has weights alone."""
         return "layout" not in self.about
 
+    def of(self, net: Net) -> "Saved":
+        """Return the file as what holds this net: weights in PyTorch's names that say nothing else are read by it."""
+        if self.about != UNDESCRIBED:
+            return self
+        known = axes_of(net)
+        made = {
+            name: known[name].fitted(shape) if name in known else Axes.plain(name, shape)
+            for name, shape in self.shapes.items()
+        }
+        return replace(self, axes=made)
+
     @property
     def net_shapes(self) -> dict[str, Shape]:
         """The shapes of the net's arrays, by our names."""
@@ -158,13 +171,15 @@ class Saved:
         return {name.removeprefix(prefix): array for name, array in found.items()}
 
 
-def read(path: Path) -> Saved:
+def read(path: Path, described: bool = True) -> Saved:
     """Return what a file says, none of whose arrays is read yet.
 
+    described: whether it must say which net it holds, or may be the state of a module of PyTorch's, see ``Saved.of``.
     Raises MinidlError where it is missing, is no regular file of a net that minidl has saved, or contradicts itself.
     """
     with _opened(path) as file:
-        about = _description(path, file.metadata())
+        metadata = file.metadata() or {}
+        about = _description(path, metadata) if described or "minidl" in metadata else UNDESCRIBED
         tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         shapes = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
         kinds = {name: tensor.get_dtype() for name, tensor in tensors.items()}
@@ -172,7 +187,7 @@ def read(path: Path) -> Saved:
         counts = name.endswith((".updates", ".num_batches_tracked"))
         if kind not in (STATE if name.startswith("run/") else COUNTS if counts else FLOATS):
             raise _refused(path, f"{name} has elements of type {kind}, which minidl does not save")
-    axes = _axes(path, about, shapes)
+    axes = _axes(path, about, shapes) if about.get("layout") == "pytorch" and about != UNDESCRIBED else {}
     if "layout" not in about:
         _check_names(path, shapes)
     return Saved(path, about, shapes, axes)
@@ -201,10 +216,10 @@ def _refused(path: Path, why: str) -> MinidlError:
     return MinidlError(f"{path} is not a checkpoint of minidl ({why}); use one that is")
 
 
-def _description(path: Path, metadata: Mapping[str, str] | None) -> About:
+def _description(path: Path, metadata: Mapping[str, str]) -> About:
     """Return what a file says as text, once each field and all together are what they must be."""
     try:
-        about = json.loads((metadata or {})["minidl"], parse_constant=_no_number, parse_int=_integer)
+        about = json.loads(metadata["minidl"], parse_constant=_no_number, parse_int=_integer)
     except KeyError:
         raise _refused(path, "it does not say which net it holds") from None
     except (ValueError, RecursionError) as error:
@@ -260,8 +275,6 @@ def _check_names(path: Path, shapes: Mapping[str, Shape]) -> None:
 
 def _axes(path: Path, about: About, shapes: Mapping[str, Shape]) -> dict[str, Axes]:
     """Return what the arrays of a file in PyTorch's layout are made of."""
-    if about.get("layout") != "pytorch":
-        return {}
     said = about.get("axes")
     if not isinstance(said, dict) or said.keys() != shapes.keys() or not _list_of(_is_dict, list(said.values())):
         raise _refused(path, "it does not say its axes")

@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 # What must be a number in the configuration of an earlier run, which may have been edited.
 NUMBERS: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "trace", "threads"), positive),
-    **dict.fromkeys(("train_size", "test_size", "shrink", "crop"), positive),
+    **dict.fromkeys(("train_size", "test_size", "shrink", "crop", "image_size"), positive),
     "learning_rate": rate,
     "weight_decay": decay,
     "seed": natural,
@@ -84,5 +84,8 @@ def _changed(earlier: Settings, given: Options, folder: Path) -> Settings:
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:
-    data, root = settings["data"], settings["data_root"]
-    return settings | {"data": data and located(data), "data_root": root and str(absolute(root))}
+    data, places = settings["data"], ("data_root", "init")
+    return settings | {
+        "data": data and located(data),
+        **{name: settings[name] and str(absolute(settings[name])) for name in places},
+    }
