@@ -73,7 +73,6 @@ class Context:
         self.names[kind] += 1
         return f"{kind}{self.names[kind]}"
 
-
     def expect(self, name: str, shape: Shape) -> None:
         """Raise NotSaved before memory is taken for a parameter of another shape than the saved one."""
         if self.saved is not None:

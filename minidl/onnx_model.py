@@ -53,7 +53,7 @@ class Graph:
 
     def constant(self, values: Any, name: str = "") -> str:
         """Add an array, or a list of whole numbers, and return its name."""
-        array = np.ascontiguousarray(values if isinstance(values, np.ndarray) else np.array(values, np.int64))
+        array = np.asarray(values, np.int64 if isinstance(values, list) else None, order="C")
         name = name or f"constant_{len(self.constants) + 1}"
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name

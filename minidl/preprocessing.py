@@ -112,4 +112,6 @@ def pictures(given: Any) -> Sequence[Any] | None:
 
 
 def _is_picture(one: Any) -> bool:
-    return isinstance(one, Image.Image) or (isinstance(one, np.ndarray) and one.dtype == np.uint8 and one.ndim in (2, 3))
+    return isinstance(one, Image.Image) or (
+        isinstance(one, np.ndarray) and one.dtype == np.uint8 and one.ndim in (2, 3)
+    )

@@ -1,13 +1,13 @@
 """PyTorch's names and axes: how the arrays of a net are called and laid out in a module of PyTorch's own layers.
 
-    ours                                              PyTorch's
-    conv1.weights (out, y, x, in)                     conv1.weight (out, in, y, x)
-    tconv1.weights (out, y, x, in)                    tconv1.weight (in, out, y, x)
-    fc1.weights (out, in)                             fc1.weight (out, in); behind a Flatten, `in` runs over (c, y, x)
-                                                      where ours runs over (y, x, c), as the data are flattened
-    conv1.biases                                      conv1.bias
-    bn1.gamma, bn1.beta, bn1.mean, bn1.variance       bn1.weight, bn1.bias, bn1.running_mean, bn1.running_var
-    bn1.updates (1)                                   bn1.num_batches_tracked ()
+ours                                              PyTorch's
+conv1.weights (out, y, x, in)                     conv1.weight (out, in, y, x)
+tconv1.weights (out, y, x, in)                    tconv1.weight (in, out, y, x)
+fc1.weights (out, in)                             fc1.weight (out, in); behind a Flatten, `in` runs over (c, y, x)
+                                                  where ours runs over (y, x, c), as the data are flattened
+conv1.biases                                      conv1.bias
+bn1.gamma, bn1.beta, bn1.mean, bn1.variance       bn1.weight, bn1.bias, bn1.running_mean, bn1.running_var
+bn1.updates (1)                                   bn1.num_batches_tracked ()
 """
 
 from collections.abc import Iterator

@@ -69,7 +69,14 @@ def build(
         raise MinidlError(
             f"the model {name!r} returned {type(root).__name__}; let it return one layer, such as Sequential(...)"
         )
-    options: dict[str, Any] = {"method": method, "mode": mode, "place": place, "dtype": dtype, "seed": seed, "saved": saved}
+    options: dict[str, Any] = {
+        "method": method,
+        "mode": mode,
+        "place": place,
+        "dtype": dtype,
+        "seed": seed,
+        "saved": saved,
+    }
     net = Net(root, shape, kernels.load(device), name=name, **options)
     last = "Convolution(classes, 1)" if per_pixel(name) else "FullyConnected(classes)"
     expected = (*(net.shape[:2] if per_pixel(name) else ()), classes)

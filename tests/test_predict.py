@@ -90,9 +90,7 @@ def test_fits():
 @pytest.mark.parametrize("picture", [Image.new("RGBA", (5, 5)), Image.new("P", (5, 5)), Image.new("LA", (5, 5))])
 def test_pictures_of_other_modes_are_converted(tiny, tmp_path, picture):
     net = save(tmp_path / "run")
-    whole = image_files.to_bytes(
-        *image_files.pixels(tmp_path, picture, (16, 12), image_files.WHITE, "stretch")
-    )
+    whole = image_files.to_bytes(*image_files.pixels(tmp_path, picture, (16, 12), image_files.WHITE, "stretch"))
     np.testing.assert_array_equal(net.predict(picture), net.predict(whole[None]))
 
 
@@ -157,12 +155,16 @@ def test_pictures_are_classified_and_drawn(tiny, tmp_path, photos, predict, caps
     net = save(tmp_path / "run", fit="crop")
     assert predict(photos, "--json", "--top", 2) == 0
     told = json.loads(capsys.readouterr().out)
-    assert [one["file"] for one in told["pictures"]] == [str(photos / name) for name in ("a.png", "b.jpg", "more/a.png")]
+    assert [one["file"] for one in told["pictures"]] == [
+        str(photos / name) for name in ("a.png", "b.jpg", "more/a.png")
+    ]
     logits = net.predict([Image.open(one["file"]) for one in told["pictures"]]).astype(np.float64)
     right = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for one, row in zip(told["pictures"], right, strict=True):
         assert [found["class"] for found in one["classes"]] == [SHAPES[i] for i in np.argsort(-row)[:2]]
-        np.testing.assert_allclose([found["probability"] for found in one["classes"]], np.sort(row)[::-1][:2], rtol=1e-4)
+        np.testing.assert_allclose(
+            [found["probability"] for found in one["classes"]], np.sort(row)[::-1][:2], rtol=1e-4
+        )
     assert told["drawn"] == str(tmp_path / "run" / "predicted" / "predictions.png")
     with Image.open(told["drawn"]) as picture:
         assert picture.width > 500
@@ -192,7 +194,11 @@ def test_pixels_are_labelled_in_vocs_colours(tiny, tmp_path, photos, predict, ca
     told = json.loads(capsys.readouterr().out)["pictures"]
     assert len({one["labels"] for one in told}) == 3
     for one in told:
-        with Image.open(one["file"]) as picture, Image.open(one["labels"]) as labels, Image.open(one["overlay"]) as over:
+        with (
+            Image.open(one["file"]) as picture,
+            Image.open(one["labels"]) as labels,
+            Image.open(one["overlay"]) as over,
+        ):
             expected = net.predict(picture)[0].argmax(axis=-1)
             np.testing.assert_array_equal(np.asarray(labels), expected)
             np.testing.assert_array_equal(np.asarray(labels.convert("RGB")), palette()[expected])
@@ -202,7 +208,9 @@ def test_pixels_are_labelled_in_vocs_colours(tiny, tmp_path, photos, predict, ca
             assert shares.get(name, 0) == pytest.approx((expected == i).mean())
 
 
-@pytest.mark.parametrize("described, message", [(False, "does not say how pictures are prepared"), (None, "no checkpoint")])
+@pytest.mark.parametrize(
+    "described, message", [(False, "does not say how pictures are prepared"), (None, "no checkpoint")]
+)
 def test_a_run_that_cannot_be_used_is_one_sentence(tiny, tmp_path, photos, predict, capsys, described, message):
     if described is not None:
         save(tmp_path / "run", described=described)

@@ -29,7 +29,10 @@ def parser(command: Command) -> argparse.ArgumentParser:
         "--format", default="safetensors", metavar="safetensors|pytorch|onnx", help="(default: safetensors)"
     )
     cli.add_argument(
-        "--to", type=Path, metavar="FILE", help="the file (default: NAME.safetensors or model.onnx in the folder of RUN)"
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="the file (default: NAME.safetensors or model.onnx in the folder of RUN)",
     )
     own_code.add_option(cli)
     return cli

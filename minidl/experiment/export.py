@@ -37,7 +37,9 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
     folder = run if run.is_dir() else run.parent
     path = to or folder / (MODEL if kind == "onnx" else f"{folder.resolve().name}.safetensors")
     if path.name == checkpoint.NAME:
-        raise MinidlError(f"{path} has the name of a checkpoint, which the export would be taken for; give another --to")
+        raise MinidlError(
+            f"{path} has the name of a checkpoint, which the export would be taken for; give another --to"
+        )
     net = checkpoint.load(run, "cpu", folded=kind == "onnx")
     about = describe(net, checkpoint.about(folder / checkpoint.NAME if run.is_dir() else run))
     write_whole(path, {"safetensors": ours, "pytorch": theirs, "onnx": model}[kind](net, about))
@@ -59,7 +61,7 @@ def describe(net: Net, about: dict[str, Any]) -> dict[str, Any]:
 
 def ours(net: Net, about: dict[str, Any]) -> bytes:
     """Return the net's arrays with our names and axes, as safetensors."""
-    return _safetensors(arrays_of(net), about | {"layout": "minidl"}, {})
+    return _safetensors(arrays_of(net), about | {"layout": "minidl"})
 
 
 def theirs(net: Net, about: dict[str, Any]) -> bytes:
@@ -67,7 +69,7 @@ def theirs(net: Net, about: dict[str, Any]) -> bytes:
     made, arrays = axes_of(net), arrays_of(net)
     axes = {name: {"name": a.name, "shape": a.shape, "view": a.view, "order": a.order} for name, a in made.items()}
     described = about | {"layout": "pytorch", "axes": axes}
-    return _safetensors({name: a.there(arrays[a.name]) for name, a in made.items()}, described, {"format": "pt"})
+    return _safetensors({name: a.there(arrays[a.name]) for name, a in made.items()}, described)
 
 
 def model(net: Net, about: dict[str, Any]) -> bytes:
@@ -80,5 +82,5 @@ def arrays_of(net: Net) -> dict[str, Any]:
     return {name: net.kernels.host(array) for name, array in (net.effective_weights() | net.running()).items()}
 
 
-def _safetensors(arrays: dict[str, Any], about: dict[str, Any], more: dict[str, str]) -> bytes:
-    return save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, {"minidl": json.dumps(about)} | more)
+def _safetensors(arrays: dict[str, Any], about: dict[str, Any]) -> bytes:
+    return save({name: np.asarray(a, order="C") for name, a in arrays.items()}, {"minidl": json.dumps(about)})
