@@ -26,8 +26,8 @@ def load(
     ``name`` is one of ``NAMES`` or the path of a folder of images with one subfolder per class. ``root`` is
     the folder where downloaded sets are, or are put (default: ``default_root()``). ``progress`` shows a
     progress bar where something takes long. ``size`` and ``fit`` are for a folder: of how many pixels a side its images
-    are made (32), and how, see ``minidl.data.fit`` ("stretch"). Raises MinidlError if there is no such set or its files cannot be
-    used.
+    are made (32), and how, see ``minidl.data.fit`` ("stretch"). Raises MinidlError if there is no such set or its
+    files cannot be used.
     """
     if name in NAMES and (size or fit):
         raise MinidlError(

@@ -78,7 +78,7 @@ class Preprocessing:
         return picture if self.shrink == 1 else np.asarray(Image.fromarray(picture).reduce(self.shrink))
 
     def enlarged(self, output: Any, extents: tuple[int, int]) -> Any:
-        """Return the output (y, x, classes) for a picture that was shrunk with the extents (y, x) of the picture itself.
+        """Return the output (y, x, classes) for a picture that was shrunk with the extents (y, x) of the picture.
 
         Each pixel of the output is that of ``shrink`` × ``shrink`` pixels of the picture.
         """
@@ -105,7 +105,9 @@ def pictures(given: Any) -> Sequence[Any] | None:
     if isinstance(given, Image.Image):
         return [given]
     if isinstance(given, np.ndarray):
-        return {3: [given], 4: given}.get(given.ndim) if given.dtype == np.uint8 else None
+        if given.dtype == np.uint8 and given.ndim in (3, 4):
+            return list(given) if given.ndim == 4 else [given]
+        return None
     if isinstance(given, list | tuple) and any(_is_picture(one) for one in given):
         return given
     return None

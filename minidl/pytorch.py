@@ -123,7 +123,11 @@ def _collect(layer: Layer, flat: Shape | None, found: dict[str, Axes]) -> Shape 
         return None
     elif kind in NORMS:
         found |= _entries(layer, ())
-        return None if flat is None else _no_norm(layer)
+        if flat is not None:
+            raise MinidlError(
+                f"{layer.name} ({layer}) normalizes images that were flattened, whose numbers PyTorch has in another "
+                "order; put it before the Flatten, or export to safetensors or onnx"
+            )
     elif kind not in WITHOUT_ARRAYS:
         found |= _told(layer)
     return flat
@@ -150,13 +154,6 @@ def _behind_flatten(layer: Layer, flat: Shape) -> dict[str, Axes]:
     assert shape[1] == prod(flat)
     weights = Axes(name, shape, (shape[0], y, x, c), (0, 3, 1, 2), shape)
     return _entries(layer, (0, 1)) | {f"{layer.name}.weight": weights}
-
-
-def _no_norm(layer: Layer) -> None:
-    raise MinidlError(
-        f"{layer.name} ({layer}) normalizes images that were flattened, whose numbers PyTorch has in another order; put "
-        "it before the Flatten, or export to safetensors or onnx"
-    )
 
 
 def _told(layer: Layer) -> dict[str, Axes]:

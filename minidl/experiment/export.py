@@ -29,8 +29,8 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
     """Write the net of a run in one of FORMATS, and return where it is and the net.
 
     run: its folder, or its checkpoint; to: the file, by default NAME.safetensors or model.onnx in the run's folder
-    NAME. Raises MinidlError for an unknown format, where there is no net, for a layer that cannot be exported, and where
-    the file cannot be written; nothing is written then.
+    NAME. Raises MinidlError for an unknown format, where there is no net, for a layer that cannot be exported, and
+    where the file cannot be written; nothing is written then.
     """
     if kind not in FORMATS:
         raise MinidlError(f"the format {kind!r} is unknown{meant(kind, FORMATS)}; use one of {', '.join(FORMATS)}")

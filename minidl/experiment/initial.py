@@ -35,7 +35,7 @@ class Initial:
                 there = f"of shape {has} there" if has else "missing there"
                 raise MinidlError(
                     f"{self.path} is no net that this one can begin with: {name} is {there} and of shape {shape} here; "
-                    f"give --init a net of the same layers, of which {last.name} alone may have another number of outputs"
+                    f"give --init a net of the same layers, of which {last.name} alone may have other outputs"
                 )
         if more := [name for name in found.net_shapes if name not in shapes]:
             raise MinidlError(

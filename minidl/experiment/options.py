@@ -97,8 +97,8 @@ def add_net(group: Group) -> None:
     group.add_argument(
         "--init",
         metavar="RUN|FILE",
-        help="begin with the weights of a run, or of a file that minidl export wrote, in place of random ones; where it "
-        "has another number of classes, the last layer begins anew",
+        help="begin with the weights of a run, or of a file that minidl export wrote, in place of random ones; where "
+        "it has another number of classes, the last layer begins anew",
     )
     own_code.add_option(group)
 
@@ -121,8 +121,8 @@ def add_data(group: Group) -> None:
     group.add_argument(
         "--fit",
         metavar="stretch|crop|pad",
-        help="how: stretch changes their aspect ratio, crop cuts out their middle, pad keeps all of them on black (for a "
-        "folder of images; default: stretch)",
+        help="how: stretch changes their aspect ratio, crop cuts out their middle, pad keeps all of them on black "
+        "(for a folder of images; default: stretch)",
     )
     group.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
     group.add_argument(

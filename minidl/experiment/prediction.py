@@ -1,4 +1,4 @@
-"""Predictions: what a saved net finds in pictures from files, which are read, looked at and written one after another."""
+"""Predictions: what a saved net finds in pictures from files, which are read and looked at one after another."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,7 +60,7 @@ def printable(text: str) -> str:
 
 
 def net_of(run: Path, device: str) -> Net:
-    """Return the net of a run, a checkpoint or an exported file; raise MinidlError for one that cannot take pictures."""
+    """Return the net of a run, a checkpoint or an export; raise MinidlError for one that cannot take pictures."""
     net = checkpoint.load(run, device)
     if net.preprocessing is None:
         raise MinidlError(

@@ -15,13 +15,13 @@ LISTED = 6  # classes that a legend names
 
 
 def grid(predicted: Sequence[Predicted], classes: Sequence[str], top: int) -> bytes:
-    """Draw pictures with their most likely classes, or, where pixels were labelled, with the overlay and its colours."""
+    """Draw pictures with their most likely classes, or, where pixels have labels, with an overlay and its colours."""
     labelled = bool(predicted[0].files)
     columns = min(COLUMNS // 2 if labelled else COLUMNS, len(predicted))
     rows = -(-len(predicted) // columns)
     figure = Figure(figsize=((5.4 if labelled else 2.4) * columns, (2.9 + 0.1 * min(top, LISTED)) * rows))
     figure.set_layout_engine("constrained")
-    cells = figure.subplots(rows, columns * (2 if labelled else 1), squeeze=False).ravel()
+    cells = figure.subplots(rows, columns * (2 if labelled else 1), squeeze=False).ravel().tolist()
     for cell in cells:
         cell.axis("off")
     for place, one in enumerate(predicted):

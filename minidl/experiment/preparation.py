@@ -49,7 +49,8 @@ class Experiment:
 def prepare(settings: Settings, begins: bool = True) -> Experiment:
     """Return what the settings describe; the batch in them may be cut to the set.
 
-    begins: whether training begins, with the weights that ``--init`` names, or an earlier run will be brought back. Raises MinidlError for settings that are unknown, do not fit together, or do not fit the data.
+    begins: whether training begins, with the weights that ``--init`` names, or an earlier run will be brought back.
+    Raises MinidlError for settings that are unknown, do not fit together, or do not fit the data.
     """
     operations = choose_device(settings)
     check_names(settings)

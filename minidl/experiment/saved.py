@@ -1,7 +1,7 @@
 """Saved nets: what a file of minidl says of the net in it, checked as a whole before a net is built or memory is taken.
 
-There are two kinds of files, both safetensors with a description in JSON as their metadata ``minidl``: checkpoints (see
-checkpoint.py) and exported weights (see export.py). Nothing that such a file says is believed: it may come from anybody.
+There are two kinds of files, both safetensors with a description in JSON as their metadata ``minidl``: checkpoints,
+see checkpoint.py, and exported weights, see export.py. What a file says is not believed: it may come from anybody.
 """
 
 import json
@@ -261,7 +261,7 @@ def _integer(digits: str) -> int:
 
 
 def _check_names(path: Path, shapes: Mapping[str, Shape]) -> None:
-    """Raise MinidlError for an array of a checkpoint that belongs to nothing, or has not the shape that goes with it."""
+    """Raise MinidlError for an array of a checkpoint that belongs to nothing, or has another shape than it should."""
     for name, shape in shapes.items():
         part, _, rest = name.partition("/")
         if part in ("net", "run"):
