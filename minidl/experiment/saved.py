@@ -28,6 +28,7 @@ from minidl.pytorch import Axes, axes_of
 
 LARGEST = 1 << 34  # bytes of a file
 LARGEST_HEADER = 1 << 24  # bytes of what a file says of itself
+LONGEST = 500  # characters of a text
 LARGEST_SAMPLE = 1 << 30  # numbers of one sample of the data
 NEVER_NEGATIVE = (".variance", ".updates", ".moment2")
 FLOATS, COUNTS = ("F32", "F64", "F16"), ("I64",)
@@ -54,7 +55,7 @@ def _number(value: Any) -> bool:
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= 10_000
+    return isinstance(value, str) and len(value) <= LONGEST
 
 
 def _list_of(fits: Callable[[Any], bool], value: Any) -> bool:
