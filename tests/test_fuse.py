@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 
+from minidl import models
 from minidl.fold import fold
 from minidl.fuse import WithReLU, fuse, unfuse
 from minidl.gradcheck import check_layer
@@ -267,3 +268,15 @@ def test_a_net_fitted_to_another_size(backend, random):
         same(backend, fused.forward(data), apart.forward(data))
         same(backend, fused.backpropagate(error), apart.backpropagate(error))
     assert takes_a_relu(fused.body.children[0].children[1])
+
+
+def test_a_net_that_is_fused_again_has_its_algorithms_again():
+    """With what they have recorded: a step that was looked at without fusion makes the next one no slower."""
+    net = models.build("c", shape=(8, 8, 3), device="cpu")
+    convolutions = [layer for layer in net.layers if layer.kind == "conv"]
+    kept = {}
+    for change in (unfuse, fuse, unfuse, fuse):
+        change(net.root)
+        algorithms = kept.setdefault(change, [layer.algorithm for layer in convolutions])
+        assert all(layer.algorithm is one for layer, one in zip(convolutions, algorithms, strict=True))
+    assert not set(map(id, kept[fuse])) & set(map(id, kept[unfuse]))

@@ -6,7 +6,7 @@ from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 
-SIZES = 8  # of images for which a layer keeps its algorithms
+KEPT = 8  # algorithms of a layer: for so many sizes of images, or half as many where a trace looks on, without fusion
 
 
 class Convolution(Layer):
@@ -27,23 +27,23 @@ class Convolution(Layer):
             raise MinidlError(f"{type(self).__name__} needs a padding of at least 0, and not {padding}")
         self.filters, self.size, self.stride = filters, size, stride
         self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
-        self.algorithms: dict[Shape, Any] = {}  # by the data's shape
+        self.algorithms: dict[tuple[bool, Shape], Any] = {}  # for a layer that is fused, or not, and the data's shape
         self.algorithm: Any = None
 
     def use(self, kernels: Kernels) -> None:
         """Compute by these operations from now on, which bring their own algorithms."""
         super().use(kernels)
-        self.algorithms.clear()
         if self.input_shape:
             self.fit(self.input_shape)
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Choose the algorithm for this geometry, and create the weights."""
-        if shape not in self.algorithms:
-            if len(self.algorithms) >= SIZES:
+        key = self.kernels is not self.context.kernels, shape
+        if key not in self.algorithms:
+            if len(self.algorithms) >= KEPT:
                 del self.algorithms[next(iter(self.algorithms))]
-            self.algorithms[shape] = self.choose_algorithm(shape)
-        self.algorithm = self.algorithms[shape]
+            self.algorithms[key] = self.choose_algorithm(shape)
+        self.algorithm = self.algorithms[key]
         if self.weights is None:
             fan_in = self.size * self.size * shape[-1]
             self.create_parameters((self.filters, self.size, self.size, shape[-1]), fan_in, self.filters)

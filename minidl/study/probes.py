@@ -10,7 +10,7 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 
 Array = Any
-STRIDES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+STRIDES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def true_grads(net: Net, error: Array) -> dict[str, Array]:

@@ -14,12 +14,28 @@ from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
 
 Array = Any
+ROW = 4096  # products that are summed in the arrays' own precision, before these sums are summed in double precision
+SAFE = (1e-20, 1e30)  # of a sum in float32: its products are neither too small to count nor too large for the type
+
+
+def inner(x: Array, y: Array) -> float:
+    """Return ⟨x, y⟩ = Σ x·y.
+
+    Double precision for every product would take thirty times as long; it is left to sums that are not in SAFE.
+    """
+    a, b = x.ravel(), y.ravel()
+    whole = a.size - a.size % ROW
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = a[:whole].reshape(-1, 1, ROW) @ b[:whole].reshape(-1, ROW, 1)
+        total = float(rows.sum(dtype=np.float64)) + float(a[whole:] @ b[whole:])
+    if SAFE[0] < abs(total) < SAFE[1]:
+        return total
+    return float(a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False))
 
 
 def energy(x: Array) -> float:
-    """Return ‖x‖² = Σ x², in double precision."""
-    flat = _double(x.ravel())
-    return float(flat @ flat)
+    """Return ‖x‖² = Σ x²."""
+    return inner(x, x)
 
 
 def norm(x: Array) -> float:
@@ -55,11 +71,10 @@ def angle(x: Array, y: Array) -> float:
     >>> angle(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
     45.0
     """
-    a, b = _double(x.ravel()), _double(y.ravel())
-    along = ratio(float(a @ b), energy(b))  # of b, in a: what is left of a is at right angles to b
-    across = norm(a - along * b)
+    along = ratio(inner(x, y), energy(y))  # of y, in x: what is left of x is at right angles to y
+    across = norm(x - along * y)
     known = math.isfinite(across) and (across or along)
-    return math.degrees(math.atan2(across, along * norm(b))) if known else math.nan
+    return math.degrees(math.atan2(across, along * norm(y))) if known else math.nan
 
 
 def flips(before: Array, after: Array) -> float:
@@ -75,7 +90,9 @@ def alike(x: Array) -> float:
     so that what follows cannot tell them apart, and 0 where they are orthogonal on average. Samples that are zero are
     left out.
     """
-    z = _double(x.reshape(len(x), -1))
+    z = x.reshape(len(x), -1)
+    largest = np.abs(z).max(axis=1, keepdims=True)
+    z = z / np.where(largest > 0, largest, 1)  # whose squares neither vanish nor overflow
     norms = np.sqrt((z[:, None, :] @ z[:, :, None]).ravel())
     factors = np.where(norms > 0, 1 / np.where(norms > 0, norms, 1), 0)
     n = int((norms > 0).sum())
@@ -84,9 +101,8 @@ def alike(x: Array) -> float:
 
 def deviation(x: Array) -> float:
     """Return the standard deviation of all elements, the root of their mean square less the square of their mean."""
-    values = _double(x)
-    mean = float(values.mean())
-    return math.sqrt(max(energy(values) / x.size - mean * mean, 0.0))
+    mean = float(x.mean(dtype=np.float64))
+    return math.sqrt(max(energy(x) / x.size - mean * mean, 0.0))
 
 
 def active(x: Array) -> float:
@@ -102,7 +118,3 @@ def dead(x: Array) -> float:
 def ratio(part: float, whole: float) -> float:
     """Return part/whole."""
     return part / whole if whole else math.nan
-
-
-def _double(x: Array) -> Array:
-    return x.astype(np.float64, copy=False)

@@ -149,8 +149,8 @@ int launch(void (*entry)(void**), void** args, const unsigned* grid, const unsig
     threads = blockDim.x * blockDim.y * blockDim.z;
     if (!stacks) stacks = static_cast<char*>(malloc(MOST_THREADS * STACK));
     readies = waiters = idles = 0;
-    memset(warps, 0, sizeof warps);
-    for (int i = MOST_THREADS; i--;) idle[idles++] = i;
+    memset(warps, 0, (threads + warpSize - 1) / warpSize * sizeof(Warp));
+    for (int i = threads; i--;) idle[idles++] = i;
     for (unsigned z = 0; z < gridDim.z; z++)
         for (unsigned y = 0; y < gridDim.y; y++)
             for (unsigned x = 0; x < gridDim.x; x++) {

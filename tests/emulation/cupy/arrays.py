@@ -1,5 +1,7 @@
 """Arrays of the pretended device."""
 
+import math
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ from cupy import capture
 
 ALIGNMENT = 512  # bytes, as CuPy's memory pool has it
 POISON = 0xFF  # in every byte: NaN, −1 or 255
+GUARD = bytes([POISON]) * ALIGNMENT
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -17,7 +20,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, host: np.ndarray) -> None:
         self.host = host
 
-    @property
+    @cached_property
     def data(self) -> SimpleNamespace:
         """Where the array begins, as CuPy's MemoryPointer has it."""
         return SimpleNamespace(ptr=self.host.ctypes.data)
@@ -111,8 +114,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 def empty(shape: Any, dtype: Any = float) -> ndarray:
     """Return an array of poison between guards of poison."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.full(size + 3 * ALIGNMENT, POISON, np.uint8)
+    size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + 3 * ALIGNMENT, np.uint8)
+    memory.fill(POISON)
     capture.keep(memory)
     start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
     return ndarray(memory[start : start + size].view(dtype).reshape(shape))
@@ -123,8 +127,8 @@ def check_guards(array: ndarray) -> None:
     memory = array.host.base
     assert memory is not None
     start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
-    size = memory.size - 3 * ALIGNMENT
-    if (memory[:start] != POISON).any() or (memory[start + size :] != POISON).any():
+    end = start + memory.size - 3 * ALIGNMENT
+    if memory[start - ALIGNMENT : start].tobytes() != GUARD or memory[end : end + ALIGNMENT].tobytes() != GUARD:
         raise RuntimeError(f"a kernel wrote outside of an array of shape {array.shape}")
 
 
@@ -151,7 +155,7 @@ def call(function: Any, *args: Any, **options: Any) -> Any:
     out = options.get("out")
     indices = function is np.ndarray.__getitem__
     hosts = [_unwrap(arg, indices) for arg in args]
-    options = {name: _unwrap(value) for name, value in options.items()}
+    options = {name: _unwrap(value) for name, value in options.items()} if options else options
     if out is not None:
         capture.run(lambda: function(*hosts, **options))
         return out

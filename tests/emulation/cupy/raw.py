@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import math
 import os
 import re
 import subprocess
@@ -80,7 +81,7 @@ class RawKernel:
         limits = ((1 << 31) - 1, 65535, 65535)
         if not all(1 <= n <= most for n, most in zip(grid, limits, strict=True)):
             raise ValueError(f"{self.name}: no card takes a grid of {grid}")
-        if not 1 <= np.prod(block) <= 1024:
+        if not 1 <= math.prod(block) <= 1024:
             raise ValueError(f"{self.name}: no card takes a block of {block}")
         values = [self._value(i, argument) for i, argument in enumerate(args)]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))

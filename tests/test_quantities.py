@@ -1,0 +1,47 @@
+"""The quantities of a study against their formulas in double precision, at any size and for numbers of any size."""
+
+import numpy as np
+import pytest
+
+from minidl.study import quantities as q
+
+
+@pytest.fixture(params=[1e-30, 1e-3, 1.0, 1e25], ids="{:g}".format)
+def pair(request, random):
+    """Return two arrays of float32 with more elements than a row and a rest, and the same in double precision."""
+    arrays = [(request.param * random.standard_normal((37, 5, 47, 3))).astype(np.float32) for _ in range(2)]
+    assert arrays[0].size > 2 * q.ROW
+    assert arrays[0].size % q.ROW
+    return *arrays, *(array.astype(np.float64) for array in arrays)
+
+
+def test_energies_and_angles_of_numbers_of_any_size(pair):
+    x, y, x64, y64 = pair
+    assert q.energy(x) == pytest.approx((x64**2).sum(), rel=1e-6)
+    assert q.inner(x, y) == pytest.approx((x64 * y64).sum(), abs=1e-6 * np.linalg.norm(x64) * np.linalg.norm(y64))
+    cosine = (x64 * y64).sum() / np.linalg.norm(x64) / np.linalg.norm(y64)
+    assert q.angle(x, y) == pytest.approx(np.degrees(np.arccos(cosine)), abs=1e-4)
+    assert q.angle(x, x) == 0
+    assert q.angle(x, -x) == pytest.approx(180, abs=1e-4)
+    assert q.removed(x, y) == pytest.approx(np.linalg.norm(x64 - y64) / np.linalg.norm(x64), rel=1e-5)
+
+
+def test_features_of_numbers_of_any_size(pair):
+    x, _, x64, _ = pair
+    unit = x64.reshape(len(x), -1)
+    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    assert q.alike(x) == pytest.approx((cosines.sum() - len(x)) / len(x) / (len(x) - 1), abs=1e-6)
+    assert q.deviation(x) == pytest.approx(x64.std(), rel=1e-5)
+
+
+def test_what_is_zero_has_no_energy_and_no_angle():
+    zeros = np.zeros((3, q.ROW), np.float32)
+    assert q.energy(zeros) == 0
+    assert np.isnan(q.angle(zeros, zeros))
+    assert np.isnan(q.alike(zeros))
+
+
+def test_numbers_that_are_infinite_stay_so():
+    assert q.energy(np.array([1, np.inf], np.float32)) == np.inf
+    assert np.isnan(q.energy(np.array([1, np.nan], np.float32)))
