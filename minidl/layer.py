@@ -206,6 +206,15 @@ class Layer:
                 "a layer that has, or at at_error"
             )
 
+    def normalized_copy(self) -> Array:
+        """Return Normalize(Weights), and leave the weights as they are; the weights themselves where nothing hangs."""
+        hook = self.at_weights.hook
+        if hook is None:
+            return self.weights.value
+        copy = self.weights.value.copy()
+        copy[...] = hook(copy)
+        return copy
+
     # -- what a layer of one's own writes ---------------------------------------------------------------------
 
     def infer_shape(self, shape: Shape) -> Shape:

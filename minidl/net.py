@@ -224,13 +224,14 @@ class Net:
         return [layer.weights for layer in layers]
 
     def effective_weights(self) -> dict[str, Array]:
-        """Return every parameter by its name as inference uses it: the weights after their normalization."""
+        """Return every parameter by its name as inference uses it: the weights after their normalization.
+
+        What training is at stays as it is: the normalization is done to a copy.
+        """
         arrays = {p.name: p.value for p in self.parameters}
         for layer in self.layers:
             if layer.weights is not None:
-                if layer.training:
-                    layer.normalize_weights()
-                arrays[layer.weights.name] = layer.weights_in_use
+                arrays[layer.weights.name] = layer.normalized_copy() if layer.training else layer.weights_in_use
         return arrays
 
     def running(self) -> dict[str, Array]:

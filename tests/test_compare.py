@@ -37,7 +37,7 @@ def compare(folder, tmp_path, monkeypatch):
     def run(command, **_):
         return SimpleNamespace(returncode=minidl(command[3:]), stderr="")
 
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "finished", run)
     monkeypatch.setattr(process_run, "LOOK", 0.01)
     monkeypatch.setattr(compare_results, "report", lambda *_: "the report")
     monkeypatch.setattr(compare_options, "TRACE_EVERY", None)  # without traces, which take longer
@@ -53,7 +53,7 @@ def compare(folder, tmp_path, monkeypatch):
 
 
 def folders(tmp_path):
-    return sorted(path.parent for path in (tmp_path / "out").glob("*/log.csv"))
+    return sorted(path.parent for path in (tmp_path / "out").glob("*/result.json"))
 
 
 def test_methods_are_trained_equally_once_and_set_side_by_side(compare, tmp_path, capsys):
@@ -226,18 +226,18 @@ def test_an_interrupt_is_one_sentence(compare, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=interrupted))
+    monkeypatch.setattr(process_run, "finished", interrupted)
     assert compare() == 130
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(compare, tmp_path, monkeypatch, capsys):
-    real = process_run.subprocess.run
+    real = process_run.finished
 
     def run(command, **_):
         return SimpleNamespace(returncode=2, stderr="first\nlast") if "GC" in command else real(command)
 
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "finished", run)
     assert compare() == 1
     assert "minidl compare: GC, seed 0: last\n" in capsys.readouterr().err
     assert [folder.name for folder in folders(tmp_path)] == ["baseline-seed0"]
@@ -250,7 +250,7 @@ def test_the_runs_share_the_cores(monkeypatch, tmp_path):
         given.append(command)
         return SimpleNamespace(returncode=0, stderr="")
 
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "finished", run)
     runs = [run_of(tmp_path, method, 1, {"epochs": 3, "quiet": False}) for method in ("WC", "GC", "EL")]
     ended = []
     process_run.carry_out(runs, 2, {"threads": 6, "data_root": None}, lambda run, problem: ended.append(run.method))

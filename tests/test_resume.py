@@ -11,17 +11,17 @@ from image_folder import write_images
 from PIL import Image
 from run_logs import log
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import train
 from minidl import __version__, data
 from minidl.data.batches import DIVISOR, MEAN, Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
-from minidl.experiment import checkpoint, formats
+from minidl.experiment import checkpoint, contents, formats, records
 from minidl.experiment.fingerprint import describe, difference, fingerprint
 from minidl.experiment.options import read
-from minidl.experiment.settings import NUMBERS, complete
+from minidl.experiment.settings import complete
 from minidl.kernels.errors import MinidlError
 from minidl.preprocessing import Preprocessing
 
@@ -34,10 +34,11 @@ def about(path):
         return json.loads(file.metadata()["minidl"])
 
 
-def rewrite(path, change):
+def rewrite(path, change, leave_out="nothing"):
     """Write a run's checkpoint and configuration again with their texts changed, as another version wrote them."""
-    with safe_open(path / checkpoint.NAME, framework="np") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    arrays = {
+        name: array for name, array in load_file(path / checkpoint.NAME).items() if not name.startswith(leave_out)
+    }
     text = about(path)
     change(text)
     save_file(arrays, path / checkpoint.NAME, {"minidl": json.dumps(text)})
@@ -199,6 +200,10 @@ def by_pandas(text):
 def test_a_log_that_a_spreadsheet_has_saved(made, go_on, tmp_path, touch):
     path = tmp_path / "run" / "log.csv"
     path.write_bytes(touch(path.read_text()).encode())
+    epochs = records.read_log(tmp_path / "run")
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    assert epochs[1] == records.read_log(made / "two")[1]
+    rewrite(tmp_path / "run", earlier, "run/")  # which has only the log to go on with
     assert go_on() == 0
     assert log(tmp_path / "run") == log(made / "three")
 
@@ -217,21 +222,35 @@ def test_a_log_that_a_spreadsheet_has_saved(made, go_on, tmp_path, touch):
         (lambda lines: [*lines[:2], lines[2].replace("0.001", "1 %")], "line 3 of {log} has '1 %' for learning_rate"),
         (lambda lines: [*lines, "\0"], "{log}"),
         (lambda lines: [*lines, "\udcff"], "{log} cannot be read"),
+        (lambda lines: [*lines[:2], lines[2].replace("0.001", "-1")], "learning_rate must be a number of at least 0"),
+        (lambda lines: [*lines[:2], lines[2].replace("0.001", "inf")], "learning_rate must be a number of at least 0"),
+        (lambda lines: [*lines[:2], lines[2].replace("0.001", "1_0")], "has '1_0' for learning_rate, which is no numb"),
+        (lambda lines: [*lines[:2], "2,0.001,1,1.5,1,1,1"], "line 3 of {log} cannot be used: train_accuracy must be a"),
+        (
+            lambda lines: [*lines[:2], "2,0.001,-1,1,1,1,1"],
+            "train_loss must be a number of at least 0 or nan, not -1.0",
+        ),
+        (lambda lines: [*lines[:2], "2,0.001,1,1,1,1,nan"], "seconds must be a number of at least 0, not nan"),
     ],
 )
-def test_a_log_that_does_not_say_the_same_any_more(go_on, tmp_path, sentence, change, message):
+def test_a_log_that_does_not_say_the_same_any_more(made, go_on, tmp_path, sentence, capsys, change, message):
+    """It is written anew from the checkpoint; a run of an earlier version, which has it nowhere else, is refused."""
     path = tmp_path / "run" / "log.csv"
-    path.write_bytes("\n".join(change(path.read_text().splitlines())).encode(errors="surrogateescape"))
-    assert go_on() == 2
-    assert message.format(log=path) in sentence()
+    damaged = "\n".join(change(path.read_text().splitlines())).encode(errors="surrogateescape")
+    path.write_bytes(damaged)
+    shutil.copytree(tmp_path / "run", tmp_path / "earlier")
+    rewrite(tmp_path / "earlier", earlier, "run/")
+    assert train.main(["--resume", str(tmp_path / "earlier"), "--epochs", "3"]) == 2
+    assert message.format(log=tmp_path / "earlier" / "log.csv") in sentence()
+    assert (tmp_path / "earlier" / "log.csv").read_bytes() == damaged
+    assert go_on() == 0
+    assert log(tmp_path / "run") == log(made / "three")
 
 
-def test_a_checkpoint_without_its_log_is_not_overwritten(go_on, tmp_path, sentence):
+def test_a_checkpoint_without_its_log_writes_it_anew(made, go_on, tmp_path):
     (tmp_path / "run" / "log.csv").unlink()
-    before = (tmp_path / "run" / checkpoint.NAME).read_bytes()
-    assert go_on() == 2
-    assert "log.csv is missing, but the checkpoint beside it has finished 2" in sentence()
-    assert (tmp_path / "run" / checkpoint.NAME).read_bytes() == before
+    assert go_on() == 0
+    assert log(tmp_path / "run") == log(made / "three")
 
 
 def test_a_log_of_two_epochs_needs_a_checkpoint(go_on, tmp_path, sentence):
@@ -262,7 +281,7 @@ def test_a_run_that_ended_between_its_log_and_its_checkpoint_goes_on(made, tmp_p
 
 def test_what_a_run_leaves_behind_says_its_format(made):
     text, config = about(made / "two"), json.loads((made / "two" / "config.json").read_text())
-    assert text["format"] == config["format"] == formats.FORMAT == 1
+    assert text["format"] == config["format"] == formats.FORMAT == 2
     assert text["minidl"] == config["versions"]["minidl"] == __version__
     assert text["data"] == describe(("blue", "red"), *data.load(str(made / "set")))
 
@@ -277,7 +296,7 @@ def earlier(text):
 
 
 def test_a_run_of_0_1_0_loads_and_goes_on(made, go_on, tmp_path, sentence):
-    rewrite(tmp_path / "run", earlier)
+    rewrite(tmp_path / "run", earlier, "run/")
     assert checkpoint.load(tmp_path / "run", "cpu").preprocessing is None
     other = shutil.copytree(made / "set", tmp_path / "other")
     assert go_on("--data", other) == 2
@@ -300,7 +319,7 @@ def test_a_later_format_is_refused(go_on, tmp_path, sentence, written):
         checkpoint.load(tmp_path / "run", "cpu")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"settings": null}', '{"settings": {}'])
+@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"settings": null}', '{"settings": {}', 10**5 * "["])
 def test_a_configuration_that_cannot_be_read(go_on, tmp_path, sentence, content):
     (tmp_path / "run" / "config.json").write_text(content)
     assert go_on() == 2
@@ -315,6 +334,13 @@ def test_a_configuration_that_cannot_be_read(go_on, tmp_path, sentence, content)
         ("learning_rate", "fast", "learning_rate must be a number above 0, not fast"),
         ("weight_decay", [], "weight_decay must be a number of at least 0, not []"),
         ("seed", -1, "seed must be a whole number of at least 0, not -1"),
+        ("seed", True, "seed must be a whole number of at least 0, not True"),
+        ("epochs", None, "epochs must be a whole number of at least 1, not None"),
+        ("epochs", "3", "epochs must be a whole number of at least 1, not 3"),
+        ("learning_rate", float("inf"), "learning_rate must be a number above 0, not inf"),
+        ("data", "a\0b", "data must be a text, not a?b"),
+        ("method", 7 * ["WC"], "method must be a text, not ['WC', 'WC', 'WC', 'WC', 'WC', 'WC', 'WC']"),
+        ("method", 99 * ["WC"], "method must be a text, not " + str(9 * ["WC"])[:-1] + ", 'WC',…"),
     ],
 )
 def test_a_configuration_with_something_else_for_a_number(go_on, tmp_path, sentence, name, value, message):
@@ -323,9 +349,18 @@ def test_a_configuration_with_something_else_for_a_number(go_on, tmp_path, sente
     assert f"config.json cannot be used: {message}; put it back" in sentence()
 
 
-def test_every_number_of_a_configuration_is_looked_at(made):
-    numbers = {action.dest: action.type for action in train.parser()._actions if action.type}
-    assert numbers == NUMBERS
+def test_every_setting_of_a_configuration_is_looked_at(made):
+    written = json.loads((made / "two" / "config.json").read_text())["settings"]
+    assert {*written, "batch_is_default"} == contents.SETTINGS.keys()
+    options = {action.dest for action in train.parser()._actions} - {"help", "version", "resume"}
+    assert contents.SETTINGS.keys() - options == {"batch_is_default"}
+
+
+@pytest.mark.parametrize("name", sorted(contents.SETTINGS))
+def test_a_setting_of_another_type_is_one_sentence(go_on, tmp_path, sentence, name):
+    rewrite(tmp_path / "run", lambda text: text.get("settings", {}).update({name: {"\0": [[]]}}))
+    assert go_on() == 2
+    assert f"config.json cannot be used: {name} must be" in sentence()
 
 
 def test_a_checkpoint_that_lacks_something(go_on, tmp_path, sentence):

@@ -150,7 +150,7 @@ def quick(tiny, monkeypatch):
     def run(command, **_):
         return SimpleNamespace(returncode=minidl([*command[3:], "--device", "cpu"]), stderr="")
 
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "finished", run)
     return tiny
 
 
@@ -196,18 +196,18 @@ def test_an_interrupt_is_one_sentence(tiny, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=interrupted))
+    monkeypatch.setattr(process_run, "finished", interrupted)
     assert reproduce.main([*tiny, "--rows", "Baseline; weight global"]) == 130
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
 def test_a_row_that_was_killed_is_told_and_the_others_go_on(quick, tmp_path, monkeypatch, capsys):
-    real = process_run.subprocess.run
+    real = process_run.finished
 
     def run(command, **_):
         return SimpleNamespace(returncode=-9, stderr="") if "weight global" in command else real(command)
 
-    monkeypatch.setattr(process_run, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(process_run, "finished", run)
     assert reproduce.main([*quick, "--rows", "weight global; Baseline"]) == 1
     captured = capsys.readouterr()
     assert "c: weight global, seed 0: its run ended with status -9 and said nothing" in captured.err

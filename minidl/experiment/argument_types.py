@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 def positive(text: str) -> int:
     """Read a whole number from 1."""
-    value = int(text) if text.strip().isdigit() else 0
+    value = int(text) if text.strip().isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text}")
     return value
@@ -15,7 +15,7 @@ def positive(text: str) -> int:
 
 def natural(text: str) -> int:
     """Read a whole number from 0."""
-    if not text.strip().isdigit():
+    if not text.strip().isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text}")
     return int(text)
 

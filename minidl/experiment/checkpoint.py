@@ -1,21 +1,25 @@
 """Saves a training run and brings it back: one safetensors file, written whole or not at all.
 
-The file holds, by name: ``net/NAME``, every parameter as inference uses it and the running statistics of BN; in
-reparametrization also ``raw/NAME``, the weights that the optimizer moves; ``optimizer/NAME.moment1`` (and 2); and, as
-text, what is needed to build the net again, how its data are prepared, what it was trained on, and the number of the
-last finished epoch.
+The file holds, by name: ``net/NAME``, every parameter as inference uses it and the running statistics of BN;
+``raw/NAME``, the weights that the optimizer moves, where these are others; ``optimizer/NAME.moment1`` (and 2);
+``run/NAME``, how far the run has come (see state.py); and, as text, what is needed to build the net again, how its data
+are prepared, what it was trained on, and the number of the last finished epoch.
 """
 
 import json
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minidl import __version__, models
 from minidl.experiment import formats, saved
+from minidl.experiment.files import whole
 from minidl.experiment.fingerprint import Description
 from minidl.fold import fold
 from minidl.kernels.errors import MinidlError
@@ -27,15 +31,24 @@ from minidl.preprocessing import KEEP, Preprocessing
 NAME = "checkpoint.safetensors"
 
 
-def save(path: str | Path, net: Net, optimizer: Optimizer, epoch: int, data: Description | None = None) -> None:
-    """Write the net, its optimizer, the number of the last finished epoch and what describes the data set.
+def save(
+    path: str | Path,
+    net: Net,
+    optimizer: Optimizer,
+    epoch: int,
+    data: Description | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
 
-    Raises MinidlError where the file cannot be written; the earlier one is still there then.
+    run: arrays by name, see state.py. Raises MinidlError where the file cannot be written; the earlier one is still
+    there then.
     """
-    arrays = {f"net/{name}": array for name, array in (net.effective_weights() | net.running()).items()}
-    if net.mode == "reparametrization":
-        arrays |= {f"raw/{p.name}": p.value for p in net.parameters}
+    weights = net.effective_weights()
+    arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}
+    arrays |= {f"raw/{p.name}": p.value for p in net.parameters if weights[p.name] is not p.value}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.moments().items()}
+    arrays |= {f"run/{name}": array for name, array in (run or {}).items()}
     about = {
         "format": formats.FORMAT,
         "minidl": __version__,
@@ -50,18 +63,15 @@ def save(path: str | Path, net: Net, optimizer: Optimizer, epoch: int, data: Des
         "preprocessing": net.preprocessing and net.preprocessing.to_json(),
         "data": data,
     }
-    path = Path(path)
-    part = path.with_suffix(".part")
     files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
-    try:
-        save_file(files, part, {"minidl": json.dumps(about, allow_nan=False)})
-        os.replace(part, path)
-    except (SafetensorError, OSError) as error:
-        raise MinidlError(
-            f"the checkpoint {path} cannot be written ({error}); its folder must be there, writable and with room left"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(Path(path)) as part:
+        try:
+            save_file(files, part, {"minidl": json.dumps(about, allow_nan=False)})
+            with safe_open(part, framework="np"):  # which sees whether the file is as long as it says
+                pass
+        except SafetensorError as error:  # in whose text the number of the system's error is
+            number = re.search(r"os error (\d+)", str(error))
+            raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
 def about(path: Path) -> saved.About:
@@ -98,6 +108,14 @@ def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
     optimizer.time = found.about["time"]
     epoch: int = found.about["epoch"]
     return epoch
+
+
+def run_state(path: Path) -> dict[str, Any]:
+    """Return how far the run of a checkpoint had come, by name, see state.py; empty where it does not say so.
+
+    Raises MinidlError where the file is missing or is no checkpoint.
+    """
+    return saved.read(path).arrays("run/")
 
 
 def load(path: str | Path, device: str = "auto", net: Net | None = None, folded: bool = True) -> Net:

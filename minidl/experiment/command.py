@@ -1,6 +1,7 @@
 """A command line: its name, how it is called, and errors that are one sentence and an exit status."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any, NoReturn
 from minidl import __version__
 from minidl.experiment.console import lenient
 from minidl.experiment.own_code import mistake
+from minidl.experiment.stop import Terminated, interrupts
+from minidl.experiment.system import told
 
 # What an installation brings to a checkout: packages of its own, whose folders lie beside that of minidl, and others.
 PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
@@ -55,7 +58,7 @@ Main = Callable[[Sequence[str] | None, Command], int]
 
 
 def command_line(main: Main) -> Main:
-    """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 where it is interrupted.
+    """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 or 143 where interrupted.
 
     Any other error in a file of one's own is a sentence, too, which names the file and the line. What KeyboardInterrupt
     was raised with is told after the word "interrupted".
@@ -63,25 +66,27 @@ def command_line(main: Main) -> Main:
 
     @wraps(main)
     def guarded(arguments: Sequence[str] | None, command: Command) -> int:
-        with lenient(command.name):
+        with lenient(command.name), interrupts():
             try:
                 return main(arguments, command)
             except KeyboardInterrupt as interrupt:
                 print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
-                return 130
+                return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
             except Exception as error:
-                if not (told := _told(error)):
+                if not (sentence := _sentence(error)):
                     raise
-                print(f"{command.name}: {told}", file=sys.stderr)
+                print(f"{command.name}: {sentence}", file=sys.stderr)
                 return 2
 
     return guarded
 
 
-def _told(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     """Return an error that the user can do something about as a sentence, and "" for any other."""
     if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
         return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
     from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
-    return str(error) if isinstance(error, MinidlError | OSError) else mistake(error)
+    if isinstance(error, OSError):
+        return told(error)
+    return str(error) if isinstance(error, MinidlError) else mistake(error)

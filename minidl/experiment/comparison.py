@@ -22,7 +22,17 @@ from minidl.method import parse
 from minidl.words import counted
 
 OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that do not go to all runs as they are
-FREE = ("method", "seed", "out", "quiet", "threads", "loops", "data_root", "import")  # in which runs may differ
+FREE = (
+    "method",
+    "seed",
+    "out",
+    "quiet",
+    "save_every",
+    "threads",
+    "loops",
+    "data_root",
+    "import",
+)  # in which runs may differ
 SURROUNDINGS = ("threads", "loops", "data_root")
 
 
@@ -85,7 +95,7 @@ def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile]) -> No
 
     It may have imported other files, but none of these with other contents.
     """
-    for config in sorted(out.glob(f"*/{records.CONFIG}")):
+    for config in sorted(out.glob(f"[!.]*/{records.CONFIG}")):
         earlier = records.read_settings(config.parent)
         check_unchanged(files, records_of(earlier, config.parent), config.parent)
         for name, value in settings.items():

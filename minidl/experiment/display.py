@@ -15,7 +15,7 @@ class Display:
 
     def __init__(self, epochs: int, samples: int, quiet: bool) -> None:
         self.epochs, self.samples, self.quiet = epochs, samples, quiet
-        self.started, self.first = time.perf_counter(), 0
+        self.started, self.first = time.perf_counter(), 0.0
         self.bar: tqdm = None
 
     def say(self, text: str = "") -> None:
@@ -23,12 +23,13 @@ class Display:
         if not self.quiet:
             print(text, flush=True)
 
-    def begin(self, epoch: int) -> None:
-        """Start the bar of an epoch."""
-        self.first = self.first or epoch
+    def begin(self, epoch: int, done: int = 0) -> None:
+        """Start the bar of an epoch, of which so many samples were trained on before."""
+        self.first = self.first or epoch + done / self.samples
         self.epoch = epoch
         self.bar = tqdm(
             total=self.samples,
+            initial=done,
             desc=f"epoch {epoch}/{self.epochs}",
             unit=" images",
             leave=False,

@@ -1,29 +1,100 @@
-"""Files that are written whole or not at all, and how JSON and tables of comma-separated values are written."""
+"""Files: written whole or not at all, read once their kind and size are known; JSON and comma-separated values."""
 
 import csv
+import errno
 import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from minidl.experiment.system import MORE_FILES, too_many_files
 from minidl.kernels.errors import MinidlError
+
+PART = ".part"  # how the name of what is not whole yet ends
+BRIEF = 1 << 20  # bytes, the most that a configuration or a result may have
+LONG = 1 << 28  # the same of a table
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, text in UTF-8; raise MinidlError where it cannot be written."""
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a new file to write to, which takes the place of the one at ``path`` when the block has ended.
+
+    It is on the disk before it gets its name, and has a name of its own until then, which no link can lead elsewhere.
+    Where the block fails, what was at ``path`` stays. Raises MinidlError where the file cannot be written.
+    """
+    part = hidden(path)
+    try:
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        mode = stat.S_IMODE(os.fstat(file).st_mode)
+        os.close(file)
+        yield part
+        os.chmod(part, mode)  # a library may have put a file of its own there
+        _flush(part, os.O_RDWR)
         os.replace(part, path)
+        flush_folder(path.parent)
     except OSError as error:
-        raise MinidlError(
-            f"{path} cannot be written ({error.strerror}); its folder must be there, writable and with room left"
-        ) from error
+        remedy = MORE_FILES if too_many_files(error) else "its folder must be there, writable and with room left"
+        raise MinidlError(f"{path} cannot be written ({error.strerror or error}); {remedy}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def hidden(path: Path) -> Path:
+    """Return a name beside a path, for what takes its place when it is whole; no two are the same."""
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PART}")
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can."""
+    with suppress(OSError):
+        _flush(folder, os.O_RDONLY)
+
+
+def _flush(path: Path, how: int) -> None:
+    file = os.open(path, how)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from a folder what was being written when a run was killed."""
+    for part in (*folder.glob(f".*{PART}"), *folder.glob(".tmp??????")):  # the second is how safetensors calls them
+        with suppress(OSError):
+            part.unlink()
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """Return what is in a file of ``most`` bytes at most.
+
+    Raises OSError where it cannot be read, is longer, or is something else, such as a pipe, which might never end.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        content = file.read(most + 1) if about.st_size <= most else b""
+        if about.st_size > most or len(content) > most:
+            raise OSError(errno.EFBIG, f"it is longer than {most:,} bytes")
+        return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for somebody who writes
 
 
 def as_json(value: Any) -> str:

@@ -1,7 +1,8 @@
 """The version of the format of what a run leaves behind, its settings and its checkpoint.
 
 It is raised whenever earlier code would read them wrongly. 0, of minidl 0.1.0, is not written in them; 1 has it, and
-in the checkpoint the preprocessing and what describes the data set.
+in the checkpoint the preprocessing and what describes the data set; 2 may be saved in the middle of an epoch, and has
+the log.
 """
 
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from minidl.kernels.errors import MinidlError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def check(path: Path, about: dict[str, Any]) -> None:

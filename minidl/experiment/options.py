@@ -212,6 +212,13 @@ def _add_run(group: Group) -> None:
         "and --crop may be another",
     )
     group.add_argument(
+        "--save-every",
+        type=rate,
+        default=5.0,
+        metavar="MINUTES",
+        help="save after so many minutes, in the middle of an epoch too, beside the end of each (default: 5)",
+    )
+    group.add_argument(
         "--trace",
         nargs="?",
         const=TRACE_EVERY,

@@ -21,8 +21,8 @@ def draw(experiment: Experiment, folder: Path, epochs: list[Epoch], command: Com
     title = f"net ({settings['model']}) on {experiment.data}: {settings['method']}"
     with decoration(command.name, CURVES):
         write_whole(folder / CURVES, plots.curves(epochs, title))
-    if isinstance(test, PixelBatches):
-        net = experiment.net
+    net = experiment.net
+    if isinstance(test, PixelBatches) and not net.training:  # as it is after a test, which a net that diverged lacks
         with decoration(command.name, PREDICTIONS):
             drawn = predictions(test.examples(EXAMPLES), lambda data: net.kernels.host(net.forward(data)))
             write_whole(folder / PREDICTIONS, drawn)

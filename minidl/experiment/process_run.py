@@ -13,10 +13,23 @@ from typing import Any, TypeVar
 
 from minidl.experiment.options import Options, as_words
 from minidl.experiment.records import CONFIG, read_result
+from minidl.experiment.stop import Terminated
 from minidl.kernels.cpu.threads import available_cores
 from minidl.method import parse
 
 LOOK = 0.5  # seconds between two looks at runs that go on
+RUNNING: set[subprocess.Popen[str]] = set()
+
+
+def finished(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; return its exit status and what it has printed."""
+    env = os.environ | {"PYTHONSAFEPATH": "1"}  # Python 3.11: modules that lie where the user is stay out
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
+        RUNNING.add(process)
+        printed = process.communicate()
+    RUNNING.discard(process)
+    return subprocess.CompletedProcess(command, process.returncode, *printed)
 
 
 @dataclass(frozen=True)
@@ -43,14 +56,8 @@ class ProcessRun:
         """
         if self.result is not None:
             return ""
-        done = subprocess.run(
-            [sys.executable, "-m", "minidl", "train", "--quiet", *as_words(self._place() | surroundings)],
-            env=os.environ | {"PYTHONSAFEPATH": "1"},  # Python 3.11: modules that lie where the user is stay out
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        words = as_words(self._place() | surroundings)
+        done = finished([sys.executable, "-m", "minidl", "train", "--quiet", *words])
         if done.returncode == 0:
             return ""
         said = done.stderr.strip().splitlines() or [f"its run ended with status {done.returncode} and said nothing"]
@@ -75,7 +82,7 @@ def carry_out(
     """Carry out the runs, ``jobs`` at a time, which share the cores.
 
     surroundings: options of all of them; ended: is told each run that has ended, and what went wrong, if anything;
-    look: is called now and then.
+    look: is called now and then. Where this process is told to end, so are they, and it waits until they have saved.
     """
     threads = surroundings.get("threads") or available_cores()
     surroundings = surroundings | {"threads": max(1, threads // jobs)}
@@ -86,6 +93,10 @@ def carry_out(
             for future in wait(waiting, LOOK, FIRST_COMPLETED).done:
                 ended(waiting.pop(future), future.result())
             look()
+    except Terminated:
+        for process in tuple(RUNNING):
+            process.terminate()  # Ctrl-C reaches them by itself, as they share the terminal
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -95,8 +106,8 @@ def going_on_when_called_again() -> Iterator[None]:
     """Say what can be done after an interrupt."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("called again, it goes on where it stopped") from None
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)("called again, it goes on where it stopped") from None
 
 
 def slug(method: str) -> str:

@@ -11,9 +11,10 @@ from minidl.words import counted
 Result = dict[str, Any]
 
 
-def result_of(experiment: Experiment, epochs: list[Epoch]) -> Result:
-    """Return what was trained, where, and what came of it."""
+def result_of(experiment: Experiment, epochs: list[Epoch], diverged: str) -> Result:
+    """Return what was trained, where, and what came of it; diverged: where the training did, or nothing."""
     settings, trainer, kernels = experiment.settings, experiment.trainer, experiment.net.kernels
+    done = trainer.progress
     return {
         **{name: settings[name] for name in ("model", "method", "mode")},
         "data": experiment.data,
@@ -26,22 +27,28 @@ def result_of(experiment: Experiment, epochs: list[Epoch]) -> Result:
         "train_loss": epochs[-1].train_loss,
         "test_accuracy": epochs[-1].test_accuracy,
         **({"mean_iou": trainer.confusion.mean_iou} if trainer.confusion else {}),
+        **({"diverged": diverged} if diverged else {}),
         "seconds": round(sum(epoch.seconds for epoch in epochs), 2),
-        "images_per_second": round(trainer.trained_samples / trainer.train_seconds, 1),
+        "images_per_second": round(done.trained_samples / (done.train_seconds or math.nan), 1),
     }
 
 
 def accuracy(result: Result) -> float:
     """Return the test accuracy of a run's result in percent, nan where its loss became nan."""
-    return math.nan if result["train_loss"] is None else 100 * result["test_accuracy"]
+    lost = result["train_loss"] is None or result["test_accuracy"] is None
+    return math.nan if lost else 100 * result["test_accuracy"]
 
 
 def sentence(result: Result, folder: Path) -> str:
     """Return what a run prints at its end, be it quiet or not."""
+    if "diverged" in result:
+        return (
+            f"the loss is not a number any more, first {result['diverged']}, and the run ended there: {folder}, whose "
+            "checkpoint is from before"
+        )
     overlap = f", mean IoU {result['mean_iou']:.2%}," if "mean_iou" in result else ""
     epochs = counted(result["epochs"], "epoch")
-    lost = "" if math.isfinite(result["train_loss"]) else "; the loss is not a number any more, and the run ended there"
     return (
         f"test accuracy {result['test_accuracy']:.2%}{overlap} after {epochs}, "
-        f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}{lost}"
+        f"{result['seconds']:.0f} s, {result['images_per_second']:.0f} images/s: {folder}"
     )

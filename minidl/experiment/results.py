@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minidl.experiment import plots, spreadsheet
+from minidl.experiment import contents, plots, spreadsheet
 from minidl.experiment.command import Command
 from minidl.experiment.console import decoration
 from minidl.experiment.files import as_csv, write_whole
 from minidl.experiment.result import accuracy
 from minidl.experiment.row_run import RowRun
+from minidl.experiment.schema import check
 from minidl.experiment.tables import Line, markdown
 
 NAME = "results.csv"
@@ -22,8 +23,11 @@ def read_results(path: Path) -> Records:
     """Return the rows of results.csv, by what was run; none where there is no such file."""
     if not path.exists():
         return {}
-    rows = [row.values for row in spreadsheet.read(path, [*KEY, *VALUES])]
-    return {tuple(row[name] for name in KEY): tuple(row[name] for name in VALUES) for row in rows}
+    rows = spreadsheet.read(path, [*KEY, *VALUES])
+    for row in rows:
+        numbers = {name: row.number(name) for name in contents.RESULTS}
+        check(numbers, contents.RESULTS, f"line {row.line} of {path}", "put the file back as it was, or delete it")
+    return {tuple(row.values[name] for name in KEY): tuple(row.values[name] for name in VALUES) for row in rows}
 
 
 def write_results(out: Path, records: Records) -> None:

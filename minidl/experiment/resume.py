@@ -1,35 +1,39 @@
-"""Goes on with a run: checks that the folder, its log and its checkpoint, and the data set belong together."""
+"""Goes on with a run: checks that the folder, its checkpoint and the data set belong together, and clears up."""
 
 from pathlib import Path
 
 from minidl.data import located
-from minidl.experiment import checkpoint, records
+from minidl.experiment import checkpoint, records, state
+from minidl.experiment.files import sweep
 from minidl.experiment.fingerprint import Description, difference
+from minidl.experiment.preparation import Experiment
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
-from minidl.net import Net
-from minidl.optimizers import Optimizer
+from minidl.words import counted
 
 
-def resume(folder: Path, net: Net, optimizer: Optimizer, data: str, description: Description) -> list[Epoch]:
-    """Bring a net and its optimizer to where the run in a folder stopped; return the epochs that it has finished.
+def resume(experiment: Experiment, folder: Path) -> list[Epoch]:
+    """Bring an experiment to where the run in a folder stopped, and return the epochs that it has finished.
 
-    data: the name or path of the set; description: what describes it. The log may be an epoch ahead of the checkpoint,
-    which is written after it. Raises MinidlError where they do not fit together, or where the set is not the one that
-    the run was trained on.
+    A run that was killed before its result was written has nothing left to train. Log and configuration are written
+    anew. Raises MinidlError, before anything is written, where the files do not fit together, where the set is not the
+    one that the run was trained on, and where the run has come to its end.
     """
-    path = folder / checkpoint.NAME
-    epochs = records.read_log(folder)
-    begun = len(epochs) > 1 or path.exists()
-    _compare(folder, checkpoint.trained_on(path) if begun else None, data, description)
-    done = checkpoint.resume(path, net, optimizer) if begun else 0
-    if len(epochs) < done:
-        state = f"ends with epoch {len(epochs)}" if epochs else "is missing"
+    settings = experiment.settings
+    _compare(folder, checkpoint.trained_on(folder / checkpoint.NAME), settings["data"], experiment.description)
+    epochs = state.restore(experiment, folder)
+    if len(epochs) >= settings["epochs"] and records.read_result(folder) is not None:
         raise MinidlError(
-            f"{folder / records.LOG} {state}, but the checkpoint beside it has finished {done}; put the log back, or "
-            "start a new run"
+            f"the run in {folder} has finished its {counted(len(epochs), 'epoch')}; give --epochs with a larger "
+            "number to go on"
         )
-    return epochs[:done]
+    sweep(folder)
+    records.write_config(folder, settings)
+    records.remove_result(folder)
+    if not records.is_log_of(folder, epochs) and not settings["quiet"]:
+        print(f"{folder / records.LOG} does not say what the checkpoint says; it is written anew")
+    records.write_log(folder, epochs)
+    return epochs
 
 
 def _compare(folder: Path, earlier: Description | None, data: str, description: Description) -> None:

@@ -1,12 +1,14 @@
 """A run: prepared, begun or gone on with, trained epoch by epoch, and concluded."""
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from shlex import join, quote
 
-from minidl.experiment import checkpoint, records
+from minidl.experiment import divergence, records, run_folder, state
 from minidl.experiment.command import Command
 from minidl.experiment.display import Display
 from minidl.experiment.introduction import introduction
@@ -15,12 +17,12 @@ from minidl.experiment.pictures import draw
 from minidl.experiment.preparation import Experiment, prepare
 from minidl.experiment.result import Result, result_of, sentence
 from minidl.experiment.resume import resume
-from minidl.experiment.run_folder import folder_for
 from minidl.experiment.settings import Settings
+from minidl.experiment.stop import put_off
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
+from minidl.losses import SoftmaxCrossEntropy
 from minidl.study import trace_files
-from minidl.words import counted
 
 
 def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
@@ -29,60 +31,78 @@ def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
     Nothing is written before all is ready to train. Raises MinidlError for what the user can change.
     """
     with _explained(settings, resumed, command):
-        experiment = prepare(settings, begins=not (resumed and (resumed / checkpoint.NAME).exists()))
-        epochs = finished_epochs(experiment, resumed)
-        folder = resumed or folder_for(settings)
+        experiment = prepare(settings, begins=resumed is None)
+        epochs = resume(experiment, resumed) if resumed else []
+        folder = resumed or run_folder.make(settings, lambda new: begin(experiment, new))
     with _explained(settings, folder, command):
-        records.write_config(folder, settings)
-        train(experiment, folder, epochs)
-        result = result_of(experiment, epochs)
-        records.write_result(folder, result)
-        draw(experiment, folder, epochs, command)
-        print(sentence(result, folder))
-        if experiment.trainer.tracer and not settings["quiet"]:
-            print(f"trace in {folder / trace_files.TRACE}; look at it with: minidl report {quote(str(folder))}")
-    return result
+        diverged = lost(experiment, folder, epochs) if train(experiment, folder, epochs) else ""
+        return conclude(experiment, folder, epochs, diverged, command)
 
 
-def finished_epochs(experiment: Experiment, resumed: Path | None) -> list[Epoch]:
-    """Bring the net to where an earlier run stopped and return its epochs, of which some must be left to train."""
-    if resumed is None:
-        return []
-    settings = experiment.settings
-    epochs = resume(resumed, experiment.net, experiment.optimizer, settings["data"], experiment.description)
-    if len(epochs) >= settings["epochs"]:
-        raise MinidlError(
-            f"the run in {resumed} has finished its {counted(len(epochs), 'epoch')}; give --epochs with a larger "
-            "number to go on"
-        )
-    if epochs and experiment.trainer.tracer:
-        experiment.trainer.tracer.go_on(trace_files.read(resumed))
-    return epochs
+def begin(experiment: Experiment, folder: Path) -> None:
+    """Write into a new folder all that a run goes on from."""
+    state.save(experiment, folder, [])
+    records.write_config(folder, experiment.settings)
 
 
-def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
-    """Train the epochs that are left, and append each to those that are finished, to the log and to the checkpoint."""
-    settings = experiment.settings
+def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
+    """Train the epochs that are left, and append each to those that are finished, to the log and to the checkpoint.
+
+    An interrupt waits until the step is done and saved. Returns whether the training has diverged: then it ends, and
+    the checkpoint is still the one from before.
+    """
+    settings, trainer, saved = experiment.settings, experiment.trainer, time.monotonic()
     display = Display(settings["epochs"], experiment.train.samples, settings["quiet"])
     for line in (*introduction(experiment, folder), "", Display.HEAD):
         display.say(line)
-    for number in range(len(epochs) + 1, settings["epochs"] + 1):
-        display.begin(number)
-        test = number % settings["test_every"] == 0 or number == settings["epochs"]
-        epochs.append(experiment.trainer.run_epoch(number, display.progress, test))
-        display.end(epochs[-1])
-        save(experiment, folder, epochs)
-        if not math.isfinite(epochs[-1].train_loss):
-            break  # the result's sentence says so
+    with put_off() as stop:
+
+        def between(samples: int, loss: SoftmaxCrossEntropy) -> None:
+            nonlocal saved
+            display.progress(samples, loss)
+            if stop.asked or time.monotonic() - saved > 60 * settings["save_every"]:
+                if math.isfinite(loss.score().loss) and divergence.is_finite(trainer.net):
+                    state.save(experiment, folder, epochs)
+                saved = time.monotonic()
+            if stop.asked:
+                raise stop.asked
+
+        for number in range(len(epochs) + 1, settings["epochs"] + 1):
+            display.begin(number, sum(experiment.train.sizes[: trainer.progress.batches]))
+            test = number % settings["test_every"] == 0 or number == settings["epochs"]
+            epoch = trainer.run_epoch(number, between, test)
+            if not divergence.is_finite(trainer.net):
+                epoch = replace(epoch, train_loss=math.nan)
+            epochs.append(epoch)
+            display.end(epoch)
+            if not math.isfinite(epoch.train_loss):
+                return True
+            state.save(experiment, folder, epochs)
+            saved = time.monotonic()
+            if stop.asked and number < settings["epochs"]:
+                raise stop.asked
+    return False
 
 
-def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
-    """Write the log, the trace and the checkpoint, which comes last as it must not know of an epoch that they lack."""
-    records.write_log(folder, epochs)
-    if experiment.trainer.tracer:
-        trace_files.write(folder, experiment.trainer.tracer.trace)
-    path = folder / checkpoint.NAME
-    checkpoint.save(path, experiment.net, experiment.optimizer, len(epochs), experiment.description)
+def lost(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> str:
+    """Write what there is of a training that has diverged in its last epoch, and return where it did."""
+    state.save_record(experiment, folder, epochs)
+    state.restore(experiment, folder)
+    return divergence.first_fault(experiment.trainer, len(epochs))
+
+
+def conclude(experiment: Experiment, folder: Path, epochs: list[Epoch], diverged: str, command: Command) -> Result:
+    """Write the result and the pictures, and print the sentence that a run ends with; diverged: where, if it has."""
+    trainer = experiment.trainer
+    if trainer.test.per_pixel and not diverged and trainer.confusion is None:
+        trainer.test_score()  # the run ended after its last epoch and before its result
+    result = result_of(experiment, epochs, diverged)
+    records.write_result(folder, result)
+    draw(experiment, folder, epochs, command)
+    print(sentence(result, folder))
+    if trainer.tracer and not experiment.settings["quiet"]:
+        print(f"trace in {folder / trace_files.TRACE}; look at it with: minidl report {quote(str(folder))}")
+    return result
 
 
 @contextmanager
@@ -90,11 +110,11 @@ def _explained(settings: Settings, folder: Path | None, command: Command) -> Ite
     """Say what can be done after an interrupt, and where memory is too small."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         begun = folder and (folder / records.CONFIG).exists()
         words = ["--resume", str(folder), *import_options(settings["import"])]
         advice = f"go on with: {command.call} {join(words)}" if begun else "the run had not begun"
-        raise KeyboardInterrupt(advice) from None
+        raise type(interrupt)(advice) from None
     except MemoryError:
         size = settings["batch_size"]
         raise MinidlError(

@@ -1,45 +1,60 @@
-"""The folder of a run: where the record of a new one is written."""
+"""The folder of a run: it is there with its configuration and its first checkpoint, or not at all."""
 
-from contextlib import suppress
+import errno
+import os
+import shutil
+from collections.abc import Callable
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 
+from minidl.experiment.files import flush_folder, hidden
 from minidl.experiment.records import CONFIG
 from minidl.experiment.settings import Settings
 from minidl.kernels.errors import MinidlError
 
 
-def folder_for(settings: Settings) -> Path:
-    """Create the folder of a new run, the one that was asked for or one of its own under runs/, and return it.
+def make(settings: Settings, fill: Callable[[Path], None]) -> Path:
+    """Make the folder of a new run, the one that was asked for or one of its own under runs/, and return it.
 
-    Raises MinidlError where it cannot be written or holds a run already.
+    fill: writes into a folder, which gets its name only then. Raises MinidlError where it cannot be written or holds a
+    run already.
     """
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{settings['model']}-{Path(settings['data']).name}"
     folder = Path(settings["out"] or Path("runs", name))
+    if (folder / CONFIG).exists():
+        raise MinidlError(f"{folder} holds a run already; go on with it by --resume {folder}, or give another --out")
+    into = bool(settings["out"]) and folder.is_dir()
+    new = hidden(folder / "run" if into else folder)
     try:
-        if settings["out"]:
-            folder.mkdir(parents=True, exist_ok=True)
-        else:
-            folder = _new_folder(folder)
-        probe = folder / ".part"
-        probe.touch()
-        probe.unlink()
+        new.mkdir(parents=True)
+        fill(new)
+        return _put_into(new, folder) if into else _put(new, folder, bool(settings["out"]))
     except OSError as error:
         raise MinidlError(
             f"the run's folder {folder} cannot be written ({error.strerror}); give another with --out"
         ) from error
-    if (folder / CONFIG).exists():
-        raise MinidlError(f"{folder} holds a run already; go on with it by --resume {folder}, or give another --out")
-    return folder
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
-def _new_folder(folder: Path) -> Path:
-    """Create a folder that was not there: this one, or that with -2, -3 … after its name."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _put(new: Path, folder: Path, asked: bool) -> Path:
+    """Give a new folder its name; where nobody asked for it, with -2, -3 … after it, as two may begin at a time."""
     for number in count(1):
         own = folder.with_name(f"{folder.name}-{number}") if number > 1 else folder
-        with suppress(FileExistsError):  # another run has begun in the same second
-            own.mkdir()
+        try:
+            os.rename(new, own)
             break
+        except OSError as error:
+            if asked or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+    flush_folder(own.parent)
     return own
+
+
+def _put_into(new: Path, folder: Path) -> Path:
+    """Move what is in a new folder into one that was there, the configuration last, which makes it a run's."""
+    for file in sorted(new.iterdir(), key=lambda file: file.name == CONFIG):
+        os.replace(file, folder / file.name)
+    flush_folder(folder)
+    return folder

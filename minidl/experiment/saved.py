@@ -5,20 +5,20 @@ see checkpoint.py, and exported weights, see export.py. What a file says is not 
 """
 
 import json
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from minidl.data import regular_file
 from minidl.data.fit import FITS
 from minidl.experiment import formats
+from minidl.experiment.schema import NOTHING, Kind, number
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Shape
 from minidl.method import DATA_NORMS, MODES
@@ -38,82 +38,57 @@ About = dict[str, Any]
 UNDESCRIBED: About = {"layout": "pytorch"}  # weights in PyTorch's names that another program has saved
 
 
-class Field(NamedTuple):
-    """A field of a description: what it must be, in words and as a test, and whether it may be missing."""
-
-    what: str
-    fits: Callable[[Any], bool]
-    optional: bool = False
-
-
 def _whole(value: Any, least: int = 0, most: int = 1 << 62) -> bool:
     return type(value) is int and least <= value <= most
 
 
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e30
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= LONGEST
-
-
-def _list_of(fits: Callable[[Any], bool], value: Any) -> bool:
-    return isinstance(value, list) and all(map(fits, value))
-
-
 def _shape(value: Any) -> bool:
-    return bool(_list_of(_count, value) and 0 < len(value) < 9 and prod(value) <= LARGEST_SAMPLE)
+    whole = isinstance(value, list) and all(_whole(extent, 1) for extent in value)
+    return whole and 0 < len(value) < 9 and prod(value) <= LARGEST_SAMPLE
 
 
-def _count(value: Any) -> bool:
-    return _whole(value, least=1)
+def _list_of(kind: Kind) -> Kind:
+    return Kind(f"a list of {kind.words}", lambda value: isinstance(value, list) and all(map(kind.fits, value)))
 
 
-def _names(value: Any) -> bool:
-    return _list_of(_text, value)
+def _one_of(*words: str) -> Kind:
+    return Kind(f"one of {', '.join(map(repr, words))}", lambda value: value in words)
 
 
-def _part(value: Any) -> bool:
-    return isinstance(value, dict) and _whole(value.get("images")) and _text(value.get("fingerprint"))
-
-
-# RESUMED is what only a checkpoint says, by which training goes on.
+COUNT = Kind("a whole number of at least 0", _whole)
+POSITIVE = Kind("a whole number of at least 1", lambda value: _whole(value, 1))
+SHORT = Kind(f"a text of at most {LONGEST} characters", lambda value: isinstance(value, str) and len(value) <= LONGEST)
+NUMBER = number("a number", lambda value: abs(value) < 1e30)
+SHAPE = Kind("a shape", _shape)
+FIELDS = Kind("fields", lambda value: isinstance(value, dict))
 NET = {
-    "minidl": Field("a version", _text, optional=True),
-    "model": Field("a name", _text),
-    "classes": Field("a whole number of at least 1", _count),
-    "shape": Field("the shape of one sample", _shape),
-    "method": Field("a text", _text),
-    "data_norm": Field(f"one of {', '.join(DATA_NORMS)} or empty", lambda value: value in ("", *DATA_NORMS), True),
-    "preprocessing": Field("the preprocessing of images", lambda value: value is None or isinstance(value, dict), True),
+    "minidl": SHORT,
+    "model": SHORT,
+    "classes": POSITIVE,
+    "shape": SHAPE,
+    "method": SHORT,
+    "data_norm": _one_of("", *DATA_NORMS),
+    "preprocessing": FIELDS | NOTHING,
 }
-RESUMED = {
-    "mode": Field(f"{' or '.join(MODES)}", lambda value: value in MODES),
-    "epoch": Field("a whole number", _whole),
-    "time": Field("a whole number", _whole),
-    "data": Field("a description of the data", lambda value: value is None or isinstance(value, dict), True),
-}
-EXPORTED = {"layout": Field("minidl or pytorch", lambda value: value in ("minidl", "pytorch"))}
+RESUMED = {"mode": _one_of(*MODES), "epoch": COUNT, "time": COUNT, "data": FIELDS | NOTHING}  # of a checkpoint alone
+EXPORTED = {"layout": _one_of("minidl", "pytorch")}
 PREPROCESSING = {
-    "mean": Field("three numbers", lambda value: _list_of(_number, value) and len(value) == 3),
-    "divisor": Field("a number above 0", lambda value: _number(value) and value > 1e-30),
-    "shape": Field("two extents", lambda value: _shape(value) and len(value) == 2),
-    "classes": Field("a list of names", _names),
-    "fit": Field(f"one of {', '.join((*FITS, KEEP))}", lambda value: value in (*FITS, KEEP), True),
-    "shrink": Field("a whole number of at least 1", lambda value: _whole(value, 1, 1000), True),
+    "mean": Kind("three numbers", lambda value: _list_of(NUMBER).fits(value) and len(value) == 3),
+    "divisor": number("a number above 0", lambda value: 1e-30 < value < 1e30),
+    "shape": Kind("two extents", lambda value: _shape(value) and len(value) == 2),
+    "classes": _list_of(SHORT),
+    "fit": _one_of(*FITS, KEEP),
+    "shrink": Kind("a whole number of at least 1", lambda value: _whole(value, 1, 1000)),
 }
-DATA = {
-    "classes": Field("a list of names", _names),
-    "train": Field("a number of images and a fingerprint", _part),
-    "test": Field("a number of images and a fingerprint", _part),
-}
+DATA = {"classes": _list_of(SHORT), "train": FIELDS, "test": FIELDS}
+PART = {"images": COUNT, "fingerprint": SHORT}
 AXES = {
-    "name": Field("a name", _text),
-    "shape": Field("a shape", _shape),
-    "view": Field("a shape", lambda value: value == [] or _shape(value)),
-    "order": Field("an order of axes", lambda value: _list_of(_whole, value)),
+    "name": SHORT,
+    "shape": SHAPE,
+    "view": Kind("a shape", lambda value: value == [] or _shape(value)),
+    "order": _list_of(COUNT),
 }
+OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "fit", "shrink"}  # which earlier versions did not write
 
 
 @dataclass(frozen=True)
@@ -229,8 +204,11 @@ def _description(path: Path, metadata: Mapping[str, str]) -> About:
         raise _refused(path, "what it says of itself are no fields")
     formats.check(path, about)
     _check(path, about, NET | (EXPORTED if "layout" in about else RESUMED), "")
-    if about.get("data") is not None:
-        _check(path, about["data"], DATA, "data.")
+    data = about.get("data")
+    if data is not None:
+        _check(path, data, DATA, "data.")
+        for part in ("train", "test"):
+            _check(path, data[part], PART, f"data.{part}.")
     prepared = about.get("preprocessing")
     if prepared is not None:
         _check(path, prepared, PREPROCESSING, "preprocessing.")
@@ -241,14 +219,12 @@ def _description(path: Path, metadata: Mapping[str, str]) -> About:
     return about
 
 
-def _check(path: Path, fields: About, schema: Mapping[str, Field], of: str) -> None:
-    for name, field in schema.items():
-        if name not in fields and not field.optional:
+def _check(path: Path, fields: About, schema: Mapping[str, Kind], of: str) -> None:
+    for name, kind in schema.items():
+        if name not in fields and name not in OPTIONAL:
             raise _refused(path, f"it does not say its {of}{name}")
-        if name in fields and not field.fits(fields[name]):
-            said = repr(fields[name])
-            said = said if len(said) <= 60 else f"{said[:57]}..."
-            raise _refused(path, f"its {of}{name} must be {field.what}, and not {said}")
+        if name in fields and (wrong := kind.wrong(f"{of}{name}", fields[name])):
+            raise _refused(path, wrong)
 
 
 def _no_number(word: str) -> None:
@@ -277,7 +253,7 @@ def _check_names(path: Path, shapes: Mapping[str, Shape]) -> None:
 def _axes(path: Path, about: About, shapes: Mapping[str, Shape]) -> dict[str, Axes]:
     """Return what the arrays of a file in PyTorch's layout are made of."""
     said = about.get("axes")
-    if not isinstance(said, dict) or said.keys() != shapes.keys() or not _list_of(_is_dict, list(said.values())):
+    if not isinstance(said, dict) or said.keys() != shapes.keys() or not all(map(FIELDS.fits, said.values())):
         raise _refused(path, "it does not say its axes")
     for name, fields in said.items():
         _check(path, fields, AXES, f"axes.{name}.")
@@ -288,7 +264,3 @@ def _axes(path: Path, about: About, shapes: Mapping[str, Shape]) -> dict[str, Ax
         name: Axes(f["name"], tuple(f["shape"]), tuple(f["view"]), tuple(f["order"]), shapes[name])
         for name, f in said.items()
     }
-
-
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, dict)

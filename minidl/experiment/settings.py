@@ -1,30 +1,24 @@
 """Settings: what a run was asked for, complete with the recipe of its data set or with what an earlier run had."""
 
-import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from minidl.data import absolute, located
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import decay, natural, positive, rate
+from minidl.experiment.contents import SETTINGS
 from minidl.experiment.options import Options
 from minidl.experiment.recipes import recipe
-from minidl.experiment.records import CONFIG, read_settings
+from minidl.experiment.records import CONFIG, PUT_BACK, read_settings
+from minidl.experiment.schema import check
 from minidl.kernels.errors import MinidlError
 from minidl.models import best_method
 
 Settings = dict[str, Any]
-# What must be a number in the configuration of an earlier run, which may have been edited.
-NUMBERS: dict[str, Callable[[str], float]] = {
-    **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "trace", "threads"), positive),
-    **dict.fromkeys(("train_size", "test_size", "shrink", "crop", "image_size"), positive),
-    "learning_rate": rate,
-    "weight_decay": decay,
-    "seed": natural,
-}
 # What --resume may change.
-CHANGEABLE = ("data", "data_root", "epochs", "crop", "test_every", "quiet", "device", "precision", "threads", "loops")
+CHANGEABLE = (
+    *("data", "data_root", "epochs", "crop", "test_every", "save_every"),
+    *("quiet", "device", "precision", "threads", "loops"),
+)
 
 
 def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
@@ -39,7 +33,9 @@ def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
     settings["import"] = [file.record for file in files]
     folder = Path(options["resume"]) if options["resume"] else None
     if folder:
-        earlier = _with_absolute_paths(settings | {"import": []} | _checked(read_settings(folder), folder))
+        earlier = settings | {"import": []} | read_settings(folder)
+        check(earlier, SETTINGS, str(folder / CONFIG), PUT_BACK)  # which may lack some
+        earlier = _with_absolute_paths(earlier)
         own_code.check_same(files, own_code.records_of(earlier, folder), folder)
         settings = _changed(earlier, given, folder) | {"import": settings["import"]}
     for file in files:
@@ -54,19 +50,6 @@ def _with_recipe(settings: Settings) -> Settings:
         "batch_is_default": settings["batch_size"] is None,
         **{name: value for name, value in vars(recipe(settings["data"])).items() if settings[name] is None},
     }
-
-
-def _checked(read: Settings, folder: Path) -> Settings:
-    """Return the settings that were read of an earlier run; raise MinidlError for one that is no number but must be."""
-    numbers = {name: value for name, value in read.items() if name in NUMBERS and value is not None}
-    for name, value in numbers.items():
-        try:
-            numbers[name] = NUMBERS[name](str(value))
-        except argparse.ArgumentTypeError as error:
-            raise MinidlError(
-                f"{folder / CONFIG} cannot be used: {name} {error}; put it back as it was, or start a new run"
-            ) from None
-    return read | numbers
 
 
 def _changed(earlier: Settings, given: Options, folder: Path) -> Settings:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minidl.experiment.files import LONG, read_whole
+from minidl.experiment.schema import shown
 from minidl.kernels.errors import MinidlError
 
 SEPARATORS = ",;\t"
@@ -27,11 +29,11 @@ class Row:
         if not text and blank_is_nan:
             return math.nan
         try:
-            return float(text.replace(self.point, "."))
+            return float(text.replace(self.point, ".").replace("_", "?"))  # which Python allows between digits
         except ValueError:
             raise MinidlError(
-                f"line {self.line} of {self.path} has {text!r} for {column}, which is no number; put the file back as "
-                "it was"
+                f"line {self.line} of {self.path} has {shown(repr(text))} for {column}, which is no number; put the "
+                "file back as it was"
             ) from None
 
 
@@ -43,7 +45,7 @@ def read(path: Path, columns: Sequence[str]) -> list[Row]:
     columns, and a row that is too long.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_whole(path, LONG).decode("utf-8-sig")
         separator = max(SEPARATORS, key=text.partition("\n")[0].count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,15 +63,31 @@ class Epoch:
         return not math.isnan(self.test_accuracy)
 
 
-Progress = Callable[[int, SoftmaxCrossEntropy], None]
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Of the epoch that has begun: how many batches were trained, the seconds that they took, and the sums behind the
+    score of its loss (see losses.py). Of those before it: seconds and samples of training, for the images per second.
+    """
+
+    batches: int = 0
+    seconds: float = 0.0
+    totals: Array = field(default_factory=lambda: np.zeros(4))
+    train_seconds: float = 0.0
+    trained_samples: int = 0
+
+
+Between = Callable[[int, SoftmaxCrossEntropy], None]
 
 
 class Trainer:
     """Trains a net with an optimizer.
 
-    seed: of the order and augmentation of the samples; each epoch has random numbers of its own, so that a resumed
-    run goes on as if it had not been interrupted. drop_every: epochs after which the learning rate is divided by 10.
-    tracer: makes the steps that are its due in the trainer's place, and looks on.
+    seed: of the order and augmentation of the samples. Each epoch has random numbers of its own, all drawn when it
+    begins, so that a resumed run knows them from the number of the epoch, wherever it goes on. drop_every: epochs after
+    which the learning rate is divided by 10. tracer: makes the steps that are its due in the trainer's place, and looks
+    on.
     """
 
     def __init__(
@@ -88,7 +104,7 @@ class Trainer:
         self.learning_rate, self.drop_every, self.seed = optimizer.learning_rate, drop_every, seed
         self.loss, self.test_loss = SoftmaxCrossEntropy(net.kernels), SoftmaxCrossEntropy(net.kernels)
         self.full_step = net.kernels.record(lambda: self.next_step(train.batch_size), lambda: net.allocations)
-        self.train_seconds, self.trained_samples = 0.0, 0
+        self.progress = Progress()
         self.confusion: Confusion | None = None
 
     def step(self, data: Array, labels: Array) -> None:
@@ -101,41 +117,57 @@ class Trainer:
         """Train on the next batch."""
         self.step(*self.train.next(size))
 
-    def begin(self, epoch: int) -> list[int]:
-        """Make all ready for an epoch (from 1), and return the sizes of its batches."""
+    def begin(self, epoch: int, after: int = 0) -> list[int]:
+        """Make all ready for an epoch (from 1) and let so many batches of it go; return the sizes of the others."""
         self.optimizer.learning_rate = stepped(self.learning_rate, epoch, self.drop_every)
         self.net.train()
         self.loss.reset()
-        return self.train.shuffle(np.random.default_rng([self.seed, 1, epoch]))
+        sizes = self.train.shuffle(np.random.default_rng([self.seed, 1, epoch]))
+        for size in sizes[:after]:
+            self.train.next(size)
+        return sizes[after:]
 
-    def run_epoch(self, epoch: int, progress: Progress = lambda samples, loss: None, test: bool = True) -> Epoch:
-        """Train for one epoch (from 1) and, where asked to, test.
+    def run_epoch(self, epoch: int, between: Between = lambda samples, loss: None, test: bool = True) -> Epoch:
+        """Train for one epoch (from 1), or for what ``progress`` leaves of it, and, where asked to, test.
 
-        progress: called after each batch with the number of samples so far and the loss, whose score may be asked for.
-        Training stops early where the loss is not a number any more, and then there is a test in any case.
+        between: called after each batch with the number of samples so far and the loss, whose score may be asked for.
+        Training stops early where the loss is not a number any more, and then there is no test.
         """
-        started = time.perf_counter()
-        samples, first = 0, self.optimizer.time
+        done = self.progress
+        started = time.perf_counter() - done.seconds
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, said below
-            for batch, size in enumerate(self.begin(epoch), 1):
-                if self.tracer and self.tracer.due(step := first + batch - 1):
+            sizes = self.begin(epoch, done.batches)
+            samples = self.train.samples - sum(sizes)
+            self.loss.totals[...] = self.net.kernels.xp.asarray(done.totals)
+            for step, size in enumerate(sizes, self.optimizer.time):
+                if self.tracer and self.tracer.due(step):
                     self.tracer.step(step, self.loss, *self.train.next(size))
                 elif size == self.train.batch_size and not self.net.observed:
                     self.full_step()
                 else:
                     self.next_step(size)
                 samples += size
-                progress(samples, self.loss)
-                if batch % CHECKED == 0 and not math.isfinite(self.loss.score().loss):
+                done.batches, done.seconds = done.batches + 1, time.perf_counter() - started
+                between(samples, self.loss)
+                if done.batches % CHECKED == 0 and not math.isfinite(self.loss.score().loss):
                     break
-            trained, tested = self.loss.score(), Score(math.nan, math.nan)
-            self.train_seconds += time.perf_counter() - started
-            self.trained_samples += samples
-            if test or not math.isfinite(trained.loss):
-                self.confusion = Confusion(len(self.test.classes), self.net.kernels) if self.test.per_pixel else None
-                tested = evaluate(self.net, self.test_loss, self.test, self.confusion)
+            trained = self.loss.score()
+            tested = self.test_score() if test and math.isfinite(trained.loss) else Score(math.nan, math.nan)
+        self.progress = Progress(
+            train_seconds=done.train_seconds + done.seconds, trained_samples=done.trained_samples + samples
+        )
         rate, seconds = self.optimizer.learning_rate, time.perf_counter() - started
         return Epoch(epoch, rate, *trained, *tested, seconds)
+
+    def test_score(self) -> Score:
+        """Measure the net on the test samples; ``confusion`` keeps which classes of pixels were taken for which."""
+        self.confusion = Confusion(len(self.test.classes), self.net.kernels) if self.test.per_pixel else None
+        return evaluate(self.net, self.test_loss, self.test, self.confusion)
+
+    def reached(self) -> Progress:
+        """Return how far the training has come at this step."""
+        totals = self.net.kernels.host(self.loss.totals).copy() if self.progress.batches else np.zeros(4)
+        return replace(self.progress, totals=totals)
 
 
 def evaluate(net: Net, loss: SoftmaxCrossEntropy, source: BatchSource, confusion: Confusion | None = None) -> Score:

@@ -29,8 +29,7 @@ normalization at a hook point, which leaves everything as it is where none hangs
                 not defined in reparametrization, which takes nothing back
 
 The optimizer's W(t) are the weights after their normalization, in reparametrization those before it. Where the update
-of the optimizer does WC, the weights before it are known from the step before: w_mean and w_removed are blank at the
-first step after a run was resumed, if it is traced.
+of the optimizer does WC, the weights before it are known from the step before, and are kept in the checkpoint.
 
 ``carry.csv`` has for some steps (detailed, see schedule.py) the loss of the step's batch at W + s·ΔW less that at W,
 where all parameters are moved. ``filters.npz`` has for the same steps an array (filters, 6) for each STEP/LAYER/POINT/
@@ -73,9 +72,9 @@ class Tracer:
         self.centered = [p.name for p in net.parameters if p.wc]
         self.trace = Trace()
 
-    def go_on(self, trace: Trace) -> None:
-        """Append to an earlier trace what comes after the steps that the optimizer has made."""
-        self.trace, self.raw = trace.until(self.optimizer.time), {}
+    def go_on(self, trace: Trace, raw: Mapping[str, Array]) -> None:
+        """Append to an earlier trace what comes after the steps that the optimizer has made; raw: as it was then."""
+        self.trace, self.raw = trace.until(self.optimizer.time), raw
 
     def due(self, step: int) -> bool:
         """Return whether the tracer has to make a step: a traced one, or the one that shows what WC takes before it."""

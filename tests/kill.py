@@ -1,0 +1,130 @@
+"""Kills runs at random moments and goes on with them: python tests/kill.py --count 100.
+
+Each run is tiny, and ends as one that was not killed, to the last bit, or had not begun and says so.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from image_folder import write_images
+from safetensors.numpy import load_file
+
+HERE = Path(__file__).resolve().parent.parent
+SMALL = (
+    *("--batch-size", "5", "--epochs", "4", "--method", "WC, GC, BN", "--model", "a", "--place", "hooks"),
+    *("--trace", "10", "--threads", "1", "--loops", "numpy", "--quiet", "--save-every", "0.002"),
+)
+IMAGES = 24  # of each of two classes
+
+
+@dataclass
+class Outcome:
+    """How many runs were equal in the end, how many had not begun, how often one was killed, and what went wrong."""
+
+    equal: int = 0
+    not_begun: int = 0
+    kills: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def start(*words: str) -> "subprocess.Popen[str]":
+    """Start a training."""
+    command = [sys.executable, str(HERE / "train.py"), *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(*words: str) -> tuple[int, str]:
+    """Train to the end; return the exit status and what was said of errors."""
+    with start(*words) as process:
+        error = process.communicate()[1]
+    return process.returncode, error
+
+
+def difference(one: Path, other: Path) -> str:
+    """Say what differs between two finished runs, or nothing."""
+    first, second = (load_file(path / "checkpoint.safetensors") for path in (one, other))
+    if first.keys() != second.keys():
+        return "the checkpoints hold other arrays"
+    for name in first:
+        if not name.startswith("run/") and not np.array_equal(first[name], second[name]):
+            return f"{name} differs"
+    logs = [[line.rpartition(",")[0] for line in (path / "log.csv").read_text().splitlines()] for path in (one, other)]
+    if logs[0] != logs[1]:
+        return "the logs differ"
+    for name in ("trace.csv", "carry.csv"):
+        if (one / name).read_bytes() != (other / name).read_bytes():
+            return f"{name} differs"
+    return (
+        "" if sorted(path.name for path in one.iterdir()) == sorted(path.name for path in other.iterdir()) else "files"
+    )
+
+
+def kill_runs(place: Path, count: int, seed: int = 0, more: float = 0.5) -> Outcome:
+    """Kill so many runs at moments from 0 s on, some of them again while they go on, and compare them in the end.
+
+    more: how probable it is that a run which goes on is killed again.
+    """
+    write_images(place / "set", IMAGES, np.random.default_rng(seed))
+    small, began = ("--data", str(place / "set"), *SMALL), time.monotonic()
+    assert finish(*small, "--out", str(place / "whole")) == (0, "")
+    took, random_ = time.monotonic() - began, random.Random(seed)
+    outcome = Outcome()
+    for number in range(count):
+        folder = place / f"run{number}"
+        words = (*small, "--out", str(folder))
+        while True:
+            process = start(*words)
+            time.sleep(random_.uniform(0, 1.1 * took))
+            process.kill()
+            process.communicate()
+            outcome.kills += process.returncode == -signal.SIGKILL
+            if not folder.exists():
+                break
+            words = ("--resume", str(folder))
+            if random_.random() > more:
+                break
+        status, error = finish("--resume", str(folder))
+        if not folder.exists():
+            said = status == 2 and "there is no run in" in error and "had not begun" in error and error.count("\n") == 1
+            outcome.not_begun += said
+            outcome.wrong += [] if said else [f"run {number}, not begun: {status}, {error}"]
+            continue
+        ended = status == 0 or (status == 2 and "has finished its 4 epochs" in error)
+        wrong = "" if ended else f"status {status}, {error}"
+        wrong = wrong or difference(folder, place / "whole")
+        outcome.equal += not wrong
+        outcome.wrong += [f"run {number}: {wrong}"] if wrong else []
+        shutil.rmtree(folder)
+    return outcome
+
+
+def main() -> int:
+    """Kill as many runs as the command line says."""
+    cli = argparse.ArgumentParser(description=__doc__)
+    cli.add_argument("--count", type=int, default=100)
+    cli.add_argument("--seed", type=int, default=0)
+    options = cli.parse_args()
+    os.nice(10)
+    with tempfile.TemporaryDirectory() as place:
+        outcome = kill_runs(Path(place), options.count, options.seed)
+    print(
+        f"{outcome.equal} of {options.count} runs ended as one that was not killed, {outcome.not_begun} had not begun; "
+        f"{outcome.kills} kills",
+        *outcome.wrong,
+        sep="\n",
+    )
+    return 1 if outcome.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

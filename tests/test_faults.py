@@ -1,0 +1,491 @@
+"""What may go wrong while a run trains: afterwards it goes on, to the same bits as one that nothing has happened to."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kill import kill_runs
+from run_logs import log
+from safetensors.numpy import load_file
+
+from minidl import checkpoint
+from minidl.experiment import files, records
+from minidl.experiment.contents import RESULT
+from minidl.experiment.results import KEY, VALUES, read_results
+from minidl.experiment.trainer import Trainer
+from minidl.kernels.errors import MinidlError
+from minidl.study.trace import Tracer
+
+STEPS = 3  # of an epoch of ``run``
+# Weights that a hook normalizes at each forward, running statistics, a last batch of its own, and a trace.
+HOOKS = ("--model", "a", "--method", "WC, GC, BN", "--place", "hooks", "--trace", 2, "--quiet")
+RAW = ("--model", "a", "--method", "WS, GC", "--mode", "reparametrization", "--optimizer", "sgd", "--quiet")
+PLAIN = ("--model", "a", "--quiet")
+
+
+def before_step(monkeypatch, number, what):
+    """Do something before a step of the process, counted from 1; return the list of the steps that were made."""
+    made = []
+
+    def doing(method):
+        def step(*arguments):
+            made.append(method)
+            if len(made) == number:
+                what()
+            return method(*arguments)
+
+        return step
+
+    for owner in (Trainer, Tracer):
+        monkeypatch.setattr(owner, "step", doing(owner.step))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def narrow(small):
+    """Let net (a) be a small one."""
+    small("a", filters=(4, 4, 4))
+
+
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+def assert_same(one, other):
+    """Assert that two runs ended with the same log, result, trace, weights and moments, to the last bit."""
+    assert log(one) == log(other)
+    for name in ("trace.csv", "carry.csv", "filters.npz"):
+        assert (one / name).exists() == (other / name).exists()
+        if name.endswith("csv") and (one / name).exists():
+            assert (one / name).read_bytes() == (other / name).read_bytes()
+    first, second = (load_file(path / checkpoint.NAME) for path in (one, other))
+    assert first.keys() == second.keys()
+    for name in first:
+        if not name.startswith("run/"):
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    results = [json.loads((path / "result.json").read_text()) for path in (one, other)]
+    for result in results:
+        del result["seconds"], result["images_per_second"]
+    assert results[0] == results[1]
+    assert not [path for path in one.iterdir() if path.name.startswith(".")]
+
+
+# -- interrupts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, stops",
+    [(HOOKS, (2, 3)), (HOOKS, (STEPS, 1)), (RAW, (1, 4))],
+)
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_finishes_the_step_and_saves(run, tmp_path, capsys, options, stops, number, status):
+    assert run(*options, out="whole") == 0
+    arguments = options
+    for stop in stops:
+        capsys.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            made = before_step(patch, stop, send(number))
+            assert run(*arguments) == status
+            assert len(made) == stop
+        assert capsys.readouterr().err == f"\ninterrupted; go on with: python train.py --resume {tmp_path / 'run'}\n"
+        arguments = ("--resume", tmp_path / "run")
+    assert run(*arguments) == 0
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_second_interrupt_ends_at_once(run, tmp_path, capsys, monkeypatch):
+    def twice():
+        send(signal.SIGINT)()
+        send(signal.SIGTERM)()
+
+    made = before_step(monkeypatch, 2, twice)
+    assert run(*PLAIN) == 143
+    assert len(made) == 2
+    assert load_file(tmp_path / "run" / checkpoint.NAME)["run/batches"] == 0
+    assert "go on with: python train.py --resume" in capsys.readouterr().err
+
+
+def test_an_interrupt_before_a_run_has_begun_leaves_nothing(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(records, "write_config", lambda *_: send(signal.SIGTERM)())
+    assert run(*PLAIN) == 143
+    assert capsys.readouterr().err == "\ninterrupted; the run had not begun\n"
+    assert not list(tmp_path.glob("*run*"))
+
+
+def test_an_interrupt_in_the_last_epoch_of_all_ends_the_run(run, tmp_path, monkeypatch):
+    real = Trainer.test_score
+    monkeypatch.setattr(Trainer, "test_score", lambda trainer: (send(signal.SIGTERM)(), real(trainer))[1])
+    assert run(*PLAIN, "--epochs", 1) == 0
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+def test_handlers_of_signals_are_put_back(run):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert run(*PLAIN) == 0
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_comparison_save_when_it_is_told_to_end(folder, tmp_path):
+    words = ["compare", "--methods", "Baseline; GC", "--data", folder, "--out", tmp_path / "out", "--epochs", 10**6]
+    small = ["--model", "a", "--batch-size", 5, "--device", "cpu", "--loops", "numpy", "--jobs", 1, "--quiet"]
+    command = [sys.executable, "-m", "minidl", *map(str, [*words, *small])]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list((tmp_path / "out").glob("[!.]*/log.csv")):
+            time.sleep(0.05)
+        process.terminate()
+        error = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert error.splitlines()[-1] == "interrupted; called again, it goes on where it stopped"
+    (run,) = (tmp_path / "out").glob("*-seed0")
+    assert load_file(run / checkpoint.NAME)["run/batches"] + len(log(run)) > 0
+
+
+# -- kills ------------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Ends a run in this process as a kill would: nothing that is to be done at the end is done."""
+
+
+def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, tmp_path, monkeypatch):
+    def killed():
+        raise Killed
+
+    assert run(*HOOKS, out="whole") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        before_step(patch, 3, killed)
+        with pytest.raises(Killed):
+            run(*HOOKS, "--save-every", 1e-9)
+    assert load_file(tmp_path / "run" / checkpoint.NAME)["run/batches"] == 2
+    (tmp_path / "run" / ".checkpoint.safetensors.12345678.part").write_text("what a kill leaves")
+    made = before_step(monkeypatch, 0, killed)
+    assert run("--resume", tmp_path / "run") == 0
+    assert len(made) == 2 * STEPS - 2
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("write", ["write_result", "write_log"])
+def test_a_run_that_ended_before_its_result_is_concluded(run, tmp_path, monkeypatch, write):
+    """write_log comes before the checkpoint of the last epoch, write_result after it."""
+    real = getattr(records, write)
+
+    def killed(folder, what):
+        if write == "write_result" or len(what) == 2:
+            raise Killed
+        real(folder, what)
+
+    assert run(*HOOKS, out="whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(records, write, killed)
+        with pytest.raises(Killed):
+            run(*HOOKS)
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert run("--resume", tmp_path / "run") == 0
+    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert run("--resume", tmp_path / "run") == 2
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_at_random_moments(tmp_path):
+    """How many is told by MINIDL_KILLS (5)."""
+    count = int(os.environ.get("MINIDL_KILLS", "5"))
+    outcome = kill_runs(tmp_path, count)
+    assert outcome.equal + outcome.not_begun == count, outcome
+
+
+# -- what cannot be written -------------------------------------------------------------------------------------------
+
+
+def fails_at(patch, number, code=errno.ENOSPC):
+    """Let the call of that number that writes something fail, and all after it; return the list of calls."""
+    calls = []
+
+    def failing(function):
+        def call(*arguments, **options):
+            calls.append(function)
+            if number and len(calls) >= number:
+                raise OSError(code, os.strerror(code))
+            return function(*arguments, **options)
+
+        return call
+
+    patch.setattr(files.os, "replace", failing(os.replace))
+    patch.setattr(files.os, "fsync", failing(os.fsync))
+    patch.setattr(Path, "write_bytes", failing(Path.write_bytes))
+    patch.setattr(checkpoint, "save_file", failing(checkpoint.save_file))
+    return calls
+
+
+def test_a_disk_that_is_full_at_any_write(run, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        calls = fails_at(patch, 0)
+        assert run(*HOOKS, "--save-every", 1e-9, out="whole") == 0
+    for number in range(1, len(calls) - 9, len(calls) // 4):
+        path = tmp_path / f"full{number}"
+        with monkeypatch.context() as patch:
+            fails_at(patch, number)
+            capsys.readouterr()
+            assert run(*HOOKS, "--save-every", 1e-9, out=path.name) == 2
+        shown = capsys.readouterr().err
+        assert "No space left on device" in shown
+        assert shown.count("\n") == 1
+        assert run(*(("--resume", path) if path.exists() else (*HOOKS, "--save-every", 1e-9)), out=path.name) == 0
+        assert_same(path, tmp_path / "whole")
+
+
+@contextmanager
+def limit(kind, value):
+    """Let this process have no more of something than that."""
+    soft, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (value, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [300, 3000])
+def test_files_that_may_not_be_so_long(run, tmp_path, capsys, size):
+    with limit(resource.RLIMIT_FSIZE, size):
+        assert run(*PLAIN) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"train.py: {tmp_path}")
+    assert "cannot be written (" in shown
+    assert "File too large" in shown
+    assert shown.count("\n") == 1
+    assert not list(tmp_path.glob("*run*"))
+
+
+def test_links_in_a_run_folder_lead_nowhere(run, tmp_path):
+    """What a run writes takes the place of a link, and never goes through one."""
+    assert run(*HOOKS, "--epochs", 1) == 0
+    victim, folder = tmp_path / "victim", tmp_path / "run"
+    victim.write_text("mine")
+    names = [path.name for path in folder.iterdir()]
+    kept = {name: (folder / name).read_bytes() for name in names}
+    for name in names:
+        for link in (name, f"{name}.part", f".{name}.part", Path(name).with_suffix(".part").name, ".part"):
+            (folder / link).unlink(missing_ok=True)
+            (folder / link).symlink_to(victim)
+        if name in (checkpoint.NAME, "config.json", "trace.csv", "carry.csv", "filters.npz"):  # which are read
+            (tmp_path / name).write_bytes(kept[name])
+            (folder / name).unlink()
+            (folder / name).symlink_to(tmp_path / name)
+    assert run("--resume", folder, "--epochs", 2) == 0
+    assert victim.read_text() == "mine"
+    for name in names:
+        assert not (folder / name).is_symlink()
+        if (tmp_path / name).exists():
+            assert (tmp_path / name).read_bytes() == kept[name]
+
+
+def test_a_folder_that_is_there_keeps_what_is_in_it(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    assert run(*PLAIN) == 0
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    assert len(list((tmp_path / "run").iterdir())) == 6
+
+
+def test_a_file_has_the_mode_that_others_have(run, tmp_path):
+    assert run(*PLAIN, "--epochs", 1) == 0
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "run").iterdir()}
+    assert len(modes) == 1
+
+
+# -- what cannot be had -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", range(3))
+def test_too_few_file_handles_are_one_sentence(run, tmp_path, capsys, left):
+    def none_left():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + left, hard))
+
+    assert run(*HOOKS, out="whole") == 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            before_step(patch, STEPS + 1, none_left)
+            status = run(*HOOKS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if status == 2:
+        shown = capsys.readouterr().err
+        assert "Too many open files" in shown
+        assert "ulimit -n" in shown
+        assert shown.count("\n") == 1
+        assert run("--resume", tmp_path / "run") == 0
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_memory_that_ends_while_a_run_trains(run, tmp_path, capsys, monkeypatch):
+    class OutOfMemoryError(MemoryError):
+        """What CuPy raises, too."""
+
+    def full():
+        raise OutOfMemoryError("out of memory allocating 4,096 bytes")
+
+    assert run(*PLAIN, out="whole") == 0
+    with monkeypatch.context() as patch:
+        before_step(patch, STEPS + 2, full)
+        assert run(*PLAIN) == 2
+    shown = capsys.readouterr().err
+    assert "a batch of 5 images needs more memory than is free; use a smaller one, such as --batch-size 2" in shown
+    assert shown.count("\n") == 1
+    assert run("--resume", tmp_path / "run") == 0
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_clock_that_jumps(run, tmp_path, monkeypatch):
+    """Durations are measured by a clock that nobody can set."""
+    times = iter(range(10**9, 0, -(10**6)))
+    monkeypatch.setattr(time, "time", lambda: next(times))
+    assert run(*PLAIN) == 0
+    assert all(0 < epoch.seconds < 100 for epoch in records.read_log(tmp_path / "run"))
+
+
+# -- numbers that are none --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, where",
+    [
+        (("--optimizer", "sgd", "--learning-rate", "1e30"), "at step 2 of epoch 1, in the output of conv2"),
+        (("--optimizer", "sgd", "--learning-rate", "1e45"), "at step 1 of epoch 1, in the update of "),
+    ],
+)
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_a_loss_that_is_no_number_ends_a_run_and_says_where(run, tmp_path, capsys, options, where, quiet):
+    assert run("--model", "a", "--method", "Baseline", *options, *quiet) == 0
+    ending = capsys.readouterr().out.splitlines()[-1]
+    assert ending.startswith(f"the loss is not a number any more, first {where}")
+    assert ending.endswith(f"and the run ended there: {tmp_path / 'run'}, whose checkpoint is from before")
+    assert len(log(tmp_path / "run")) == 1
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["train_loss"], result["test_accuracy"]) == (None, None)
+    assert result["diverged"].startswith(where)
+    for name, array in load_file(tmp_path / "run" / checkpoint.NAME).items():
+        assert np.isfinite(array).all(), name
+
+
+NORM = """import minidl
+
+calls = [0]
+
+
+@minidl.normalization("late", at="grads")
+def late(x):
+    calls[0] += 1
+    return x / 0 if calls[0] > {0} else x
+"""
+
+
+def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys):
+    (tmp_path / "my_late.py").write_text(NORM.format(20))
+    options = ("--import", tmp_path / "my_late.py", "--method", "late", "--model", "a", "--quiet")
+    with np.errstate(all="ignore"):
+        assert run(*options, "--save-every", 1e-9, "--epochs", 8) == 0
+    assert "first at step " in (shown := capsys.readouterr().out)
+    assert "in the gradient of " in shown
+    saved = load_file(tmp_path / "run" / checkpoint.NAME)
+    assert all(np.isfinite(array).all() for name, array in saved.items())
+    assert len(saved["run/log"]) == len(log(tmp_path / "run")) - 1
+
+
+# -- files from elsewhere ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["config.json", "result.json", "log.csv"])
+@pytest.mark.parametrize("kind", ["device", "pipe", "sparse", "folder"])
+def test_what_is_no_file_of_a_run_is_not_read(run, tmp_path, name, kind):
+    path = tmp_path / "run" / name
+    path.parent.mkdir()
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with open(path, "wb") as file:
+            file.truncate(1 << 40)
+    read = {"config.json": records.read_settings, "result.json": records.read_result, "log.csv": records.read_log}
+    with pytest.raises(MinidlError, match=f"{name} cannot be read"):
+        read[name](path.parent)
+
+
+GOOD = {"epochs": 2, "train_loss": 1.5, "test_accuracy": 0.5, "seconds": 2.0}
+
+
+@pytest.mark.parametrize("name", sorted(RESULT))
+def test_a_result_of_another_type_is_one_sentence(tmp_path, name):
+    assert (tmp_path / "result.json").write_text(json.dumps(GOOD))
+    assert records.read_result(tmp_path) == GOOD
+    for value in ([[]], -1, {}, True):
+        (tmp_path / "result.json").write_text(json.dumps(GOOD | {name: value}))
+        with pytest.raises(MinidlError, match=rf"result.json cannot be used: {name} must be"):
+            records.read_result(tmp_path)
+
+
+def test_a_result_that_lacks_something_is_one_sentence(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(MinidlError, match="it does not say epochs"):
+        records.read_result(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("table", "x"), ("seed", "0.5"), ("epochs", "-1"), ("paper", "101"), ("test_accuracy", "inf"), ("seconds", "nan")],
+)
+def test_a_cell_of_the_results_that_is_no_such_number(tmp_path, name, value):
+    row = dict(zip((*KEY, *VALUES), ["2", "c", "WC", "0", "run", "cifar10", "15", "84.91", "nan", "9.5"], strict=True))
+    for cells, wrong in ((row, False), (row | {name: value}, True)):
+        (tmp_path / "results.csv").write_text(files.as_csv([[*cells], [*cells.values()]]))
+        if not wrong:
+            assert len(read_results(tmp_path / "results.csv")) == 1
+            continue
+        with pytest.raises(MinidlError, match=rf"line 2 of .*results.csv .*{name}"):
+            read_results(tmp_path / "results.csv")
+
+
+def test_a_part_of_a_run_in_a_checkpoint_that_does_not_fit(run, tmp_path, capsys):
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    assert run(*PLAIN, "--epochs", 1) == 0
+    path = tmp_path / "run" / checkpoint.NAME
+    with safe_open(path, framework="np") as file:
+        about, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, array, message in (
+        ("run/log", np.zeros((2, 7)), "float64 of shape (2, 7) for run/log"),
+        ("run/log", np.full((1, 7), 3.0), "the log in {path} holds epoch 3 where epoch 1 is expected"),
+        ("run/batches", np.array([99.0]), "it has trained 99 of the 3 batches of an epoch"),
+        ("run/batches", np.array([-1.0]), "batches must be a whole number of at least 0, not -1.0"),
+        ("run/totals", np.zeros(3), "float64 of shape (3,) for run/totals"),
+        ("run/seconds", None, "it has no run/seconds"),
+    ):
+        changed = {key: value for key, value in (arrays | {name: array}).items() if value is not None}
+        save_file(changed, path, about)
+        capsys.readouterr()
+        assert run("--resume", tmp_path / "run", "--epochs", 2) == 2
+        assert message.format(path=path) in capsys.readouterr().err
+
+
+def test_the_copy_of_a_run_goes_on_by_itself(run, tmp_path):
+    assert run(*PLAIN, "--epochs", 1) == 0
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    assert run("--resume", tmp_path / "copy", "--epochs", 2) == 0
+    assert run(*PLAIN, out="whole") == 0
+    assert_same(tmp_path / "copy", tmp_path / "whole")
