@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.data import regular_file
 from minidl.data.archive import Archive, unpack
 from minidl.data.dataset import Dataset
 from minidl.kernels.errors import MinidlError
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
+MOST_RECORDS = 50_000
+"""Of one file, as train.bin of CIFAR-100 has them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Layout:
     def files(self) -> tuple[str, ...]:
         """Every file that is read."""
         return (*self.train_files, self.test_file, self.names_file)
+
+    @property
+    def record(self) -> int:
+        """Bytes of a record."""
+        return len(self.labels_per_byte) + PIXELS
 
 
 LAYOUTS = {
@@ -136,13 +144,12 @@ def _read_records(layout: Layout, paths: Sequence[Path]) -> tuple[NDArray[np.uin
 def _records_of(layout: Layout, path: Path) -> NDArray[np.uint8]:
     """Return one file's records, one in a row, with the labels checked."""
     content = np.frombuffer(_read(layout, path), dtype=np.uint8)
-    record = len(layout.labels_per_byte) + PIXELS
-    if len(content) == 0 or len(content) % record:
+    if len(content) == 0 or len(content) % layout.record:
         raise MinidlError(
             f"{path} is {len(content):,} bytes long, which is not a whole number of {layout.title} records "
-            f"of {record:,} bytes, so it is cut off or not such a file; {_remedy(layout, path)}"
+            f"of {layout.record:,} bytes, so it is cut off or not such a file; {_remedy(layout, path)}"
         )
-    records = content.reshape(-1, record)
+    records = content.reshape(-1, layout.record)
     for position, count in enumerate(layout.labels_per_byte):
         wrong = np.flatnonzero(records[:, position] >= count)
         if len(wrong):
@@ -155,7 +162,7 @@ def _records_of(layout: Layout, path: Path) -> NDArray[np.uint8]:
 
 def _read(layout: Layout, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular_file.read(path, MOST_RECORDS * layout.record)
     except OSError as problem:
         raise MinidlError(f"{path} cannot be read ({problem.strerror}); {_remedy(layout, path)}") from problem
 

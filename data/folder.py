@@ -187,7 +187,8 @@ def _split(path: Path, files: Files) -> tuple[Files, Files]:
                 "add images to this class or remove it"
             )
         test[name] = images[TEST_SHARE - 1 :: TEST_SHARE] or images[-1:]
-        train[name] = [image for image in images if image not in test[name]]
+        tested = set(test[name])
+        train[name] = [image for image in images if image not in tested]
     return train, test
 
 
