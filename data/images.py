@@ -18,7 +18,7 @@ Colour = tuple[int, int, int]
 WHITE = (255, 255, 255)
 
 FORMATS = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP"})
-"""Pillow's names of the formats that photographs and drawings come in; it is asked for no other, whatever a file holds."""
+"""Pillow's names of the formats that photographs and drawings come in; whatever a file holds, no other is tried."""
 
 MOST_PIXELS = 1 << 26
 """Of one image, such as 8,192 x 8,192: what Pillow decodes them to are 4 bytes for each."""

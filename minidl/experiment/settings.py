@@ -7,7 +7,7 @@ from typing import Any
 
 from minidl.data import absolute, located
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import decay, natural, positive, rate
+from minidl.experiment.argument_types import decay, natural, positive, rate, workers
 from minidl.experiment.options import Options
 from minidl.experiment.recipes import recipe
 from minidl.experiment.records import CONFIG, read_settings
@@ -17,8 +17,9 @@ from minidl.models import best_method
 Settings = dict[str, Any]
 # What must be a number in the configuration of an earlier run, which may have been edited.
 NUMBERS: dict[str, Callable[[str], float]] = {
-    **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "trace", "threads"), positive),
+    **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "trace"), positive),
     **dict.fromkeys(("train_size", "test_size", "shrink", "crop"), positive),
+    "threads": workers,
     "learning_rate": rate,
     "weight_decay": decay,
     "seed": natural,
