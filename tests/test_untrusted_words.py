@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 
 import pytest
@@ -66,10 +67,15 @@ WORDS = [
 ]
 
 
+@cache
+def parser(name: str) -> argparse.ArgumentParser:
+    return import_module(f"minidl.commands.{name}").parser(Command(f"minidl {name}", f"minidl {name}"))
+
+
 def options() -> Iterator[tuple[str, argparse.Action]]:
     """Yield each option that takes a value, with its command."""
     for name in COMMANDS:
-        for action in import_module(f"minidl.commands.{name}").parser(Command(name, name))._actions:
+        for action in parser(name)._actions:
             if action.nargs != 0:
                 yield name, action
 
@@ -80,7 +86,7 @@ ALL = list(options())
 def parse(name: str, words: list[str]) -> int:
     """Return the status that a command ends with at its words, 0 where it would go on with them."""
     try:
-        import_module(f"minidl.commands.{name}").parser(Command(f"minidl {name}", f"minidl {name}")).parse_args(words)
+        parser(name).parse_args(words)
     except SystemExit as end:
         return int(end.code or 0)
     return 0
