@@ -48,7 +48,7 @@ def load(
         return load_voc(default_root() if root is None else _path(root), progress)
 
     path = _path(name)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise MinidlError(
             f"{name!r} is neither a data set nor a folder; the data sets are {', '.join(NAMES)}, "
             "and a folder must hold one subfolder of images per class"
@@ -71,7 +71,7 @@ def is_here(name: str, root: str | os.PathLike[str] | None = None) -> bool:
         from minidl.data.voc import is_here as voc_is_here
 
         return voc_is_here(folder)
-    return _path(name).is_dir()
+    return os.path.isdir(_path(name))
 
 
 def default_root() -> Path:
@@ -84,7 +84,7 @@ def default_root() -> Path:
 
 def located(name: str) -> str:
     """Return the name of a set as it is, and the path of a folder in a form that holds from wherever it is used."""
-    return name if name in NAMES or not _path(name).is_dir() else str(absolute(name))
+    return name if name in NAMES or not os.path.isdir(_path(name)) else str(absolute(name))
 
 
 def absolute(path: str) -> Path:

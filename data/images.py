@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from minidl.data import regular_file
 from minidl.data.dataset import Bytes
 from minidl.data.fit import fitted
 from minidl.kernels.errors import MinidlError
@@ -18,7 +19,16 @@ Colour = tuple[int, int, int]
 WHITE = (255, 255, 255)
 
 FORMATS = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP"})
-"""Pillow's names of the formats that photographs and drawings come in."""
+"""Pillow's names of the formats that photographs and drawings come in; whatever a file holds, no other is tried."""
+
+MOST_PIXELS = 1 << 26
+"""Of one image, such as 8,192 x 8,192: what Pillow decodes them to are 4 bytes for each."""
+
+MOST_BYTES = 1 << 29
+"""Of one file."""
+
+TILE = (322, 323)
+"""The tags of TIFF for width and height of the pieces that an image is stored in; each is decoded as a whole."""
 
 BRIGHTEST = (1, 255, 4095, 65535)
 """What white may be in an image of more than 8 bits: 1 for floats alone, otherwise 8, 12 or 16 bits."""
@@ -33,11 +43,39 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return those of ``FORMATS`` that this Pillow decodes."""
+    Image.init()
+    return tuple(sorted(FORMATS & Image.OPEN.keys()))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image, of which nothing but its head has been read; the one place where Pillow opens a file.
+
+    Raises MinidlError where it is none, or too large: an image of 100 bytes may well decode to gigabytes.
+    """
+    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of one that lies on its side.
+    with (
+        _sentences(path),
+        regular_file.opened(path, MOST_BYTES) as file,
+        Image.open(file, formats=_formats()) as image,
+    ):
+        _check_extents(image)
+        yield image
+
+
 def decode(path: Path) -> Image.Image:
     """Return an image as it is stored, but upright; raise MinidlError where it cannot be decoded."""
-    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of one that lies on its side.
-    with _sentences(path), path.open("rb") as file, Image.open(file) as image:
+    with opened(path) as image:
         return ImageOps.exif_transpose(image)
+
+
+def count_pixels(path: Path) -> int:
+    """Return how many pixels an image has, by its head; raise MinidlError where that cannot be read."""
+    with opened(path) as image:
+        return image.width * image.height
 
 
 def read(
@@ -79,6 +117,17 @@ def constant_note(name: str, files: Sequence[Path], pixels: Iterable[Bytes]) -> 
     if not constant:
         return ()
     return (f"{name}: {len(constant):,} of {len(files):,} images have one colour everywhere, such as {constant[0]}",)
+
+
+def _check_extents(image: Image.Image) -> None:
+    """Raise what ``_sentences`` explains where an image has no pixels or too many, or a piece of it has."""
+    tags = getattr(image, "tag_v2", {})
+    width, height = (tags.get(tag, 1) for tag in TILE)
+    largest = max(image.width * image.height, width * height)
+    if largest > MOST_PIXELS:
+        raise Image.DecompressionBombError(f"{largest:,} pixels, more than {MOST_PIXELS:,}")
+    if not image.width * image.height:
+        raise ValueError("it has no pixels")
 
 
 def _is_constant(image: Bytes) -> bool:
@@ -124,4 +173,5 @@ def _sentences(path: Path) -> Iterator[None]:
             f"{path} cannot be decoded as an image (no format that is read here); replace or remove it"
         ) from problem
     except Exception as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        raise MinidlError(f"{path} cannot be decoded as an image ({problem}); replace or remove it") from problem
+        reason = getattr(problem, "strerror", "") or str(problem) or type(problem).__name__
+        raise MinidlError(f"{path} cannot be decoded as an image ({reason}); replace or remove it") from problem

@@ -103,9 +103,11 @@ def attempt(path):
     """Load a file, which ends well or in a sentence."""
     try:
         checkpoint.load(path, "cpu")
+        said = ""
     except MinidlError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 1000
+        said = str(error)
+    assert "\n" not in said
+    assert len(said) < 1000
 
 
 def test_mutations_end_in_a_net_or_in_a_sentence(run, random):
@@ -273,7 +275,7 @@ def test_the_same_comes_back(run):
     net, optimizer = resumed(run)
     _, arrays = content(run)
     for p in net.parameters:
-        np.testing.assert_array_equal(p.value, arrays[f"raw/{p.name}"])
+        np.testing.assert_array_equal(p.value, arrays.get(f"raw/{p.name}", arrays[f"net/{p.name}"]))
     for name, moment in optimizer.moments().items():
         np.testing.assert_array_equal(moment, arrays[f"optimizer/{name}"])
 

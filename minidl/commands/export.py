@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from minidl.experiment import own_code
+from minidl.experiment.argument_types import path, words
 from minidl.experiment.command import Command, command_line
 
 EXAMPLES = """examples:
@@ -24,13 +24,13 @@ called is in each file. docs/use.md has the names and axes. Writing onnx needs: 
 def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = command.parser("Write a trained net as a file that other programs read.", EXAMPLES)
-    cli.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its checkpoint")
+    cli.add_argument("run", type=path, metavar="RUN", help="folder of a run, or its checkpoint")
     cli.add_argument(
-        "--format", default="safetensors", metavar="safetensors|pytorch|onnx", help="(default: safetensors)"
+        "--format", type=words, default="safetensors", metavar="safetensors|pytorch|onnx", help="(default: safetensors)"
     )
     cli.add_argument(
         "--to",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="the file (default: NAME.safetensors or model.onnx in the folder of RUN)",
     )
@@ -46,6 +46,6 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from minidl.experiment.export import export  # from here on, as --help does not wait for NumPy
 
     own_code.import_files(vars(options)["import"])
-    path, net = export(options.run, options.format, options.to)
-    print(f"{path}: {net.parameter_count:,} parameters of net ({net.name}), {path.stat().st_size / 1e6:.1f} MB")
+    file, net = export(options.run, options.format, options.to)
+    print(f"{file}: {net.parameter_count:,} parameters of net ({net.name}), {file.stat().st_size / 1e6:.1f} MB")
     return 0

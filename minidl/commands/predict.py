@@ -3,10 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import positive
+from minidl.experiment.argument_types import path, positive
 from minidl.experiment.command import Command, command_line
 from minidl.experiment.options import add_device
 
@@ -28,17 +27,17 @@ def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = command.parser("Classify or segment pictures with a trained net, and draw them.", EXAMPLES)
     cli.add_argument(
-        "run", type=Path, metavar="RUN", help="folder of a run, its checkpoint, or weights of minidl export"
+        "run", type=path, metavar="RUN", help="folder of a run, its checkpoint, or weights of minidl export"
     )
     cli.add_argument(
-        "pictures", type=Path, nargs="+", metavar="FILE_OR_FOLDER", help="pictures, or folders of pictures"
+        "pictures", type=path, nargs="+", metavar="FILE_OR_FOLDER", help="pictures, or folders of pictures"
     )
     cli.add_argument(
         "--top", type=positive, default=TOP, metavar="K", help=f"tell the K most likely classes (default: {TOP})"
     )
     cli.add_argument("--json", action="store_true", help="print what was found as JSON")
     cli.add_argument(
-        "--out", type=Path, metavar="DIR", help=f"folder for what is drawn (default: {FOLDER} in the folder of RUN)"
+        "--out", type=path, metavar="DIR", help=f"folder for what is drawn (default: {FOLDER} in the folder of RUN)"
     )
     own_code.add_option(cli)
     add_device(cli.add_argument_group("where"))
@@ -54,9 +53,10 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
 
     from minidl.experiment.console import decoration
     from minidl.experiment.files import as_json, write_whole
-    from minidl.experiment.prediction import find, make_folder, net_of, predict, printable
+    from minidl.experiment.prediction import find, make_folder, net_of, predict
     from minidl.experiment.prediction_plot import grid
     from minidl.experiment.preparation import choose_device
+    from minidl.words import printable
 
     own_code.import_files(vars(options)["import"])
     choose_device(vars(options))

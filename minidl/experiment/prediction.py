@@ -18,6 +18,7 @@ from minidl.experiment import checkpoint
 from minidl.experiment.files import write_whole
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
+from minidl.words import printable
 
 TOGETHER = 64  # pictures that go through a net at a time
 OVERLAY = 0.5  # the share of a label's colour in an overlay
@@ -52,11 +53,6 @@ class Predicted:
         found = ", ".join(f"{name} {share:.1%}" for name, share in self.found[:top])
         labels = f" ({self.files['labels'].name})" if self.files else ""
         return printable(f"{self.path}: {self.error or found}{labels}")
-
-
-def printable(text: str) -> str:
-    """Return a text without what would move a terminal's cursor, as names of files may have it."""
-    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def net_of(run: Path, device: str) -> Net:
