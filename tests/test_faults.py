@@ -10,26 +10,32 @@ import stat
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from image_folder import write_images
 from kill import kill_runs
 from run_logs import log
 from safetensors.numpy import load_file
 
+import train
 from minidl import checkpoint
 from minidl.experiment import files, records
 from minidl.experiment.contents import RESULT
 from minidl.experiment.results import KEY, VALUES, read_results
 from minidl.experiment.trainer import Trainer
 from minidl.kernels.errors import MinidlError
+from minidl.study import trace_files
 from minidl.study.trace import Tracer
+from minidl.study.trace_files import Filters, Trace
 
 STEPS = 3  # of an epoch of ``run``
-# Weights that a hook normalizes at each forward, running statistics, a last batch of its own, and a trace.
-HOOKS = ("--model", "a", "--method", "WC, GC, BN", "--place", "hooks", "--trace", 2, "--quiet")
+# Weights that a hook normalizes at each forward, and running statistics; the last batch of an epoch is larger.
+HOOKS = ("--model", "a", "--method", "WC, GC, BN", "--place", "hooks", "--quiet")
+TRACED = (*HOOKS, "--trace", 100)
 RAW = ("--model", "a", "--method", "WS, GC", "--mode", "reparametrization", "--optimizer", "sgd", "--quiet")
 PLAIN = ("--model", "a", "--quiet")
 
@@ -56,6 +62,39 @@ def before_step(monkeypatch, number, what):
 def narrow(small):
     """Let net (a) be a small one."""
     small("a", filters=(4, 4, 4))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return a folder with a set, and runs on it that nothing happened to, by their options."""
+    root = tmp_path_factory.mktemp("made")
+    write_images(root / "set", 10, np.random.default_rng(7))
+    return root, {}
+
+
+@pytest.fixture
+def run(made, tmp_path, no_pictures):
+    """Return a function that trains on the set with more arguments and returns the exit status."""
+
+    def call(*arguments, out=tmp_path / "run"):
+        begin = ("--data", made[0] / "set", "--out", out, "--epochs", 2, "--batch-size", 5, "--device", "cpu")
+        return train.main([*map(str, [*(() if "--resume" in arguments else begin), *arguments])])
+
+    return call
+
+
+@pytest.fixture
+def whole(made, run):
+    """Return a function that returns the run with these options that nothing happened to."""
+    root, runs = made
+
+    def of(options):
+        if options not in runs:
+            runs[options] = root / f"whole{len(runs)}"
+            assert run(*options, out=runs[options]) == 0
+        return runs[options]
+
+    return of
 
 
 def send(number):
@@ -85,12 +124,14 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize(
-    "options, stops",
-    [(HOOKS, (2, 3)), (HOOKS, (STEPS, 1)), (RAW, (1, 4))],
+    "options, stops, number, status",
+    [
+        (TRACED, (2, 3), signal.SIGINT, 130),
+        (HOOKS, (STEPS,), signal.SIGTERM, 143),
+        (RAW, (1, 4), signal.SIGTERM, 143),
+    ],
 )
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_finishes_the_step_and_saves(run, tmp_path, capsys, options, stops, number, status):
-    assert run(*options, out="whole") == 0
+def test_an_interrupt_finishes_the_step_and_saves(run, whole, tmp_path, capsys, options, stops, number, status):
     arguments = options
     for stop in stops:
         capsys.readouterr()
@@ -101,7 +142,7 @@ def test_an_interrupt_finishes_the_step_and_saves(run, tmp_path, capsys, options
         assert capsys.readouterr().err == f"\ninterrupted; go on with: python train.py --resume {tmp_path / 'run'}\n"
         arguments = ("--resume", tmp_path / "run")
     assert run(*arguments) == 0
-    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert_same(tmp_path / "run", whole(options))
 
 
 def test_a_second_interrupt_ends_at_once(run, tmp_path, capsys, monkeypatch):
@@ -159,25 +200,24 @@ class Killed(BaseException):
     """Ends a run in this process as a kill would: nothing that is to be done at the end is done."""
 
 
-def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, whole, tmp_path, monkeypatch):
     def killed():
         raise Killed
 
-    assert run(*HOOKS, out="whole") == 0
     with pytest.MonkeyPatch.context() as patch:
         before_step(patch, 3, killed)
         with pytest.raises(Killed):
-            run(*HOOKS, "--save-every", 1e-9)
+            run(*TRACED, "--save-every", 1e-9)
     assert load_file(tmp_path / "run" / checkpoint.NAME)["run/batches"] == 2
     (tmp_path / "run" / ".checkpoint.safetensors.12345678.part").write_text("what a kill leaves")
     made = before_step(monkeypatch, 0, killed)
     assert run("--resume", tmp_path / "run") == 0
     assert len(made) == 2 * STEPS - 2
-    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert_same(tmp_path / "run", whole(TRACED))
 
 
 @pytest.mark.parametrize("write", ["write_result", "write_log"])
-def test_a_run_that_ended_before_its_result_is_concluded(run, tmp_path, monkeypatch, write):
+def test_a_run_that_ended_before_its_result_is_concluded(run, whole, tmp_path, monkeypatch, write):
     """write_log comes before the checkpoint of the last epoch, write_result after it."""
     real = getattr(records, write)
 
@@ -186,14 +226,13 @@ def test_a_run_that_ended_before_its_result_is_concluded(run, tmp_path, monkeypa
             raise Killed
         real(folder, what)
 
-    assert run(*HOOKS, out="whole") == 0
     with monkeypatch.context() as patch:
         patch.setattr(records, write, killed)
         with pytest.raises(Killed):
             run(*HOOKS)
     assert not (tmp_path / "run" / "result.json").exists()
     assert run("--resume", tmp_path / "run") == 0
-    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert_same(tmp_path / "run", whole(HOOKS))
     assert run("--resume", tmp_path / "run") == 2
 
 
@@ -228,21 +267,21 @@ def fails_at(patch, number, code=errno.ENOSPC):
     return calls
 
 
-def test_a_disk_that_is_full_at_any_write(run, tmp_path, capsys, monkeypatch):
+def test_a_disk_that_is_full_at_any_write(run, whole, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         calls = fails_at(patch, 0)
-        assert run(*HOOKS, "--save-every", 1e-9, out="whole") == 0
-    for number in range(1, len(calls) - 9, len(calls) // 4):
+        assert run(*HOOKS, "--save-every", 1e-9, out=tmp_path / "calls") == 0
+    for number in range(1, len(calls) - 9, len(calls) // 3):
         path = tmp_path / f"full{number}"
         with monkeypatch.context() as patch:
             fails_at(patch, number)
             capsys.readouterr()
-            assert run(*HOOKS, "--save-every", 1e-9, out=path.name) == 2
+            assert run(*HOOKS, "--save-every", 1e-9, out=path) == 2
         shown = capsys.readouterr().err
         assert "No space left on device" in shown
         assert shown.count("\n") == 1
-        assert run(*(("--resume", path) if path.exists() else (*HOOKS, "--save-every", 1e-9)), out=path.name) == 0
-        assert_same(path, tmp_path / "whole")
+        assert run(*(("--resume", path) if path.exists() else (*HOOKS, "--save-every", 1e-9)), out=path) == 0
+        assert_same(path, whole(HOOKS))
 
 
 @contextmanager
@@ -270,7 +309,7 @@ def test_files_that_may_not_be_so_long(run, tmp_path, capsys, size):
 
 def test_links_in_a_run_folder_lead_nowhere(run, tmp_path):
     """What a run writes takes the place of a link, and never goes through one."""
-    assert run(*HOOKS, "--epochs", 1) == 0
+    assert run(*TRACED, "--epochs", 1) == 0
     victim, folder = tmp_path / "victim", tmp_path / "run"
     victim.write_text("mine")
     names = [path.name for path in folder.iterdir()]
@@ -308,12 +347,10 @@ def test_a_file_has_the_mode_that_others_have(run, tmp_path):
 # -- what cannot be had -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("left", range(3))
-def test_too_few_file_handles_are_one_sentence(run, tmp_path, capsys, left):
+def test_too_few_file_handles_are_one_sentence(run, whole, tmp_path, capsys):
     def none_left():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + left, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, hard))
 
-    assert run(*HOOKS, out="whole") == 0
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -327,25 +364,27 @@ def test_too_few_file_handles_are_one_sentence(run, tmp_path, capsys, left):
         assert "ulimit -n" in shown
         assert shown.count("\n") == 1
         assert run("--resume", tmp_path / "run") == 0
-    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert_same(tmp_path / "run", whole(HOOKS))
 
 
-def test_memory_that_ends_while_a_run_trains(run, tmp_path, capsys, monkeypatch):
+def test_memory_that_ends_while_a_run_trains(run, whole, tmp_path, capsys, monkeypatch):
     class OutOfMemoryError(MemoryError):
         """What CuPy raises, too."""
 
     def full():
         raise OutOfMemoryError("out of memory allocating 4,096 bytes")
 
-    assert run(*PLAIN, out="whole") == 0
     with monkeypatch.context() as patch:
         before_step(patch, STEPS + 2, full)
         assert run(*PLAIN) == 2
     shown = capsys.readouterr().err
-    assert "a batch of 5 images needs more memory than is free; use a smaller one, such as --batch-size 2" in shown
+    assert (
+        "a batch of 5 images needs more memory than is free; close what else uses the device and go on with: " in shown
+    )
+    assert shown.endswith(f"--resume {tmp_path / 'run'}, or start anew with a smaller one, such as --batch-size 2\n")
     assert shown.count("\n") == 1
     assert run("--resume", tmp_path / "run") == 0
-    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert_same(tmp_path / "run", whole(PLAIN))
 
 
 def test_a_clock_that_jumps(run, tmp_path, monkeypatch):
@@ -362,13 +401,12 @@ def test_a_clock_that_jumps(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "options, where",
     [
-        (("--optimizer", "sgd", "--learning-rate", "1e30"), "at step 2 of epoch 1, in the output of conv2"),
+        (("--optimizer", "sgd", "--learning-rate", "1e30", "--quiet"), "at step 2 of epoch 1, in the output of conv2"),
         (("--optimizer", "sgd", "--learning-rate", "1e45"), "at step 1 of epoch 1, in the update of "),
     ],
 )
-@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
-def test_a_loss_that_is_no_number_ends_a_run_and_says_where(run, tmp_path, capsys, options, where, quiet):
-    assert run("--model", "a", "--method", "Baseline", *options, *quiet) == 0
+def test_a_loss_that_is_no_number_ends_a_run_and_says_where(run, tmp_path, capsys, options, where):
+    assert run("--model", "a", "--method", "Baseline", *options) == 0
     ending = capsys.readouterr().out.splitlines()[-1]
     assert ending.startswith(f"the loss is not a number any more, first {where}")
     assert ending.endswith(f"and the run ended there: {tmp_path / 'run'}, whose checkpoint is from before")
@@ -407,9 +445,9 @@ def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys):
 # -- files from elsewhere ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["config.json", "result.json", "log.csv"])
+@pytest.mark.parametrize("name", ["config.json", "result.json", "log.csv", "filters.npz"])
 @pytest.mark.parametrize("kind", ["device", "pipe", "sparse", "folder"])
-def test_what_is_no_file_of_a_run_is_not_read(run, tmp_path, name, kind):
+def test_what_is_no_file_of_a_run_is_not_read(tmp_path, name, kind):
     path = tmp_path / "run" / name
     path.parent.mkdir()
     if kind == "device":
@@ -423,7 +461,25 @@ def test_what_is_no_file_of_a_run_is_not_read(run, tmp_path, name, kind):
             file.truncate(1 << 40)
     read = {"config.json": records.read_settings, "result.json": records.read_result, "log.csv": records.read_log}
     with pytest.raises(MinidlError, match=f"{name} cannot be read"):
-        read[name](path.parent)
+        read.get(name, read_trace)(path.parent)
+
+
+def read_trace(folder):
+    (folder.parent / "trace").mkdir()
+    trace = Trace(filters={Filters(0, "conv1", "grads", "before"): np.zeros((2, 6), np.float32)})
+    trace_files.write(folder.parent / "trace", trace)
+    for name in ("trace.csv", "carry.csv"):
+        shutil.copy(folder.parent / "trace" / name, folder)
+    return trace_files.read(folder)
+
+
+def test_a_trace_that_would_unpack_to_more_than_there_is(tmp_path, monkeypatch):
+    trace_files.write(tmp_path, Trace())
+    with zipfile.ZipFile(tmp_path / "filters.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("0/conv1/grads/before.npy", bytes(1 << 20))
+    monkeypatch.setattr(trace_files, "LONG", 100_000)
+    with pytest.raises(MinidlError, match=r"filters.npz cannot be read \(it would take 1,048,576 bytes\)"):
+        trace_files.read(tmp_path)
 
 
 GOOD = {"epochs": 2, "train_loss": 1.5, "test_accuracy": 0.5, "seconds": 2.0}
@@ -483,9 +539,8 @@ def test_a_part_of_a_run_in_a_checkpoint_that_does_not_fit(run, tmp_path, capsys
         assert message.format(path=path) in capsys.readouterr().err
 
 
-def test_the_copy_of_a_run_goes_on_by_itself(run, tmp_path):
+def test_the_copy_of_a_run_goes_on_by_itself(run, whole, tmp_path):
     assert run(*PLAIN, "--epochs", 1) == 0
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     assert run("--resume", tmp_path / "copy", "--epochs", 2) == 0
-    assert run(*PLAIN, out="whole") == 0
-    assert_same(tmp_path / "copy", tmp_path / "whole")
+    assert_same(tmp_path / "copy", whole(PLAIN))

@@ -108,16 +108,17 @@ def conclude(experiment: Experiment, folder: Path, epochs: list[Epoch], diverged
 @contextmanager
 def _explained(settings: Settings, folder: Path | None, command: Command) -> Iterator[None]:
     """Say what can be done after an interrupt, and where memory is too small."""
+    begun = folder is not None and (folder / records.CONFIG).exists()
+    words = ["--resume", str(folder), *import_options(settings["import"])]
+    how = f"go on with: {command.call} {join(words)}"
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        begun = folder and (folder / records.CONFIG).exists()
-        words = ["--resume", str(folder), *import_options(settings["import"])]
-        advice = f"go on with: {command.call} {join(words)}" if begun else "the run had not begun"
-        raise type(interrupt)(advice) from None
+        raise type(interrupt)(how if begun else "the run had not begun") from None
     except MemoryError:
         size = settings["batch_size"]
+        anew = f"a smaller one, such as --batch-size {max(1, size // 2)}"
         raise MinidlError(
-            f"a batch of {size} images needs more memory than is free; use a smaller one, such as "
-            f"--batch-size {max(1, size // 2)}, or close what else uses the device"
+            f"a batch of {size} images needs more memory than is free; close what else uses the device"
+            + (f" and {how}, or start anew with {anew}" if begun else f", or use {anew}")
         ) from None

@@ -21,15 +21,15 @@ def make(settings: Settings, fill: Callable[[Path], None]) -> Path:
     run already.
     """
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{settings['model']}-{Path(settings['data']).name}"
-    folder = Path(settings["out"] or Path("runs", name))
-    if (folder / CONFIG).exists():
+    asked, folder = bool(settings["out"]), Path(settings["out"] or Path("runs", name))
+    if asked and (folder / CONFIG).exists():
         raise MinidlError(f"{folder} holds a run already; go on with it by --resume {folder}, or give another --out")
-    into = bool(settings["out"]) and folder.is_dir()
+    into = asked and folder.is_dir()
     new = hidden(folder / "run" if into else folder)
     try:
         new.mkdir(parents=True)
         fill(new)
-        return _put_into(new, folder) if into else _put(new, folder, bool(settings["out"]))
+        return _put_into(new, folder) if into else _put(new, folder, asked)
     except OSError as error:
         raise MinidlError(
             f"the run's folder {folder} cannot be written ({error.strerror}); give another with --out"

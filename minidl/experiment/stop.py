@@ -62,4 +62,4 @@ def _handled(handler: Any) -> Iterator[None]:
         yield
     finally:
         for number, earlier in before:
-            signal.signal(number, earlier)
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)  # None: not set by Python

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.experiment import spreadsheet
-from minidl.experiment.files import write_whole
+from minidl.experiment.files import LONG, read_whole, write_whole
 from minidl.kernels.errors import MinidlError
 
 TRACE, CARRY, FILTERS = "trace.csv", "carry.csv", "filters.npz"
@@ -172,9 +172,13 @@ def _check_layers(path: Path, rows: Sequence[Row]) -> None:
 
 def _read_filters(path: Path) -> dict[Filters, NDArray[np.float32]]:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        packed = io.BytesIO(read_whole(path, LONG))
+        with zipfile.ZipFile(packed) as members:
+            if (size := sum(member.file_size for member in members.infolist())) > LONG:
+                raise ValueError(f"it would take {size:,} bytes")
+        with np.load(packed, allow_pickle=False) as arrays:
             return {_filters(name): _checked(arrays[name]) for name in arrays.files}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error
 
 
