@@ -38,10 +38,11 @@ def save(
     epoch: int,
     data: Description | None = None,
     run: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
 
-    run: arrays by name, see state.py. Raises MinidlError where the file cannot be written; the earlier one is still
+    run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises MinidlError where the file cannot be written; the earlier one is still
     there then.
     """
     weights = net.effective_weights()
@@ -62,6 +63,7 @@ def save(
         "time": optimizer.time,
         "preprocessing": net.preprocessing and net.preprocessing.to_json(),
         "data": data,
+        "settings": settings,
     }
     files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
     with whole(Path(path)) as part:

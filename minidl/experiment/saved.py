@@ -70,7 +70,13 @@ NET = {
     "data_norm": _one_of("", *DATA_NORMS),
     "preprocessing": FIELDS | NOTHING,
 }
-RESUMED = {"mode": _one_of(*MODES), "epoch": COUNT, "time": COUNT, "data": FIELDS | NOTHING}  # of a checkpoint alone
+RESUMED = {  # of a checkpoint alone
+    "mode": _one_of(*MODES),
+    "epoch": COUNT,
+    "time": COUNT,
+    "data": FIELDS | NOTHING,
+    "settings": FIELDS | NOTHING,
+}
 EXPORTED = {"layout": _one_of("minidl", "pytorch")}
 PREPROCESSING = {
     "mean": Kind("three numbers", lambda value: _list_of(NUMBER).fits(value) and len(value) == 3),
@@ -88,7 +94,15 @@ AXES = {
     "view": Kind("a shape", lambda value: value == [] or _shape(value)),
     "order": _list_of(COUNT),
 }
-OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "fit", "shrink"}  # which earlier versions did not write
+OPTIONAL = {
+    "minidl",
+    "data_norm",
+    "preprocessing",
+    "data",
+    "settings",
+    "fit",
+    "shrink",
+}  # which earlier versions did not write
 
 
 @dataclass(frozen=True)
