@@ -231,14 +231,14 @@ def onnx_model(net: Net, about: dict[str, str], producer: str) -> bytes:
         ) from error
     graph = Graph(onnx)
     graph.nodes.append(onnx.helper.make_node("Identity", [graph.layer(net.root, INPUT)], [OUTPUT], OUTPUT))
-    values = (
+    given, made = (
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [SAMPLES, *_as_there(shape)])
         for name, shape in ((INPUT, net.shape), (OUTPUT, net.root.output_shape))
     )
-    made = onnx.helper.make_graph(graph.nodes, net.name or "net", *([value] for value in values), graph.constants)
+    whole = onnx.helper.make_graph(graph.nodes, net.name or "net", [given], [made], graph.constants)
     opset = onnx.helper.make_operatorsetid("", OPSET)
     model = onnx.helper.make_model(
-        made,
+        whole,
         opset_imports=[opset],
         ir_version=onnx.helper.find_min_ir_version_for([opset]),
         producer_name="minidl",

@@ -42,8 +42,8 @@ def save(
 ) -> None:
     """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
 
-    run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises MinidlError where the file cannot be written; the earlier one is still
-    there then.
+    run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises
+    MinidlError where the file cannot be written; the earlier one is still there then.
     """
     weights = net.effective_weights()
     arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}
