@@ -23,6 +23,7 @@ def main() -> None:
     cli.add_argument("--methods", default="Baseline; WC; WS; WN", metavar="TEXT", help="two or more, with ; between")
     cli.add_argument("--epochs", type=positive, default=1, metavar="N")
     cli.add_argument("--learning-rate", type=rate, default=1e-4, metavar="X", help="(default: 1e-4)")
+    cli.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: as the run)")
     cli.add_argument("--test-size", type=positive, metavar="N", help="test on N images (default: as the run)")
     cli.add_argument("--threads", type=positive, metavar="N")
     options = cli.parse_args()
@@ -32,8 +33,8 @@ def main() -> None:
         earlier = read_settings(run)
         for method in read_methods(options.methods):
             changes = {"method": method, "init": str(run), "quiet": True, "learning_rate": options.learning_rate}
-            changes |= {"threads": options.threads, "test_size": options.test_size or earlier["test_size"]}
-            experiment = prepare(earlier | changes | {"trace": None})
+            sizes = {name: vars(options)[name] or earlier[name] for name in ("train_size", "test_size")}
+            experiment = prepare(earlier | changes | sizes | {"threads": options.threads, "trace": None})
             trainer = experiment.trainer
             before = evaluate(trainer.net, trainer.test_loss, experiment.test)
             for number in range(1, options.epochs + 1):
