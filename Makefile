@@ -4,6 +4,7 @@
 # make lint    ruff and mypy
 # make docs    writes a page for each module, from its docstrings, into build/docs
 # make floors  runs the tests with the lowest versions of all dependencies, in an environment of their own
+# make supply  builds the archives, and tests what is installed of them with the lowest and the newest dependencies
 # make setup   sets up .venv, and links by which editors find minidl.kernels
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ READY := .venv/ready
 LINKS := build/package
 PAGES := build/docs
 
-.PHONY: train test gpu lint docs floors setup links clean
+.PHONY: train test gpu lint docs floors supply setup links clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -47,6 +48,9 @@ floors:
 	$(PYTHON) tests/lowest.py > build/floors/lowest.txt
 	build/floors/bin/python -m pip install --quiet --disable-pip-version-check -c build/floors/lowest.txt -e ".[fast,study,test]"
 	build/floors/bin/python -m pytest -m "not slow" -n 2 --dist loadgroup -W default::DeprecationWarning $(ARGS)
+
+supply:
+	PYTHON=$(PYTHON) .ci/supply $(ARGS)
 
 setup: $(READY) links
 

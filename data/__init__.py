@@ -14,14 +14,25 @@ __all__ = ["NAMES", "Dataset", "absolute", "default_root", "is_here", "load", "l
 NAMES = ("shapes", "cifar10", "cifar100", "voc2012")
 
 
-def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool = True) -> tuple[Dataset, Dataset]:
+def load(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    size: int | None = None,
+    fit: str | None = None,
+) -> tuple[Dataset, Dataset]:
     """Return the training and the test part of a data set.
 
     ``name`` is one of ``NAMES`` or the path of a folder of images with one subfolder per class. ``root`` is
     the folder where downloaded sets are, or are put (default: ``default_root()``). ``progress`` shows a
-    progress bar where something takes long. Raises MinidlError if there is no such set or its files cannot be
-    used.
+    progress bar where something takes long. ``size`` and ``fit`` are for a folder: of how many pixels a side its images
+    are made (32), and how, see ``minidl.data.fit`` ("stretch"). Raises MinidlError if there is no such set or its
+    files cannot be used.
     """
+    if name in NAMES and (size or fit):
+        raise MinidlError(
+            f"the images of {name} have their sizes already; --image-size and --fit are for a folder of images"
+        )
     if name == "shapes":
         from minidl.data.shapes import load as load_shapes
 
@@ -37,14 +48,14 @@ def load(name: str, root: str | os.PathLike[str] | None = None, progress: bool =
         return load_voc(default_root() if root is None else _path(root), progress)
 
     path = _path(name)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise MinidlError(
             f"{name!r} is neither a data set nor a folder; the data sets are {', '.join(NAMES)}, "
             "and a folder must hold one subfolder of images per class"
         )
     from minidl.data.folder import load as load_folder
 
-    return load_folder(path, progress=progress)
+    return load_folder(path, size or 32, progress, fit=fit or "stretch")
 
 
 def is_here(name: str, root: str | os.PathLike[str] | None = None) -> bool:
@@ -60,7 +71,7 @@ def is_here(name: str, root: str | os.PathLike[str] | None = None) -> bool:
         from minidl.data.voc import is_here as voc_is_here
 
         return voc_is_here(folder)
-    return _path(name).is_dir()
+    return os.path.isdir(_path(name))
 
 
 def default_root() -> Path:
@@ -73,7 +84,7 @@ def default_root() -> Path:
 
 def located(name: str) -> str:
     """Return the name of a set as it is, and the path of a folder in a form that holds from wherever it is used."""
-    return name if name in NAMES or not _path(name).is_dir() else str(absolute(name))
+    return name if name in NAMES or not os.path.isdir(_path(name)) else str(absolute(name))
 
 
 def absolute(path: str) -> Path:

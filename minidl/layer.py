@@ -12,7 +12,7 @@ learns, ``compute_grads``.
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import prod
@@ -46,7 +46,8 @@ class Buffers(local):
 class Context:
     """What all layers of a net share: the device's kernels, the number type, and the source of random weights.
 
-    in_use: is held by the thread that runs the net.
+    in_use: is held by the thread that runs the net. saved: the shapes of the parameters that will be loaded, by their
+    names, where that is known before.
     """
 
     kernels: Kernels
@@ -54,6 +55,7 @@ class Context:
     random: np.random.Generator
     names: Counter[str] = field(default_factory=Counter)
     allocations: int = 0
+    saved: Mapping[str, Shape] | None = None
     errors: Any = field(init=False)  # the memory that the errors of all layers share
     buffers: Buffers = field(default_factory=Buffers, init=False)
     in_use: Any = field(default_factory=RLock, init=False)
@@ -70,6 +72,25 @@ class Context:
         """Return the next free name of a kind: conv1, conv2, …"""
         self.names[kind] += 1
         return f"{kind}{self.names[kind]}"
+
+    def expect(self, name: str, shape: Shape) -> None:
+        """Raise NotSaved before memory is taken for a parameter of another shape than the saved one."""
+        if self.saved is not None:
+            check_saved(self.saved, name, shape)
+
+
+class NotSaved(MinidlError):
+    """A net cannot be what was saved."""
+
+
+def check_saved(saved: Mapping[str, Shape], name: str, shape: Shape) -> None:
+    """Raise NotSaved where the saved shapes, by name, lack a parameter of this name and shape."""
+    if name not in saved:
+        raise NotSaved(f"the saved net has no {name}; it belongs to another model or method")
+    if saved[name] != shape:
+        raise NotSaved(
+            f"the saved {name} has shape {saved[name]} where this net expects {shape}; it belongs to another model"
+        )
 
 
 _contexts: WeakSet[Context] = WeakSet()
@@ -284,6 +305,7 @@ class Layer:
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0)."""
+        self.context.expect(f"{self.name}.weights", shape)
         xp, dtype = self.kernels.xp, self.context.dtype
         weights = xp.asarray(glorot(shape, fan_in, fan_out, self.context.random), dtype=dtype)
         self.weights = Parameter(f"{self.name}.weights", weights, xp.zeros_like(weights), decay=True)

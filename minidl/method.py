@@ -64,7 +64,7 @@ def parse(text: str) -> Method:
     chosen: dict[str, Normalization] = {}
     data_norm = ""
     fully = False
-    for written in re.sub(r"\(.*?\)", "", text).split(","):
+    for written in re.sub(r"\([^()]*\)", "", text).split(","):
         word = " ".join(written.split())
         if word.lower() == FULLY:
             fully = True

@@ -1,6 +1,6 @@
 """Net: layers that were set up for one shape of data on one device."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from operator import index
 from threading import get_ident
@@ -13,9 +13,9 @@ from minidl.fuse import fuse
 from minidl.kernels import Kernels
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Context, Layer, Parameter, Shape
+from minidl.layer import Array, Context, Layer, NotSaved, Parameter, Shape, check_saved
 from minidl.layers import Container
-from minidl.preprocessing import Preprocessing
+from minidl.preprocessing import Preprocessing, pictures
 
 PREDICTED = 1 << 18  # inputs that ``predict`` gives to a forward pass, where nothing else is said: 85 small images
 
@@ -25,7 +25,8 @@ class Net:
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; mode: "projection" or "reparametrization"; place:
     where WC and GC are done, at the hook points of the layers ("hooks"), or inside the update of any Optimizer that is
-    given the net's parameters ("optimizer"). The training is the same.
+    given the net's parameters ("optimizer"). The training is the same. saved: the shapes of the parameters that will be
+    loaded into it, by their names; a net that needs others is refused before it takes memory for them.
 
     Threads take turns: a net that is in use makes others wait. Inference may be asked for by any of them; a training
     step, forward and backpropagate, belongs to one.
@@ -43,6 +44,7 @@ class Net:
         place: str = "hooks",
         dtype: Any = np.float32,
         seed: int = 0,
+        saved: Mapping[str, Shape] | None = None,
     ) -> None:
         try:
             self.shape: Shape = tuple(map(index, shape))
@@ -63,8 +65,10 @@ class Net:
         if used is not None:
             raise MinidlError(f"{used.name} ({used}) was set up for a net already; make new layers for another one")
         try:
-            self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]))
+            self.context = Context(kernels, self.dtype, np.random.default_rng([seed, 0]), saved=saved)
             self.output_shape = root.setup(self.shape, self.context)
+        except NotSaved:
+            raise
         except MinidlError as error:
             extents = "×".join(map(str, self.shape[:-1]))
             what = (
@@ -86,43 +90,82 @@ class Net:
                 self.trained_by = get_ident()
             return self.root.forward(data)
 
-    def predict(self, data: Array, batch_size: int | None = None) -> Array:
+    def predict(self, data: Any, batch_size: int | None = None) -> Any:
         """Return the net's output for any number of samples at inference, as a new NumPy array.
 
-        data: floats as the net was trained on, or uint8 images where the net knows how to prepare them, which it does
-        when it comes from a checkpoint. batch_size: how many samples go through the net at a time. A net in training
-        goes on training afterwards, with a new forward. Raises MinidlError as ``forward`` does, for integers that are
-        no uint8, and for uint8 images where it is not known how to prepare them.
+        data: floats as the net was trained on, or pictures where the net knows how to prepare them, which it does when
+        it comes from a checkpoint: uint8 images, as an array or as a list of PIL images and arrays, of any sizes; one
+        alone counts as a list of one. A net that labels the pixels of images of any size returns a list of arrays for
+        pictures of different sizes. batch_size: how many samples go through the net at a time. A net in training goes
+        on training afterwards, with a new forward. Raises MinidlError as ``forward`` does, for integers that are no
+        uint8, for what is no picture, and for pictures where it is not known how to prepare them.
         """
-        data = data if isinstance(data, self.kernels.xp.ndarray) else numbers(data)
-        size = max(1, PREDICTED // max(1, prod(data.shape[1:]))) if batch_size is None else batch_size
-        if size < 1 or not data.ndim:
-            raise MinidlError(
-                f"predict takes samples (samples, …) in batches of at least 1, not an array of shape "
-                f"{tuple(data.shape)} in batches of {size}"
-            )
+        on_device = isinstance(data, self.kernels.xp.ndarray)
+        given = pictures(self.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
+        if given is not None:
+            return self._predict_pictures(given, batch_size)
+        data = data if on_device else numbers(data)
+        size = self._batch_size(batch_size, data.shape[1:])
+        if not data.ndim:
+            raise MinidlError("predict takes samples (samples, …), and not a single number")
+        if data.dtype.kind in "biu":
+            raise self._unprepared(f"integers of type {data.dtype}")
+        outputs = self._outputs(data[i : i + size] for i in range(0, len(data), size))
+        return np.concatenate(outputs) if outputs else np.empty((0, *self.output_shape), self.dtype)
+
+    def _predict_pictures(self, given: Sequence[Any], batch_size: int | None) -> Any:
+        known, extents = self.preprocessing, []
+        if known is None:
+            raise self._unprepared("integers of type uint8, or pictures")
+
+        def batches() -> Iterator[Array]:
+            alike: list[Array] = []
+            for picture in map(known.fitted, given):
+                extents.append(picture.shape[:2])
+                small = known.shrunk(picture)
+                if alike and (small.shape != alike[0].shape or len(alike) == self._batch_size(batch_size, small.shape)):
+                    yield known.prepare(np.stack(alike))
+                    alike = []
+                alike.append(small)
+            if alike:
+                yield known.prepare(np.stack(alike))
+
+        outputs = [output for batch in self._outputs(batches()) for output in batch]
+        if known.shrink > 1:
+            outputs = [known.enlarged(*pair) for pair in zip(outputs, extents, strict=True)]
+        if not outputs:
+            return np.empty((0, *self.output_shape), self.dtype)
+        return np.stack(outputs) if len({output.shape for output in outputs}) == 1 else outputs
+
+    def _outputs(self, batches: Iterable[Array]) -> list[Array]:
+        """Return the outputs for batches at inference, in memory of their own."""
         with self.context.in_use:
             training = self.training
             if training:
                 self.eval()
             try:
-                batches = (self._prepared(data[i : i + size]) for i in range(0, len(data), size))
-                outputs = [self.kernels.host(self.root.forward(batch)).copy() for batch in batches]
+                return [self.kernels.host(self.root.forward(batch)).copy() for batch in batches]
             finally:
                 if training:
                     self.train()
-        return np.concatenate(outputs) if outputs else np.empty((0, *self.output_shape), self.dtype)
 
-    def _prepared(self, data: Array) -> Array:
-        if data.dtype == np.uint8 and self.preprocessing is not None:
-            return self.preprocessing.prepare(data)
-        if data.dtype.kind in "biu":
-            remedy = "give uint8 images" if self.preprocessing else "subtract the mean and divide first, as in training"
-            raise MinidlError(
-                f"predict got integers of type {data.dtype}, and this net cannot tell how to prepare them; {remedy}, "
-                "or give floats"
-            )
-        return data
+    @staticmethod
+    def _batch_size(asked: int | None, shape: Shape) -> int:
+        """Return how many samples of a shape go through the net at a time."""
+        if asked is not None and asked < 1:
+            raise MinidlError(f"predict takes samples in batches of at least 1, and not of {asked}")
+        return asked or max(1, PREDICTED // max(1, prod(shape)))
+
+    def _unprepared(self, what: str) -> MinidlError:
+        remedy = "give uint8 images" if self.preprocessing else "subtract the mean and divide first, as in training"
+        return MinidlError(
+            f"predict got {what}, and this net cannot tell how to prepare them; {remedy}, or give floats"
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the net's outputs, where they are known, which they are when it comes from a checkpoint."""
+        return self.preprocessing.classes if self.preprocessing else ()
 
     def backpropagate(self, error: Array) -> None:
         """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward."""
@@ -201,14 +244,9 @@ class Net:
         Raises MinidlError where a name is missing or unknown or a shape differs, before anything is copied.
         """
         targets = {p.name: p.value for p in self.parameters} | self.running()
+        shapes = {name: tuple(array.shape) for name, array in arrays.items()}
         for name, target in targets.items():
-            if name not in arrays:
-                raise MinidlError(f"the saved net has no {name}; it belongs to another model or method")
-            if tuple(arrays[name].shape) != target.shape:
-                raise MinidlError(
-                    f"the saved {name} has shape {tuple(arrays[name].shape)} where this net expects "
-                    f"{target.shape}; it belongs to another model"
-                )
+            check_saved(shapes, name, target.shape)
         if unknown := [name for name in arrays if name not in targets]:
             raise MinidlError(
                 f"the saved net has {unknown[0]}, which this net lacks; it belongs to another model or method"

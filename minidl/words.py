@@ -1,7 +1,12 @@
-"""Words of messages: how many there are of a thing, and what an unknown word was meant to be."""
+"""Words of messages: how many there are of a thing, what an unknown word was meant to be, and what can be printed."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal takes for a command or the end of a line, what turns the order of a text, and half characters."""
+LONGEST = 2_000  # characters of a message
 
 
 def counted(number: int, what: str) -> str:
@@ -24,3 +29,14 @@ def meant(word: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     found = get_close_matches(word.lower(), names, n=1)
     return f" (did you mean {names[found[0]]}?)" if found else ""
+
+
+def printable(text: str) -> str:
+    r"""Return a message as one line of moderate length, whatever names of files and words of users it repeats.
+
+    >>> printable("no image in \x1b[2Jcats\n"), len(printable("a" * 100_000))
+    ('no image in \\x1b[2Jcats\\n', 2000)
+    """
+    text = CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[: half - 3]} … {text[-half:]}"

@@ -1,5 +1,6 @@
 """The nets of Figure 1, one a file."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from minidl import kernels
@@ -49,12 +50,14 @@ def build(
     device: str = "auto",
     dtype: Any = "float32",
     seed: int = 0,
+    saved: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Net:
     """Return net ``name`` of Figure 1, or one that was named by ``minidl.model``, ready to train.
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
     "projection" or "reparametrization"; place: of WC and GC, "hooks" or "optimizer", see ``Net``; device: "cpu", "gpu",
-    "auto" or "reference", see ``kernels.load``; seed: of the random initial weights. Raises MinidlError for a name,
+    "auto" or "reference", see ``kernels.load``; seed: of the random initial weights; saved: the shapes of what will be
+    loaded into it, see ``Net``. Raises MinidlError for a name,
     method, mode, place or device that is not known, for images too small for the net, and for a model of one's own
     without an output for each class.
     """
@@ -66,7 +69,14 @@ def build(
         raise MinidlError(
             f"the model {name!r} returned {type(root).__name__}; let it return one layer, such as Sequential(...)"
         )
-    options: dict[str, Any] = {"method": method, "mode": mode, "place": place, "dtype": dtype, "seed": seed}
+    options: dict[str, Any] = {
+        "method": method,
+        "mode": mode,
+        "place": place,
+        "dtype": dtype,
+        "seed": seed,
+        "saved": saved,
+    }
     net = Net(root, shape, kernels.load(device), name=name, **options)
     last = "Convolution(classes, 1)" if per_pixel(name) else "FullyConnected(classes)"
     expected = (*(net.shape[:2] if per_pixel(name) else ()), classes)

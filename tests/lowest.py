@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
 
-EXTRAS = ("fast", "study", "test")  # beside what every installation has
+EXTRAS = ("fast", "study", "test", "export")  # beside what every installation has
 
 
 def lowest(path: Path) -> Iterator[str]:

@@ -121,7 +121,7 @@ def test_the_class_names_are_counted(folder10: Path) -> None:
 def expect_archive(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this archive be the official one."""
     layout = cifar.LAYOUTS["cifar10"]
-    archive = replace(layout.archive, md5=hashlib.md5(path.read_bytes()).hexdigest())
+    archive = replace(layout.archive, size=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.setitem(cifar.LAYOUTS, "cifar10", replace(layout, archive=archive))
 
 
@@ -151,8 +151,8 @@ def test_an_archive_that_is_not_there_is_downloaded(
     official = cifar.LAYOUTS["cifar10"].archive
     root = archive10.parent.parent / "empty"
 
-    def fetch(mirrors: tuple[str, ...], target: Path, md5: str, progress: bool) -> None:
-        assert (mirrors, md5, progress) == (official.mirrors, official.md5, False)
+    def fetch(mirrors: tuple[str, ...], target: Path, size: int, sha256: str, progress: bool) -> None:
+        assert (mirrors, size, sha256, progress) == (official.mirrors, official.size, official.sha256, False)
         target.parent.mkdir()
         target.write_bytes(archive10.read_bytes())
 
@@ -175,7 +175,7 @@ def test_unpacking_writes_the_sets_folder_and_nothing_else(archive10: Path) -> N
 
 def test_an_archive_with_another_checksum_is_refused(archive10: Path) -> None:
     archive10.write_bytes(archive10.read_bytes()[:-1])
-    with pytest.raises(MinidlError, match=r"cifar-10-binary.tar.gz is damaged: its md5 checksum is .* delete it"):
+    with pytest.raises(MinidlError, match=r"cifar-10-binary.tar.gz is damaged: its SHA-256 checksum is .* delete it"):
         load("cifar10", archive10.parent, progress=False)
     assert list(archive10.parent.iterdir()) == [archive10]
 

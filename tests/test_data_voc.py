@@ -94,8 +94,8 @@ def test_only_what_is_needed_is_unpacked(folder: Path, tmp_path: Path, monkeypat
     path = root / voc.ARCHIVE.name
     with tarfile.open(path, "w") as archive:
         archive.add(folder, "VOCdevkit/VOC2012")
-    md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(voc, "ARCHIVE", replace(voc.ARCHIVE, md5=md5))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(voc, "ARCHIVE", replace(voc.ARCHIVE, size=path.stat().st_size, sha256=sha256))
     check(load("voc2012", root, progress=False))
     names = {file.name for file in (root / "VOCdevkit" / "VOC2012").rglob("*.*")}
     assert names == {f"{name}.{kind}" for name in SIZES for kind in ("jpg", "png")} | {"train.txt", "val.txt"}
@@ -104,7 +104,7 @@ def test_only_what_is_needed_is_unpacked(folder: Path, tmp_path: Path, monkeypat
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / voc.ARCHIVE.name).write_bytes(b"broken")
-    with pytest.raises(MinidlError, match="is damaged: its md5 checksum is"):
+    with pytest.raises(MinidlError, match="is damaged: its SHA-256 checksum is"):
         load("voc2012", tmp_path, progress=False)
 
 

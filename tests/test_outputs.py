@@ -4,7 +4,6 @@ import copy
 import gc
 import pickle
 import tracemalloc
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from minidl.layers import AnySize, Convolution, Flatten, FullyConnected, Residua
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 from minidl.optimizers import SGD, Adam
+from minidl.preprocessing import Preprocessing
 
 
 def build(backend: Any, method: str = "WC, GC, BN", **settings: Any) -> Net:
@@ -60,7 +60,7 @@ def test_integers_are_predicted_only_where_the_net_can_prepare_them(backend):
     for dtype in ("u1", "i8", "?"):
         with pytest.raises(MinidlError, match="predict got integers of type"):
             net.predict(pixels.astype(dtype))
-    net.preprocessing = SimpleNamespace(prepare=lambda images: (images - 100.0) / 256)
+    net.preprocessing = Preprocessing((100.0,) * 3, 256.0, (16, 16), ())
     prepared = net.predict((pixels - 100.0) / 256)
     np.testing.assert_allclose(net.predict(pixels.astype("u1")), prepared, rtol=1e-4, atol=1e-6)  # WC rounds once more
     with pytest.raises(MinidlError, match="give uint8 images, or give floats"):

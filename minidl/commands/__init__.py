@@ -7,4 +7,6 @@ COMMANDS = {
     "walk": "go through Algorithm 1 with one batch, and see what every hook does",
     "compare": "train with several methods, all else equal, and set the results side by side",
     "gradcheck": "check the gradients of layers and nets, and explain those that are wrong",
+    "predict": "classify or segment pictures with a trained net, and draw them",
+    "export": "write a trained net as a file that other programs read",
 }

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from minidl.experiment import own_code
+from minidl.experiment.argument_types import words
 from minidl.experiment.command import Command, command_line
 
 EXAMPLES = """examples:
@@ -27,23 +28,38 @@ def parser(command: Command) -> argparse.ArgumentParser:
     what = cli.add_mutually_exclusive_group()
     what.add_argument(
         "--layer",
+        type=words,
         metavar="NAME",
         help="a kind of layer, by its first words, or one of your own, by its kind or its class (default: all)",
     )
     what.add_argument(
-        "--model", metavar="a|b|b-cifar|c|d|NAME", help="a net of Figure 1, or one of your own, in place of layers"
+        "--model",
+        type=words,
+        metavar="a|b|b-cifar|c|d|NAME",
+        help="a net of Figure 1, or one of your own, in place of layers",
     )
     cli.add_argument(
         "--method",
+        type=words,
         metavar="TEXT",
         help="the hooks that hang there, written as for minidl train (default: none, and the paper's best for a net)",
     )
     cli.add_argument(
-        "--mode", default="projection", metavar="projection|reparametrization", help="of weights (default: projection)"
+        "--mode",
+        type=words,
+        default="projection",
+        metavar="projection|reparametrization",
+        help="of weights (default: projection)",
     )
-    cli.add_argument("--device", default="cpu", metavar="cpu|gpu|reference", help="what computes (default: cpu)")
     cli.add_argument(
-        "--loops", default="numpy", metavar="numpy|numba", help="of the CPU; numba compiles them first (default: numpy)"
+        "--device", type=words, default="cpu", metavar="cpu|gpu|reference", help="what computes (default: cpu)"
+    )
+    cli.add_argument(
+        "--loops",
+        type=words,
+        default="numpy",
+        metavar="numpy|numba",
+        help="of the CPU; numba compiles them first (default: numpy)",
     )
     own_code.add_option(cli)
     return cli

@@ -3,10 +3,9 @@
 import argparse
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import positive
+from minidl.experiment.argument_types import path, place, positive
 from minidl.experiment.command import Command, command_line
 
 NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}  # packages of the extra "study", by their modules
@@ -26,9 +25,11 @@ The page needs no network and no other file, so that it can be sent to somebody 
 def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = command.parser("Write one page of HTML that shows what runs did, side by side.", EXAMPLES)
-    cli.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run")
-    cli.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the first run)")
-    cli.add_argument("--data-root", metavar="DIR", help="where data sets lie (default: where the runs had them)")
+    cli.add_argument("runs", type=path, nargs="+", metavar="RUN", help="folder of a run")
+    cli.add_argument("--out", type=path, metavar="FILE", help="the page (default: report.html in the first run)")
+    cli.add_argument(
+        "--data-root", type=place, metavar="DIR", help="where data sets lie (default: where the runs had them)"
+    )
     cli.add_argument(
         "--images",
         type=positive,
@@ -54,6 +55,6 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from minidl.study.report.write import report
 
     imported = [file.record for file in own_code.import_files(vars(options)["import"])]
-    path = report(options.runs, options.out, options.data_root, options.images, imported)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser: {path.absolute().as_uri()}")
+    page = report(options.runs, options.out, options.data_root, options.images, imported)
+    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser: {page.absolute().as_uri()}")
     return 0

@@ -2,9 +2,8 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from minidl.experiment.argument_types import natural
+from minidl.experiment.argument_types import natural, path, words
 from minidl.experiment.command import Command, command_line
 from minidl.experiment.options import add_data, add_device, add_net, add_step, read
 
@@ -31,9 +30,11 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli = command.parser("Go through Algorithm 1 with one batch, and see what every hook does.", EXAMPLES)
     what = cli.add_argument_group("what is looked at")
     what.add_argument("--after", type=natural, default=0, metavar="N", help="train N steps first (default: 0)")
-    what.add_argument("--layer", metavar="NAME", help="the layer of the filter in numbers (default: the first)")
+    what.add_argument(
+        "--layer", type=words, metavar="NAME", help="the layer of the filter in numbers (default: the first)"
+    )
     what.add_argument("--filter", type=natural, default=0, metavar="N", help="its number, from 0 (default: 0)")
-    what.add_argument("--html", type=Path, metavar="FILE", help="write a page as well; needs the extra study")
+    what.add_argument("--html", type=path, metavar="FILE", help="write a page as well; needs the extra study")
     add_net(cli.add_argument_group("in which net"))
     add_data(cli.add_argument_group("on what"))
     add_step(cli.add_argument_group("how (defaults: the paper's recipe for the data set)"))
@@ -55,14 +56,14 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from minidl.study.transcript import transcript
     from minidl.study.walk import walk
 
-    path, after = options["html"], options["after"]
-    if path:
-        page.check(path)
+    html, after = options["html"], options["after"]
+    if html:
+        page.check(html)
     experiment = prepare(complete(options, given)[0])
     with tqdm(total=after, desc="training", unit=" steps", leave=False, disable=None if after else True) as bar:
         seen = walk(experiment.trainer, experiment.data, after, options["layer"], options["filter"], bar.update)
     print(transcript(seen))
-    if path:
-        page.write(path, seen)
-        print(f"\nThe page: {path}")
+    if html:
+        page.write(html, seen)
+        print(f"\nThe page: {html}")
     return 0

@@ -1,23 +1,37 @@
-"""Numbers of a command line: each function reads one from its text, or says what it must be."""
+"""Words of a command line: each function reads one kind of them from its text, or says what it must be.
+
+Every option that takes a value has one of these, or a choice, so that nothing is computed or written for a word that
+cannot be meant.
+"""
 
 import argparse
 import math
+import os
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from minidl.words import CONTROL
+
+LARGEST = (1 << 31) - 1  # whole number
+NAME, PATH = 255, 4_095  # bytes that a name and a path may have
 
 
-def positive(text: str) -> int:
-    """Read a whole number from 1."""
-    value = int(text) if text.strip().isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text}")
+def _whole(text: str, low: int, high: int = LARGEST) -> int:
+    digits = text.strip()
+    value = int((digits.lstrip("0") or "0")[:20]) if digits.isdecimal() else -1
+    if value < low:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {low}, not {text}")
+    if value > high:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at most {high:,}, not {text}")
     return value
 
 
-def natural(text: str) -> int:
-    """Read a whole number from 0."""
-    if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text}")
-    return int(text)
+positive = partial(_whole, low=1)
+natural = partial(_whole, low=0)
+workers = partial(_whole, low=1, high=1_024)  # threads, or runs at a time
+side = partial(_whole, low=1, high=8_192)  # pixels
+seeds = partial(_whole, low=1, high=10_000)
 
 
 def rate(text: str) -> float:
@@ -38,3 +52,30 @@ def _real(text: str, fits: Callable[[float], bool], what: str) -> float:
     if not (math.isfinite(value) and fits(value)):
         raise argparse.ArgumentTypeError(f"must be {what}, not {text}")
     return value
+
+
+def words(text: str) -> str:
+    """Read a name or some words, of which one at least is there."""
+    if not text.strip() or CONTROL.search(text):
+        raise argparse.ArgumentTypeError(f"must be words that can be printed, not {text!r}")
+    return text
+
+
+def place(text: str) -> str:
+    """Read where a file or a folder is."""
+    try:
+        parts = [os.fsencode(part) for part in text.split("/")]
+    except UnicodeEncodeError:  # a character that no name can have
+        parts = []
+    if not text.strip() or any(character < " " for character in text) or not parts:
+        raise argparse.ArgumentTypeError(f"must be a path that can be printed, not {text!r}")
+    if max(map(len, parts)) > NAME or sum(map(len, parts)) + len(parts) > PATH:
+        raise argparse.ArgumentTypeError(
+            f"must be a path of names of at most {NAME} bytes, {PATH:,} in all, not {text}"
+        )
+    return text
+
+
+def path(text: str) -> Path:
+    """Read where a file or a folder is, as a path."""
+    return Path(place(text))

@@ -9,8 +9,7 @@ are prepared, what it was trained on, and the number of the last finished epoch.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minidl import __version__, models
-from minidl.experiment import formats
+from minidl.experiment import formats, saved
 from minidl.experiment.files import whole
 from minidl.experiment.fingerprint import Description
 from minidl.fold import fold
@@ -27,10 +26,9 @@ from minidl.kernels.errors import MinidlError
 from minidl.method import BASELINE, parse
 from minidl.net import Net
 from minidl.optimizers import Optimizer
-from minidl.preprocessing import Preprocessing
+from minidl.preprocessing import KEEP, Preprocessing
 
 NAME = "checkpoint.safetensors"
-NEEDED = ("model", "classes", "shape", "method", "mode", "epoch", "time")  # of what is saved as text
 
 
 def save(
@@ -40,11 +38,12 @@ def save(
     epoch: int,
     data: Description | None = None,
     run: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
 
-    run: arrays by name, see state.py. Raises MinidlError where the file cannot be written; the earlier one is still
-    there then.
+    run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises
+    MinidlError where the file cannot be written; the earlier one is still there then.
     """
     weights = net.effective_weights()
     arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}
@@ -64,6 +63,7 @@ def save(
         "time": optimizer.time,
         "preprocessing": net.preprocessing and net.preprocessing.to_json(),
         "data": data,
+        "settings": settings,
     }
     files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
     with whole(Path(path)) as part:
@@ -76,36 +76,12 @@ def save(
             raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Open a checkpoint; return the file and what it says as text."""
-    try:
-        with safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {})["minidl"])
-            formats.check(path, about)
-            if missing := [name for name in NEEDED if name not in about]:
-                raise ValueError(f"it does not say its {missing[0]}")
-            yield file, about
-    except FileNotFoundError:
-        raise MinidlError(f"there is no checkpoint {path}; give the folder of a run that saved one") from None
-    except MinidlError:
-        raise
-    except (SafetensorError, KeyError, ValueError, AttributeError, OSError) as error:
-        raise MinidlError(f"{path} is not a checkpoint of minidl ({error}); use one that is") from error
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    with _opened(path) as (file, about):
-        return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
-
-
-def about(path: Path) -> dict[str, Any]:
+def about(path: Path) -> saved.About:
     """Return what a checkpoint says as text: its model, method, mode, shape, number of classes, preprocessing, data.
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
-    with _opened(path) as (_, said):
-        return said
+    return saved.read(path).about
 
 
 def trained_on(path: Path) -> Description | None:
@@ -117,24 +93,23 @@ def trained_on(path: Path) -> Description | None:
     return data
 
 
-def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
 def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
     """Bring a net and its optimizer to where they were saved; return the number of the last finished epoch.
 
     Raises MinidlError where the file is missing, is no checkpoint, or belongs to another net or optimizer.
     """
-    arrays, about = _read(path)
-    moments, saved = optimizer.moments(), _under("optimizer/", arrays)
-    if moments.keys() != saved.keys():
+    found = saved.read(path)
+    if not found.is_checkpoint:
+        raise MinidlError(f"{path} has the weights of a net alone; begin with them by --init, in a new run")
+    moments, earlier = optimizer.moments(), found.arrays("optimizer/")
+    if moments.keys() != earlier.keys():
         raise MinidlError(f"{path} was saved with another optimizer than {optimizer.kind}; use the one it had")
-    net.load(_under("net/", arrays) | _under("raw/", arrays))
+    net.load(found.net_arrays() | found.arrays("raw/"))
     for name, moment in moments.items():
-        moment[...] = net.kernels.xp.asarray(saved[name])
-    optimizer.time = about["time"]
-    return about["epoch"]
+        moment[...] = net.kernels.array(earlier[name], moment.dtype)
+    optimizer.time = found.about["time"]
+    epoch: int = found.about["epoch"]
+    return epoch
 
 
 def run_state(path: Path) -> dict[str, Any]:
@@ -142,36 +117,46 @@ def run_state(path: Path) -> dict[str, Any]:
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
-    with _opened(path) as (file, _):
-        return _under("run/", {name: file.get_tensor(name) for name in file.keys() if name.startswith("run/")})  # noqa: SIM118
+    return saved.read(path).arrays("run/")
 
 
-def load(path: str | Path, device: str = "auto", net: Net | None = None) -> Net:
+def load(path: str | Path, device: str = "auto", net: Net | None = None, folded: bool = True) -> Net:
     """Return the saved net, ready for inference: a plain net without hooks, with BN folded into its convolutions.
 
-    path: the file, or the folder of the run that holds it. What the run's method was need not be known any more. net:
-    for a net of one's own, whose model has no name here: one with the same parameters, new and on any device; it
-    becomes the saved net. Raises MinidlError as ``resume`` does.
+    path: the folder of a run, its checkpoint, or weights that ``minidl export`` wrote, in either layout. The net knows
+    how pictures are prepared and what its classes are called, see ``net.predict`` and ``net.classes``. What the run's
+    method was need not be known any more. net: for a net of one's own, whose model has no name here: one with the same
+    parameters, new and on any device; it becomes the saved net. folded: whether BN is folded. Raises MinidlError as
+    ``resume`` does.
     """
     path = Path(path)
     path = path / NAME if path.is_dir() else path
-    arrays, about = _read(path)
-    if net is None:
-        if about["model"] not in models.MODELS:
-            raise MinidlError(
-                f"the net in {path} is of the model {about['model']!r}, which is unknown; import the file that names "
-                "it, or build such a net and load into it by load(path, net=...)"
-            )
-        data_norm = about["data_norm"] if "data_norm" in about else parse(about["method"]).data_norm
-        shape = tuple(about["shape"])
-        net = models.build(
-            about["model"], method=data_norm or BASELINE, classes=about["classes"], shape=shape, device=device
-        )
+    found = saved.read(path)
+    net = _built(found, device) if net is None else net
     for point in net.hook_points:
         point.hook = None  # what was saved is normalized
-    net.load(_under("net/", arrays))
-    if prepared := about.get("preprocessing"):
-        net.preprocessing = Preprocessing.from_json(prepared)
+    net.load(found.net_arrays())
+    if prepared := found.about.get("preprocessing"):
+        kept = net.name in models.MODELS and models.per_pixel(net.name)  # earlier versions did not say the fit
+        net.preprocessing = Preprocessing.from_json(({"fit": KEEP} if kept else {}) | prepared)
     net.eval()
-    fold(net.root)
+    if folded:
+        with np.errstate(all="ignore"):  # a net that has diverged is still a net
+            fold(net.root)
     return net
+
+
+def _built(found: saved.Saved, device: str) -> Net:
+    """Return a new net as a file describes it, with the shapes that it has there."""
+    about = found.about
+    if about["model"] not in models.MODELS:
+        raise MinidlError(
+            f"the net in {found.path} is of the model {about['model']!r}, which is unknown; import the file that names "
+            "it, or build such a net and load into it by load(path, net=...)"
+        )
+    data_norm = about["data_norm"] if "data_norm" in about else parse(about["method"]).data_norm
+    shape, shapes = tuple(about["shape"]), found.net_shapes
+    method = data_norm or BASELINE
+    return models.build(
+        about["model"], method=method, classes=about["classes"], shape=shape, device=device, saved=shapes
+    )

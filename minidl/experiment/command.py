@@ -13,6 +13,7 @@ from minidl.experiment.console import lenient
 from minidl.experiment.own_code import mistake
 from minidl.experiment.stop import Terminated, interrupts
 from minidl.experiment.system import told
+from minidl.words import printable
 
 # What an installation brings to a checkout: packages of its own, whose folders lie beside that of minidl, and others.
 PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
@@ -25,9 +26,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
         self.call = call
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read what argparse knows of a command line; of "--data=--", Python 3.11 takes the value away."""
+        try:
+            return super().parse_known_args(args, namespace)
+        except ValueError:
+            self.error("an option has no value")
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where the options are told, and leave."""
-        self.exit(2, f"{self.prog}: {message}; see: {self.call} --help\n")
+        self.exit(2, f"{self.prog}: {printable(message)}; see: {self.call} --help\n")
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def command_line(main: Main) -> Main:
             except Exception as error:
                 if not (sentence := _sentence(error)):
                     raise
-                print(f"{command.name}: {sentence}", file=sys.stderr)
+                print(f"{command.name}: {printable(sentence)}", file=sys.stderr)
                 return 2
 
     return guarded

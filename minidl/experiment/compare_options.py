@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from minidl.experiment.argument_types import positive
+from minidl.experiment.argument_types import place, seeds, words, workers
 from minidl.experiment.command import Command
 from minidl.experiment.options import TRACE_EVERY, add_options
 
@@ -30,21 +30,24 @@ def parser(command: Command) -> argparse.ArgumentParser:
     group = cli.add_argument_group("what is compared")
     group.add_argument(
         "--methods",
+        type=words,
         required=True,
         metavar="TEXT",
         help="two or more, with ; between; the others are set beside the first",
     )
-    group.add_argument("--seeds", type=positive, default=1, metavar="N", help="runs of each method (default: 1)")
+    group.add_argument("--seeds", type=seeds, default=1, metavar="N", help="runs of each method (default: 1)")
     group.add_argument(
         "--jobs",
-        type=positive,
+        type=workers,
         metavar="N",
         help="runs at a time, which share the cores (default: as many as methods, and at most as many as cores)",
     )
     add_options(cli)
     cli.set_defaults(trace=TRACE_EVERY)
     where = cli.add_argument_group("where the runs are")
-    where.add_argument("--out", metavar="DIR", help="a folder for all of them (default: runs/compare-MODEL-DATA)")
+    where.add_argument(
+        "--out", type=place, metavar="DIR", help="a folder for all of them (default: runs/compare-MODEL-DATA)"
+    )
     for name, instead in (
         ("--method", "give all methods to --methods"),
         ("--seed", "each method has the seeds 0 to N - 1 of --seeds N"),

@@ -4,9 +4,9 @@ from minidl.experiment.schema import ABOVE, COUNT, FLAG, FROM, LIST, LOSS, NAN, 
 
 SETTINGS = {  # of config.json
     **dict.fromkeys(("model", "method", "mode", "data", "optimizer", "place", "device"), TEXT),
-    **dict.fromkeys(("data_root", "variant", "precision", "loops", "out"), TEXT | NOTHING),
+    **dict.fromkeys(("data_root", "variant", "precision", "loops", "out", "init", "fit"), TEXT | NOTHING),
     **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "shrink"), whole(1)),
-    **dict.fromkeys(("train_size", "test_size", "crop", "trace", "threads"), whole(1) | NOTHING),
+    **dict.fromkeys(("train_size", "test_size", "image_size", "crop", "trace", "threads"), whole(1) | NOTHING),
     **dict.fromkeys(("learning_rate", "save_every"), ABOVE),
     "weight_decay": FROM,
     "seed": whole(0),

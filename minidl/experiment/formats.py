@@ -18,6 +18,6 @@ def check(path: Path, about: dict[str, Any]) -> None:
     written = about.get("format", 0)
     if not isinstance(written, int) or written > FORMAT:
         raise MinidlError(
-            f"{path} has the format {written}, of a later minidl than this one, which reads formats up to {FORMAT}; "
-            "update minidl"
+            f"{path} has the format {str(written)[:20]}, of a later minidl than this one, which reads formats up to "
+            f"{FORMAT}; update minidl"
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from minidl.experiment.preparation import Experiment
 from minidl.kernels.cpu import loops
+from minidl.words import printable
 
 
 def introduction(experiment: Experiment, folder: Path) -> list[str]:
@@ -14,8 +15,8 @@ def introduction(experiment: Experiment, folder: Path) -> list[str]:
         str(experiment.net),
         kernels.describe(),
         *filter(None, [loops_note]),
-        *experiment.notes,
-        _data(experiment, folder),
+        *map(printable, experiment.notes),
+        printable(_data(experiment, folder)),
         *_last_batch(experiment),
     ]
 

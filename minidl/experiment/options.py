@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import decay, natural, positive, rate
+from minidl.experiment.argument_types import decay, natural, place, positive, rate, side, words, workers
 from minidl.experiment.command import Command
 
 Options = dict[str, Any]
@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   {call} --model d --data voc2012                 the U-net that labels every pixel
   {call} --data cifar10 --method "weight channel" a row of Table 2
   {call} --data photos/                           your own images, one subfolder for each class
+  {call} --data photos/ --image-size 64 --fit crop --init runs/NAME
   {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
   {call} --trace                                  write down what every hook does, for minidl report
   {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
@@ -75,6 +76,7 @@ def add_net(group: Group) -> None:
     """Add what a net is made by: its model and its method."""
     group.add_argument(
         "--model",
+        type=words,
         default="c",
         metavar="a|b|b-cifar|c|d|NAME",
         help="a net of Figure 1; b-cifar is b with a stem for small images, d labels every pixel; or the name of your "
@@ -82,16 +84,25 @@ def add_net(group: Group) -> None:
     )
     group.add_argument(
         "--method",
+        type=words,
         metavar="TEXT",
         help='what is normalized (default: the best of the paper\'s for the net, "WC, GC, fully" for a and c, '
         '"WC, GC, BN" for b and d)',
     )
     group.add_argument(
         "--mode",
+        type=words,
         default="projection",
         metavar="projection|reparametrization",
         help="whether normalized weights replace the weights, as in Algorithm 1, or the gradient goes back through "
         "the normalization (default: projection)",
+    )
+    group.add_argument(
+        "--init",
+        type=place,
+        metavar="RUN|FILE",
+        help="begin with the weights of a run, or of a file that minidl export wrote, in place of random ones; where "
+        "it has another number of classes, the last layer begins anew",
     )
     own_code.add_option(group)
 
@@ -100,11 +111,25 @@ def add_data(group: Group) -> None:
     """Add the data to train on."""
     group.add_argument(
         "--data",
+        type=place,
         default="shapes",
         metavar="shapes|cifar10|cifar100|voc2012|FOLDER",
         help="a data set, or a folder of images with one subfolder for each class (default: shapes, built in)",
     )
-    group.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
+    group.add_argument("--data-root", type=place, metavar="DIR", help="where data sets lie or are downloaded to")
+    group.add_argument(
+        "--image-size",
+        type=side,
+        metavar="N",
+        help="make the images N pixels high and wide (for a folder of images; default: 32)",
+    )
+    group.add_argument(
+        "--fit",
+        type=words,
+        metavar="stretch|crop|pad",
+        help="how: stretch changes their aspect ratio, crop cuts out their middle, pad keeps all of them on black "
+        "(for a folder of images; default: stretch)",
+    )
     group.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
     group.add_argument(
         "--shrink",
@@ -129,9 +154,10 @@ def _add_test_size(group: Group) -> None:
 def add_step(group: Group) -> None:
     """Add what a training step depends on."""
     group.add_argument("--batch-size", type=positive, metavar="N", help="images in a step")
-    group.add_argument("--optimizer", metavar="adam|sgd", help="Algorithm 3 or Algorithm 2")
+    group.add_argument("--optimizer", type=words, metavar="adam|sgd", help="Algorithm 3 or Algorithm 2")
     group.add_argument(
         "--variant",
+        type=words,
         metavar="NAME",
         help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
     )
@@ -153,6 +179,7 @@ def _add_schedule(group: Group) -> None:
     )
     group.add_argument(
         "--place",
+        type=words,
         default="optimizer",
         metavar="hooks|optimizer",
         help="where WC and GC are done: at the hook points (Algorithm 1), or inside the update (Algorithms 2 and 3), "
@@ -164,6 +191,7 @@ def add_device(group: Group) -> None:
     """Add what computes."""
     group.add_argument(
         "--device",
+        type=words,
         default="auto",
         metavar="auto|cpu|gpu|reference",
         help="auto takes a GPU where there is one; of several the first, or that of CUDA_VISIBLE_DEVICES=N in the "
@@ -172,12 +200,14 @@ def add_device(group: Group) -> None:
     )
     group.add_argument(
         "--precision",
+        type=words,
         metavar="fp32|tf32|bf16",
         help="to which a GPU rounds what it multiplies; sums and weights are float32 in any case (default: tf32)",
     )
-    group.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one for each core)")
+    group.add_argument("--threads", type=workers, metavar="N", help="of the CPU (default: one for each core)")
     group.add_argument(
         "--loops",
+        type=words,
         metavar="numba|numpy",
         help="what computes the CPU's innermost loops (default: numba where it is installed)",
     )
@@ -185,9 +215,10 @@ def add_device(group: Group) -> None:
 
 def _add_run(group: Group) -> None:
     """Add where the record of a run is, and what is printed."""
-    group.add_argument("--out", metavar="DIR", help="folder of the run (default: a new one under runs/)")
+    group.add_argument("--out", type=place, metavar="DIR", help="folder of the run (default: a new one under runs/)")
     group.add_argument(
         "--resume",
+        type=place,
         metavar="DIR",
         help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now, "
         "and --crop may be another",

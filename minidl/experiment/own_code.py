@@ -14,8 +14,11 @@ from shlex import join
 from types import ModuleType
 from typing import Any, TypeVar
 
+from minidl.experiment.argument_types import place
+
 Kind = TypeVar("Kind")
 RUN: set[str] = set()  # the files that were run
+MOST_BYTES = 1 << 24  # of one file
 Record = dict[str, str]  # of a file: its path and the hash of what is in it, as a run's configuration has them
 
 
@@ -24,6 +27,7 @@ def add_option(cli: Any) -> None:
     cli.add_argument(
         "--import",
         action="append",
+        type=place,
         metavar="FILE",
         help="import a Python file of your own, such as my_norm.py, which names normalizations (minidl.normalization) "
         "or models (minidl.model); may be repeated",
@@ -56,8 +60,10 @@ class OwnFile:
     @classmethod
     def read(cls, path: Path) -> "OwnFile":
         """Return the file at a path; raise MinidlError where it cannot be read."""
+        from minidl.data import regular_file  # here, as --help does not wait for NumPy
+
         try:
-            return cls(path.resolve(), path.read_bytes())
+            return cls(path.resolve(), regular_file.read(path, MOST_BYTES))
         except OSError as error:
             raise _error(
                 f"the file {path} cannot be imported ({error.strerror}); --import takes a file in Python"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from minidl import kernels, models
 from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
-from minidl.experiment import sources
+from minidl.experiment import initial, sources
 from minidl.experiment.fingerprint import Description, describe
+from minidl.experiment.initial import Initial
 from minidl.experiment.settings import Settings
 from minidl.experiment.sources import Source
 from minidl.experiment.trainer import Trainer
@@ -15,7 +16,7 @@ from minidl.kernels.cpu import loops, threads
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS, Optimizer
-from minidl.preprocessing import Preprocessing
+from minidl.preprocessing import KEEP, Preprocessing
 from minidl.study.trace import Tracer
 
 
@@ -45,19 +46,22 @@ class Experiment:
         return self.trainer.optimizer
 
 
-def prepare(settings: Settings) -> Experiment:
+def prepare(settings: Settings, begins: bool = True) -> Experiment:
     """Return what the settings describe; the batch in them may be cut to the set.
 
+    begins: whether training begins, with the weights that ``--init`` names, or an earlier run will be brought back.
     Raises MinidlError for settings that are unknown, do not fit together, or do not fit the data.
     """
     operations = choose_device(settings)
     check_names(settings)
+    start = initial.read(settings["init"]) if settings.get("init") and begins else None
     train_set, test_set = sources.load(settings)
     notes = (*train_set.notes, *test_set.notes, *sources.cut_batch(settings, train_set))
     train, test = sources.batches(settings, train_set, test_set, operations)
-    net = build_net(settings, train)
+    net = build_net(settings, train, start)
+    notes += start.notes(net) if start else ()
     optimizer = build_optimizer(settings, net)
-    tracer = build_tracer(settings, train, net, optimizer)
+    tracer = build_tracer(settings, train, net, optimizer, start)
     trainer = Trainer(net, optimizer, train, test, settings["drop_every"], settings["seed"], tracer)
     description = describe(train.classes, train_set, test_set)
     return Experiment(settings, train_set.name, train, test, trainer, description, notes)
@@ -80,13 +84,16 @@ def check_names(settings: Settings) -> None:
     labels.check_name(settings["data"], models.per_pixel(settings["model"]))
 
 
-def build_net(settings: Settings, train: Source) -> Net:
-    """Return the net for the batches that it will be trained on."""
+def build_net(settings: Settings, train: Source, start: Initial | None = None) -> Net:
+    """Return the net for the batches that it will be trained on, with the weights that it starts with, if any."""
     chosen = {name: settings[name] for name in ("method", "mode", "place", "device", "seed")}
     net = models.build(settings["model"], classes=len(train.classes), shape=train.shape, **chosen)
     net.check_batches(train.sizes)
+    if start:
+        start.give(net)
     y, x, _ = train.shape
-    net.preprocessing = Preprocessing(tuple(map(float, MEAN)), DIVISOR, (y, x), train.classes)
+    how = {"fit": KEEP if train.per_pixel else settings.get("fit") or "stretch", "shrink": settings["shrink"]}
+    net.preprocessing = Preprocessing(tuple(map(float, MEAN)), DIVISOR, (y, x), train.classes, **how)
     return net
 
 
@@ -101,7 +108,9 @@ def build_optimizer(settings: Settings, net: Net) -> Optimizer:
     )
 
 
-def build_tracer(settings: Settings, train: Source, net: Net, optimizer: Optimizer) -> Tracer | None:
+def build_tracer(
+    settings: Settings, train: Source, net: Net, optimizer: Optimizer, start: Initial | None
+) -> Tracer | None:
     """Return what traces the training, or None where nobody asked for it.
 
     WC in the optimizer is done to the weights that a net begins with when it is built. At hooks it waits for the first
@@ -110,6 +119,6 @@ def build_tracer(settings: Settings, train: Source, net: Net, optimizer: Optimiz
     if settings["trace"] is None:
         return None
     centered = {p.name for p in net.parameters if p.wc}
-    beginning = build_net(settings | {"place": "hooks"}, train).parameters if centered else []
+    beginning = build_net(settings | {"place": "hooks"}, train, start).parameters if centered else []
     raw = {p.name: p.value for p in beginning if p.name in centered}
     return Tracer(net, optimizer, settings["trace"], raw)

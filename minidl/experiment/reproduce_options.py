@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import positive
+from minidl.experiment.argument_types import path, place, positive, seeds, words, workers
 from minidl.experiment.command import Command
 
 EXAMPLES = """examples:
@@ -19,7 +19,9 @@ def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = command.parser("Train the rows of a table of the paper, each a run of its own, and compare.", EXAMPLES)
     cli.add_argument("--table", type=int, required=True, choices=(2, 3, 4, 5), help="of the paper")
-    cli.add_argument("--rows", metavar="TEXT", help='models, methods or "MODEL: METHOD", with ; between (default: all)')
+    cli.add_argument(
+        "--rows", type=words, metavar="TEXT", help='models, methods or "MODEL: METHOD", with ; between (default: all)'
+    )
     cli.add_argument(
         "--budget",
         choices=("full", "small"),
@@ -32,9 +34,9 @@ def parser(command: Command) -> argparse.ArgumentParser:
         "--epochs", type=positive, metavar="N", help="train for N, the learning rate falling at the same shares of them"
     )
     cli.add_argument("--train-size", type=positive, metavar="N", help="train on N images")
-    cli.add_argument("--seeds", type=positive, default=1, metavar="N", help="runs of each row (default: 1)")
-    cli.add_argument("--data-root", metavar="DIR", help="where data sets lie or are downloaded to")
-    cli.add_argument("--out", type=Path, default=Path("runs/tables"), metavar="DIR", help="(default: runs/tables)")
+    cli.add_argument("--seeds", type=seeds, default=1, metavar="N", help="runs of each row (default: 1)")
+    cli.add_argument("--data-root", type=place, metavar="DIR", help="where data sets lie or are downloaded to")
+    cli.add_argument("--out", type=path, default=Path("runs/tables"), metavar="DIR", help="(default: runs/tables)")
     own_code.add_option(cli)
-    cli.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at a time, which share the cores")
+    cli.add_argument("--jobs", type=workers, default=1, metavar="N", help="runs at a time, which share the cores")
     return cli

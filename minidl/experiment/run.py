@@ -31,7 +31,7 @@ def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
     Nothing is written before all is ready to train. Raises MinidlError for what the user can change.
     """
     with _explained(settings, resumed, command):
-        experiment = prepare(settings)
+        experiment = prepare(settings, begins=resumed is None)
         epochs = resume(experiment, resumed) if resumed else []
         with put_off() as stop:
             folder = resumed or run_folder.make(settings, lambda new: begin(experiment, new))

@@ -67,5 +67,8 @@ def _changed(earlier: Settings, given: Options, folder: Path) -> Settings:
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:
-    data, root = settings["data"], settings["data_root"]
-    return settings | {"data": data and located(data), "data_root": root and str(absolute(root))}
+    data, places = settings["data"], ("data_root", "init")
+    return settings | {
+        "data": data and located(data),
+        **{name: settings[name] and str(absolute(settings[name])) for name in places},
+    }

@@ -12,7 +12,8 @@ Source = Batches | PixelBatches
 
 def load(settings: Settings) -> tuple[Dataset, Dataset]:
     """Return the training and the test set, cut and shrunk as the settings say."""
-    train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"])
+    made = {"size": settings.get("image_size"), "fit": settings.get("fit")}
+    train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"], **made)
     return _adapted(train, settings["train_size"], settings), _adapted(test, settings["test_size"], settings)
 
 

@@ -43,7 +43,8 @@ def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
     if tracer := experiment.trainer.tracer:
         arrays |= {f"{TRACED}{name}": weights for name, weights in tracer.raw.items()}
     path = folder / checkpoint.NAME
-    checkpoint.save(path, experiment.net, experiment.optimizer, len(epochs), experiment.description, arrays)
+    known = (experiment.description, arrays, experiment.settings)
+    checkpoint.save(path, experiment.net, experiment.optimizer, len(epochs), *known)
 
 
 def save_record(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:

@@ -33,6 +33,7 @@ class DataNorm(Layer):
                 "element, which subtracting it would make zero; use another normalization or larger images"
             )
         if self.gamma is None:
+            self.context.expect(f"{self.name}.gamma", (channels,))
             xp, dtype = self.kernels.xp, self.context.dtype
             ones, zeros = xp.ones(channels, dtype), xp.zeros(channels, dtype)
             self.gamma = Parameter(f"{self.name}.gamma", ones, xp.zeros_like(ones), decay=False)

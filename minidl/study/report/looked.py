@@ -15,6 +15,7 @@ from minidl.net import Net
 from minidl.study.report.runs import Run
 
 Array = Any
+ADAPTED = ("train_size", "test_size", "shrink", "crop", "image_size", "fit")  # settings of how a set is made
 IMAGES = {False: 1000, True: 16}  # that are looked at where nothing else is said, by whether every pixel has a label
 
 
@@ -55,8 +56,8 @@ def look(run: Run, root: str | None, count: int | None) -> Looked:
     """
     settings = run.settings
     net, about = checkpoint.load(run.checkpoint, "cpu"), checkpoint.about(run.checkpoint)
-    sizes = tuple(settings.get(name) for name in ("train_size", "test_size", "shrink", "crop"))
-    test, mark = _test_set(settings["data"], root or settings.get("data_root"), *sizes)
+    adapted = tuple(settings.get(name) for name in ADAPTED)
+    test, mark = _test_set(settings["data"], root or settings.get("data_root"), adapted)
     described = (about.get("data") or {}).get("test")
     if described and described["fingerprint"] != mark:
         raise MinidlError(f"the test images of {test.name} are not those that the run was tested on")
@@ -82,7 +83,8 @@ def look(run: Run, root: str | None, count: int | None) -> Looked:
 
 def _output(net: Net, images: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):  # of a net that has diverged, which is said below
-        output = net.predict(images).astype(np.float64)
+        prepared = net.preprocessing.prepare(images) if net.preprocessing else images  # the set is shrunk already
+        output = net.predict(prepared).astype(np.float64)
     if not np.isfinite(output).all():
         raise MinidlError("the output of the net is not a number any more")
     return output
@@ -95,13 +97,15 @@ def _right(truth: Array, found: Array) -> float:
 
 
 @lru_cache(maxsize=1)
-def _test_set(
-    name: str, root: str | None, train_size: int | None, test_size: int | None, shrink: int | None, crop: int | None
-) -> tuple[Dataset, str]:
-    """Return the test set of a run and its fingerprint; runs that are compared mostly share it."""
+def _test_set(name: str, root: str | None, adapted: tuple[Any, ...]) -> tuple[Dataset, str]:
+    """Return the test set of a run and its fingerprint; runs that are compared mostly share it.
+
+    adapted: the settings of ADAPTED.
+    """
     if not data.is_here(name, root):
         where = f"the folder {name}" if name not in data.NAMES else f"{name} in {root or data.default_root()}"
         raise MinidlError(f"its data are not there: {where}; say where they are with --data-root")
-    options = {"train_size": train_size, "test_size": test_size, "shrink": shrink or 1, "crop": crop}
+    options = dict(zip(ADAPTED, adapted, strict=True))
+    options["shrink"] = options["shrink"] or 1
     _, test = sources.load({"data": name, "data_root": root, "quiet": True, **options})
     return test, fingerprint(test)

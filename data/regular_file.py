@@ -1,0 +1,43 @@
+"""Regular file: one that is opened without waiting, and read only where it is a file and no longer than it may be.
+
+A path that somebody else has chosen may lead to a device, a pipe or a sparse file, of which reading does not end.
+"""
+
+import errno
+import os
+import stat
+from typing import BinaryIO
+
+Path = str | os.PathLike[str]
+
+
+def opened(path: Path, limit: int) -> BinaryIO:
+    """Return a file of at most ``limit`` bytes, opened to be read as bytes.
+
+    Raises OSError as ``open`` does, and also where the path leads to something else than a file, where the file is
+    longer, and where no file can have such a name; ``strerror`` says which.
+    """
+    try:
+        # O_NONBLOCK: to open a pipe would otherwise wait for somebody who writes into it.
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except ValueError:  # a NUL, or a character that names of files cannot have
+        raise OSError(errno.EINVAL, "no file can have such a name", os.fspath(path)) from None
+    try:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file, but a folder, a pipe or a device", os.fspath(path))
+        if found.st_size > limit:
+            raise OSError(errno.EFBIG, f"{found.st_size:,} bytes, more than {limit:,}", os.fspath(path))
+        return os.fdopen(number, "rb")
+    except OSError:
+        os.close(number)
+        raise
+
+
+def read(path: Path, limit: int) -> bytes:
+    """Return what is in a file of at most ``limit`` bytes; raises OSError as ``opened`` does."""
+    with opened(path, limit) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:  # it has grown since, or is one of those of /proc, which say that they are empty
+        raise OSError(errno.EFBIG, f"more than {limit:,} bytes", os.fspath(path))
+    return content

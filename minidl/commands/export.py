@@ -1,0 +1,51 @@
+"""The command ``minidl export``: a trained net for other programs."""
+
+import argparse
+from collections.abc import Sequence
+
+from minidl.experiment import own_code
+from minidl.experiment.argument_types import path, words
+from minidl.experiment.command import Command, command_line
+
+EXAMPLES = """examples:
+  {call} runs/NAME                              the weights, in runs/NAME/NAME.safetensors
+  {call} runs/NAME --format pytorch             the same with PyTorch's names and axes
+  {call} runs/NAME --format onnx                the whole net, in runs/NAME/model.onnx
+  {call} runs/NAME --format onnx --to net.onnx  the file somewhere else
+
+safetensors has our names and axes (conv1.weights: out, y, x, in), pytorch those of a module of PyTorch's own layers
+(conv1.weight: out, in, y, x), for load_state_dict; nothing is pickled. Both are read back by minidl train --init FILE.
+onnx has the layers, too, with BN folded into the convolutions and WC done once and for all: float32 images (samples,
+channels, y, x) come in, prepared as for the net, and logits go out. How images are prepared and what the classes are
+called is in each file. docs/use.md has the names and axes. Writing onnx needs: pip install 'minidl[export]'
+"""
+
+
+def parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = command.parser("Write a trained net as a file that other programs read.", EXAMPLES)
+    cli.add_argument("run", type=path, metavar="RUN", help="folder of a run, or its checkpoint")
+    cli.add_argument(
+        "--format", type=words, default="safetensors", metavar="safetensors|pytorch|onnx", help="(default: safetensors)"
+    )
+    cli.add_argument(
+        "--to",
+        type=path,
+        metavar="FILE",
+        help="the file (default: NAME.safetensors or model.onnx in the folder of RUN)",
+    )
+    own_code.add_option(cli)
+    return cli
+
+
+@command_line
+def main(arguments: Sequence[str] | None, command: Command) -> int:
+    """Export as the arguments say, and say where the file is."""
+    options = parser(command).parse_args(arguments)
+
+    from minidl.experiment.export import export  # from here on, as --help does not wait for NumPy
+
+    own_code.import_files(vars(options)["import"])
+    file, net = export(options.run, options.format, options.to)
+    print(f"{file}: {net.parameter_count:,} parameters of net ({net.name}), {file.stat().st_size / 1e6:.1f} MB")
+    return 0

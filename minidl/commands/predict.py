@@ -1,0 +1,88 @@
+"""The command ``minidl predict``: what a trained net finds in pictures."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from minidl.experiment import own_code
+from minidl.experiment.argument_types import path, positive
+from minidl.experiment.command import Command, command_line
+from minidl.experiment.options import add_device
+
+TOP, DRAWN = 3, 24
+PICTURE, FOLDER = "predictions.png", "predicted"
+EXAMPLES = """examples:
+  {call} runs/NAME cat.jpg                 which class it is, and how probable the net finds it
+  {call} runs/NAME photos/ --top 5         all pictures in a folder and below
+  {call} runs/NAME photos/ --json > found.json
+  {call} runs/VOC street.jpg --out found/  a net that labels pixels: street-labels.png, in VOC's colours, and an overlay
+
+Pictures of any size, grey, transparent or lying on their side are prepared as the run has prepared its images: they are
+stretched, cropped or padded to their size (see --fit of minidl train); a net that labels pixels takes them as they are.
+A picture that cannot be read is told, and the others go on; the exit status is 1 then, and 2 where none could be read.
+"""
+
+
+def parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    cli = command.parser("Classify or segment pictures with a trained net, and draw them.", EXAMPLES)
+    cli.add_argument(
+        "run", type=path, metavar="RUN", help="folder of a run, its checkpoint, or weights of minidl export"
+    )
+    cli.add_argument(
+        "pictures", type=path, nargs="+", metavar="FILE_OR_FOLDER", help="pictures, or folders of pictures"
+    )
+    cli.add_argument(
+        "--top", type=positive, default=TOP, metavar="K", help=f"tell the K most likely classes (default: {TOP})"
+    )
+    cli.add_argument("--json", action="store_true", help="print what was found as JSON")
+    cli.add_argument(
+        "--out", type=path, metavar="DIR", help=f"folder for what is drawn (default: {FOLDER} in the folder of RUN)"
+    )
+    own_code.add_option(cli)
+    add_device(cli.add_argument_group("where"))
+    return cli
+
+
+@command_line
+def main(arguments: Sequence[str] | None, command: Command) -> int:
+    """Predict as the arguments say; the exit status is 1 where a picture could not be read, and 2 where none could."""
+    options = parser(command).parse_args(arguments)
+
+    from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
+
+    from minidl.experiment.console import decoration
+    from minidl.experiment.files import as_json, write_whole
+    from minidl.experiment.prediction import find, make_folder, net_of, predict
+    from minidl.experiment.prediction_plot import grid
+    from minidl.experiment.preparation import choose_device
+    from minidl.words import printable
+
+    own_code.import_files(vars(options)["import"])
+    choose_device(vars(options))
+    net, files = net_of(options.run, options.device), find(options.pictures)
+    out = options.out or (options.run if options.run.is_dir() else options.run.parent) / FOLDER
+    make_folder(out)
+    found = []
+    with tqdm(total=len(files), desc="pictures", unit=" pictures", leave=False, disable=None) as bar:
+        for one in predict(net, files, out, DRAWN):
+            found.append(one)
+            bar.update()
+            if one.error:
+                bar.write(f"{command.name}: {printable(one.error)}", file=sys.stderr)
+            elif not options.json:
+                bar.write(one.sentence(options.top))
+    drawn = [one for one in found if one.found and one.drawn]
+    picture = out / PICTURE
+    if drawn:
+        with decoration(command.name, PICTURE):
+            write_whole(picture, grid(drawn, net.classes, options.top))
+    failed = [one for one in found if one.error]
+    if options.json:
+        fields = [one.as_fields(options.top) for one in found]
+        print(as_json({"run": str(options.run), "pictures": fields, "drawn": str(picture) if drawn else None}), end="")
+    elif drawn:
+        print(f"{len(drawn)} of {len(found)} pictures are drawn in {picture}")
+    if failed:
+        print(f"{command.name}: {len(failed)} of {len(found)} pictures could not be read", file=sys.stderr)
+    return 2 if len(failed) == len(found) else 1 if failed else 0

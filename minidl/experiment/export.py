@@ -1,0 +1,86 @@
+"""Exports: a saved net as a file that other programs read, without pickle.
+
+The two kinds of safetensors have a description in JSON as their metadata ``minidl``: the model, its classes, shape and
+method, and how images are prepared; ``layout`` says whose names and axes the arrays have, ``axes`` what PyTorch's are
+made of. An ONNX model has the same description, and BN folded into the layers before it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from minidl import __version__
+from minidl.experiment import checkpoint, formats
+from minidl.experiment.files import write_whole
+from minidl.kernels.errors import MinidlError
+from minidl.net import Net
+from minidl.onnx_model import onnx_model
+from minidl.pytorch import axes_of
+from minidl.words import meant
+
+FORMATS = ("safetensors", "pytorch", "onnx")
+MODEL = "model.onnx"
+
+
+def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
+    """Write the net of a run in one of FORMATS, and return where it is and the net.
+
+    run: its folder, or its checkpoint; to: the file, by default NAME.safetensors or model.onnx in the run's folder
+    NAME. Raises MinidlError for an unknown format, where there is no net, for a layer that cannot be exported, and
+    where the file cannot be written; nothing is written then.
+    """
+    if kind not in FORMATS:
+        raise MinidlError(f"the format {kind!r} is unknown{meant(kind, FORMATS)}; use one of {', '.join(FORMATS)}")
+    folder = run if run.is_dir() else run.parent
+    path = to or folder / (MODEL if kind == "onnx" else f"{folder.resolve().name}.safetensors")
+    if path.name == checkpoint.NAME:
+        raise MinidlError(
+            f"{path} has the name of a checkpoint, which the export would be taken for; give another --to"
+        )
+    net = checkpoint.load(run, "cpu", folded=kind == "onnx")
+    about = describe(net, checkpoint.about(folder / checkpoint.NAME if run.is_dir() else run))
+    write_whole(path, {"safetensors": ours, "pytorch": theirs, "onnx": model}[kind](net, about))
+    return path, net
+
+
+def describe(net: Net, about: dict[str, Any]) -> dict[str, Any]:
+    """Return what an exported file says of its net; about: what its checkpoint says."""
+    kept = {name: about[name] for name in ("model", "classes", "shape", "method")}
+    prepared = net.preprocessing and net.preprocessing.to_json()
+    return {
+        "format": formats.FORMAT,
+        "minidl": __version__,
+        **kept,
+        "data_norm": net.method.data_norm,
+        "preprocessing": prepared,
+    }
+
+
+def ours(net: Net, about: dict[str, Any]) -> bytes:
+    """Return the net's arrays with our names and axes, as safetensors."""
+    return _safetensors(arrays_of(net), about | {"layout": "minidl"})
+
+
+def theirs(net: Net, about: dict[str, Any]) -> bytes:
+    """Return the net's arrays with PyTorch's names and axes, as safetensors."""
+    made, arrays = axes_of(net), arrays_of(net)
+    axes = {name: {"name": a.name, "shape": a.shape, "view": a.view, "order": a.order} for name, a in made.items()}
+    described = about | {"layout": "pytorch", "axes": axes}
+    return _safetensors({name: a.there(arrays[a.name]) for name, a in made.items()}, described)
+
+
+def model(net: Net, about: dict[str, Any]) -> bytes:
+    """Return the net as an ONNX model."""
+    return onnx_model(net, {"minidl": json.dumps(about)}, __version__)
+
+
+def arrays_of(net: Net) -> dict[str, Any]:
+    """Return all that a net has learned, by name, as inference uses it."""
+    return {name: net.kernels.host(array) for name, array in (net.effective_weights() | net.running()).items()}
+
+
+def _safetensors(arrays: dict[str, Any], about: dict[str, Any]) -> bytes:
+    return save({name: np.asarray(a, order="C") for name, a in arrays.items()}, {"minidl": json.dumps(about)})

@@ -1,0 +1,86 @@
+"""The weights that a training begins with, where they are those of an earlier net: --init."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minidl.experiment import saved
+from minidl.experiment.checkpoint import NAME
+from minidl.experiment.saved import Saved
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Layer, Shape
+from minidl.layers import Container
+from minidl.net import Net
+
+
+@dataclass(frozen=True)
+class Initial:
+    """A saved net whose weights, biases, γ, β and running statistics another one begins with."""
+
+    path: Path
+    saved: Saved
+
+    def give(self, net: Net) -> None:
+        """Copy all that the nets share into a new net; WC in the update is done to it once, as to one that is built.
+
+        Raises MinidlError, before anything is copied, where a layer differs by more than the number of classes.
+        """
+        found = self.saved.of(net)
+        last = _last(net)
+        anew = self._begins_anew(net)
+        shapes = {name: shape for layer in net.layers for name, shape in _shapes(layer).items()}
+        for name, shape in shapes.items():
+            if found.net_shapes.get(name) != shape and name not in anew:
+                has = found.net_shapes.get(name)
+                there = f"of shape {has} there" if has else "missing there"
+                raise MinidlError(
+                    f"{self.path} is no net that this one can begin with: {name} is {there} and of shape {shape} here; "
+                    f"give --init a net of the same layers, of which {last.name} alone may have other outputs"
+                )
+        if more := [name for name in found.net_shapes if name not in shapes]:
+            raise MinidlError(
+                f"{self.path} is no net that this one can begin with: {more[0]} is there and not here; give --init a "
+                "net of the same layers"
+            )
+        kept = {p.name: net.kernels.host(p.value) for p in last.parameters()} if anew else {}
+        net.load(found.net_arrays() | kept)
+        for layer in net.layers:
+            if layer.at_weights.in_update is not None:
+                layer.at_weights.in_update(layer.weights.value)
+
+    def notes(self, net: Net) -> tuple[str, ...]:
+        """Return the sentences that say what a net has begun with."""
+        begun, last = f"Begins with the weights of {self.path}.", _last(net)
+        if not self._begins_anew(net):
+            return (begun,)
+        there = self.saved.of(net).net_shapes[last.biases.name][0]
+        return (begun, f"{last.name} begins anew: it has {net.output_shape[-1]} outputs here and {there} there.")
+
+    def _begins_anew(self, net: Net) -> set[str]:
+        """Return the names of the last layer's arrays where it has another number of outputs, and otherwise none."""
+        there, names = self.saved.of(net).net_shapes, _shapes(_last(net))
+        differ = all(name in there and there[name][:1] != shape[:1] for name, shape in names.items())
+        alike = all(name in there and there[name][1:] == shape[1:] for name, shape in names.items())
+        return set(names) if differ and alike else set()
+
+
+def read(path: str) -> Initial:
+    """Return the saved net in the folder of a run, a checkpoint or an exported file.
+
+    Raises MinidlError where it is missing or is no such file.
+    """
+    folder = Path(path)
+    return Initial(folder, saved.read(folder / NAME if folder.is_dir() else folder, described=False))
+
+
+def _last(net: Net) -> Layer:
+    """Return the layer that makes the output."""
+    return [layer for layer in net.layers if layer.weights is not None][-1]
+
+
+def _shapes(layer: Layer) -> dict[str, Shape]:
+    """Return the shapes of what a layer has learned, by name."""
+    if isinstance(layer, Container):
+        return {}
+    arrays: dict[str, Any] = {p.name: p.value for p in layer.parameters()} | layer.running()
+    return {name: tuple(array.shape) for name, array in arrays.items()}
