@@ -7,7 +7,6 @@ which is read as nan. The members of filters.npz are named STEP/LAYER/POINT/WHEN
 import csv
 import io
 import math
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from itertools import groupby
@@ -17,11 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.data import regular_file
 from minidl.experiment import spreadsheet
 from minidl.experiment.files import write_whole
 from minidl.kernels.errors import MinidlError
 
 TRACE, CARRY, FILTERS = "trace.csv", "carry.csv", "filters.npz"
+MOST_BYTES = 1 << 30  # of filters.npz, and of what is in it
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
@@ -172,9 +173,11 @@ def _check_layers(path: Path, rows: Sequence[Row]) -> None:
 
 def _read_filters(path: Path) -> dict[Filters, NDArray[np.float32]]:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with regular_file.opened(path, MOST_BYTES) as file, np.load(file, allow_pickle=False) as arrays:
+            if sum(member.file_size for member in arrays.zip.infolist()) > MOST_BYTES:
+                raise ValueError(f"its arrays have more than {MOST_BYTES:,} bytes")
             return {_filters(name): _checked(arrays[name]) for name in arrays.files}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy and zipfile raise OSError, ValueError, NotImplementedError, zlib.error and more
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error
 
 

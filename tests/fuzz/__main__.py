@@ -7,10 +7,10 @@ with its traceback, and can be tried again: python tests/fuzz TARGET --input FIL
 """
 
 import argparse
-import faulthandler
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +25,11 @@ MEMORY, SECONDS = 3_000, 20  # megabytes, and for one input
 INSTRUMENTED = ["minidl.data", "minidl.method", "minidl.experiment", "PIL", "tarfile", "http", "urllib"]
 
 
+def memory() -> str | None:
+    """Return a folder in memory, where there is one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def by_mutation(name: str, seconds: float, seed: int) -> int:
     """Try mutations until the time is over or one is a fault; print how many there were."""
     from mutate import mutated
@@ -32,18 +37,16 @@ def by_mutation(name: str, seconds: float, seed: int) -> int:
 
     target, random, count = TARGETS[name], Random(seed), 0
     seeds, began = target.seeds(), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
         while time.monotonic() - began < seconds:
             data = seeds[count] if count < len(seeds) else mutated(seeds, target.words, random)
             (FOUND / name / "last").write_bytes(data)  # an input that ends the process is there then
-            faulthandler.dump_traceback_later(SECONDS, exit=True)
+            signal.alarm(SECONDS)  # which ends the process
             try:
                 target.try_one(data, Path(folder))
             except Exception:
                 (FOUND / name / "last").rename(FOUND / name / f"fault-{seed}-{count}")
                 raise
-            finally:
-                faulthandler.cancel_dump_traceback_later()
             count += 1
     print(f"Done {count} runs in {time.monotonic() - began:.0f} second(s)", file=sys.stderr)
     return 0
@@ -63,7 +66,7 @@ def by_coverage(name: str, seconds: float, seed: int) -> int:
         (corpus / f"seed{i}").write_bytes(data)
     words = FOUND / name / "words"
     words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in target.words if word))
-    folder = tempfile.mkdtemp()
+    folder = tempfile.mkdtemp(dir=memory())
     limits = [f"-rss_limit_mb={MEMORY}", f"-timeout={SECONDS}", f"-max_total_time={seconds:.0f}", "-max_len=20000"]
     places = [f"-artifact_prefix={FOUND / name}/fault-", f"-dict={words}", str(corpus)]
 
