@@ -4,6 +4,7 @@
 # make lint    ruff and mypy
 # make docs    writes a page for each module, from its docstrings, into build/docs
 # make floors  runs the tests with the lowest versions of all dependencies, in an environment of their own
+# make fuzz    tries inputs on all that reads files, answers and words from elsewhere: make fuzz MINUTES=60
 # make setup   sets up .venv, and links by which editors find minidl.kernels
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ READY := .venv/ready
 LINKS := build/package
 PAGES := build/docs
 
-.PHONY: train test gpu lint docs floors setup links clean
+.PHONY: train test gpu lint docs floors fuzz setup links clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -47,6 +48,14 @@ floors:
 	$(PYTHON) tests/lowest.py > build/floors/lowest.txt
 	build/floors/bin/python -m pip install --quiet --disable-pip-version-check -c build/floors/lowest.txt -e ".[fast,study,test]"
 	build/floors/bin/python -m pytest -m "not slow" -n 2 --dist loadgroup -W default::DeprecationWarning $(ARGS)
+
+MINUTES ?= 10
+
+# Where atheris has no wheel, inputs are mutations that know nothing of the code.
+fuzz: $(READY)
+	@$(BIN)/python -c "import atheris" 2> /dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -e ".[fuzz]" || true
+	$(BIN)/python tests/fuzz --minutes $(MINUTES) $(ARGS)
 
 setup: $(READY) links
 

@@ -7,6 +7,7 @@ with its traceback, and can be tried again: python tests/fuzz TARGET --input FIL
 """
 
 import argparse
+import mmap
 import os
 import re
 import resource
@@ -22,6 +23,7 @@ from random import Random
 HERE = Path(__file__).resolve().parent
 FOUND = HERE.parents[1] / "build" / "fuzz"
 MEMORY, SECONDS = 3_000, 20  # megabytes, and for one input
+LAST, LONGEST = "last", 1 << 20  # the input that is tried, and bytes of one
 INSTRUMENTED = ["minidl.data", "minidl.method", "minidl.experiment", "PIL", "tarfile", "http", "urllib"]
 
 
@@ -37,16 +39,14 @@ def by_mutation(name: str, seconds: float, seed: int) -> int:
 
     target, random, count = TARGETS[name], Random(seed), 0
     seeds, began = target.seeds(), time.monotonic()
-    with tempfile.TemporaryDirectory(dir=memory()) as folder:
+    with tempfile.TemporaryDirectory(dir=memory()) as folder, (FOUND / name / LAST).open("w+b") as file:
+        file.truncate(LONGEST + 8)
+        last = mmap.mmap(file.fileno(), LONGEST + 8)  # which is there even if an input ends the process
         while time.monotonic() - began < seconds:
-            data = seeds[count] if count < len(seeds) else mutated(seeds, target.words, random)
-            (FOUND / name / "last").write_bytes(data)  # an input that ends the process is there then
+            data = (seeds[count] if count < len(seeds) else mutated(seeds, target.words, random))[:LONGEST]
+            last[: 8 + len(data)] = len(data).to_bytes(8, "little") + data
             signal.alarm(SECONDS)  # which ends the process
-            try:
-                target.try_one(data, Path(folder))
-            except Exception:
-                (FOUND / name / "last").rename(FOUND / name / f"fault-{seed}-{count}")
-                raise
+            target.try_one(data, Path(folder))
             count += 1
     print(f"Done {count} runs in {time.monotonic() - began:.0f} second(s)", file=sys.stderr)
     return 0
@@ -90,6 +90,9 @@ def fuzz(name: str, seconds: float, plain: bool, seed: int) -> tuple[int, bool]:
     count = max((int("".join(found)) for found in counts), default=0)
     took = time.monotonic() - began
     end = "no fault" if status == 0 else f"A FAULT, see {path}"
+    if status and plain:
+        last = (FOUND / name / LAST).read_bytes()
+        (FOUND / name / f"fault-{seed}").write_bytes(last[8:][: int.from_bytes(last[:8], "little")])
     print(f"{name:<14} {count:>10,} inputs {took:>7.0f} s {count / took:>9,.0f} a second   {end}", flush=True)
     return count, status == 0
 
