@@ -260,7 +260,7 @@ def _guarded(kind: type[HTTPConnection], guard: _Guard, *arguments: Any, **optio
     connection: Any = kind(*arguments, **options)
     create = connection._create_connection
     connection._create_connection = lambda *address: guard.keep(create(*address))
-    return connection  # type: ignore[no-any-return]
+    return connection
 
 
 class _Http(urllib.request.HTTPHandler):
