@@ -1,6 +1,7 @@
 """Fuzzes what reads files, answers and words from elsewhere: python tests/fuzz [TARGET ...] [--minutes N]
 
-Each target has its share of the time in a process of its own, which may take 3 GB of memory and 20 s for an input.
+Each target has its share of the time in a process of its own, which may take 3 GB of memory and 20 s of the processor for
+an input.
 Where the extra "fuzz" is installed, atheris finds inputs by what they reach in the code; otherwise, and with --plain,
 they are mutations that know nothing. An input that ends in anything but a result or MinidlError is kept in build/fuzz,
 with its traceback, and can be tried again: python tests/fuzz TARGET --input FILE
@@ -22,7 +23,7 @@ from random import Random
 
 HERE = Path(__file__).resolve().parent
 FOUND = HERE.parents[1] / "build" / "fuzz"
-MEMORY, SECONDS = 3_000, 20  # megabytes, and for one input
+MEMORY, SECONDS = 3_000, 20  # megabytes, and of the processor for one input
 LAST, LONGEST = "last", 1 << 20  # the input that is tried, and bytes of one
 INSTRUMENTED = ["minidl.data", "minidl.method", "minidl.experiment", "PIL", "tarfile", "http", "urllib"]
 
@@ -45,7 +46,8 @@ def by_mutation(name: str, seconds: float, seed: int) -> int:
         while time.monotonic() - began < seconds:
             data = (seeds[count] if count < len(seeds) else mutated(seeds, target.words, random))[:LONGEST]
             last[: 8 + len(data)] = len(data).to_bytes(8, "little") + data
-            signal.alarm(SECONDS)  # which ends the process
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor; both end the process
+            signal.alarm(30 * SECONDS)  # of the clock, for what waits
             target.try_one(data, Path(folder))
             count += 1
     print(f"Done {count} runs in {time.monotonic() - began:.0f} second(s)", file=sys.stderr)
