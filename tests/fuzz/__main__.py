@@ -1,10 +1,9 @@
 """Fuzzes what reads files, answers and words from elsewhere: python tests/fuzz [TARGET ...] [--minutes N]
 
-Each target has its share of the time in a process of its own, which may take 3 GB of memory and 20 s of the processor for
-an input.
-Where the extra "fuzz" is installed, atheris finds inputs by what they reach in the code; otherwise, and with --plain,
-they are mutations that know nothing. An input that ends in anything but a result or MinidlError is kept in build/fuzz,
-with its traceback, and can be tried again: python tests/fuzz TARGET --input FILE
+Each target has its share of the time in a process of its own, which may take 3 GB of memory, and 20 s of the processor
+for an input. Where the extra "fuzz" is installed, atheris finds inputs by what they reach in the code; otherwise, and
+with --plain, they are mutations that know nothing. An input that ends in anything but a result or MinidlError is kept
+in build/fuzz, with its traceback, and can be tried again: python tests/fuzz TARGET --input FILE
 """
 
 import argparse
