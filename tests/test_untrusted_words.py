@@ -109,7 +109,8 @@ def test_any_word_is_a_value_or_one_sentence(name, action, capsys):
     assert action.type or action.choices, "an option has a type, which knows what cannot be meant"
     for word in WORDS:
         option = action.option_strings[-1] if action.option_strings else ""
-        for words in [[f"{option}={word}"], [option, word]] if option else [[word]]:
+        apart = [[option, word]] if word.startswith(("-", "~")) else []
+        for words in [[f"{option}={word}"], *apart] if option else [[word]]:
             status, read = parse(name, [*words, *needed(name, action)])
             told = capsys.readouterr().err
             assert status or not isinstance(read[action.dest], list) or action.dest in LISTS, (words, read)
