@@ -278,7 +278,7 @@ def test_filters_of_a_trace_that_are_too_large_are_not_unpacked(tmp_path, monkey
     (tmp_path / trace_files.TRACE).write_text(",".join(field.name for field in fields(Row)) + "\n")
     (tmp_path / trace_files.CARRY).write_text("step,s,loss\n")
     assert len(trace_files.read(tmp_path).filters) == 1
-    monkeypatch.setattr(trace_files, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(trace_files, "LONG", 100_000)
     assert path.stat().st_size < 10_000
-    with pytest.raises(MinidlError, match=r"filters\.npz cannot be read \(its arrays have more than 100,000 bytes\)"):
+    with pytest.raises(MinidlError, match=r"filters\.npz cannot be read \(it would take 480,128 bytes\)"):
         trace_files.read(tmp_path)

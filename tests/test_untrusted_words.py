@@ -74,10 +74,13 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 
 def options() -> Iterator[tuple[str, argparse.Action]]:
-    """Yield each option that takes a value, with its command."""
+    """Yield each option that takes a value, with a command that has it."""
+    seen = set()
     for name in COMMANDS:
         for action in parser(name)._actions:
-            if action.nargs != 0:
+            kind = (*action.option_strings, action.dest, action.type, action.nargs)
+            if action.nargs != 0 and kind not in seen:
+                seen.add(kind)
                 yield name, action
 
 

@@ -22,7 +22,7 @@ from minidl.experiment.files import write_whole
 from minidl.kernels.errors import MinidlError
 
 TRACE, CARRY, FILTERS = "trace.csv", "carry.csv", "filters.npz"
-MOST_BYTES = 1 << 30  # of filters.npz, and of what is in it
+LONG = 1 << 30  # of filters.npz, and of what is in it
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
@@ -173,9 +173,9 @@ def _check_layers(path: Path, rows: Sequence[Row]) -> None:
 
 def _read_filters(path: Path) -> dict[Filters, NDArray[np.float32]]:
     try:
-        with regular_file.opened(path, MOST_BYTES) as file, np.load(file, allow_pickle=False) as arrays:
-            if sum(member.file_size for member in arrays.zip.infolist()) > MOST_BYTES:
-                raise ValueError(f"its arrays have more than {MOST_BYTES:,} bytes")
+        with regular_file.opened(path, LONG) as file, np.load(file, allow_pickle=False) as arrays:
+            if (size := sum(member.file_size for member in arrays.zip.infolist())) > LONG:
+                raise ValueError(f"it would take {size:,} bytes")
             return {_filters(name): _checked(arrays[name]) for name in arrays.files}
     except Exception as error:  # NumPy and zipfile raise OSError, ValueError, NotImplementedError, zlib.error and more
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error
