@@ -69,7 +69,7 @@ def by_coverage(name: str, seconds: float, seed: int) -> int:
     words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in target.words if word))
     folder = tempfile.mkdtemp(dir=memory())
     limits = [f"-rss_limit_mb={MEMORY}", f"-timeout={SECONDS}", f"-max_total_time={seconds:.0f}", "-max_len=20000"]
-    places = [f"-artifact_prefix={FOUND / name}/fault-", f"-dict={words}", str(corpus)]
+    places = [f"-artifact_prefix={FOUND / name}/fault-", *[f"-dict={words}"] * bool(target.words), str(corpus)]
 
     def one(data: bytes) -> None:
         target.try_one(data, Path(folder))
