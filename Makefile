@@ -5,6 +5,7 @@
 # make docs    writes a page for each module, from its docstrings, into build/docs
 # make floors  runs the tests with the lowest versions of all dependencies, in an environment of their own
 # make supply  builds the archives, and tests what is installed of them with the lowest and the newest dependencies
+# make fuzz    tries inputs on all that reads files, answers and words from elsewhere: make fuzz MINUTES=60
 # make setup   sets up .venv, and links by which editors find minidl.kernels
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ READY := .venv/ready
 LINKS := build/package
 PAGES := build/docs
 
-.PHONY: train test gpu lint docs floors supply setup links clean
+.PHONY: train test gpu lint docs floors supply fuzz setup links clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -51,6 +52,14 @@ floors:
 
 supply:
 	PYTHON=$(PYTHON) .ci/supply $(ARGS)
+
+MINUTES ?= 10
+
+# Where atheris has no wheel, inputs are mutations that know nothing of the code.
+fuzz: $(READY)
+	@$(BIN)/python -c "import atheris" 2> /dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -e ".[fuzz]" || true
+	$(BIN)/python tests/fuzz --minutes $(MINUTES) $(ARGS)
 
 setup: $(READY) links
 

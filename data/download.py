@@ -282,13 +282,21 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Goes where a server leads, if that is HTTP again, without reading what it says besides."""
+    """Goes where a server leads, if that is HTTP again, without reading what it says besides, as urllib would."""
+
+    def http_error_302(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any
+    ) -> HTTPResponse | None:
+        """Return the answer to the next request."""
+        fp.close()
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         """Return the next request."""
-        fp.close()  # urllib would read it to its end
         if urlsplit(newurl).scheme not in ("http", "https"):
             raise _MirrorError(f"the server leads to {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

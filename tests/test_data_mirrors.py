@@ -105,6 +105,8 @@ LIES = {
     "a redirect to a file": b"HTTP/1.1 302 Found\r\nLocation: file:///etc/hostname\r\n\r\n",
     "a redirect to FTP": b"HTTP/1.1 302 Found\r\nLocation: ftp://127.0.0.1/file\r\n\r\n",
     "a redirect to itself": b"HTTP/1.1 302 Found\r\nLocation: /file\r\nContent-Length: 0\r\n\r\n",
+    "a redirect to nowhere": b"HTTP/1.1 308 Permanent Redirect\r\nContent-Length: 0\r\n\r\n",
+    "a redirect of another kind": b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://[::1/\r\n\r\n",
     "a redirect to a name with a newline": b"HTTP/1.1 302 Found\r\nLocation: http://a\x00b\x1b/\r\n\r\n",
 }
 
@@ -244,7 +246,8 @@ def test_a_mirror_whose_tls_is_none_is_left(mirror, target):
     assert arrived(target)
 
 
-def test_that_nothing_can_be_reached_is_said_plainly(target):
+def test_that_nothing_can_be_reached_is_said_plainly(target, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/file"
     with pytest.raises(

@@ -227,7 +227,6 @@ def test_what_is_no_number_fails(function, adjoint, said, capsys):
     "words, message",
     [
         (["--layer", "konv"], "no layer is called 'konv' (did you mean conv?); the layers are conv 3×3, "),
-        (["--layer", " "], "no layer is called ' '; "),
         (["--method", "XY"], "the method 'XY' has the unknown word 'XY'"),
         (["--model", "e"], "the model 'e' is unknown"),
         (["--mode", "e"], "the mode 'e' is unknown"),

@@ -8,16 +8,19 @@ import sys
 import tarfile
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
 from minidl.data import archive, cifar, images, load, memory, voc
 from minidl.data import folder as folder_of_images
 from minidl.kernels.errors import MinidlError
+from minidl.study import trace_files
+from minidl.study.trace_files import Filters, Row, Trace
 from minidl.words import printable
 
 
@@ -262,3 +265,20 @@ def test_the_time_for_a_method_grows_with_its_length(text):
     with suppress(MinidlError):
         parse(text)
     assert time.process_time() - began < 1
+
+
+# -- traces -----------------------------------------------------------------------------------------------------------
+
+
+def test_filters_of_a_trace_that_are_too_large_are_not_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / trace_files.FILTERS
+    trace_files.write(
+        tmp_path, Trace(filters={Filters(0, "conv1", "weights", "before"): np.zeros((20_000, 6), np.float32)})
+    )
+    (tmp_path / trace_files.TRACE).write_text(",".join(field.name for field in fields(Row)) + "\n")
+    (tmp_path / trace_files.CARRY).write_text("step,s,loss\n")
+    assert len(trace_files.read(tmp_path).filters) == 1
+    monkeypatch.setattr(trace_files, "LONG", 100_000)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(MinidlError, match=r"filters\.npz cannot be read \(it would take 480,128 bytes\)"):
+        trace_files.read(tmp_path)

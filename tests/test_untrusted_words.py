@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -73,23 +74,26 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 
 def options() -> Iterator[tuple[str, argparse.Action]]:
-    """Yield each option that takes a value, with its command."""
+    """Yield each option that takes a value, with a command that has it."""
+    seen = set()
     for name in COMMANDS:
         for action in parser(name)._actions:
-            if action.nargs != 0:
+            kind = (*action.option_strings, action.dest, action.type, action.nargs)
+            if action.nargs != 0 and kind not in seen:
+                seen.add(kind)
                 yield name, action
 
 
 ALL = list(options())
+LISTS = ("runs", "import")
 
 
-def parse(name: str, words: list[str]) -> int:
-    """Return the status that a command ends with at its words, 0 where it would go on with them."""
+def parse(name: str, words: list[str]) -> tuple[int, dict[str, Any]]:
+    """Return the status that a command ends with at its words, 0 where it would go on with them, and its options."""
     try:
-        parser(name).parse_args(words)
+        return 0, vars(parser(name).parse_args(words))
     except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+        return int(end.code or 0), {}
 
 
 def needed(name: str, action: argparse.Action) -> list[str]:
@@ -108,9 +112,11 @@ def test_any_word_is_a_value_or_one_sentence(name, action, capsys):
     assert action.type or action.choices, "an option has a type, which knows what cannot be meant"
     for word in WORDS:
         option = action.option_strings[-1] if action.option_strings else ""
-        for words in [[f"{option}={word}"], [option, word]] if option else [[word]]:
-            status = parse(name, [*words, *needed(name, action)])
+        apart = [[option, word]] if word.startswith(("-", "~")) else []
+        for words in [[f"{option}={word}"], *apart] if option else [[word]]:
+            status, read = parse(name, [*words, *needed(name, action)])
             told = capsys.readouterr().err
+            assert status or not isinstance(read[action.dest], list) or action.dest in LISTS, (words, read)
             assert (status == 0 and not told) or (status == 2 and is_one_sentence(told, name)), (words, told)
 
 

@@ -27,11 +27,12 @@ class Parser(argparse.ArgumentParser):
         self.call = call
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Read what argparse knows of a command line; of "--data=--", Python 3.11 takes the value away."""
-        try:
-            return super().parse_known_args(args, namespace)
-        except ValueError:
-            self.error("an option has no value")
+        """Read what argparse knows of a command line; some versions of it would make [] of the value in "--data=--"."""
+        words = sys.argv[1:] if args is None else list(args)
+        for word in words:
+            if word.startswith("-") and word.endswith("=--"):
+                self.error(f"argument {word.removesuffix('=--')}: must have a value other than --")
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where the options are told, and leave."""

@@ -1,7 +1,6 @@
-"""Files: written whole or not at all, read once their kind and size are known; JSON and comma-separated values."""
+"""Files: written whole or not at all; JSON and comma-separated values."""
 
 import csv
-import errno
 import io
 import json
 import math
@@ -76,25 +75,6 @@ def sweep(folder: Path) -> None:
     for part in (*folder.glob(f".*{PART}"), *folder.glob(".tmp??????")):  # the second is how safetensors calls them
         with suppress(OSError):
             part.unlink()
-
-
-def read_whole(path: Path, most: int) -> bytes:
-    """Return what is in a file of ``most`` bytes at most.
-
-    Raises OSError where it cannot be read, is longer, or is something else, such as a pipe, which might never end.
-    """
-    with open(path, "rb", opener=_without_waiting) as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        content = file.read(most + 1) if about.st_size <= most else b""
-        if about.st_size > most or len(content) > most:
-            raise OSError(errno.EFBIG, f"it is longer than {most:,} bytes")
-        return content
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for somebody who writes
 
 
 def as_json(value: Any) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from minidl import __version__
+from minidl.data import regular_file
 from minidl.experiment import contents, formats, spreadsheet
-from minidl.experiment.files import BRIEF, LONG, as_csv, as_json, read_whole, write_whole
+from minidl.experiment.files import BRIEF, LONG, as_csv, as_json, write_whole
 from minidl.experiment.schema import check
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.cpu.threads import workers
@@ -45,7 +46,7 @@ def _version(package: str) -> tuple[str, str | None]:
 def read_settings(folder: Path) -> dict[str, Any]:
     """Return the settings of the run in a folder; raise MinidlError where there is none, or one of a later format."""
     try:
-        about = json.loads(read_whole(folder / CONFIG, BRIEF).decode("utf-8-sig"))
+        about = json.loads(regular_file.read(folder / CONFIG, BRIEF).decode("utf-8-sig"))
         formats.check(folder / CONFIG, about)
         settings = {**about["settings"]}
     except (FileNotFoundError, NotADirectoryError):
@@ -76,7 +77,7 @@ def write_log(folder: Path, epochs: list[Epoch]) -> None:
 def is_log_of(folder: Path, epochs: list[Epoch]) -> bool:
     """Return whether a run's log has the lines of these epochs, and at most one more."""
     try:
-        written = read_whole(folder / LOG, LONG)
+        written = regular_file.read(folder / LOG, LONG)
     except OSError:
         return False
     expected = _log_of(epochs).encode()
@@ -131,7 +132,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """Return the result of the run in a folder, or None where it has not finished."""
     path = folder / RESULT
     try:
-        result = {**json.loads(read_whole(path, BRIEF).decode("utf-8-sig"))}
+        result = {**json.loads(regular_file.read(path, BRIEF).decode("utf-8-sig"))}
         if missing := [name for name in ALWAYS if name not in result]:
             raise ValueError(f"it does not say {missing[0]}")
     except (FileNotFoundError, NotADirectoryError):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minidl.experiment.files import LONG, read_whole
+from minidl.data import regular_file
+from minidl.experiment.files import LONG
 from minidl.experiment.schema import shown
 from minidl.kernels.errors import MinidlError
 
@@ -45,7 +46,7 @@ def read(path: Path, columns: Sequence[str]) -> list[Row]:
     columns, and a row that is too long.
     """
     try:
-        text = read_whole(path, LONG).decode("utf-8-sig")
+        text = regular_file.read(path, LONG).decode("utf-8-sig")
         separator = max(SEPARATORS, key=text.partition("\n")[0].count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]

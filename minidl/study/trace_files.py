@@ -7,7 +7,6 @@ which is read as nan. The members of filters.npz are named STEP/LAYER/POINT/WHEN
 import csv
 import io
 import math
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from itertools import groupby
@@ -17,11 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.data import regular_file
 from minidl.experiment import spreadsheet
-from minidl.experiment.files import LONG, read_whole, write_whole
+from minidl.experiment.files import write_whole
 from minidl.kernels.errors import MinidlError
 
 TRACE, CARRY, FILTERS = "trace.csv", "carry.csv", "filters.npz"
+LONG = 1 << 30  # of filters.npz, and of what is in it
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
@@ -172,13 +173,11 @@ def _check_layers(path: Path, rows: Sequence[Row]) -> None:
 
 def _read_filters(path: Path) -> dict[Filters, NDArray[np.float32]]:
     try:
-        packed = io.BytesIO(read_whole(path, LONG))
-        with zipfile.ZipFile(packed) as members:
-            if (size := sum(member.file_size for member in members.infolist())) > LONG:
+        with regular_file.opened(path, LONG) as file, np.load(file, allow_pickle=False) as arrays:
+            if (size := sum(member.file_size for member in arrays.zip.infolist())) > LONG:
                 raise ValueError(f"it would take {size:,} bytes")
-        with np.load(packed, allow_pickle=False) as arrays:
             return {_filters(name): _checked(arrays[name]) for name in arrays.files}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy and zipfile raise OSError, ValueError, NotImplementedError, zlib.error and more
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error
 
 

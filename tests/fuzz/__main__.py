@@ -1,16 +1,17 @@
 """Fuzzes what reads files, answers and words from elsewhere: python tests/fuzz [TARGET ...] [--minutes N]
 
-Each target has its share of the time in a process of its own, which may take 3 GB of memory and 20 s for an input.
-Where the extra "fuzz" is installed, atheris finds inputs by what they reach in the code; otherwise, and with --plain,
-they are mutations that know nothing. An input that ends in anything but a result or MinidlError is kept in build/fuzz,
-with its traceback, and can be tried again: python tests/fuzz TARGET --input FILE
+Each target has its share of the time in a process of its own, which may take 3 GB of memory, and 20 s of the processor
+for an input. Where the extra "fuzz" is installed, atheris finds inputs by what they reach in the code; otherwise, and
+with --plain, they are mutations that know nothing. An input that ends in anything but a result or MinidlError is kept
+in build/fuzz, with its traceback, and can be tried again: python tests/fuzz TARGET --input FILE
 """
 
 import argparse
-import faulthandler
+import mmap
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,14 @@ from random import Random
 
 HERE = Path(__file__).resolve().parent
 FOUND = HERE.parents[1] / "build" / "fuzz"
-MEMORY, SECONDS = 3_000, 20  # megabytes, and for one input
+MEMORY, SECONDS = 3_000, 20  # megabytes, and of the processor for one input
+LAST, LONGEST = "last", 1 << 20  # the input that is tried, and bytes of one
 INSTRUMENTED = ["minidl.data", "minidl.method", "minidl.experiment", "PIL", "tarfile", "http", "urllib"]
+
+
+def memory() -> str | None:
+    """Return a folder in memory, where there is one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def by_mutation(name: str, seconds: float, seed: int) -> int:
@@ -32,18 +39,15 @@ def by_mutation(name: str, seconds: float, seed: int) -> int:
 
     target, random, count = TARGETS[name], Random(seed), 0
     seeds, began = target.seeds(), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=memory()) as folder, (FOUND / name / LAST).open("w+b") as file:
+        file.truncate(LONGEST + 8)
+        last = mmap.mmap(file.fileno(), LONGEST + 8)  # which is there even if an input ends the process
         while time.monotonic() - began < seconds:
-            data = seeds[count] if count < len(seeds) else mutated(seeds, target.words, random)
-            (FOUND / name / "last").write_bytes(data)  # an input that ends the process is there then
-            faulthandler.dump_traceback_later(SECONDS, exit=True)
-            try:
-                target.try_one(data, Path(folder))
-            except Exception:
-                (FOUND / name / "last").rename(FOUND / name / f"fault-{seed}-{count}")
-                raise
-            finally:
-                faulthandler.cancel_dump_traceback_later()
+            data = (seeds[count] if count < len(seeds) else mutated(seeds, target.words, random))[:LONGEST]
+            last[: 8 + len(data)] = len(data).to_bytes(8, "little") + data
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor; both end the process
+            signal.alarm(30 * SECONDS)  # of the clock, for what waits
+            target.try_one(data, Path(folder))
             count += 1
     print(f"Done {count} runs in {time.monotonic() - began:.0f} second(s)", file=sys.stderr)
     return 0
@@ -63,9 +67,9 @@ def by_coverage(name: str, seconds: float, seed: int) -> int:
         (corpus / f"seed{i}").write_bytes(data)
     words = FOUND / name / "words"
     words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in target.words if word))
-    folder = tempfile.mkdtemp()
+    folder = tempfile.mkdtemp(dir=memory())
     limits = [f"-rss_limit_mb={MEMORY}", f"-timeout={SECONDS}", f"-max_total_time={seconds:.0f}", "-max_len=20000"]
-    places = [f"-artifact_prefix={FOUND / name}/fault-", f"-dict={words}", str(corpus)]
+    places = [f"-artifact_prefix={FOUND / name}/fault-", *[f"-dict={words}"] * bool(target.words), str(corpus)]
 
     def one(data: bytes) -> None:
         target.try_one(data, Path(folder))
@@ -87,6 +91,9 @@ def fuzz(name: str, seconds: float, plain: bool, seed: int) -> tuple[int, bool]:
     count = max((int("".join(found)) for found in counts), default=0)
     took = time.monotonic() - began
     end = "no fault" if status == 0 else f"A FAULT, see {path}"
+    if status and plain:
+        last = (FOUND / name / LAST).read_bytes()
+        (FOUND / name / f"fault-{seed}").write_bytes(last[8:][: int.from_bytes(last[:8], "little")])
     print(f"{name:<14} {count:>10,} inputs {took:>7.0f} s {count / took:>9,.0f} a second   {end}", flush=True)
     return count, status == 0
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
@@ -39,6 +40,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.layers import BatchNorm, Convolution, Flatten, FullyConnected, ReLU, Sequential
 from minidl.method import Method, parse
+from minidl.models.registry import MODELS
 from minidl.optimizers import OPTIMIZERS
 from minidl.study import trace_files
 from minidl.study.trace_files import Carry, Filters, Row, Trace
@@ -315,8 +317,6 @@ class Server:
         self.answer = b""
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
-        # Wherever an answer leads, it is this server that is asked.
-        os.environ |= {"http_proxy": self.address, "https_proxy": self.address, "no_proxy": ""}
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
@@ -368,8 +368,11 @@ def answer(data: bytes, folder: Path) -> None:
     if len(data) % 2:
         (folder / "download" / "file.part").write_bytes(CONTENT[:50])
     server().answer = data
+    # Wherever the answer leads, it is this server that is asked.
+    asked = {"http_proxy": server().address, "https_proxy": server().address, "no_proxy": ""}
     try:
-        fetch(["http://mirror.invalid/file"], path, 100, hashlib.sha256(CONTENT).hexdigest(), False, timeout=1.0)
+        with patch.dict(os.environ, asked):
+            fetch(["http://mirror.invalid/file"], path, 100, hashlib.sha256(CONTENT).hexdigest(), False, timeout=1.0)
         assert path.read_bytes() == CONTENT
     finally:
         assert {each.name for each in path.parent.iterdir()} <= {"file", "file.part"}
@@ -468,15 +471,21 @@ def trace(data: bytes, folder: Path) -> None:
 # -- checkpoints ------------------------------------------------------------------------------------------------------
 
 
-@minidl.model("fuzzed")
 def net(classes: int, method: Method) -> Layer:
     """Return a tiny net with all that a checkpoint holds."""
     return Sequential(Convolution(2, 3), BatchNorm(), ReLU(), Flatten(), FullyConnected(classes))
 
 
+def name_net() -> None:
+    """Let the tiny net be a model."""
+    if "fuzzed" not in MODELS:
+        minidl.model("fuzzed")(net)
+
+
 @cache
 def saved() -> bytes:
     """Return the checkpoint of a tiny net."""
+    name_net()
     folder = emptied(Path(os.environ.get("TMPDIR", "/tmp"), f"minidl-fuzz-{os.getpid()}"))
     made = models.build("fuzzed", classes=3, shape=(4, 4, 3), device="cpu")
     optimizer = OPTIMIZERS["adam"](made.parameters, made.kernels, learning_rate=0.1, weight_decay=0.0, variant="")
@@ -498,6 +507,7 @@ def _described(content: bytes) -> bytes:
 )
 def weights(data: bytes, folder: Path) -> None:
     """Checkpoints, byte by byte."""
+    name_net()
     (folder / checkpoint.NAME).write_bytes(data)
     checkpoint.load(folder, device="cpu")
 
@@ -505,6 +515,7 @@ def weights(data: bytes, folder: Path) -> None:
 @target(lambda: [_described(saved())], *JSON, b'"classes"', b'"shape"', b'"fuzzed"', b'"epoch"', b"1200000", b'"mode"')
 def description(data: bytes, folder: Path) -> None:
     """Checkpoints of right tensors, and of any text."""
+    name_net()
     text = data.decode("utf-8", "replace")
     (folder / checkpoint.NAME).write_bytes(save(load(saved()), {"minidl": text}))
     checkpoint.load(folder, device="cpu")
