@@ -174,7 +174,8 @@ class Net:
         CPU it takes up to four times the memory of the weights, and single images go through up to three times as fast.
         """
         with self.context.in_use:
-            self.eval()
+            if self.training:
+                self.eval()
             self.root.freeze()
             self.frozen = object()
 
@@ -242,6 +243,8 @@ class Net:
             )
         for name, target in targets.items():
             target[...] = self.kernels.array(arrays[name], target.dtype)
+        if not self.training:
+            self.eval()
 
     def __repr__(self) -> str:
         title = f"Net ({self.name})" if self.name else "Net"
