@@ -12,7 +12,8 @@ import numpy as np
 
 from minidl.kernels import arrays
 from minidl.kernels.contract import Operations, Services
-from minidl.kernels.cpu import threads
+from minidl.kernels.cpu import constants, threads
+from minidl.kernels.cpu.tape import Tape
 from minidl.kernels.errors import MinidlError
 
 DEVICES = ("auto", "cpu", "gpu", "reference")
@@ -56,8 +57,15 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     if device in ("auto", "gpu") and not missing:
         gpu = import_module("minidl.kernels.gpu")
         gpu.products.choose(precision)
-        services = {"xp": gpu.xp, "array": gpu.array, "host": gpu.host, "record": gpu.record, "describe": gpu.describe}
-        return Kernels(device="gpu", precision=gpu.products.precision(), **services, **_modules("minidl.kernels.gpu"))
+        services = {name: getattr(gpu, name) for name in ("xp", "array", "host", "record", "describe")}
+        return Kernels(
+            device="gpu",
+            precision=gpu.products.precision(),
+            constant=_as_it_is,
+            tape=_no_tape,
+            **services,
+            **_modules("minidl.kernels.gpu"),
+        )
     plain = device == "reference"
     if precision not in (None, "fp32"):
         name = "reference" if plain else "CPU"
@@ -68,10 +76,21 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         xp=np,
         array=arrays.array,
         host=np.asarray,
+        constant=_as_it_is if plain else constants.constant,
         record=lambda function, version: function,
+        tape=_no_tape if plain else Tape,
         describe=_describe_reference if plain else threads.describe,
         **_modules("minidl.kernels" if plain else "minidl.kernels.cpu"),
     )
+
+
+def _as_it_is(array: Any) -> Any:
+    """Return the array: no operation of this device keeps anything of it."""
+    return array
+
+
+def _no_tape(function: Any) -> None:
+    """Return nothing: this device has no compiled calls, or their own way to be recorded."""
 
 
 def _describe_reference() -> str:

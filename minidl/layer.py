@@ -35,11 +35,13 @@ Shape = tuple[int, ...]
 class Buffers(local):
     """The arrays that the layers of a net have for the running thread, by layer and name.
 
-    With its own for each thread, an output holds until the same thread's next forward.
+    With its own for each thread, an output holds until the same thread's next forward. replays: of inference with
+    weights that do not change, see replay.py, by the shape of the data.
     """
 
     def __init__(self) -> None:
         self.of: defaultdict[Any, dict[str, Array]] = defaultdict(dict)
+        self.replays: dict[Shape, Any] = {}
 
 
 @dataclass(eq=False)
@@ -413,6 +415,11 @@ class Layer:
         """
         self.normalize_weights()
         self.training, self.data, self.samples = False, None, None
+
+    def freeze(self) -> None:
+        """Keep the weights as inference uses them now; what an algorithm makes of them is then made once."""
+        if self.weights is not None:
+            self.weights_in_use = self.kernels.constant(self.weights_in_use)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self}>"

@@ -6,7 +6,6 @@ data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[np.floating]
@@ -49,8 +48,11 @@ def _places(images: Array, y: int, x: int, stride: int, shape: tuple[int, ...]) 
 def forward_global(data: Array, out: Array) -> None:
     """Write the mean of each plane into ``out`` (samples, c)."""
     planes = data.reshape(len(data), -1, data.shape[-1])
-    out[...] = current().sums(planes)
-    out *= out.dtype.type(1 / planes.shape[1])
+
+    def work(worker: int, start: int, stop: int) -> None:
+        np.mean(planes[start:stop], axis=1, out=out[start:stop])
+
+    share(work, len(data), _MIN_PER_THREAD // planes[0].size + 1)
 
 
 def backward_global(error: Array, out: Array) -> None:

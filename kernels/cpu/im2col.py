@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.cpu.chunks import Band, Chunks
+from minidl.kernels.cpu.constants import Kept
 from minidl.kernels.cpu.ones import ones
-from minidl.kernels.cpu.program import Operand, PerImage, Program, Recorder
+from minidl.kernels.cpu.program import MIN_PRODUCTS, Operand, PerImage, Program, Recorder
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
 
@@ -44,30 +45,37 @@ class Im2col(Convolution):
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
-        self._recorder = Recorder()
+        self._recorder, self._kept = Recorder(), Kept()
         # Side by side, without a gap and without padding: each pixel belongs to one window.
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
-        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
-        matrix = self._matrix(weights)
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0.
+
+        The workers share the images or, of a single one, the filters.
+        """
+        matrix, one = self._matrix(weights), len(data) == 1
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            chunks = self._chunks(stop - start)
+            first, last, part = (0, 1, slice(start, stop)) if one else (start, stop, slice(None))
+            chunks = self._chunks(last - first)
             padded, columns = carve(worker, self.dtype, *self._shapes(chunks))
             programs = []
-            for program, band in chunks.programs(start, stop):
-                target = self._pixels(out, band)
-                program.product(self._gather(program, data, band, padded, columns), matrix.T, target)
+            for program, band in chunks.programs(first, last):
+                target = self._pixels(out, band, part)
+                program.product(self._gather(program, data, band, padded, columns), matrix[part].T, target)
                 tiles = chunks.tiles(program.samples, band)
-                program.product(ones(tiles, self.dtype)[:, None], biases[None], target, accumulate=True)
+                program.product(ones(tiles, self.dtype)[:, None], biases[None, part], target, accumulate=True)
                 if relu:
                     program.relu(target)
                 programs.append(program)
             return programs
 
-        self._recorder.run(len(data), (data, matrix, biases, out), write, variant=relu)
+        count, least = len(data), 1
+        if one:
+            count, least = self.filters, MIN_PRODUCTS // (prod(self.output_shape[:2]) * matrix.shape[1]) + 1
+        self._recorder.run(count, (data, matrix, biases, out), write, least, variant=relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
@@ -140,9 +148,12 @@ class Im2col(Convolution):
 
     def _matrix(self, weights: Array) -> Array:
         """Return the useful part of the weights as a matrix (out, ky·kx·in)."""
-        useful = weights[self._taps]
-        if useful.shape == weights.shape:
+        if weights[self._taps].shape == weights.shape:
             return weights.reshape(self.filters, -1)
+        return self._kept.of(weights, self._useful_part)
+
+    def _useful_part(self, weights: Array) -> Array:
+        useful = weights[self._taps]
         (matrix,) = carve("weights", self.dtype, useful.shape)
         matrix[...] = useful
         return matrix.reshape(self.filters, -1)
@@ -162,10 +173,10 @@ class Im2col(Convolution):
         channels = self.data_shape[2]
         return (chunks.samples, height, width, channels), (chunks.most_tiles, prod(self._reach) * channels)
 
-    def _pixels(self, outputs: Array, band: Band) -> PerImage:
-        """Return some rows of outputs or errors as a matrix (pixels, out)."""
+    def _pixels(self, outputs: Array, band: Band, part: slice = slice(None)) -> PerImage:
+        """Return some rows of outputs or errors as a matrix (pixels, out), or a part of its columns."""
         y, x, _ = self.output_shape
-        pixels = outputs.reshape(-1, self.filters)
+        pixels = outputs.reshape(-1, self.filters)[:, part]
         return PerImage(pixels[band[0] * x :], y * x, None if band == (0, y) else (band[1] - band[0]) * x)
 
     def _gather(self, program: Program, data: Array, band: Band, padded: Array, columns: Array) -> Operand:

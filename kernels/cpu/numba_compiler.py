@@ -21,6 +21,7 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache
 
+from minidl.kernels.cpu.calls import note
 from minidl.kernels.cpu.threads import shares, workers
 
 
@@ -61,6 +62,7 @@ def parallel(function: Callable[..., None]) -> Any:
 
     @wraps(function)
     def run(*args: Any) -> None:
+        note(run, *args)
         with _in_turn:
             loop(*args)
 

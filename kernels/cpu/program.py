@@ -18,6 +18,7 @@ from minidl.kernels.cpu.threads import shares
 
 Array = NDArray[Any]
 
+MIN_PRODUCTS = 1 << 18  # multiplications worth waking a thread for
 _MOST_RECORDINGS = 64
 
 

@@ -34,7 +34,7 @@ from minidl.kernels.cpu.chunks import Chunks
 from minidl.kernels.cpu.cook_toom import MOST_POINTS, transforms
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
-from minidl.kernels.cpu.program import Program, Recorder
+from minidl.kernels.cpu.program import MIN_PRODUCTS, Program, Recorder
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
 from minidl.kernels.cpu.tiles import Plane, Tiling, transform_tiles, write_tiles
@@ -146,13 +146,17 @@ class Winograd(Convolution):
     ) -> None:
         """Write Aᵀ (V·U) A + biases into the planes ``outputs``, with U given as ``weights`` (n, n, in, out).
 
-        relu: write the maximum of that and 0.
+        relu: write the maximum of that and 0. The workers share the images or, of a single one, the filters.
         """
         m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
         arrays = [inputs[0].images, outputs[0].images, weights, *([] if biases is None else [biases])]
+        one = len(outputs[0].images) == len(outputs) == 1
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            chunks = self._chunks(stop - start, outputs)
+            first, last, part = (0, 1, slice(start, stop)) if one else (start, stop, slice(None))
+            chunks, own = self._chunks(last - first, outputs), weights[..., part]
+            planes = [plane._replace(images=plane.images[..., part]) for plane in outputs]
+            filters = own.shape[-1]
             shape = (chunks.samples, chunks.height, chunks.across)
             input_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
             output_rows_shape = (m, *shape, n, filters)
@@ -161,19 +165,23 @@ class Winograd(Convolution):
                 worker, self.dtype, *transformed, input_rows_shape, output_rows_shape
             )
             programs = []
-            for program, band in chunks.programs(start, stop):
+            for program, band in chunks.programs(first, last):
                 tiles = chunks.tiles(program.samples, band)
                 products = _points(transformed_outputs, tiles)
                 transform_tiles(program, self._b, inputs, band, input_rows, transformed_inputs)
-                program.product(_points(transformed_inputs, tiles), weights, products)
+                program.product(_points(transformed_inputs, tiles), own, products)
                 if biases is not None:
-                    one = ones(tiles, self.dtype)[:, None]
-                    program.product(one, biases[None], products[_ONE, _ONE], accumulate=True)
-                write_tiles(program, self._a_transposed, transformed_outputs, outputs, band, output_rows, relu)
+                    column = ones(tiles, self.dtype)[:, None]
+                    program.product(column, biases[None, part], products[_ONE, _ONE], accumulate=True)
+                write_tiles(program, self._a_transposed, transformed_outputs, planes, band, output_rows, relu)
                 programs.append(program)
             return programs
 
-        self._recorder.run(len(outputs[0].images), arrays, write, variant=relu)
+        if one:
+            least = MIN_PRODUCTS // (self._chunks(1, outputs).most_tiles * n * n * channels) + 1
+            self._recorder.run(filters, arrays, write, least, variant=relu)
+        else:
+            self._recorder.run(len(outputs[0].images), arrays, write, variant=relu)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
         """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""

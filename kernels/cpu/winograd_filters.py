@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.cpu.constants import Kept
 from minidl.kernels.cpu.phases import Pair, Phase
 from minidl.kernels.cpu.program import Program, Recorder
 from minidl.kernels.cpu.scratch import carve
@@ -29,10 +30,16 @@ class FilterTransform:
         # Rotated by 180°, the first tap is the last of r, also where a phase has fewer.
         self._rotated = [_matrix(g[:, ::-1], kernel_size, phase).astype(dtype) for phase in phases]
         self._adjoints = [matrix.T.copy() for matrix in self._matrices]
-        self._recorder = Recorder()
+        self._recorder, self._kept = Recorder(), Kept()
 
     def forward(self, weights: Array) -> Array:
-        """Return the transformed weights (out, y, x, in), (n, n, phases·in, out), in scratch memory."""
+        """Return the transformed weights (out, y, x, in), (n, n, phases·in, out), in scratch memory.
+
+        Those of a constant are kept instead, and made once: n²/taps times as many numbers as the weights have.
+        """
+        return self._kept.of(weights, self._forward)
+
+    def _forward(self, weights: Array) -> Array:
         n, (filters, _, _, channels) = self._points, weights.shape
         transformed, transposed = carve(
             "weights", self._dtype, (n * n, len(self._matrices), channels, filters), (self._taps, channels, filters)

@@ -121,7 +121,7 @@ def run_state(path: Path) -> dict[str, Any]:
 
 
 def load(path: str | Path, device: str = "auto", net: Net | None = None, folded: bool = True) -> Net:
-    """Return the saved net, ready for inference: a plain net without hooks, with BN folded into its convolutions.
+    """Return the saved net, ready for inference: a plain net without hooks, BN folded into its convolutions, frozen.
 
     path: the folder of a run, its checkpoint, or weights that ``minidl export`` wrote, in either layout. The net knows
     how pictures are prepared and what its classes are called, see ``net.predict`` and ``net.classes``. What the run's
@@ -143,6 +143,7 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
     if folded:
         with np.errstate(all="ignore"):  # a net that has diverged is still a net
             fold(net.root)
+    net.freeze()
     return net
 
 

@@ -84,3 +84,8 @@ class Container(Layer):
         """Prepare all children for inference."""
         for child in self.children:
             child.eval()
+
+    def freeze(self) -> None:
+        """Keep the weights of all children as inference uses them now."""
+        for child in self.children:
+            child.freeze()

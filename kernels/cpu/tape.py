@@ -1,0 +1,33 @@
+"""Tape: the calls by which a function computes, to make them again without the Python between them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from minidl.kernels.cpu import scratch
+from minidl.kernels.cpu.calls import noted
+from minidl.kernels.cpu.threads import workers
+
+
+class Tape:
+    """The calls of ``function()``, for the same thread and the same memory: compiled loops, and work that is shared.
+
+    What NumPy does between them is not on it.
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        with noted() as self._calls:
+            function()
+        self._version = _version()
+
+    def holds(self) -> bool:
+        """Return whether the calls are still the function's: scratch memory may have moved since."""
+        return self._version == _version()
+
+    def play(self) -> None:
+        """Make the calls."""
+        for function, arguments in self._calls:
+            function(*arguments)
+
+
+def _version() -> tuple[Any, ...]:
+    return workers(), *((owner, *scratch.version(owner)) for owner in scratch.buffers())
