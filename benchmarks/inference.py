@@ -114,12 +114,10 @@ def serve(side: str, name: str, batch: int, threads: int) -> None:
 
 def measure(name: str, batch: int, threads: int, turns: int, sides: list[str]) -> dict[str, Any]:
     """Return the row of a net and a batch."""
+    case = ["--model", name, "--batch", str(batch), "--threads", str(threads)]
     processes = {
         side: subprocess.Popen(
-            [sys.executable, __file__, "--serve", side, "--model", name, "--batch", str(batch), "--threads", str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            [sys.executable, __file__, "--serve", side, *case], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for side in sides
     }

@@ -213,8 +213,8 @@ class Net:
     def freeze(self) -> None:
         """Prepare for inference with weights that do not change any more: what can be made of them once, is.
 
-        Parameters may change afterwards, but are not looked at before the next ``eval`` or ``train``, which end it. On a
-        CPU it takes up to four times the memory of the weights, and single images go through up to three times as fast.
+        Parameters may change afterwards, but are not looked at before the next ``eval`` or ``train``, which end it. On
+        a CPU it takes several times the memory of the weights.
         """
         with self.context.in_use:
             if self.training:
