@@ -168,6 +168,12 @@ def drawn_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def two_workers_from_the_beginning() -> None:
+    """Run what is made for several tests with two worker threads, too: sums depend on their number."""
+    threads.set_workers(2)
+
+
 @pytest.fixture(autouse=True)
 def two_workers() -> None:
     """Run with two worker threads, wherever the tests run."""

@@ -243,6 +243,7 @@ def test_the_options_that_a_page_names_exist(page: Path) -> None:
     scripts = ["train.py", "reproduce.py", *(f"minidl {name}" for name in COMMANDS)]
     scripts += [f"benchmarks/{name}.py" for name in ("step", "hooks", "kernels", "peers")]
     known = " ".join(parser_of(script).format_help() for script in scripts)
+    known += (CHECKOUT / "tests" / "fuzz" / "__main__.py").read_text(encoding="utf-8")
     for span in SPAN.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         for option in re.findall(r"^--[a-z-]+| --[a-z-]+", span):
             assert re.search(rf"{option.strip()}\b", known), span

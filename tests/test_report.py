@@ -305,7 +305,7 @@ def test_looking_again_finds_what_the_run_found(traced):
 def test_some_of_many_images_are_of_every_class(traced, monkeypatch):
     """Sets from folders are in the order of their classes."""
     run = runs.read(traced)
-    test, mark = looked._test_set(run.settings["data"], None, None, None, 1, None)
+    test, mark = looked._test_set(run.settings["data"], None, (None,) * len(looked.ADAPTED))
     many = replace(test, images=test.images.repeat(10, axis=0), labels=test.labels.repeat(10))
     assert (np.diff(many.labels) >= 0).all()
     monkeypatch.setattr(looked, "_test_set", lambda *_: (many, mark))
@@ -478,7 +478,7 @@ def test_one_class_is_drawn(traced):
 
 def test_images_without_any_label_are_a_sentence(traced, monkeypatch):
     run = runs.read(traced)
-    test, mark = looked._test_set(run.settings["data"], None, None, None, 1, None)
+    test, mark = looked._test_set(run.settings["data"], None, (None,) * len(looked.ADAPTED))
     blank = replace(test, masks=np.full(test.images.shape[:-1], looked.VOID, np.uint8), mask_classes=("a", "b"))
     net = looked.checkpoint.load(run.checkpoint, "cpu")  # whose output is for images, and is not asked for
     monkeypatch.setattr(looked.checkpoint, "load", lambda *_: net)

@@ -233,16 +233,22 @@ def test_a_log_that_a_spreadsheet_has_saved(made, go_on, tmp_path, touch):
         (lambda lines: [*lines[:2], "2,0.001,1,1,1,1,nan"], "seconds must be a number of at least 0, not nan"),
     ],
 )
-def test_a_log_that_does_not_say_the_same_any_more(made, go_on, tmp_path, sentence, capsys, change, message):
-    """It is written anew from the checkpoint; a run of an earlier version, which has it nowhere else, is refused."""
+def test_a_damaged_log_of_an_earlier_version_is_one_sentence(made, go_on, tmp_path, sentence, change, message):
+    """Such a run has it nowhere else."""
     path = tmp_path / "run" / "log.csv"
     damaged = "\n".join(change(path.read_text().splitlines())).encode(errors="surrogateescape")
     path.write_bytes(damaged)
-    shutil.copytree(tmp_path / "run", tmp_path / "earlier")
-    rewrite(tmp_path / "earlier", earlier, "run/")
-    assert train.main(["--resume", str(tmp_path / "earlier"), "--epochs", "3"]) == 2
-    assert message.format(log=tmp_path / "earlier" / "log.csv") in sentence()
-    assert (tmp_path / "earlier" / "log.csv").read_bytes() == damaged
+    rewrite(tmp_path / "run", earlier, "run/")
+    assert go_on() == 2
+    assert message.format(log=path) in sentence()
+    assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("damaged", [b"", b"epoch,\0\xff", None], ids=["empty", "no text", "a line short"])
+def test_a_damaged_log_is_written_anew(made, go_on, tmp_path, damaged):
+    """From the checkpoint, where there is the same."""
+    path = tmp_path / "run" / "log.csv"
+    path.write_bytes(path.read_bytes().rsplit(b"\n", 2)[0] if damaged is None else damaged)
     assert go_on() == 0
     assert log(tmp_path / "run") == log(made / "three")
 
