@@ -22,17 +22,8 @@ from minidl.method import parse
 from minidl.words import counted
 
 OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that do not go to all runs as they are
-FREE = (
-    "method",
-    "seed",
-    "out",
-    "quiet",
-    "save_every",
-    "threads",
-    "loops",
-    "data_root",
-    "import",
-)  # in which runs may differ
+# In these the runs of a comparison may differ.
+FREE = ("method", "seed", "out", "quiet", "save_every", "threads", "loops", "data_root", "import")
 SURROUNDINGS = ("threads", "loops", "data_root")
 
 
