@@ -99,11 +99,14 @@ class Net:
         if self.frozen is None or not known:
             return self.root.forward(data)
         replays = self.context.buffers.replays
-        replay = replays.get(data.shape)
-        if replay is None or not replay.holds(self.frozen):
-            self.root.forward(data)  # which refuses data that do not fit
+        if data.shape not in replays:  # which may come but once
+            output = self.root.forward(data)  # refuses data that do not fit
             if len(replays) >= REPLAYS:
                 replays.clear()
+            replays[data.shape] = None
+            return output
+        replay = replays[data.shape]
+        if replay is None or not replay.holds(self.frozen):
             replay = replays[data.shape] = Replay(self.root, data.shape, self.frozen)
         return replay(data)
 

@@ -19,8 +19,7 @@ class Replay:
     """The forward pass of one shape of data.
 
     A layer of one's own that computes in NumPy is not on the tape. So it is tried on random numbers once, and where it
-    does not do what the layers do, these go on computing. frozen: since when the weights do
-    not change.
+    does not do what the layers do, these go on computing. frozen: since when the weights do not change.
     """
 
     def __init__(self, root: Layer, shape: Shape, frozen: object) -> None:

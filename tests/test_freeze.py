@@ -1,7 +1,9 @@
 """Frozen nets: the same outputs, faster; what was made of the weights once is never used for others."""
 
 import copy
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from minidl import MinidlError, kernels
 from minidl.fold import fold
 from minidl.kernels.cpu import threads
 from minidl.layer import Layer
-from minidl.layers import Convolution, Flatten, FullyConnected, ReLU, Sequential
+from minidl.layers import AnySize, Convolution, Flatten, FullyConnected, ReLU, Sequential
 from minidl.method import parse
 from minidl.models import a, b, c, d
 from minidl.net import Net
@@ -48,7 +50,8 @@ def test_a_frozen_net_computes_the_same(backend, random, name):
 def test_small_batches_are_replayed_on_a_cpu(random):
     net = net_of("b", kernels.load("cpu"))
     net.freeze()
-    net.forward(random.standard_normal((1, *net.shape)).astype("f4"))
+    for _ in range(2):  # the first may be the only one
+        net.forward(random.standard_normal((1, *net.shape)).astype("f4"))
     (replay,) = net.context.buffers.replays.values()
     assert replay.tape is not None
     called = []
@@ -135,12 +138,33 @@ def test_memory_that_moves_and_workers_that_come_and_go(random):
     data = random.standard_normal((1, *net.shape)).astype("f4")
     net.freeze()
     expected = net.forward(data).copy()
+    np.testing.assert_array_equal(net.forward(data), expected)
     large.forward(random.standard_normal((60, *large.shape)))
     np.testing.assert_array_equal(net.forward(data), expected)
     threads.set_workers(1)
     np.testing.assert_allclose(net.forward(data), expected, rtol=1e-5, atol=1e-6)
     threads.set_workers(2)
     np.testing.assert_array_equal(net.forward(data), expected)
+
+
+def test_a_replay_keeps_what_its_calls_read(random):
+    """Though the layers have other algorithms by now: they keep those of a few sizes."""
+    root = Sequential(AnySize(Sequential(Convolution(16, 3), ReLU(), Convolution(16, 3)), 8, 1))
+    net = Net(root, (40, 40, 16), kernels.load("cpu"))
+    net.freeze()
+    large, small = (random.standard_normal((1, n, n, 16)).astype("f4") for n in (40, 8))
+    net.forward(large)  # memory for all of them
+    expected = net.forward(small).copy()
+    np.testing.assert_array_equal(net.forward(small), expected)
+    replay = net.context.buffers.replays[small.shape]
+    *_, last = (layer for layer in net.layers if layer.kind == "conv")
+    algorithm = weakref.ref(last.algorithm)
+    for n in range(20, 40):
+        root.forward(random.standard_normal((1, n, n, 16)).astype("f4"))
+    gc.collect()
+    assert algorithm() is not None
+    assert algorithm() not in (last.algorithm, *last.algorithms.values())
+    np.testing.assert_array_equal(replay(small), expected)
 
 
 def test_copies_and_threads_have_replays_of_their_own(random):

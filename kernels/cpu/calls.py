@@ -2,17 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from threading import local
 from typing import Any
 
-Call = tuple[Callable[..., None], tuple[Any, ...]]
+
+@dataclass
+class Noted:
+    """Functions with their arguments, in their order, and what must live as long as they may be called."""
+
+    calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = field(default_factory=list)
+    held: list[Any] = field(default_factory=list)
 
 
 class _Mine(local):
     """What the running thread writes its calls down on, if anything."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] | None = None
+        self.noted: Noted | None = None
 
 
 _mine = _Mine()
@@ -20,16 +27,21 @@ _mine = _Mine()
 
 def note(function: Callable[..., None], *arguments: Any) -> None:
     """Write a call down, where anybody wants to know of it."""
-    if _mine.calls is not None:
-        _mine.calls.append((function, arguments))
+    if _mine.noted is not None:
+        _mine.noted.calls.append((function, arguments))
+
+
+def hold(*things: Any) -> None:
+    """Keep alive, with the calls, things that they know by their addresses alone."""
+    if _mine.noted is not None:
+        _mine.noted.held.append(things)
 
 
 @contextmanager
-def noted() -> Iterator[list[Call]]:
+def noted() -> Iterator[Noted]:
     """Write down the calls that this thread makes in the block."""
-    calls: list[Call] = []
-    before, _mine.calls = _mine.calls, calls
+    before, _mine.noted = _mine.noted, Noted()
     try:
-        yield calls
+        yield _mine.noted
     finally:
-        _mine.calls = before
+        _mine.noted = before

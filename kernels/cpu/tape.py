@@ -15,7 +15,7 @@ class Tape:
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        with noted() as self._calls:
+        with noted() as self._noted:
             function()
         self._version = _version()
 
@@ -25,7 +25,7 @@ class Tape:
 
     def play(self) -> None:
         """Make the calls."""
-        for function, arguments in self._calls:
+        for function, arguments in self._noted.calls:
             function(*arguments)
 
 

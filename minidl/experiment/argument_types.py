@@ -14,6 +14,7 @@ from pathlib import Path
 from minidl.words import CONTROL
 
 LARGEST = (1 << 31) - 1  # whole number
+WORKERS, SIDE = 1_024, 8_192  # the most threads, or runs at a time, and pixels of a side
 NAME, PATH = 255, 4_095  # bytes that a name and a path may have
 
 
@@ -29,8 +30,8 @@ def _whole(text: str, low: int, high: int = LARGEST) -> int:
 
 positive = partial(_whole, low=1)
 natural = partial(_whole, low=0)
-workers = partial(_whole, low=1, high=1_024)  # threads, or runs at a time
-side = partial(_whole, low=1, high=8_192)  # pixels
+workers = partial(_whole, low=1, high=WORKERS)
+side = partial(_whole, low=1, high=SIDE)
 seeds = partial(_whole, low=1, high=10_000)
 
 

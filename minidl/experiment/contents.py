@@ -1,12 +1,15 @@
 """Contents of a run's files, which may have been edited or come from elsewhere: what each value of them must be."""
 
+from minidl.experiment.argument_types import SIDE, WORKERS
 from minidl.experiment.schema import ABOVE, COUNT, FLAG, FROM, LIST, LOSS, NAN, NOTHING, PERCENT, SHARE, TEXT, whole
 
 SETTINGS = {  # of config.json
     **dict.fromkeys(("model", "method", "mode", "data", "optimizer", "place", "device"), TEXT),
     **dict.fromkeys(("data_root", "variant", "precision", "loops", "out", "init", "fit"), TEXT | NOTHING),
     **dict.fromkeys(("epochs", "batch_size", "drop_every", "test_every", "shrink"), whole(1)),
-    **dict.fromkeys(("train_size", "test_size", "image_size", "crop", "trace", "threads"), whole(1) | NOTHING),
+    **dict.fromkeys(("train_size", "test_size", "crop", "trace"), whole(1) | NOTHING),
+    "image_size": whole(1, SIDE) | NOTHING,
+    "threads": whole(1, WORKERS) | NOTHING,
     **dict.fromkeys(("learning_rate", "save_every"), ABOVE),
     "weight_decay": FROM,
     "seed": whole(0),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from minidl.experiment.argument_types import LARGEST
 from minidl.kernels.errors import MinidlError
 
 SHOWN = 60  # characters of a value, the most that a message shows
@@ -26,9 +27,10 @@ class Kind:
         return "" if self.fits(value) else f"{name} must be {self.words}, not {shown(value)}"
 
 
-def whole(least: int) -> Kind:
-    """Return the kind of whole numbers from ``least`` on."""
-    return Kind(f"a whole number of at least {least}", lambda value: _is(value, int) and value >= least)
+def whole(least: int, most: int = LARGEST) -> Kind:
+    """Return the kind of whole numbers from ``least`` to ``most``."""
+    words = f"of at least {least}" if most == LARGEST else f"between {least} and {most:,}"
+    return Kind(f"a whole number {words}", lambda value: _is(value, int) and least <= value <= most)
 
 
 def number(words: str, fits: Callable[[float], bool]) -> Kind:
