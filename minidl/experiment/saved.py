@@ -94,15 +94,8 @@ AXES = {
     "view": Kind("a shape", lambda value: value == [] or _shape(value)),
     "order": _list_of(COUNT),
 }
-OPTIONAL = {
-    "minidl",
-    "data_norm",
-    "preprocessing",
-    "data",
-    "settings",
-    "fit",
-    "shrink",
-}  # which earlier versions did not write
+# What earlier versions did not write.
+OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "settings", "fit", "shrink"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from minidl import data, models
 from minidl.data.dataset import VOID, Dataset
 from minidl.experiment import checkpoint, sources
 from minidl.experiment.fingerprint import fingerprint
+from minidl.experiment.prediction import probabilities
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.study.report.runs import Run
@@ -74,7 +75,7 @@ def look(run: Run, root: str | None, count: int | None) -> Looked:
     else:
         output = _output(net, np.stack(images))
         found = list(output.argmax(axis=-1))
-        certainty = 1 / np.exp(output - output.max(axis=-1, keepdims=True)).sum(axis=-1)
+        certainty = probabilities(output).max(axis=-1)
     looked = Looked(classes, images, labels, found, certainty, len(test), per_pixel)
     if not looked.confusion.any():
         raise MinidlError(f"none of the {len(images)} images that it looked at has a label; try more with --images")
