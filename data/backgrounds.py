@@ -7,13 +7,13 @@ from minidl.data.rotation import ONE, rotation
 
 
 def backgrounds(bits: Bits, ground: Integers, size: int) -> Integers:
-    """Return a picture for each colour in ``ground`` (n, 3), int32 ``(n, size, size, 3)``.
+    """Return a picture for each colour in ``ground`` (n, 3), int32 ``(n, 3, size, size)``: a plane for each of its colours.
 
     The second colour differs from the first by at most 64 of 255 in each of red, green and blue; it can leave
     the range of a byte.
     """
     step = bits.integers(-64, 65, *ground.shape)
-    return ground[:, None, None, :] + (step[:, None, None, :] * _patterns(bits, len(ground), size)[..., None] >> 8)
+    return ground[:, :, None, None] + (step[:, :, None, None] * _patterns(bits, len(ground), size)[:, None] >> 8)
 
 
 def _patterns(bits: Bits, count: int, size: int) -> Integers:

@@ -44,7 +44,7 @@ def _part(count: int, seed: int, part: int) -> Dataset:
 
 
 def _draw(bits: Bits, bitmaps: NDArray[np.uint8], labels: Integers) -> tuple[Integers, Integers]:
-    """Return one picture and one mask for each label: background, two distractors, the shape, then noise.
+    """Return one picture (SIZE, SIZE, 3) and one mask for each label: background, two distractors, the shape, then noise.
 
     The shape is brighter than the background's first colour in each of red, green and blue; a distractor may
     be darker.
@@ -63,8 +63,11 @@ def _draw(bits: Bits, bitmaps: NDArray[np.uint8], labels: Integers) -> tuple[Int
     masks = (cover >= 2) * (labels + 1)[:, None, None]
 
     strength = bits.integers(0, 48, count)[:, None, None, None]
-    pictures += bits.noise(*pictures.shape) * strength >> 7
-    return pictures.clip(0, 255), masks
+    noise = bits.noise(count, SIZE, SIZE, 3)
+    noise *= strength
+    noise >>= 7
+    noise += np.moveaxis(pictures, 1, 3)
+    return noise.clip(0, 255, out=noise), masks
 
 
 def _cover(bits: Bits, bitmaps: NDArray[np.uint8], kind: Integers, radius: Integers) -> Integers:
@@ -81,15 +84,22 @@ def _cover(bits: Bits, bitmaps: NDArray[np.uint8], kind: Integers, radius: Integ
     # whole ones.
     cosine, sine = (part[:, None] * outlines.RADIUS // radius[:, None] for part in rotation(bits, count))
     middle = outlines.SIZE * ONE
-    column = (cosine * dx + middle)[:, None, :] + (sine * dy)[:, :, None] >> 15
-    row = (cosine * dy + middle)[:, :, None] - (sine * dx)[:, None, :] >> 15
-    edge = outlines.SIZE - 1
-    spot = row.clip(0, edge) * outlines.SIZE + column.clip(0, edge) + (kind * outlines.SIZE**2)[:, None, None]
-    inside = bitmaps.reshape(-1).take(spot)
+    column = (cosine * dx + middle)[:, None, :] + (sine * dy)[:, :, None]
+    row = (cosine * dy + middle)[:, :, None] - (sine * dx)[:, None, :]
+    for part in (column, row):  # in place, as new arrays of this size take longer than what is computed
+        part >>= 15
+        part.clip(0, outlines.SIZE - 1, out=part)
+    row *= outlines.SIZE
+    row += column
+    row += (kind * outlines.SIZE**2)[:, None, None]
+    inside = bitmaps.reshape(-1).take(row)
     halves = inside[:, 0::2] + inside[:, 1::2]
     return (halves[:, :, 0::2] + halves[:, :, 1::2]).astype(np.int32)
 
 
 def _paint(pictures: Integers, cover: Integers, colour: Integers) -> None:
-    """Mix a colour (n, 3) into each picture in place, by quarters."""
-    pictures += (colour[:, None, None, :] - pictures) * cover[..., None] >> 2
+    """Mix a colour (n, 3) into each picture (n, 3, SIZE, SIZE) in place, by quarters."""
+    change = colour[:, :, None, None] - pictures
+    change *= cover[:, None]
+    change >>= 2
+    pictures += change
