@@ -7,7 +7,7 @@ from minidl.data.rotation import ONE, rotation
 
 
 def backgrounds(bits: Bits, ground: Integers, size: int) -> Integers:
-    """Return a picture for each colour in ``ground`` (n, 3), int32 ``(n, 3, size, size)``: a plane for each of its colours.
+    """Return a picture for each colour in ``ground`` (n, 3), int32 ``(n, 3, size, size)``.
 
     The second colour differs from the first by at most 64 of 255 in each of red, green and blue; it can leave
     the range of a byte.

@@ -44,7 +44,7 @@ def _part(count: int, seed: int, part: int) -> Dataset:
 
 
 def _draw(bits: Bits, bitmaps: NDArray[np.uint8], labels: Integers) -> tuple[Integers, Integers]:
-    """Return one picture (SIZE, SIZE, 3) and one mask for each label: background, two distractors, the shape, then noise.
+    """Return one picture and one mask for each label: background, two distractors, the shape, then noise.
 
     The shape is brighter than the background's first colour in each of red, green and blue; a distractor may
     be darker.

@@ -175,9 +175,9 @@ def test_a_net_refuses_what_is_no_shape(backend, shape):
 @pytest.mark.parametrize(
     "name, method, samples, size",
     [
-        ("c", "Baseline", 100, 32),
-        ("c", "WC, GC, fully", 100, 32),
-        ("a", "WC, GC, BN, fully", 100, 32),
+        ("c", "Baseline", 200, 16),
+        ("c", "WC, GC, fully", 200, 16),
+        ("a", "WC, GC, BN, fully", 200, 16),
         ("d", "WC, GC, BN", 3, 67),
     ],
 )

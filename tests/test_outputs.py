@@ -217,13 +217,13 @@ def test_images_of_many_sizes_take_no_more_memory_than_a_few(name):
 
     net = Net(d.net(3, parse("BN"), filters=(1, 1, 1, 1), count=0), (67, 67, 3), load("cpu"), method="BN")
     net.eval()
-    largest = np.zeros((1, 112, 112, 3), np.float32)
+    largest = np.zeros((1, 79, 79, 3), np.float32)
     tracemalloc.start()
     try:
         held = []
         for turn in range(3):  # no size comes twice
             for i in range(12):
-                net.forward(largest[:, : 100 + i, : 100 + (i + 4 * turn) % 12])
+                net.forward(largest[:, : 67 + i, : 67 + (i + 4 * turn) % 12])
             net.forward(largest)
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
