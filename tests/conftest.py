@@ -33,8 +33,13 @@ from minidl.experiment import process_run
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
 from minidl.layer import Context
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.method import parse
+from minidl.models import c
 from minidl.models.registry import MODELS
+from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS
+from minidl.optimizers import OPTIMIZERS
 
 
 @pytest.fixture
@@ -166,6 +171,25 @@ def drawn_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shapes, "load", lambda *how, **options: draw(*how, **options) if how or options else whole())
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(two_workers_from_the_beginning: None) -> None:
+    """Where two processes test side by side, let each compile the loops for one number type.
+
+    Left alone, both would compile all of them at the same time. What is compiled is kept in files, from which the other
+    process takes it.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker not in ("gw0", "gw1"):
+        return
+    dtype = "float32" if worker == "gw0" else "float64"
+    for optimizer in OPTIMIZERS.values():
+        net = Net(c.net(10, parse("WC, GC, BN"), (4, 4, 4), 8), (16, 16, 3), kernels.load("cpu"), dtype=dtype)
+        loss, update = SoftmaxCrossEntropy(net.kernels), optimizer(net.parameters, net.kernels, learning_rate=0.1)
+        loss(net.forward(np.ones((2, 16, 16, 3), dtype)), np.arange(2))
+        net.backpropagate(loss.error)
+        update.step()
 
 
 @pytest.fixture(scope="session", autouse=True)
