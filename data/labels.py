@@ -2,12 +2,12 @@
 
 from minidl.kernels.errors import MinidlError
 
-LACKING = {"cifar10": True, "cifar100": True, "voc2012": False}  # by name, whether its pixels have none, or its images
+LACKING = {"shapes": None, "voc2012": False}  # by name, whether its pixels have none, or its images; others' pixels
 
 
 def check_name(name: str, per_pixel: bool) -> None:
-    """Raise MinidlError for a set that is known to have no such labels, before it is read or even downloaded."""
-    if LACKING.get(name) is per_pixel:
+    """Raise MinidlError for a set that has no such labels, before it is read or even downloaded."""
+    if LACKING.get(name, True) is per_pixel:
         raise lacking(name, per_pixel)
 
 

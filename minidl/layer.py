@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from math import prod
 from operator import index
 from threading import RLock, local
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
@@ -158,6 +158,18 @@ class Layer:
         self.samples: int | None = None  # of the last forward, where it was one in training and succeeded
         self.weights_in_use: Array = None
         self.to_be_checked: set[str] = set()  # of what the layer computes, see ``check_computed``
+
+    if not TYPE_CHECKING:  # which would let any name pass
+
+        def __getattr__(self, name: str) -> Any:
+            """Explain what is missing in a layer whose own ``__init__`` leaves out the one above."""
+            if "context" not in vars(self) and not name.startswith("__"):
+                kind = type(self).__name__
+                raise MinidlError(
+                    f"a layer {kind} has no {name}, because {kind}.__init__ does not begin with super().__init__(), "
+                    "which makes what all layers have"
+                )
+            return super().__getattribute__(name)
 
     # -- Algorithm 1 ------------------------------------------------------------------------------------------
 

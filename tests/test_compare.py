@@ -262,6 +262,8 @@ def test_runs_are_traced_unless_told_otherwise():
     given = [vars(parser(command).parse_args(["--methods", METHODS, *more])) for more in ([], ["--trace", "7"])]
     words = [as_words(run_of(Path("out"), "WC", 0, options).options) for options in given]
     assert [some[some.index("--trace") + 1] for some in words] == ["50", "7"]
+    options = vars(parser(command).parse_args(["--methods", METHODS, "--no-trace"]))
+    assert "--trace" not in as_words(run_of(Path("out"), "WC", 0, options).options)
 
 
 def test_options_become_words():

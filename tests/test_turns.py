@@ -192,6 +192,32 @@ def test_a_failing_hook_leaves_nothing_behind(context, random):
     np.testing.assert_array_equal(context.kernels.host(layer.backpropagate(second)), expected)
 
 
+class Unfinished(Double):
+    """A layer whose __init__ leaves out that of all layers."""
+
+    def __init__(self):
+        self.factor = 2
+
+
+class Childless(Sequential):
+    """A container of which the same is true."""
+
+    def __init__(self):
+        self.factor = 2
+
+
+@pytest.mark.parametrize("kind", [Unfinished, Childless])
+@pytest.mark.parametrize("around", [lambda layer: layer, Sequential, lambda layer: Residual(Sequential(layer))])
+def test_a_layer_that_was_never_begun_is_explained(backend, kind, around):
+    advice = rf"{kind.__name__}.__init__ does not begin with super\(\).__init__\(\)"
+    with pytest.raises(MinidlError, match=advice):
+        Net(around(kind()), SHAPE, backend)
+    with pytest.raises(MinidlError, match=advice):
+        repr(kind())
+    with pytest.raises(AttributeError, match="'Double' object has no attribute 'slope'"):
+        Double().slope
+
+
 @pytest.mark.parametrize("kind", [ReLU, BatchNorm, lambda: Convolution(2, 3), lambda: Sequential(Double())])
 def test_a_layer_has_one_place_in_one_net(backend, kind):
     for row in (lambda layer: [layer, layer], lambda layer: [layer, Residual(Sequential(Double(), layer))]):

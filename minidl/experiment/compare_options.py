@@ -15,8 +15,8 @@ EXAMPLES = """examples:
   {call} --methods "Baseline; WC, GC, fully" --data photos/   your own images
   {call} --methods "Baseline; median" --import my_norm.py     a normalization of your own
 A folder has runs of equal settings; for others, give another one with --out. Every run is traced (see --trace), for the
-report. Called again, it goes on where it stopped: a run that has finished is not run again, and with more methods or
-more seeds it trains what is missing. How a method is written is told by: minidl train --help
+report, but with --no-trace. Called again, it goes on where it stopped: a run that has finished is not run again, and
+with more methods or more seeds it trains what is missing. How a method is written is told by: minidl train --help
 """
 
 
@@ -42,6 +42,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
         metavar="N",
         help="runs at a time, which share the cores (default: as many as methods, and at most as many as cores)",
     )
+    group.add_argument("--no-trace", dest="trace", action="store_const", const=None, help="leave the traces out")
     add_options(cli)
     cli.set_defaults(trace=TRACE_EVERY)
     where = cli.add_argument_group("where the runs are")
