@@ -215,7 +215,7 @@ def test_a_layer_that_was_never_begun_is_explained(backend, kind, around):
     with pytest.raises(MinidlError, match=advice):
         repr(kind())
     with pytest.raises(AttributeError, match="'Double' object has no attribute 'slope'"):
-        Double().slope
+        _ = Double().slope
 
 
 @pytest.mark.parametrize("kind", [ReLU, BatchNorm, lambda: Convolution(2, 3), lambda: Sequential(Double())])
