@@ -25,9 +25,9 @@ class PixelBatches:
 
     Training sees square crops with random colour offsets, every second one mirrored; a test sees whole images. Where
     sizes differ, a crop has ``dataset.crop`` pixels a side, but no more than the longest side of all images; what it
-    has more than an image is black and void; otherwise it has the images' size, out of a black border. share: which part
-    of each batch is made here, as in ``Batches``. Raises MinidlError for a batch larger than the set, and for a set
-    without masks.
+    has more than an image is black and void; otherwise it has the images' size, out of a black border. share: which
+    part of each batch is made here, as in ``Batches``. Raises MinidlError for a batch larger than the set, and for a
+    set without masks.
     """
 
     per_pixel = True

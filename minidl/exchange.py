@@ -3,12 +3,13 @@
 Each rank has computed G_r, the gradients of its share of the loss, whose errors are divided by what is labelled in the
 whole batch (see together.py), so that the gradients of the batch are G = Σ_r G_r, whatever the shares.
 
-GC is linear, GC(Σ_r G_r) = Σ_r GC(G_r), and so are the adjoints of reparametrization for weights that all ranks have: at
-the hook points before the sum and inside the update after it they do the same. Weights are the same on all ranks before
-an update and after it, and so are their projections, such as WC. A hook of gradients that is not linear is refused.
+GC is linear, GC(Σ_r G_r) = Σ_r GC(G_r), and so is the adjoint of a reparametrization, whose weights all ranks have: at
+the hook points, before the sum, they do what they do inside the update, after it. Weights are the same on all ranks
+before an update and after it, and so are their projections, such as WC. Any other hook of gradients is refused.
 """
 
 from itertools import accumulate
+from typing import Any
 
 from minidl.communicator import Communicator
 from minidl.hooks import name_of
@@ -32,7 +33,7 @@ class Exchange:
         check_linear(net)
         self.communicator = communicator
         norms = [] if synchronized else [layer for layer in net.layers if isinstance(layer, BatchNorm)]
-        places = [(p, "grads") for p in net.parameters]
+        places: list[tuple[Any, str]] = [(p, "grads") for p in net.parameters]
         places += [(norm, name) for norm in norms for name in ("mean", "variance")]
         arrays = [getattr(*place) for place in places]
         ends = [0, *accumulate(-(-array.size // ALIGNED) * ALIGNED for array in arrays)]
@@ -56,6 +57,6 @@ def check_linear(net: Net) -> None:
         hook = layer.at_grads.hook
         if hook is not None and getattr(hook, "function", None) != "center":
             raise MinidlError(
-                f"{name_of(hook)} at the gradients of {layer.name} is not known to be linear, so that it cannot be done "
-                "to the share of the gradient that each rank has; train with one rank, or with GC"
+                f"{name_of(hook)} at the gradients of {layer.name} is not known to be linear, so that it cannot be "
+                "done to the share of the gradient that each rank has; train with one rank, or with GC"
             )

@@ -44,7 +44,8 @@ def synchronize(net: Net, communicator: Communicator) -> None:
                 f"{hook} at the errors of {layer.name} is a function of your own over a whole batch, which cannot be "
                 "synchronized; leave --sync-bn out, and each rank takes its own share"
             )
-        operations = replace(net.kernels, normalize=Normalize(communicator))
+        own: Any = Normalize(communicator)
+        operations = replace(net.kernels, normalize=own)
         layer.at_error.hook = replace(hook, kernels=operations)
 
 
@@ -136,12 +137,13 @@ class BatchNormTogether:
 
     def __call__(self, kernels: Kernels) -> Kernels:
         """Return the operations with another data norm."""
-        return replace(kernels, data_norm=DataNorm(kernels.data_norm, self.communicator))
+        own: Any = DataNorm(kernels.data_norm, self.communicator)
+        return replace(kernels, data_norm=own)
 
 
 @dataclass(frozen=True)
 class Normalize:
-    """The transforms of kernels/normalize.py with means over the shares of all ranks, of views (1, rows, inner, lanes)."""
+    """The transforms of kernels/normalize.py over the shares of all ranks, of views (1, rows, inner, lanes)."""
 
     communicator: Communicator
 

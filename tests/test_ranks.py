@@ -32,7 +32,7 @@ def split(array, rank):
 @pytest.mark.parametrize("count, ranks", [(7, 3), (4, 4), (9, 2), (3, 5), (50, 1)])
 def test_shares_are_parts_of_the_whole_and_nearly_equal(count, ranks):
     parts = [list(share_of(count, (rank, ranks))) for rank in range(ranks)]
-    assert sum(parts, []) == list(range(count))
+    assert [sample for part in parts for sample in part] == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 

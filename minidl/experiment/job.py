@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NoReturn
 
-from minidl.communicator import Communicator, Elsewhere
+from minidl.communicator import Communicator
 from minidl.experiment import launcher
 from minidl.experiment.command import Command, sentence_of
 from minidl.experiment.stop import status_of
@@ -115,10 +115,13 @@ class Onlooker:
     def __init__(self, rank: int) -> None:
         self.process: subprocess.Popen[str] | None = None
         if rank == 0:
-            command = [sys.executable, "-I", "-S", "-c", LOOK_ON]
-            options = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
             self.process = subprocess.Popen(
-                command, start_new_session=True, env=launcher.for_a_child(os.environ), **options
+                [sys.executable, "-I", "-S", "-c", LOOK_ON],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+                env=launcher.for_a_child(os.environ),
             )
 
     def say(self, text: str) -> None:

@@ -28,8 +28,8 @@ ALONE = Communicator()
 class Experiment:
     """A run that is ready to begin.
 
-    data: the name of its set; description: of the data, for the checkpoint; notes: what the user should know of them, and
-    of the ranks that share the batches.
+    data: the name of its set; description: of the data, for the checkpoint; notes: what the user should know of them,
+    and of the ranks that share the batches.
     """
 
     settings: Settings

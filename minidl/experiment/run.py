@@ -30,7 +30,8 @@ from minidl.study import trace_files
 def run(settings: Settings, resumed: Path | None, command: Command, ranks: Communicator = ALONE) -> Result:
     """Train as the settings say, go on with the run in the folder ``resumed``, if any, and return the result.
 
-    ranks: that train it together, of which the first writes and draws all there is. Nothing is written before all is ready to train. Raises MinidlError for what the user can change.
+    ranks: that train it together, of which the first writes and draws all there is. Nothing is written before all is
+    ready to train. Raises MinidlError for what the user can change.
     """
     with _explained(settings, resumed, command):
         experiment = prepare(settings, resumed is None, ranks)

@@ -105,8 +105,8 @@ def check_equal(ranks: Communicator, net: Net) -> None:
     for rank, other in enumerate(told):
         if other != told[0]:
             raise MinidlError(
-                f"the net of rank {rank} is not that of rank 0 any more, as where processors of two kinds round otherwise; "
-                "use ranks on machines that are alike"
+                f"the net of rank {rank} is not that of rank 0 any more, as where processors of two kinds round "
+                "otherwise; use ranks on machines that are alike"
             )
 
 

@@ -44,7 +44,7 @@ def batches(
     made = source(train, size, operations, "float32", ranks.share)
     if min(made.sizes) < ranks.size:
         raise MinidlError(
-            f"a batch of {min(made.sizes)} images in an epoch of {len(train):,} cannot be shared by {ranks.size} ranks; "
-            "use fewer ranks, or another --batch-size or --train-size"
+            f"a batch of {min(made.sizes)} images in an epoch of {len(train):,} cannot be shared by {ranks.size} "
+            "ranks; use fewer ranks, or another --batch-size or --train-size"
         )
     return made, source(test, min(size, len(test)), operations, "float32", ranks.share)

@@ -33,8 +33,8 @@ REMEDY = "use the checkpoint of an earlier time, or start a new run"
 def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
     """Write the log, the trace and the checkpoint, which comes last as it must not know of what they lack.
 
-    epochs: those that have finished. Of several ranks, which are all the same, the first writes. Raises MinidlError where
-    something cannot be written; the earlier checkpoint is still there then.
+    epochs: those that have finished. Of several ranks, which are all the same, the first writes. Raises MinidlError
+    where something cannot be written; the earlier checkpoint is still there then.
     """
     if experiment.ranks.rank:
         return
