@@ -22,25 +22,28 @@ class Batches:
 
     The images and the order of an epoch lie on the device, so that building a batch needs nothing from outside; on a
     CPU, the next one is built while the current one is in use.
-    shape: of one image's data. Raises MinidlError for a batch larger than the set, and for a set that has no label
-    for each image.
+    shape: of one image's data; share: which part of each batch is made here, as in ``share_of``, where others make the
+    rest of it; sizes are those of whole batches. Raises MinidlError for a batch larger than the set, and for a set that
+    has no label for each image.
     """
 
     per_pixel = False
 
-    def __init__(self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any) -> None:
+    def __init__(
+        self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any, share: tuple[int, int] = (0, 1)
+    ) -> None:
         if dataset.labels is None or isinstance(dataset.images, list):
             raise lacking(dataset.name, self.per_pixel)
         check_size(dataset, batch_size)
         xp, n = kernels.xp, len(dataset)
         self.kernels, self.classes, self.samples, self.batch_size = kernels, dataset.classes, n, batch_size
-        self.sizes = sizes(n, batch_size)
+        self.sizes, self.share = sizes(n, batch_size), share
         self.shape: tuple[int, int, int] = dataset.images.shape[1:]
         self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
         self.order, self.offsets = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
         self.position = xp.zeros(1, np.int64)
         self.prefetcher, turns = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.TURNS
-        largest = max(self.sizes)
+        largest = max(1, *map(self._own, self.sizes))
         self.data = xp.empty((turns, largest, *self.shape), dtype)
         self.labels = xp.empty((turns, largest), self.truth.dtype)
 
@@ -51,15 +54,22 @@ class Batches:
 
     def begin(self, order: Array, offsets: Array) -> list[int]:
         """Begin an epoch; return the sizes of its batches, see ``sizes``."""
-        xp = self.kernels.xp
-        self.prefetcher.stop()
-        self.order[...], self.offsets[...], self.position[...] = xp.asarray(order), xp.asarray(offsets), 0
-        self.prefetcher.start(self.sizes)
+        own = shares_of(self.sizes, self.share)
+        self._begin([self._own(size) for size in self.sizes], order[own], offsets[own])
         return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
         """Return the next batch of the epoch: data and labels, which hold until the next call."""
-        return self.prefetcher.next(size)
+        return self.prefetcher.next(self._own(size))
+
+    def _own(self, size: int) -> int:
+        return len(share_of(size, self.share))
+
+    def _begin(self, requests: list[int], order: Array, offsets: Array) -> None:
+        xp, n = self.kernels.xp, len(order)
+        self.prefetcher.stop()
+        self.order[:n], self.offsets[:n], self.position[...] = xp.asarray(order), xp.asarray(offsets), 0
+        self.prefetcher.start(requests)
 
     def _make(self, turn: int, size: int) -> tuple[Array, Array]:
         data, labels = self.data[turn, :size], self.labels[turn, :size]
@@ -69,9 +79,27 @@ class Batches:
         return data, labels
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
-        """Iterate over all images as they are, in their order."""
-        for size in self.begin(np.arange(self.samples), np.full((self.samples, 2), BORDER)):
-            yield self.next(size)
+        """Iterate over all images as they are, in their order, or over a share of them."""
+        own = np.array(share_of(self.samples, self.share))
+        requests = pieces(len(own), max(1, self._own(self.batch_size)))
+        self._begin(requests, own, np.full((len(own), 2), BORDER))
+        yield from map(self.prefetcher.next, requests)
+
+
+def share_of(count: int, share: tuple[int, int]) -> range:
+    """Return which of ``count`` samples in a row are the share (i, n): the i-th, from 0, of n parts as equal as can be.
+
+    >>> [list(share_of(7, (i, 3))) for i in range(3)]
+    [[0, 1], [2, 3], [4, 5, 6]]
+    """
+    part, parts = share
+    return range(count * part // parts, count * (part + 1) // parts)
+
+
+def shares_of(sizes: list[int], share: tuple[int, int]) -> Array:
+    """Return which samples of an epoch are the share of each of its batches."""
+    starts = np.cumsum([0, *sizes])
+    return np.concatenate([start + np.array(share_of(size, share)) for start, size in zip(starts, sizes, strict=False)])
 
 
 def sizes(samples: int, batch_size: int) -> list[int]:

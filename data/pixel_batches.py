@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size, pieces, sizes
+from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size, pieces, share_of, shares_of, sizes
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
 from minidl.kernels import Kernels
@@ -25,26 +25,30 @@ class PixelBatches:
 
     Training sees square crops with random colour offsets, every second one mirrored; a test sees whole images. Where
     sizes differ, a crop has ``dataset.crop`` pixels a side, but no more than the longest side of all images; what it
-    has more than an image is black and void; otherwise it has the images' size, out of a black border. Raises
-    MinidlError for a batch larger than the set, and for a set without masks.
+    has more than an image is black and void; otherwise it has the images' size, out of a black border. share: which
+    part of each batch is made here, as in ``Batches``. Raises MinidlError for a batch larger than the set, and for a
+    set without masks.
     """
 
     per_pixel = True
 
-    def __init__(self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any) -> None:
+    def __init__(
+        self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any, share: tuple[int, int] = (0, 1)
+    ) -> None:
         if dataset.masks is None:
             raise lacking(dataset.name, self.per_pixel)
         check_size(dataset, batch_size)
         self.classes, self.bytes = dataset.mask_classes, (dataset.images, dataset.masks)
         self.extents = np.array([image.shape[:2] for image in dataset.images])
         self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size
-        self.sizes = sizes(self.samples, batch_size)
+        self.sizes, self.share = sizes(self.samples, batch_size), share
         alike = not isinstance(dataset.images, list)
         shortest, longest = int(self.extents.min()), int(self.extents.max())
         self.crop, self.border = (shortest, BORDER) if alike else (min(dataset.crop, longest), 0)
         self.shape = (self.crop, self.crop, 3)
         # A test batch has as many pixels as a training batch at most, but one image at least.
-        self.pixels = max(max(self.sizes) * self.crop**2, int(self.extents.prod(axis=1).max()))
+        largest = max(map(self._own, self.sizes))
+        self.pixels = max(largest * self.crop**2, int(self.extents.prod(axis=1).max()))
         xp, n = kernels.xp, self.samples
         self.images, self.masks = kernels.augment.store(dataset.images), kernels.augment.store(dataset.masks)
         self.order, self.corners = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
@@ -60,17 +64,22 @@ class PixelBatches:
         low, high = np.minimum(spare, 0) - self.border, np.maximum(spare, 0) + self.border
         corners = random.integers(low, high, endpoint=True)
         colours = np.rint(0.1 * random.standard_normal((self.samples, 3)) @ COLOUR.T)
-        crops = [(size, (self.crop, self.crop)) for size in self.sizes]
-        self._begin(crops, order, corners, colours, random.random(self.samples) < 0.5)
+        crops = [(self._own(size), (self.crop, self.crop)) for size in self.sizes]
+        orders, own = (order, corners, colours, random.random(self.samples) < 0.5), shares_of(self.sizes, self.share)
+        self._begin(crops, *(values[own] for values in orders))
         return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
         """Return the next batch of crops of the epoch: data and labels, which hold until the next call."""
-        return self.prefetcher.next((size, (self.crop, self.crop)))
+        return self.prefetcher.next((self._own(size), (self.crop, self.crop)))
+
+    def _own(self, size: int) -> int:
+        return len(share_of(size, self.share))
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
-        """Iterate over all whole images, those of one size after those of another."""
-        by_size = sorted(range(self.samples), key=self._extents)
+        """Iterate over all whole images, or over a share of them, those of one size after those of another."""
+        own = share_of(self.samples, self.share)
+        by_size = [sorted(range(self.samples), key=self._extents)[i] for i in own]
         groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]
         requests = [(size, extents) for extents, n in groups for size in pieces(n, self.pixels // prod(extents))]
         self._begin_whole(by_size, requests)

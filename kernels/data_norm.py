@@ -59,7 +59,8 @@ def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = F
 def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
     """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, outer, inner·lanes)."""
     products = error * _normalized(x, statistics)
-    return np.stack([error.sum(axis=1), products.sum(axis=1)]).reshape(2, len(x), -1)
+    sums = [error.sum(axis=1, dtype=np.float64), products.sum(axis=1, dtype=np.float64)]
+    return np.stack(sums).reshape(2, len(x), -1)
 
 
 def comp_grads(sums: Array, gamma_grads: Array, beta_grads: Array) -> None:
@@ -70,11 +71,12 @@ def comp_grads(sums: Array, gamma_grads: Array, beta_grads: Array) -> None:
 def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Array, out: Array) -> None:
     """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
 
-    sums: of ``error_sums``, which save a faster version from reading the arrays once more; here they are not needed.
+    sums: of ``error_sums``, from which both means follow.
     """
-    normalized, scaled = _normalized(x, statistics), error * _of_channels(gamma, x)
-    slope = mean_of_group(scaled * normalized)
-    out[...] = statistics.scale * (scaled - mean_of_group(scaled) - normalized * slope)
+    gamma = gamma.astype(np.float64)  # the mean of a single element is this element, to the last bit
+    scaled = (sums * gamma).reshape(2, len(x), 1, *x.shape[2:])
+    mean, slope = scaled.sum(axis=-1, keepdims=True) / (x.shape[1] * x.shape[3])
+    out[...] = statistics.scale * (error * _of_channels(gamma, x) - mean - _normalized(x, statistics) * slope)
 
 
 def _normalized(x: Array, statistics: Statistics) -> Array:

@@ -1,6 +1,6 @@
 """Net: layers that were set up for one shape of data on one device."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from operator import index
 from threading import get_ident
@@ -63,6 +63,7 @@ class Net:
             raise MinidlError(f"a net computes in float32 or float64, not in {self.dtype}; choose one of them")
         self.training, self.trained_by = True, 0  # by which thread
         self.frozen: object = None  # since it last was, by freeze
+        self.exchange: Callable[[], None] = _alone  # what brings gradients together where ranks share a batch
         self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
         used = next((layer for layer in root.layers() if layer.context is not None), None)
         if used is not None:
@@ -78,7 +79,7 @@ class Net:
                 f"images of {extents} pixels" if len(self.shape) == 3 else f"data of shape {self.shape} for one sample"
             )
             raise MinidlError(f"{' '.join(['the net', *name.split()])} cannot take {what}: {error}") from error
-        fuse(root)
+        self.fuse()
         methods.attach(self.method, root, mode, kernels, place)
         self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
 
@@ -188,7 +189,10 @@ class Net:
         return self.preprocessing.classes if self.preprocessing else ()
 
     def backpropagate(self, error: Array) -> None:
-        """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward."""
+        """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward.
+
+        Where ranks share the batch, each has those of the whole batch then; see exchange.py.
+        """
         with self.context.in_use:
             if self.training and self.trained_by not in (0, get_ident()):
                 raise MinidlError(
@@ -196,10 +200,15 @@ class Net:
                     "make both, or give each thread a net of its own (copy.deepcopy)"
                 )
             self.root.backpropagate(error, need_error=False)
+            self.exchange()
 
     def check_batches(self, sizes: Iterable[int]) -> None:
         """Raise MinidlError where batches of such sizes would leave a normalization of errors a single element."""
         methods.check_areas(self.root, min(sizes))
+
+    def fuse(self) -> None:
+        """Let neighbouring layers share a pass over memory, see fuse.py; the last batch is forgotten."""
+        fuse(self.root)
 
     def train(self) -> None:
         """Prepare for training."""
@@ -309,3 +318,7 @@ class Net:
         head = f"{title}: {self.method}; {self.mode}; {self.dtype} on the {self.kernels.device}"
         total = f"{self.parameter_count:,} parameters, {prod(self.shape):,} inputs for each sample"
         return "\n".join([head, *(line.rstrip() for line in lines), total])
+
+
+def _alone() -> None:
+    """Do nothing: no other rank has a share of the batch."""

@@ -255,3 +255,65 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(quick, tmp_path, capsys):
 def test_an_unknown_row_is_one_sentence(tiny, capsys):
     assert reproduce.main([*tiny, "--rows", "WZ"]) == 2
     assert "reproduce.py: no row of table 2 is called 'WZ'" in capsys.readouterr().err
+
+
+def test_parts_of_a_batch_systems_array_are_the_table(tiny, tmp_path, in_this_process, monkeypatch):
+    """Each task writes a table of what has finished, the last of them the whole, whatever the order."""
+    rows = "Baseline; WC; GC; c: EB"
+    for number in (3, 1, 2):
+        assert reproduce.main([*tiny, "--rows", rows, "--part", f"{number}/3"]) == 0
+    with open(tmp_path / "out" / "results.csv", newline="") as file:
+        methods = [line["method"] for line in csv.DictReader(file)]
+    assert len(methods) == 4 == len(set(methods))
+    assert methods == sorted(methods)
+    with pytest.raises(SystemExit):
+        reproduce.main([*tiny, "--part", "4/3"])
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_one_run(tiny, tmp_path, monkeypatch):
+    rows = ["--rows", "; ".join(row.method for row in read_rows(2)[:8])]
+    real, begun = process_run.finished, []
+
+    def started(command):
+        begun.append(command)
+        if len(begun) == 3:
+            command = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+        return real(command)
+
+    monkeypatch.setattr(process_run, "finished", started)
+    assert reproduce.main([*tiny, *rows, "--jobs", "2"]) == 1
+    assert len(list((tmp_path / "out").glob("*/result.json"))) == 7
+    assert len(begun) == 8
+    assert reproduce.main([*tiny, *rows, "--jobs", "2"]) == 0
+    assert len(begun) == 9
+    with open(tmp_path / "out" / "results.csv", newline="") as file:
+        lines = [line["run"] for line in csv.DictReader(file)]
+    assert len(lines) == 8 == len(set(lines))
+
+
+def test_children_do_not_think_that_they_are_ranks(monkeypatch):
+    told = {
+        "PMI_RANK": "1",
+        "PMI_SIZE": "2",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "SLURM_PROCID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+    }
+    for name, value in (told | {"SLURM_TMPDIR": "/scratch", "MINE": "3"}).items():
+        monkeypatch.setenv(name, value)
+    code = (
+        "import os; print(*(name for name in sorted(os.environ) if name.startswith(('PMI', 'OMPI', 'SLURM', 'MINE'))))"
+    )
+    assert process_run.finished([sys.executable, "-c", code]).stdout.split() == ["MINE", "SLURM_TMPDIR"]
+
+
+def test_copies_of_a_sweep_are_refused(monkeypatch, capsys):
+    monkeypatch.setenv("PMI_SIZE", "4")
+    monkeypatch.setenv("PMI_RANK", "0")
+    assert reproduce.main(["--table", "2"]) == 2
+    assert "mpiexec -n 4 python -m mpi4py.futures reproduce.py" in capsys.readouterr().err
+    monkeypatch.setenv("PMI_RANK", "3")
+    with pytest.raises(SystemExit):
+        reproduce.main(["--table", "2"])
+    assert not capsys.readouterr().err

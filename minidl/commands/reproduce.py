@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from minidl.experiment import launcher
 from minidl.experiment.command import Command, command_line
 from minidl.experiment.reproduce_options import parser
 
@@ -11,7 +12,9 @@ __all__ = ["main", "parser"]
 @command_line
 def main(arguments: Sequence[str] | None, command: Command) -> int:
     """Train the rows that the arguments name; the exit status is 1 where one of them failed."""
-    options = parser(command).parse_args(arguments)
+    with launcher.one_voice(launcher.told()[0]):
+        options = parser(command).parse_args(arguments)
+    launcher.refuse_copies(command.name)
 
     from minidl.experiment.reproduction import reproduce  # from here on, as --help does not wait for NumPy
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from minidl.experiment import launcher
 from minidl.experiment.command import Command, command_line
 from minidl.experiment.options import parser, read
 
@@ -11,10 +12,14 @@ __all__ = ["main", "parser"]
 @command_line
 def main(arguments: Sequence[str] | None, command: Command) -> int:
     """Train as the arguments say."""
-    options, given = read(parser(command), arguments)
+    with launcher.one_voice(launcher.told()[0]):
+        options, given = read(parser(command), arguments)
 
-    from minidl.experiment.run import run  # from here on, as --help does not wait for NumPy
-    from minidl.experiment.settings import complete
+    from minidl.experiment.job import job  # from here on, as --help does not wait for NumPy
 
-    run(*complete(options, given), command)
+    with job(command, options["threads"]) as (ranks, called):
+        from minidl.experiment.run import run  # once it is known which cores are this rank's
+        from minidl.experiment.settings import complete
+
+        run(*complete(options, given), called, ranks)
     return 0

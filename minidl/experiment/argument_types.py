@@ -35,6 +35,15 @@ side = partial(_whole, low=1, high=SIDE)
 seeds = partial(_whole, low=1, high=10_000)
 
 
+def part(text: str) -> tuple[int, int]:
+    """Read which of how many parts, "1/8" to "8/8"."""
+    number, _, parts = text.partition("/")
+    both = positive(number), positive(parts)
+    if both[0] > both[1]:
+        raise argparse.ArgumentTypeError(f"must be from 1/{parts} to {parts}/{parts}, not {text}")
+    return both
+
+
 def rate(text: str) -> float:
     """Read a number above 0."""
     return _real(text, lambda x: x > 0, "a number above 0")

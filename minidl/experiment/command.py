@@ -1,7 +1,6 @@
 """A command line: its name, how it is called, and errors that are one sentence and an exit status."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, NoReturn
 from minidl import __version__
 from minidl.experiment.console import lenient
 from minidl.experiment.own_code import mistake
-from minidl.experiment.stop import Terminated, interrupts
+from minidl.experiment.stop import interrupts, status_of
 from minidl.experiment.system import told
 from minidl.words import printable
 
@@ -80,9 +79,9 @@ def command_line(main: Main) -> Main:
                 return main(arguments, command)
             except KeyboardInterrupt as interrupt:
                 print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
-                return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+                return status_of(interrupt)
             except Exception as error:
-                if not (sentence := _sentence(error)):
+                if not (sentence := sentence_of(error)):
                     raise
                 print(f"{command.name}: {printable(sentence)}", file=sys.stderr)
                 return 2
@@ -90,7 +89,7 @@ def command_line(main: Main) -> Main:
     return guarded
 
 
-def _sentence(error: Exception) -> str:
+def sentence_of(error: BaseException) -> str:
     """Return an error that the user can do something about as a sentence, and "" for any other."""
     if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
         return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
@@ -98,4 +97,6 @@ def _sentence(error: Exception) -> str:
 
     if isinstance(error, OSError):
         return told(error)
-    return str(error) if isinstance(error, MinidlError) else mistake(error)
+    if isinstance(error, MinidlError):
+        return str(error)
+    return mistake(error) if isinstance(error, Exception) else ""

@@ -13,7 +13,7 @@ SETTINGS = {  # of config.json
     **dict.fromkeys(("learning_rate", "save_every"), ABOVE),
     "weight_decay": FROM,
     "seed": whole(0),
-    **dict.fromkeys(("quiet", "batch_is_default"), FLAG),
+    **dict.fromkeys(("quiet", "batch_is_default", "sync_bn"), FLAG),
     "import": LIST,
 }
 LOG = {  # a line of log.csv, for one epoch; a loss is infinite or nan where the net has diverged

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from minidl.experiment.sharing import first_word
 from minidl.experiment.trainer import Array, Trainer
 from minidl.fuse import fuse, unfuse
 from minidl.losses import SoftmaxCrossEntropy
@@ -28,17 +29,17 @@ def first_fault(trainer: Trainer, epoch: int) -> str:
     after = trainer.progress.batches
     with np.errstate(all="ignore"):
         for step, size in enumerate(trainer.begin(epoch, after), after + 1):
-            if where := _fault(trainer, *trainer.train.next(size)):
+            if where := first_word(trainer.ranks, _fault(trainer, *trainer.train.next(size))):
                 return f"at step {step} of epoch {epoch}, in {where}"
     return f"somewhere in epoch {epoch}, where all was finite when its steps were made again"
 
 
 def _fault(trainer: Trainer, data: Array, labels: Array) -> str:
     """Make a step and return what of it is not finite first, or nothing."""
-    net, loss = trainer.net, SoftmaxCrossEntropy(trainer.net.kernels)
+    net, loss = trainer.net, SoftmaxCrossEntropy(trainer.loss.kernels)
     score = loss.alone(net.forward(data), labels)
     if not np.isfinite(score.loss):
-        return _in_forward(net, data) or "the loss"
+        return first_word(trainer.ranks, _in_forward(net, data)) or "the loss"
     net.backpropagate(loss.error)
     learned = [p for layer in reversed(net.layers) for p in layer.parameters()]
     if name := _first(net, ((p.name, p.grads) for p in learned)):

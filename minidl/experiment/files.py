@@ -70,6 +70,23 @@ def _flush(path: Path, how: int) -> None:
         os.close(file)
 
 
+@contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """Let one program at a time do what is inside, of all that write into a folder, where the system has such locks."""
+    try:
+        from fcntl import LOCK_EX, flock
+    except ImportError:  # Windows
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            flock(opened, LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
 def sweep(folder: Path) -> None:
     """Remove from a folder what was being written when a run was killed."""
     for part in (*folder.glob(f".*{PART}"), *folder.glob(".tmp??????")):  # the second is how safetensors calls them

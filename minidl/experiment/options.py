@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
   {call} --trace                                  write down what every hook does, for minidl report
   {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
+  mpiexec -n 2 {call}                             the same training, each batch shared by two ranks
 
 A method is written as in the paper's tables: Baseline, or words joined by commas:
   of the weights     WN  WC  WS  "weight global|tensor|channel|instance"
@@ -185,6 +186,12 @@ def _add_schedule(group: Group) -> None:
         help="where WC and GC are done: at the hook points (Algorithm 1), or inside the update (Algorithms 2 and 3), "
         "which is the same training, and faster (default: optimizer)",
     )
+    group.add_argument(
+        "--sync-bn",
+        action="store_true",
+        help="where several ranks share a batch (mpiexec -n N, see docs/scale.md): let BN, and the normalizations of "
+        "errors over a batch, take the batch of all ranks (default: each its own share)",
+    )
 
 
 def add_device(group: Group) -> None:
@@ -204,7 +211,9 @@ def add_device(group: Group) -> None:
         metavar="fp32|tf32|bf16",
         help="to which a GPU rounds what it multiplies; sums and weights are float32 in any case (default: tf32)",
     )
-    group.add_argument("--threads", type=workers, metavar="N", help="of the CPU (default: one for each core)")
+    group.add_argument(
+        "--threads", type=workers, metavar="N", help="of the CPU, in each rank (default: one for each core)"
+    )
     group.add_argument(
         "--loops",
         type=words,

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from minidl import kernels, models
+from minidl.communicator import Communicator
 from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
 from minidl.experiment import initial, sources
 from minidl.experiment.fingerprint import Description, describe
 from minidl.experiment.initial import Initial
 from minidl.experiment.settings import Settings
+from minidl.experiment.sharing import check_alike, share_batches
 from minidl.experiment.sources import Source
 from minidl.experiment.trainer import Trainer
 from minidl.kernels import Kernels
@@ -19,12 +21,15 @@ from minidl.optimizers import OPTIMIZERS, Optimizer
 from minidl.preprocessing import KEEP, Preprocessing
 from minidl.study.trace import Tracer
 
+ALONE = Communicator()
+
 
 @dataclass(frozen=True)
 class Experiment:
     """A run that is ready to begin.
 
-    data: the name of its set; description: of the data, for the checkpoint; notes: what the user should know of them.
+    data: the name of its set; description: of the data, for the checkpoint; notes: what the user should know of them,
+    and of the ranks that share the batches.
     """
 
     settings: Settings
@@ -34,6 +39,7 @@ class Experiment:
     trainer: Trainer
     description: Description
     notes: tuple[str, ...]
+    ranks: Communicator
 
     @property
     def net(self) -> Net:
@@ -46,25 +52,29 @@ class Experiment:
         return self.trainer.optimizer
 
 
-def prepare(settings: Settings, begins: bool = True) -> Experiment:
+def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE) -> Experiment:
     """Return what the settings describe; the batch in them may be cut to the set.
 
     begins: whether training begins, with the weights that ``--init`` names, or an earlier run will be brought back.
-    Raises MinidlError for settings that are unknown, do not fit together, or do not fit the data.
+    ranks: that train it together. Raises MinidlError for settings that are unknown, do not fit together, do not fit the
+    data, or are not the same on all ranks.
     """
     operations = choose_device(settings)
     check_names(settings)
+    ranks.serve(operations)
     start = initial.read(settings["init"]) if settings.get("init") and begins else None
-    train_set, test_set = sources.load(settings)
+    train_set, test_set = ranks.one_before_others(lambda: sources.load(settings))
     notes = (*train_set.notes, *test_set.notes, *sources.cut_batch(settings, train_set))
-    train, test = sources.batches(settings, train_set, test_set, operations)
+    train, test = sources.batches(settings, train_set, test_set, operations, ranks)
     net = build_net(settings, train, start)
+    notes += share_batches(settings, net, train, ranks)
     notes += start.notes(net) if start else ()
     optimizer = build_optimizer(settings, net)
     tracer = build_tracer(settings, train, net, optimizer, start)
-    trainer = Trainer(net, optimizer, train, test, settings["drop_every"], settings["seed"], tracer)
+    trainer = Trainer(net, optimizer, train, test, settings["drop_every"], settings["seed"], tracer, ranks)
     description = describe(train.classes, train_set, test_set)
-    return Experiment(settings, train_set.name, train, test, trainer, description, notes)
+    check_alike(ranks, settings, description, net)
+    return Experiment(settings, train_set.name, train, test, trainer, description, notes, ranks)
 
 
 def choose_device(settings: Settings) -> Kernels:

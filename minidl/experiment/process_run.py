@@ -5,15 +5,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from minidl.experiment import launcher
 from minidl.experiment.options import Options, as_words
 from minidl.experiment.records import CONFIG, read_result
-from minidl.experiment.stop import Terminated
+from minidl.experiment.stop import Terminated, interrupts
 from minidl.kernels.cpu.threads import available_cores
 from minidl.method import parse
 
@@ -23,12 +25,18 @@ RUNNING: set[subprocess.Popen[str]] = set()
 
 def finished(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; return its exit status and what it has printed."""
-    env = os.environ | {"PYTHONSAFEPATH": "1"}  # Python 3.11: modules that lie where the user is stay out
+    env = launcher.for_a_child(os.environ)
+    env["PYTHONSAFEPATH"] = "1"  # Python 3.11: modules that lie where the user is stay out
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
         RUNNING.add(process)
-        printed = process.communicate()
-    RUNNING.discard(process)
+        try:
+            printed = process.communicate()
+        except KeyboardInterrupt:
+            process.terminate()  # a launcher tells its ranks alone, and not what these have started
+            raise
+        finally:
+            RUNNING.discard(process)
     return subprocess.CompletedProcess(command, process.returncode, *printed)
 
 
@@ -79,16 +87,14 @@ def carry_out(
     ended: Callable[[Run, str], None],
     look: Callable[[], None] = lambda: None,
 ) -> None:
-    """Carry out the runs, ``jobs`` at a time, which share the cores.
+    """Carry out the runs, ``jobs`` at a time, which share the cores, or as many as there are ranks to give them to.
 
     surroundings: options of all of them; ended: is told each run that has ended, and what went wrong, if anything;
     look: is called now and then. Where this process is told to end, so are they, and it waits until they have saved.
     """
-    threads = surroundings.get("threads") or available_cores()
-    surroundings = surroundings | {"threads": max(1, threads // jobs)}
-    pool = ThreadPoolExecutor(jobs)
+    pool, task = _workers(jobs)
     try:
-        waiting = {pool.submit(run.carry_out, surroundings): run for run in runs}
+        waiting = {pool.submit(task, run, surroundings): run for run in runs}
         while waiting:
             for future in wait(waiting, LOOK, FIRST_COMPLETED).done:
                 ended(waiting.pop(future), future.result())
@@ -99,6 +105,26 @@ def carry_out(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _workers(jobs: int) -> tuple[Executor, Callable[[ProcessRun, Options], str]]:
+    """Return what carries out tasks side by side, threads here or ranks, and what each of them does."""
+    if launcher.gives_tasks():
+        from mpi4py.futures import MPIPoolExecutor
+
+        return MPIPoolExecutor(), _on_a_rank
+    return ThreadPoolExecutor(jobs), partial(_with_a_share, shares=jobs)
+
+
+def _on_a_rank(run: ProcessRun, surroundings: Options) -> str:
+    with interrupts():
+        return _with_a_share(run, surroundings, launcher.told_here())
+
+
+def _with_a_share(run: ProcessRun, surroundings: Options, shares: int) -> str:
+    """Carry out a run with its share of the threads, or of the cores of the host that it is on."""
+    threads = surroundings.get("threads") or available_cores()
+    return run.carry_out(surroundings | {"threads": max(1, threads // shares)})
 
 
 @contextmanager

@@ -4,13 +4,14 @@ import argparse
 from pathlib import Path
 
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import path, place, positive, seeds, words, workers
+from minidl.experiment.argument_types import part, path, place, positive, seeds, words, workers
 from minidl.experiment.command import Command
 
 EXAMPLES = """examples:
   {call} --table 2 --budget small                  every row, on 10,000 images for 15 epochs
   {call} --table 3 --rows c --budget small         the rows of net (c)
   {call} --table 3 --rows "c: Baseline; c: WC, GC" --seeds 3
+  mpiexec -n 9 python -m mpi4py.futures reproduce.py --table 3 --budget small   eight runs at a time, on ranks
 Called again, it goes on where it stopped: a run that has finished is not run again.
 """
 
@@ -38,5 +39,14 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli.add_argument("--data-root", type=place, metavar="DIR", help="where data sets lie or are downloaded to")
     cli.add_argument("--out", type=path, default=Path("runs/tables"), metavar="DIR", help="(default: runs/tables)")
     own_code.add_option(cli)
-    cli.add_argument("--jobs", type=workers, default=1, metavar="N", help="runs at a time, which share the cores")
+    cli.add_argument(
+        "--part",
+        type=part,
+        default=(1, 1),
+        metavar="I/N",
+        help="carry out the I-th of N parts of the runs, as one task of a batch system's array does (default: 1/1)",
+    )
+    cli.add_argument(
+        "--jobs", type=workers, default=1, metavar="N", help="runs at a time, which share the cores (default: 1)"
+    )
     return cli

@@ -25,6 +25,8 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
     settings = budget(options, rows[0].data)
     table = [run_of(options.out, row, seed, settings, files) for seed, row in product(range(options.seeds), rows)]
     runs = list({run.folder: run for run in table if run.row in chosen}.values())
+    number, parts = options.part
+    runs = runs[number - 1 :: parts]
     options.out.mkdir(parents=True, exist_ok=True)
     with going_on_when_called_again():
         if any(run.result is None for run in runs):

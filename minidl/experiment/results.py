@@ -7,7 +7,7 @@ from typing import Any
 from minidl.experiment import contents, plots, spreadsheet
 from minidl.experiment.command import Command
 from minidl.experiment.console import decoration
-from minidl.experiment.files import as_csv, write_whole
+from minidl.experiment.files import as_csv, taking_turns, write_whole
 from minidl.experiment.result import accuracy
 from minidl.experiment.row_run import RowRun
 from minidl.experiment.schema import check
@@ -40,8 +40,14 @@ def write_results(out: Path, records: Records) -> None:
 def write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
     """Write the Markdown table and the plot of the runs that have finished, and results.csv; return the table.
 
-    runs: of all rows of the table. Nothing is written before one of them has finished.
+    runs: of all rows of the table. Nothing is written before one of them has finished. Several programs may do so at a
+    time: each waits for its turn, and then knows of all that has finished.
     """
+    with taking_turns(out):
+        return _write(out, runs, command)
+
+
+def _write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
     finished = [(run, result) for run in runs if (result := run.result)]
     rows = list(dict.fromkeys(run.row for run in runs))
     values = {row: tuple(accuracy(result) for run, result in finished if run.row is row) for row in rows}

@@ -7,6 +7,7 @@ from minidl.experiment import checkpoint, records, state
 from minidl.experiment.files import sweep
 from minidl.experiment.fingerprint import Description, difference
 from minidl.experiment.preparation import Experiment
+from minidl.experiment.sharing import check_alike
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
 from minidl.words import counted
@@ -27,13 +28,19 @@ def resume(experiment: Experiment, folder: Path) -> list[Epoch]:
             f"the run in {folder} has finished its {counted(len(epochs), 'epoch')}; give --epochs with a larger "
             "number to go on"
         )
+    check_alike(experiment.ranks, settings, experiment.description, experiment.net)
+    experiment.ranks.first(lambda: _clear_up(experiment, folder, epochs))
+    return epochs
+
+
+def _clear_up(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
+    settings = experiment.settings
     sweep(folder)
     records.write_config(folder, settings)
     records.remove_result(folder)
     if not records.is_log_of(folder, epochs) and not settings["quiet"]:
         print(f"{folder / records.LOG} does not say what the checkpoint says; it is written anew")
     records.write_log(folder, epochs)
-    return epochs
 
 
 def _compare(folder: Path, earlier: Description | None, data: str, description: Description) -> None:

@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import join, quote
 
+from minidl.communicator import Communicator
 from minidl.experiment import divergence, records, run_folder, state
 from minidl.experiment.command import Command
 from minidl.experiment.display import Display
 from minidl.experiment.introduction import introduction
 from minidl.experiment.own_code import import_options
 from minidl.experiment.pictures import draw
-from minidl.experiment.preparation import Experiment, prepare
+from minidl.experiment.preparation import ALONE, Experiment, prepare
 from minidl.experiment.result import Result, result_of, sentence
 from minidl.experiment.resume import resume
 from minidl.experiment.settings import Settings
+from minidl.experiment.sharing import check_equal
 from minidl.experiment.stop import put_off
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
@@ -25,19 +27,21 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.study import trace_files
 
 
-def run(settings: Settings, resumed: Path | None, command: Command) -> Result:
+def run(settings: Settings, resumed: Path | None, command: Command, ranks: Communicator = ALONE) -> Result:
     """Train as the settings say, go on with the run in the folder ``resumed``, if any, and return the result.
 
-    Nothing is written before all is ready to train. Raises MinidlError for what the user can change.
+    ranks: that train it together, of which the first writes and draws all there is. Nothing is written before all is
+    ready to train. Raises MinidlError for what the user can change.
     """
     with _explained(settings, resumed, command):
-        experiment = prepare(settings, begins=resumed is None)
+        experiment = prepare(settings, resumed is None, ranks)
         epochs = resume(experiment, resumed) if resumed else []
         with put_off() as stop:
-            folder = resumed or run_folder.make(settings, lambda new: begin(experiment, new))
+            folder = resumed or ranks.first(lambda: run_folder.make(settings, lambda new: begin(experiment, new)))
     with _explained(settings, folder, command):
-        if stop.asked:
-            raise stop.asked
+        ranks.begin(_how(settings, folder, command))
+        if asked := stop.on_any(ranks):
+            raise _ended(ranks, asked)
         diverged = lost(experiment, folder, epochs) if train(experiment, folder, epochs) else ""
         return conclude(experiment, folder, epochs, diverged, command)
 
@@ -54,7 +58,7 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
     An interrupt waits until the step is done and saved. Returns whether the training has diverged: then it ends, and
     the checkpoint is still the one from before.
     """
-    settings, trainer, saved = experiment.settings, experiment.trainer, time.monotonic()
+    settings, trainer, ranks, saved = experiment.settings, experiment.trainer, experiment.ranks, time.monotonic()
     display = Display(settings["epochs"], experiment.train.samples, settings["quiet"])
     for line in (*introduction(experiment, folder), "", Display.HEAD):
         display.say(line)
@@ -63,12 +67,13 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
         def between(samples: int, loss: SoftmaxCrossEntropy) -> None:
             nonlocal saved
             display.progress(samples, loss)
-            if stop.asked or time.monotonic() - saved > 60 * settings["save_every"]:
+            asked = stop.on_any(ranks)
+            if asked or time.monotonic() - saved > 60 * settings["save_every"]:
                 if math.isfinite(loss.score().loss) and divergence.is_finite(trainer.net):
                     state.save(experiment, folder, epochs)
                 saved = time.monotonic()
-            if stop.asked:
-                raise stop.asked
+            if asked:
+                raise _ended(ranks, asked)
 
         for number in range(len(epochs) + 1, settings["epochs"] + 1):
             display.begin(number, sum(experiment.train.sizes[: trainer.progress.batches]))
@@ -80,11 +85,18 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
             display.end(epoch)
             if not math.isfinite(epoch.train_loss):
                 return True
+            check_equal(ranks, trainer.net)
             state.save(experiment, folder, epochs)
             saved = time.monotonic()
-            if stop.asked and number < settings["epochs"]:
-                raise stop.asked
+            if number < settings["epochs"] and (asked := stop.on_any(ranks)):
+                raise _ended(ranks, asked)
     return False
+
+
+def _ended(ranks: Communicator, asked: KeyboardInterrupt) -> KeyboardInterrupt:
+    """Return the interrupt that all ranks end with."""
+    ranks.end()
+    return asked
 
 
 def lost(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> str:
@@ -103,6 +115,9 @@ def conclude(experiment: Experiment, folder: Path, epochs: list[Epoch], diverged
     if trainer.test.per_pixel and not diverged and trainer.confusion is None:
         trainer.test_score()  # the run ended after its last epoch and before its result
     result = result_of(experiment, epochs, diverged)
+    experiment.ranks.end()
+    if experiment.ranks.rank:
+        return result
     draw(experiment, folder, epochs, command)
     records.write_result(folder, result)
     print(sentence(result, folder))
@@ -111,12 +126,16 @@ def conclude(experiment: Experiment, folder: Path, epochs: list[Epoch], diverged
     return result
 
 
+def _how(settings: Settings, folder: Path | None, command: Command) -> str:
+    words = ["--resume", str(folder), *import_options(settings["import"])]
+    return f"go on with: {command.call} {join(words)}"
+
+
 @contextmanager
 def _explained(settings: Settings, folder: Path | None, command: Command) -> Iterator[None]:
     """Say what can be done after an interrupt, and where memory is too small."""
     begun = folder is not None and (folder / records.CONFIG).exists()
-    words = ["--resume", str(folder), *import_options(settings["import"])]
-    how = f"go on with: {command.call} {join(words)}"
+    how = _how(settings, folder, command)
     try:
         yield
     except KeyboardInterrupt as interrupt:

@@ -1,11 +1,13 @@
 """The data of a run: the sets that its settings name, and the batches made of them."""
 
 from minidl import data, models
+from minidl.communicator import Communicator
 from minidl.data.batches import Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment.settings import Settings
 from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
 
 Source = Batches | PixelBatches
 
@@ -30,8 +32,19 @@ def cut_batch(settings: Settings, train: Dataset) -> tuple[str, ...]:
     return (f"The batch of {asked} is cut to the {images} images that there are to train on.",)
 
 
-def batches(settings: Settings, train: Dataset, test: Dataset, operations: Kernels) -> tuple[Source, Source]:
-    """Return the batches to train on and to test on: with a label for each image or each pixel, as the net has them."""
+def batches(
+    settings: Settings, train: Dataset, test: Dataset, operations: Kernels, ranks: Communicator
+) -> tuple[Source, Source]:
+    """Return the batches to train on and to test on: with a label for each image or each pixel, as the net has them.
+
+    Each rank gets its share of them. Raises MinidlError for a batch with fewer images than ranks.
+    """
     source = PixelBatches if models.per_pixel(settings["model"]) else Batches
     size = settings["batch_size"]
-    return source(train, size, operations, "float32"), source(test, min(size, len(test)), operations, "float32")
+    made = source(train, size, operations, "float32", ranks.share)
+    if min(made.sizes) < ranks.size:
+        raise MinidlError(
+            f"a batch of {min(made.sizes)} images in an epoch of {len(train):,} cannot be shared by {ranks.size} "
+            "ranks; use fewer ranks, or another --batch-size or --train-size"
+        )
+    return made, source(test, min(size, len(test)), operations, "float32", ranks.share)

@@ -33,9 +33,11 @@ REMEDY = "use the checkpoint of an earlier time, or start a new run"
 def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
     """Write the log, the trace and the checkpoint, which comes last as it must not know of what they lack.
 
-    epochs: those that have finished. Raises MinidlError where something cannot be written; the earlier checkpoint is
-    still there then.
+    epochs: those that have finished. Of several ranks, which are all the same, the first writes. Raises MinidlError
+    where something cannot be written; the earlier checkpoint is still there then.
     """
+    if experiment.ranks.rank:
+        return
     save_record(experiment, folder, epochs)
     reached = asdict(experiment.trainer.reached())
     log = np.array([astuple(epoch) for epoch in epochs], np.float64).reshape(-1, len(COLUMNS))
@@ -49,6 +51,8 @@ def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
 
 def save_record(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
     """Write the log and the trace alone, which may know of more than the checkpoint."""
+    if experiment.ranks.rank:
+        return
     records.write_log(folder, epochs)
     if experiment.trainer.tracer:
         trace_files.write(folder, experiment.trainer.tracer.trace)

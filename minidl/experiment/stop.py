@@ -5,7 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minidl.communicator import Communicator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,10 +23,24 @@ class Stop:
     def __init__(self) -> None:
         self.asked: KeyboardInterrupt | None = None
 
+    def on_any(self, ranks: "Communicator") -> KeyboardInterrupt | None:
+        """Return what was asked for on any of the ranks, or None on all of them."""
+        number = ranks.most(_number(self.asked) if self.asked else 0)
+        return interrupt(number) if number else None
+
 
 def interrupt(number: int) -> KeyboardInterrupt:
     """Return the interrupt that a signal stands for."""
     return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
+def status_of(error: BaseException) -> int:
+    """Return the exit status of a command that an error or an interrupt has ended."""
+    return 128 + _number(error) if isinstance(error, KeyboardInterrupt) else 2
+
+
+def _number(interrupt: KeyboardInterrupt) -> int:
+    return signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
 
 
 @contextmanager

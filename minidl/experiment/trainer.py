@@ -8,15 +8,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minidl.communicator import Communicator
 from minidl.experiment.metrics import Confusion
 from minidl.losses import Score, SoftmaxCrossEntropy
 from minidl.net import Net
 from minidl.optimizers import Optimizer, stepped
 from minidl.study.trace import Tracer
+from minidl.together import with_loss
 
 Array = Any
 
 
+ALONE = Communicator()
 CHECKED = 20  # steps after which training looks whether its loss is still a number; a look waits for the device
 
 
@@ -87,7 +90,7 @@ class Trainer:
     seed: of the order and augmentation of the samples. Each epoch has random numbers of its own, all drawn when it
     begins, so that a resumed run knows them from the number of the epoch, wherever it goes on. drop_every: epochs after
     which the learning rate is divided by 10. tracer: makes the steps that are its due in the trainer's place, and looks
-    on.
+    on. ranks: that have a share of each batch, of whose size all words here are the whole; see exchange.py, too.
     """
 
     def __init__(
@@ -99,10 +102,12 @@ class Trainer:
         drop_every: int,
         seed: int,
         tracer: Tracer | None = None,
+        ranks: Communicator = ALONE,
     ) -> None:
         self.net, self.optimizer, self.train, self.test, self.tracer = net, optimizer, train, test, tracer
         self.learning_rate, self.drop_every, self.seed = optimizer.learning_rate, drop_every, seed
-        self.loss, self.test_loss = SoftmaxCrossEntropy(net.kernels), SoftmaxCrossEntropy(net.kernels)
+        self.ranks, self.test_loss = ranks, SoftmaxCrossEntropy(net.kernels)
+        self.loss = SoftmaxCrossEntropy(with_loss(net.kernels, ranks) if ranks.size > 1 else net.kernels)
         self.full_step = net.kernels.record(lambda: self.next_step(train.batch_size), lambda: net.allocations)
         self.progress = Progress()
         self.confusion: Confusion | None = None
@@ -162,7 +167,11 @@ class Trainer:
     def test_score(self) -> Score:
         """Measure the net on the test samples; ``confusion`` keeps which classes of pixels were taken for which."""
         self.confusion = Confusion(len(self.test.classes), self.net.kernels) if self.test.per_pixel else None
-        return evaluate(self.net, self.test_loss, self.test, self.confusion)
+        evaluate(self.net, self.test_loss, self.test, self.confusion)
+        self.ranks.sum(self.test_loss.totals)
+        if self.confusion:
+            self.ranks.sum(self.confusion.counts)
+        return self.test_loss.score()
 
     def reached(self) -> Progress:
         """Return how far the training has come at this step."""

@@ -1,9 +1,11 @@
 """BatchNorm: BN, with the running statistics of inference."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minidl.kernels import Kernels
 from minidl.layer import Array, Shape
 from minidl.layers.data_norm import DataNorm
 
@@ -25,6 +27,11 @@ class BatchNorm(DataNorm):
         self.mean: Any = None
         self.variance: Any = None
         self.updates: Any = None
+        self.together: Callable[[Kernels], Kernels] = _as_they_are  # where ranks share a batch, see together.py
+
+    def use(self, kernels: Kernels) -> None:
+        """Compute by these operations from now on."""
+        super().use(self.together(kernels))
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create the running statistics, too."""
@@ -62,3 +69,8 @@ class BatchNorm(DataNorm):
 
     def __str__(self) -> str:
         return "batch normalization"
+
+
+def _as_they_are(kernels: Kernels) -> Kernels:
+    """Return the operations: the batch is this process's alone."""
+    return kernels

@@ -1,0 +1,62 @@
+"""Exchange: the one place where ranks that share a batch bring their gradients together, between CompGrads and update.
+
+Each rank has computed G_r, the gradients of its share of the loss, whose errors are divided by what is labelled in the
+whole batch (see together.py), so that the gradients of the batch are G = Σ_r G_r, whatever the shares.
+
+GC is linear, GC(Σ_r G_r) = Σ_r GC(G_r), and so is the adjoint of a reparametrization, whose weights all ranks have: at
+the hook points, before the sum, they do what they do inside the update, after it. Weights are the same on all ranks
+before an update and after it, and so are their projections, such as WC. Any other hook of gradients is refused.
+"""
+
+from itertools import accumulate
+from typing import Any
+
+from minidl.communicator import Communicator
+from minidl.hooks import name_of
+from minidl.kernels.errors import MinidlError
+from minidl.layers import BatchNorm
+from minidl.net import Net
+
+ALIGNED = 64  # elements: where each array begins in the flat one, so that devices read it by whole vectors
+
+
+class Exchange:
+    """Sums a net's gradients over the ranks, in one flat array, of which they are parts from now on.
+
+    It is ``net.exchange`` then, which ``net.backpropagate`` ends with; an optimizer must be made after it. In the same
+    array go the running statistics of BN, each rank's own a moment ago: the mean over the ranks takes their place,
+    since inference needs one net. synchronized: whether they are the same on all ranks by themselves. Raises
+    MinidlError for a hook of gradients that is not linear.
+    """
+
+    def __init__(self, net: Net, communicator: Communicator, synchronized: bool = False) -> None:
+        check_linear(net)
+        self.communicator = communicator
+        norms = [] if synchronized else [layer for layer in net.layers if isinstance(layer, BatchNorm)]
+        places: list[tuple[Any, str]] = [(p, "grads") for p in net.parameters]
+        places += [(norm, name) for norm in norms for name in ("mean", "variance")]
+        arrays = [getattr(*place) for place in places]
+        ends = [0, *accumulate(-(-array.size // ALIGNED) * ALIGNED for array in arrays)]
+        self.flat = net.kernels.xp.zeros(ends[-1], net.dtype)
+        self.running = self.flat[ends[len(net.parameters)] :]
+        for (owner, name), array, start in zip(places, arrays, ends, strict=False):
+            part = self.flat[start : start + array.size].reshape(array.shape)
+            part[...] = array
+            setattr(owner, name, part)
+        net.exchange = self
+
+    def __call__(self) -> None:
+        """Sum the gradients, and take the mean of the running statistics."""
+        self.running *= 1 / self.communicator.size
+        self.communicator.sum(self.flat)
+
+
+def check_linear(net: Net) -> None:
+    """Raise MinidlError where a hook of gradients is not known to be linear: of a sum it is not the sum of its own."""
+    for layer in net.layers:
+        hook = layer.at_grads.hook
+        if hook is not None and getattr(hook, "function", None) != "center":
+            raise MinidlError(
+                f"{name_of(hook)} at the gradients of {layer.name} is not known to be linear, so that it cannot be "
+                "done to the share of the gradient that each rank has; train with one rank, or with GC"
+            )

@@ -1,0 +1,120 @@
+"""MPI: the communicator of several ranks, which mpiexec or srun has started; mpi4py is imported when it is made."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minidl.communicator import Array, Communicator, Elsewhere, Value
+from minidl.kernels.errors import MinidlError
+
+BEAT, SILENCE = 0.5, 20.0  # seconds: between two signs of life, and without one before a rank is taken for lost
+
+
+class MPICommunicator(Communicator):
+    """The ranks of MPI's world; failed: whether one of them has told of an error.
+
+    Raises MinidlError without mpi4py, and where MPI sees other ranks than ``expected``.
+    """
+
+    def __init__(self, expected: int) -> None:
+        try:
+            from mpi4py import MPI
+        except ImportError as error:
+            raise MinidlError(
+                f"a launcher has started {expected} ranks, and they need mpi4py ({error}); install it with: "
+                "pip install -e '.[mpi]', or start one process without the launcher"
+            ) from error
+        self.mpi, self.world = MPI, MPI.COMM_WORLD
+        self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
+        if self.size != expected:
+            raise MinidlError(
+                f"the launcher has started {expected} ranks, and MPI sees {self.size}: mpi4py belongs to another MPI "
+                "than the launcher; use the mpiexec that lies beside its library, such as that of pip install mpich"
+            )
+        self.failed = False
+        self._one = np.zeros(1, np.int64)
+
+    def sum(self, array: Array) -> None:
+        """Sum an array of the host over the ranks, in place."""
+        self.world.Allreduce(self.mpi.IN_PLACE, array)
+
+    def total(self, number: int) -> int:
+        """Return the sum of a number over the ranks."""
+        return self._reduced(number, self.mpi.SUM)
+
+    def most(self, number: int) -> int:
+        """Return the largest of the ranks' numbers."""
+        return self._reduced(number, self.mpi.MAX)
+
+    def _reduced(self, number: int, operation: Any) -> int:
+        self._one[0] = number
+        self.world.Allreduce(self.mpi.IN_PLACE, self._one, operation)
+        return int(self._one[0])
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return what each rank has given; raise Elsewhere where one has told of an error in the place of a value."""
+        return self._gathered("", value)
+
+    def tell(self, error: str) -> None:
+        """Tell an error in the place of this rank's next value."""
+        self._gathered(error, None)
+
+    def _gathered(self, error: str, value: Any) -> list[Any]:
+        told: list[tuple[str, Any]] = self.world.allgather((error, value))
+        failed = next((rank for rank, (words, _) in enumerate(told) if words), None)
+        self.failed = failed is not None
+        if failed is not None and not error:
+            raise Elsewhere(f"rank {failed}: {told[failed][0]}")
+        return [value for _, value in told]
+
+    def first(self, function: Callable[[], Value]) -> Value:
+        """Let rank 0 call a function, and return its result on each."""
+        result: Value = self.gather(None if self.rank else function())[0]  # type: ignore[assignment]
+        return result
+
+    def one_before_others(self, function: Callable[[], Value]) -> Value:
+        """Call a function on rank 0 first, and then on the others."""
+        if self.rank == 0:
+            result = function()
+        self.gather(None)
+        return function() if self.rank else result
+
+    def abort(self, status: int) -> None:
+        """End all ranks at once."""
+        self.world.Abort(status)
+
+
+class Pulse:
+    """Signs of life that all ranks give to each other by a thread of each, from now until all have called ``stop``.
+
+    lost: is called, in that thread, where a rank has given none for SILENCE seconds: it was killed, it is stopped, or
+    the link to it is cut. MPI itself may wait for ever then.
+    """
+
+    def __init__(self, ranks: MPICommunicator, lost: Callable[[], None]) -> None:
+        self.mpi, self.lost, self.stopping = ranks.mpi, lost, threading.Event()
+        self.world = ranks.world.Dup()
+        self.thread = threading.Thread(target=self._beat, name="minidl-pulse", daemon=True)
+        if self.mpi.Query_thread() == self.mpi.THREAD_MULTIPLE:
+            self.thread.start()
+
+    def _beat(self) -> None:
+        stopping = np.zeros(1, np.int64)
+        while not stopping[0]:  # the least of all ranks, so that they leave together
+            self.stopping.wait(BEAT)
+            stopping[0] = self.stopping.is_set()
+            request = self.world.Iallreduce(self.mpi.IN_PLACE, stopping, self.mpi.MIN)
+            since = time.monotonic()
+            while not request.Test():
+                if time.monotonic() - since > SILENCE:
+                    self.lost()
+                time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop when all ranks do."""
+        self.stopping.set()
+        if self.thread.is_alive():
+            self.thread.join()

@@ -1,0 +1,114 @@
+"""Trains tiny nets on as many ranks as there are, and writes the curves of their losses.
+
+mpiexec -n 2 python tests/mpi_curves.py FILE, or, for some short ones alone, FILE quick.
+
+Started without mpiexec, it writes those of one process, which has the whole of each batch.
+"""
+
+import sys
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl import together
+from minidl.communicator import Communicator
+from minidl.data.batches import Batches
+from minidl.data.dataset import Dataset
+from minidl.exchange import Exchange
+from minidl.experiment import launcher
+from minidl.experiment.sharing import check_equal
+from minidl.experiment.trainer import Trainer
+from minidl.kernels import load
+from minidl.kernels.cpu import loops, threads
+from minidl.method import parse
+from minidl.models import a, c
+from minidl.mpi import MPICommunicator
+from minidl.net import Net
+from minidl.optimizers import OPTIMIZERS
+
+IMAGES, BATCH, SIDE, CLASSES = 37, 9, 8, 3  # the last batch of an epoch has 10 images
+NETS = {"a": (a, {"filters": (3, 4, 5), "hidden": 6}), "c": (c, {"filters": (3, 4, 5), "hidden": 6})}
+RATES = {"sgd": 0.1, "adam": 1e-3}
+
+
+class Case(NamedTuple):
+    """What is trained."""
+
+    model: str
+    optimizer: str
+    method: str
+    mode: str = "projection"
+    place: str = "hooks"
+    dtype: str = "float64"
+    sync: bool = False
+    steps: int = 50
+
+    def __str__(self) -> str:
+        return "/".join(map(str, self))
+
+
+METHODS = ("Baseline", "WC, GC, fully")
+CASES = [
+    *(Case("c", o, m, d) for o, m, d in product(RATES, METHODS, ("projection", "reparametrization"))),
+    *(Case("c", o, "WC, GC, fully", place="optimizer", dtype=t) for o, t in product(RATES, ("float64", "float32"))),
+    *(Case("c", o, "Baseline", dtype="float32") for o in RATES),
+    *(Case("a", o, "WC, GC, BN", place=p, sync=True) for o, p in product(RATES, ("hooks", "optimizer"))),
+    *(Case("a", "sgd", f"{m}, BN", sync=True) for m in ("EB", "EBN", "error global")),
+    Case("c", "sgd", "EL"),
+    Case("a", "adam", "WC, GC, BN", dtype="float32", sync=True),
+]
+QUICK = [
+    Case("c", "adam", "WC, GC, fully", place="optimizer", steps=12),
+    Case("c", "sgd", "Baseline", dtype="float32", steps=12),
+    Case("a", "adam", "EB, BN", sync=True, steps=12),
+]
+
+
+def data() -> Dataset:
+    """Return random images of as many classes as there are."""
+    random = np.random.default_rng(5)
+    images = random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), np.uint8)
+    return Dataset("noise", images, random.integers(0, CLASSES, IMAGES), ("x", "y", "z"))
+
+
+def curve(case: Case, ranks: Communicator) -> np.ndarray:
+    """Return the loss of each step, and at last the sum of all weights and of what inference uses besides."""
+    model, widths = NETS[case.model]
+    root = model.net(CLASSES, parse(case.method), **widths)
+    how = {"method": case.method, "mode": case.mode, "place": case.place, "dtype": case.dtype}
+    net = Net(root, (SIDE, SIDE, 3), load("cpu"), **how)
+    if ranks.size > 1:
+        if case.sync:
+            together.synchronize(net, ranks)
+        Exchange(net, ranks, case.sync)
+    batches = Batches(data(), BATCH, net.kernels, net.dtype, ranks.share)
+    optimizer = OPTIMIZERS[case.optimizer](net.parameters, net.kernels, RATES[case.optimizer], weight_decay=1e-4)
+    trainer = Trainer(net, optimizer, batches, batches, drop_every=100, seed=3, ranks=ranks)
+    losses: list[float] = []
+    for epoch in range(1, case.steps):
+        for size in trainer.begin(epoch):
+            before = trainer.loss.totals.copy()
+            trainer.next_step(size)
+            loss, _, labelled, _ = trainer.loss.totals - before
+            losses.append(loss / labelled)
+        if len(losses) >= case.steps:
+            break
+    check_equal(ranks, net)
+    tested = trainer.test_score()
+    return np.array([*losses[: case.steps], *tested])
+
+
+def main() -> None:
+    """Write the curves of all cases."""
+    size = launcher.told()[1]
+    ranks = MPICommunicator(size) if size > 1 else Communicator()
+    threads.set_workers(1)
+    loops.use("numpy")
+    curves = {str(case): curve(case, ranks) for case in (QUICK if "quick" in sys.argv else CASES)}
+    if ranks.rank == 0:
+        np.savez(sys.argv[1], **curves)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Ranks that are processes, which mpiexec starts: they train as one does, and end together."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_folder import write_images
+from mpi_curves import CASES, QUICK, curve
+from safetensors.numpy import load_file
+
+from minidl.communicator import Communicator
+from minidl.experiment import records
+from minidl.kernels.cpu import loops, threads
+
+HERE = Path(__file__).parent
+BESIDE = Path(sys.executable).parent / "mpiexec"  # of pip install mpich
+MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
+MISSING = not MPIEXEC or importlib.util.find_spec("mpi4py") is None
+if MISSING and os.environ.get("MINIDL_MPI") == "required":
+    raise RuntimeError(
+        "mpi4py or mpiexec is missing, and MINIDL_MPI=required wants tests on ranks; pip install -e '.[mpi]'"
+    )
+pytestmark = pytest.mark.skipif(MISSING, reason="mpi4py or mpiexec is missing: pip install -e '.[mpi]'")
+TRAIN = [sys.executable, str(HERE.parent / "train.py")]
+SMALL = ["--batch-size", "6", "--threads", "1", "--loops", "numpy", "--device", "cpu", "--quiet"]
+BOUNDS = {"float64": 1e-12, "float32": 1e-6}  # of the loss
+
+
+def mpi(ranks, *command):
+    """Start a command on so many ranks; what is printed goes to a pipe."""
+    command = [MPIEXEC, "-n", str(ranks), *map(str, command)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def said(process, timeout=300):
+    """Return the exit status of a process, and all it printed."""
+    out, error = process.communicate(timeout=timeout)
+    return process.returncode, out, error
+
+
+def compare(ranks, cases, path, *words):
+    """Train on ranks, and by one process, and compare the losses."""
+    status, _, error = said(mpi(ranks, sys.executable, HERE / "mpi_curves.py", path, *words))
+    assert status == 0, error
+    found = np.load(path)
+    threads.set_workers(1)
+    loops.use("numpy")
+    try:
+        for case in cases:
+            difference = abs(found[str(case)] - curve(case, Communicator()))
+            assert difference[: case.steps].max() <= BOUNDS[case.dtype], case
+            assert difference[case.steps :].max() <= 1e-3 if case.dtype == "float32" else 1e-10, case
+    finally:
+        loops.use_best()
+
+
+def test_two_ranks_train_as_one_process(tmp_path):
+    compare(2, QUICK, tmp_path / "curves.npz", "quick")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_fifty_steps_of_ranks_are_those_of_one_process(ranks, tmp_path):
+    compare(ranks, CASES, tmp_path / "curves.npz")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_images(tmp_path / "set", 12, np.random.default_rng(7))
+    return tmp_path
+
+
+def settled(folder, epochs=2):
+    """Wait until a run has finished some epochs."""
+    for _ in range(1200):
+        time.sleep(0.05)
+        if len(records.read_log(folder)) >= epochs:
+            return
+    raise AssertionError("the run does not come forward")
+
+
+def ranks_of(launcher):
+    """Return the processes of the ranks, in their order, of a launcher with one process between."""
+
+    def children(pid):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    (proxy,) = children(launcher.pid)
+    return children(proxy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_ends_the_job_with_a_sentence_and_a_checkpoint(folder, rank):
+    out = folder / "run"
+    process = mpi(2, *TRAIN, "--data", folder / "set", *SMALL, "--epochs", 1000, "--out", out)
+    settled(out)
+    os.kill(ranks_of(process)[rank], signal.SIGKILL)
+    since = time.monotonic()
+    status, _, error = said(process)
+    assert time.monotonic() - since < 30
+    assert status != 0
+    (line,) = [line for line in error.splitlines() if line.startswith("train.py")]
+    assert line == (
+        "train.py: one of 2 ranks was ended, and the job with it; go on with: mpiexec -n 2 python train.py --resume "
+        f"{out}"
+    )
+    done = len(records.read_log(out))
+    assert said(mpi(3, *TRAIN, "--resume", out, "--epochs", done + 2, "--quiet"))[0] == 0
+    assert records.read_result(out)["epochs"] == done + 2
+    assert subprocess.run([*TRAIN, "--resume", str(out), "--epochs", str(done + 3), "--quiet"]).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_ends_the_job_within_half_a_minute(folder):
+    out = folder / "run"
+    process = mpi(2, *TRAIN, "--data", folder / "set", *SMALL, "--epochs", 100000, "--out", out)
+    settled(out)
+    stopped = ranks_of(process)[1]
+    os.kill(stopped, signal.SIGSTOP)
+    since = time.monotonic()
+    status, _, error = said(process)
+    assert time.monotonic() - since < 30
+    assert status == 2
+    assert "train.py: rank 0: a rank gave no sign of life for 20 s" in error
+    assert f"go on with: mpiexec -n 2 python train.py --resume {out}" in error
+
+
+@pytest.mark.slow
+def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
+    whole, out = folder / "whole", folder / "run"
+    words = ["--data", folder / "set", *SMALL, "--epochs", 60, "--model", "a", "--method", "WC, GC, BN"]
+    assert said(mpi(2, *TRAIN, *words, "--out", whole))[0] == 0
+    process = mpi(2, *TRAIN, *words, "--out", out)
+    settled(out)
+    process.send_signal(signal.SIGINT)
+    status, _, error = said(process)
+    assert status == 130
+    assert f"interrupted; go on with: mpiexec -n 2 python train.py --resume {out}" in error
+    assert said(mpi(2, *TRAIN, "--resume", out, "--quiet"))[0] == 0
+    one, other = (load_file(path / "checkpoint.safetensors") for path in (whole, out))
+    for name, array in one.items():
+        if name.startswith(("net/", "optimizer/")):
+            np.testing.assert_array_equal(array, other[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "first, second, message",
+    [
+        (["--seed", 1], ["--seed", 2], "train.py: rank 1 has seed 2, and rank 0 has 1; give all ranks the same"),
+        ([], ["--train-size", 20], "train.py: rank 1 has train-size 20, and rank 0 has None; give all ranks the same"),
+        ([], ["--data", "nowhere"], "train.py: rank 1: "),
+        (["--method", "XY"], ["--method", "XY"], "train.py: the method 'XY' has the unknown word 'XY'"),
+        (["--nonsense"], ["--nonsense"], "train.py: unrecognized arguments: --nonsense"),
+        (["--trace"], ["--trace"], "train.py: a trace shows what a whole batch does"),
+    ],
+)
+def test_what_ranks_refuse_is_said_once(folder, first, second, message):
+    out = folder / "run"
+    words = [*TRAIN, "--data", folder / "set", *SMALL, "--epochs", 1, "--out", out]
+    status, printed, error = said(mpi(1, *words, *first, ":", "-n", 1, *words, *second))
+    assert status == 2
+    assert not printed
+    (line,) = [line for line in error.splitlines() if line.startswith("train.py")]
+    assert line.startswith(message)
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_ranks_share_the_cores_and_say_so(folder):
+    words = [word for word in SMALL if word not in ("--quiet", "--threads", "1")]
+    words += ["--data", folder / "set", "--epochs", 1, "--out", folder / "run"]
+    status, printed, _ = said(mpi(2, *TRAIN, *words))
+    assert status == 0
+    assert "2 ranks on 1 host" in printed
+    assert printed.count("test accuracy") == 1
+    assert records.read_result(folder / "run")["machine"].startswith(
+        "CPU, 1 of 1 cores" if os.cpu_count() == 2 else "CPU"
+    )
