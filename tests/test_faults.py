@@ -519,7 +519,8 @@ def test_a_result_that_lacks_something_is_one_sentence(tmp_path):
     [("table", "x"), ("seed", "0.5"), ("epochs", "-1"), ("paper", "101"), ("test_accuracy", "inf"), ("seconds", "nan")],
 )
 def test_a_cell_of_the_results_that_is_no_such_number(tmp_path, name, value):
-    row = dict(zip((*KEY, *VALUES), ["2", "c", "WC", "0", "run", "cifar10", "15", "84.91", "nan", "9.5"], strict=True))
+    good = ["2", "c", "WC", "0", "run", "cifar10", "15", "84.91", "nan", "9.5", "epochs 15", "", "CPU"]
+    row = dict(zip((*KEY, *VALUES), good, strict=True))
     for cells, wrong in ((row, False), (row | {name: value}, True)):
         (tmp_path / "results.csv").write_text(files.as_csv([[*cells], [*cells.values()]]))
         if not wrong:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 import reproduce
 import train
 from minidl import __version__, data
-from minidl.experiment import checkpoint, records, run_folder
+from minidl.experiment import checkpoint, files, records, run_folder
 from minidl.experiment.budget import budget
 from minidl.experiment.command import Command
 from minidl.experiment.console import decoration, lenient
@@ -336,7 +336,7 @@ def test_numbers_that_json_lacks():
 
 
 def test_results_that_a_spreadsheet_has_saved(tmp_path):
-    rows = {("2", "c", "WC, GC", "0", "run"): ("cifar10", "15", "84.91", "64.20", "9.5")}
+    rows = {("2", "c", "WC, GC", "0", "run"): ("cifar10", "15", "84.91", "64.20", "9.5", "epochs 15", "abc", "CPU")}
     for separator, mark in ((",", ""), (";", "\ufeff")):
         with open(tmp_path / "results.csv", "w", newline="", encoding="utf-8") as file:
             file.write(mark)
@@ -344,6 +344,16 @@ def test_results_that_a_spreadsheet_has_saved(tmp_path):
                 [(*KEY, *VALUES), *((*key, *values) for key, values in rows.items())]
             )
         assert read_results(tmp_path / "results.csv") == rows
+
+
+def test_results_of_an_earlier_version_lack_columns(tmp_path):
+    short, key = VALUES[:5], ("2", "c", "WC, GC", "0", "run")
+    values = ("cifar10", "15", "84.91", "64.20", "9.5")
+    (tmp_path / "results.csv").write_text(files.as_csv([(*KEY, *short), (*key, *values)]))
+    assert read_results(tmp_path / "results.csv") == {key: (*values, "", "", "")}
+    (tmp_path / "results.csv").write_text(files.as_csv([(*KEY, *short[1:]), (*key, *values[1:])]))
+    with pytest.raises(MinidlError, match=r"where .* are expected"):
+        read_results(tmp_path / "results.csv")
 
 
 def test_a_damaged_result_is_one_sentence(tmp_path, capsys):

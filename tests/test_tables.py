@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from minidl import MinidlError
 from minidl.experiment import budget as budgets
 from minidl.experiment import plots, process_run
 from minidl.experiment.budget import budget
+from minidl.experiment.commit import CHECKOUT, commit
 from minidl.experiment.ranks import ranks, spearman
 from minidl.experiment.row_run import run_of
 from minidl.experiment.rows import PAPER, Row, choose, read_rows
@@ -138,15 +140,21 @@ def test_a_row_is_run_in_a_process_of_its_own(tiny, tmp_path, monkeypatch):
 def test_rows_are_run_once_and_compared(quick, tmp_path, capsys):
     arguments = [*quick, "--rows", "Baseline; weight tensor (WC)"]
     assert reproduce.main(arguments) == 0
-    shown = capsys.readouterr().out
-    assert "| Baseline | 84.14 |" in shown
+    shown = capsys.readouterr()
+    assert "| Baseline | 84.14 |" in shown.out
+    assert "c: weight tensor (WC), seed 0: " in shown.err
+    assert "2 of 2 runs done" in shown.err
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir() if path.is_file()} == {"results.csv", "table2.md", "table2.png"}
     logs = sorted(out.glob("*/log.csv"))
     assert len(logs) == 2
     times = [log.stat().st_mtime_ns for log in logs]
     with open(out / "results.csv") as file:
-        assert [row["method"] for row in csv.DictReader(file)] == ["Baseline", "weight tensor (WC)"]
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == ["Baseline", "weight tensor (WC)"]
+    assert {row["budget"] for row in rows} == {"batch_size 4, drop_every 1, epochs 2, train_size 20"}
+    assert {row["commit"] for row in rows} == {commit()}
+    assert all(row["machine"].startswith("CPU, ") for row in rows)
     assert reproduce.main(arguments) == 0
     assert [log.stat().st_mtime_ns for log in logs] == times
 
@@ -250,6 +258,30 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(quick, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "reproduce.py: c: Baseline, seed 0: minidl train: the run's folder" in captured.err
     assert "| weight global |" in captured.out
+
+
+def test_a_time_limit_leaves_out_what_would_not_end_in_time(quick, tmp_path, monkeypatch, capsys):
+    """A run of a net that takes 90 s by its earlier ones fits into two minutes, and not into one; none is lost."""
+    row = read_rows(2)[0]
+    earlier = run_of(tmp_path / "out", row, 0, budgets.SMALL["cifar10"]).folder
+    earlier.mkdir(parents=True)
+    result = {"train_loss": 1.5, "test_accuracy": 0.1, "epochs": 2, "seconds": 90}
+    (earlier / "result.json").write_text(json.dumps(result))
+    rows = ["--rows", "Baseline; weight global; weight channel"]
+    assert reproduce.main([*quick, *rows, "--time-limit", "1"]) == 0
+    captured = capsys.readouterr()
+    assert "2 runs would not have ended within the time limit and were not begun; called again" in captured.err
+    assert "| weight global |" not in captured.out
+    assert reproduce.main([*quick, *rows, "--time-limit", "2"]) == 0
+    captured = capsys.readouterr()
+    assert "time limit" not in captured.err
+    assert "| weight channel |" in captured.out
+
+
+def test_a_commit_is_that_of_the_checkout_or_none(tmp_path, monkeypatch):
+    assert re.fullmatch(r"[0-9a-f]{9,}( with changes)?", commit.__wrapped__()) or not (CHECKOUT / ".git").exists()
+    monkeypatch.setattr("minidl.experiment.commit.CHECKOUT", tmp_path)
+    assert commit.__wrapped__() == ""
 
 
 def test_an_unknown_row_is_one_sentence(tiny, capsys):

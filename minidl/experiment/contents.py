@@ -26,7 +26,8 @@ LOG = {  # a line of log.csv, for one epoch; a loss is infinite or nan where the
     "seconds": FROM,
 }
 RESULT = {  # of result.json, see result.py
-    **dict.fromkeys(("model", "method", "mode", "data", "device", "precision", "machine", "diverged"), TEXT),
+    **dict.fromkeys(("model", "method", "mode", "data", "device", "precision", "machine", "minidl"), TEXT),
+    **dict.fromkeys(("commit", "diverged"), TEXT),
     **dict.fromkeys(("epochs", "parameters"), whole(1)),
     "seed": whole(0),
     "train_loss": LOSS | NOTHING,

@@ -1,12 +1,13 @@
 """Preparation of a run: builds all that it needs from its settings, before anything is written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from minidl import kernels, models
 from minidl.communicator import Communicator
 from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
 from minidl.experiment import initial, sources
+from minidl.experiment.commit import commit
 from minidl.experiment.fingerprint import Description, describe
 from minidl.experiment.initial import Initial
 from minidl.experiment.settings import Settings
@@ -29,7 +30,7 @@ class Experiment:
     """A run that is ready to begin.
 
     data: the name of its set; description: of the data, for the checkpoint; notes: what the user should know of them,
-    and of the ranks that share the batches.
+    and of the ranks that share the batches; commit: of the code that trains.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Experiment:
     description: Description
     notes: tuple[str, ...]
     ranks: Communicator
+    commit: str = field(default_factory=commit)
 
     @property
     def net(self) -> Net:

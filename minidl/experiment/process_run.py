@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wa
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,18 +87,24 @@ def carry_out(
     surroundings: Options,
     ended: Callable[[Run, str], None],
     look: Callable[[], None] = lambda: None,
+    fits: Callable[[Run], bool] = lambda run: True,
 ) -> None:
     """Carry out the runs, ``jobs`` at a time, which share the cores, or as many as there are ranks to give them to.
 
     surroundings: options of all of them; ended: is told each run that has ended, and what went wrong, if anything;
-    look: is called now and then. Where this process is told to end, so are they, and it waits until they have saved.
+    look: is called now and then; fits: says of a run whose turn it is whether to begin it, or else to leave it out.
+    Where this process is told to end, so are they, and it waits until they have saved.
     """
-    pool, task = _workers(jobs)
+    pool, task, places = _workers(jobs)
+    left, going_on = iter(runs), {}
     try:
-        waiting = {pool.submit(task, run, surroundings): run for run in runs}
-        while waiting:
-            for future in wait(waiting, LOOK, FIRST_COMPLETED).done:
-                ended(waiting.pop(future), future.result())
+        while True:
+            for run in islice(filter(fits, left), places - len(going_on)):
+                going_on[pool.submit(task, run, surroundings)] = run
+            if not going_on:
+                return
+            for future in wait(going_on, LOOK, FIRST_COMPLETED).done:
+                ended(going_on.pop(future), future.result())
             look()
     except Terminated:
         for process in tuple(RUNNING):
@@ -107,13 +114,14 @@ def carry_out(
         pool.shutdown(cancel_futures=True)
 
 
-def _workers(jobs: int) -> tuple[Executor, Callable[[ProcessRun, Options], str]]:
-    """Return what carries out tasks side by side, threads here or ranks, and what each of them does."""
+def _workers(jobs: int) -> tuple[Executor, Callable[[ProcessRun, Options], str], int]:
+    """Return what carries out tasks side by side, threads here or ranks, what each of them does, and their number."""
     if launcher.gives_tasks():
         from mpi4py.futures import MPIPoolExecutor
 
-        return MPIPoolExecutor(), _on_a_rank
-    return ThreadPoolExecutor(jobs), partial(_with_a_share, shares=jobs)
+        pool = MPIPoolExecutor()
+        return pool, _on_a_rank, pool.num_workers
+    return ThreadPoolExecutor(jobs), partial(_with_a_share, shares=jobs), jobs
 
 
 def _on_a_rank(run: ProcessRun, surroundings: Options) -> str:

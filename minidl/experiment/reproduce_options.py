@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from minidl.experiment import own_code
-from minidl.experiment.argument_types import part, path, place, positive, seeds, words, workers
+from minidl.experiment.argument_types import part, path, place, positive, rate, seeds, words, workers
 from minidl.experiment.command import Command
 
 EXAMPLES = """examples:
@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   {call} --table 3 --rows c --budget small         the rows of net (c)
   {call} --table 3 --rows "c: Baseline; c: WC, GC" --seeds 3
   mpiexec -n 9 python -m mpi4py.futures reproduce.py --table 3 --budget small   eight runs at a time, on ranks
+  {call} --table 3 --budget small --jobs 2 --time-limit 120   as many rows as two hours take
 Called again, it goes on where it stopped: a run that has finished is not run again.
 """
 
@@ -45,6 +46,13 @@ def parser(command: Command) -> argparse.ArgumentParser:
         default=(1, 1),
         metavar="I/N",
         help="carry out the I-th of N parts of the runs, as one task of a batch system's array does (default: 1/1)",
+    )
+    cli.add_argument(
+        "--time-limit",
+        type=rate,
+        metavar="MINUTES",
+        help="begin no run that would not end within so many minutes from now, as far as earlier runs of its net tell; "
+        "called again, it goes on",
     )
     cli.add_argument(
         "--jobs", type=workers, default=1, metavar="N", help="runs at a time, which share the cores (default: 1)"

@@ -5,16 +5,18 @@ import sys
 from collections.abc import Sequence
 from itertools import product
 
-from tqdm.auto import tqdm
-
 from minidl import data
 from minidl.experiment.budget import budget
 from minidl.experiment.command import Command
 from minidl.experiment.own_code import import_files
 from minidl.experiment.process_run import carry_out, going_on_when_called_again
+from minidl.experiment.recipes import recipe
+from minidl.experiment.reproduce_display import Display
 from minidl.experiment.results import write
 from minidl.experiment.row_run import RowRun, run_of
 from minidl.experiment.rows import choose, read_rows
+from minidl.experiment.time_limit import TimeLimit
+from minidl.words import counted
 
 
 def reproduce(options: argparse.Namespace, command: Command) -> int:
@@ -31,23 +33,32 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
     with going_on_when_called_again():
         if any(run.result is None for run in runs):
             data.load(rows[0].data, options.data_root)  # one download for all, or one sentence about what is wrong
-        failures = train(runs, table, options, command)
+        epochs = settings.get("epochs", recipe(rows[0].data).epochs)
+        failures = train(runs, table, epochs, options, command)
     print(write(options.out, table, command))
     for failure in failures:
         print(f"{command.name}: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def train(runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Namespace, command: Command) -> list[str]:
-    """Carry out the runs and write the results of the table's after each of them; return what went wrong."""
+def train(
+    runs: Sequence[RowRun], table: Sequence[RowRun], epochs: int, options: argparse.Namespace, command: Command
+) -> list[str]:
+    """Carry out the runs, and write the results of the table's after each of them; return what went wrong."""
     failures: list[str] = []
-    with tqdm(total=len(runs), unit=" runs", disable=None) as bar:
+    limit = TimeLimit(options.time_limit, table)
+    with Display(runs, epochs) as display:
 
         def ended(run: RowRun, problem: str) -> None:
-            bar.set_postfix_str(str(run.row), refresh=False)
-            bar.update()
+            display.ended(run)
             failures.extend(filter(None, [problem]))
             write(options.out, table, command)
 
-        carry_out(runs, options.jobs, {"data_root": options.data_root}, ended)
+        carry_out(runs, options.jobs, {"data_root": options.data_root}, ended, display.look, limit.fits)
+    if limit.left_out:
+        print(
+            f"{command.name}: {counted(len(limit.left_out), 'run')} would not have ended within the time limit and "
+            f"{'was' if len(limit.left_out) == 1 else 'were'} not begun; called again, it goes on",
+            file=sys.stderr,
+        )
     return failures

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from minidl import __version__
 from minidl.experiment.preparation import Experiment
 from minidl.experiment.trainer import Epoch
 from minidl.words import counted
@@ -23,6 +24,8 @@ def result_of(experiment: Experiment, epochs: list[Epoch], diverged: str) -> Res
         "device": kernels.device,
         "precision": kernels.precision,
         "machine": kernels.describe(),
+        "minidl": __version__,
+        "commit": experiment.commit,
         "parameters": experiment.net.parameter_count,
         "train_loss": epochs[-1].train_loss,
         "test_accuracy": epochs[-1].test_accuracy,

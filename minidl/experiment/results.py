@@ -15,7 +15,8 @@ from minidl.experiment.tables import Line, markdown
 
 NAME = "results.csv"
 KEY = ("table", "model", "method", "seed", "run")  # columns of it that say what was run
-VALUES = ("data", "epochs", "paper", "test_accuracy", "seconds")
+VALUES = ("data", "epochs", "paper", "test_accuracy", "seconds", "budget", "commit", "machine")
+LATER = ("budget", "commit", "machine")  # those that files of version 0.1.0 lack
 Records = dict[tuple[str, ...], tuple[str, ...]]  # the rows of it: VALUES by KEY
 
 
@@ -23,7 +24,7 @@ def read_results(path: Path) -> Records:
     """Return the rows of results.csv, by what was run; none where there is no such file."""
     if not path.exists():
         return {}
-    rows = spreadsheet.read(path, [*KEY, *VALUES])
+    rows = spreadsheet.read(path, [*KEY, *VALUES], LATER)
     for row in rows:
         numbers = {name: row.number(name) for name in contents.RESULTS}
         check(numbers, contents.RESULTS, f"line {row.line} of {path}", "put the file back as it was, or delete it")
@@ -66,4 +67,5 @@ def _record(run: RowRun, result: dict[str, Any]) -> tuple[tuple[str, ...], tuple
     row = run.row
     key = (str(row.table), row.model, row.method, str(run.seed), run.folder.name)
     did = (row.data, str(result["epochs"]), str(row.paper), f"{accuracy(result):.2f}", str(result["seconds"]))
-    return key, did
+    made_by = (result.get("commit", ""), result.get("machine", ""))
+    return key, (*did, run.budget, *made_by)

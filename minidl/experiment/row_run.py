@@ -17,6 +17,12 @@ class RowRun(ProcessRun):
     row: Row
     seed: int
 
+    @property
+    def budget(self) -> str:
+        """The settings of its budget, such as "epochs 15, train_size 10000", or "the paper's recipe"."""
+        own = {"data", "model", "method", "seed", "import"}
+        return ", ".join(f"{k} {v}" for k, v in sorted(self.options.items()) if k not in own) or "the paper's recipe"
+
 
 def run_of(out: Path, row: Row, seed: int, budget: Options, files: Sequence[OwnFile] = ()) -> RowRun:
     """Return the run of a row, in a folder under ``out``; rows of two tables that are one training share it.

@@ -38,8 +38,8 @@ class Row:
             ) from None
 
 
-def read(path: Path, columns: Sequence[str]) -> list[Row]:
-    """Return the rows of a table with these columns, in any order.
+def read(path: Path, columns: Sequence[str], later: Sequence[str] = ()) -> list[Row]:
+    """Return the rows of a table with these columns, in any order; ``later`` ones, if it lacks them, are empty.
 
     A mark of UTF-8 at its beginning, quotes, any ends of lines, empty lines, and semicolons or tabs instead of commas,
     with which a decimal point may be a comma, change nothing. Raises MinidlError for a file that cannot be read, other
@@ -54,7 +54,8 @@ def read(path: Path, columns: Sequence[str]) -> list[Row]:
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error
     filled = [(line, row) for line, row in rows if any(row)]
     head = filled[0][1] if filled else []
-    if sorted(filter(None, head)) != sorted(columns):
+    named = list(filter(None, head))
+    if len(set(named)) < len(named) or not {*columns} - {*later} <= {*named} <= {*columns}:
         raise MinidlError(
             f"{path} has the columns {', '.join(head) or 'of an empty file'} where {', '.join(columns)} are expected; "
             "put the file back as it was"
@@ -65,5 +66,6 @@ def read(path: Path, columns: Sequence[str]) -> list[Row]:
         cells = [*row, *[""] * (len(head) - len(row))]
         if any(cells[len(head) :]) or any(cell for name, cell in zip(head, cells, strict=False) if not name):
             raise MinidlError(f"line {line} of {path} has more cells than columns; put the file back as it was")
-        out.append(Row(path, line, {name: cell for name, cell in zip(head, cells, strict=False) if name}, point))
+        values = {name: cell for name, cell in zip(head, cells, strict=False) if name}
+        out.append(Row(path, line, dict.fromkeys(columns, "") | values, point))
     return out

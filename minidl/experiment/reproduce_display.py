@@ -1,0 +1,56 @@
+"""The display of a table's runs: a bar that moves with their epochs, and a line for each run that has ended."""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+
+from tqdm.auto import tqdm
+
+from minidl.experiment.records import read_log
+from minidl.experiment.result import accuracy
+from minidl.experiment.row_run import RowRun
+from minidl.words import counted
+
+
+class Display:
+    """Shows runs of ``epochs`` each: how many are done, how many epochs are left, and how long they will take."""
+
+    def __init__(self, runs: Sequence[RowRun], epochs: int) -> None:
+        self.runs, self.epochs = runs, epochs
+        self.left = [run for run in runs if run.result is None]
+
+    def __enter__(self) -> "Display":
+        total = self.epochs * len(self.runs)
+        self.bar = tqdm(
+            total=total,
+            initial=self._done(),
+            leave=False,
+            disable=None,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} epochs, {elapsed}, {remaining} left",
+        )
+        self.look()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.close()
+
+    def _done(self) -> int:
+        return self.epochs * (len(self.runs) - len(self.left)) + sum(len(read_log(run.folder)) for run in self.left)
+
+    def look(self) -> None:
+        """Move the bar to what the logs of the runs say."""
+        if not self.bar.disable:
+            self.bar.set_description_str(f"{len(self.runs) - len(self.left)} of {len(self.runs)} runs", refresh=False)
+            self.bar.n = self._done()
+            self.bar.refresh()
+
+    def ended(self, run: RowRun) -> None:
+        """Say what came of a run."""
+        if run not in self.left or (result := run.result) is None:
+            return
+        self.left.remove(run)
+        epochs, done = counted(result["epochs"], "epoch"), len(self.runs) - len(self.left)
+        line = f"{run.title}: {accuracy(result):.2f} % after {epochs}, {result['seconds']:.0f} s"
+        tqdm.write(f"{line}; {done} of {len(self.runs)} runs done", sys.stderr)
