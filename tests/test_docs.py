@@ -269,3 +269,13 @@ def test_a_wrong_command_line_is_found(script: str, arguments: list[str]) -> Non
 
 def test_brackets_stand_for_two_commands() -> None:
     assert alternatives("step.py [--json F] --loops a\\|b") == ("step.py --loops a", "step.py --json F --loops a")
+
+
+def test_the_tables_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``python docs/tables.py`` has nothing to change."""
+    monkeypatch.syspath_prepend(str(CHECKOUT / "docs"))
+    import tables
+
+    text = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.page(text, tables.tables()) == text
+    assert tables.page(text, "other tables") != text

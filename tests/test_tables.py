@@ -69,11 +69,11 @@ def test_rows_are_chosen_by_model_method_or_both():
 def test_the_table_says_mean_deviation_difference_and_ranks():
     rows = [Row(3, "cifar10", "c", "Baseline", 84.14), Row(3, "cifar10", "c", "WC", 85.95)]
     text = markdown([Line(rows[0], (60.0, 62.0)), Line(rows[1], (70.0, math.nan))], rows)
-    assert "Net (c) on cifar10, 2 seed(s):" in text
-    assert "| Baseline | 84.14 | 61.00 ± 1.41 | -23.14 | 2 | 1 |" in text
-    assert "| WC | 85.95 | nan ± nan | nan | 1 | 2 |" in text
+    assert "Net (c) on cifar10:" in text
+    assert "| Baseline | 84.14 | 61.00 ± 1.41 | 2 | -23.14 | 2 | 1 |" in text
+    assert "| WC | 85.95 | nan ± nan | 2 | nan | 1 | 2 |" in text
     assert "correlation between the two columns: -1.00" in text
-    assert "Net (c) on cifar10, 1 of 2 rows, 1 seed(s):" in markdown([Line(rows[0], (60.0,))], rows)
+    assert "Net (c) on cifar10, 1 of 2 rows:" in markdown([Line(rows[0], (60.0,))], rows)
 
 
 def test_the_picture_of_a_table():
@@ -234,8 +234,8 @@ def test_a_row_that_turns_nan_says_nan(quick, tmp_path, capsys):
         (folder / "result.json").write_text(json.dumps(result))
     assert reproduce.main([*quick, "--rows", "weight global; Baseline"]) == 0
     shown = capsys.readouterr().out
-    assert "| weight global | 84.91 | nan | nan | 1 | 2 |" in shown
-    assert "| Baseline | 84.14 | 10.00 | -74.14 | 2 | 1 |" in shown
+    assert "| weight global | 84.91 | nan | 1 | nan | 1 | 2 |" in shown
+    assert "| Baseline | 84.14 | 10.00 | 1 | -74.14 | 2 | 1 |" in shown
     with open(tmp_path / "out" / "results.csv") as file:
         assert [row["test_accuracy"] for row in csv.DictReader(file)] == ["10.00", "nan"]
 

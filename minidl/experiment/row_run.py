@@ -19,8 +19,8 @@ class RowRun(ProcessRun):
 
     @property
     def budget(self) -> str:
-        """The settings of its budget, such as "epochs 15, train_size 10000", or "the paper's recipe"."""
-        own = {"data", "model", "method", "seed", "import"}
+        """What its budget sets for the training, such as "epochs 15, train_size 10000", or "the paper's recipe"."""
+        own = {"data", "model", "method", "seed", "import", "test_every"}
         return ", ".join(f"{k} {v}" for k, v in sorted(self.options.items()) if k not in own) or "the paper's recipe"
 
 

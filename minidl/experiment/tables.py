@@ -29,7 +29,7 @@ class Line:
 
 
 def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
-    """Return a table: paper, measured, difference, rank in the paper and here; Spearman's correlation for each net.
+    """Return a table for each net: paper, measured, seeds, difference, ranks; and Spearman's correlation of the ranks.
 
     rows: all of the paper's table; the ranks are those among the rows that were measured.
     """
@@ -38,18 +38,19 @@ def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
         part = [line for line in lines if line.row.model == model]
         paper, here = [line.row.paper for line in part], [line.mean for line in part]
         whole = sum(row.model == model for row in rows)
-        some = f"{len(part)} of {whole} rows, " if len(part) < whole else ""
+        some = f", {len(part)} of {whole} rows" if len(part) < whole else ""
         out += [
-            f"Net ({model}) on {part[0].row.data}, {some}{max(len(line.values) for line in part)} seed(s):",
+            f"Net ({model}) on {part[0].row.data}{some}:",
             "",
-            "| method | paper, % | measured, % | difference | rank in the paper | rank here |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
+            "| method | paper, % | measured, % | seeds | difference | rank in the paper | rank here |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         for line, there, own in zip(part, ranks(paper), ranks(here), strict=True):
             spread = f" ± {line.deviation:.2f}" if len(line.values) > 1 else ""
             difference = line.mean - line.row.paper
             out.append(
                 f"| {line.row.method} | {line.row.paper:.2f} | {line.mean:.2f}{spread} | "
+                f"{len(line.values)} | "
                 f"{'nan' if np.isnan(difference) else f'{difference:+.2f}'} | {there:g} | {own:g} |"
             )
         out += ["", f"Spearman's rank correlation between the two columns: {spearman(paper, here):.2f}", ""]

@@ -1,0 +1,56 @@
+"""Writes the tables of docs/results.md anew, between their marks, from the results of the runs: python docs/tables.py
+
+The results are those that ``reproduce.py --out results/small`` has left in results/small/results.csv.
+"""
+
+from itertools import groupby
+from pathlib import Path
+
+from minidl.experiment.files import write_whole
+from minidl.experiment.results import KEY, NAME, VALUES, read_results
+from minidl.experiment.rows import read_rows
+from minidl.experiment.tables import Line, markdown
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+RESULTS = CHECKOUT / "results" / "small"
+PAGE = CHECKOUT / "docs" / "results.md"
+BEGIN, END = "<!-- tables: written by docs/tables.py -->\n", "<!-- end of the tables -->\n"
+
+
+def tables(folder: Path = RESULTS) -> str:
+    """Return all tables of which runs have finished, each with its budget, its picture and the rows that are missing."""
+    results = read_results(folder / NAME).items()
+    records = [dict(zip((*KEY, *VALUES), key + values, strict=True)) for key, values in results]
+    out, done, whole = [], 0, sum(len(read_rows(table)) for table in (2, 3, 4, 5))
+    for table, budget in sorted({(int(one["table"]), one["budget"]) for one in records}):
+        rows = read_rows(table)
+        part = [one for one in records if (one["table"], one["budget"]) == (str(table), budget)]
+        measured = {
+            of: tuple(float(one["test_accuracy"]) for one in some)
+            for of, some in groupby(sorted(part, key=_run), key=lambda one: (one["model"], one["method"]))
+        }
+        lines = [Line(row, measured[row.model, row.method]) for row in rows if (row.model, row.method) in measured]
+        missing = "; ".join(str(row) for row in rows if (row.model, row.method) not in measured)
+        done += len(lines)
+        out += [
+            f"### Table {table}, {len(lines)} of {len(rows)} rows; {budget}\n",
+            markdown(lines, rows),
+            *([f"Not trained yet: {missing}.\n"] if missing else []),
+            f"![Table {table}: its rows from best to worst, the paper's beside ours, one over the other]"
+            f"(../results/small/table{table}.png)\n",
+        ]
+    return "\n".join([f"{done} of the {whole} rows of Tables 2 to 5 have been trained.\n", *out])
+
+
+def _run(one: dict[str, str]) -> tuple[str, ...]:
+    return one["model"], one["method"], one["seed"]
+
+
+def page(text: str, content: str) -> str:
+    """Return a page with other tables between its marks."""
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + "\n" + content + "\n" + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    write_whole(PAGE, page(PAGE.read_text(encoding="utf-8"), tables()))
