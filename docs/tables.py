@@ -3,6 +3,7 @@
 The results are those that ``reproduce.py --out results/small`` has left in results/small/results.csv.
 """
 
+import argparse
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +19,7 @@ BEGIN, END = "<!-- tables: written by docs/tables.py -->\n", "<!-- end of the ta
 
 
 def tables(folder: Path = RESULTS) -> str:
-    """Return all tables of which runs have finished, each with its budget, its picture and the rows that are missing."""
+    """Return all tables of which runs have finished, each with its budget, its picture and the rows that it lacks."""
     results = read_results(folder / NAME).items()
     records = [dict(zip((*KEY, *VALUES), key + values, strict=True)) for key, values in results]
     out, done, whole = [], 0, sum(len(read_rows(table)) for table in (2, 3, 4, 5))
@@ -53,4 +54,5 @@ def page(text: str, content: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     write_whole(PAGE, page(PAGE.read_text(encoding="utf-8"), tables()))
