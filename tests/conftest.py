@@ -57,9 +57,10 @@ if EMULATED:
     sys.path.insert(0, str(Path(__file__).parent / "emulation"))
     import blas
 
-    from minidl.kernels.gpu import cublas
+    from minidl.kernels.gpu import cublas, cudart
 
     cublas.library = blas.Library
+    cudart.path = str  # "", which the stand-in for cuDNN needs
 NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
 
 
@@ -68,6 +69,15 @@ def load(device: str) -> Kernels:
     if device == "gpu" and EMULATED and not (sys.platform == "linux" and shutil.which("g++")):
         pytest.skip(NO_GPU)
     return kernels.load(device, "fp32")
+
+
+def needs_cudnn() -> None:
+    """Skip a test on a GPU where cuDNN does not work; its stand-in always does."""
+    from minidl.kernels.gpu import products
+
+    if why := products.cudnn_fails():
+        assert not EMULATED, why
+        pytest.skip(f"cuDNN: {why}")
 
 
 # The CPU by NumPy alone and with compiled loops, the GPU, and the reference on CuPy's arrays.
