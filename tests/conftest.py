@@ -57,10 +57,10 @@ if EMULATED:
     sys.path.insert(0, str(Path(__file__).parent / "emulation"))
     import blas
 
-    from minidl.kernels.gpu import cublas, cudart
+    from minidl.kernels.gpu import cublas, libraries
 
     cublas.library = blas.Library
-    cudart.path = str  # "", which the stand-in for cuDNN needs
+    libraries.load = lambda name, library: ""  # the stand-in for cuDNN is all there is
 NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
 
 

@@ -18,10 +18,11 @@ from typing import Any
 import cupy
 import numpy as np
 
-from minidl.kernels.gpu import bias, cudart, products
+from minidl.kernels.gpu import bias, libraries, products
 
-# The frontend opens a runtime by itself, of any CUDA that it finds, or none.
-os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", cudart.path())
+# The frontend would open a runtime of any CUDA, or find none, and look for cuDNN in one place alone.
+os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.runtime())
+libraries.load("libcudnn.so.9", "cudnn")
 
 import cudnn
 
@@ -153,9 +154,10 @@ def product(
 @cache
 def relu_keeps_nan(precision: str) -> bool:
     """Say whether a ReLU in a graph leaves what is not a number, by which a run sees that it has diverged."""
-    ones = cupy.ones((8, 1, 1, 8), np.float32)
+    shape = 8, 1, 1, 8
+    ones = cupy.ones(shape, np.float32)
     data, out = cupy.full_like(ones, np.nan), cupy.zeros_like(ones)
-    product = Product("fprop", *[ones.shape] * 3, (1, 1), (0, 0), precision, BEHIND[2], fused=True)
+    product = Product("fprop", shape, shape, shape, (1, 1), (0, 0), precision, BEHIND[2], fused=True)
     product(data, ones, out, ones[0, 0, 0])
     return bool(np.isnan(cupy.asnumpy(out)).all())
 

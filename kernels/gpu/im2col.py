@@ -94,7 +94,8 @@ class Im2col(Convolution):
     def _launch(self, kernel: str, pixels: int, arguments: tuple[Any, ...]) -> None:
         (y, x, channels), (out_y, out_x, _) = self.data_shape, self.output_shape
         width = 16 // self.dtype.itemsize  # of a Vector
-        unit, name = (width, "vector") if channels % width == 0 else (1, "one")
+        vectors = channels % width == 0 and bias.aligned(*arguments[:2])
+        unit, name = (width, "vector") if vectors else (1, "one")
         numbers = (y, x, channels // unit, out_y, out_x, *self.kernel_size, *self.stride, *self.padding)
         source.launch(
             "im2col",

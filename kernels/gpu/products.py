@@ -85,11 +85,12 @@ def _tried(precision: str) -> str:
     """Return what is wrong with one of the three products of ones; raises what cuDNN raises."""
     from minidl.kernels.gpu import bf16, cudnn
 
-    ones = cupy.ones((8, 1, 1, 8), np.float32)
+    shape = 8, 1, 1, 8
+    ones = cupy.ones(shape, np.float32)
     operand = bf16.narrow(ones) if precision == "bf16" else ones
     for operation in cudnn.INPUTS:
         out = cupy.zeros_like(ones)
-        product = cudnn.Product(operation, *[ones.shape] * 3, (1, 1), (0, 0), precision)
+        product = cudnn.Product(operation, shape, shape, shape, (1, 1), (0, 0), precision)
         product(operand, operand, out)
         if not (cupy.asnumpy(out) == 8).all():
             return f"wrong results of {operation}"

@@ -62,14 +62,17 @@ def cover(size: int, dtype: Any) -> int:
     return -(-size * np.dtype(dtype).itemsize // (16 * THREADS))
 
 
-def warps(size: int, most: int = 1024) -> int:
-    """Return how many threads, in whole warps, one block needs for ``size`` elements, ``most`` at most."""
+def warps(size: int, most: int = THREADS) -> int:
+    """Return how many threads, in whole warps, one block has for ``size`` elements, ``most`` at most.
+
+    For more than THREADS of them, a kernel has to declare how many registers it may use, by __launch_bounds__.
+    """
     return min(most, -(-max(size, 1) // 32) * 32)
 
 
 def over_rows(rows: int, size: int) -> tuple[tuple[int, int], int]:
     """Return the grid and the block with which ``each_in_row`` in common.cuh goes through rows of ``size`` elements."""
-    threads = warps(size, THREADS)
+    threads = warps(size)
     return (rows, min(-(-size // threads), 65535)), threads
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from cupy import capture
+from cupy.arrays import memory_of
 from operands import BF16, TF32, behind, rounded
 
 from minidl.kernels.convolution import Convolution, Geometry
@@ -223,6 +224,9 @@ class pygraph:
         used = (*self.inputs, self.out, *([self.biases] if self.biases else []))
         assert arrays.keys() == {tensor.uid for tensor in used}
         self._fail("execute")
+        if capture.recording():
+            for pointer in (*arrays.values(), workspace):
+                capture.watch(memory_of(pointer))
         capture.run(lambda: self._compute(arrays, workspace))
 
     def _compute(self, arrays: dict[int, int], workspace: int) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,13 +27,16 @@ class Graph:
             action()
 
 
+_pointers = count(4096, 16)
+
+
 class Stream:
     """The order in which things run; here, at once."""
 
     null: "Stream"
 
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
-        self.non_blocking, self.ptr, self._outer = non_blocking, 0, []
+        self.non_blocking, self.ptr, self._outer = non_blocking, 0 if null else next(_pointers), []
 
     def __enter__(self) -> "Stream":
         global _current
