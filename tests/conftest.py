@@ -1,11 +1,13 @@
 """What the tests share."""
 
+import atexit
 import ctypes
 import importlib.util
 import io
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import replace
@@ -60,6 +62,9 @@ if EMULATED:
     from minidl.kernels.gpu import cublas, libraries
 
     cublas.library = blas.Library
+    # What is found to be the fastest by the stand-ins is nothing to keep.
+    os.environ["CUPY_CACHE_DIR"] = tempfile.mkdtemp(prefix="minidl-")
+    atexit.register(shutil.rmtree, os.environ["CUPY_CACHE_DIR"], True)
     libraries.load = lambda name, library: ""  # the stand-in for cuDNN is all there is
 NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
 

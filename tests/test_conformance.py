@@ -1,4 +1,4 @@
-"""What the GPU's half asks of CuPy and cuDNN, by the real packages and without a GPU; the extra ``conformance`` has them.
+"""What the GPU's half asks of CuPy and cuDNN, by the real packages of the extra ``conformance``, without a GPU.
 
 Each test is a process of its own, since the stand-ins come first in this one.
 """
@@ -45,7 +45,7 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Run:
     library((FOLDER / "libcuda.c").read_text(), driver / "libcuda.so.1")
     ours = "CUDNN_FRONTEND_CUDART_LIB_NAME", "PYTHONPATH"
     environment = {key: value for key, value in os.environ.items() if key not in ours}
-    environment["LD_LIBRARY_PATH"] = str(driver)
+    environment |= {"LD_LIBRARY_PATH": str(driver), "CUPY_CACHE_DIR": str(driver / "kept")}
 
     def run(script: str, *arguments: Any) -> str:
         command = [sys.executable, "-W", "default", str(FOLDER / script), *map(str, arguments)]
@@ -73,7 +73,7 @@ def test_a_name_that_is_not_there_is_told(child: Run, tmp_path: Path) -> None:
 
 
 def test_the_runtime_of_cupys_own_cuda_is_found(child: Run, tmp_path: Path) -> None:
-    """After a plain install, and beside a PyTorch that brings one of another CUDA, which cuDNN's frontend may import."""
+    """After a plain install, and beside a PyTorch with one of another CUDA, which cuDNN's frontend may import."""
     other = tmp_path / "nvidia" / "cu13" / "lib" / "libcudart.so.13"
     library("int cudaRuntimeGetVersion() { return 13; }", other)
     (tmp_path / "torch.py").write_text(f"import ctypes\nctypes.CDLL({str(other)!r})\nraise ImportError('broken')\n")

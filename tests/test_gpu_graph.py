@@ -243,7 +243,7 @@ class TestStandIn:
                 getattr(gpu.xp, name)
         with pytest.raises(AttributeError, match="setfield"):
             array.setfield(1, np.float32)
-        with pytest.raises(TypeError, match="np.block"):
+        with pytest.raises(TypeError, match=r"no np\.block"):
             np.block([array, array])
         assert gpu.xp.linalg.norm(array).shape == ()
         with pytest.raises(AttributeError, match="multi_dot"):

@@ -6,11 +6,13 @@ Arrays lie channels last. cuDNN counts their axes as samples, channels, y, x, an
 
 What is behind a product, biases and a ReLU, is in the graph of fprop, so that no pass over memory is needed for it. In
 bf16, operands and results are rounded to it, for which cuDNN has many engines that were compiled before; there biases
-and ReLU come with the pass that widens the result. Where an engine is lacking for the first of these ways, the others
-are tried.
+and ReLU come with the pass that widens the result. Where an engine is lacking, it is done without.
+
+Of the plans that cuDNN thinks best, the first product that is computed tries which one is the fastest, see plans.py.
 """
 
 import os
+from contextlib import suppress
 from functools import cache
 from math import prod
 from typing import Any
@@ -18,11 +20,10 @@ from typing import Any
 import cupy
 import numpy as np
 
-from minidl.kernels.gpu import bias, libraries, products
+from minidl.kernels.gpu import bias, libraries, plans, products
 
-# The frontend would open a runtime of any CUDA, or find none, and look for cuDNN in one place alone.
-os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.runtime())
-libraries.load("libcudnn.so.9", "cudnn")
+# The frontend would open a runtime of any CUDA, or find none, and it looks for cuDNN in one place alone.
+os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.for_cudnn())
 
 import cudnn
 
@@ -33,6 +34,8 @@ Pair = tuple[int, int]
 FIRST, SECOND, OUT, BIASES = 1, 2, 3, 4  # the numbers by which a graph knows its arrays
 INPUTS = {"fprop": ("image", "weight"), "dgrad": ("loss", "filter"), "wgrad": ("image", "loss")}
 BEHIND = ("", "biases", "biases and ReLU")
+CANDIDATES = 8  # plans that are timed, at most
+TIMES = 3  # that each is run for it, after once to warm up
 
 
 class Product:
@@ -58,14 +61,15 @@ class Product:
         self.narrow, self.behind = precision == "bf16", behind
         self.half_out, self.fused = self.narrow, fused
         settings = operation, (first, second, out), stride, padding, precision
+        self.name = " ".join(map(str, (*settings, behind)))
         try:
-            self.graph = self._build(*settings)
+            self.graph, self.candidates = self._build(*settings)
         except Exception:
             if not (self.half_out or self.fused):
                 raise
             self.half_out = self.fused = False
-            self.graph = self._build(*settings)
-        self.workspace = self.graph.get_workspace_size()
+            self.graph, self.candidates = self._build(*settings)
+        self.plan: int | None = None
 
     def __call__(self, first: Array, second: Array, out: Array, biases: Array = None) -> None:
         """Write the product of the first and the second, and what is behind it, into ``out``.
@@ -73,20 +77,45 @@ class Product:
         In bf16, the first and the second are what bf16.narrow makes.
         """
         result = cupy.empty(out.shape, np.uint16) if self.half_out else out
-        # All of it is taken from CuPy's pool and given back at once: the next product in the stream may have it.
-        workspace = cupy.empty(max(self.workspace, 1), np.uint8)
         arrays = {FIRST: first, SECOND: second, OUT: result} | ({BIASES: biases} if self.fused else {})
         pointers = {number: array.data.ptr for number, array in arrays.items()}
-        self.graph.execute(pointers, workspace.data.ptr, handle=_handle(cupy.cuda.get_current_stream().ptr))
+        if self.plan is None:
+            self.plan = self._choose(pointers)
+        self._execute(pointers, self.plan)
         relu = self.behind == BEHIND[2]
         if self.half_out:
             bias.widen(result, biases if self.behind else None, out, relu)
         elif self.behind and not self.fused:
             bias.add(biases, out, relu)
 
+    def _execute(self, pointers: dict[int, int], plan: int) -> None:
+        # All of it is taken from CuPy's pool and given back at once: the next product in the stream may have it.
+        workspace = cupy.empty(max(self.graph.get_workspace_size_plan_at_index(plan), 1), np.uint8)
+        handle = _handle(cupy.cuda.get_current_stream().ptr)
+        self.graph.execute_plan_at_index(pointers, workspace.data.ptr, plan, handle=handle)
+
+    def _choose(self, pointers: dict[int, int]) -> int:
+        """Return the fastest plan, and keep its name; the first where nothing is to choose, or a stream records."""
+        if len(self.candidates) > 1 and not cupy.cuda.get_current_stream().is_capturing():
+            times = {name: self._time(pointers, index) for name, index in self.candidates.items()}
+            kept = _plans().keep(self.name, min(times, key=times.__getitem__))
+            return self.candidates.get(kept, self.candidates[min(times, key=times.__getitem__)])
+        return next(iter(self.candidates.values()))
+
+    def _time(self, pointers: dict[int, int], plan: int) -> float:
+        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+        self._execute(pointers, plan)
+        start.record()
+        for _ in range(TIMES):
+            self._execute(pointers, plan)
+        stop.record()
+        stop.synchronize()
+        return cupy.cuda.get_elapsed_time(start, stop)
+
     def _build(
         self, operation: str, shapes: tuple[Shape, Shape, Shape], stride: Pair, padding: Pair, precision: str
-    ) -> Any:
+    ) -> tuple[Any, dict[str, int]]:
+        """Return a graph, and the indices of its candidates by their names."""
         types, notes = cudnn.data_type, cudnn.numerical_note
         kind = types.BFLOAT16 if self.narrow else types.FLOAT
         graph = cudnn.pygraph(
@@ -120,8 +149,7 @@ class Product:
         if precision == "fp32":
             graph.deselect_numeric_notes([notes.TENSOR_CORE])
         graph.check_support()
-        graph.build_plans()
-        return graph
+        return graph, _candidates(graph, _plans().get(self.name))
 
 
 @cache  # a captured graph may still run the code of any plan
@@ -160,6 +188,31 @@ def relu_keeps_nan(precision: str) -> bool:
     product = Product("fprop", shape, shape, shape, (1, 1), (0, 0), precision, BEHIND[2], fused=True)
     product(data, ones, out, ones[0, 0, 0])
     return bool(np.isnan(cupy.asnumpy(out)).all())
+
+
+def _candidates(graph: Any, chosen: str | None) -> dict[str, int]:
+    """Build the plan that was chosen before, or those that are worth a try, the best by cuDNN's own rules first.
+
+    A plan that has to be compiled takes a second or more, and is left out where there is another one before it.
+    """
+    names = [graph.get_plan_name_at_index(index) for index in range(graph.get_execution_plan_count())]
+    found: dict[str, int] = {}
+    for index, name in enumerate(names):
+        compiled = cudnn.behavior_note.RUNTIME_COMPILATION in graph.get_behavior_notes_for_plan_at_index(index)
+        if name == chosen if chosen in names else len(found) < CANDIDATES and not (compiled and found):
+            with suppress(Exception):  # one that was ruled out, or that does not work after all
+                graph.build_plan_at_index(index)
+                found[name] = index
+    if not found and chosen in names:
+        return _candidates(graph, None)
+    if not found:
+        raise cudnn.cudnnGraphNotSupportedError("none of its plans can be built")
+    return found
+
+
+def _plans() -> plans.Plans:
+    card = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["name"].decode()
+    return plans.plans(card, str(cudnn.backend_version()))
 
 
 def _dim(shape: Shape) -> list[int]:

@@ -12,11 +12,12 @@ from pathlib import Path
 import cupy
 
 
-def runtime() -> str:
-    """Load the runtime of the CUDA that CuPy was built for, and return where it lies; raises OSError.
+def for_cudnn() -> str:
+    """Load cuDNN and the runtime of the CUDA that CuPy was built for; return where the runtime lies. Raises OSError.
 
     Another package may have brought one of another CUDA, which is left alone.
     """
+    load("libcudnn.so.9", "cudnn")
     return load(f"libcudart.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}", "cudart")
 
 

@@ -26,9 +26,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-def card(
-    name: str, capability: int, processors: int, shared_kib: int, cache_mib: int, clock_mhz: int
-) -> dict[str, Any]:
+def card(name: str, capability: int, processors: int, shared_kib: int, cache_mib: int, mhz: int) -> dict[str, Any]:
     """Return the description of a card."""
     return COMMON | {
         "deviceName": name,
@@ -39,7 +37,7 @@ def card(
         "maxSharedMemoryPerBlockOptin": (shared_kib - 1) * KIB,
         "l2CacheSize": cache_mib << 20,
         "memoryBusWidth": 8192 if capability >= 1000 else 5120,
-        "smClockRateKHz": clock_mhz * 1000,
+        "smClockRateKHz": mhz * 1000,
     }
 
 

@@ -1,6 +1,7 @@
-"""Looks up in the real CuPy and cuDNN what the sources and the stand-ins name: names.py [FILE]; prints what is not there.
+"""Looks up in the real CuPy and cuDNN what the sources and the stand-ins name: names.py [FILE].
 
-CuPy can be imported without a driver. ``names.py --write`` writes the names that the stand-in for CuPy goes by.
+It prints what is not there. CuPy can be imported without a driver. ``names.py --write`` writes the names that the
+stand-in for CuPy goes by.
 """
 
 import ast

@@ -39,8 +39,8 @@ described.__dict__.update(real.__dict__, pygraph=Graph, create_handle=lambda: 1,
 sys.modules["cudnn"] = described
 sys.path.insert(0, str(Path(__file__).parents[1] / "emulation"))
 
-from minidl import models
-from minidl.kernels.gpu import cudnn, products
+from minidl import models  # noqa: E402
+from minidl.kernels.gpu import cudnn, products  # noqa: E402
 
 cudnn.relu_keeps_nan = lambda precision: True  # which could only be seen by executing
 

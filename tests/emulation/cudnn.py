@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from cupy import capture
+from cupy import capture, cuda
 from cupy.arrays import memory_of
 from operands import BF16, TF32, behind, rounded
 
@@ -20,16 +20,26 @@ heur_mode = Enum("heur_mode", "A B FALLBACK")
 numerical_note = Enum("numerical_note", "TENSOR_CORE DOWN_CONVERT_INPUTS NONDETERMINISTIC")
 
 WORKSPACE = 100  # bytes
-STEPS = ("validate", "build_operation_graph", "create_execution_plans", "check_support", "build_plans")
+behavior_note = Enum("behavior_note", "RUNTIME_COMPILATION")
+STEPS = ("validate", "build_operation_graph", "create_execution_plans", "check_support", "build_plan_at_index")
+# The plans of each graph: the first has been ruled out, the last is compiled when it is built; a test sets their times.
+PLANS = ("eng0", "eng1_a", "eng1_b", "eng2_compiled")
+seconds = dict.fromkeys(PLANS, 0.0)
 # A test puts here what is to fail: the error, or nothing, of a graph at one of the steps.
 FAILS: list[Callable[["pygraph", str], Exception | None]] = []
 loses_nan = False  # whether a ReLU makes zeros of what is not a number, as some engines might
 built: list["pygraph"] = []  # all graphs so far
+executed: list[str] = []  # the plans, one after the other
 streams: dict[int, int] = {}  # of the handles
 
 
 class cudnnGraphNotSupportedError(Exception):
     """No engine computes this."""
+
+
+def backend_version() -> int:
+    """Return the version of cuDNN."""
+    return 92800
 
 
 def create_handle() -> int:
@@ -100,6 +110,7 @@ class pygraph:
             raise RuntimeError("the handle has no stream")
         self.tensors: list[Tensor] = []
         self.done: list[str] = []
+        self.plans: list[int] = []  # that were built
         self.barred: set[numerical_note] = set()
         self.biases: Tensor | None = None
         self.with_relu = False
@@ -206,27 +217,45 @@ class pygraph:
         channels_fit = all(tensor.dim[1] % 8 == 0 for tensor in (*self.inputs, self.out))
         return self.name == "fprop" and self.biases is None and channels_fit
 
-    def build_plans(self) -> None:
-        """Prepare the best engine."""
-        self._step("build_plans")
+    def get_execution_plan_count(self) -> int:
+        """Return how many plans there are, of which some cannot be built."""
+        return len(PLANS)
 
-    def get_workspace_size(self) -> int:
-        """Return how many bytes execute needs."""
-        assert self.done == list(STEPS)
-        self._fail("get_workspace_size")
+    def get_plan_name_at_index(self, index: int) -> str:
+        """Return the name of a plan."""
+        return PLANS[index]
+
+    def get_behavior_notes_for_plan_at_index(self, index: int) -> list[behavior_note]:
+        """Return what a plan needs."""
+        return [behavior_note.RUNTIME_COMPILATION] if PLANS[index].endswith("compiled") else []
+
+    def build_plan_at_index(self, index: int) -> None:
+        """Prepare a plan."""
+        if self.done[-1] != "build_plan_at_index":
+            self._step("build_plan_at_index")
+        if index == 0:
+            raise cudnnGraphNotSupportedError("Deselecting execution plan")
+        self.plans.append(index)
+
+    def get_workspace_size_plan_at_index(self, index: int) -> int:
+        """Return how many bytes a plan needs."""
+        if index not in self.plans:
+            raise RuntimeError(f"plan {index} was not built")
         return WORKSPACE
 
-    def execute(self, arrays: dict[int, int], workspace: int, handle: int) -> None:
-        """Compute, on arrays given by their numbers and pointers."""
-        assert self.done == list(STEPS)
+    def execute_plan_at_index(self, arrays: dict[int, int], workspace: int, index: int, handle: int) -> None:
+        """Compute by a plan, on arrays given by their numbers and pointers."""
+        if index not in self.plans:
+            raise RuntimeError(f"plan {index} was not built")
         assert streams[handle] >= 0
         assert all(type(pointer) is int for pointer in (*arrays.values(), workspace))
         used = (*self.inputs, self.out, *([self.biases] if self.biases else []))
         assert arrays.keys() == {tensor.uid for tensor in used}
-        self._fail("execute")
         if capture.recording():
             for pointer in (*arrays.values(), workspace):
                 capture.watch(memory_of(pointer))
+        executed.append(PLANS[index])
+        cuda.ahead += seconds[PLANS[index]]
         capture.run(lambda: self._compute(arrays, workspace))
 
     def _compute(self, arrays: dict[int, int], workspace: int) -> None:
