@@ -1,10 +1,7 @@
 // Biases of the products: added to every row of a matrix, and their gradients, the sums of the columns.
 #include "common.cuh"
 
-// Halves of a Vector: bfloat16, the upper half of a float.
-struct alignas(2 * WIDTH) Halves {
-    unsigned short at[WIDTH];
-};
+using Halves = Several<unsigned short, WIDTH>;  // of a Vector: bfloat16, the upper half of a float
 
 __device__ REAL wide(REAL x) { return x; }
 

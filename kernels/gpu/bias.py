@@ -18,7 +18,7 @@ PARTS = 512  # of the rows, at most: as many partial sums for each column
 
 def add(biases: Array, out: Array, relu: bool = False) -> None:
     """Add biases (columns,) to every row of ``out``; relu: what is negative then becomes zero."""
-    blocks, vectors = _whole_rows(out, len(biases), aligned(biases, out))
+    blocks, vectors = _whole_rows(out, len(biases), source.aligned(biases, out))
     sizes = np.int64(out.size), *source.ints(len(biases), vectors, relu)
     source.launch("bias", "add", out.dtype, blocks, THREADS, (biases, out, *sizes))
 
@@ -28,14 +28,9 @@ def widen(halves: Array, biases: Array | None, out: Array, relu: bool = False) -
     columns = out.shape[-1]
     with_biases = biases is not None
     biases = biases if with_biases else out
-    blocks, vectors = _whole_rows(out, columns, aligned(biases, halves, out))
+    blocks, vectors = _whole_rows(out, columns, source.aligned(biases, halves, out))
     sizes = np.int64(out.size), *source.ints(columns, vectors, with_biases, relu)
     source.launch("bias", "widen", out.dtype, blocks, THREADS, (biases, halves, out, *sizes))
-
-
-def aligned(*arrays: Array) -> bool:
-    """Say whether vectors of 16 bytes, or halves of them, can be read from where the arrays begin."""
-    return not any(array.data.ptr % 16 for array in arrays)
 
 
 def _whole_rows(out: Array, columns: int, aligned: bool) -> tuple[int, bool]:

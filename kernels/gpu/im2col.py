@@ -93,9 +93,8 @@ class Im2col(Convolution):
 
     def _launch(self, kernel: str, pixels: int, arguments: tuple[Any, ...]) -> None:
         (y, x, channels), (out_y, out_x, _) = self.data_shape, self.output_shape
-        width = 16 // self.dtype.itemsize  # of a Vector
-        vectors = channels % width == 0 and bias.aligned(*arguments[:2])
-        unit, name = (width, "vector") if vectors else (1, "one")
+        unit = source.lanes(channels, *arguments[:2])
+        name = "vector" if unit > 1 else "one"
         numbers = (y, x, channels // unit, out_y, out_x, *self.kernel_size, *self.stride, *self.padding)
         source.launch(
             "im2col",
