@@ -262,3 +262,12 @@ class TestStandIn:
         assert cuda.Stream.null.ptr == 0
         assert cuda.get_current_stream().ptr != 0
         assert cuda.Stream(non_blocking=True).ptr not in (0, cuda.get_current_stream().ptr)
+
+    def test_vectors_that_are_not_aligned(self, gpu: Kernels) -> None:
+        code = """struct alignas(16) Vector { float at[4]; };
+        extern "C" __global__ void copy(const float* x, float* out) { *(Vector*)out = *(const Vector*)x; }"""
+        copy = gpu.xp.RawModule(code=code).get_function("copy")
+        memory, out = gpu.xp.ones(9, np.float32), gpu.xp.zeros(4, np.float32)
+        copy((1,), (1,), (memory[4:], out))
+        with pytest.raises(RuntimeError, match="not aligned"):
+            copy((1,), (1,), (memory[1:], out))

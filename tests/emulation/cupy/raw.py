@@ -16,7 +16,18 @@ from cupy.arrays import check_guards, ndarray
 
 HEADER = Path(__file__).parents[1] / "cuda.hpp"
 CACHE = Path(__file__).parents[3] / "build" / "emulation"
-COMPILER = ("g++", "-x", "c++", "-std=c++14", "-O1", "-w", "-fPIC", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
+COMPILER = (
+    "g++",
+    "-x",
+    "c++",
+    "-std=c++14",
+    "-O1",
+    "-w",
+    "-fPIC",
+    "-fno-strict-aliasing",
+    "-U_FORTIFY_SOURCE",
+    "-fsanitize=alignment",
+)
 ALIAS = re.compile(r"using (\w+)\s*=\s*([\w ]+);")
 KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\((\d+)(?:,\s*\d+)?\)\s+)?(\w+)\s*\(([^)]*)\)'
@@ -54,7 +65,9 @@ class RawModule:
             part = self.library.with_suffix(f".{os.getpid()}.part")  # another process may be at the same source
             part.write_text(text)
             os.replace(part, expanded)
-            _run([*COMPILER, "-shared", "-o", str(part), "-"], _program(text))
+            _run([*COMPILER, "-c", "-o", f"{part}.o", "-"], _program(text))
+            _run(["g++", "-shared", "-o", str(part), f"{part}.o"], "")
+            os.unlink(f"{part}.o")
             os.replace(part, self.library)
         self.text = expanded.read_text()
         self.signatures = _signatures(self.text)
