@@ -13,6 +13,7 @@ from conftest import EMULATED, needs_cudnn
 from minidl import kernels
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
+from minidl.losses import SoftmaxCrossEntropy
 
 Array = Any
 
@@ -271,3 +272,33 @@ class TestStandIn:
         copy((1,), (1,), (memory[4:], out))
         with pytest.raises(RuntimeError, match="not aligned"):
             copy((1,), (1,), (memory[1:], out))
+
+
+def test_a_glance_waits_for_nothing_and_sees_what_was_there_before(gpu: Kernels) -> None:
+    array = gpu.xp.zeros(3, np.float64)
+    look = gpu.glance(array)
+    seen = []
+    for i in range(1, 6):
+        array[...] = i
+        seen.append(look().tolist())
+    assert seen == [[float(i)] * 3 for i in (1, 1, 2, 3, 4)]
+
+
+def test_on_other_devices_a_glance_sees_what_is_there() -> None:
+    for device in ("cpu", "reference"):
+        array = np.zeros(3)
+        look = kernels.load(device).glance(array)
+        array[...] = 7
+        assert look().tolist() == [7, 7, 7]
+
+
+def test_a_training_that_is_lost_is_seen_one_look_later(gpu: Kernels) -> None:
+    loss = SoftmaxCrossEntropy(gpu)
+    output, labels = gpu.xp.zeros((2, 3), np.float32), gpu.xp.zeros(2, np.int64)
+    losses = []
+    for step in range(4):
+        output[...] = np.nan if step == 1 else 0
+        loss(output, labels)
+        losses.append(loss.seen().loss)
+    assert np.isfinite(losses).tolist() == [True, True, False, False]
+    assert np.isnan(loss.score().loss)

@@ -35,10 +35,19 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         """NumPy's flags."""
         return self.host.flags
 
-    def get(self) -> np.ndarray:
-        """Return a copy on the host."""
+    def get(self, stream: Any = None, out: Any = None, blocking: bool = True) -> np.ndarray:
+        """Return a copy on the host; without blocking, it is there when an event that follows has come."""
         capture.forbid("a copy from the device to the host")
-        return self.host.copy()
+        copy = self.host.copy()
+        if out is None:
+            return copy
+        if (out.shape, out.dtype) != (self.shape, self.dtype) or not out.flags.c_contiguous:
+            raise ValueError(f"{self.shape} {self.dtype} cannot be copied to {out.shape} {out.dtype}")
+        out.view(np.uint8)[...] = POISON
+        capture.later.append(lambda: np.copyto(out, copy))
+        if blocking:
+            capture.arrive()
+        return out
 
     def set(self, array: np.ndarray) -> None:
         """Copy from the host."""

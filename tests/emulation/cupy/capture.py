@@ -11,6 +11,15 @@ _tape: list[Callable[[], Any]] | None = None
 private_pool = False  # whether memory is taken from another pool than the common one
 
 
+later: list[Callable[[], Any]] = []  # copies to the host that nobody has waited for
+
+
+def arrive() -> None:
+    """Wait for the device."""
+    while later:
+        later.pop(0)()
+
+
 def recording() -> bool:
     """Return whether a stream is capturing."""
     return _tape is not None

@@ -71,6 +71,7 @@ class Stream:
     def synchronize(self) -> None:
         """Wait for the device, which cannot be captured."""
         capture.forbid("waiting for the device")
+        capture.arrive()
 
 
 Stream.null = _current = Stream(null=True)
@@ -79,6 +80,11 @@ Stream.null = _current = Stream(null=True)
 def get_current_stream() -> Stream:
     """Return the stream that everything runs on."""
     return _current
+
+
+def alloc_pinned_memory(size: int) -> bytearray:
+    """Return memory of the host that the device reaches by itself."""
+    return bytearray(size)
 
 
 class MemoryPool:
@@ -126,6 +132,7 @@ class Event:
     def synchronize(self) -> None:
         """Wait for it, which cannot be captured."""
         capture.forbid("waiting for an event")
+        capture.arrive()
 
 
 def get_elapsed_time(start: Event, stop: Event) -> float:
