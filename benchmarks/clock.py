@@ -1,9 +1,12 @@
-"""The time of work on a device: by CUDA events on a GPU, by the clock elsewhere."""
+"""The time of work on a device, by CUDA events on a GPU, by the clock elsewhere, and the file of what was measured."""
 
+import json
+import os
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from minidl.kernels import Kernels
@@ -66,3 +69,11 @@ def interleaved(
         for name, (work, measure) in works.items():
             found[name].append(measure(partial(in_a_row, work, times)) / times)
     return {name: statistics.median(values[warm_ups:]) for name, values in found.items()}
+
+
+def write(rows: list[dict[str, Any]], path: Path | None) -> None:
+    """Write the rows so far, where anybody wants them: whole, as a process that takes too long is killed."""
+    if path:
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(rows, indent=2) + "\n")
+        os.replace(part, path)

@@ -1,8 +1,9 @@
-"""Test and measure on this machine's GPU, in eight minutes at most: make gpu.
+"""Test and measure on this machine's GPU, in eight minutes at most, cold compilers included: make gpu.
 
 It takes what the Python that runs it has: CuPy for CUDA 12 or 13 is needed, the packages of setup.cfg too; pytest,
 PyTorch, nvidia-cudnn-frontend and compute-sanitizer are used where they are there. minidl itself need not be installed.
-What was found is written to benchmarks/results/CARD-DATE.json and .md after each part.
+What was found is written to benchmarks/results/CARD-DATE.json and .md after each part, and of one that is stopped, as
+much as it has found. Every part is a process of its own; this one never touches the GPU, whose memory is theirs.
 """
 
 import json
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKOUT = ROOT / "build" / "checkout"
 RESULTS = ROOT / "benchmarks" / "results"
 LIMIT = 450  # seconds for all of it
+ENOUGH = 10  # seconds without which no part is begun
 MODELS = ("c", "b", "a", "b-cifar", "d")
 PACKAGES = (
     "numpy",
@@ -55,6 +57,7 @@ class Job:
 
     def __init__(self) -> None:
         self.ends = time.monotonic() + LIMIT
+        self.failed: list[str] = []  # what was no test
         self.environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{os.environ.get('PYTHONPATH', '')}"}
 
     def left(self) -> float:
@@ -87,19 +90,51 @@ def lay_out() -> None:
         (package / source.name).symlink_to(source)
 
 
-def card() -> str:
-    """Return the name of the GPU, or leave with exit status 2 and a sentence."""
-    sys.path.insert(0, str(CHECKOUT))
-    from minidl import kernels
-    from minidl.kernels.errors import MinidlError
+# Prints a GPU and for which CUDA all is made that meets in one process, or what is missing.
+LOOK = """
+import json, re
+from importlib import metadata, util
+from pathlib import Path
+from minidl import kernels
+from minidl.kernels.errors import MinidlError
+try:
+    device = kernels.load("gpu")
+except MinidlError as error:
+    raise SystemExit(json.dumps({"missing": str(error)}))
+runtime = device.xp.cuda.runtime
+made_for = {"CuPy": runtime.runtimeGetVersion() // 1000}
+torch = util.find_spec("torch")
+if torch and torch.origin:
+    version = re.search(r"^cuda\\b.*= '(\\d+)", Path(torch.origin).with_name("version.py").read_text(), re.MULTILINE)
+    made_for |= {"PyTorch": int(version[1])} if version else {}
+for package in metadata.distributions():
+    if number := re.fullmatch(r"nvidia-cudnn-cu(\\d+)", package.metadata["Name"] or ""):
+        made_for[f"cuDNN ({number[0]})"] = int(number[1])
+print(json.dumps({"about": device.describe(), "made_for": made_for, "driver": runtime.driverGetVersion() // 1000}))
+"""
 
-    try:
-        device = kernels.load("gpu")
-    except MinidlError as error:
-        print(f"make gpu: {error}", file=sys.stderr)
+
+def card(job: Job) -> str:
+    """Return the name of the GPU, or leave with exit status 2 and a sentence."""
+    output, status = job.run([sys.executable, "-c", LOOK], 100)
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    found: dict[str, Any] = json.loads(lines[-1]) if lines else {"missing": verdict(output, status or 1)}
+    if "missing" not in found and (wrong := disagreement(found["made_for"], found["driver"])):
+        found["missing"] = wrong
+    if "missing" in found:
+        print(f"make gpu: {found['missing']}", file=sys.stderr)
         sys.exit(2)
-    print(device.describe(), flush=True)
-    return device.describe().split(",")[0]
+    return found["about"].split(",")[0]
+
+
+def disagreement(made_for: dict[str, int], driver: int) -> str:
+    """Return a sentence where libraries of two CUDAs would meet in one process, or the driver is older than CuPy's."""
+    if len(set(made_for.values())) > 1:
+        all_of_them = ", ".join(f"{name} for CUDA {major}" for name, major in made_for.items())
+        return f"{all_of_them}: they share libraries, so install all for one CUDA, each of its packages once"
+    if driver < made_for["CuPy"]:
+        return f"CuPy is made for CUDA {made_for['CuPy']}, and the driver knows CUDA {driver}; install another of them"
+    return ""
 
 
 def versions() -> dict[str, str]:
@@ -140,7 +175,11 @@ def rows(job: Job, script: str, arguments: list[str], seconds: float) -> list[di
     """Return the rows that a benchmark has written in the time that it had."""
     path = ROOT / "build" / "rows.json"
     path.unlink(missing_ok=True)
-    job.run([sys.executable, f"benchmarks/{script}", "--device", "gpu", "--json", str(path), *arguments], seconds)
+    output, status = job.run(
+        [sys.executable, f"benchmarks/{script}", "--device", "gpu", "--json", str(path), *arguments], seconds
+    )
+    if status:
+        job.failed.append(f"{script} {' '.join(arguments)}: {verdict(output, status)}")
     return json.loads(path.read_text()) if path.exists() else []
 
 
@@ -155,6 +194,7 @@ def report(found: dict[str, Any]) -> str:
         f"# {found['card']}, {found['date']}",
         f"`make gpu` with {about}.",
         *(f"- {name}: {found[name]}" for name in ("tests", "memcheck", "racecheck") if name in found),
+        *(f"- {line}" for line in found.get("failed", [])),
         "## Training steps",
         gpu_step.table(found.get("steps", [])),
         "## Kernels",
@@ -165,9 +205,10 @@ def report(found: dict[str, Any]) -> str:
 
 def main() -> None:
     """Do all parts, for as long as there is time."""
-    lay_out()
-    found: dict[str, Any] = {"card": card(), "date": f"{date.today()}", "versions": versions()}
     job = Job()
+    lay_out()
+    sys.path.insert(0, str(CHECKOUT))
+    found: dict[str, Any] = {"card": card(job), "date": f"{date.today()}", "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
     name = re.sub(r"\W+", "-", found["card"].removeprefix("NVIDIA "))
     path = RESULTS / f"{name}-{found['date']}.json"
@@ -185,8 +226,9 @@ def main() -> None:
         *(partial(step, model, "--compile") for model in MODELS),
     ]
     for part in parts:
-        if job.left() > 10:
+        if job.left() > ENOUGH:
             part()
+            found["failed"] = job.failed
             path.write_text(json.dumps(found, indent=2) + "\n")
             path.with_suffix(".md").write_text(report(found))
     print(f"\n{report(found)}\n{path}")

@@ -9,7 +9,6 @@ of Python is in the figures, and what kernels/gpu/elementwise.py has too is time
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from clock import in_a_row, interleaved, timer
+from clock import in_a_row, interleaved, timer, write
 
 from minidl import kernels
 from minidl.kernels import Kernels
@@ -223,8 +222,8 @@ def cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         yield from product_cases(k, make)
 
 
-def measure(k: Kernels, megabytes: float, rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each kernel."""
+def measure(k: Kernels, megabytes: float, rounds: int, path: Path | None = None) -> list[dict[str, Any]]:
+    """Return a row for each kernel; all so far are in the file, if there is one."""
     rows: list[dict[str, Any]] = []
     for name, run, size in cases(k, Arrays(k, megabytes)):
         recorded = k.record(partial(in_a_row, run, IN_A_ROW), lambda: 0)
@@ -232,6 +231,7 @@ def measure(k: Kernels, megabytes: float, rounds: int) -> list[dict[str, Any]]:
         gigabytes = size / ms / 1e6
         share = gigabytes / rows[0]["gb_per_s"] if rows else 1.0
         rows.append({"kernel": name, "mb": size / 1e6, "ms": ms, "gb_per_s": gigabytes, "share": share})
+        write(rows, path)
     return rows
 
 
@@ -254,10 +254,8 @@ def main() -> None:
     cli.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     options = cli.parse_args()
     device = kernels.load(options.device)
-    rows = measure(device, options.megabytes, options.rounds)
+    rows = measure(device, options.megabytes, options.rounds, options.json)
     print(f"{device.describe()}\n\n{table(rows)}")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

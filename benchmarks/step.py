@@ -10,7 +10,6 @@ process of its own that makes three steps: all of it, libraries included.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from clock import write
 
 from minidl import models
 from minidl.experiment.recipes import recipe
@@ -248,12 +248,6 @@ def main() -> None:
             )
         rows.append(row)
     write(rows, options.json)
-
-
-def write(rows: list[dict[str, Any]], path: Path | None) -> None:
-    """Write the rows so far, where anybody wants them."""
-    if path:
-        path.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     if device in ("auto", "gpu") and not missing:
         gpu = import_module("minidl.kernels.gpu")
         gpu.products.choose(precision)
-        services = {name: getattr(gpu, name) for name in ("xp", "array", "host", "record", "describe")}
+        services = {name: getattr(gpu, name) for name in ("xp", "array", "host", "glance", "record", "describe")}
         return Kernels(
             device="gpu",
             precision=gpu.products.precision(),
@@ -76,6 +76,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         xp=np,
         array=arrays.array,
         host=np.asarray,
+        glance=lambda array: lambda: array,
         constant=_as_it_is if plain else constants.constant,
         record=lambda function, version: function,
         tape=_no_tape if plain else Tape,

@@ -1,20 +1,55 @@
 // Biases of the products: added to every row of a matrix, and their gradients, the sums of the columns.
 #include "common.cuh"
 
-// One step of the grid is a whole number of rows: a thread stays in its columns, and keeps their biases.
-// ``vectors``: rows are whole vectors; ``with_relu``: what is negative then becomes zero.
+using Halves = Several<unsigned short, WIDTH>;  // of a Vector: bfloat16, the upper half of a float
+
+__device__ REAL wide(REAL x) { return x; }
+
+__device__ REAL wide(unsigned short half) {
+    unsigned int bits = (unsigned int)half << 16;
+    return *(float*)&bits;
+}
+
+__device__ Vector wide(Vector x) { return x; }
+
+__device__ Vector wide(Halves halves) {
+    Vector result;
+    for (int k = 0; k < WIDTH; k++) result.at[k] = wide(halves.at[k]);
+    return result;
+}
+
+// out = matrix + biases. One step of the grid is a whole number of rows: a thread stays in its columns, and keeps their
+// biases. ``vectors``: rows are whole vectors; ``with_relu``: what is negative then becomes zero.
+template <class Many, class One>
+__device__ void add_to_rows(
+    const REAL* biases, const One* matrix, REAL* out, Long size, int columns, bool vectors, bool with_biases,
+    bool with_relu) {
+    Long first = blockIdx.x * Long(blockDim.x) + threadIdx.x, step = gridDim.x * Long(blockDim.x);
+    auto sum = [=](REAL x, REAL y) {
+        REAL total = with_biases ? x + y : x;
+        return with_relu ? relu(total) : total;
+    };
+    if (vectors) {
+        Vector bias = {};
+        if (with_biases) bias = *reinterpret_cast<const Vector*>(biases + first * WIDTH % columns);
+        const Many* from = reinterpret_cast<const Many*>(matrix);
+        for (Long i = first; i < size / WIDTH; i += step)
+            reinterpret_cast<Vector*>(out)[i] = lanes(sum, wide(from[i]), bias);
+    } else {
+        REAL bias = with_biases ? biases[first % columns] : REAL(0);
+        for (Long i = first; i < size; i += step) out[i] = sum(wide(matrix[i]), bias);
+    }
+}
+
 extern "C" __global__ void add(
     const REAL* biases, REAL* matrix, Long size, int columns, int vectors, int with_relu) {
-    Long first = blockIdx.x * Long(blockDim.x) + threadIdx.x, step = gridDim.x * Long(blockDim.x);
-    auto sum = [=](REAL x, REAL y) { return with_relu ? relu(x + y) : x + y; };
-    if (vectors) {
-        Vector bias = *reinterpret_cast<const Vector*>(biases + first * WIDTH % columns);
-        Vector* rows = reinterpret_cast<Vector*>(matrix);
-        for (Long i = first; i < size / WIDTH; i += step) rows[i] = lanes(sum, rows[i], bias);
-    } else {
-        REAL bias = biases[first % columns];
-        for (Long i = first; i < size; i += step) matrix[i] = sum(matrix[i], bias);
-    }
+    add_to_rows<Vector>(biases, matrix, matrix, size, columns, vectors, true, with_relu);
+}
+
+extern "C" __global__ void widen(
+    const REAL* biases, const unsigned short* matrix, REAL* out, Long size, int columns, int vectors, int with_biases,
+    int with_relu) {
+    add_to_rows<Halves>(biases, matrix, out, size, columns, vectors, with_biases, with_relu);
 }
 
 // The sum of some rows for each column: blocks of 32 columns and 8 rows, gridDim.y parts of all rows.

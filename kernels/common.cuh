@@ -5,9 +5,19 @@ using Long = long long;  // counts elements, of which arrays may have more than 
 constexpr unsigned ALL = 0xffffffff;      // the threads of a warp
 constexpr int WIDTH = 16 / sizeof(REAL);  // numbers that a thread loads and stores at once
 
-struct alignas(16) Vector {
-    REAL at[WIDTH];
+// N values side by side, which are loaded and stored at once.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Several {
+    T at[N];
 };
+
+using Vector = Several<REAL, WIDTH>;
+
+template <int N, class T>
+__device__ Several<T, N> several(const T* first) { return *reinterpret_cast<const Several<T, N>*>(first); }
+
+template <int N, class T>
+__device__ void keep(Several<T, N> values, T* first) { *reinterpret_cast<Several<T, N>*>(first) = values; }
 
 template <class... Pointers>
 __device__ bool aligned(Pointers... pointers) {

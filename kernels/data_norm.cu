@@ -34,7 +34,7 @@ extern "C" __global__ void track(
 }
 
 // out = factor·x + offset of each channel; with_relu: the maximum of that and 0.
-extern "C" __global__ void inference(
+extern "C" __global__ void __launch_bounds__(256, 3) inference(
     const REAL* x, const REAL* factor, const REAL* offset, REAL* out, int with_relu, Long length, int columns,
     int channels, int rows) {
     change_columns(x, x, out, length, columns, channels, rows, with_relu, [=](int channel) {

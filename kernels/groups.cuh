@@ -180,7 +180,7 @@ __device__ void change_columns(
 }
 
 // out by the affine maps of all groups of ``width`` channels, matrix after matrix.
-extern "C" __global__ void change(
+extern "C" __global__ void __launch_bounds__(256, 3) change(
     const REAL* x, const REAL* y, REAL* out, const Affine* affines, int width, int with_relu, Long length, int columns,
     int channels, int rows) {
     affines += blockIdx.x * (channels / width);

@@ -8,8 +8,14 @@ struct Axis { int size, into; };
 
 __device__ int steps(Axis axis) { return axis.into > 1 ? axis.into - 1 : 1; }
 
+// (a·b − minus)/c, rounded down, by 32 bits where they hold all products of the axis, since the GPU divides 64 bits in a function.
+__device__ int quotient(Axis axis, int a, int b, int minus, int c) {
+    if (Long(axis.size + 1) * (axis.into + 1) < 1LL << 31) return (a * b - minus) / c;
+    return int((Long(a) * b - minus) / c);
+}
+
 // The pixel at or before output pixel i.
-__device__ int before(Axis axis, int i) { return int(Long(i) * (axis.size - 1) / steps(axis)); }
+__device__ int before(Axis axis, int i) { return quotient(axis, i, axis.size - 1, 0, steps(axis)); }
 
 // How much of a pixel output pixel i takes: 1 less their distance, where that is below 1.
 __device__ REAL share(Axis axis, int i, int pixel) {
@@ -20,11 +26,11 @@ __device__ REAL share(Axis axis, int i, int pixel) {
 // The first and the last output pixel that take something of a pixel.
 __device__ int first_taker(Axis axis, int pixel) {
     if (axis.size == 1 || pixel == 0) return 0;
-    return int(Long(pixel - 1) * steps(axis) / (axis.size - 1)) + 1;
+    return quotient(axis, pixel - 1, steps(axis), 0, axis.size - 1) + 1;
 }
 __device__ int last_taker(Axis axis, int pixel) {
     if (axis.size == 1) return axis.into - 1;
-    return min(axis.into - 1, int((Long(pixel + 1) * steps(axis) - 1) / (axis.size - 1)));
+    return min(axis.into - 1, quotient(axis, pixel + 1, steps(axis), 1, axis.size - 1));
 }
 
 // A block takes some of a row of outputs.

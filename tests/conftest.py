@@ -1,11 +1,13 @@
 """What the tests share."""
 
+import atexit
 import ctypes
 import importlib.util
 import io
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import replace
@@ -62,9 +64,13 @@ if EMULATED:
     sys.path.insert(0, str(Path(__file__).parent / "emulation"))
     import blas
 
-    from minidl.kernels.gpu import cublas
+    from minidl.kernels.gpu import cublas, libraries
 
     cublas.library = blas.Library
+    # What is found to be the fastest by the stand-ins is nothing to keep.
+    os.environ["CUPY_CACHE_DIR"] = tempfile.mkdtemp(prefix="minidl-")
+    atexit.register(shutil.rmtree, os.environ["CUPY_CACHE_DIR"], True)
+    libraries.load = lambda name, library: ""  # the stand-in for cuDNN is all there is
 NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
 
 
@@ -73,6 +79,15 @@ def load(device: str) -> Kernels:
     if device == "gpu" and EMULATED and not (sys.platform == "linux" and shutil.which("g++")):
         pytest.skip(NO_GPU)
     return kernels.load(device, "fp32")
+
+
+def needs_cudnn() -> None:
+    """Skip a test on a GPU where cuDNN does not work; its stand-in always does."""
+    from minidl.kernels.gpu import products
+
+    if why := products.cudnn_fails():
+        assert not EMULATED, why
+        pytest.skip(f"cuDNN: {why}")
 
 
 # The CPU by NumPy alone and with compiled loops, the GPU, and the reference on CuPy's arrays.

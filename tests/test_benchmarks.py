@@ -1,6 +1,7 @@
 """The benchmarks of the GPU, at sizes at which they measure nothing: every call in them is one that works."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,18 +53,78 @@ def test_a_step_on_the_gpu(gpu: Kernels, small: Callable[..., None], monkeypatch
     assert gpu_step.table([row]).count("\n") == 2
 
 
-def test_make_gpu_without_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    import gpu as job
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Return the script of ``make gpu``, with a checkout of its own, in a process that has no CuPy."""
+    import gpu
 
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(job, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(gpu, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(gpu, "RESULTS", tmp_path / "results")
+    return gpu
+
+
+def test_make_gpu_without_one(job: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "cupy.py").write_text("raise ImportError('no CuPy')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(SystemExit) as exit_status:
         job.main()
     assert exit_status.value.code == 2
     shown = capsys.readouterr().err
     assert shown.startswith("make gpu: no GPU can be used: the package CuPy is missing")
     assert shown.count("\n") == 1
-    assert (tmp_path / "minidl" / "kernels" / "relu.py").exists()
-    assert (tmp_path / "minidl" / "layer.py").exists()
+    assert (tmp_path / "checkout" / "minidl" / "kernels" / "relu.py").exists()
+    assert (tmp_path / "checkout" / "minidl" / "layer.py").exists()
+
+
+def test_make_gpu_leaves_the_gpu_to_its_children(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    """Without CuPy here; a child has the stand-in, a PyTorch for no CUDA, and finds that all agree."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the stand-in is made for Linux")
+    (tmp_path / "cupy").symlink_to(Path(__file__).parent / "emulation" / "cupy")
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise AssertionError('nobody needs it here')")
+    (tmp_path / "torch" / "version.py").write_text("cuda: str | None = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    job.lay_out()
+    assert job.card(job.Job()) == "an emulated GPU"
+    (tmp_path / "torch" / "version.py").write_text("__version__ = '3.0'\ncuda: str | None = '13.2'\n")
+    with pytest.raises(SystemExit):
+        job.card(job.Job())
+
+
+def test_cudas_that_do_not_agree(job: Any) -> None:
+    assert job.disagreement({"CuPy": 12, "PyTorch": 12, "cuDNN (nvidia-cudnn-cu12)": 12}, 13) == ""
+    assert job.disagreement({"CuPy": 12, "PyTorch": 13}, 13).startswith("CuPy for CUDA 12, PyTorch for CUDA 13: they")
+    assert job.disagreement({"CuPy": 12, "cuDNN (nvidia-cudnn-cu13)": 13}, 13)
+    assert job.disagreement({"CuPy": 13}, 12).startswith("CuPy is made for CUDA 13, and the driver knows CUDA 12")
+
+
+def test_a_part_that_takes_too_long_keeps_what_it_has_found(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    """Also where what it has started holds on to its output."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "build").mkdir()
+    (tmp_path / "benchmarks" / "slow.py").write_text(
+        "import subprocess, sys, time\nfrom pathlib import Path\n"
+        'Path(sys.argv[4]).write_text(\'[{"kernel": "copy"}]\')\n'
+        "subprocess.Popen(['sleep', '60'])\nprint('one', flush=True)\ntime.sleep(60)\n"
+    )
+    (tmp_path / "benchmarks" / "fails.py").write_text("raise SystemExit('no memory')")
+    monkeypatch.setattr(job, "ROOT", tmp_path)
+    work = job.Job()
+    work.ends = time.monotonic() + 1
+    assert job.rows(work, "slow.py", [], 100) == [{"kernel": "copy"}]
+    assert work.left() > -5
+    assert job.rows(work, "fails.py", ["--model", "c"], 100) == []
+    assert work.failed == ["fails.py --model c: FAILED (1): no memory"]
+
+
+def test_no_part_begins_without_time(job: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(job, "LIMIT", job.ENOUGH - 1)
+    monkeypatch.setattr(job, "card", lambda job: "NVIDIA Test")
+    monkeypatch.setattr(job.Job, "run", lambda self, command, seconds: begun.append(command[0]) or ("", 0))
+    with pytest.raises(SystemExit) as exit_status:
+        job.main()
+    assert exit_status.value.code == 0
+    assert begun == []

@@ -1,11 +1,15 @@
 """Convolutions and fully connected layers on the GPU, by either library, against the plain convolution."""
 
 import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import EMULATED
+from conftest import EMULATED, needs_cudnn
 from test_convolution_kernels import LARGE, OTHERS, STRIDE_1, Case, relative
 
 from minidl import kernels
@@ -18,6 +22,13 @@ from minidl.kernels.errors import MinidlError
 if EMULATED:
     import cudnn as stand_in
 
+    ERRORS = [
+        stand_in.cudnnGraphNotSupportedError("no way\nand more"), RuntimeError("no way"), ValueError("no way"),
+        TypeError("no way"), AssertionError("no way"), OSError("no way"), DeprecationWarning("no way"),
+    ]  # fmt: skip
+else:
+    ERRORS = []
+
 Array = Any
 SOME = [*STRIDE_1[::5], *OTHERS[::9], *OTHERS[-5:], LARGE[4]]
 FULLY = [(50, 37, 10), (1, 5, 3), (7, 64, 128), (3, 1, 1)]  # samples, in, out
@@ -29,8 +40,8 @@ def library(request: pytest.FixtureRequest, gpu: Kernels) -> Any:
     """Have one library after the other make the products."""
     from minidl.kernels.gpu import products
 
-    if products.cudnn_fails() and request.param == "cuDNN":
-        pytest.skip(f"cuDNN: {products.cudnn_fails()}")
+    if request.param == "cuDNN":
+        needs_cudnn()
     before = products.library()
     products.choose(library=request.param)
     yield request.param
@@ -141,13 +152,13 @@ def halves(x: Array) -> Array:
 
 
 def test_bfloat16(gpu: Kernels, random: np.random.Generator) -> None:
-    from minidl.kernels.gpu import bf16
+    from minidl.kernels.gpu import bf16, bias
 
     values = (random.standard_normal(2000) * 10.0 ** random.integers(-44, 37, 2000)).astype(np.float32)
     ties = np.array([1 + 2**-8, 1 + 3 * 2**-8, -(1 + 2**-8), 0.0, -0.0, np.inf, -np.inf, np.nan], np.float32)
     x = np.concatenate([values, ties])
     back = gpu.xp.full(x.shape, 7, np.float32)
-    bf16.widen(bf16.narrow(gpu.xp.asarray(x)), back)
+    bias.widen(bf16.narrow(gpu.xp.asarray(x)), None, back)
     with np.errstate(invalid="ignore", over="ignore"):
         np.testing.assert_array_equal(gpu.host(back), np.where(np.isfinite(x), halves(x), x))
 
@@ -165,7 +176,12 @@ def test_precisions(library: str, gpu: Kernels, precision: str, error: float) ->
                 array[...] = halves(array)
         results, expected = passes(gpu, convolution, arguments(case)), exact(geometry, case)
         errors = [relative(result, wanted) for result, wanted in zip(results[:3], expected[:3], strict=True)]
-        assert max(errors) < (2e-5 if fitting else error)
+        rounded = precision == "bf16" and library == "cuDNN"  # the results, too
+        assert max(errors) < (error if rounded or not fitting else 2e-5)
+        if rounded and fitting:
+            for result, wanted, added in zip(results[:3], expected[:3], (case.biases, 0, 0), strict=True):
+                bound = 2**-8 * np.abs(wanted - added) + 2e-5 * np.abs(wanted).max()
+                assert (np.abs(result - wanted) <= bound).all()
         # A card is free to multiply small arrays exactly.
         assert fitting or precision == "fp32" or not EMULATED or min(errors) > error / 10
 
@@ -204,11 +220,22 @@ emulated = pytest.mark.skipif(not EMULATED, reason="needs the stand-in for cuDNN
 class TestCudnn:
     """What cuDNN is asked, seen by its stand-in."""
 
-    def refuse(self, monkeypatch: pytest.MonkeyPatch, refused: Any) -> None:
-        from minidl.kernels.gpu import cudnn
+    @pytest.fixture(autouse=True)
+    def fresh(self, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+        """Forget what was planned and tried, before and after a test."""
+        from minidl.kernels.gpu import cudnn, plans, products
 
-        cudnn.product.cache_clear()
-        monkeypatch.setattr(stand_in, "UNSUPPORTED", [refused])
+        monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
+        plans.plans.cache_clear()
+        forgotten = cudnn.product, cudnn.relu_keeps_nan, products.probe, products.say_once, plans.plans
+        for function in forgotten:
+            function.cache_clear()
+        yield
+        for function in forgotten:
+            function.cache_clear()
+
+    def fail(self, monkeypatch: pytest.MonkeyPatch, fails: Callable[[Any, str], Exception | None]) -> None:
+        monkeypatch.setattr(stand_in, "FAILS", [fails])
 
     def test_a_plan_is_made_once_for_each_shape(self, library: str, gpu: Kernels) -> None:
         geometry = ((5, 6, 4), 7, (3, 3), 1, 1)
@@ -233,49 +260,243 @@ class TestCudnn:
             passes(gpu, gpu.convolution.plan(Geometry(*geometry)), arguments(Case(geometry, 2, np.float32)))
             assert [graph.barred for graph in stand_in.built[before:]] == [barred] * 3
 
-    def test_where_it_has_no_engine_im2col_computes_and_says_so_once(
-        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        self.refuse(monkeypatch, lambda graph: graph.name == "dgrad")
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    @pytest.mark.parametrize("step", stand_in.STEPS if EMULATED else [])
+    def test_where_it_has_no_plan_im2col_computes_and_says_so_once(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+        step: str, error: Exception,
+    ) -> None:  # fmt: skip
+        self.fail(monkeypatch, lambda graph, now: error if (graph.name, now) == ("dgrad", step) else None)
         geometry = ((5, 6, 3), 11, (3, 3), 2, 1)
         case = Case(geometry, 2, np.float32)
         convolution = gpu.convolution.plan(Geometry(*geometry))
         with caplog.at_level(logging.WARNING):
-            for _ in range(3):
+            for _ in range(2):
                 close(passes(gpu, convolution, arguments(case)), exact(geometry, case))
-        assert [record.message.split(" of ")[0] for record in caplog.records] == ["cuDNN has no engine for dgrad"]
+        (record,) = caplog.records
+        why = "none of its plans can be built" if step == "build_plan_at_index" else "no way"
+        assert re.match(rf"cuDNN has no engine for dgrad of .* in fp32, and im2col computes it: {why}$", record.message)
 
-    def test_where_bfloat16_cannot_become_float32_outputs_are_rounded(
+    def test_memory_that_ends_is_no_reason_for_another_library(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.refuse(
-            monkeypatch,
-            lambda graph: graph.name == "wgrad" and graph.out.data_type is not graph.inputs[0].data_type,
-        )
+        from minidl.kernels.gpu import products
+
+        self.fail(monkeypatch, lambda graph, step: MemoryError())
+        case = Case(((5, 6, 3), 11, (3, 3), 2, 1), 2, np.float32)
+        with pytest.raises(MemoryError):
+            passes(gpu, gpu.convolution.plan(Geometry((5, 6, 3), 11, (3, 3), 2, 1)), arguments(case))
+        with pytest.raises(MemoryError):
+            products.probe("tf32")
+
+    @pytest.mark.parametrize("samples_of_both", [True, False])
+    def test_in_bf16_results_are_rounded_too_and_each_operand_once_a_step(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, samples_of_both: bool
+    ) -> None:
+        from minidl.kernels.gpu import bf16
+
+        narrowed: list[Array] = []
+        narrow = bf16.narrow
+        monkeypatch.setattr(bf16, "narrow", lambda array: narrowed.append(array) or narrow(array))
         kernels.load("gpu", "bf16")
         geometry = ((5, 6, 3), 12, (3, 3), 2, 1)
+        convolution = gpu.convolution.plan(Geometry(*geometry))
+        case = Case(geometry, 2, np.float32)
+        data, weights, biases, error = on(gpu, arguments(case))
+        out, back, grads, sums = poisoned(gpu, [error, data, weights, biases])
+        narrowed.clear()  # the probe's
+        for factor in (1, 3):  # in the same places: another step sees other numbers there
+            for array, on_device in ((case.data, data), (case.weights, weights), (case.error, error)):
+                array *= factor
+                on_device *= factor
+            convolution.forward(data, weights, biases, out)
+            convolution.comp_grads(error, data, grads, sums)
+            if samples_of_both:
+                convolution.backward(error, weights, back)
+            wanted = exact(geometry, case)
+            results = [gpu.host(result) for result in (out - biases, back, grads)]
+            close([results[2]], [wanted[2]], 8e-3)
+            close([results[0]], [wanted[0] - case.biases], 8e-3)
+            np.testing.assert_array_equal(results[2], halves(results[2]))
+            if samples_of_both:
+                close([results[1]], [wanted[1]], 8e-3)
+        assert len(narrowed) == 6
+
+    def test_both_ways_back_see_another_error(self, library: str, gpu: Kernels, random: np.random.Generator) -> None:
+        """Also with two layers of one shape, which share a plan."""
+        kernels.load("gpu", "bf16")
+        data, others, weights, more, first, second = (
+            gpu.xp.asarray(halves(random.standard_normal(shape)))
+            for shape in [(5, 4), (5, 4), (3, 4), (3, 4), (5, 3), (5, 3)]
+        )
+        biases, out = gpu.xp.zeros(3, np.float32), gpu.xp.empty((5, 3), np.float32)
+        back, grads, sums = gpu.xp.empty_like(data), gpu.xp.empty_like(weights), gpu.xp.empty_like(biases)
+        layer = gpu.fully_connected
+        for x, w in ((data, weights), (others, more)):
+            layer.forward(x, w, biases, out)
+        for x, w, error in ((others, more, first), (others, more, second), (data, weights, first)):
+            layer.comp_grads(error, x, grads, sums)
+            layer.backward(error, w, back)
+            close([gpu.host(grads)], [gpu.host(error).T.astype(float) @ gpu.host(x)], 8e-3)
+            close([gpu.host(back)], [gpu.host(error).astype(float) @ gpu.host(w)], 8e-3)
+
+    def test_where_results_cannot_be_rounded_they_are_float32(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        half = stand_in.data_type.BFLOAT16
+        self.fail(monkeypatch, lambda graph, step: ERRORS[0] if graph.out.data_type is half else None)
+        kernels.load("gpu", "bf16")
+        geometry = ((5, 6, 8), 16, (3, 3), 2, 1)  # without 8 channels, there would be no engine
         case = Case(geometry, 2, np.float32)
         results = passes(gpu, gpu.convolution.plan(Geometry(*geometry)), arguments(case))
-        np.testing.assert_array_equal(results[2], halves(results[2]))
         assert (results[0] != halves(results[0])).any()
         close(results[:3], exact(geometry, case)[:3], 5e-3)
 
-    @pytest.mark.parametrize("failure", [RuntimeError("Unable to find symbol cudnnCreate\nmore"), OSError("no file")])
+    @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+    @pytest.mark.parametrize("loses_nan", [False, True])
+    @pytest.mark.parametrize("with_engine", [False, True])
+    def test_biases_and_relu_come_with_the_product(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, precision: str, loses_nan: bool,
+        with_engine: bool,
+    ) -> None:  # fmt: skip
+        """In one graph; in as many passes as are needed where cuDNN has no engine, or hides what is not a number."""
+        from minidl.kernels.gpu import bias, cudnn
+
+        added: list[str] = []
+        for name in ("add", "widen"):
+            function = getattr(bias, name)
+            monkeypatch.setattr(bias, name, lambda *args, f=function, n=name: added.append(n) or f(*args))
+        monkeypatch.setattr(stand_in, "loses_nan", loses_nan)
+        if not with_engine:
+            self.fail(monkeypatch, lambda graph, step: ERRORS[0] if graph.biases else None)
+        kernels.load("gpu", precision)
+        cudnn.relu_keeps_nan(precision)
+        geometry = ((5, 6, 8), 9, (3, 3), 1, 1)
+        case = Case(geometry, 2, np.float32)
+        data, weights, biases = on(gpu, [case.data, case.weights, case.biases])
+        convolution = gpu.convolution.plan(Geometry(*geometry))
+        wanted = exact(geometry, case)[0]
+        data[0, 0, 0, 0] = np.nan
+        for relu in (False, True):
+            (out,) = poisoned(gpu, [case.error])
+            added.clear()
+            convolution.forward(data, weights, biases, out, relu)
+            result = gpu.host(out)
+            known = ~np.isnan(result)
+            assert 0 < (~known).sum() <= 4 * 9
+            close([result[known]], [(np.maximum(wanted, 0) if relu else wanted)[known]], 8e-3)
+            if precision == "bf16":
+                assert added == ["widen"]
+            else:
+                assert added == ([] if with_engine and not (relu and loses_nan) else ["add"])
+
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    @pytest.mark.parametrize("operation", ["fprop", "dgrad", "wgrad"])
     def test_a_cudnn_that_does_not_work_is_left_alone(
-        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, failure: Exception
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+        operation: str, error: Exception,
+    ) -> None:  # fmt: skip
+        from minidl.kernels.gpu import products
+
+        products.choose("bf16")
+        monkeypatch.setitem(products._chosen, "library", None)
+        half = stand_in.data_type.BFLOAT16
+
+        def fails(graph: Any, step: str) -> Exception | None:
+            return error if (graph.name, graph.io_data_type) == (operation, half) else None
+
+        self.fail(monkeypatch, fails)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(2):
+                assert products.library() == "cuBLAS"
+                assert products.describe() == "products by cuBLAS in bf16 (cuDNN: no way)"
+        (record,) = caplog.records
+        assert re.match("cuDNN cannot be used, and im2col .*: no way$", record.message)
+        products.choose("fp32")
+        assert products.library() == "cuDNN"
+
+    def test_wrong_results(self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+        from minidl.kernels.gpu import products
+
+        monkeypatch.setattr(stand_in.pygraph, "execute_plan_at_index", lambda *_, **__: None)
+        assert products.probe("tf32") == "wrong results of fprop"
+
+    @pytest.mark.parametrize("error", ["ValueError", "AssertionError", "TypeError", "ImportError", "UserWarning"])
+    def test_a_frontend_that_cannot_be_imported(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: str
     ) -> None:
-        from minidl.kernels.gpu import cudnn, products
+        import minidl.kernels.gpu
+        from minidl.kernels.gpu import products
 
-        def fail(*_: Any) -> None:
-            raise failure
+        (tmp_path / "cudnn.py").write_text(f"raise {error}('no way')")
+        monkeypatch.syspath_prepend(tmp_path)
+        for name in ("cudnn", "minidl.kernels.gpu.cudnn"):
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(minidl.kernels.gpu, "cudnn")
+        assert products.probe("tf32") == "no way"
 
-        monkeypatch.setattr(cudnn, "product", fail)
-        products.cudnn_fails.cache_clear()
-        try:
-            assert products.cudnn_fails() == str(failure).split("\n")[0]
-            assert products.cudnn_fails() in products.describe()
-            monkeypatch.setattr(cudnn, "product", lambda *_: lambda first, second, out: None)
-            products.cudnn_fails.cache_clear()
-            assert products.cudnn_fails() == "wrong results"
-        finally:
-            products.cudnn_fails.cache_clear()
+    def planned(self, gpu: Kernels) -> Callable[[], list[str]]:
+        """Return a function that computes a product, planned anew, and returns the plans that ran."""
+        from minidl.kernels.gpu import cudnn
+
+        shapes = (2, 4, 4, 8), (8, 1, 1, 8), (2, 4, 4, 8)
+        first, second, out = (gpu.xp.ones(shape, np.float32) for shape in shapes)
+
+        def run() -> list[str]:
+            product = cudnn.Product("fprop", *shapes, (1, 1), (0, 0), "tf32")
+            for _ in range(2):
+                stand_in.executed.clear()
+                product(first, second, out)
+                assert (gpu.host(out) == 8).all()
+            return stand_in.executed
+
+        return run
+
+    def test_the_fastest_plan_is_kept_for_all_runs(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        from minidl.kernels.gpu import plans
+
+        run = self.planned(gpu)
+        monkeypatch.setitem(stand_in.seconds, "eng1_a", 2.0)
+        monkeypatch.setitem(stand_in.seconds, "eng1_b", 1.0)
+        assert run() == ["eng1_b"]
+        monkeypatch.setitem(stand_in.seconds, "eng1_b", 3.0)
+        assert run() == ["eng1_b"]
+        plans.plans.cache_clear()  # as another process
+        built = len(stand_in.built)
+        assert run() == ["eng1_b"]
+        assert stand_in.built[built].plans == [2]  # nothing else is even built
+        (file,) = tmp_path.iterdir()
+        file.write_text(file.read_text().replace("eng1_b", "eng9"))  # of another version
+        plans.plans.cache_clear()
+        assert run() == ["eng1_a"]
+
+    @pytest.mark.parametrize("content", ["", "[1]", "{", None])
+    def test_a_file_of_plans_that_cannot_be_used(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:  # fmt: skip
+        from minidl.kernels.gpu import plans
+
+        run = self.planned(gpu)
+        run()
+        (file,) = tmp_path.iterdir()
+        if content is None:
+            (tmp_path / "no folder").write_text("")
+            monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "no folder"))
+        else:
+            file.write_text(content)
+        plans.plans.cache_clear()
+        monkeypatch.setitem(stand_in.seconds, "eng1_a", 1.0)
+        assert run() == run() == ["eng1_b"]
+        assert len(caplog.records) == (content is None)
+
+    def test_processes_agree_on_a_plan(self, library: str, gpu: Kernels, tmp_path: Path) -> None:
+        from minidl.kernels.gpu.plans import Plans
+
+        one, other = Plans(tmp_path / "plans"), Plans(tmp_path / "plans")
+        assert one.keep("product", "a") == "a"
+        assert other.keep("product", "b") == "a"
+        assert other.keep("another", "b") == "b"
+        assert (one.get("another"), one.get("third")) == ("b", None)

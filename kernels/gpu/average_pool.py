@@ -3,34 +3,37 @@
 from math import prod
 from typing import Any
 
-from minidl.kernels.gpu.source import ints, launch, over_rows
+from minidl.kernels.gpu.source import ints, lanes, launch, over_rows
 
 Array = Any
+COLUMNS, ROWS = 32, 8  # channels and pixels of a block that takes whole planes
 
 
 def forward(data: Array, size: int, stride: int, out: Array) -> None:
     """Write the mean of each size × size window into ``out``."""
     n, out_y, out_x, c = out.shape
-    args = (data, out, *ints(size, stride, *data.shape[1:], out_y, out_x))
-    launch("average_pool", "forward", data.dtype, *over_rows(n * out_y, out_x * c), args)
+    unit = lanes(c, data, out)
+    args = (data, out, *ints(size, stride, *data.shape[1:], out_y, out_x, unit))
+    launch("average_pool", "forward", data.dtype, *over_rows(n * out_y, out_x * c // unit), args)
 
 
 def backward(error: Array, size: int, stride: int, out: Array) -> None:
     """Spread each element of the error evenly over its window: the adjoint of forward, written into ``out``."""
     n, y, x, c = out.shape
-    args = (error, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
-    launch("average_pool", "backward", error.dtype, *over_rows(n * y, x * c), args)
+    unit = lanes(c, error, out)
+    args = (error, out, *ints(size, stride, y, x, c, *error.shape[1:3], unit))
+    launch("average_pool", "backward", error.dtype, *over_rows(n * y, x * c // unit), args)
 
 
 def forward_global(data: Array, out: Array) -> None:
     """Write the mean of each plane into ``out`` (samples, c)."""
     n, *plane, c = data.shape
     args = (data, out, *ints(prod(plane), c))
-    launch("average_pool", "forward_global", data.dtype, *over_rows(n, c), args)
+    launch("average_pool", "forward_global", data.dtype, (n, -(-c // COLUMNS)), (COLUMNS, ROWS), args)
 
 
 def backward_global(error: Array, out: Array) -> None:
     """Spread each element of the error (samples, c) evenly over its plane of ``out`` (samples, y, x, c)."""
     n, *plane, c = out.shape
     args = (error, out, *ints(prod(plane), c))
-    launch("average_pool", "backward_global", error.dtype, *over_rows(n, prod(plane) * c), args)
+    launch("average_pool", "backward_global", error.dtype, (n, -(-c // COLUMNS)), (COLUMNS, ROWS), args)

@@ -1,4 +1,4 @@
-"""Arrays of float32 as bfloat16, and back; CuPy sees the halves as whole numbers of 16 bits."""
+"""Arrays of float32 as bfloat16; CuPy sees the halves as whole numbers of 16 bits."""
 
 from typing import Any
 
@@ -8,21 +8,38 @@ import numpy as np
 from minidl.kernels.gpu import source
 
 Array = Any
-THREADS = 256
+MOST_BLOCKS = 1 << 16
+READERS = {"data": ("fprop", "wgrad"), "weights": ("fprop", "dgrad"), "error": ("wgrad", "dgrad")}  # of an operand
 
 
 def narrow(wide: Array) -> Array:
     """Return a new array of the numbers of ``wide`` rounded to bfloat16."""
     result = cupy.empty(wide.shape, np.uint16)
-    _launch("narrow", wide, result)
+    blocks = min(source.cover(wide.size, np.float32), MOST_BLOCKS)
+    source.launch("bf16", "narrow", np.float32, blocks, source.THREADS, (wide, result, np.int64(wide.size)))
     return result
 
 
-def widen(narrow: Array, out: Array) -> None:
-    """Write the numbers of an array of bfloat16 into ``out``."""
-    _launch("widen", narrow, out)
+class Narrowed:
+    """The operands of a layer's products in bfloat16: each is rounded once in a step, and two products read it.
 
+    A product that has rounded an operand leaves it to the other one. As nobody can see whether an array was changed
+    meanwhile, a step begins with ``forget``, and then the operands stay what they are until both have read them.
+    """
 
-def _launch(kernel: str, array: Array, out: Array) -> None:
-    blocks = min(-(-array.size // THREADS), 1 << 16)
-    source.launch("bf16", kernel, np.float32, blocks, THREADS, (array, out, np.int64(array.size)))
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], tuple[Array, Array]] = {}  # by operand and reader: the array, and its halves
+
+    def forget(self) -> None:
+        """Leave nothing to any product."""
+        self.kept.clear()
+
+    def take(self, name: str, operation: str, array: Array) -> Array:
+        """Return an operand, by its name, as bfloat16 for a product."""
+        before, halves = self.kept.pop((name, operation), (None, None))
+        if before is not None and (before.data.ptr, before.shape) == (array.data.ptr, array.shape):
+            return halves
+        halves = narrow(array)
+        (other,) = set(READERS[name]) - {operation}
+        self.kept[name, other] = array, halves
+        return halves

@@ -18,13 +18,28 @@ PARTS = 512  # of the rows, at most: as many partial sums for each column
 
 def add(biases: Array, out: Array, relu: bool = False) -> None:
     """Add biases (columns,) to every row of ``out``; relu: what is negative then becomes zero."""
-    columns, width = len(biases), 16 // out.itemsize
-    vectors = columns % width == 0
+    blocks, vectors = _whole_rows(out, len(biases), source.aligned(biases, out))
+    sizes = np.int64(out.size), *source.ints(len(biases), vectors, relu)
+    source.launch("bias", "add", out.dtype, blocks, THREADS, (biases, out, *sizes))
+
+
+def widen(halves: Array, biases: Array | None, out: Array, relu: bool = False) -> None:
+    """Write an array (…, columns) of bfloat16, plus biases, if there are any, into ``out``; relu: as above."""
+    columns = out.shape[-1]
+    with_biases = biases is not None
+    biases = biases if with_biases else out
+    blocks, vectors = _whole_rows(out, columns, source.aligned(biases, halves, out))
+    sizes = np.int64(out.size), *source.ints(columns, vectors, with_biases, relu)
+    source.launch("bias", "widen", out.dtype, blocks, THREADS, (biases, halves, out, *sizes))
+
+
+def _whole_rows(out: Array, columns: int, aligned: bool) -> tuple[int, bool]:
+    """Return the blocks that have a whole number of rows in each step, and whether a thread reads vectors."""
+    width = 16 // out.itemsize
+    vectors = columns % width == 0 and aligned
     elements = THREADS * width if vectors else THREADS  # of a block
     unit = columns // gcd(columns, elements)  # so many blocks have whole rows
-    blocks = unit * max(1, min(-(-out.size // (unit * elements)), BLOCKS // unit))
-    sizes = np.int64(out.size), *source.ints(columns, vectors, relu)
-    source.launch("bias", "add", out.dtype, blocks, THREADS, (biases, out, *sizes))
+    return unit * max(1, min(-(-out.size // (unit * elements)), BLOCKS // unit)), vectors
 
 
 def sums(error: Array, out: Array) -> None:

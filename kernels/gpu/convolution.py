@@ -7,7 +7,7 @@ from typing import Any
 
 from minidl.kernels.convolution import Geometry
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.gpu import products
+from minidl.kernels.gpu import bf16, products
 from minidl.kernels.gpu.im2col import Im2col
 
 __all__ = ["Geometry", "plan"]
@@ -20,19 +20,31 @@ class Cudnn(Im2col):
 
     name = "cuDNN"
 
-    def product(self, operation: str, first: Array, second: Array, out: Array) -> None:
-        """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``."""
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__(geometry)
+        self.narrowed = bf16.Narrowed()
+
+    def product(
+        self, operation: str, first: Array, second: Array, out: Array, biases: Array = None, relu: bool = False
+    ) -> None:
+        """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``, plus biases, if any."""
         from minidl.kernels.gpu import cudnn  # here, as only some machines have it
 
-        shapes = first.shape, second.shape, out.shape
-        planned = cudnn.product(operation, *shapes, self.stride, self.padding, products.precision())
+        behind = cudnn.BEHIND[0 if biases is None else 1 + relu]
+        shapes, precision = (first.shape, second.shape, out.shape), products.precision()
+        planned = cudnn.product(operation, *shapes, self.stride, self.padding, precision, behind)
         if planned is None:
-            products.say_once(f"cuDNN has no engine for {operation} of {shapes}; im2col computes it")
-            super().product(operation, first, second, out)
-        else:
-            planned(first, second, out)
+            super().product(operation, first, second, out, biases, relu)
+            return
+        if planned.narrow:
+            if biases is not None:
+                self.narrowed.forget()
+            names = OPERANDS[operation]
+            first, second = map(self.narrowed.take, names, (operation, operation), (first, second))
+        planned(first, second, out, biases)
 
 
+OPERANDS = {"fprop": ("data", "weights"), "dgrad": ("error", "weights"), "wgrad": ("data", "error")}
 ALGORITHMS: dict[str, type[Im2col]] = {"cudnn": Cudnn, "im2col": Im2col}
 
 

@@ -1,11 +1,18 @@
-"""The three products of a convolution by cuDNN, through nvidia-cudnn-frontend: graphs of one operation.
+"""The three products of a convolution by cuDNN, through nvidia-cudnn-frontend.
 
     fprop    data, weights → output        dgrad    error, weights → data's error      wgrad    data, error → grads
 
 Arrays lie channels last. cuDNN counts their axes as samples, channels, y, x, and learns from the strides how they lie.
+
+What is behind a product, biases and a ReLU, is in the graph of fprop, so that no pass over memory is needed for it. In
+bf16, operands and results are rounded to it, for which cuDNN has many engines that were compiled before; there biases
+and ReLU come with the pass that widens the result. Where an engine is lacking, it is done without.
+
+Of the plans that cuDNN thinks best, the first product that is computed tries which one is the fastest, see plans.py.
 """
 
 import os
+from contextlib import suppress
 from functools import cache
 from math import prod
 from typing import Any
@@ -13,10 +20,10 @@ from typing import Any
 import cupy
 import numpy as np
 
-from minidl.kernels.gpu import bf16
+from minidl.kernels.gpu import bias, libraries, plans, products
 
-# Where two runtimes of CUDA lie about, cuDNN's frontend is to take the one that CuPy has.
-os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", f"libcudart.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}")
+# The frontend would open a runtime of any CUDA, or find none, and it looks for cuDNN in one place alone.
+os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.for_cudnn())
 
 import cudnn
 
@@ -24,48 +31,93 @@ Array = Any
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 
-FIRST, SECOND, OUT = 1, 2, 3  # the numbers by which a graph knows its arrays
+FIRST, SECOND, OUT, BIASES = 1, 2, 3, 4  # the numbers by which a graph knows its arrays
 INPUTS = {"fprop": ("image", "weight"), "dgrad": ("loss", "filter"), "wgrad": ("image", "loss")}
+BEHIND = ("", "biases", "biases and ReLU")
+CANDIDATES = 8  # plans that are timed, at most
+TIMES = 3  # that each is run for it, after once to warm up
 
 
 class Product:
-    """One product, planned for arrays of given shapes; ``half_out``: the output is rounded to bfloat16."""
+    """One product, planned for arrays of given shapes, and what is ``behind`` it, one of BEHIND.
+
+    half_out: the output is rounded to bfloat16; fused: what is behind the product is in its graph; each only where
+    cuDNN has an engine for it.
+    """
 
     def __init__(
-        self, operation: str, first: Shape, second: Shape, out: Shape, stride: Pair, padding: Pair, precision: str
+        self,
+        operation: str,
+        first: Shape,
+        second: Shape,
+        out: Shape,
+        stride: Pair,
+        padding: Pair,
+        precision: str,
+        behind: str = "",
+        fused: bool = False,
     ) -> None:
-        """Plan; raises cudnnGraphNotSupportedError where cuDNN has no engine for it."""
-        self.narrow = precision == "bf16"
-        self.half_out = False
+        """Plan; raises whatever cuDNN and its frontend raise, above all cudnnGraphNotSupportedError."""
+        self.narrow, self.behind = precision == "bf16", behind
+        self.half_out, self.fused = self.narrow, fused
         settings = operation, (first, second, out), stride, padding, precision
+        self.name = " ".join(map(str, (*settings, behind)))
         try:
-            self.graph = self._build(*settings)
-        except cudnn.cudnnGraphNotSupportedError:
-            if not self.narrow:
+            self.graph, self.candidates = self._build(*settings)
+        except Exception:
+            if not (self.half_out or self.fused):
                 raise
-            self.half_out = True
-            self.graph = self._build(*settings)
-        self.workspace = self.graph.get_workspace_size()
+            self.half_out = self.fused = False
+            self.graph, self.candidates = self._build(*settings)
+        self.plan: int | None = None
 
-    def __call__(self, first: Array, second: Array, out: Array) -> None:
-        """Write the product of the first and the second into ``out``."""
-        inputs = (bf16.narrow(first), bf16.narrow(second)) if self.narrow else (first, second)
+    def __call__(self, first: Array, second: Array, out: Array, biases: Array = None) -> None:
+        """Write the product of the first and the second, and what is behind it, into ``out``.
+
+        In bf16, the first and the second are what bf16.narrow makes.
+        """
         result = cupy.empty(out.shape, np.uint16) if self.half_out else out
-        # All of it is taken from CuPy's pool and given back at once: the next product in the stream may have it.
-        workspace = cupy.empty(max(self.workspace, 1), np.uint8)
-        pointers = {
-            number: array.data.ptr for number, array in zip((FIRST, SECOND, OUT), (*inputs, result), strict=True)
-        }
-        self.graph.execute(pointers, workspace.data.ptr, handle=_handle(cupy.cuda.get_current_stream().ptr))
+        arrays = {FIRST: first, SECOND: second, OUT: result} | ({BIASES: biases} if self.fused else {})
+        pointers = {number: array.data.ptr for number, array in arrays.items()}
+        if self.plan is None:
+            self.plan = self._choose(pointers)
+        self._execute(pointers, self.plan)
+        relu = self.behind == BEHIND[2]
         if self.half_out:
-            bf16.widen(result, out)
+            bias.widen(result, biases if self.behind else None, out, relu)
+        elif self.behind and not self.fused:
+            bias.add(biases, out, relu)
+
+    def _execute(self, pointers: dict[int, int], plan: int) -> None:
+        # All of it is taken from CuPy's pool and given back at once: the next product in the stream may have it.
+        workspace = cupy.empty(max(self.graph.get_workspace_size_plan_at_index(plan), 1), np.uint8)
+        handle = _handle(cupy.cuda.get_current_stream().ptr)
+        self.graph.execute_plan_at_index(pointers, workspace.data.ptr, plan, handle=handle)
+
+    def _choose(self, pointers: dict[int, int]) -> int:
+        """Return the fastest plan, and keep its name; the first where nothing is to choose, or a stream records."""
+        if len(self.candidates) > 1 and not cupy.cuda.get_current_stream().is_capturing():
+            times = {name: self._time(pointers, index) for name, index in self.candidates.items()}
+            kept = _plans().keep(self.name, min(times, key=times.__getitem__))
+            return self.candidates.get(kept, self.candidates[min(times, key=times.__getitem__)])
+        return next(iter(self.candidates.values()))
+
+    def _time(self, pointers: dict[int, int], plan: int) -> float:
+        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+        self._execute(pointers, plan)
+        start.record()
+        for _ in range(TIMES):
+            self._execute(pointers, plan)
+        stop.record()
+        stop.synchronize()
+        return cupy.cuda.get_elapsed_time(start, stop)
 
     def _build(
         self, operation: str, shapes: tuple[Shape, Shape, Shape], stride: Pair, padding: Pair, precision: str
-    ) -> Any:
+    ) -> tuple[Any, dict[str, int]]:
+        """Return a graph, and the indices of its candidates by their names."""
         types, notes = cudnn.data_type, cudnn.numerical_note
         kind = types.BFLOAT16 if self.narrow else types.FLOAT
-        out_kind = types.BFLOAT16 if self.half_out else types.FLOAT
         graph = cudnn.pygraph(
             io_data_type=kind,
             intermediate_data_type=types.FLOAT,
@@ -79,7 +131,13 @@ class Product:
         out = getattr(graph, f"conv_{operation}")(
             **inputs, padding=list(padding), stride=list(stride), dilation=[1, 1], compute_data_type=types.FLOAT
         )
-        out.set_output(True).set_data_type(out_kind).set_uid(OUT)
+        if self.fused:
+            one = 1, 1, 1, shapes[2][-1]
+            biases = graph.tensor(name="biases", dim=_dim(one), stride=_stride(one), data_type=kind, uid=BIASES)
+            out = graph.bias(input=out, bias=biases, compute_data_type=types.FLOAT)
+            if self.behind == BEHIND[2]:
+                out = graph.relu(input=out, compute_data_type=types.FLOAT)
+        out.set_output(True).set_data_type(types.BFLOAT16 if self.half_out else types.FLOAT).set_uid(OUT)
         out.set_dim(_dim(shapes[2])).set_stride(_stride(shapes[2]))
         graph.validate()
         graph.build_operation_graph()
@@ -91,22 +149,70 @@ class Product:
         if precision == "fp32":
             graph.deselect_numeric_notes([notes.TENSOR_CORE])
         graph.check_support()
-        graph.build_plans()
-        return graph
+        return graph, _candidates(graph, _plans().get(self.name))
 
 
 @cache  # a captured graph may still run the code of any plan
 def product(
-    operation: str, first: Shape, second: Shape, out: Shape, stride: Pair, padding: Pair, precision: str
+    operation: str,
+    first: Shape,
+    second: Shape,
+    out: Shape,
+    stride: Pair,
+    padding: Pair,
+    precision: str,
+    behind: str = "",
 ) -> Product | None:
-    """Return a product planned for these shapes, all (samples or filters, y, x, channels), or None.
+    """Return a product planned for these shapes, all (samples or filters, y, x, channels), or None, and say why.
 
-    operation: "fprop", "dgrad" or "wgrad"; precision: one of products.PRECISIONS. None: cuDNN has no engine for it.
+    operation: "fprop", "dgrad" or "wgrad"; precision: one of products.PRECISIONS; behind: one of BEHIND.
     """
     try:
-        return Product(operation, first, second, out, stride, padding, precision)
-    except cudnn.cudnnGraphNotSupportedError:
+        fused = operation == "fprop" and behind != "" and precision != "bf16"
+        fused = fused and (behind != BEHIND[2] or relu_keeps_nan(precision))
+        return Product(operation, first, second, out, stride, padding, precision, behind, fused)
+    except MemoryError:
+        raise
+    except Exception as error:  # of any kind: cuDNN, its frontend, and whatever that has imported
+        shapes = f"{operation} of {first}, {second}, {out} in {precision}"
+        products.say_once(f"cuDNN has no engine for {shapes}, and im2col computes it: {products.reason(error)}")
         return None
+
+
+@cache
+def relu_keeps_nan(precision: str) -> bool:
+    """Say whether a ReLU in a graph leaves what is not a number, by which a run sees that it has diverged."""
+    shape = 8, 1, 1, 8
+    ones = cupy.ones(shape, np.float32)
+    data, out = cupy.full_like(ones, np.nan), cupy.zeros_like(ones)
+    product = Product("fprop", shape, shape, shape, (1, 1), (0, 0), precision, BEHIND[2], fused=True)
+    product(data, ones, out, ones[0, 0, 0])
+    return bool(np.isnan(cupy.asnumpy(out)).all())
+
+
+def _candidates(graph: Any, chosen: str | None) -> dict[str, int]:
+    """Build the plan that was chosen before, or those that are worth a try, the best by cuDNN's own rules first.
+
+    A plan that has to be compiled takes a second or more, and is left out where there is another one before it.
+    """
+    names = [graph.get_plan_name_at_index(index) for index in range(graph.get_execution_plan_count())]
+    found: dict[str, int] = {}
+    for index, name in enumerate(names):
+        compiled = cudnn.behavior_note.RUNTIME_COMPILATION in graph.get_behavior_notes_for_plan_at_index(index)
+        if name == chosen if chosen in names else len(found) < CANDIDATES and not (compiled and found):
+            with suppress(Exception):  # one that was ruled out, or that does not work after all
+                graph.build_plan_at_index(index)
+                found[name] = index
+    if not found and chosen in names:
+        return _candidates(graph, None)
+    if not found:
+        raise cudnn.cudnnGraphNotSupportedError("none of its plans can be built")
+    return found
+
+
+def _plans() -> plans.Plans:
+    card = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["name"].decode()
+    return plans.plans(card, str(cudnn.backend_version()))
 
 
 def _dim(shape: Shape) -> list[int]:

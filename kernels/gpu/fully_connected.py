@@ -17,8 +17,7 @@ Array = Any
 
 def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
     """Write data · weightsᵀ + biases into ``out`` (samples, out); relu: the maximum of that and 0."""
-    _layer(weights).product("fprop", _images(data), _images(weights), _images(out))
-    bias.add(biases, out, relu)
+    _layer(weights).product("fprop", _images(data), _images(weights), _images(out), biases, relu)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:

@@ -1,10 +1,13 @@
 """CUDA graphs: a function's kernels are recorded once, then launched by a single call without Python in between."""
 
+import gc
 import logging
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import cupy
+
+from minidl.kernels.gpu import products
 
 WARM_UPS = 2  # calls before the recording: plans are made, kernels compiled and buffers grown in them
 
@@ -43,24 +46,32 @@ class Recorded:
         What the function allocates meanwhile comes from a pool of memory that nobody else gets any of, for as long as
         the graph lives: each launch works in the same places again.
         """
-        stream, pool, graph, refusal = cupy.cuda.get_current_stream(), cupy.cuda.MemoryPool(), None, None
+        stream, pool, graph = cupy.cuda.get_current_stream(), cupy.cuda.MemoryPool(), None
+        refusal: Exception | None = None
+        collects = gc.isenabled()
+        gc.collect()  # now, as what it would free later may ask for what a stream that records cannot do
+        gc.disable()
         cupy.get_default_memory_pool().free_all_blocks()  # what the warm-ups had for a while, the graph needs again
-        stream.begin_capture()
         try:
-            with cupy.cuda.using_allocator(pool.malloc):
-                self.function()
-        except RuntimeError as error:  # what a stream that records cannot do
-            refusal = error
-        finally:
+            stream.begin_capture()
             try:
-                graph = stream.end_capture()
-            except RuntimeError as error:  # the recording was broken by what it refused
-                refusal = refusal or error
+                with cupy.cuda.using_allocator(pool.malloc):
+                    self.function()
+            except (RuntimeError, MemoryError) as error:  # what a stream that records cannot do, or no memory for both
+                refusal = error
+            finally:
+                try:
+                    graph = stream.end_capture()
+                except RuntimeError as error:  # the recording was broken by what it refused
+                    refusal = refusal or error
+        finally:
+            if collects:
+                gc.enable()
         if refusal is None:
             self.graph, self.pool = graph, pool
         else:
             self.refused = True
-            reason = str(refusal).split("\n")[0]
+            reason = products.reason(refusal)
             _log.warning(f"steps cannot be recorded as a CUDA graph and run one kernel at a time: {reason}")
 
 

@@ -32,8 +32,7 @@ class Im2col(Convolution):
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
-        self.product("fprop", data, weights, out)
-        bias.add(biases, out, relu)
+        self.product("fprop", data, weights, out, biases, relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
@@ -44,8 +43,13 @@ class Im2col(Convolution):
         self.product("wgrad", data, error, weights_grads)
         bias.sums(error, biases_grads)
 
-    def product(self, operation: str, first: Array, second: Array, out: Array) -> None:
-        """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``."""
+    def product(
+        self, operation: str, first: Array, second: Array, out: Array, biases: Array = None, relu: bool = False
+    ) -> None:
+        """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``, plus biases, if any.
+
+        With biases a layer begins its step, see bf16.py; relu: then the maximum of the sum and 0.
+        """
         pixels = (out if operation == "fprop" else first if operation == "dgrad" else second).reshape(-1, self.filters)
         weights = (out if operation == "wgrad" else second).reshape(self.filters, -1)
         images = out if operation == "dgrad" else first
@@ -64,6 +68,8 @@ class Im2col(Convolution):
                 cublas.multiply(part, weights, windows)
                 if not self.pointwise:
                     self.scatter(windows, start, images)
+        if biases is not None:
+            bias.add(biases, out, relu)
 
     def _memory(self, pixels: int) -> Array:
         """Return memory for the windows of some pixels; CuPy's pool has it again after the call."""
@@ -87,8 +93,8 @@ class Im2col(Convolution):
 
     def _launch(self, kernel: str, pixels: int, arguments: tuple[Any, ...]) -> None:
         (y, x, channels), (out_y, out_x, _) = self.data_shape, self.output_shape
-        width = 16 // self.dtype.itemsize  # of a Vector
-        unit, name = (width, "vector") if channels % width == 0 else (1, "one")
+        unit = source.lanes(channels, *arguments[:2])
+        name = "vector" if unit > 1 else "one"
         numbers = (y, x, channels // unit, out_y, out_x, *self.kernel_size, *self.stride, *self.padding)
         source.launch(
             "im2col",

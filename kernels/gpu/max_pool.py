@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minidl.kernels.gpu.source import ints, launch, over_rows
+from minidl.kernels.gpu.source import ints, lanes, launch, over_rows
 from minidl.kernels.max_pool import output_shape
 from minidl.kernels.windows import index_type as argmax_type
 
@@ -21,12 +21,14 @@ def argmax_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple
 def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> None:
     """Write the maxima into ``out`` and their places into ``argmax`` (see ``argmax_shapes`` and ``argmax_type``)."""
     n, out_y, out_x, c = out.shape
-    args = (data, out, *argmax, *ints(size, stride, *data.shape[1:], out_y, out_x))
-    launch("max_pool", f"forward_{argmax[0].dtype}", data.dtype, *over_rows(n * out_y, out_x * c), args)
+    unit = lanes(c, data, out, *argmax)
+    args = (data, out, *argmax, *ints(size, stride, *data.shape[1:], out_y, out_x, unit))
+    launch("max_pool", f"forward_{argmax[0].dtype}", data.dtype, *over_rows(n * out_y, out_x * c // unit), args)
 
 
 def backward(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:
     """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape)."""
     n, y, x, c = out.shape
-    args = (error, *argmax, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
-    launch("max_pool", f"backward_{argmax[0].dtype}", error.dtype, *over_rows(n * y, x * c), args)
+    unit = lanes(c, error, out, *argmax)
+    args = (error, *argmax, out, *ints(size, stride, y, x, c, *error.shape[1:3], unit))
+    launch("max_pool", f"backward_{argmax[0].dtype}", error.dtype, *over_rows(n * y, x * c // unit), args)

@@ -2,10 +2,13 @@
 
 library: "cuDNN" where it works, else "cuBLAS" (on the columns of im2col). float64 is always cuBLAS.
 
-    precision   operands are rounded to       sums
-    fp32        nothing                       float32
-    tf32        10 bits of their mantissa     float32
-    bf16        7 bits of their mantissa      float32
+    precision   operands are rounded to       sums       results are rounded to
+    fp32        nothing                       float32    nothing
+    tf32        10 bits of their mantissa     float32    nothing
+    bf16        7 bits of their mantissa      float32    7 bits of their mantissa, by cuDNN
+
+Arrays are float32 in all of them. In bf16, what cuDNN makes of a product is rounded before it becomes float32 again,
+as PyTorch does in autocast: outputs before their biases are added, errors, and gradients of weights.
 """
 
 import logging
@@ -21,7 +24,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 TENSOR_CORES = 80  # the least compute capability that multiplies tf32 and bf16
 
 _log = logging.getLogger(__name__)
-_chosen: dict[str, str] = {}
+_chosen: dict[str, str | None] = {"library": None, "precision": None}
 
 
 def choose(precision: str | None = None, library: str | None = None) -> None:
@@ -34,23 +37,23 @@ def choose(precision: str | None = None, library: str | None = None) -> None:
         raise MinidlError(f"the precision {precision!r} is unknown; use {', '.join(PRECISIONS)}")
     if precision in ("tf32", "bf16") and not capable:
         raise MinidlError(f"this GPU has no {precision}, which came with compute capability 8.0; use fp32")
-    _chosen["precision"] = precision or _chosen.get("precision") or ("tf32" if capable else "fp32")
-    _chosen["library"] = library or _chosen.get("library") or ("cuBLAS" if cudnn_fails() else "cuDNN")
+    _chosen["precision"] = precision or _chosen["precision"] or ("tf32" if capable else "fp32")
+    _chosen["library"] = library or _chosen["library"]
 
 
 def precision() -> str:
     """Return the precision of float32 products."""
-    return _chosen["precision"]
+    return _chosen["precision"] or "fp32"
 
 
 def library() -> str:
     """Return the library that makes the products of float32."""
-    return _chosen["library"]
+    return _chosen["library"] or ("cuBLAS" if cudnn_fails() else "cuDNN")
 
 
 def by_cudnn(dtype: DTypeLike) -> bool:
     """Say whether cuDNN makes the products of this type."""
-    return library() == "cuDNN" and np.dtype(dtype) == np.float32
+    return np.dtype(dtype) == np.float32 and library() == "cuDNN"
 
 
 def describe() -> str:
@@ -59,21 +62,44 @@ def describe() -> str:
     return f"products by {library()} in {precision()}" + (f" (cuDNN: {why})" if why else "")
 
 
-@cache
 def cudnn_fails() -> str:
-    """Return why cuDNN cannot be used, or nothing where a small product comes out right."""
-    try:
-        from minidl.kernels.gpu import cudnn
+    """Return why cuDNN cannot be used in the precision chosen, or nothing where small products come out right."""
+    return probe(precision())
 
-        data, weights = cupy.ones((2, 1, 1, 8), np.float32), cupy.ones((8, 1, 1, 8), np.float32)
-        out = cupy.zeros_like(data)
-        product = cudnn.product("fprop", data.shape, weights.shape, out.shape, (1, 1), (0, 0), "fp32")
-        if product is None:
-            return "no engine for this GPU"
-        product(data, weights, out)
-        return "" if (cupy.asnumpy(out) == 8).all() else "wrong results"
-    except (ImportError, AttributeError, RuntimeError, OSError) as error:
-        return str(error).strip().split("\n")[0]
+
+@cache
+def probe(precision: str) -> str:
+    """Return why cuDNN cannot be used in a precision, and say so, or nothing."""
+    try:
+        why = _tried(precision)
+    except MemoryError:
+        raise
+    except Exception as error:  # of any kind: the frontend imports what it finds, and asserts what it expects
+        why = reason(error)
+    if why:
+        say_once(f"cuDNN cannot be used, and im2col with cuBLAS makes the products, which is slower: {why}")
+    return why
+
+
+def _tried(precision: str) -> str:
+    """Return what is wrong with one of the three products of ones; raises what cuDNN raises."""
+    from minidl.kernels.gpu import bf16, cudnn
+
+    shape = 8, 1, 1, 8
+    ones = cupy.ones(shape, np.float32)
+    operand = bf16.narrow(ones) if precision == "bf16" else ones
+    for operation in cudnn.INPUTS:
+        out = cupy.zeros_like(ones)
+        product = cudnn.Product(operation, shape, shape, shape, (1, 1), (0, 0), precision)
+        product(operand, operand, out)
+        if not (cupy.asnumpy(out) == 8).all():
+            return f"wrong results of {operation}"
+    return ""
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of what an error says, or its name."""
+    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 @cache

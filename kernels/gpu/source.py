@@ -62,14 +62,28 @@ def cover(size: int, dtype: Any) -> int:
     return -(-size * np.dtype(dtype).itemsize // (16 * THREADS))
 
 
-def warps(size: int, most: int = 1024) -> int:
-    """Return how many threads, in whole warps, one block needs for ``size`` elements, ``most`` at most."""
+def warps(size: int, most: int = THREADS) -> int:
+    """Return how many threads, in whole warps, one block has for ``size`` elements, ``most`` at most.
+
+    For more than THREADS of them, a kernel has to declare how many registers it may use, by __launch_bounds__.
+    """
     return min(most, -(-max(size, 1) // 32) * 32)
+
+
+def aligned(*arrays: Any) -> bool:
+    """Say whether vectors of 16 bytes, or parts of them, can be read from where the arrays begin."""
+    return not any(array.data.ptr % 16 for array in arrays)
+
+
+def lanes(channels: int, *arrays: Any) -> int:
+    """Return how many channels a thread takes: as many as a vector of the first array has, or one."""
+    width: int = 16 // arrays[0].itemsize
+    return width if channels % width == 0 and aligned(*arrays) else 1
 
 
 def over_rows(rows: int, size: int) -> tuple[tuple[int, int], int]:
     """Return the grid and the block with which ``each_in_row`` in common.cuh goes through rows of ``size`` elements."""
-    threads = warps(size, THREADS)
+    threads = warps(size)
     return (rows, min(-(-size // threads), 65535)), threads
 
 

@@ -20,8 +20,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write the transposed convolution plus biases into ``out``; relu: the maximum of that and 0."""
-        self.adjoint.product("dgrad", data, swap(weights), out)
-        bias.add(biases, out, relu)
+        self.adjoint.product("dgrad", data, swap(weights), out, biases, relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out``."""

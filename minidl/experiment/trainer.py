@@ -20,7 +20,7 @@ Array = Any
 
 
 ALONE = Communicator()
-CHECKED = 20  # steps after which training looks whether its loss is still a number; a look waits for the device
+CHECKED = 20  # steps after which training looks whether its loss is still a number; a GPU tells what it was before
 
 
 class BatchSource(Protocol):
@@ -154,7 +154,7 @@ class Trainer:
                 samples += size
                 done.batches, done.seconds = done.batches + 1, time.perf_counter() - started
                 between(samples, self.loss)
-                if done.batches % CHECKED == 0 and not math.isfinite(self.loss.score().loss):
+                if done.batches % CHECKED == 0 and not math.isfinite(self.loss.seen().loss):
                     break
             trained = self.loss.score()
             tested = self.test_score() if test and math.isfinite(trained.loss) else Score(math.nan, math.nan)

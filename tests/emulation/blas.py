@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from cupy import capture
+from cupy.arrays import memory_of
 from operands import BF16, TF32, behind, rounded
 
 TYPES = {0: np.float32, 1: np.float64}
@@ -60,5 +61,8 @@ class Library:
             result = factors[0] * (operand(a, transpose_a, m, k, a_step) @ operand(b, transpose_b, k, n, b_step)).T
             out[...] = result + factors[1] * out if factors[1] else result
 
+        if capture.recording():
+            for pointer in (a, b, c):
+                capture.watch(memory_of(pointer))
         capture.run(product)
         return 0

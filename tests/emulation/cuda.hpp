@@ -55,6 +55,7 @@ jmp_buf scheduler;
 char* stacks;
 void (*kernel)(void**);
 void** arguments;
+void* misaligned;  // where something was read or written that may not lie there
 
 // Let other fibers run until somebody puts this one into ``ready``.
 void wait() {
@@ -134,6 +135,10 @@ bool block(char* message) {
     memset(__start_shared_memory, 0xff, __stop_shared_memory - __start_shared_memory);
     next = ended = 0;
     while (ended < threads) {
+        if (misaligned) {
+            snprintf(message, 200, "%p is not aligned for what is read or written there", misaligned);
+            return false;
+        }
         if (readies) resume(ready[--readies]);
         else if (next < threads) resume(idle[--idles]);
         else {
@@ -153,6 +158,7 @@ int launch(void (*entry)(void**), void** args, const unsigned* grid, const unsig
     threads = blockDim.x * blockDim.y * blockDim.z;
     if (!stacks) stacks = static_cast<char*>(malloc(MOST_THREADS * STACK));
     readies = waiters = idles = 0;
+    misaligned = nullptr;
     memset(warps, 0, (threads + warpSize - 1) / warpSize * sizeof(Warp));
     for (int i = threads; i--;) idle[idles++] = i;
     for (unsigned z = 0; z < gridDim.z; z++)
@@ -206,3 +212,9 @@ inline float rsqrt(float x) { return 1 / std::sqrt(x); }
 inline double rsqrt(double x) { return 1 / std::sqrt(x); }
 
 }  // namespace
+
+// Called by what the compiler puts before each access: see -fsanitize=alignment.
+extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(void*, void* pointer) {
+    emulation::misaligned = pointer;
+    _longjmp(emulation::scheduler, 1);
+}

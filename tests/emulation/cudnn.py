@@ -1,4 +1,4 @@
-"""A stand-in for nvidia-cudnn-frontend: graphs of one convolution, as strict as the library, computed by NumPy.
+"""A stand-in for nvidia-cudnn-frontend: a convolution, and what is fused behind it, as strict as the library, by NumPy.
 
 The names and the order of calls are those of version 1.26, whose own checks the same calls have passed up to the point
 where a card is needed.
@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from cupy import capture
+from cupy import capture, cuda
+from cupy.arrays import memory_of
 from operands import BF16, TF32, behind, rounded
 
 from minidl.kernels.convolution import Convolution, Geometry
@@ -19,14 +20,26 @@ heur_mode = Enum("heur_mode", "A B FALLBACK")
 numerical_note = Enum("numerical_note", "TENSOR_CORE DOWN_CONVERT_INPUTS NONDETERMINISTIC")
 
 WORKSPACE = 100  # bytes
-STEPS = ("validate", "build_operation_graph", "create_execution_plans", "check_support", "build_plans")
-UNSUPPORTED: list[Callable[["pygraph"], bool]] = []  # a test puts here what no engine is to support
+behavior_note = Enum("behavior_note", "RUNTIME_COMPILATION")
+STEPS = ("validate", "build_operation_graph", "create_execution_plans", "check_support", "build_plan_at_index")
+# The plans of each graph: the first has been ruled out, the last is compiled when it is built; a test sets their times.
+PLANS = ("eng0", "eng1_a", "eng1_b", "eng2_compiled")
+seconds = dict.fromkeys(PLANS, 0.0)
+# A test puts here what is to fail: the error, or nothing, of a graph at one of the steps.
+FAILS: list[Callable[["pygraph", str], Exception | None]] = []
+loses_nan = False  # whether a ReLU makes zeros of what is not a number, as some engines might
 built: list["pygraph"] = []  # all graphs so far
+executed: list[str] = []  # the plans, one after the other
 streams: dict[int, int] = {}  # of the handles
 
 
 class cudnnGraphNotSupportedError(Exception):
     """No engine computes this."""
+
+
+def backend_version() -> int:
+    """Return the version of cuDNN."""
+    return 92800
 
 
 def create_handle() -> int:
@@ -97,7 +110,11 @@ class pygraph:
             raise RuntimeError("the handle has no stream")
         self.tensors: list[Tensor] = []
         self.done: list[str] = []
+        self.plans: list[int] = []  # that were built
         self.barred: set[numerical_note] = set()
+        self.biases: Tensor | None = None
+        self.with_relu = False
+        self.io_data_type = io_data_type
         built.append(self)
 
     def tensor(self, *, dim: list[int], stride: list[int], data_type: data_type, uid: int, name: str = "") -> Tensor:
@@ -116,6 +133,20 @@ class pygraph:
     def conv_wgrad(self, *, image: Tensor, loss: Tensor, **options: Any) -> Tensor:
         """Return the gradients of the weights."""
         return self._operation("wgrad", image, loss, **options)
+
+    def bias(self, *, input: Tensor, bias: Tensor, compute_data_type: Any) -> Tensor:
+        """Return the output of a convolution plus biases, one for each channel."""
+        assert (input, compute_data_type) == (self.out, data_type.FLOAT)
+        self.biases = bias
+        self.out = Tensor([], [], data_type.NOT_SET, -1)
+        return self.out
+
+    def relu(self, *, input: Tensor, compute_data_type: Any) -> Tensor:
+        """Return the maximum of these and 0."""
+        assert (input, compute_data_type) == (self.out, data_type.FLOAT)
+        self.with_relu = True
+        self.out = Tensor([], [], data_type.NOT_SET, -1)
+        return self.out
 
     def _operation(
         self, name: str, *inputs: Tensor, padding: list[int], stride: list[int], dilation: list[int], **options: Any
@@ -138,6 +169,10 @@ class pygraph:
         y, x, filters = convolution.output_shape
         if data.dim[1] != weights.dim[1] or output.dim != [data.dim[0], filters, y, x]:
             raise RuntimeError(f"{data.dim} and {weights.dim} do not make {output.dim}")
+        if self.biases is not None:
+            self.biases.check()
+            if self.biases.dim != [1, self.out.dim[1], 1, 1]:
+                raise RuntimeError(f"{self.biases.dim} are no biases of {self.out.dim}")
 
     def roles(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the tensors that play data, weights and output in the convolution."""
@@ -171,50 +206,96 @@ class pygraph:
     def check_support(self) -> None:
         """Raise where no engine is left."""
         self._step("check_support")
-        if any(unsupported(self) for unsupported in UNSUPPORTED):
-            raise cudnnGraphNotSupportedError("No execution plans support the graph.")
+        if not self._has_engine():
+            raise cudnnGraphNotSupportedError("No execution plans support the graph.\nand more")
 
-    def build_plans(self) -> None:
-        """Prepare the best engine."""
-        self._step("build_plans")
+    def _has_engine(self) -> bool:
+        """Return what an H100 has: float32 beside bfloat16 is rare, and other biases than its own it never takes."""
+        kinds = {tensor.data_type for tensor in (*self.inputs, self.out, *([self.biases] if self.biases else []))}
+        if kinds == {data_type.FLOAT} or kinds == {data_type.BFLOAT16}:
+            return self.biases is None or self.name == "fprop"
+        channels_fit = all(tensor.dim[1] % 8 == 0 for tensor in (*self.inputs, self.out))
+        return self.name == "fprop" and self.biases is None and channels_fit
 
-    def get_workspace_size(self) -> int:
-        """Return how many bytes execute needs."""
-        assert self.done == list(STEPS)
+    def get_execution_plan_count(self) -> int:
+        """Return how many plans there are, of which some cannot be built."""
+        return len(PLANS)
+
+    def get_plan_name_at_index(self, index: int) -> str:
+        """Return the name of a plan."""
+        return PLANS[index]
+
+    def get_behavior_notes_for_plan_at_index(self, index: int) -> list[behavior_note]:
+        """Return what a plan needs."""
+        return [behavior_note.RUNTIME_COMPILATION] if PLANS[index].endswith("compiled") else []
+
+    def build_plan_at_index(self, index: int) -> None:
+        """Prepare a plan."""
+        if self.done[-1] != "build_plan_at_index":
+            self._step("build_plan_at_index")
+        if index == 0:
+            raise cudnnGraphNotSupportedError("Deselecting execution plan")
+        self.plans.append(index)
+
+    def get_workspace_size_plan_at_index(self, index: int) -> int:
+        """Return how many bytes a plan needs."""
+        if index not in self.plans:
+            raise RuntimeError(f"plan {index} was not built")
         return WORKSPACE
 
-    def execute(self, arrays: dict[int, int], workspace: int, handle: int) -> None:
-        """Compute, on arrays given by their numbers and pointers."""
-        assert self.done == list(STEPS)
+    def execute_plan_at_index(self, arrays: dict[int, int], workspace: int, index: int, handle: int) -> None:
+        """Compute by a plan, on arrays given by their numbers and pointers."""
+        if index not in self.plans:
+            raise RuntimeError(f"plan {index} was not built")
         assert streams[handle] >= 0
         assert all(type(pointer) is int for pointer in (*arrays.values(), workspace))
-        assert arrays.keys() == {tensor.uid for tensor in (*self.inputs, self.out)}
+        used = (*self.inputs, self.out, *([self.biases] if self.biases else []))
+        assert arrays.keys() == {tensor.uid for tensor in used}
+        if capture.recording():
+            for pointer in (*arrays.values(), workspace):
+                capture.watch(memory_of(pointer))
+        executed.append(PLANS[index])
+        cuda.ahead += seconds[PLANS[index]]
         capture.run(lambda: self._compute(arrays, workspace))
 
     def _compute(self, arrays: dict[int, int], workspace: int) -> None:
         behind(workspace, (WORKSPACE,), (1,), np.uint8)[...] = 0xAB
-        first, second = (self._operand(tensor, arrays[tensor.uid]) for tensor in self.inputs)
+        first, second = (self._operand(tensor, arrays) for tensor in self.inputs)
         data, weights, _ = self.roles()
         n, c, y, x = self.out.dim
         result = np.full((n, y, x, c), np.nan, np.float32)
         convolution = self.convolution(data.dim, weights.dim)
         if self.name == "fprop":
-            convolution.forward(first, second, np.zeros(c, np.float32), result)
+            biases = self._values(self.biases, arrays).ravel() if self.biases else np.zeros(c, np.float32)
+            convolution.forward(first, second, biases, result)
         elif self.name == "dgrad":
             convolution.backward(first, second, result)
         else:
             convolution.comp_grads(second, first, result, np.zeros(n, np.float32))
+        if self.with_relu:
+            with np.errstate(invalid="ignore"):
+                result = np.where(result > 0, result, 0) if loses_nan else np.maximum(result, 0)
         out = self.out.at(arrays[self.out.uid])
         half = self.out.data_type is data_type.BFLOAT16
         out[...] = (rounded(result, BF16).view(np.uint32) >> 16) if half else result
 
-    def _operand(self, tensor: Tensor, pointer: int) -> np.ndarray:
-        values = tensor.at(pointer)
-        if tensor.data_type is data_type.BFLOAT16:
-            return (values.astype(np.uint32) << 16).view(np.float32)
-        return values if numerical_note.TENSOR_CORE in self.barred else rounded(values, TF32)
+    def _operand(self, tensor: Tensor, arrays: dict[int, int]) -> np.ndarray:
+        values = self._values(tensor, arrays)
+        exact = tensor.data_type is data_type.BFLOAT16 or numerical_note.TENSOR_CORE in self.barred
+        return values if exact else rounded(values, TF32)
+
+    def _values(self, tensor: Tensor, arrays: dict[int, int]) -> np.ndarray:
+        values = tensor.at(arrays[tensor.uid])
+        half = tensor.data_type is data_type.BFLOAT16
+        return (values.astype(np.uint32) << 16).view(np.float32) if half else values
 
     def _step(self, name: str) -> None:
         if STEPS[len(self.done)] != name:
             raise RuntimeError(f"{name} comes after {STEPS[len(self.done)]}")
+        self._fail(name)
         self.done.append(name)
+
+    def _fail(self, step: str) -> None:
+        for fails in FAILS:
+            if error := fails(self, step):
+                raise error

@@ -2,7 +2,8 @@
 
 It does what minidl needs of CuPy, and is as strict as a card is: host arrays do not mix with those of the device,
 fresh memory is full of NaN, memory around arrays is guarded, kernels' arguments must match their C declaration, and
-what a stream captures is recorded instead of run. Every other name is NumPy's function, applied to device arrays.
+what a stream captures is recorded instead of run. Every other name that the real CuPy has is NumPy's function, applied
+to device arrays.
 """
 
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cupy import cuda
-from cupy.arrays import array, asarray, asnumpy, call, empty, ndarray
+from cupy.arrays import NAMES, array, asarray, asnumpy, call, empty, ndarray
 from cupy.formulas import ElementwiseKernel, ReductionKernel
 from cupy.raw import RawKernel, RawModule
 
@@ -76,6 +77,18 @@ def get_default_memory_pool() -> cuda.MemoryPool:
     return cuda.MemoryPool()
 
 
-def __getattr__(name: str) -> Any:
-    value = getattr(np, name)
-    return partial(call, value) if callable(value) and not isinstance(value, type) else value
+class Submodule:
+    """A module of functions, of which only those are there that the real CuPy has."""
+
+    def __init__(self, prefix: str, module: Any) -> None:
+        self.prefix, self.module = prefix, module
+
+    def __getattr__(self, name: str) -> Any:
+        if self.prefix + name not in NAMES:
+            raise AttributeError(f"CuPy has no {self.prefix}{name}")
+        value = getattr(self.module, name)
+        return partial(call, value) if callable(value) and not isinstance(value, type) else value
+
+
+linalg, random, fft = (Submodule(f"{name}.", getattr(np, name)) for name in ("linalg", "random", "fft"))
+__getattr__ = Submodule("", np).__getattr__

@@ -2,8 +2,10 @@
 
 import math
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from cupy import capture
 ALIGNMENT = 512  # bytes, as CuPy's memory pool has it
 POISON = 0xFF  # in every byte: NaN, −1 or 255
 GUARD = bytes([POISON]) * ALIGNMENT
+# What the real CuPy has of NumPy's names, written by ../../conformance/names.py.
+NAMES = frozenset(Path(__file__).with_name("names.txt").read_text().split())
+memories: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()  # all that is there, by address
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -30,10 +35,19 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         """NumPy's flags."""
         return self.host.flags
 
-    def get(self) -> np.ndarray:
-        """Return a copy on the host."""
+    def get(self, stream: Any = None, out: Any = None, blocking: bool = True) -> np.ndarray:
+        """Return a copy on the host; without blocking, it is there when an event that follows has come."""
         capture.forbid("a copy from the device to the host")
-        return self.host.copy()
+        copy = self.host.copy()
+        if out is None:
+            return copy
+        if (out.shape, out.dtype) != (self.shape, self.dtype) or not out.flags.c_contiguous:
+            raise ValueError(f"{self.shape} {self.dtype} cannot be copied to {out.shape} {out.dtype}")
+        out.view(np.uint8)[...] = POISON
+        capture.later.append(lambda: np.copyto(out, copy))
+        if blocking:
+            capture.arrive()
+        return out
 
     def set(self, array: np.ndarray) -> None:
         """Copy from the host."""
@@ -61,10 +75,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return call(np.ndarray.__getitem__, self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        target, value, key = self.host, _unwrap(value), _unwrap(key, indices=True)
+        value, key = _unwrap(value), _unwrap(key, indices=True)
+        target, value = capture.borrowed(self.host), capture.borrowed(value)
         capture.run(lambda: target.__setitem__(key, value))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if ufunc.__name__ not in NAMES:
+            raise TypeError(f"CuPy has no np.{ufunc.__name__}")
         if ufunc is np.matmul:
             capture.forbid("a call of cuBLAS")
         if options.get("out"):
@@ -73,6 +90,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         makers = {np.asarray: asarray, np.array: array}  # called with ``like``; they take host arrays, too
+        inner = function.__module__.removeprefix("numpy").lstrip(".")
+        if f"{inner}.{function.__name__}".lstrip(".") not in NAMES:
+            raise TypeError(f"CuPy has no np.{function.__name__}")
         return makers[function](*args, **options) if function in makers else call(function, *args, **options)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
@@ -81,6 +101,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)  # NumPy would see through __array_interface__
+        if f"ndarray.{name}" not in NAMES:
+            raise AttributeError(f"CuPy's arrays have no {name}")
         value = getattr(self.host, name)
         if not callable(value):
             return ndarray(value) if isinstance(value, np.ndarray) else value
@@ -118,18 +140,25 @@ def empty(shape: Any, dtype: Any = float) -> ndarray:
     memory = np.empty(size + 3 * ALIGNMENT, np.uint8)
     memory.fill(POISON)
     capture.keep(memory)
+    memories[memory.ctypes.data] = memory
     start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
     return ndarray(memory[start : start + size].view(dtype).reshape(shape))
 
 
-def check_guards(array: ndarray) -> None:
-    """Raise where something was written outside of the memory that the array is a part of."""
-    memory = array.host.base
-    assert memory is not None
+def memory_of(pointer: int) -> np.ndarray:
+    """Return the memory that a pointer of an array leads to."""
+    for start, memory in list(memories.items()):
+        if start <= pointer < start + memory.size:
+            return memory
+    raise RuntimeError(f"no array is at {pointer}")
+
+
+def check_guards(memory: np.ndarray) -> None:
+    """Raise where something was written outside of the array that a memory was taken for."""
     start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
     end = start + memory.size - 3 * ALIGNMENT
     if memory[start - ALIGNMENT : start].tobytes() != GUARD or memory[end : end + ALIGNMENT].tobytes() != GUARD:
-        raise RuntimeError(f"a kernel wrote outside of an array of shape {array.shape}")
+        raise RuntimeError(f"a kernel wrote outside of an array of {memory.size - 3 * ALIGNMENT} bytes")
 
 
 def asarray(source: Any, dtype: Any = None) -> ndarray:
@@ -157,6 +186,8 @@ def call(function: Any, *args: Any, **options: Any) -> Any:
     hosts = [_unwrap(arg, indices) for arg in args]
     options = {name: _unwrap(value) for name, value in options.items()} if options else options
     if out is not None:
+        hosts = [capture.borrowed(host) for host in hosts]
+        options = {name: capture.borrowed(value) for name, value in options.items()}
         capture.run(lambda: function(*hosts, **options))
         return out
     result = function(*hosts, **options)
@@ -170,6 +201,7 @@ def call(function: Any, *args: Any, **options: Any) -> Any:
         return ndarray(result)  # a view
     placed = _place(result)
     if capture.recording():
+        hosts = [capture.borrowed(host) for host in hosts]
         capture.run(lambda: np.copyto(placed.host, function(*hosts, **options)))
     return placed
 

@@ -1,10 +1,23 @@
 """What a stream does between begin_capture and end_capture: nothing runs, everything is written down."""
 
+import ctypes
+import weakref
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 _tape: list[Callable[[], Any]] | None = None
 private_pool = False  # whether memory is taken from another pool than the common one
+
+
+later: list[Callable[[], Any]] = []  # copies to the host that nobody has waited for
+
+
+def arrive() -> None:
+    """Wait for the device."""
+    while later:
+        later.pop(0)()
 
 
 def recording() -> bool:
@@ -43,6 +56,29 @@ def keep(memory: Any) -> None:
         if not private_pool:
             raise RuntimeError("what a capture takes from the common pool is soon given to others")
         _tape.append(lambda: (memory, None)[1])
+
+
+def watch(memory: Any) -> None:
+    """Have the graph fail where this memory is not there any more: it knows addresses, and keeps nothing."""
+    if _tape is None:
+        return
+    there = weakref.ref(memory)
+
+    def check() -> None:
+        if there() is None:
+            raise RuntimeError("a graph works on memory that was freed since it was recorded")
+
+    _tape.append(check)
+
+
+def borrowed(host: Any) -> Any:
+    """Return the array behind one of the device for what is recorded: the same elements, which it does not keep."""
+    if _tape is None or not isinstance(host, np.ndarray) or not host.size or min(host.strides, default=0) < 0:
+        return host
+    watch(host if host.base is None else host.base)
+    reach = sum((n - 1) * step for n, step in zip(host.shape, host.strides, strict=True)) + host.itemsize
+    memory = (ctypes.c_char * reach).from_address(host.ctypes.data)
+    return np.ndarray(host.shape, host.dtype, memory, strides=host.strides)
 
 
 def forbid(what: str) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,13 +27,16 @@ class Graph:
             action()
 
 
+_pointers = count(4096, 16)
+
+
 class Stream:
     """The order in which things run; here, at once."""
 
     null: "Stream"
 
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
-        self.non_blocking, self.ptr, self._outer = non_blocking, 0, []
+        self.non_blocking, self.ptr, self._outer = non_blocking, 0 if null else next(_pointers), []
 
     def __enter__(self) -> "Stream":
         global _current
@@ -67,6 +71,7 @@ class Stream:
     def synchronize(self) -> None:
         """Wait for the device, which cannot be captured."""
         capture.forbid("waiting for the device")
+        capture.arrive()
 
 
 Stream.null = _current = Stream(null=True)
@@ -75,6 +80,11 @@ Stream.null = _current = Stream(null=True)
 def get_current_stream() -> Stream:
     """Return the stream that everything runs on."""
     return _current
+
+
+def alloc_pinned_memory(size: int) -> bytearray:
+    """Return memory of the host that the device reaches by itself."""
+    return bytearray(size)
 
 
 class MemoryPool:
@@ -106,6 +116,9 @@ def using_allocator(allocator: Any) -> Any:
         capture.private_pool = before
 
 
+ahead = 0.0  # seconds that the device pretends to have worked
+
+
 class Event:
     """A point in time."""
 
@@ -114,11 +127,12 @@ class Event:
 
     def record(self, stream: Any = None) -> None:
         """Note the time."""
-        self.time = time.perf_counter()
+        self.time = time.perf_counter() + ahead
 
     def synchronize(self) -> None:
         """Wait for it, which cannot be captured."""
         capture.forbid("waiting for an event")
+        capture.arrive()
 
 
 def get_elapsed_time(start: Event, stop: Event) -> float:

@@ -16,9 +16,23 @@ from cupy.arrays import check_guards, ndarray
 
 HEADER = Path(__file__).parents[1] / "cuda.hpp"
 CACHE = Path(__file__).parents[3] / "build" / "emulation"
-COMPILER = ("g++", "-x", "c++", "-std=c++14", "-O1", "-w", "-fPIC", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
+COMPILER = (
+    "g++",
+    "-x",
+    "c++",
+    "-std=c++14",
+    "-O1",
+    "-w",
+    "-fPIC",
+    "-fno-strict-aliasing",
+    "-U_FORTIFY_SOURCE",
+    "-fsanitize=alignment",
+)
 ALIAS = re.compile(r"using (\w+)\s*=\s*([\w ]+);")
-KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(\d+\)\s+)?(\w+)\s*\(([^)]*)\)')
+KERNEL = re.compile(
+    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\((\d+)(?:,\s*\d+)?\)\s+)?(\w+)\s*\(([^)]*)\)'
+)
+THREADS = 256  # of a block, at most, unless a kernel declares other bounds: more registers may be used than a card has
 TYPES = {
     "float": "f4", "double": "f8", "int": "i4", "unsigned": "u4", "unsigned int": "u4", "long long": "i8",
     "unsigned long long": "u8", "unsigned char": "u1", "signed char": "i1", "short": "i2", "bool": "?",
@@ -51,23 +65,27 @@ class RawModule:
             part = self.library.with_suffix(f".{os.getpid()}.part")  # another process may be at the same source
             part.write_text(text)
             os.replace(part, expanded)
-            _run([*COMPILER, "-shared", "-o", str(part), "-"], _program(text))
+            _run([*COMPILER, "-c", "-o", f"{part}.o", "-"], _program(text))
+            _run(["g++", "-shared", "-o", str(part), f"{part}.o"], "")
+            os.unlink(f"{part}.o")
             os.replace(part, self.library)
-        self.signatures = _signatures(expanded.read_text())
+        self.text = expanded.read_text()
+        self.signatures = _signatures(self.text)
         self.functions = ctypes.CDLL(str(self.library))
 
     def get_function(self, name: str) -> "RawKernel":
         """Return a kernel."""
         if name not in self.signatures:
             raise RuntimeError(f"named symbol not found: {name}; there are {', '.join(self.signatures)}")
-        return RawKernel(name, getattr(self.functions, f"emulate_{name}"), self.signatures[name])
+        bounds = {kernel: int(threads or THREADS) for threads, kernel, _ in KERNEL.findall(self.text)}
+        return RawKernel(name, getattr(self.functions, f"emulate_{name}"), self.signatures[name], bounds[name])
 
 
 class RawKernel:
     """A kernel that can be launched."""
 
-    def __init__(self, name: str, function: Any, parameters: list[Parameter]) -> None:
-        self.name, self.function, self.parameters = name, function, parameters
+    def __init__(self, name: str, function: Any, parameters: list[Parameter], threads: int) -> None:
+        self.name, self.function, self.parameters, self.threads = name, function, parameters, threads
 
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0
@@ -81,19 +99,25 @@ class RawKernel:
         limits = ((1 << 31) - 1, 65535, 65535)
         if not all(1 <= n <= most for n, most in zip(grid, limits, strict=True)):
             raise ValueError(f"{self.name}: no card takes a grid of {grid}")
-        if not 1 <= math.prod(block) <= 1024:
+        if not all(1 <= n <= most for n, most in zip(block, (1024, 1024, 64), strict=True)):
             raise ValueError(f"{self.name}: no card takes a block of {block}")
+        if math.prod(block) > self.threads:
+            raise ValueError(f"{self.name}: it declares {self.threads} threads, and a block of {block} has more")
         values = [self._value(i, argument) for i, argument in enumerate(args)]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-        arrays = [argument for argument in args if isinstance(argument, ndarray)]
+        memories = [argument.host.base for argument in args if isinstance(argument, ndarray)]
+        if capture.recording():
+            for memory in memories:
+                capture.watch(memory)
+            memories = []
 
         def launch() -> None:
             message = ctypes.create_string_buffer(200)
             three = ctypes.c_uint * 3
             if self.function(pointers, three(*grid), three(*block), message):
                 raise RuntimeError(f"{self.name}: {message.value.decode()}")
-            for array in arrays:
-                check_guards(array)
+            for memory in memories:
+                check_guards(memory)
 
         launch.keep = values  # type: ignore[attr-defined]
         capture.run(launch)
@@ -119,7 +143,9 @@ def _run(command: list[str], source: str) -> str:
 
 def _signatures(text: str) -> dict[str, list[Parameter]]:
     aliases = dict(ALIAS.findall(text))
-    return {name: [_parameter(p, aliases) for p in parameters.split(",")] for name, parameters in KERNEL.findall(text)}
+    return {
+        name: [_parameter(p, aliases) for p in parameters.split(",")] for _, name, parameters in KERNEL.findall(text)
+    }
 
 
 def _parameter(declaration: str, aliases: dict[str, str]) -> Parameter:

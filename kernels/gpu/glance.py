@@ -1,0 +1,42 @@
+"""Looks at an array of the device that wait for nothing: each returns what the one before has asked for."""
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+Array = Any
+
+
+class Glance:
+    """A function that returns an array as it was at the last call; at the first call, as it is.
+
+    Copies go to memory that the device can reach by itself, two in turn, and were made long before they are read.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.copies = [_pinned(array) for _ in range(2)]
+        self.made: Any = None  # the event after the last copy
+
+    def __call__(self) -> Array:
+        """Return a host array, which holds until the next call."""
+        if self.made is None:
+            self._copy()
+            self.made.synchronize()
+            return self.copies[0]
+        self.made.synchronize()
+        self.copies.reverse()
+        self._copy()
+        return self.copies[1]
+
+    def _copy(self) -> None:
+        stream = cupy.cuda.get_current_stream()
+        self.array.get(stream=stream, out=self.copies[0], blocking=False)
+        self.made = cupy.cuda.Event()
+        self.made.record(stream)
+
+
+def _pinned(array: Array) -> Array:
+    memory = cupy.cuda.alloc_pinned_memory(array.nbytes)
+    return np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
