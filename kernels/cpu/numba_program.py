@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready
-from minidl.kernels.cpu.program import Instruction, PerImage, Program, part
+from minidl.kernels.cpu.numba_windows import LINE, WINDOWS, multiply_windows
+from minidl.kernels.cpu.program import Instruction, PerImage, Program, Windows, part
 
 Array = NDArray[Any]
 
@@ -30,7 +31,7 @@ _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
 _NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()
 _BATCH = 4  # axes of a batch of matrices, filled up with ones
-_PRODUCT, _COPY, _RELU = range(3)
+_PRODUCT, _COPY, _RELU, _WINDOWS = range(4)
 _ROW = np.dtype(
     [
         ("kind", "i8"),
@@ -41,6 +42,7 @@ _ROW = np.dtype(
         ("layout", "i8", (3, 2)),  # see _layout and _elements
         ("batch", "i8", _BATCH),
         ("stride", "i8", (3, _BATCH)),  # bytes from a matrix of the batch to the next
+        ("biases", "i8"),  # address, of windows alone
     ]
 )
 
@@ -62,8 +64,8 @@ def _dtype(programs: list[Program]) -> Any:
         (operand.array if isinstance(operand, PerImage) else operand).dtype
         for program in programs
         for instruction in program.instructions
-        for operand in instruction[:3]
-        if operand is not None
+        for operand in instruction
+        if isinstance(operand, np.ndarray | PerImage)
     }
     if len(found) != 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
         raise TypeError(f"compiled loops take arrays of float32 or of float64 alone, not of {sorted(map(str, found))}")
@@ -77,8 +79,10 @@ def run(recording: tuple[Array, ...]) -> None:
     _run_parts(rows, starts, bounds, ends, one_and_zero, _NORMAL_OR_TRANSPOSED)
 
 
-def _row(instruction: Instruction, samples: int) -> tuple[Any, ...]:
+def _row(instruction: Instruction | Windows, samples: int) -> tuple[Any, ...]:
     """Return an instruction as a row of a recording."""
+    if isinstance(instruction, Windows):
+        return _windows_row(instruction, samples)
     kind = _PRODUCT if instruction.left is not None else _COPY if instruction.right is not None else _RELU
     operands = [instruction.out if operand is None else operand for operand in instruction[:3]]
     arrays = [part(operand, 0, samples) for operand in operands]
@@ -91,7 +95,26 @@ def _row(instruction: Instruction, samples: int) -> tuple[Any, ...]:
     extents = rows, columns, arrays[0].shape[-1]
     batch = [1] * (_BATCH - len(batch)) + batch
     layouts, strides = [*map(layout, arrays)], [*map(_strides, arrays)]
-    return kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides
+    return kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides, 0
+
+
+def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
+    """Return a product with windows as a row.
+
+    The batch is (samples, y, x, rows of a window), that of outputs the first three of these. The columns of out are the
+    filters, those of left the elements in a row of a window.
+    """
+    operands = instruction[:3]
+    left, right, out = (part(operand, 0, samples) for operand in operands)
+    addresses = [array.__array_interface__["data"][0] for array in (left, right, out, instruction.biases)]
+    steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
+    *batch, columns, channels = left.shape
+    strides = [*left.strides[:4]], [0] * _BATCH, [*out.strides[:3], 0]
+    extents = 1, out.shape[-1], columns * channels
+    return (
+        *(_WINDOWS, instruction.relu, addresses[:3], steps, extents, [(0, 0)] * 3),
+        *(batch, strides, addresses[3]),
+    )
 
 
 def _merged(arrays: list[Array]) -> list[Array]:
@@ -171,6 +194,9 @@ def _run_part(rows: Any, starts: Any, bounds: Any, one_and_zero: Any, letters: A
 def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
     left, right, out = op.address[0], op.address[1], op.address[2]
     left, right, out = left + start * op.step[0], right + start * op.step[1], out + start * op.step[2]
+    if op.kind == _WINDOWS:
+        _windows(op, left, right, out, one_and_zero)
+        return
     size, (n0, n1, n2, n3) = one_and_zero.itemsize, (op.batch[0], op.batch[1], op.batch[2], op.batch[3])
     # To BLAS, which counts down the columns, all matrices are transposed: outᵀ = rightᵀ · leftᵀ.
     numbers = np.empty(6, np.int32)
@@ -194,6 +220,28 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
                         _sgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
                     else:
                         _dgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
+
+
+@compiled
+def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
+    """Multiply all windows by one line of filters after the other, each of which is read from memory once."""
+    height, width, size, filters = op.batch[1], op.batch[2], like.itemsize, op.extent[1]
+    count, taps = op.batch[0] * height * width, (op.batch[3], op.extent[2], op.stride[0, 3])
+    groups, places = (count + WINDOWS - 1) // WINDOWS, np.empty(2 * WINDOWS, np.int64)
+    for line in range(0, filters * size, LINE):
+        weights, s, y, x = right + line * op.batch[3] * op.extent[2], 0, 0, 0
+        some = min(LINE, filters * size - line) // size
+        for group in range(groups):
+            windows = count * (group + 1) // groups - count * group // groups
+            for i in range(windows):
+                places[i] = left + s * op.stride[0, 0] + y * op.stride[0, 1] + x * op.stride[0, 2]
+                places[WINDOWS + i] = out + s * op.stride[2, 0] + y * op.stride[2, 1] + x * op.stride[2, 2] + line
+                x += 1
+                if x == width:
+                    y, x = y + 1, 0
+                    if y == height:
+                        s, y = s + 1, 0
+            multiply_windows(windows, places.ctypes.data, weights, op.biases + line, taps, some, op.accumulate, like)
 
 
 @compiled

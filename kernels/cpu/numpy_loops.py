@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
-from minidl.kernels.cpu.program import Instruction, Program, part
+from minidl.kernels.cpu.program import Instruction, Program, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
@@ -60,13 +60,15 @@ def run(parts: list[Sequence[Program]]) -> None:
     share(work, len(parts))
 
 
-def _run(worker: int, instruction: Instruction, start: int, samples: int) -> None:
+def _run(worker: int, instruction: Instruction | Windows, start: int, samples: int) -> None:
     out = part(instruction.out, start, samples)
     if instruction.right is None:
         np.maximum(out, out.dtype.type(0), out=out)
         return
     right = part(instruction.right, start, samples)
-    if instruction.left is None:
+    if isinstance(instruction, Windows):
+        _multiply_windows(part(instruction.left, start, samples), right, instruction.biases, out, instruction.relu)
+    elif instruction.left is None:
         np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
     elif instruction.accumulate:
         (product,) = carve(f"products {worker}", out.dtype, out.shape)
@@ -74,6 +76,17 @@ def _run(worker: int, instruction: Instruction, start: int, samples: int) -> Non
         out += product
     else:
         np.matmul(part(instruction.left, start, samples), right, out=out)
+
+
+def _multiply_windows(windows: Array, lines: Array, biases: Array, out: Array, relu: bool) -> None:
+    """Multiply windows, which are copied to lie side by side, by lines of weights; see ``Program.windows``."""
+    columns, width = windows.reshape(*out.shape[:3], -1), lines.shape[-1]
+    for i, weights in enumerate(lines):
+        some = out[..., i * width : (i + 1) * width]
+        np.matmul(columns, weights[:, : some.shape[-1]], out=some)
+    out += biases
+    if relu:
+        np.maximum(out, out.dtype.type(0), out=out)
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------

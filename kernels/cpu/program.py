@@ -57,12 +57,26 @@ class Instruction(NamedTuple):
     accumulate: bool = False
 
 
+class Windows(NamedTuple):
+    """out = left · right + biases of windows as they overlap in images, or, with relu, the maximum of that and 0.
+
+    left: (samples, y, x, rows, columns, channels), where the columns of a window lie side by side; right: the weights
+    in lines, see lines.py; biases: (filters,); out: (samples, y, x, filters).
+    """
+
+    left: Operand
+    right: Array
+    out: Operand
+    biases: Array
+    relu: bool
+
+
 class Program:
     """Instructions on ``samples`` images at a time, for the chunks that begin at the images ``starts``."""
 
     def __init__(self, samples: int = 1, starts: Sequence[int] = (0,)) -> None:
         self.samples, self.starts = samples, starts
-        self.instructions: list[Instruction] = []
+        self.instructions: list[Instruction | Windows] = []
 
     def product(self, left: Operand, right: Operand, out: Operand, accumulate: bool = False) -> None:
         """Append out = left · right, or out += left · right."""
@@ -75,6 +89,10 @@ class Program:
     def relu(self, out: Operand) -> None:
         """Append out = max(out, 0)."""
         self.instructions.append(Instruction(None, None, out))
+
+    def windows(self, left: Operand, right: Array, biases: Array, out: Operand, relu: bool) -> None:
+        """Append out = left · right + biases, or the maximum of that and 0; see ``Windows``."""
+        self.instructions.append(Windows(left, right, out, biases, relu))
 
     def zero(self, out: Array) -> None:
         """Append out = 0: a product of matrices that share no elements."""

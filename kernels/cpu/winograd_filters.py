@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.constants import Kept
+from minidl.kernels.cpu.constants import Kept, is_constant
 from minidl.kernels.cpu.phases import Pair, Phase
 from minidl.kernels.cpu.program import Program, Recorder
 from minidl.kernels.cpu.scratch import carve
@@ -37,7 +37,9 @@ class FilterTransform:
 
         Those of a constant are kept instead, and made once: n²/taps times as many numbers as the weights have.
         """
-        return self._kept.of(weights, self._forward)
+        if is_constant(weights):
+            return self._kept.of(weights, lambda constant: self._forward(constant).copy())
+        return self._forward(weights)
 
     def _forward(self, weights: Array) -> Array:
         n, (filters, _, _, channels) = self._points, weights.shape
