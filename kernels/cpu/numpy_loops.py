@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
 from minidl.kernels.cpu.program import Instruction, Program, Windows, part
@@ -19,6 +20,7 @@ __all__ = [
     "affine",
     "affine2",
     "covariance",
+    "joined",
     "max_pool",
     "max_pool_adjoint",
     "moments",
@@ -47,6 +49,11 @@ def warning() -> str:
 # -- programs, see program.py -----------------------------------------------------------------------------------------
 
 
+def joined(calls: Calls) -> Calls:
+    """Return noted calls (calls.py) as they are: there is nothing to gain."""
+    return calls
+
+
 def run(parts: list[Sequence[Program]]) -> None:
     """Run the programs of each part of a batch for all their chunks, one part by each worker."""
 
@@ -69,7 +76,11 @@ def _run(worker: int, instruction: Instruction | Windows, start: int, samples: i
     if isinstance(instruction, Windows):
         _multiply_windows(part(instruction.left, start, samples), right, instruction.biases, out, instruction.relu)
     elif instruction.left is None:
-        np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
+        right = right if instruction.factor == 1 else right * out.dtype.type(instruction.factor)
+        if instruction.largest:
+            np.maximum(out, right, out=out)
+        else:
+            np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
     elif instruction.accumulate:
         (product,) = carve(f"products {worker}", out.dtype, out.shape)
         np.matmul(part(instruction.left, start, samples), right, out=product)
