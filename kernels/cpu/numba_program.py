@@ -274,17 +274,12 @@ def _take_parts(
             patience -= 1
             if patience < 0:
                 let_others_run()
-        _run_part(rows, starts, bounds[ends[part] : ends[part + 1] + 1], one_and_zero, letters)
+        for k in range(ends[part], ends[part + 1]):
+            for start in starts[bounds[k, 1] : bounds[k + 1, 1]]:
+                for r in range(bounds[k, 0], bounds[k + 1, 0]):
+                    _run(rows[r], start, one_and_zero, letters)
         add_at(done, 1)
         part = add_at(taken, 1)
-
-
-@compiled
-def _run_part(rows: Any, starts: Any, bounds: Any, one_and_zero: Any, letters: Any) -> None:
-    for k in range(len(bounds) - 1):
-        for start in starts[bounds[k, 1] : bounds[k + 1, 1]]:
-            for r in range(bounds[k, 0], bounds[k + 1, 0]):
-                _run(rows[r], start, one_and_zero, letters)
 
 
 @compiled
