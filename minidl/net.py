@@ -1,6 +1,7 @@
 """Net: layers that were set up for one shape of data on one device."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from math import prod
 from operator import index
 from threading import get_ident
@@ -82,6 +83,14 @@ class Net:
         self.fuse()
         methods.attach(self.method, root, mode, kernels, place)
         self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
+
+    def __deepcopy__(self, memo: Any) -> "Net":
+        """Return a net with parameters and memory of its own, and as frozen as this one."""
+        twin = memo[id(self)] = object.__new__(type(self))
+        twin.__dict__.update(deepcopy(self.__dict__, memo))
+        if twin.frozen is not None:
+            twin.freeze()
+        return twin
 
     def forward(self, data: Array) -> Array:
         """Return the net's output (samples, …) for data (samples, …), real numbers of any type.
@@ -213,14 +222,21 @@ class Net:
     def train(self) -> None:
         """Prepare for training."""
         with self.context.in_use:
-            self.training, self.frozen = True, None
+            self.training = True
+            self._thaw()
             self.root.train()
 
     def eval(self) -> None:
         """Prepare for inference: the weights are normalized once more, and then no hook is called again."""
         with self.context.in_use:
             self.root.eval()
-            self.training, self.frozen = False, None
+            self.training = False
+            self._thaw()
+
+    def _thaw(self) -> None:
+        """Forget what was made of weights that may change now."""
+        self.frozen = None
+        self.context.buffers.replays.clear()
 
     def freeze(self) -> None:
         """Prepare for inference with weights that do not change any more: what can be made of them once, is.

@@ -1,4 +1,4 @@
-"""Frozen nets: the same outputs, faster; what was made of the weights once is never used for others."""
+"""Frozen nets: the same outputs but for rounding, faster; what was made of the weights is never used for others."""
 
 import copy
 import gc
@@ -27,6 +27,11 @@ NETS = {
 }
 
 
+def assert_same(found, expected):
+    """Check that outputs differ by rounding alone."""
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def net_of(name, backend, method="WC, GC, BN"):
     make, shape = NETS[name]
     return Net(make(parse(method)), shape, backend, method=method)
@@ -44,7 +49,7 @@ def test_a_frozen_net_computes_the_same(backend, random, name):
     net.freeze()
     for _ in range(2):
         for some, wanted in zip(data, expected, strict=True):
-            np.testing.assert_array_equal(backend.host(net.forward(some)), wanted)
+            assert_same(backend.host(net.forward(some)), wanted)
 
 
 def test_small_batches_are_replayed_on_a_cpu(random):
@@ -74,7 +79,7 @@ def test_changed_weights_count_from_the_next_eval_on(backend, random):
     after = backend.host(net.forward(data)).copy()
     assert abs(after - before).max() > 1e-3
     net.freeze()
-    np.testing.assert_array_equal(backend.host(net.forward(data)), after)
+    assert_same(backend.host(net.forward(data)), after)
 
 
 def test_loaded_weights_count_at_once(backend, random):
@@ -128,7 +133,7 @@ def test_a_layer_of_ones_own_computes_in_a_frozen_net(random):
     expected = [net.forward(some).copy() for some in data]
     net.freeze()
     for some, wanted in zip(data, expected, strict=True):
-        np.testing.assert_array_equal(net.forward(some), wanted)
+        assert_same(net.forward(some), wanted)
     assert [replay.tape for replay in net.context.buffers.replays.values()] == [None]
 
 
@@ -158,12 +163,12 @@ def test_a_replay_keeps_what_its_calls_read(random):
     np.testing.assert_array_equal(net.forward(small), expected)
     replay = net.context.buffers.replays[small.shape]
     *_, last = (layer for layer in net.layers if layer.kind == "conv")
-    algorithm = weakref.ref(last.algorithm)
+    algorithm = weakref.ref(last.algorithm.direct)
     for n in range(20, 40):
         root.forward(random.standard_normal((1, n, n, 16)).astype("f4"))
     gc.collect()
     assert algorithm() is not None
-    assert algorithm() not in (last.algorithm, *last.algorithms.values())
+    assert algorithm() not in [kept.direct for kept in last.algorithms.values()]
     np.testing.assert_array_equal(replay(small), expected)
 
 
@@ -173,6 +178,7 @@ def test_copies_and_threads_have_replays_of_their_own(random):
     net.freeze()
     expected = [net.forward(some).copy() for some in data]
     twin = copy.deepcopy(net)
+    assert not any(layer.weights_in_use.flags.writeable for layer in twin.layers if layer.weights)
     outputs = {}
 
     def answer(i):

@@ -6,23 +6,25 @@ data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.cpu.program import Program, Recorder
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[np.floating]
+_means, _global_means = Recorder(), Recorder()
 _MIN_PER_THREAD = 1 << 18  # elements; with fewer, waking a thread costs more than it brings
 
 
 def forward(data: Array, size: int, stride: int, out: Array) -> None:
     """Write the mean of each size × size window into ``out``."""
 
-    def work(worker: int, start: int, stop: int) -> None:
-        images, total = data[start:stop], out[start:stop]
-        total[...] = _places(images, 0, 0, stride, total.shape)
-        for y, x in list(np.ndindex(size, size))[1:]:
-            total += _places(images, y, x, stride, total.shape)
-        total *= out.dtype.type(1 / size**2)
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program, total = Program(), out[start:stop]
+        for y, x in np.ndindex(size, size):
+            places = _places(data[start:stop], y, x, stride, total.shape)
+            program.copy(places, total, accumulate=(y, x) != (0, 0), factor=1 / size**2)
+        return [program]
 
-    share(work, len(data), _MIN_PER_THREAD // data[0].size + 1)
+    _means.run(len(data), (data, out), write, _MIN_PER_THREAD // data[0].size + 1, variant=(size, stride))
 
 
 def backward(error: Array, size: int, stride: int, out: Array) -> None:
@@ -49,10 +51,13 @@ def forward_global(data: Array, out: Array) -> None:
     """Write the mean of each plane into ``out`` (samples, c)."""
     planes = data.reshape(len(data), -1, data.shape[-1])
 
-    def work(worker: int, start: int, stop: int) -> None:
-        np.mean(planes[start:stop], axis=1, out=out[start:stop])
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program = Program()
+        for pixel in range(planes.shape[1]):
+            program.copy(planes[start:stop, pixel], out[start:stop], accumulate=pixel > 0, factor=1 / planes.shape[1])
+        return [program]
 
-    share(work, len(data), _MIN_PER_THREAD // planes[0].size + 1)
+    _global_means.run(len(data), (data, out), write, _MIN_PER_THREAD // planes[0].size + 1)
 
 
 def backward_global(error: Array, out: Array) -> None:

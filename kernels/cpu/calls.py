@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from threading import local
 from typing import Any
 
+Calls = list[tuple[Callable[..., None], tuple[Any, ...]]]
+
 
 @dataclass
 class Noted:
     """Functions with their arguments, in their order, and what must live as long as they may be called."""
 
-    calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = field(default_factory=list)
+    calls: Calls = field(default_factory=list)
     held: list[Any] = field(default_factory=list)
 
 

@@ -1,30 +1,69 @@
 """Convolution as three passes: forward, backward, comp_grads.
 
 Arrays are channels last: data (samples, y, x, in), error (samples, y, x, out), weights (out, y, x, in), biases
-(out,). Three algorithms compute the same numbers, all with the methods of ``Convolution``: the plain sum over
-the positions of the filter, one matrix product (im2col), and Winograd's algorithm.
+(out,). The algorithms compute the same numbers, all with the methods of ``Convolution``: the plain sum over the
+positions of the filter, one matrix product (im2col), Winograd's algorithm and, for inference alone, the direct one.
 """
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from minidl.kernels.convolution import Convolution, Geometry
+from minidl.kernels.cpu.constants import is_constant
+from minidl.kernels.cpu.direct import Direct
 from minidl.kernels.cpu.im2col import Im2col
 from minidl.kernels.cpu.winograd import Winograd
 from minidl.kernels.errors import MinidlError
 
 __all__ = ["Convolution", "Geometry", "plan"]
 
-ALGORITHMS: dict[str, type[Convolution]] = {"plain": Convolution, "im2col": Im2col, "winograd": Winograd}
+Array = NDArray[Any]
+
+ALGORITHMS: dict[str, type[Convolution]] = {
+    "plain": Convolution,
+    "im2col": Im2col,
+    "winograd": Winograd,
+    "direct": Direct,
+}
 
 _FEWEST_CHANNELS = 12  # measured: below, im2col is faster
+
+
+class ByBatch(Convolution):
+    """A convolution by the algorithm that suits its training and large batches, or directly.
+
+    The latter where the weights do not change any more and it costs less for the batch at hand: Winograd's algorithm
+    makes up to four times as many numbers of the weights, which a small batch does not repay.
+    """
+
+    def __init__(self, geometry: Geometry, usual: Im2col | Winograd) -> None:
+        super().__init__(geometry)
+        self.usual, self.direct = usual, Direct(geometry)
+        self.name = usual.name
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
+        direct = is_constant(weights) and self.direct.cost(len(data)) <= self.usual.cost(len(data))
+        (self.direct if direct else self.usual).forward(data, weights, biases, out, relu)
+
+    def backward(self, error: Array, weights: Array, out: Array) -> None:
+        """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
+        self.usual.backward(error, weights, out)
+
+    def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
+        """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
+        self.usual.comp_grads(error, data, weights_grads, biases_grads)
 
 
 def plan(geometry: Geometry, algorithm: str | None = None) -> Convolution:
     """Return the convolution of this geometry, computed by ``algorithm`` or the one that a rule picks.
 
-    algorithm: "plain", "im2col" or "winograd". Raises MinidlError for an unknown one, and where Winograd's does not
-    apply.
+    algorithm: "plain", "im2col" or "winograd", or "direct", which goes forward alone and with constants alone. Raises
+    MinidlError for an unknown one, and where Winograd's does not apply.
     """
     if algorithm is None:
-        algorithm = "winograd" if _suits_winograd(geometry) else "im2col"
+        return ByBatch(geometry, Winograd(geometry) if _suits_winograd(geometry) else Im2col(geometry))
     if algorithm not in ALGORITHMS:
         raise MinidlError(f"unknown algorithm for a convolution: {algorithm!r}; known are {', '.join(ALGORITHMS)}")
     return ALGORITHMS[algorithm](geometry)

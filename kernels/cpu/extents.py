@@ -6,42 +6,45 @@ Arrays are (samples, …), with equal numbers of samples and of axes; along each
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.threads import share
+from minidl.kernels.cpu.program import Program, Recorder
 
 Array = NDArray[np.floating]
-_MIN_PER_THREAD = 1 << 18  # elements; with fewer, waking a thread costs more than it brings
+_MIN_PER_THREAD = 1 << 15  # elements; with fewer, waking a thread costs more than it brings
+_copies, _sums = Recorder(), Recorder()
 
 
 def copy(source: Array, out: Array) -> None:
     """Write ``source`` into ``out``: cropped where out is smaller, zero where it is larger; its adjoint copies back."""
-    common = _common(source, out)
-    whole = out[common].shape == out.shape
 
-    def work(worker: int, start: int, stop: int) -> None:
-        if not whole:
-            out[start:stop] = 0
-        out[start:stop][common] = source[start:stop][common]
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program = Program()
+        _write(program, source[start:stop], out[start:stop])
+        return [program]
 
-    share(work, len(out), _MIN_PER_THREAD * len(out) // out.size + 1)
+    _copies.run(len(out), (source, out), write, _MIN_PER_THREAD * len(out) // out.size + 1)
 
 
 def add(first: Array, second: Array, out: Array) -> None:
     """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
-    of_first, of_second = _common(first, out), _common(second, out)
     in_place = first.ctypes.data == out.ctypes.data
 
-    def work(worker: int, start: int, stop: int) -> None:
-        a, b, total = first[start:stop], second[start:stop], out[start:stop]
-        if a.shape == b.shape:
-            np.add(a, b, out=total)
-            return
-        if a.shape != total.shape:
-            total[...] = 0
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program, total = Program(), out[start:stop]
         if not in_place:
-            total[of_first] = a
-        total[of_second] += b
+            _write(program, first[start:stop], total)
+        common = _common(second, total)
+        program.copy(second[start:stop][common], total[common], accumulate=True)
+        return [program]
 
-    share(work, len(out), _MIN_PER_THREAD * len(out) // out.size + 1)
+    _sums.run(len(out), (first, second, out), write, _MIN_PER_THREAD * len(out) // out.size + 1)
+
+
+def _write(program: Program, source: Array, out: Array) -> None:
+    """Append what writes an array into another one."""
+    common = _common(source, out)
+    if out[common].shape != out.shape:
+        program.zero(out.reshape(len(out), -1))
+    program.copy(source[common], out[common])
 
 
 def _common(a: Array, b: Array) -> tuple[slice, ...]:

@@ -7,16 +7,22 @@ shared among the workers along an axis of the weights, so that every core reads 
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.cpu.constants import Kept, is_constant
+from minidl.kernels.cpu.lines import in_lines, per_line
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.program import Program, Recorder
 
 Array = NDArray[np.floating]
 MIN_PER_THREAD = 64  # rows or columns of the weights
-_forward, _backward, _comp_grads = Recorder(), Recorder(), Recorder()
+_forward, _constant, _backward, _comp_grads = (Recorder() for _ in range(4))
+_kept = Kept()
 
 
 def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
     """Write data · weightsᵀ + biases into ``out`` (samples, out); relu: the maximum of that and 0."""
+    if is_constant(weights):
+        _of_constant(data, _kept.of(weights, in_lines), biases, out, relu)
+        return
 
     def write(worker: int, start: int, stop: int) -> list[Program]:
         program, part = Program(), out[:, start:stop]
@@ -27,6 +33,18 @@ def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool =
         return [program]
 
     _forward.run(len(weights), (data, weights, biases, out), write, MIN_PER_THREAD, variant=relu)
+
+
+def _of_constant(data: Array, lines: Array, biases: Array, out: Array, relu: bool) -> None:
+    """Write the same for weights in lines: each sample is a window, and an image of one pixel."""
+    pixels, outputs, width = data[:, None, None, None, None], out[:, None, None], per_line(data.dtype)
+
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program, some = Program(), slice(start * width, stop * width)
+        program.windows(pixels, lines[start:stop], biases[some], outputs[..., some], relu)
+        return [program]
+
+    _constant.run(len(lines), (data, lines, biases, out), write, MIN_PER_THREAD // width, variant=relu)
 
 
 def backward(error: Array, weights: Array, out: Array) -> None:

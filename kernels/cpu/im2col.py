@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.cpu.chunks import Band, Chunks
-from minidl.kernels.cpu.constants import Kept
 from minidl.kernels.cpu.ones import ones
-from minidl.kernels.cpu.program import MIN_PRODUCTS, Operand, PerImage, Program, Recorder
+from minidl.kernels.cpu.program import MIN_PRODUCTS, Operand, PerImage, Program, Recorder, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
 
@@ -45,10 +44,14 @@ class Im2col(Convolution):
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
-        self._recorder, self._kept = Recorder(), Kept()
+        self._recorder = Recorder()
         # Side by side, without a gap and without padding: each pixel belongs to one window.
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
+
+    def cost(self, images: int) -> float:
+        """Return how many multiplications the forward pass of some images makes."""
+        return images * prod(self.output_shape) * prod(self._reach) * self.data_shape[2]
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0.
@@ -58,15 +61,15 @@ class Im2col(Convolution):
         matrix, one = self._matrix(weights), len(data) == 1
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, part = (0, 1, slice(start, stop)) if one else (start, stop, slice(None))
+            first, last, some = (0, 1, slice(start, stop)) if one else (start, stop, slice(None))
             chunks = self._chunks(last - first)
             padded, columns = carve(worker, self.dtype, *self._shapes(chunks))
             programs = []
             for program, band in chunks.programs(first, last):
-                target = self._pixels(out, band, part)
-                program.product(self._gather(program, data, band, padded, columns), matrix[part].T, target)
+                target = self._pixels(out, band, some)
+                program.product(self._gather(program, data, band, padded, columns), matrix[some].T, target)
                 tiles = chunks.tiles(program.samples, band)
-                program.product(ones(tiles, self.dtype)[:, None], biases[None, part], target, accumulate=True)
+                program.product(ones(tiles, self.dtype)[:, None], biases[None, some], target, accumulate=True)
                 if relu:
                     program.relu(target)
                 programs.append(program)
@@ -150,9 +153,6 @@ class Im2col(Convolution):
         """Return the useful part of the weights as a matrix (out, ky·kx·in)."""
         if weights[self._taps].shape == weights.shape:
             return weights.reshape(self.filters, -1)
-        return self._kept.of(weights, self._useful_part)
-
-    def _useful_part(self, weights: Array) -> Array:
         useful = weights[self._taps]
         (matrix,) = carve("weights", self.dtype, useful.shape)
         matrix[...] = useful
@@ -173,28 +173,29 @@ class Im2col(Convolution):
         channels = self.data_shape[2]
         return (chunks.samples, height, width, channels), (chunks.most_tiles, prod(self._reach) * channels)
 
-    def _pixels(self, outputs: Array, band: Band, part: slice = slice(None)) -> PerImage:
+    def _pixels(self, outputs: Array, band: Band, some: slice = slice(None)) -> PerImage:
         """Return some rows of outputs or errors as a matrix (pixels, out), or a part of its columns."""
         y, x, _ = self.output_shape
-        pixels = outputs.reshape(-1, self.filters)[:, part]
+        pixels = outputs.reshape(-1, self.filters)[:, some]
         return PerImage(pixels[band[0] * x :], y * x, None if band == (0, y) else (band[1] - band[0]) * x)
+
+    def _see(self, program: Program, data: Array, band: Band, padded: Array) -> Operand:
+        """Append what pads some images where they must be; return the windows of some output rows, as they overlap."""
+        padded, inside, source = self._region(program, data, band, padded)
+        if padded[inside].shape == padded.shape:
+            return PerImage(self._windows(data[source], band))
+        program.zero(padded.reshape(-1, padded.shape[-1]))
+        program.copy(PerImage(data[source]), padded[inside])
+        return self._windows(padded, band)
 
     def _gather(self, program: Program, data: Array, band: Band, padded: Array, columns: Array) -> Operand:
         """Append what writes the windows that some output rows see; return the windows (pixels, ky·kx·in)."""
-        padded, inside, source = self._region(program, data, band, padded)
-        if padded[inside].shape == padded.shape:
-            windows = self._windows(data[source], band)
-            if windows.flags.c_contiguous:
-                return PerImage(windows.reshape(-1, columns.shape[1]), prod(windows.shape[1:3]))
-            shape = program.samples, *windows.shape[1:]
-            columns = columns[: prod(shape[:3])]
-            program.copy(PerImage(windows), columns.reshape(shape))
-            return columns
-        program.zero(padded.reshape(-1, padded.shape[-1]))
-        program.copy(PerImage(data[source]), padded[inside])
-        windows = self._windows(padded, band)
-        columns = columns[: prod(windows.shape[:3])]
-        program.copy(windows, columns.reshape(windows.shape))
+        windows = self._see(program, data, band, padded)
+        if isinstance(windows, PerImage) and windows.array.flags.c_contiguous:
+            return PerImage(windows.array.reshape(-1, columns.shape[1]), prod(windows.array.shape[1:3]))
+        shape = part(windows, 0, program.samples).shape
+        columns = columns[: prod(shape[:3])]
+        program.copy(windows, columns.reshape(shape))
         return columns
 
     def _scatter(self, program: Program, columns: Array, band: Band, padded: Array, out: Array) -> None:

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.loops import current
+from minidl.kernels.cpu.program import Program, Recorder
 from minidl.kernels.max_pool import output_shape
 from minidl.kernels.windows import index_type as argmax_type
 
-__all__ = ["argmax_shapes", "argmax_type", "backward", "forward", "output_shape"]
+__all__ = ["argmax_shapes", "argmax_type", "backward", "forward", "inference", "output_shape"]
 
 Array = NDArray[np.floating]
+_inference = Recorder()
 Argmax = tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]
 
 
@@ -27,6 +29,20 @@ def argmax_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple
 def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> None:
     """Write the maxima into ``out`` and their places into ``argmax`` (see ``argmax_shapes`` and ``argmax_type``)."""
     current().max_pool(data, size, stride, out, *argmax)
+
+
+def inference(data: Array, size: int, stride: int, out: Array) -> None:
+    """Write the maxima into ``out``, where nobody asks for their places."""
+    _, rows, columns, _ = out.shape
+
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program, best = Program(), out[start:stop]
+        for y, x in np.ndindex(size, size):
+            pixels = data[start:stop, y : y + stride * rows : stride, x : x + stride * columns : stride]
+            (program.largest if y or x else program.copy)(pixels, best)
+        return [program]
+
+    _inference.run(len(data), (data, out), write, variant=(size, stride))
 
 
 def backward(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:

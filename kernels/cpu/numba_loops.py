@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from minidl.kernels.cpu.numba_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numba_compiler import compiled, parallel, parts
-from minidl.kernels.cpu.numba_program import record, run
+from minidl.kernels.cpu.numba_program import joined, record, run
 from minidl.kernels.cpu.numba_update import adam, sgd
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "affine",
     "affine2",
     "covariance",
+    "joined",
     "max_pool",
     "max_pool_adjoint",
     "moments",

@@ -3,10 +3,16 @@
 NumPy takes the interpreter's lock back after each product, and two threads spend much of their time waiting for each
 other. Here programs are recorded as rows of addresses, one for each instruction, and compiled loops on all cores hand
 the products among them to SciPy's BLAS without the interpreter.
+
+A recording has steps, one after the other, each in parts for the cores. What ``Recorder`` records is a single one; a
+whole net has one for each of its operations (``joined``). Each thread takes the next part as soon as it has none, and
+begins with it when all earlier steps are done. So the threads are not sent to sleep and woken in between, and one that
+another program keeps from its core leaves its parts to the others.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding
@@ -16,8 +22,11 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready
-from minidl.kernels.cpu.program import Instruction, PerImage, Program, part
+from minidl.kernels.cpu.numba_threads import add_at, let_others_run
+from minidl.kernels.cpu.numba_windows import LINE, WINDOWS, multiply_windows
+from minidl.kernels.cpu.program import Instruction, PerImage, Program, Windows, part
 
 Array = NDArray[Any]
 
@@ -29,8 +38,9 @@ _sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
 _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
 _NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()
+_PATIENCE = 1000  # looks at whether the others are done, before other programs may have the core; some microseconds
 _BATCH = 4  # axes of a batch of matrices, filled up with ones
-_PRODUCT, _COPY, _RELU = range(3)
+_PRODUCT, _COPY, _LARGEST, _RELU, _WINDOWS = range(5)
 _ROW = np.dtype(
     [
         ("kind", "i8"),
@@ -41,19 +51,40 @@ _ROW = np.dtype(
         ("layout", "i8", (3, 2)),  # see _layout and _elements
         ("batch", "i8", _BATCH),
         ("stride", "i8", (3, _BATCH)),  # bytes from a matrix of the batch to the next
+        ("biases", "i8"),  # address, of windows alone
+        ("factor", "f8"),  # of copies alone
     ]
 )
 
 
-def record(parts: list[Sequence[Program]]) -> tuple[Array, ...]:
-    """Return what ``run`` needs to know of the programs of each part of a batch, without their arrays."""
+class Recording(NamedTuple):
+    """What ``run`` needs to know of programs, without their arrays.
+
+    rows: the instructions; starts: the first images of chunks; bounds: for each program the first of its rows and its
+    starts, and the ones after the last; ends: for each part the first of its programs, and the one after the last;
+    before: for each part how many parts the earlier steps have; one_and_zero: of the operands' type; threads: how many
+    can work.
+    """
+
+    rows: Array
+    starts: Array
+    bounds: Array
+    ends: Array
+    before: Array
+    one_and_zero: Array
+    threads: int
+
+
+def record(parts: list[Sequence[Program]]) -> Recording:
+    """Return one step with the programs of each part of a batch."""
     programs = [program for part in parts for program in part]
     rows = [_row(instruction, program.samples) for program in programs for instruction in program.instructions]
     starts = [start for program in programs for start in program.starts]
     counts = [(0, 0), *((len(program.instructions), len(program.starts)) for program in programs)]
-    ends = np.cumsum([0, *map(len, parts)])
+    ends, before = np.cumsum([0, *map(len, parts)]), np.zeros(len(parts), np.int64)
     one_and_zero = np.array([1, 0], _dtype(programs))
-    return np.array(rows, _ROW), np.array(starts, np.int64), np.cumsum(counts, axis=0), ends, one_and_zero
+    bounds = np.cumsum(counts, axis=0)
+    return Recording(np.array(rows, _ROW), np.array(starts, np.int64), bounds, ends, before, one_and_zero, len(parts))
 
 
 def _dtype(programs: list[Program]) -> Any:
@@ -62,24 +93,67 @@ def _dtype(programs: list[Program]) -> Any:
         (operand.array if isinstance(operand, PerImage) else operand).dtype
         for program in programs
         for instruction in program.instructions
-        for operand in instruction[:3]
-        if operand is not None
+        for operand in instruction
+        if isinstance(operand, np.ndarray | PerImage)
     }
     if len(found) != 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
         raise TypeError(f"compiled loops take arrays of float32 or of float64 alone, not of {sorted(map(str, found))}")
     return found.pop()
 
 
-def run(recording: tuple[Array, ...]) -> None:
-    """Run recorded programs for all their chunks, each part of the batch on a core of its own."""
-    rows, starts, bounds, ends, one_and_zero = recording
+def run(recording: Recording) -> None:
+    """Run recorded programs for all their chunks, the parts of a step on all cores."""
     ready()
-    _run_parts(rows, starts, bounds, ends, one_and_zero, _NORMAL_OR_TRANSPOSED)
+    _run_steps(*recording, _NORMAL_OR_TRANSPOSED)
 
 
-def _row(instruction: Instruction, samples: int) -> tuple[Any, ...]:
+def joined(calls: Calls) -> Calls:
+    """Return noted calls (calls.py) in which runs of recordings that follow one another are one, step by step."""
+    found: Calls = []
+    for function, group in groupby(calls, lambda call: call[0]):
+        some = list(group)
+        if function is _run_steps:
+            recordings = [Recording(*arguments[:-1]) for _, arguments in some]
+            for _, alike in groupby(recordings, lambda recording: recording.one_and_zero.dtype):
+                found.append((_run_steps, (*_one_after_another(list(alike)), _NORMAL_OR_TRANSPOSED)))
+        else:
+            found += some
+    return found
+
+
+def _one_after_another(recordings: list[Recording]) -> Recording:
+    """Return one recording with the steps of all."""
+    rows, starts, bounds, ends, before, one_and_zero, threads = zip(*recordings, strict=True)
+    # Bounds and ends count what is before them; those of a recording begin with 0, the end of the one before it.
+    return Recording(
+        np.concatenate(rows),
+        np.concatenate(starts),
+        _counted_on(bounds),
+        _counted_on(ends),
+        np.concatenate([own + earlier for own, earlier in zip(before, _sums(map(len, before)), strict=False)]),
+        one_and_zero[0],
+        max(threads),
+    )
+
+
+def _counted_on(counts: Sequence[Array]) -> Array:
+    """Return counts that begin with 0 each as one, which goes on counting."""
+    ends = _sums(count[-1] for count in counts)
+    return np.concatenate([ends[:1], *(count[1:] + end for count, end in zip(counts, ends, strict=False))])
+
+
+def _sums(numbers: Iterable[Any]) -> Array:
+    """Return 0 and the sum of each number and all before it."""
+    found = np.array(list(numbers))
+    return np.concatenate([np.zeros_like(found[:1]), np.cumsum(found, axis=0)])
+
+
+def _row(instruction: Instruction | Windows, samples: int) -> tuple[Any, ...]:
     """Return an instruction as a row of a recording."""
+    if isinstance(instruction, Windows):
+        return _windows_row(instruction, samples)
     kind = _PRODUCT if instruction.left is not None else _COPY if instruction.right is not None else _RELU
+    kind = _LARGEST if instruction.largest else kind
     operands = [instruction.out if operand is None else operand for operand in instruction[:3]]
     arrays = [part(operand, 0, samples) for operand in operands]
     addresses = [array.__array_interface__["data"][0] for array in arrays]
@@ -91,7 +165,26 @@ def _row(instruction: Instruction, samples: int) -> tuple[Any, ...]:
     extents = rows, columns, arrays[0].shape[-1]
     batch = [1] * (_BATCH - len(batch)) + batch
     layouts, strides = [*map(layout, arrays)], [*map(_strides, arrays)]
-    return kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides
+    return kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides, 0, instruction.factor
+
+
+def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
+    """Return a product with windows as a row.
+
+    The batch is (samples, y, x, rows of a window), that of outputs the first three of these. The columns of out are the
+    filters, those of left the elements in a row of a window.
+    """
+    operands = instruction[:3]
+    left, right, out = (part(operand, 0, samples) for operand in operands)
+    addresses = [array.__array_interface__["data"][0] for array in (left, right, out, instruction.biases)]
+    steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
+    *batch, columns, channels = left.shape
+    strides = [*left.strides[:4]], [0] * _BATCH, [*out.strides[:3], 0]
+    extents = 1, out.shape[-1], columns * channels
+    return (
+        *(_WINDOWS, instruction.relu, addresses[:3], steps, extents, [(0, 0)] * 3),
+        *(batch, strides, addresses[3], 1),
+    )
 
 
 def _merged(arrays: list[Array]) -> list[Array]:
@@ -151,26 +244,51 @@ _pointer: Any = intrinsic(_typed)
 
 
 @parallel
-def _run_parts(rows: Any, starts: Any, bounds: Any, ends: Any, one_and_zero: Any, letters: Any) -> None:
-    if len(ends) == 2:
-        _run_part(rows, starts, bounds, one_and_zero, letters)
+def _run_steps(
+    rows: Any, starts: Any, bounds: Any, ends: Any, before: Any, one_and_zero: Any, threads: Any, letters: Any
+) -> None:
+    counters = _counters()
+    if threads == 1:
+        _take_parts(rows, starts, bounds, ends, before, one_and_zero, letters, counters)
     else:
-        for part in prange(len(ends) - 1):
-            _run_part(rows, starts, bounds[ends[part] : ends[part + 1] + 1], one_and_zero, letters)
+        for _ in prange(threads):
+            _take_parts(rows, starts, bounds, ends, before, one_and_zero, letters, counters)
+
+
+@compiled  # where a parallel loop is compiled, filling an array is one, too
+def _counters() -> Any:
+    """Return the number of parts that were taken and, some lines away from it, of those that are done."""
+    return np.zeros(2 * LINE, np.int64)
 
 
 @compiled
-def _run_part(rows: Any, starts: Any, bounds: Any, one_and_zero: Any, letters: Any) -> None:
-    for k in range(len(bounds) - 1):
-        for start in starts[bounds[k, 1] : bounds[k + 1, 1]]:
-            for r in range(bounds[k, 0], bounds[k + 1, 0]):
-                _run(rows[r], start, one_and_zero, letters)
+def _take_parts(
+    rows: Any, starts: Any, bounds: Any, ends: Any, before: Any, one_and_zero: Any, letters: Any, counters: Any
+) -> None:
+    """Run one part after the other until none is left."""
+    taken, done = counters.ctypes.data, counters.ctypes.data + LINE
+    part = add_at(taken, 1)
+    while part < len(before):
+        patience = _PATIENCE
+        while add_at(done, 0) < before[part]:
+            patience -= 1
+            if patience < 0:
+                let_others_run()
+        for k in range(ends[part], ends[part + 1]):
+            for start in starts[bounds[k, 1] : bounds[k + 1, 1]]:
+                for r in range(bounds[k, 0], bounds[k + 1, 0]):
+                    _run(rows[r], start, one_and_zero, letters)
+        add_at(done, 1)
+        part = add_at(taken, 1)
 
 
 @compiled
 def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
     left, right, out = op.address[0], op.address[1], op.address[2]
     left, right, out = left + start * op.step[0], right + start * op.step[1], out + start * op.step[2]
+    if op.kind == _WINDOWS:
+        _windows(op, left, right, out, one_and_zero)
+        return
     size, (n0, n1, n2, n3) = one_and_zero.itemsize, (op.batch[0], op.batch[1], op.batch[2], op.batch[3])
     # To BLAS, which counts down the columns, all matrices are transposed: outᵀ = rightᵀ · leftᵀ.
     numbers = np.empty(6, np.int32)
@@ -188,6 +306,8 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
                     c = out + i * op.stride[2, 0] + j * op.stride[2, 1] + k * op.stride[2, 2] + l * op.stride[2, 3]
                     if op.kind == _COPY:
                         _copy(op, b, c, one_and_zero)
+                    elif op.kind == _LARGEST:
+                        _largest(op, b, c, one_and_zero)
                     elif op.kind == _RELU:
                         _relu(op, c, one_and_zero)
                     elif size == 4:
@@ -197,20 +317,55 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
 
 
 @compiled
+def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
+    """Multiply all windows by one line of filters after the other, each of which is read from memory once."""
+    height, width, size, filters = op.batch[1], op.batch[2], like.itemsize, op.extent[1]
+    count, taps = op.batch[0] * height * width, (op.batch[3], op.extent[2], op.stride[0, 3])
+    groups, places = (count + WINDOWS - 1) // WINDOWS, np.empty(2 * WINDOWS, np.int64)
+    for line in range(0, filters * size, LINE):
+        weights, s, y, x = right + line * op.batch[3] * op.extent[2], 0, 0, 0
+        some = min(LINE, filters * size - line) // size
+        for group in range(groups):
+            windows = count * (group + 1) // groups - count * group // groups
+            for i in range(windows):
+                places[i] = left + s * op.stride[0, 0] + y * op.stride[0, 1] + x * op.stride[0, 2]
+                places[WINDOWS + i] = out + s * op.stride[2, 0] + y * op.stride[2, 1] + x * op.stride[2, 2] + line
+                x += 1
+                if x == width:
+                    y, x = y + 1, 0
+                    if y == height:
+                        s, y = s + 1, 0
+            multiply_windows(windows, places.ctypes.data, weights, op.biases + line, taps, some, op.accumulate, like)
+
+
+@compiled
 def _copy(op: Any, source: Any, out: Any, like: Any) -> None:
     rows, columns, every_x, every_y = op.extent[0], op.extent[1], op.layout[1, 1], op.layout[2, 1]
+    factor = like.dtype.type(op.factor)
     for r in range(rows):
         x = carray(_pointer(source + r * op.layout[1, 0], like), columns * every_x)
         y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every_y)
         if op.accumulate:
             for c in range(columns):
-                y[c * every_y] += x[c * every_x]
+                y[c * every_y] += factor * x[c * every_x]
         elif every_x == 1 and every_y == 1:
             for c in range(columns):
-                y[c] = x[c]
+                y[c] = factor * x[c]
         else:
             for c in range(columns):
-                y[c * every_y] = x[c * every_x]
+                y[c * every_y] = factor * x[c * every_x]
+
+
+@compiled
+def _largest(op: Any, source: Any, out: Any, like: Any) -> None:
+    rows, columns, every_x, every_y = op.extent[0], op.extent[1], op.layout[1, 1], op.layout[2, 1]
+    for r in range(rows):
+        x = carray(_pointer(source + r * op.layout[1, 0], like), columns * every_x)
+        y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every_y)
+        for c in range(columns):
+            other = x[c * every_x]
+            larger = other > y[c * every_y] or other != other  # not a number counts as largest, and stays
+            y[c * every_y] = other if larger else y[c * every_y]
 
 
 @compiled
@@ -218,5 +373,9 @@ def _relu(op: Any, out: Any, like: Any) -> None:
     rows, columns, every = op.extent[0], op.extent[1], op.layout[2, 1]
     for r in range(rows):
         y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every)
-        for c in range(0, columns * every, every):
-            y[c] = 0 if y[c] < 0 else y[c]  # not a number stays what it is
+        if every == 1:
+            for c in range(columns):
+                y[c] = 0 if y[c] < 0 else y[c]  # not a number stays what it is
+        else:
+            for c in range(columns):
+                y[c * every] = 0 if y[c * every] < 0 else y[c * every]

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
-from minidl.kernels.cpu.program import Instruction, Program, part
+from minidl.kernels.cpu.program import Instruction, Program, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
@@ -19,6 +20,7 @@ __all__ = [
     "affine",
     "affine2",
     "covariance",
+    "joined",
     "max_pool",
     "max_pool_adjoint",
     "moments",
@@ -47,6 +49,11 @@ def warning() -> str:
 # -- programs, see program.py -----------------------------------------------------------------------------------------
 
 
+def joined(calls: Calls) -> Calls:
+    """Return noted calls (calls.py) as they are: there is nothing to gain."""
+    return calls
+
+
 def run(parts: list[Sequence[Program]]) -> None:
     """Run the programs of each part of a batch for all their chunks, one part by each worker."""
 
@@ -60,20 +67,37 @@ def run(parts: list[Sequence[Program]]) -> None:
     share(work, len(parts))
 
 
-def _run(worker: int, instruction: Instruction, start: int, samples: int) -> None:
+def _run(worker: int, instruction: Instruction | Windows, start: int, samples: int) -> None:
     out = part(instruction.out, start, samples)
     if instruction.right is None:
         np.maximum(out, out.dtype.type(0), out=out)
         return
     right = part(instruction.right, start, samples)
-    if instruction.left is None:
-        np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
+    if isinstance(instruction, Windows):
+        _multiply_windows(part(instruction.left, start, samples), right, instruction.biases, out, instruction.relu)
+    elif instruction.left is None:
+        right = right if instruction.factor == 1 else right * out.dtype.type(instruction.factor)
+        if instruction.largest:
+            np.maximum(out, right, out=out)
+        else:
+            np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
     elif instruction.accumulate:
         (product,) = carve(f"products {worker}", out.dtype, out.shape)
         np.matmul(part(instruction.left, start, samples), right, out=product)
         out += product
     else:
         np.matmul(part(instruction.left, start, samples), right, out=out)
+
+
+def _multiply_windows(windows: Array, lines: Array, biases: Array, out: Array, relu: bool) -> None:
+    """Multiply windows, which are copied to lie side by side, by lines of weights; see ``Program.windows``."""
+    columns, width = windows.reshape(*out.shape[:3], -1), lines.shape[-1]
+    for i, weights in enumerate(lines):
+        some = out[..., i * width : (i + 1) * width]
+        np.matmul(columns, weights[:, : some.shape[-1]], out=some)
+    out += biases
+    if relu:
+        np.maximum(out, out.dtype.type(0), out=out)
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------

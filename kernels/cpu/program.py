@@ -5,7 +5,7 @@ then run for all chunks at once, because Python would take most of the time to i
 also record the programs of all workers as arrays of addresses, to be used again when the same operands come again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from minidl.kernels.cpu.threads import shares
 Array = NDArray[Any]
 
 MIN_PRODUCTS = 1 << 18  # multiplications worth waking a thread for
-_MOST_RECORDINGS = 64
+_MOST_RECORDINGS = 256
 
 
 class PerImage(NamedTuple):
@@ -48,13 +48,30 @@ Operand = Array | PerImage
 class Instruction(NamedTuple):
     """out = left · right (broadcast as matmul does) or, without left, out = right; accumulate: out += that instead.
 
-    Without either, out = max(out, 0). Operands are (…, rows, columns).
+    Without either, out = max(out, 0). Operands are (…, rows, columns). factor: what a right without left is multiplied
+    by; largest: out = max(out, right) instead, where not a number counts as largest.
     """
 
     left: Operand | None
     right: Operand | None
     out: Operand
     accumulate: bool = False
+    factor: float = 1
+    largest: bool = False
+
+
+class Windows(NamedTuple):
+    """out = left · right + biases of windows as they overlap in images, or, with relu, the maximum of that and 0.
+
+    left: (samples, y, x, rows, columns, channels), where the columns of a window lie side by side; right: the weights
+    in lines, see lines.py; biases: (filters,); out: (samples, y, x, filters).
+    """
+
+    left: Operand
+    right: Array
+    out: Operand
+    biases: Array
+    relu: bool
 
 
 class Program:
@@ -62,19 +79,27 @@ class Program:
 
     def __init__(self, samples: int = 1, starts: Sequence[int] = (0,)) -> None:
         self.samples, self.starts = samples, starts
-        self.instructions: list[Instruction] = []
+        self.instructions: list[Instruction | Windows] = []
 
     def product(self, left: Operand, right: Operand, out: Operand, accumulate: bool = False) -> None:
         """Append out = left · right, or out += left · right."""
         self.instructions.append(Instruction(left, right, out, accumulate))
 
-    def copy(self, source: Operand, out: Operand, accumulate: bool = False) -> None:
-        """Append out = source, or out += source; both of one shape with six axes at most."""
-        self.instructions.append(Instruction(None, source, out, accumulate))
+    def copy(self, source: Operand, out: Operand, accumulate: bool = False, factor: float = 1) -> None:
+        """Append out = factor · source, or out += that; both of one shape with six axes at most."""
+        self.instructions.append(Instruction(None, source, out, accumulate, factor))
+
+    def largest(self, source: Operand, out: Operand) -> None:
+        """Append out = max(out, source); both as for ``copy``."""
+        self.instructions.append(Instruction(None, source, out, largest=True))
 
     def relu(self, out: Operand) -> None:
         """Append out = max(out, 0)."""
         self.instructions.append(Instruction(None, None, out))
+
+    def windows(self, left: Operand, right: Array, biases: Array, out: Operand, relu: bool) -> None:
+        """Append out = left · right + biases, or the maximum of that and 0; see ``Windows``."""
+        self.instructions.append(Windows(left, right, out, biases, relu))
 
     def zero(self, out: Array) -> None:
         """Append out = 0: a product of matrices that share no elements."""
@@ -92,7 +117,7 @@ class Recorder:
     """Runs programs again and again on the same arrays; what it has recorded of them serves the next time."""
 
     def __init__(self) -> None:
-        self._recordings: dict[tuple[int, ...], Any] = {}
+        self._recordings: dict[tuple[Hashable, ...], Any] = {}
 
     def __deepcopy__(self, memo: Any) -> "Recorder":
         """Return one without recordings: these have the addresses of what belongs to the layer that is copied."""
@@ -104,7 +129,7 @@ class Recorder:
         arrays: Sequence[Array],
         write: Callable[[int, int, int], Sequence[Program]],
         minimum: int = 1,
-        variant: int = 0,
+        variant: Hashable = 0,
     ) -> None:
         """Run what ``write(worker, start, stop)`` returns for shares of ``range(count)``, programs of one worker each.
 
@@ -127,7 +152,7 @@ class Recorder:
         loops.run(recording)
 
     @staticmethod
-    def _key(variant: int, parts: Sequence[tuple[int, int, int]], arrays: Sequence[Array]) -> tuple[int, ...]:
+    def _key(variant: Hashable, parts: Sequence[tuple[int, int, int]], arrays: Sequence[Array]) -> tuple[Hashable, ...]:
         """Return all that the programs depend on."""
         places = ((array.__array_interface__["data"][0], *array.shape, *array.strides) for array in arrays)
         versions = (version(worker) for worker, _, _ in parts)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.cpu.program import PerImage, Program, Recorder
 from minidl.kernels.cpu.scratch import carve
-from minidl.kernels.cpu.threads import share
 
 Array = NDArray[Any]
+_recorder = Recorder()
 
 
 @lru_cache(64)
@@ -40,10 +41,11 @@ def _apply(rows: Array, columns: Array, data: Array, out: Array) -> None:
     """Write rows · data · columnsᵀ of each channel into ``out``."""
     _, _, x, channels = data.shape
 
-    def work(worker: int, start: int, stop: int) -> None:
-        (between,) = carve(worker, data.dtype, (len(rows), x, channels))
-        for i in range(start, stop):
-            np.matmul(rows, data[i].reshape(len(data[i]), -1), out=between.reshape(len(rows), -1))
-            np.matmul(columns, between, out=out[i])
+    def write(worker: int, start: int, stop: int) -> list[Program]:
+        program = Program(1, range(start, stop))
+        (between,) = carve(worker, data.dtype, (1, len(rows), x, channels))
+        program.product(rows, PerImage(data.reshape(len(data), data.shape[1], -1)), between.reshape(1, len(rows), -1))
+        program.product(columns, between, PerImage(out))
+        return [program]
 
-    share(work, len(data))
+    _recorder.run(len(data), (rows, columns, data, out), write)

@@ -5,6 +5,7 @@ from typing import Any
 
 from minidl.kernels.cpu import scratch
 from minidl.kernels.cpu.calls import noted
+from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.threads import workers
 
 
@@ -17,6 +18,7 @@ class Tape:
     def __init__(self, function: Callable[[], Any]) -> None:
         with noted() as self._noted:
             function()
+        self._calls = current().joined(self._noted.calls)
         self._version = _version()
 
     def holds(self) -> bool:
@@ -25,7 +27,7 @@ class Tape:
 
     def play(self) -> None:
         """Make the calls."""
-        for function, arguments in self._noted.calls:
+        for function, arguments in self._calls:
             function(*arguments)
 
 

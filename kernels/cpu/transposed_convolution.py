@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from minidl.kernels import transposed_convolution
 from minidl.kernels.convolution import Geometry
 from minidl.kernels.cpu import convolution
+from minidl.kernels.cpu.constants import Kept, constant, is_constant
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
@@ -28,10 +29,14 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
         self.none = np.zeros(geometry.data_shape[2], geometry.dtype)  # what the adjoint has for biases
+        self._kept = Kept()
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write the transposed convolution plus biases into ``out``; relu: the maximum of that and 0."""
-        self.adjoint.backward(data, _swap(weights), out)
+        swapped = (
+            self._kept.of(weights, lambda given: constant(_swap(given))) if is_constant(weights) else _swap(weights)
+        )
+        self.adjoint.backward(data, swapped, out)
         pixels = out.reshape(1, -1, out.shape[-1])
         current().affine(pixels, np.ones_like(biases)[None, None], biases[None, None], pixels, relu)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.constants import Kept
+from minidl.kernels.cpu.constants import Kept, is_constant
 from minidl.kernels.cpu.phases import Pair, Phase
 from minidl.kernels.cpu.program import Program, Recorder
 from minidl.kernels.cpu.scratch import carve
@@ -30,14 +30,16 @@ class FilterTransform:
         # Rotated by 180°, the first tap is the last of r, also where a phase has fewer.
         self._rotated = [_matrix(g[:, ::-1], kernel_size, phase).astype(dtype) for phase in phases]
         self._adjoints = [matrix.T.copy() for matrix in self._matrices]
-        self._recorder, self._kept = Recorder(), Kept()
+        self._recorder, self._kept, self._kept_rotated = Recorder(), Kept(), Kept()
 
     def forward(self, weights: Array) -> Array:
         """Return the transformed weights (out, y, x, in), (n, n, phases·in, out), in scratch memory.
 
         Those of a constant are kept instead, and made once: n²/taps times as many numbers as the weights have.
         """
-        return self._kept.of(weights, self._forward)
+        if is_constant(weights):
+            return self._kept.of(weights, lambda constant: self._forward(constant).copy())
+        return self._forward(weights)
 
     def _forward(self, weights: Array) -> Array:
         n, (filters, _, _, channels) = self._points, weights.shape
@@ -60,7 +62,15 @@ class FilterTransform:
         return transformed.reshape(n, n, -1, filters)
 
     def forward_rotated(self, weights: Array) -> Array:
-        """Return the transformed weights rotated by 180°, from out to in: (n, n, out, phases·in), in scratch memory."""
+        """Return the transformed weights rotated by 180°, from out to in: (n, n, out, phases·in), in scratch memory.
+
+        Those of a constant are kept instead.
+        """
+        if is_constant(weights):
+            return self._kept_rotated.of(weights, lambda constant: self._forward_rotated(constant).copy())
+        return self._forward_rotated(weights)
+
+    def _forward_rotated(self, weights: Array) -> Array:
         n, (filters, _, _, channels) = self._points, weights.shape
         (transformed,) = carve("weights", self._dtype, (n * n, filters, len(self._rotated), channels))
         taps = weights.reshape(filters, self._taps, channels)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import cupy
+
 from minidl.kernels.gpu.source import ints, lanes, launch, over_rows
 from minidl.kernels.max_pool import output_shape
 from minidl.kernels.windows import index_type as argmax_type
 
-__all__ = ["argmax_shapes", "argmax_type", "backward", "forward", "output_shape"]
+__all__ = ["argmax_shapes", "argmax_type", "backward", "forward", "inference", "output_shape"]
 
 Array = Any
 Argmax = tuple[Array]
@@ -24,6 +26,12 @@ def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> 
     unit = lanes(c, data, out, *argmax)
     args = (data, out, *argmax, *ints(size, stride, *data.shape[1:], out_y, out_x, unit))
     launch("max_pool", f"forward_{argmax[0].dtype}", data.dtype, *over_rows(n * out_y, out_x * c // unit), args)
+
+
+def inference(data: Array, size: int, stride: int, out: Array) -> None:
+    """Write the maxima into ``out``, where nobody asks for their places."""
+    (shape,) = argmax_shapes(data.shape, size, stride)
+    forward(data, size, stride, out, (cupy.empty(shape, argmax_type(size)),))
 
 
 def backward(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:

@@ -1,0 +1,71 @@
+"""Convolution at inference with weights that do not change: im2col without the columns.
+
+The windows of an image overlap in memory, and the innermost loop (numba_windows.py) takes their elements where they
+lie. So nothing is written but the padding of an image, and the weights are read once, in one stream, which is what
+counts where there are few pixels: a layer of 512 filters for 512 channels of 4×4 pixels has 9 MB of weights for 1 MB
+of all else. They are kept in lines (lines.py), without the part of the filters that meets nothing but padding.
+"""
+
+from math import prod
+from typing import Any
+
+from numpy.typing import NDArray
+
+from minidl.kernels.convolution import Geometry
+from minidl.kernels.cpu.chunks import Chunks
+from minidl.kernels.cpu.constants import Kept
+from minidl.kernels.cpu.im2col import Im2col
+from minidl.kernels.cpu.lines import in_lines, per_line
+from minidl.kernels.cpu.program import MIN_PRODUCTS, PerImage, Program
+from minidl.kernels.cpu.scratch import carve
+
+Array = NDArray[Any]
+
+_CHUNK_BYTES = 1 << 17  # of padded images: they are read once for each line of filters, from a core's own cache
+_FEWEST_PIXELS = 96  # in a chunk, which reads all weights
+_ROWS_OF_ONE = 8  # of an image, from which on the workers share the rows and not the filters
+
+
+class Direct(Im2col):
+    """Convolution of windows as they lie in the images; forward takes a constant (constants.py) for weights."""
+
+    name = "direct"
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__(geometry)
+        self._kept = Kept()
+
+    def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
+        """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0.
+
+        The workers share the images, the rows of a single one, or the filters where it has few rows.
+        """
+        lines = self._kept.of(weights, lambda constant: in_lines(constant[self._taps]))
+        images, (rows, _, _), width = len(data), self.output_shape, per_line(self.dtype)
+        axis = 0 if images > 1 else 1 if rows >= _ROWS_OF_ONE else 2
+
+        def write(worker: int, start: int, stop: int) -> list[Program]:
+            shares = [(0, images), (0, rows), (0, len(lines))]
+            shares[axis] = start, stop
+            (first, last), (top, bottom), (begin, end) = shares
+            some = slice(begin * width, min(end * width, self.filters))
+            chunks = self._chunks_of(last - first, bottom - top)
+            (padded,) = carve(worker, self.dtype, self._shapes(chunks)[0])
+            programs = []
+            for program, (above, below) in chunks.programs(first, last):
+                band = top + above, top + below
+                windows = self._see(program, data, band, padded)
+                target = PerImage(out[:, slice(*band), :, some])
+                program.windows(windows, lines[begin:end], biases[some], target, relu)
+                programs.append(program)
+            return programs
+
+        count = (images, rows, len(lines))[axis]
+        products = prod(self.output_shape[:2]) * images * lines.size // count
+        self._recorder.run(count, (data, lines, biases, out), write, MIN_PRODUCTS // products + 1, variant=relu)
+
+    def _chunks_of(self, images: int, rows: int) -> Chunks:
+        """Return the chunks of some rows of some images; a tile is an output pixel here."""
+        _, x, _ = self.output_shape
+        pixel_bytes = prod(self.stride) * self.data_shape[2] * self.dtype.itemsize
+        return Chunks(images, rows, x, max(_CHUNK_BYTES // pixel_bytes, _FEWEST_PIXELS))

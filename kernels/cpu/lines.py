@@ -1,0 +1,33 @@
+"""Lines: weights that do not change, in the order in which a product with windows reads them.
+
+Filters are taken as many at a time as there are numbers in a cache line, zeros where they are fewer. For each element
+of a window there is a line with what these filters have for it, one line behind the other: (filters / a line's,
+elements of a window, a line's numbers).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.kernels.cpu.scratch import ALIGNMENT, allocate
+
+Array = NDArray[Any]
+
+
+def per_line(dtype: Any) -> int:
+    """Return how many numbers, and so filters, a line has."""
+    return ALIGNMENT // np.dtype(dtype).itemsize
+
+
+def in_lines(weights: Array) -> Array:
+    """Return weights (filters, …) in lines."""
+    filters, width = len(weights), per_line(weights.dtype)
+    matrix = weights.reshape(filters, -1)
+    shape = -(-filters // width), matrix.shape[1], width
+    lines = allocate(int(np.prod(shape)) * weights.itemsize).view(weights.dtype).reshape(shape)
+    for group, first in zip(lines, range(0, filters, width), strict=True):
+        some = matrix[first : first + width]
+        group[:, : len(some)] = some.T
+        group[:, len(some) :] = 0
+    return lines

@@ -1,0 +1,27 @@
+"""Threads of compiled loops among themselves: a counter that all of them add to, and giving way to other programs."""
+
+import ctypes
+import os
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.extending import intrinsic
+
+
+def _typed(context: Any, address: Any, value: Any) -> Any:
+    """Compile what adds to the integer at an address at once, whoever else does, and returns what it was before."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", pointer, arguments[1], "seq_cst")
+
+    return types.int64(types.intp, types.int64), generate
+
+
+add_at: Any = intrinsic(_typed)
+
+_library, _name = ("kernel32", "SwitchToThread") if os.name == "nt" else (None, "sched_yield")
+_yield = getattr(ctypes.CDLL(_library), _name)
+binding.add_symbol("minidl_yield", ctypes.cast(_yield, ctypes.c_void_p).value)
+let_others_run: Any = types.ExternalFunction("minidl_yield", types.int32())

@@ -1,0 +1,154 @@
+"""Windows times weights, the innermost loop of a direct convolution, whose sums stay in the processor's registers.
+
+Neither BLAS nor the compiler's own vectors do it: BLAS is slow for few rows, and wants the windows side by side in
+memory. So the loop is written in LLVM's instructions, once for each number of windows from 1 to WINDOWS: for each tap
+and channel, one cache line of weights is multiplied by that element of every window. WINDOWS cache lines of sums,
+the weights and one element fill the 16 registers of AVX2.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+LINE = 64  # bytes: of the weights that one element of a window meets, those of as many filters as fit
+WINDOWS = 6  # at a time
+_I1, _I32, _I64 = (ir.IntType(bits) for bits in (1, 32, 64))
+_CONTRACT = ("contract",)
+
+
+def _typed(
+    context: Any, count: Any, places: Any, weights: Any, biases: Any, taps: Any, filters: Any, relu: Any, like: Any
+) -> Any:
+    """Compile what multiplies ``count`` windows by a line of weights, adds biases and writes the sums.
+
+    places: the address of WINDOWS addresses of windows and, behind them, as many of outputs; weights: of (rows, run)
+    lines; biases: of the filters' biases; taps: rows, run, and the bytes from a row of a window to the next; filters:
+    how many there are, at most a line; relu: whether to write the maximum of that and 0; like: an array of the type.
+    """
+    return types.void(types.intp, types.intp, types.intp, types.intp, taps, types.intp, types.intp, like), _generate
+
+
+def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
+    count, places, weights, biases, taps, filters, relu, _ = arguments
+    loop = _Loop(builder, context.get_value_type(signature.args[-1].dtype), filters)
+    rows, run, step = (builder.extract_value(taps, i) for i in range(3))
+    end = builder.append_basic_block()
+    switch = builder.switch(count, end)
+    for windows in range(1, WINDOWS + 1):
+        case = builder.append_basic_block()
+        switch.add_case(_number(windows), case)
+        builder.position_at_end(case)
+        sources, targets = (
+            [loop.load(builder.add(places, _number(8 * (first + i))), _I64) for i in range(windows)]
+            for first in (0, WINDOWS)
+        )
+        start = [loop.load_some(biases)] * windows
+        for total, target in zip(loop.products(sources, weights, rows, run, step, start), targets, strict=True):
+            loop.store_some(loop.limited(total, relu), target)
+        builder.branch(end)
+    builder.position_at_end(end)
+    return context.get_dummy_value()
+
+
+multiply_windows: Any = intrinsic(_typed)
+
+
+def _number(value: int) -> Any:
+    return ir.Constant(_I64, value)
+
+
+class _Loop:
+    """Instructions on vectors of a line."""
+
+    def __init__(self, builder: ir.IRBuilder, scalar: Any, filters: Any) -> None:
+        self.builder, self.scalar = builder, scalar
+        self.size = 4 if isinstance(scalar, ir.FloatType) else 8
+        self.lanes = LINE // self.size
+        self.vector = ir.VectorType(scalar, self.lanes)
+        lane = ir.Constant(ir.VectorType(_I64, self.lanes), list(range(self.lanes)))
+        self.mask = builder.icmp_signed("<", lane, self.splat(filters, _I64))
+        self.whole = builder.icmp_signed("==", filters, _number(self.lanes))
+
+    def load(self, address: Any, kind: Any, align: int = 8) -> Any:
+        loaded = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
+        loaded.align = align
+        return loaded
+
+    def splat(self, value: Any, scalar: Any) -> Any:
+        """Return a vector of equal elements."""
+        vector = ir.Constant(ir.VectorType(scalar, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(vector, value, ir.Constant(_I32, 0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, vector, zeros)
+
+    def masked(self, name: str, result: Any, *arguments: Any) -> Any:
+        """Load or store as many elements as there are filters."""
+        name = f"llvm.masked.{name}.v{self.lanes}f{8 * self.size}.p0"
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        function = self.builder.module.globals.get(name) or ir.Function(self.builder.module, kind, name)
+        return self.builder.call(function, arguments)
+
+    def load_some(self, address: Any) -> Any:
+        pointer = self.builder.inttoptr(address, self.vector.as_pointer())
+        zeros = ir.Constant(self.vector, [0.0] * self.lanes)
+        return self.masked("load", self.vector, pointer, ir.Constant(_I32, self.size), self.mask, zeros)
+
+    def store_some(self, value: Any, address: Any) -> None:
+        """Store a whole line, which is faster, or less."""
+        pointer = self.builder.inttoptr(address, self.vector.as_pointer())
+        with self.builder.if_else(self.whole) as (whole, some):
+            with whole:
+                self.builder.store(value, pointer).align = self.size
+            with some:
+                self.masked("store", ir.VoidType(), value, pointer, ir.Constant(_I32, self.size), self.mask)
+
+    def limited(self, value: Any, relu: Any) -> Any:
+        """Return the value or, where asked for, the maximum of it and 0; not a number stays what it is."""
+        zeros = ir.Constant(self.vector, [0.0] * self.lanes)
+        asked = self.splat(self.builder.trunc(relu, _I1), _I1)
+        negative = self.builder.and_(self.builder.fcmp_ordered("<", value, zeros), asked)
+        return self.builder.select(negative, zeros, value)
+
+    def products(self, sources: list[Any], weights: Any, rows: Any, run: Any, step: Any, start: list[Any]) -> list[Any]:
+        """Return the sums over all rows of the windows and the elements of a row, begun with ``start``."""
+        builder, before = self.builder, self.builder.block
+        outer, inner, after, end = (builder.append_basic_block() for _ in range(4))
+        builder.branch(outer)
+
+        builder.position_at_end(outer)
+        row, row_weights, shift = (builder.phi(_I64) for _ in range(3))
+        row_totals = [builder.phi(self.vector) for _ in sources]
+        addresses = [builder.add(source, shift) for source in sources]
+        builder.branch(inner)
+
+        builder.position_at_end(inner)
+        at = builder.phi(_I64)
+        totals = [builder.phi(self.vector) for _ in sources]
+        line = self.load(builder.add(row_weights, builder.mul(at, _number(LINE))), self.vector, LINE)
+        offset = builder.mul(at, _number(self.size))
+        sums = []
+        for address, total in zip(addresses, totals, strict=True):
+            element = self.load(builder.add(address, offset), self.scalar, self.size)
+            product = builder.fmul(self.splat(element, self.scalar), line, flags=_CONTRACT)
+            sums.append(builder.fadd(total, product, flags=_CONTRACT))
+        next_at = builder.add(at, _number(1))
+        builder.cbranch(builder.icmp_signed("<", next_at, run), inner, after)
+
+        builder.position_at_end(after)
+        next_row = builder.add(row, _number(1))
+        next_weights = builder.add(row_weights, builder.mul(run, _number(LINE)))
+        next_shift = builder.add(shift, step)
+        builder.cbranch(builder.icmp_signed("<", next_row, rows), outer, end)
+
+        first, following = (_number(0), weights, _number(0), *start), (next_row, next_weights, next_shift, *sums)
+        for phi, begun, continued in zip((row, row_weights, shift, *row_totals), first, following, strict=True):
+            phi.add_incoming(begun, before)
+            phi.add_incoming(continued, after)
+        for phi, begun, continued in zip((at, *totals), (_number(0), *row_totals), (next_at, *sums), strict=True):
+            phi.add_incoming(begun, outer)
+            phi.add_incoming(continued, inner)
+        builder.position_at_end(end)
+        return sums
