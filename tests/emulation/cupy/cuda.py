@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from cupy import capture
+from cupy import capture, nccl
+
+__all__ = ["nccl"]
 
 
 def is_available() -> bool:
