@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -25,7 +25,10 @@ while [ "${{1#-}}" != "$1" ]; do shift; done
 host=$1; shift
 exec ip netns exec {NAME}${{host##*.}} sh -c "$*"
 """
-SMALL = ("--train-size", "120", "--test-size", "60", "--batch-size", "12", "--threads", "1", "--loops", "numpy")
+SMALL = (
+    *("--train-size", "120", "--test-size", "60", "--batch-size", "12", "--threads", "1", "--loops", "numpy"),
+    *("--optimizer", "sgd", "--learning-rate", "0.1"),
+)
 
 
 def ip(*words: str) -> None:
@@ -95,9 +98,12 @@ def curves(hosts: int, folder: Path) -> tuple[list[float], list[float]]:
     return losses(one), losses(many)
 
 
-def after_a_cut(hosts: int, folder: Path) -> tuple[float, str]:
-    """Return the seconds from the cut of a link until rank 0 has ended, and what it has said."""
-    out, said = folder / "cut", folder / "said"
+def after_a_cut(hosts: int, folder: Path) -> tuple[float, str, float]:
+    """Return the seconds from the cut of a link until rank 0 says something, what, and until its launcher has ended.
+
+    At most a minute later the launcher is killed.
+    """
+    out = folder / "cut"
     with network(hosts) as addresses:
         process = start(addresses, folder, "--epochs", "100000", "--quiet", "--out", str(out))
         try:
@@ -108,16 +114,18 @@ def after_a_cut(hosts: int, folder: Path) -> tuple[float, str]:
             since = time.monotonic()
             assert process.stderr
             for line in process.stderr:
-                said.write_text(line)
                 if line.startswith("train.py"):
-                    return time.monotonic() - since, line.strip()
+                    after = time.monotonic() - since
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(60)
+                    return after, line.strip(), time.monotonic() - since
         finally:
             for number in range(1, hosts + 1):
                 pids = subprocess.run(["ip", "netns", "pids", f"{NAME}{number}"], capture_output=True, text=True)
                 for pid in pids.stdout.split():
                     os.kill(int(pid), 9)
             process.communicate()
-    return time.monotonic() - since, ""
+    raise RuntimeError("the job has ended, and rank 0 has said nothing")
 
 
 def main() -> None:
@@ -128,7 +136,7 @@ def main() -> None:
     options = cli.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if options.cut:
-            print("after {:.0f} s: {}".format(*after_a_cut(options.hosts, Path(name))))
+            print("after {:.0f} s: {}\nmpiexec ended after {:.0f} s".format(*after_a_cut(options.hosts, Path(name))))
         else:
             one, many = curves(options.hosts, Path(name))
             print("one process:", *one)
