@@ -136,7 +136,8 @@ def child(model: str, overlap: bool) -> dict[str, Any] | None:
         trainer = Trainer(net, Adam(net.parameters, net.kernels, 1e-3), batches, batches, 100, 0, ranks=ranks)
         if exchange and overlap:
             begin_early(net, exchange, ranks)
-        steps, epoch = [], 0
+        steps: list[float] = []
+        epoch = 0
         while len(steps) < WARM_UPS + STEPS:
             epoch += 1
             for size in trainer.begin(epoch):
