@@ -85,6 +85,16 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     )
 
 
+def take_gpu(number: int) -> None:
+    """Let this process compute on the GPU of a number, counted anew behind the last one, if it computes on any.
+
+    To be called before ``load``, whose stream is one of this GPU.
+    """
+    if not _missing():
+        cuda = import_module("cupy").cuda
+        cuda.Device(number % cuda.runtime.getDeviceCount()).use()
+
+
 def _as_it_is(array: Any) -> Any:
     """Return the array: no operation of this device keeps anything of it."""
     return array

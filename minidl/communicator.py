@@ -14,9 +14,13 @@ Value = TypeVar("Value")
 
 
 class Communicator:
-    """A rank that is alone. rank: its number, from 0; size: how many there are; words: what to tell of them, if any."""
+    """A rank that is alone.
 
-    rank, size = 0, 1
+    rank: its number, from 0; size: how many there are; here: its number among those of its host; words: what to tell of
+    them, if anything.
+    """
+
+    rank, size, here = 0, 1, 0
     words: tuple[str, ...] = ()
 
     @property

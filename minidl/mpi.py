@@ -1,5 +1,6 @@
 """MPI: the communicator of several ranks, which mpiexec or srun has started; mpi4py is imported when it is made."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -35,10 +36,29 @@ class MPICommunicator(Communicator):
                 "than the launcher; use the mpiexec that lies beside its library, such as that of pip install mpich"
             )
         self.failed = False
+        self._sums: Callable[[Array], None] = self._of_the_host
         self._one = np.zeros(1, np.int64)
 
     def sum(self, array: Array) -> None:
-        """Sum an array of the host over the ranks, in place."""
+        """Sum an array of the net's device over the ranks, in place."""
+        self._sums(array)
+
+    def serve(self, kernels: Any) -> None:
+        """Sum arrays of this device from now on: by NCCL on GPUs, where each rank needs one of its own."""
+        if kernels.device != "gpu":
+            return
+        from minidl.kernels.gpu import nccl
+
+        cuda = kernels.xp.cuda
+        cards = self.gather((socket.gethostname(), cuda.runtime.deviceGetPCIBusId(cuda.Device().id)))
+        if len(set(cards)) < self.size:
+            raise MinidlError(
+                f"{self.size} ranks have {len(set(cards))} GPUs; start as many ranks on each host as it has GPUs, or "
+                "use --device cpu"
+            )
+        self._sums = nccl.Sums(self.first(nccl.unique_id), self.rank, self.size)
+
+    def _of_the_host(self, array: Array) -> None:
         self.world.Allreduce(self.mpi.IN_PLACE, array)
 
     def total(self, number: int) -> int:

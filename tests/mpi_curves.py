@@ -28,7 +28,8 @@ from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS
 
 IMAGES, BATCH, SIDE, CLASSES = 37, 9, 8, 3  # the last batch of an epoch has 10 images
-NETS = {"a": (a, {"filters": (3, 4, 5), "hidden": 6}), "c": (c, {"filters": (3, 4, 5), "hidden": 6})}
+SMALL = {"filters": (3, 4, 5), "hidden": 6}
+NETS = {"a": (a, SMALL), "c": (c, SMALL), "whole c": (c, {})}
 RATES = {"sgd": 0.1, "adam": 1e-3}
 
 
@@ -56,6 +57,7 @@ CASES = [
     *(Case("a", o, "WC, GC, BN", place=p, sync=True) for o, p in product(RATES, ("hooks", "optimizer"))),
     *(Case("a", "sgd", f"{m}, BN", sync=True) for m in ("EB", "EBN", "error global")),
     Case("c", "sgd", "EL"),
+    *(Case("whole c", o, "WC, GC, fully", dtype=t) for o, t in product(RATES, ("float64", "float32"))),
     Case("a", "adam", "WC, GC, BN", dtype="float32", sync=True),
 ]
 QUICK = [

@@ -67,7 +67,7 @@ class Job(MPICommunicator):
         self.command, self.onlooker = command, onlooker
         self.training, self.over = False, False
         self.begin_hint("the run had not begun")
-        self.words = (_place(self, threads),)
+        self.words = (self._place(threads),)
         self.pulse = Pulse(self, self.lost)
 
     def begin_hint(self, hint: str) -> None:
@@ -108,6 +108,30 @@ class Job(MPICommunicator):
         self.abort(status)
         os._exit(status)
 
+    def _place(self, threads: int | None) -> str:
+        """Give this rank cores of its own, unless launcher or user have; return what to say of all ranks.
+
+        All threads that start later stay on these cores, and are as many.
+        """
+        usable = (
+            sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+        )
+        told = self.gather((socket.gethostname(), usable))
+        hosts = {host for host, _ in told}
+        where = f"{self.size} ranks on {counted(len(hosts), 'host')}"
+        mine = [rank for rank, (host, _) in enumerate(told) if host == told[self.rank][0]]
+        self.here = mine.index(self.rank)
+        together = sorted({core for rank in mine for core in told[rank][1]})
+        if len(together) == sum(len(told[rank][1]) for rank in mine) and len(mine) > 1:
+            return f"{where}, each bound by the launcher to cores of its own: {len(usable)} for rank 0"
+        if threads or not hasattr(os, "sched_setaffinity"):
+            return where
+        each = max(1, len(together) // len(mine))
+        start = self.here * each % len(together)
+        os.sched_setaffinity(0, set(together[start : start + each]))
+        own = "of its own" if len(mine) * each <= len(together) else "that it shares with others"
+        return f"{where}, each with {counted(each, 'thread')} on {'a core' if each == 1 else 'cores'} {own}"
+
 
 class Onlooker:
     """A process of its own, which says the last that it was told when rank 0 has ended, whatever has ended it."""
@@ -130,25 +154,3 @@ class Onlooker:
             with suppress(OSError):
                 self.process.stdin.write(text + "\n")
                 self.process.stdin.flush()
-
-
-def _place(ranks: Communicator, threads: int | None) -> str:
-    """Give this rank cores of its own, where neither the launcher nor the user has; return what to say of all ranks.
-
-    All threads that start later stay on these cores, and are as many.
-    """
-    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    told = ranks.gather((socket.gethostname(), usable))
-    hosts = {host for host, _ in told}
-    where = f"{ranks.size} ranks on {counted(len(hosts), 'host')}"
-    mine = [rank for rank, (host, _) in enumerate(told) if host == told[ranks.rank][0]]
-    together = sorted({core for rank in mine for core in told[rank][1]})
-    if len(together) == sum(len(told[rank][1]) for rank in mine) and len(mine) > 1:
-        return f"{where}, each bound by the launcher to cores of its own: {len(usable)} for rank 0"
-    if threads or not hasattr(os, "sched_setaffinity"):
-        return where
-    each, number = max(1, len(together) // len(mine)), mine.index(ranks.rank)
-    start = number * each % len(together)
-    os.sched_setaffinity(0, set(together[start : start + each]))
-    own = "of its own" if len(mine) * each <= len(together) else "that it shares with others"
-    return f"{where}, each with {counted(each, 'thread')} on {'a core' if each == 1 else 'cores'} {own}"

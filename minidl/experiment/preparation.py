@@ -61,7 +61,7 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     ranks: that train it together. Raises MinidlError for settings that are unknown, do not fit together, do not fit the
     data, or are not the same on all ranks.
     """
-    operations = choose_device(settings)
+    operations = choose_device(settings, ranks)
     check_names(settings)
     ranks.serve(operations)
     start = initial.read(settings["init"]) if settings.get("init") and begins else None
@@ -79,8 +79,13 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     return Experiment(settings, train_set.name, train, test, trainer, description, notes, ranks)
 
 
-def choose_device(settings: Settings) -> Kernels:
-    """Return the operations of the device; on the CPU, with the loops and the threads that were asked for."""
+def choose_device(settings: Settings, ranks: Communicator = ALONE) -> Kernels:
+    """Return the operations of the device; on the CPU, with the loops and the threads that were asked for.
+
+    Of several GPUs of a host, each rank takes the one of its number there.
+    """
+    if ranks.size > 1 and settings["device"] in ("auto", "gpu"):
+        kernels.take_gpu(ranks.here)
     if settings["loops"]:
         loops.use(settings["loops"])
     if settings["threads"]:

@@ -7,7 +7,9 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-from cupy import capture
+from cupy import capture, nccl
+
+__all__ = ["nccl"]
 
 
 def is_available() -> bool:

@@ -1,0 +1,42 @@
+"""NCCL: sums of arrays over the GPUs of several processes, one each.
+
+They run in the stream of all kernels, so that a CUDA graph records them like any other; whoever replays the graph must
+do so on all GPUs.
+"""
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from minidl.kernels.errors import MinidlError
+
+Array = Any
+
+
+def unique_id() -> Any:
+    """Return a new name for a group of processes, which the first of them makes and tells the others.
+
+    Raises MinidlError without NCCL.
+    """
+    nccl = getattr(cupy.cuda, "nccl", None)
+    if nccl is None or not nccl.available:
+        raise MinidlError(
+            "ranks on GPUs need NCCL, which CuPy does not find; install it with: pip install nvidia-nccl-cu12 (or "
+            "cu13), or use --device cpu"
+        )
+    return nccl.get_unique_id()
+
+
+class Sums:
+    """The sums of a group of ``size`` processes that know the same ``name``, of which this is number ``rank``."""
+
+    def __init__(self, name: Any, rank: int, size: int) -> None:
+        nccl = cupy.cuda.nccl
+        self.group, self.operation = nccl.NcclCommunicator(size, name, rank), nccl.NCCL_SUM
+        self.types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64, "l": nccl.NCCL_INT64, "q": nccl.NCCL_INT64}
+
+    def __call__(self, array: Array) -> None:
+        """Sum a contiguous array of the device in place; each process gets the same, to the last bit."""
+        kind, stream = self.types[np.dtype(array.dtype).char], cupy.cuda.get_current_stream()
+        self.group.allReduce(array.data.ptr, array.data.ptr, array.size, kind, self.operation, stream.ptr)
