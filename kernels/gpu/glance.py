@@ -21,11 +21,12 @@ class Glance:
 
     def __call__(self) -> Array:
         """Return a host array, which holds until the next call."""
-        if self.made is None:
+        first = self.made is None
+        if first:
             self._copy()
-            self.made.synchronize()
-            return self.copies[0]
         self.made.synchronize()
+        if first:
+            return self.copies[0]
         self.copies.reverse()
         self._copy()
         return self.copies[1]
