@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -96,7 +96,8 @@ def carry_out(
     Where this process is told to end, so are they, and it waits until they have saved.
     """
     pool, task, places = _workers(jobs)
-    left, going_on = iter(runs), {}
+    left = iter(runs)
+    going_on: dict[Future[str], Run] = {}
     try:
         while True:
             for run in islice(filter(fits, left), places - len(going_on)):
