@@ -104,7 +104,7 @@ def test_a_saved_net_is_a_plain_net_with_the_same_outputs(run, tmp_path, random,
     data = random.standard_normal((3, 32, 32, 3)).astype(np.float32)
     trained = nets[-1].forward(data).copy()
     saved = checkpoint.load(tmp_path / "run" / checkpoint.NAME, "cpu")
-    np.testing.assert_allclose(saved.forward(data), trained, atol=1e-6)
+    np.testing.assert_allclose(saved.forward(data), trained, atol=1e-5)
     assert all(layer.at_weights.hook is None for layer in saved.layers)
     assert abs(saved.layers[2].weights.value.mean((1, 2, 3))).max() < 1e-6
 

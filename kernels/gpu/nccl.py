@@ -4,6 +4,7 @@ They run in the stream of all kernels, so that a CUDA graph records them like an
 do so on all GPUs.
 """
 
+from importlib import import_module
 from typing import Any
 
 import cupy
@@ -19,20 +20,28 @@ def unique_id() -> Any:
 
     Raises MinidlError without NCCL.
     """
-    nccl = getattr(cupy.cuda, "nccl", None)
+    return _library().get_unique_id()
+
+
+def _library() -> Any:
+    """Return NCCL as CuPy has it; a plain ``import cupy`` does not bring it."""
+    try:
+        nccl: Any = import_module("cupy.cuda.nccl")
+    except ImportError:
+        nccl = None
     if nccl is None or not nccl.available:
         raise MinidlError(
             "ranks on GPUs need NCCL, which CuPy does not find; install it with: pip install nvidia-nccl-cu12 (or "
             "cu13), or use --device cpu"
         )
-    return nccl.get_unique_id()
+    return nccl
 
 
 class Sums:
     """The sums of a group of ``size`` processes that know the same ``name``, of which this is number ``rank``."""
 
     def __init__(self, name: Any, rank: int, size: int) -> None:
-        nccl = cupy.cuda.nccl
+        nccl = _library()
         self.group, self.operation = nccl.NcclCommunicator(size, name, rank), nccl.NCCL_SUM
         self.types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64, "l": nccl.NCCL_INT64, "q": nccl.NCCL_INT64}
 

@@ -1,5 +1,6 @@
 """Streams, graphs and the device, as far as they can be pretended."""
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 from cupy import capture, nccl
 
-__all__ = ["nccl"]
+sys.modules["cupy.cuda.nccl"] = nccl  # as in CuPy, where it comes by its own import alone
 
 
 def is_available() -> bool:
