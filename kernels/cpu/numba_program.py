@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding
-from numba import carray, prange, types
+from numba import carray, int64, prange, types
 from numba.extending import get_cython_function_address, intrinsic
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
@@ -249,10 +249,10 @@ def _run_steps(
 ) -> None:
     counters = _counters()
     if threads == 1:
-        _take_parts(rows, starts, bounds, ends, before, one_and_zero, letters, counters)
+        _take_parts(threads - 1, rows, starts, bounds, ends, before, one_and_zero, letters, counters)
     else:
-        for _ in prange(threads):
-            _take_parts(rows, starts, bounds, ends, before, one_and_zero, letters, counters)
+        for thread in prange(threads):
+            _take_parts(int64(thread), rows, starts, bounds, ends, before, one_and_zero, letters, counters)
 
 
 @compiled  # where a parallel loop is compiled, filling an array is one, too
@@ -263,11 +263,23 @@ def _counters() -> Any:
 
 @compiled
 def _take_parts(
-    rows: Any, starts: Any, bounds: Any, ends: Any, before: Any, one_and_zero: Any, letters: Any, counters: Any
+    thread: Any,
+    rows: Any,
+    starts: Any,
+    bounds: Any,
+    ends: Any,
+    before: Any,
+    one_and_zero: Any,
+    letters: Any,
+    counters: Any,
 ) -> None:
-    """Run one part after the other until none is left."""
+    """Run one part after the other until none is left.
+
+    Of a single step, each thread takes its own part: what it reads was made by it, and lies in its core's cache.
+    """
     taken, done = counters.ctypes.data, counters.ctypes.data + LINE
-    part = add_at(taken, 1)
+    single = before[-1] == 0
+    part = thread if single else add_at(taken, 1)
     while part < len(before):
         patience = _PATIENCE
         while add_at(done, 0) < before[part]:
@@ -278,6 +290,8 @@ def _take_parts(
             for start in starts[bounds[k, 1] : bounds[k + 1, 1]]:
                 for r in range(bounds[k, 0], bounds[k + 1, 0]):
                     _run(rows[r], start, one_and_zero, letters)
+        if single:
+            return
         add_at(done, 1)
         part = add_at(taken, 1)
 
