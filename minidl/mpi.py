@@ -45,6 +45,11 @@ class MPICommunicator(Communicator):
 
     def serve(self, kernels: Any) -> None:
         """Sum arrays of this device from now on: by NCCL on GPUs, where each rank needs one of its own."""
+        devices = self.gather(kernels.device)
+        if len(set(devices)) > 1:
+            raise MinidlError(
+                f"the ranks compute on {' and '.join(sorted(set(devices)))}; give all of them a GPU, or --device cpu"
+            )
         if kernels.device != "gpu":
             return
         from minidl.kernels.gpu import nccl
@@ -127,9 +132,11 @@ class Pulse:
             self.stopping.wait(BEAT)
             stopping[0] = self.stopping.is_set()
             request = self.world.Iallreduce(self.mpi.IN_PLACE, stopping, self.mpi.MIN)
-            since = time.monotonic()
+            silent, last = 0.0, time.monotonic()
             while not request.Test():
-                if time.monotonic() - since > SILENCE:
+                now = time.monotonic()
+                silent, last = silent + min(now - last, BEAT), now  # not while this process itself was stopped
+                if silent > SILENCE:
                     self.lost()
                 time.sleep(0.01)
 

@@ -115,7 +115,7 @@ def check(options: argparse.Namespace) -> None:
         models.check_name(name)
     if given.get("method"):
         method.parse(given["method"])
-    if given.get("methods"):
+    if isinstance(given.get("methods"), str):
         read_methods(given["methods"])
     if given.get("rows"):
         choose(read_rows(given["table"]), given["rows"])

@@ -11,6 +11,7 @@ from minidl.kernels.cpu.threads import share
 
 Array = NDArray[np.floating]
 _means, _global_means = Recorder(), Recorder()
+_MOST_PIXELS = 256  # of a plane whose mean is a program, which has an instruction for each of them
 _MIN_PER_THREAD = 1 << 18  # elements; with fewer, waking a thread costs more than it brings
 
 
@@ -50,6 +51,14 @@ def _places(images: Array, y: int, x: int, stride: int, shape: tuple[int, ...]) 
 def forward_global(data: Array, out: Array) -> None:
     """Write the mean of each plane into ``out`` (samples, c)."""
     planes = data.reshape(len(data), -1, data.shape[-1])
+    minimum = _MIN_PER_THREAD // planes[0].size + 1
+    if planes.shape[1] > _MOST_PIXELS:
+
+        def work(worker: int, start: int, stop: int) -> None:
+            np.mean(planes[start:stop], axis=1, out=out[start:stop])
+
+        share(work, len(data), minimum)
+        return
 
     def write(worker: int, start: int, stop: int) -> list[Program]:
         program = Program()
@@ -57,7 +66,7 @@ def forward_global(data: Array, out: Array) -> None:
             program.copy(planes[start:stop, pixel], out[start:stop], accumulate=pixel > 0, factor=1 / planes.shape[1])
         return [program]
 
-    _global_means.run(len(data), (data, out), write, _MIN_PER_THREAD // planes[0].size + 1)
+    _global_means.run(len(data), (data, out), write, minimum)
 
 
 def backward_global(error: Array, out: Array) -> None:

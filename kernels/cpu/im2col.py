@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.cpu.chunks import Band, Chunks
+from minidl.kernels.cpu.constants import Kept, is_constant
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.program import MIN_PRODUCTS, Operand, PerImage, Program, Recorder, part
 from minidl.kernels.cpu.scratch import carve
@@ -44,7 +45,7 @@ class Im2col(Convolution):
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
-        self._recorder = Recorder()
+        self._recorder, self._matrices = Recorder(), Kept()
         # Side by side, without a gap and without padding: each pixel belongs to one window.
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
@@ -153,6 +154,8 @@ class Im2col(Convolution):
         """Return the useful part of the weights as a matrix (out, ky·kx·in)."""
         if weights[self._taps].shape == weights.shape:
             return weights.reshape(self.filters, -1)
+        if is_constant(weights):  # a replay, which runs nothing but programs, finds it again
+            return self._matrices.of(weights, lambda given: given[self._taps].reshape(self.filters, -1).copy())
         useful = weights[self._taps]
         (matrix,) = carve("weights", self.dtype, useful.shape)
         matrix[...] = useful

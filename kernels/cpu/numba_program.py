@@ -328,6 +328,7 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
                         _sgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
                     else:
                         _dgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
+    numbers[0] = 0  # until here its memory is in use, which BLAS knows by its address alone
 
 
 @compiled
@@ -362,9 +363,9 @@ def _copy(op: Any, source: Any, out: Any, like: Any) -> None:
         if op.accumulate:
             for c in range(columns):
                 y[c * every_y] += factor * x[c * every_x]
-        elif every_x == 1 and every_y == 1:
+        elif every_x == 1 and every_y == 1 and factor == 1:  # which the compiler makes a copy of bytes
             for c in range(columns):
-                y[c] = factor * x[c]
+                y[c] = x[c]
         else:
             for c in range(columns):
                 y[c * every_y] = factor * x[c * every_x]

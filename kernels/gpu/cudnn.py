@@ -97,9 +97,13 @@ class Product:
     def _choose(self, pointers: dict[int, int]) -> int:
         """Return the fastest plan, and keep its name; the first where nothing is to choose, or a stream records."""
         if len(self.candidates) > 1 and not cupy.cuda.get_current_stream().is_capturing():
-            times = {name: self._time(pointers, index) for name, index in self.candidates.items()}
-            kept = _plans().keep(self.name, min(times, key=times.__getitem__))
-            return self.candidates.get(kept, self.candidates[min(times, key=times.__getitem__)])
+            times = {}
+            for name, index in self.candidates.items():
+                with suppress(MemoryError, RuntimeError):  # its workspace does not fit, or it does not run after all
+                    times[name] = self._time(pointers, index)
+            if times:
+                best = min(times, key=times.__getitem__)
+                return self.candidates.get(_plans().keep(self.name, best), self.candidates[best])
         return next(iter(self.candidates.values()))
 
     def _time(self, pointers: dict[int, int], plan: int) -> float:
@@ -187,7 +191,7 @@ def relu_keeps_nan(precision: str) -> bool:
     data, out = cupy.full_like(ones, np.nan), cupy.zeros_like(ones)
     product = Product("fprop", shape, shape, shape, (1, 1), (0, 0), precision, BEHIND[2], fused=True)
     product(data, ones, out, ones[0, 0, 0])
-    return bool(np.isnan(cupy.asnumpy(out)).all())
+    return product.fused and bool(np.isnan(cupy.asnumpy(out)).all())
 
 
 def _candidates(graph: Any, chosen: str | None) -> dict[str, int]:

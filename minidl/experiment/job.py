@@ -21,6 +21,7 @@ from minidl.communicator import Communicator
 from minidl.experiment import launcher
 from minidl.experiment.command import Command, sentence_of
 from minidl.experiment.stop import status_of
+from minidl.kernels.errors import MinidlError
 from minidl.mpi import SILENCE, MPICommunicator, Pulse
 from minidl.words import counted, printable
 
@@ -38,6 +39,8 @@ def job(command: Command, threads: int | None) -> Iterator[tuple[Communicator, C
     if size == 1:
         yield Communicator(), command
         return
+    if launcher.gives_tasks():
+        raise MinidlError(f"ranks train together without -m {launcher.FUTURES}; leave it out")
     command = replace(command, call=f"{launcher.call(size)} {command.call}")
     onlooker = Onlooker(rank)
     with launcher.one_voice(rank):
@@ -86,8 +89,9 @@ class Job(MPICommunicator):
 
     def broken(self, error: BaseException) -> None:
         """Let an error that ends this rank end the others as well."""
-        if self.training:
-            interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        # An interrupt may come to ranks at different places, where what one of them tells, another would not hear.
+        if self.training or (interrupted and not self.over):
             what = "interrupted" if interrupted else sentence_of(error) or "".join(traceback.format_exception(error))
             self.fail(what, status_of(error))
         elif not (self.over or self.failed):

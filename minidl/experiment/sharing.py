@@ -47,10 +47,9 @@ def share_batches(settings: Settings, net: Net, train: Source, ranks: Communicat
             f"{ranks.size} ranks; use fewer ranks, or another --batch-size or --train-size"
         )
     of_a_batch = [*(["BN"] if norms else []), *sorted({str(hook) for _, hook in together.hooks_of_a_batch(net)})]
+    net.check_batches([least])
     if synchronized:
         together.synchronize(net, ranks)
-    else:
-        net.check_batches([least])
     Exchange(net, ranks, synchronized)
     how = (
         "over the batch of all ranks"
