@@ -22,7 +22,9 @@ def tables(folder: Path = RESULTS) -> str:
     """Return all tables of which runs have finished, each with its budget, its picture and the rows that it lacks."""
     results = read_results(folder / NAME).items()
     records = [dict(zip((*KEY, *VALUES), key + values, strict=True)) for key, values in results]
-    out, done, whole = [], 0, sum(len(read_rows(table)) for table in (2, 3, 4, 5))
+    whole = sum(len(read_rows(table)) for table in (2, 3, 4, 5))
+    done = len({(one["table"], one["model"], one["method"]) for one in records})  # by whatever budgets
+    out = []
     for table, budget in sorted({(int(one["table"]), one["budget"]) for one in records}):
         rows = read_rows(table)
         part = [one for one in records if (one["table"], one["budget"]) == (str(table), budget)]
@@ -32,7 +34,6 @@ def tables(folder: Path = RESULTS) -> str:
         }
         lines = [Line(row, measured[row.model, row.method]) for row in rows if (row.model, row.method) in measured]
         missing = "; ".join(str(row) for row in rows if (row.model, row.method) not in measured)
-        done += len(lines)
         out += [
             f"### Table {table}, {len(lines)} of {len(rows)} rows; {budget}\n",
             markdown(lines, rows),

@@ -234,7 +234,7 @@ def test_numba_without_a_folder_to_keep_anything_in(function, monkeypatch):
 
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
     assert function() == (0, None)
-    monkeypatch.setattr(numba_loops, "_relu", numba_loops.parallel(lambda x: x))
+    monkeypatch.setattr(numba_loops, "_relu_adjoint", numba_loops.parallel(lambda x: x))
     assert "compiles them before the first step of every run" in numba_loops.warning()
 
 

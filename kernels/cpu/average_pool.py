@@ -6,12 +6,12 @@ data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.program import Program, Recorder
+from minidl.kernels.cpu.ones import ones
+from minidl.kernels.cpu.program import PerImage, Program, Recorder
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[np.floating]
 _means, _global_means = Recorder(), Recorder()
-_MOST_PIXELS = 256  # of a plane whose mean is a program, which has an instruction for each of them
 _MIN_PER_THREAD = 1 << 18  # elements; with fewer, waking a thread costs more than it brings
 
 
@@ -50,23 +50,16 @@ def _places(images: Array, y: int, x: int, stride: int, shape: tuple[int, ...]) 
 
 def forward_global(data: Array, out: Array) -> None:
     """Write the mean of each plane into ``out`` (samples, c)."""
-    planes = data.reshape(len(data), -1, data.shape[-1])
-    minimum = _MIN_PER_THREAD // planes[0].size + 1
-    if planes.shape[1] > _MOST_PIXELS:
-
-        def work(worker: int, start: int, stop: int) -> None:
-            np.mean(planes[start:stop], axis=1, out=out[start:stop])
-
-        share(work, len(data), minimum)
-        return
+    n, y, x, channels = data.shape
+    planes, pixels = PerImage(data.reshape(-1, channels), y * x), y * x
 
     def write(worker: int, start: int, stop: int) -> list[Program]:
-        program = Program()
-        for pixel in range(planes.shape[1]):
-            program.copy(planes[start:stop, pixel], out[start:stop], accumulate=pixel > 0, factor=1 / planes.shape[1])
+        program, mean = Program(1, range(start, stop)), PerImage(out)
+        program.product(ones(pixels, out.dtype)[None], planes, mean)
+        program.copy(mean, mean, factor=1 / pixels)
         return [program]
 
-    _global_means.run(len(data), (data, out), write, minimum)
+    _global_means.run(n, (data, out), write, _MIN_PER_THREAD // (pixels * channels) + 1)
 
 
 def backward_global(error: Array, out: Array) -> None:

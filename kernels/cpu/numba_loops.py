@@ -23,7 +23,6 @@ __all__ = [
     "moments",
     "products",
     "record",
-    "relu",
     "relu_adjoint",
     "run",
     "scale",
@@ -41,7 +40,7 @@ _MIN_PER_THREAD = 1 << 17  # elements
 
 def warning() -> str:
     """Return a sentence on what makes the first step slow; nothing where loops that were compiled earlier are kept."""
-    folder = _relu.compiled.stats.cache_path
+    folder = _relu_adjoint.compiled.stats.cache_path
     if folder is None:
         return (
             "Numba finds no folder to keep its loops in and compiles them before the first step of every run: 10 to 20 "
@@ -53,31 +52,6 @@ def warning() -> str:
 
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
-
-
-def relu(x: Array, out: Array) -> None:
-    """Write max(x, 0); ``out`` may be x."""
-    _relu(x, out, x.__array_interface__["data"] == out.__array_interface__["data"], parts(x.size, _MIN_PER_THREAD))
-
-
-@parallel
-def _relu(x: Any, out: Any, in_place: Any, parts: Any) -> None:
-    if parts == 1:
-        _relu_of_part(x, out, in_place)
-    else:
-        for part in prange(parts):
-            first, last = x.size * part // parts, x.size * (part + 1) // parts
-            _relu_of_part(x[first:last], out[first:last], in_place)
-
-
-@compiled
-def _relu_of_part(x: Any, out: Any, in_place: Any) -> None:
-    if in_place:  # with two arrays, the compiler would fear that they overlap
-        for k in range(x.size):
-            x[k] = 0 if x[k] < 0 else x[k]  # not a number stays what it is
-    else:
-        for k in range(x.size):
-            out[k] = 0 if x[k] < 0 else x[k]
 
 
 def relu_adjoint(error: Array, output: Array, out: Array) -> None:

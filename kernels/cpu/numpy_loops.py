@@ -25,7 +25,6 @@ __all__ = [
     "max_pool_adjoint",
     "moments",
     "products",
-    "relu",
     "relu_adjoint",
     "run",
     "scale",
@@ -76,7 +75,9 @@ def _run(worker: int, instruction: Instruction | Windows, start: int, samples: i
     if isinstance(instruction, Windows):
         _multiply_windows(part(instruction.left, start, samples), right, instruction.biases, out, instruction.relu)
     elif instruction.left is None:
-        right = right if instruction.factor == 1 else right * out.dtype.type(instruction.factor)
+        if instruction.factor != 1:
+            (scaled,) = carve(f"products {worker}", out.dtype, out.shape)
+            right = np.multiply(right, out.dtype.type(instruction.factor), out=scaled)
         if instruction.largest:
             np.maximum(out, right, out=out)
         else:
@@ -103,15 +104,6 @@ def _multiply_windows(windows: Array, lines: Array, biases: Array, out: Array, r
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
 
 _PIECE = 1 << 20  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
-
-
-def relu(x: Array, out: Array) -> None:
-    """Write max(x, 0); ``out`` may be x."""
-
-    def work(worker: int, start: int, stop: int) -> None:
-        np.maximum(x[start:stop], x.dtype.type(0), out=out[start:stop])
-
-    share(work, x.size, _MIN_PER_THREAD)
 
 
 def relu_adjoint(error: Array, output: Array, out: Array) -> None:

@@ -15,8 +15,8 @@ EXAMPLES = """examples:
   {call} --methods "Baseline; WC, GC, fully" --data photos/   your own images
   {call} --methods "Baseline; median" --import my_norm.py     a normalization of your own
 A folder has runs of equal settings; for others, give another one with --out. Every run is traced (see --trace), for the
-report, but with --no-trace. Called again, it goes on where it stopped: a run that has finished is not run again, and
-with more methods or more seeds it trains what is missing. How a method is written is told by: minidl train --help
+report, unless --no-trace is given. Called again, it goes on where it stopped: a run that has finished is not run again,
+and with more methods or more seeds it trains what is missing. How a method is written is told by: minidl train --help
 """
 
 
