@@ -4,6 +4,7 @@ NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA; cpu/ and gpu/ 
 is given the operations of its device once, by ``load``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, NoReturn
@@ -57,7 +58,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     if device in ("auto", "gpu") and not missing:
         gpu = import_module("minidl.kernels.gpu")
         gpu.products.choose(precision)
-        services = {name: getattr(gpu, name) for name in ("xp", "array", "host", "glance", "record", "describe")}
+        services = {name: getattr(gpu, name) for name in ("xp", "array", "host", "glance", "beside", "record", "describe")}
         return Kernels(
             device="gpu",
             precision=gpu.products.precision(),
@@ -78,6 +79,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         host=np.asarray,
         glance=lambda array: lambda: array,
         constant=_as_it_is if plain else constants.constant,
+        beside=_in_turn,
         record=lambda function, version: function,
         tape=_no_tape if plain else Tape,
         describe=_describe_reference if plain else threads.describe,
@@ -98,6 +100,12 @@ def take_gpu(number: int) -> None:
 def _as_it_is(array: Any) -> Any:
     """Return the array: no operation of this device keeps anything of it."""
     return array
+
+
+def _in_turn(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
+    """Call both functions, each of which has all cores of this device, and return what the second returns."""
+    first()
+    return second()
 
 
 def _no_tape(function: Any) -> None:

@@ -302,3 +302,76 @@ def test_a_training_that_is_lost_is_seen_one_look_later(gpu: Kernels) -> None:
         losses.append(loss.seen().loss)
     assert np.isfinite(losses).tolist() == [True, True, False, False]
     assert np.isnan(loss.score().loss)
+
+
+class TestBeside:
+    """Two parts of a step as branches of one graph."""
+
+    def test_both_parts_are_done_and_later_ones_wait_for_them(self, gpu: Kernels, step: Step) -> None:
+        from minidl.kernels.gpu import bias
+
+        one, both = gpu.xp.zeros(4, np.float32), gpu.xp.zeros(4, np.float32)
+
+        def parts() -> None:
+            bias.add(step.total, one)
+            result = gpu.beside(lambda: bias.add(step.rate, one), lambda: bias.add(step.rate, step.total) or "second")
+            assert result == "second"
+            bias.add(one, both)
+            bias.add(step.total, both)
+
+        step.also = parts
+        expected_one, expected_both, total = 0, 0, 0
+        for _ in range(5):
+            step.recorded()
+            total += 1
+            expected_one += total + 1
+            total += 1
+            expected_both += expected_one + total
+            assert [gpu.host(array)[0] for array in (one, step.total, both)] == [expected_one, total, expected_both]
+        assert step.recorded.graph is not None  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+    def test_a_layer_computes_gradients_and_error_beside_each_other(
+        self, gpu: Kernels, random: np.random.Generator, precision: str
+    ) -> None:
+        from minidl.kernels.gpu import products
+        from minidl.layer import Context
+        from minidl.layers import Convolution, Flatten, FullyConnected, Sequential
+
+        products.choose(precision)
+        try:
+            root = Sequential(Convolution(8, 3), Convolution(8, 3), Flatten(), FullyConnected(8), FullyConnected(3))
+            root.setup((5, 4, 8), Context(gpu, np.dtype(np.float32), random))
+            data, error = (gpu.xp.asarray(random.standard_normal(s), np.float32) for s in ((6, 5, 4, 8), (6, 3)))
+            grads = [parameter.grads for parameter in root.parameters()]
+            back = gpu.xp.empty_like(data)
+
+            def step() -> None:
+                root.forward(data)
+                back[...] = root.backpropagate(error)
+
+            recorded = gpu.record(step, lambda: root.children[0].context.allocations)
+            step()
+            expected = [gpu.host(array) for array in (*grads, back)]
+            for _ in range(6):
+                for array in (*grads, back):
+                    array[...] = np.nan
+                recorded()
+                for array, values in zip((*grads, back), expected, strict=True):
+                    np.testing.assert_array_equal(gpu.host(array), values)
+            assert recorded.graph is not None
+        finally:
+            products.choose("fp32")
+
+    @pytest.mark.skipif(not EMULATED, reason="a card may run both parts in any order")
+    def test_the_emulation_takes_the_other_order(self, gpu: Kernels, step: Step) -> None:
+        """So that parts that need something of each other give another result."""
+        from minidl.kernels.gpu import bias
+
+        copy = gpu.xp.zeros(4, np.float32)
+        step.also = lambda: gpu.beside(lambda: bias.add(step.total, copy), lambda: bias.add(step.rate, step.total))
+        for _ in range(2):
+            step.recorded()
+        assert gpu.host(copy)[0] == 1 + 3
+        step.recorded()
+        assert gpu.host(copy)[0] == 1 + 3 + 6

@@ -15,10 +15,11 @@ import cupy as xp
 
 from minidl.kernels import arrays
 from minidl.kernels.gpu import products
+from minidl.kernels.gpu.beside import beside
 from minidl.kernels.gpu.glance import Glance as glance
 from minidl.kernels.gpu.graph import record
 
-__all__ = ["array", "describe", "glance", "host", "products", "record", "stream", "xp"]
+__all__ = ["array", "beside", "describe", "glance", "host", "products", "record", "stream", "xp"]
 
 host = xp.asnumpy
 stream = xp.cuda.Stream(non_blocking=True)

@@ -9,6 +9,7 @@ bf16, operands and results are rounded to it, for which cuDNN has many engines t
 and ReLU come with the pass that widens the result. Where an engine is lacking, it is done without.
 
 Of the plans that cuDNN thinks best, the first product that is computed tries which one is the fastest, see plans.py.
+They are tried as graphs, because a small product takes less time than Python needs to launch it.
 """
 
 import os
@@ -34,8 +35,9 @@ Pair = tuple[int, int]
 FIRST, SECOND, OUT, BIASES = 1, 2, 3, 4  # the numbers by which a graph knows its arrays
 INPUTS = {"fprop": ("image", "weight"), "dgrad": ("loss", "filter"), "wgrad": ("image", "loss")}
 BEHIND = ("", "biases", "biases and ReLU")
-CANDIDATES = 8  # plans that are timed, at most
-TIMES = 3  # that each is run for it, after once to warm up
+CANDIDATES = 24  # plans that are timed, at most
+TIMES = 10  # that each is run for it, in a row
+ROUNDS = 3  # of which the fastest counts, after one to warm up
 
 
 class Product:
@@ -81,22 +83,26 @@ class Product:
         pointers = {number: array.data.ptr for number, array in arrays.items()}
         if self.plan is None:
             self.plan = self._choose(pointers)
-        self._execute(pointers, self.plan)
+        self._execute(pointers, self.plan, self._workspace(self.plan))
         relu = self.behind == BEHIND[2]
         if self.half_out:
             bias.widen(result, biases if self.behind else None, out, relu)
         elif self.behind and not self.fused:
             bias.add(biases, out, relu)
 
-    def _execute(self, pointers: dict[int, int], plan: int) -> None:
-        # All of it is taken from CuPy's pool and given back at once: the next product in the stream may have it.
-        workspace = cupy.empty(max(self.graph.get_workspace_size_plan_at_index(plan), 1), np.uint8)
+    def _execute(self, pointers: dict[int, int], plan: int, workspace: Array) -> None:
         handle = _handle(cupy.cuda.get_current_stream().ptr)
         self.graph.execute_plan_at_index(pointers, workspace.data.ptr, plan, handle=handle)
 
+    def _workspace(self, plan: int) -> Array:
+        """Return memory from CuPy's pool, which has it again after the call: the next product in the stream may use it."""
+        return cupy.empty(max(self.graph.get_workspace_size_plan_at_index(plan), 1), np.uint8)
+
     def _choose(self, pointers: dict[int, int]) -> int:
         """Return the fastest plan, and keep its name; the first where nothing is to choose, or a stream records."""
-        if len(self.candidates) > 1 and not cupy.cuda.get_current_stream().is_capturing():
+        stream = cupy.cuda.get_current_stream()
+        if len(self.candidates) > 1 and not stream.is_capturing():
+            stream.synchronize()  # what is tried runs beside it
             times = {}
             for name, index in self.candidates.items():
                 with suppress(MemoryError, RuntimeError):  # its workspace does not fit, or it does not run after all
@@ -107,14 +113,25 @@ class Product:
         return next(iter(self.candidates.values()))
 
     def _time(self, pointers: dict[int, int], plan: int) -> float:
-        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
-        self._execute(pointers, plan)
-        start.record()
-        for _ in range(TIMES):
-            self._execute(pointers, plan)
-        stop.record()
-        stop.synchronize()
-        return cupy.cuda.get_elapsed_time(start, stop)
+        """Return the milliseconds that a plan takes TIMES in a row."""
+        workspace, start, stop = self._workspace(plan), cupy.cuda.Event(), cupy.cuda.Event()
+        with _trials() as stream:
+            self._execute(pointers, plan, workspace)  # what is loaded at the first time, is not recorded
+            stream.begin_capture()
+            try:
+                for _ in range(TIMES):
+                    self._execute(pointers, plan, workspace)
+            finally:
+                graph = stream.end_capture()
+            graph.launch()
+            times = []
+            for _ in range(ROUNDS):
+                start.record()
+                graph.launch()
+                stop.record()
+                stop.synchronize()
+                times.append(cupy.cuda.get_elapsed_time(start, stop))
+        return min(times)
 
     def _build(
         self, operation: str, shapes: tuple[Shape, Shape, Shape], stride: Pair, padding: Pair, precision: str
@@ -227,6 +244,12 @@ def _dim(shape: Shape) -> list[int]:
 def _stride(shape: Shape) -> list[int]:
     _, _, x, channels = shape
     return [prod(shape[1:]), 1, x * channels, channels]
+
+
+@cache
+def _trials() -> Any:
+    """Return the stream in which plans are tried; no thread's own, which may be one that cannot record."""
+    return cupy.cuda.Stream(non_blocking=True)
 
 
 @cache

@@ -4,12 +4,13 @@ from typing import Any
 
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Layer, Shape
+from minidl.layer import Array, Shape
+from minidl.layers.product_layer import ProductLayer
 
 KEPT = 8  # algorithms of a layer: for so many sizes of images, or half as many where a trace looks on, without fusion
 
 
-class Convolution(Layer):
+class Convolution(ProductLayer):
     """Convolution: out[s, y, x, o] = Σ data[s, t·y + i − p, t·x + j − p, c]·W[o, i, j, c] + b[o].
 
     data (samples, y, x, in), weights (out, size, size, in), stride t. DLIB's padding p is the default: size//2 on

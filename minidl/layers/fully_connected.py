@@ -1,9 +1,10 @@
 """FullyConnected: each output from all inputs, with a bias."""
 
-from minidl.layer import Array, Layer, Shape
+from minidl.layer import Array, Shape
+from minidl.layers.product_layer import ProductLayer
 
 
-class FullyConnected(Layer):
+class FullyConnected(ProductLayer):
     """Fully connected: out[s, o] = Σ data[s, i]·W[o, i] + b[o]; data (samples, in), weights (out, in)."""
 
     kind = "fc"

@@ -254,11 +254,11 @@ class pygraph:
         if capture.recording():
             for pointer in (*arrays.values(), workspace):
                 capture.watch(memory_of(pointer))
-        executed.append(PLANS[index])
-        cuda.ahead += seconds[PLANS[index]]
-        capture.run(lambda: self._compute(arrays, workspace))
+        capture.run(lambda: self._compute(arrays, workspace, PLANS[index]))
 
-    def _compute(self, arrays: dict[int, int], workspace: int) -> None:
+    def _compute(self, arrays: dict[int, int], workspace: int, plan: str) -> None:
+        executed.append(plan)
+        cuda.ahead += seconds[plan]
         behind(workspace, (WORKSPACE,), (1,), np.uint8)[...] = 0xAB
         first, second = (self._operand(tensor, arrays) for tensor in self.inputs)
         data, weights, _ = self.roles()

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-_tape: list[Callable[[], Any]] | None = None
+_tape: list[tuple[int, Callable[[], Any]]] | None = None  # with the streams that they are in
+_branches: dict[int, int] = {}  # other streams that are captured: how long the tape was when they joined in
+_origin = 0  # the stream that began to capture
+current = 0  # the stream that everything runs on
 private_pool = False  # whether memory is taken from another pool than the common one
 
 
@@ -27,10 +30,10 @@ def recording() -> bool:
 
 def begin() -> None:
     """Write down from now on."""
-    global _tape
+    global _tape, _origin
     if _tape is not None:
         raise RuntimeError("the stream is capturing already")
-    _tape = []
+    _tape, _origin = [], current
 
 
 def end() -> list[Callable[[], Any]]:
@@ -39,7 +42,38 @@ def end() -> list[Callable[[], Any]]:
     if _tape is None:
         raise RuntimeError("the stream is not capturing")
     tape, _tape = _tape, None
-    return tape
+    if _branches:
+        _branches.clear()
+        raise RuntimeError("the capturing stream does not wait for another one that it captures")
+    return [action for _, action in tape]
+
+
+def now(stream: int) -> tuple[int, int]:
+    """Return a point in what a stream does: the stream, and the length of the tape."""
+    return stream, -1 if _tape is None else len(_tape)
+
+
+def wait(stream: int, event: tuple[int, int]) -> None:
+    """Let a stream wait for a point in what another one does: it joins the capture, or the other one leaves it.
+
+    What both do meanwhile may run in any order. Here, a branch runs last: by itself it would have run first.
+    """
+    other, length = event
+    if _tape is None or length < 0:
+        return
+    if other not in _branches:
+        _branches[stream] = length
+        return
+    start = _branches.pop(other)
+    part = _tape[start:]
+    _tape[start:] = [one for one in part if one[0] != other] + [one for one in part if one[0] == other]
+
+
+def _note(action: Callable[[], Any]) -> None:
+    assert _tape is not None
+    if current != _origin and current not in _branches:
+        raise RuntimeError("while a stream is captured, another one runs at once what was to be recorded")
+    _tape.append((current, action))
 
 
 def run(action: Callable[[], Any]) -> None:
@@ -47,7 +81,7 @@ def run(action: Callable[[], Any]) -> None:
     if _tape is None:
         action()
     else:
-        _tape.append(action)
+        _note(action)
 
 
 def keep(memory: Any) -> None:
@@ -55,7 +89,7 @@ def keep(memory: Any) -> None:
     if _tape is not None:
         if not private_pool:
             raise RuntimeError("what a capture takes from the common pool is soon given to others")
-        _tape.append(lambda: (memory, None)[1])
+        _note(lambda: (memory, None)[1])
 
 
 def watch(memory: Any) -> None:
@@ -68,7 +102,7 @@ def watch(memory: Any) -> None:
         if there() is None:
             raise RuntimeError("a graph works on memory that was freed since it was recorded")
 
-    _tape.append(check)
+    _note(check)
 
 
 def borrowed(host: Any) -> Any:

@@ -42,19 +42,16 @@ class Stream:
         self.non_blocking, self.ptr, self._outer = non_blocking, 0 if null else next(_pointers), []
 
     def __enter__(self) -> "Stream":
-        global _current
         self._outer.append(_current)
-        _current = self
-        return self
+        return self.use()
 
     def __exit__(self, *_: Any) -> None:
-        global _current
-        _current = self._outer.pop()
+        self._outer.pop().use()
 
     def use(self) -> "Stream":
         """Make this the current stream."""
         global _current
-        _current = self
+        _current, capture.current = self, self.ptr
         return self
 
     def begin_capture(self, mode: Any = None) -> None:
@@ -70,6 +67,15 @@ class Stream:
     def is_capturing(self) -> bool:
         """Return whether the stream records."""
         return capture.recording()
+
+    def record(self, event: "Event") -> "Event":
+        """Note what the stream has been asked to do so far."""
+        event.record(self)
+        return event
+
+    def wait_event(self, event: "Event") -> None:
+        """Go on when all is done that an event has noted."""
+        capture.wait(self.ptr, event.point)
 
     def synchronize(self) -> None:
         """Wait for the device, which cannot be captured."""
@@ -125,12 +131,12 @@ ahead = 0.0  # seconds that the device pretends to have worked
 class Event:
     """A point in time."""
 
-    def __init__(self) -> None:
-        self.time = 0.0
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
+        self.time, self.point = 0.0, (0, -1)
 
     def record(self, stream: Any = None) -> None:
-        """Note the time."""
-        self.time = time.perf_counter() + ahead
+        """Note the time, and what the stream has been asked to do so far."""
+        self.time, self.point = time.perf_counter() + ahead, capture.now((stream or _current).ptr)
 
     def synchronize(self) -> None:
         """Wait for it, which cannot be captured."""
