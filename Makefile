@@ -29,7 +29,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(ARGS)
 
 gpu:
-	@$(PYTHON) benchmarks/gpu.py
+	@$(PYTHON) benchmarks/gpu.py $(ARGS)
 
 lint: $(READY) links
 	$(BIN)/ruff check .

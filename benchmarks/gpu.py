@@ -1,11 +1,15 @@
 """Test and measure on this machine's GPU, in eight minutes at most, cold compilers included: make gpu.
 
+    make gpu ARGS="--parts tests kernels --model c"         some parts alone; what was found today stays in the files
+
 It takes what the Python that runs it has: CuPy for CUDA 12 or 13 is needed, the packages of setup.cfg too; pytest,
-PyTorch, nvidia-cudnn-frontend and compute-sanitizer are used where they are there. minidl itself need not be installed.
-What was found is written to benchmarks/results/CARD-DATE.json and .md after each part, and of one that is stopped, as
-much as it has found. Every part is a process of its own; this one never touches the GPU, whose memory is theirs.
+pytest-xdist, PyTorch, nvidia-cudnn-frontend and compute-sanitizer are used where they are there. minidl itself need not
+be installed. What was found is written to benchmarks/results/CARD-DATE.json and .md after each part, and of one that is
+stopped, as much as it has found. Every part is a process of its own; this one never touches the GPU, whose memory is
+theirs.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -18,7 +22,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from functools import partial
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,8 @@ CHECKOUT = ROOT / "build" / "checkout"
 RESULTS = ROOT / "benchmarks" / "results"
 LIMIT = 450  # seconds for all of it
 ENOUGH = 10  # seconds without which no part is begun
+PARTS = ("tests", "kernels", "steps", "memcheck", "racecheck", "compiled")
+PROCESSES = 8  # that test at once, at most
 MODELS = ("c", "b", "a", "b-cifar", "d")
 PACKAGES = (
     "numpy",
@@ -64,10 +70,10 @@ class Job:
         """Return the seconds that are left."""
         return self.ends - time.monotonic()
 
-    def run(self, command: list[str], seconds: float) -> tuple[str, int | None]:
-        """Return the output and the exit status of a command, None where it took too long."""
+    def run(self, command: list[str], seconds: float, folder: Path | None = None) -> tuple[str, int | None]:
+        """Return the output and the exit status of a command in a folder, None where it took too long."""
         print(f"\n$ {' '.join(command)}", flush=True)
-        options: dict[str, Any] = {"cwd": ROOT, "env": self.environment, "text": True, "errors": "replace"}
+        options: dict[str, Any] = {"cwd": folder or ROOT, "env": self.environment, "text": True, "errors": "replace"}
         options["start_new_session"] = True
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options) as process:
             try:
@@ -116,7 +122,8 @@ print(json.dumps({"about": device.describe(), "made_for": made_for, "driver": ru
 
 def card(job: Job) -> str:
     """Return the name of the GPU, or leave with exit status 2 and a sentence."""
-    output, status = job.run([sys.executable, "-c", LOOK], 100)
+    # Python looks for modules in the folder where it is first, and half of the package lies in this one.
+    output, status = job.run([sys.executable, "-c", LOOK], 100, CHECKOUT)
     lines = [line for line in output.splitlines() if line.startswith("{")]
     found: dict[str, Any] = json.loads(lines[-1]) if lines else {"missing": verdict(output, status or 1)}
     if "missing" not in found and (wrong := disagreement(found["made_for"], found["driver"])):
@@ -150,7 +157,9 @@ def versions() -> dict[str, str]:
 
 def tests(job: Job) -> str:
     """Return how the tests on the GPU ended."""
-    return verdict(*job.run([sys.executable, *TESTS, "tests"], 120))
+    at_once = min(PROCESSES, (os.cpu_count() or 2) // 2) if util.find_spec("xdist") else 1
+    spread = ["-n", f"{at_once}", "--dist", "loadgroup"] if at_once > 1 else []
+    return verdict(*job.run([sys.executable, *TESTS, *spread, "tests"], 120))
 
 
 def sanitizer(job: Job, tool: str) -> str:
@@ -203,8 +212,12 @@ def report(found: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def main() -> None:
-    """Do all parts, for as long as there is time."""
+def main(arguments: list[str] | None = None) -> None:
+    """Do the parts that are asked for, for as long as there is time."""
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"{', '.join(PARTS)}")
+    cli.add_argument("--model", nargs="+", choices=MODELS, default=MODELS, metavar="NET", help="nets whose steps count")
+    options = cli.parse_args(arguments)
     job = Job()
     lay_out()
     sys.path.insert(0, str(CHECKOUT))
@@ -212,20 +225,22 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     name = re.sub(r"\W+", "-", found["card"].removeprefix("NVIDIA "))
     path = RESULTS / f"{name}-{found['date']}.json"
+    if path.exists():
+        found = json.loads(path.read_text()) | found
 
-    def step(model: str, *options: str) -> None:
-        new = rows(job, "step.py", ["--model", model, "--rounds", "10", *options], 100)
+    def step(model: str, *arguments: str) -> None:
+        new = rows(job, "step.py", ["--model", model, "--rounds", "10", *arguments], 100)
         found["steps"] = [row for row in found.get("steps", []) if row["model"] != model or not new] + new
 
-    parts: list[Callable[[], Any]] = [
-        lambda: found.update(tests=tests(job)),
-        lambda: found.update(kernels=rows(job, "kernels.py", [], 60)),
-        *(partial(step, model) for model in MODELS),
-        lambda: found.update(memcheck=sanitizer(job, "memcheck")),
-        lambda: found.update(racecheck=sanitizer(job, "racecheck")),
-        *(partial(step, model, "--compile") for model in MODELS),
-    ]
-    for part in parts:
+    work: dict[str, list[Callable[[], Any]]] = {
+        "tests": [lambda: found.update(tests=tests(job))],
+        "kernels": [lambda: found.update(kernels=rows(job, "kernels.py", [], 60))],
+        "steps": [partial(step, model) for model in options.model],
+        "memcheck": [lambda: found.update(memcheck=sanitizer(job, "memcheck"))],
+        "racecheck": [lambda: found.update(racecheck=sanitizer(job, "racecheck"))],
+        "compiled": [partial(step, model, "--compile") for model in options.model],
+    }
+    for part in (one for name in PARTS if name in options.parts for one in work[name]):
         if job.left() > ENOUGH:
             part()
             found["failed"] = job.failed

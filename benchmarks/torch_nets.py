@@ -149,5 +149,6 @@ def optimizer(kind: str, net: nn.Module, learning_rate: float, weight_decay: flo
         {"params": [p for p in net.parameters() if p.ndim == 1], "weight_decay": 0.0},
     ]
     if kind == "adam":
-        return torch.optim.Adam(groups, lr=learning_rate, fused=True)
+        on_gpu = next(net.parameters()).is_cuda  # where a graph may capture its steps
+        return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=on_gpu)
     return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, dampening=0.9, fused=True)

@@ -58,13 +58,13 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     if device in ("auto", "gpu") and not missing:
         gpu = import_module("minidl.kernels.gpu")
         gpu.products.choose(precision)
-        services = {name: getattr(gpu, name) for name in ("xp", "array", "host", "glance", "beside", "record", "describe")}
+        services = ("xp", "array", "host", "glance", "beside", "record", "describe")
         return Kernels(
             device="gpu",
             precision=gpu.products.precision(),
             constant=_as_it_is,
             tape=_no_tape,
-            **services,
+            **{name: getattr(gpu, name) for name in services},
             **_modules("minidl.kernels.gpu"),
         )
     plain = device == "reference"

@@ -152,7 +152,7 @@ def names() -> Iterator[None]:
         table.clear()
         table.update(before)
     for name in set(sys.modules) - modules:
-        if sys.modules[name].__spec__ is None:
+        if getattr(sys.modules[name], "__spec__", name) is None:
             del sys.modules[name]
 
 

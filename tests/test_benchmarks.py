@@ -1,5 +1,6 @@
 """The benchmarks of the GPU, at sizes at which they measure nothing: every call in them is one that works."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import EMULATED
 
 from minidl.experiment import recipes
 from minidl.kernels import Kernels
@@ -45,6 +47,7 @@ def test_a_step_on_the_gpu(gpu: Kernels, small: Callable[..., None], monkeypatch
     monkeypatch.setitem(recipes.RECIPES, "cifar10", type(settings)(**{**vars(settings), "batch_size": 2}))
     monkeypatch.setitem(step.CASES, "c", step.CASES["c"]._replace(shape=(8, 8, 3)))
     monkeypatch.setattr(gpu_step, "IN_A_ROW", 1)
+    monkeypatch.setattr(gpu_step, "has_torch", lambda: False)  # whose net takes no such small images
     row = gpu_step.measure("c", "WC, GC, fully", "fp32", rounds=1, compiled=False)
     assert row["recorded"]
     assert row["precision"] == "fp32"
@@ -68,7 +71,7 @@ def test_make_gpu_without_one(job: Any, monkeypatch: Any, capsys: pytest.Capture
     (tmp_path / "cupy.py").write_text("raise ImportError('no CuPy')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(SystemExit) as exit_status:
-        job.main()
+        job.main([])
     assert exit_status.value.code == 2
     shown = capsys.readouterr().err
     assert shown.startswith("make gpu: no GPU can be used: the package CuPy is missing")
@@ -79,8 +82,8 @@ def test_make_gpu_without_one(job: Any, monkeypatch: Any, capsys: pytest.Capture
 
 def test_make_gpu_leaves_the_gpu_to_its_children(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
     """Without CuPy here; a child has the stand-in, a PyTorch for no CUDA, and finds that all agree."""
-    if not sys.platform.startswith("linux"):
-        pytest.skip("the stand-in is made for Linux")
+    if not EMULATED or not sys.platform.startswith("linux"):
+        pytest.skip("the stand-in is made for Linux, and for one CUDA alone")
     (tmp_path / "cupy").symlink_to(Path(__file__).parent / "emulation" / "cupy")
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise AssertionError('nobody needs it here')")
@@ -125,6 +128,22 @@ def test_no_part_begins_without_time(job: Any, monkeypatch: Any, capsys: pytest.
     monkeypatch.setattr(job, "card", lambda job: "NVIDIA Test")
     monkeypatch.setattr(job.Job, "run", lambda self, command, seconds: begun.append(command[0]) or ("", 0))
     with pytest.raises(SystemExit) as exit_status:
-        job.main()
+        job.main([])
     assert exit_status.value.code == 0
     assert begun == []
+
+
+def test_some_parts_join_what_was_found_on_the_same_day(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    ours = {"model": "c", "ours_ms": 0.5}
+    monkeypatch.setattr(job, "card", lambda job: "NVIDIA Test")
+    monkeypatch.setattr(job, "tests", lambda job: "5 passed")
+    monkeypatch.setattr(job, "rows", lambda job, script, arguments, seconds: [{**ours, "model": arguments[1]}])
+    for arguments in (["--parts", "tests"], ["--parts", "steps", "--model", "a", "c"], ["--parts", "compiled"]):
+        with pytest.raises(SystemExit):
+            job.main(arguments)
+    (found,) = (json.loads(path.read_text()) for path in (tmp_path / "results").glob("Test-*.json"))
+    assert found["tests"] == "5 passed"
+    assert sorted(row["model"] for row in found["steps"]) == sorted(job.MODELS)
+    assert "kernels" not in found
+    (page,) = (tmp_path / "results").glob("Test-*.md")
+    assert "- tests: 5 passed" in page.read_text()

@@ -79,8 +79,8 @@ def poison(root):
 
 
 def same(backend, result, expected):
-    """To the last bit on the CPU; a GPU's compiler may fuse other operations where a kernel is another."""
-    tolerance = 1e-6 if backend.device == "gpu" else 0
+    """To the last bit on the CPU; where a GPU fuses, another engine of cuDNN may sum in another order."""
+    tolerance = 1e-5 if backend.device == "gpu" else 0
     np.testing.assert_allclose(backend.host(result), backend.host(expected), rtol=tolerance, atol=tolerance)
 
 

@@ -1,8 +1,8 @@
 """Beside: two parts of a step that need nothing of each other, side by side in the graph that a stream records.
 
-Kernels of small batches leave most of a card idle. What is recorded in a second stream, which begins where the first one
-is and which that waits for in the end, is a branch of the graph of its own, and the card runs both at once. Out of a
-recording they run one after the other: there, Python is slower than the kernels.
+Kernels of small batches leave most of a card idle. What is recorded in a second stream, which begins where the first
+one is and which that one waits for in the end, is a branch of its own in the graph, and the card runs both at once.
+Out of a recording they run one after the other: there, Python is slower than the kernels.
 """
 
 from collections.abc import Callable
