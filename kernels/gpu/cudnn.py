@@ -95,7 +95,7 @@ class Product:
         self.graph.execute_plan_at_index(pointers, workspace.data.ptr, plan, handle=handle)
 
     def _workspace(self, plan: int) -> Array:
-        """Return memory of CuPy's pool, which has it again after the call: the next product in the stream may use it."""
+        """Return memory of CuPy's pool, which has it again after the call, for the next product in the stream."""
         return cupy.empty(max(self.graph.get_workspace_size_plan_at_index(plan), 1), np.uint8)
 
     def _choose(self, pointers: dict[int, int]) -> int:
