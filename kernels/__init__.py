@@ -4,7 +4,7 @@ NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA; cpu/ and gpu/ 
 is given the operations of its device once, by ``load``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, NoReturn
@@ -58,7 +58,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     if device in ("auto", "gpu") and not missing:
         gpu = import_module("minidl.kernels.gpu")
         gpu.products.choose(precision)
-        services = ("xp", "array", "host", "glance", "beside", "record", "describe")
+        services = ("xp", "array", "host", "glance", "beside", "record", "choices", "choose", "describe")
         return Kernels(
             device="gpu",
             precision=gpu.products.precision(),
@@ -80,6 +80,8 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         glance=lambda array: lambda: array,
         constant=_as_it_is if plain else constants.constant,
         beside=_in_turn,
+        choices=dict,
+        choose=_forget_choices,
         record=lambda function, version: function,
         tape=_no_tape if plain else Tape,
         describe=_describe_reference if plain else threads.describe,
@@ -106,6 +108,10 @@ def _in_turn(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
     """Call both functions, each of which has all cores of this device, and return what the second returns."""
     first()
     return second()
+
+
+def _forget_choices(known: Mapping[str, str]) -> None:
+    """Do nothing: this device computes in one way, wherever it is."""
 
 
 def _no_tape(function: Any) -> None:

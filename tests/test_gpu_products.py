@@ -1,5 +1,6 @@
 """Convolutions and fully connected layers on the GPU, by either library, against the plain convolution."""
 
+import json
 import logging
 import re
 import sys
@@ -491,6 +492,59 @@ class TestCudnn:
         monkeypatch.setitem(stand_in.seconds, "eng1_a", 1.0)
         assert run() == run() == ["eng1_b"]
         assert len(caplog.records) == (content is None)
+
+    def test_a_plan_that_cannot_be_built_any_more_is_chosen_anew_for_all_runs(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        from minidl.kernels.gpu import plans
+
+        run = self.planned(gpu)
+        monkeypatch.setitem(stand_in.seconds, "eng1_a", 1.0)
+        assert run() == ["eng1_b"]
+        (file,) = tmp_path.iterdir()
+        file.write_text(file.read_text().replace("eng1_b", "eng0"))  # which is there, and fails to be built
+        plans.plans.cache_clear()
+        assert run() == ["eng1_b"]
+        (plan,) = (plan for name, plan in json.loads(file.read_text()).items() if name.endswith("tf32 "))
+        assert plan == "eng1_b"
+
+    def test_a_run_that_goes_on_takes_its_own_plans(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """And leaves those of the machine as they are."""
+        from minidl.kernels.gpu import plans
+
+        run = self.planned(gpu)
+        monkeypatch.setitem(stand_in.seconds, "eng1_a", 1.0)
+        assert run() == ["eng1_b"]
+        (name,) = (name for name in gpu.choices() if name.startswith("fprop ((2, 4, 4, 8), (8, 1, 1, 8)"))
+        assert gpu.choices()[name] == "eng1_b"
+        (file,) = tmp_path.iterdir()
+        machine = file.read_text()
+        try:
+            gpu.choose({name: "eng1_a"})
+            plans.plans.cache_clear()
+            assert run() == ["eng1_a"]
+            assert gpu.choices()[name] == "eng1_a"
+            assert file.read_text() == machine
+        finally:
+            gpu.choose({})
+
+    def test_a_checkpoint_has_the_plans(self, library: str, gpu: Kernels, tmp_path: Path) -> None:
+        from minidl import models
+        from minidl.experiment import checkpoint
+        from minidl.kernels.gpu import plans
+        from minidl.optimizers import Adam
+
+        net = models.build("c", classes=3, shape=(8, 8, 3), device="gpu")
+        optimizer = Adam(net.parameters, net.kernels, learning_rate=1e-3)
+        net.forward(gpu.xp.zeros((2, 8, 8, 3), np.float32))
+        checkpoint.save(tmp_path / "saved", net, optimizer, 1)
+        try:
+            checkpoint.resume(tmp_path / "saved", net, optimizer)
+            assert plans._taken == gpu.choices() != {}
+        finally:
+            gpu.choose({})
 
     def test_processes_agree_on_a_plan(self, library: str, gpu: Kernels, tmp_path: Path) -> None:
         from minidl.kernels.gpu.plans import Plans

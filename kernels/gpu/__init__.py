@@ -18,8 +18,9 @@ from minidl.kernels.gpu import products
 from minidl.kernels.gpu.beside import beside
 from minidl.kernels.gpu.glance import Glance as glance
 from minidl.kernels.gpu.graph import record
+from minidl.kernels.gpu.plans import choices, choose
 
-__all__ = ["array", "beside", "describe", "glance", "host", "products", "record", "stream", "xp"]
+__all__ = ["array", "beside", "choices", "choose", "describe", "glance", "host", "products", "record", "stream", "xp"]
 
 host = xp.asnumpy
 stream = xp.cuda.Stream(non_blocking=True)

@@ -109,7 +109,8 @@ class Product:
                     times[name] = self._time(pointers, index)
             if times:
                 best = min(times, key=times.__getitem__)
-                return self.candidates.get(_plans().keep(self.name, best), self.candidates[best])
+                kept = _plans().keep(self.name, best)
+                return self.candidates.get(kept, self.candidates[best])
         return next(iter(self.candidates.values()))
 
     def _time(self, pointers: dict[int, int], plan: int) -> float:
@@ -170,7 +171,11 @@ class Product:
         if precision == "fp32":
             graph.deselect_numeric_notes([notes.TENSOR_CORE])
         graph.check_support()
-        return graph, _candidates(graph, _plans().get(self.name))
+        chosen = _plans().get(self.name)
+        candidates = _candidates(graph, chosen)
+        if chosen and chosen not in candidates:
+            _plans().forget(self.name, chosen)
+        return graph, candidates
 
 
 @cache  # a captured graph may still run the code of any plan

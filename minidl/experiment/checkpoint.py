@@ -64,6 +64,7 @@ def save(
         "preprocessing": net.preprocessing and net.preprocessing.to_json(),
         "data": data,
         "settings": settings,
+        "choices": net.kernels.choices(),
     }
     files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
     with whole(Path(path)) as part:
@@ -104,6 +105,7 @@ def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
     moments, earlier = optimizer.moments(), found.arrays("optimizer/")
     if moments.keys() != earlier.keys():
         raise MinidlError(f"{path} was saved with another optimizer than {optimizer.kind}; use the one it had")
+    net.kernels.choose(found.about.get("choices", {}))
     net.load(found.net_arrays() | found.arrays("raw/"))
     for name, moment in moments.items():
         moment[...] = net.kernels.array(earlier[name], moment.dtype)

@@ -61,6 +61,7 @@ SHORT = Kind(f"a text of at most {LONGEST} characters", lambda value: isinstance
 NUMBER = number("a number", lambda value: abs(value) < 1e30)
 SHAPE = Kind("a shape", _shape)
 FIELDS = Kind("fields", lambda value: isinstance(value, dict))
+TEXTS = Kind("texts by name", lambda value: isinstance(value, dict) and all(map(SHORT.fits, value.values())))
 NET = {
     "minidl": SHORT,
     "model": SHORT,
@@ -76,6 +77,7 @@ RESUMED = {  # of a checkpoint alone
     "time": COUNT,
     "data": FIELDS | NOTHING,
     "settings": FIELDS | NOTHING,
+    "choices": TEXTS,
 }
 EXPORTED = {"layout": _one_of("minidl", "pytorch")}
 PREPROCESSING = {
@@ -95,7 +97,7 @@ AXES = {
     "order": _list_of(COUNT),
 }
 # What earlier versions did not write.
-OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "settings", "fit", "shrink"}
+OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "settings", "choices", "fit", "shrink"}
 
 
 @dataclass(frozen=True)
