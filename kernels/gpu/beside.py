@@ -1,8 +1,9 @@
-"""Beside: two parts of a step that need nothing of each other, side by side in the graph that a stream records.
+"""Beside: two parts of a step that need nothing of each other, in two streams, which are branches of a recorded graph.
 
-Kernels of small batches leave most of a card idle. What is recorded in a second stream, which begins where the first
-one is and which that one waits for in the end, is a branch of its own in the graph, and the card runs both at once.
-Out of a recording they run one after the other: there, Python is slower than the kernels.
+Kernels of small batches leave most of a card idle. The second stream begins where the first one is, which waits for it
+in the end, so that the card runs both parts at once where it has them in a graph; launched one by one, they take longer
+to be launched than to run. The way is the same then, as what a stream needs of cuDNN and cuBLAS is made before a
+recording, which forbids that.
 """
 
 from collections.abc import Callable
@@ -16,25 +17,23 @@ from minidl.kernels.gpu import products
 
 def beside(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
     """Call both functions, which write to no memory that the other one knows, and return what the second returns."""
-    stream = cupy.cuda.get_current_stream()
-    # In bfloat16, products share operands that one of them has rounded, see bf16.py.
-    if not stream.is_capturing() or products.precision() == "bf16":
+    if products.precision() == "bf16":  # where products share operands that one of them has rounded, see bf16.py
         first()
         return second()
-    branch = _branch(stream.ptr)
-    branch.wait_event(stream.record(_event()))
+    stream = cupy.cuda.get_current_stream()
+    branch, begins, ends = _branch(stream.ptr)
+    begins.record(stream)
+    branch.wait_event(begins)
     with branch:
         first()
     result = second()
-    stream.wait_event(branch.record(_event()))
+    ends.record(branch)
+    stream.wait_event(ends)
     return result
 
 
-def _event() -> Any:
-    return cupy.cuda.Event(disable_timing=True)
-
-
 @cache
-def _branch(stream: int) -> Any:
-    """Return the stream beside another one, the same at every call: its cuDNN and its memory are made once."""
-    return cupy.cuda.Stream(non_blocking=True)
+def _branch(stream: int) -> tuple[Any, Any, Any]:
+    """Return the stream beside another one, and the events at which it begins and ends; the same at every call."""
+    begins, ends = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+    return cupy.cuda.Stream(non_blocking=True), begins, ends

@@ -68,11 +68,6 @@ class Stream:
         """Return whether the stream records."""
         return capture.recording()
 
-    def record(self, event: "Event") -> "Event":
-        """Note what the stream has been asked to do so far."""
-        event.record(self)
-        return event
-
     def wait_event(self, event: "Event") -> None:
         """Go on when all is done that an event has noted."""
         capture.wait(self.ptr, event.point)
