@@ -101,7 +101,7 @@ def measure(name: str, method: str, precision: str | None, rounds: int, compiled
         **{f"{work}_ms": round(ms, 4) for work, ms in medians.items()},
         "recipe_hours": round(steps * medians["ours"] / 3.6e6, 2),
         "ours_mb": round(own / 1e6),
-        "busy": busy(graph, medians["ours"]) if found else None,
+        **(profile(graph, medians["ours"]) if found else {}),
     }
     for way in WAYS:
         if rivals := [ms for work, ms in medians.items() if work.startswith(f"{way}_")]:
@@ -121,16 +121,21 @@ def has_torch() -> bool:
     return torch.cuda.is_available()
 
 
-def busy(step: Step, ms: float) -> float | None:
-    """Return the share of a step's time in which a kernel runs, as PyTorch's profiler sees all of the process."""
+def profile(step: Step, ms: float) -> dict[str, Any]:
+    """Return how many kernels and copies a step has, and the sum of their times beside the step's, above 1 where some
+    run at once; as PyTorch's profiler sees all of the process."""
     import torch
 
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         for _ in range(IN_A_ROW):
             step()
         torch.cuda.synchronize()
-    microseconds = sum(getattr(event, "self_device_time_total", 0) for event in profile.key_averages())
-    return round(microseconds / 1000 / IN_A_ROW / ms, 3) if microseconds else None
+    events = [event for event in profile.key_averages() if event.self_device_time_total]
+    microseconds = sum(event.self_device_time_total for event in events)
+    if not microseconds:
+        return {}
+    count = round(sum(event.count for event in events) / IN_A_ROW)
+    return {"nodes": count, "busy": round(microseconds / 1000 / IN_A_ROW / ms, 3)}
 
 
 COLUMNS = {
@@ -149,7 +154,8 @@ COLUMNS = {
     "to_graph": "in a graph/minidl",
     "to_compiled": "compiled/minidl",
     "wc_gc_share": "WC, GC",
-    "busy": "GPU busy",
+    "nodes": "kernels",
+    "busy": "their time/step",
     "recipe_hours": "recipe, hours",
     "ours_mb": "memory, MB",
 }
