@@ -122,8 +122,10 @@ def has_torch() -> bool:
 
 
 def profile(step: Step, ms: float) -> dict[str, Any]:
-    """Return how many kernels and copies a step has, and the sum of their times beside the step's, above 1 where some
-    run at once; as PyTorch's profiler sees all of the process."""
+    """Return how many kernels and copies a step has, and the sum of their times beside the step's.
+
+    That is above 1 where some run at once. PyTorch's profiler sees all of the process.
+    """
     import torch
 
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
