@@ -443,16 +443,19 @@ def late(x):
 """
 
 
-def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys):
+@pytest.mark.parametrize("seldom", [0, 1e9])
+def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys, monkeypatch, seldom):
+    """Also where the last checkpoint is several epochs old."""
+    monkeypatch.setattr("minidl.experiment.run.SELDOM", seldom)
     (tmp_path / "my_late.py").write_text(NORM.format(20))
     options = ("--import", tmp_path / "my_late.py", "--method", "late", "--model", "a", "--quiet")
     with np.errstate(all="ignore"):
-        assert run(*options, "--save-every", 1e-9, "--epochs", 8) == 0
+        assert run(*options, "--save-every", 1e9 if seldom else 1e-9, "--epochs", 8) == 0
     assert "first at step " in (shown := capsys.readouterr().out)
     assert "in the gradient of " in shown
     saved = load_file(tmp_path / "run" / checkpoint.NAME)
     assert all(np.isfinite(array).all() for name, array in saved.items())
-    assert len(saved["run/log"]) == len(log(tmp_path / "run")) - 1
+    assert len(saved["run/log"]) == (1 if seldom else len(log(tmp_path / "run")) - 1)
 
 
 # -- files from elsewhere ---------------------------------------------------------------------------------------------

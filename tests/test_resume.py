@@ -268,6 +268,7 @@ def test_a_log_of_two_epochs_needs_a_checkpoint(go_on, tmp_path, sentence):
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_run_that_ended_between_its_log_and_its_checkpoint_goes_on(made, tmp_path, monkeypatch, epoch):
     real = checkpoint.save
+    monkeypatch.setattr("minidl.experiment.run.SELDOM", 0)
 
     def ended(path, net, optimizer, number, *rest):
         if number == epoch:
@@ -278,6 +279,26 @@ def test_a_run_that_ended_between_its_log_and_its_checkpoint_goes_on(made, tmp_p
         patch.setattr(checkpoint, "save", ended)
         assert start(made / "set", tmp_path / "run", 3) == 130
     assert len(log(tmp_path / "run")) == epoch
+    assert train.main(["--resume", str(tmp_path / "run")]) == 0
+    assert log(tmp_path / "run") == log(made / "three")
+
+
+def test_short_epochs_are_not_all_saved(made, tmp_path, monkeypatch):
+    """But the first and the last; and the run goes on from what is saved, to the same end."""
+    real, numbers = checkpoint.save, []
+
+    def save(path, net, optimizer, number, *rest):
+        numbers.append(number)
+        if number == 3 and len(numbers) == 3:
+            raise OSError("no space left")
+        real(path, net, optimizer, number, *rest)
+
+    monkeypatch.setattr("minidl.experiment.run.SELDOM", 1e9)
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(OSError):
+        start(made / "set", tmp_path / "run", 3)
+    assert numbers == [0, 1, 3]
+    assert len(log(tmp_path / "run")) == 3
     assert train.main(["--resume", str(tmp_path / "run")]) == 0
     assert log(tmp_path / "run") == log(made / "three")
 

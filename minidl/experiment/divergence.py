@@ -21,16 +21,18 @@ def is_finite(net: Net) -> bool:
     return _first(net, ((p.name, p.value) for p in net.parameters)) == ""
 
 
-def first_fault(trainer: Trainer, epoch: int) -> str:
-    """Make the steps of an epoch again from where the trainer is; say where something first is not finite.
+def first_fault(trainer: Trainer, done: int, epoch: int) -> str:
+    """Make the steps up to an epoch's end again from where the trainer is; say where something first is not finite.
 
-    The net is left in the middle of that step.
+    done: epochs that it has finished. The net is left in the middle of that step.
     """
     after = trainer.progress.batches
     with np.errstate(all="ignore"):
-        for step, size in enumerate(trainer.begin(epoch, after), after + 1):
-            if where := first_word(trainer.ranks, _fault(trainer, *trainer.train.next(size))):
-                return f"at step {step} of epoch {epoch}, in {where}"
+        for number in range(done + 1, epoch + 1):
+            for step, size in enumerate(trainer.begin(number, after), after + 1):
+                if where := first_word(trainer.ranks, _fault(trainer, *trainer.train.next(size))):
+                    return f"at step {step} of epoch {number}, in {where}"
+            after = 0
     return f"somewhere in epoch {epoch}, where all was finite when its steps were made again"
 
 

@@ -237,7 +237,8 @@ def _add_run(group: Group) -> None:
         type=rate,
         default=5.0,
         metavar="MINUTES",
-        help="save after so many minutes, in the middle of an epoch too, beside the end of each (default: 5)",
+        help="save after so many minutes, in the middle of an epoch too, beside the end of each, or of several where "
+        "they are very short (default: 5)",
     )
     group.add_argument(
         "--trace",

@@ -26,6 +26,8 @@ from minidl.kernels.errors import MinidlError
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.study import trace_files
 
+SELDOM = 10  # times as long as it takes to save: so long, at least, a run trains before an epoch's end is saved again
+
 
 def run(settings: Settings, resumed: Path | None, command: Command, ranks: Communicator = ALONE) -> Result:
     """Train as the settings say, go on with the run in the folder ``resumed``, if any, and return the result.
@@ -55,14 +57,23 @@ def begin(experiment: Experiment, folder: Path) -> None:
 def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
     """Train the epochs that are left, and append each to those that are finished, to the log and to the checkpoint.
 
-    An interrupt waits until the step is done and saved. Returns whether the training has diverged: then it ends, and
+    The checkpoint leaves out ends of epochs that are too short for it, see SELDOM, but for the last one's. An interrupt
+    waits until the step is done and saved. Returns whether the training has diverged: then it ends, and
     the checkpoint is still the one from before.
     """
-    settings, trainer, ranks, saved = experiment.settings, experiment.trainer, experiment.ranks, time.monotonic()
+    settings, trainer, ranks = experiment.settings, experiment.trainer, experiment.ranks
+    saved, duration = time.monotonic(), 0.0  # of the last checkpoint: when it was written, and how long that took
     display = Display(settings["epochs"], experiment.train.samples, settings["quiet"])
     for line in (*introduction(experiment, folder), "", Display.HEAD):
         display.say(line)
     with put_off() as stop:
+
+        def save() -> None:
+            nonlocal saved, duration
+            began = time.monotonic()
+            state.save(experiment, folder, epochs)
+            saved = time.monotonic()
+            duration = saved - began
 
         def between(samples: int, loss: SoftmaxCrossEntropy) -> None:
             nonlocal saved
@@ -70,7 +81,7 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
             asked = stop.on_any(ranks)
             if asked or time.monotonic() - saved > 60 * settings["save_every"]:
                 if math.isfinite(loss.score().loss) and divergence.is_finite(trainer.net):
-                    state.save(experiment, folder, epochs)
+                    save()
                 saved = time.monotonic()
             if asked:
                 raise _ended(ranks, asked)
@@ -86,9 +97,13 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
             if not math.isfinite(epoch.train_loss):
                 return True
             check_equal(ranks, trainer.net)
-            state.save(experiment, folder, epochs)
-            saved = time.monotonic()
-            if number < settings["epochs"] and (asked := stop.on_any(ranks)):
+            last = number == settings["epochs"]
+            asked = None if last else stop.on_any(ranks)
+            if last or asked or time.monotonic() - saved >= SELDOM * duration:
+                save()
+            else:
+                state.save_record(experiment, folder, epochs)
+            if asked:
                 raise _ended(ranks, asked)
     return False
 
@@ -102,8 +117,8 @@ def _ended(ranks: Communicator, asked: KeyboardInterrupt) -> KeyboardInterrupt:
 def lost(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> str:
     """Write what there is of a training that has diverged in its last epoch, and return where it did."""
     state.save_record(experiment, folder, epochs)
-    state.restore(experiment, folder)
-    return divergence.first_fault(experiment.trainer, len(epochs))
+    done = len(state.restore(experiment, folder))
+    return divergence.first_fault(experiment.trainer, done, len(epochs))
 
 
 def conclude(experiment: Experiment, folder: Path, epochs: list[Epoch], diverged: str, command: Command) -> Result:
