@@ -2,11 +2,11 @@
 #include "windows.cuh"
 
 // A block takes some of a row of outputs.
-template <int SIZE, int N>
+template <int SIZE, int STRIDE, int N>
 struct Means {
     static __device__ void run(
-        int any, const REAL* data, REAL* out, int stride, int y, int x, int channels, int out_y, int out_x) {
-        int size = SIZE ? SIZE : any;
+        int any_size, int any_stride, const REAL* data, REAL* out, int y, int x, int channels, int out_y, int out_x) {
+        int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
         Long sample = blockIdx.x / out_y, row = blockIdx.x % out_y;
         each_pixel<N>(out_x, channels, [=](int column, int channel) {
             const REAL* window = data + ((sample * y + row * stride) * x + column * stride) * channels + channel;
@@ -23,11 +23,11 @@ struct Means {
 };
 
 // A block takes some of a row of pixels. Each gathers from the windows that see it.
-template <int SIZE, int N>
+template <int SIZE, int STRIDE, int N>
 struct Shares {
     static __device__ void run(
-        int any, const REAL* error, REAL* out, int stride, int y, int x, int channels, int out_y, int out_x) {
-        int size = SIZE ? SIZE : any;
+        int any_size, int any_stride, const REAL* error, REAL* out, int y, int x, int channels, int out_y, int out_x) {
+        int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
         Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
         Long sample = blockIdx.x / y;
         int row = blockIdx.x % y;
@@ -45,12 +45,12 @@ struct Shares {
 
 extern "C" __global__ void forward(
     const REAL* data, REAL* out, int size, int stride, int y, int x, int channels, int out_y, int out_x, int lanes) {
-    with_window<Means>(size, lanes, data, out, stride, y, x, channels, out_y, out_x);
+    with_window<Means>(size, stride, lanes, data, out, y, x, channels, out_y, out_x);
 }
 
 extern "C" __global__ void backward(
     const REAL* error, REAL* out, int size, int stride, int y, int x, int channels, int out_y, int out_x, int lanes) {
-    with_window<Shares>(size, lanes, error, out, stride, y, x, channels, out_y, out_x);
+    with_window<Shares>(size, stride, lanes, error, out, y, x, channels, out_y, out_x);
 }
 
 // A block takes 32 channels of a sample, 8 pixels at a time.

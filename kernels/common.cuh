@@ -84,8 +84,13 @@ __device__ T block_sum(T value) {
     return warp_sum(lane < int(blockDim.x) / 32 ? parts[lane] : T(0));
 }
 
-// f(i) for the elements of a row of ``size`` elements, which all blocks with one blockIdx.x share.
-template <class F>
-__device__ void each_in_row(int size, F f) {
-    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < size; i += gridDim.y * blockDim.x) f(i);
+// f(pixel, channel) for the pixels of a row, which all blocks with one blockIdx.x share, and N channels of each from
+// ``channel`` on. Channels lie along threadIdx.x, pixels along threadIdx.y: no thread has to divide to know its place.
+template <int N, class F>
+__device__ void each_pixel(int pixels, int channels, F f) {
+    int first = (blockIdx.z * blockDim.x + threadIdx.x) * N, step = gridDim.z * blockDim.x * N;
+#pragma unroll 1  // a grid of enough blocks goes through each of these once
+    for (int pixel = blockIdx.y * blockDim.y + threadIdx.y; pixel < pixels; pixel += gridDim.y * blockDim.y)
+#pragma unroll 1
+        for (int channel = first; channel < channels; channel += step) f(pixel, channel);
 }

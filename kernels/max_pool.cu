@@ -5,12 +5,12 @@
 template <class Index>
 struct Pool {
     // A block takes some of a row of outputs.
-    template <int SIZE, int N>
+    template <int SIZE, int STRIDE, int N>
     struct Maxima {
         static __device__ void run(
-            int any, const REAL* data, REAL* out, Index* argmax, int stride, int y, int x, int channels, int out_y,
-            int out_x) {
-            int size = SIZE ? SIZE : any;
+            int any_size, int any_stride, const REAL* data, REAL* out, Index* argmax, int y, int x, int channels,
+            int out_y, int out_x) {
+            int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
             Long sample = blockIdx.x / out_y, row = blockIdx.x % out_y;
             each_pixel<N>(out_x, channels, [=](int column, int channel) {
                 const REAL* window = data + ((sample * y + row * stride) * x + column * stride) * channels + channel;
@@ -31,12 +31,12 @@ struct Pool {
     };
 
     // A block takes some of a row of pixels. Each gathers from the windows whose maximum it is.
-    template <int SIZE, int N>
+    template <int SIZE, int STRIDE, int N>
     struct Spread {
         static __device__ void run(
-            int any, const REAL* error, const Index* argmax, REAL* out, int stride, int y, int x, int channels,
-            int out_y, int out_x) {
-            int size = SIZE ? SIZE : any;
+            int any_size, int any_stride, const REAL* error, const Index* argmax, REAL* out, int y, int x,
+            int channels, int out_y, int out_x) {
+            int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
             Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
             Long sample = blockIdx.x / y;
             int row = blockIdx.x % y;
@@ -60,12 +60,12 @@ struct Pool {
     extern "C" __global__ void forward_##NAME(                                                                        \
         const REAL* data, REAL* out, INDEX* argmax, int size, int stride, int y, int x, int channels, int out_y,      \
         int out_x, int lanes) {                                                                                       \
-        with_window<Pool<INDEX>::Maxima>(size, lanes, data, out, argmax, stride, y, x, channels, out_y, out_x);       \
+        with_window<Pool<INDEX>::Maxima>(size, stride, lanes, data, out, argmax, y, x, channels, out_y, out_x);       \
     }                                                                                                                 \
     extern "C" __global__ void backward_##NAME(                                                                       \
         const REAL* error, const INDEX* argmax, REAL* out, int size, int stride, int y, int x, int channels,          \
         int out_y, int out_x, int lanes) {                                                                            \
-        with_window<Pool<INDEX>::Spread>(size, lanes, error, argmax, out, stride, y, x, channels, out_y, out_x);      \
+        with_window<Pool<INDEX>::Spread>(size, stride, lanes, error, argmax, out, y, x, channels, out_y, out_x);      \
     }
 
 MAX_POOL(uint8, unsigned char)

@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any
 
-from minidl.kernels.gpu.source import ints, lanes, launch, over_rows
+from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
 COLUMNS, ROWS = 32, 8  # channels and pixels of a block that takes whole planes
@@ -14,7 +14,7 @@ def forward(data: Array, size: int, stride: int, out: Array) -> None:
     n, out_y, out_x, c = out.shape
     unit = lanes(c, data, out)
     args = (data, out, *ints(size, stride, *data.shape[1:], out_y, out_x, unit))
-    launch("average_pool", "forward", data.dtype, *over_rows(n * out_y, out_x * c // unit), args)
+    launch("average_pool", "forward", data.dtype, *over_pixels(n * out_y, out_x, c // unit), args)
 
 
 def backward(error: Array, size: int, stride: int, out: Array) -> None:
@@ -22,7 +22,7 @@ def backward(error: Array, size: int, stride: int, out: Array) -> None:
     n, y, x, c = out.shape
     unit = lanes(c, error, out)
     args = (error, out, *ints(size, stride, y, x, c, *error.shape[1:3], unit))
-    launch("average_pool", "backward", error.dtype, *over_rows(n * y, x * c // unit), args)
+    launch("average_pool", "backward", error.dtype, *over_pixels(n * y, x, c // unit), args)
 
 
 def forward_global(data: Array, out: Array) -> None:
