@@ -1,5 +1,5 @@
-// Bilinear interpolation, corner pixels onto corner pixels, and its adjoint; compare resize.py. A thread takes
-// ``lanes`` channels of a pixel: a vector of them, or one.
+// Bilinear interpolation, corner pixels onto corner pixels, and its adjoint; compare resize.py. A thread takes N
+// channels of a pixel: a vector of them, or one.
 //
 // Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels. Distances are counted in parts of 1/(n − 1), in
 // whole numbers.
@@ -77,6 +77,7 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
         for (int i = top; i <= bottom; i++) {
             REAL of_row = share(rows, i, v, row_step);
             const REAL* row = error + (sample * rows.into + i) * columns.into * channels + channel;
+#pragma unroll 1
             for (int j = left; j <= right; j++)
                 add(sum, of_row * share(columns, j, u, step), row + Long(j) * channels);
         }
@@ -84,14 +85,16 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
     });
 }
 
-extern "C" __global__ void forward(
-    const REAL* data, REAL* out, int y, int x, int out_y, int out_x, int channels, int lanes) {
-    if (lanes == 1) interpolate<1>(data, out, {y, out_y}, {x, out_x}, channels);
-    else interpolate<WIDTH>(data, out, {y, out_y}, {x, out_x}, channels);
-}
+// One kernel for vectors, and one for single channels, which would make the other one take more registers.
+#define RESIZE(NAME, N)                                                                                               \
+    extern "C" __global__ void forward_##NAME(                                                                        \
+        const REAL* data, REAL* out, int y, int x, int out_y, int out_x, int channels) {                              \
+        interpolate<N>(data, out, {y, out_y}, {x, out_x}, channels);                                                  \
+    }                                                                                                                 \
+    extern "C" __global__ void backward_##NAME(                                                                       \
+        const REAL* error, REAL* out, int y, int x, int error_y, int error_x, int channels) {                         \
+        collect<N>(error, out, {y, error_y}, {x, error_x}, channels);                                                 \
+    }
 
-extern "C" __global__ void backward(
-    const REAL* error, REAL* out, int y, int x, int error_y, int error_x, int channels, int lanes) {
-    if (lanes == 1) collect<1>(error, out, {y, error_y}, {x, error_x}, channels);
-    else collect<WIDTH>(error, out, {y, error_y}, {x, error_x}, channels);
-}
+RESIZE(one, 1)
+RESIZE(vector, WIDTH)

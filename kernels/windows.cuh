@@ -23,12 +23,7 @@ __device__ void each_window(Windows rows, Windows columns, int row, int column, 
     }
 }
 
-// Calls F<SIZE, STRIDE, N>::run(args...): N channels for each thread, one or WIDTH, and the windows of the nets, or 0
-// for all others.
-template <template <int, int, int> class F, class... Args>
-__device__ void with_window(int size, int stride, int lanes, Args... args) {
-    if (lanes == 1) F<0, 0, 1>::run(size, stride, args...);
-    else if (size == 2 && stride == 2) F<2, 2, WIDTH>::run(size, stride, args...);
-    else if (size == 3 && stride == 2) F<3, 2, WIDTH>::run(size, stride, args...);
-    else F<0, 0, WIDTH>::run(size, stride, args...);
-}
+// KERNEL(KIND, SIZE, STRIDE, N) for N channels of a thread, one or WIDTH, and for the windows of the nets, or 0 for all
+// others: kernels of their own, since one for all would need the registers of the largest. Named by gpu/windows.py.
+#define EACH_KIND(KERNEL)                                                                                             \
+    KERNEL(one, 0, 0, 1) KERNEL(vector, 0, 0, WIDTH) KERNEL(vector_2_2, 2, 2, WIDTH) KERNEL(vector_3_2, 3, 2, WIDTH)

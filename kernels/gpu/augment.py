@@ -8,7 +8,7 @@ import numpy as np
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-ROWS = 4  # of a sample, by each thread: before its first pixel, it has to read in turn which image it is and where it lies
+ROWS = 4  # of a sample, by each thread: to know where the first pixel lies, it has to read four numbers in turn
 
 
 class Pictures(NamedTuple):

@@ -78,7 +78,8 @@ class Im2col(Convolution):
     def gather(self, data: Array, start: int, columns: Array) -> None:
         """Write the windows of the output pixels from ``start`` on into ``columns``."""
         shape = -(-len(columns) // ROWS), (WARP, ROWS)
-        self._launch("gather", shape, self._unit(data, columns), data, columns, *np.int64((start, len(columns))))
+        area = np.int64(start), np.int64(len(columns))
+        self._launch("gather", shape, self._unit(data, columns), data, columns, *area)
 
     def scatter(self, columns: Array, start: int, out: Array) -> None:
         """Add windows to their places in ``out``, or write them, where they are the first of their images."""
@@ -89,7 +90,7 @@ class Im2col(Convolution):
         middle, unit = first + (start % of_image > 0), self._unit(columns, out)
         for image, end, more in ((first, middle, 1), (middle, last, 0)):
             shape = source.over_pixels((end - image) * y, x, channels // unit)
-            area = *np.int64((start, len(columns), image * y)), np.int32(more)
+            area = np.int64(start), np.int64(len(columns)), np.int64(image * y), np.int32(more)
             self._launch("scatter", shape, unit, columns, out, *area)
 
     def _unit(self, *arrays: Array) -> int:

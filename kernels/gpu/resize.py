@@ -9,15 +9,16 @@ Array = Any
 
 def forward(data: Array, out: Array) -> None:
     """Write the data (samples, y, x, c), interpolated, into ``out`` (samples, Y, X, c)."""
-    n, out_y, out_x, c = out.shape
-    unit = lanes(c, data, out)
-    args = (data, out, *ints(*data.shape[1:3], out_y, out_x, c, unit))
-    launch("resize", "forward", data.dtype, *over_pixels(n * out_y, out_x, c // unit), args)
+    _launch("forward", data, out, (*data.shape[1:3], *out.shape[1:3]))
 
 
 def backward(error: Array, out: Array) -> None:
     """Write the adjoint for an error (samples, Y, X, c) into ``out`` (samples, y, x, c)."""
+    _launch("backward", error, out, (*out.shape[1:3], *error.shape[1:3]))
+
+
+def _launch(kernel: str, source: Array, out: Array, extents: tuple[int, ...]) -> None:
     n, y, x, c = out.shape
-    unit = lanes(c, error, out)
-    args = (error, out, *ints(y, x, *error.shape[1:3], c, unit))
-    launch("resize", "backward", error.dtype, *over_pixels(n * y, x, c // unit), args)
+    unit = lanes(c, source, out)
+    name = f"{kernel}_{'vector' if unit > 1 else 'one'}"
+    launch("resize", name, out.dtype, *over_pixels(n * y, x, c // unit), (source, out, *ints(*extents, c)))

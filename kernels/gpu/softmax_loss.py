@@ -37,8 +37,8 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
 def _shape(rows: int, classes: int, tile: int) -> tuple[int, int]:
     """Return how many neighbouring threads work on a row, and how many rows a block takes at a time.
 
-    Where the largest power of two in the classes is the number of threads, a warp finds its numbers in different banks of
-    the shared memory; more threads have a row each only where few rows fit a tile of as many numbers.
+    With as many threads as the largest power of two in the classes, a warp finds its numbers in different banks of the
+    shared memory. They are more only where a tile has so few rows that threads of a block would have none.
     """
     if classes > tile:
         return 32, THREADS // 32
