@@ -142,9 +142,14 @@ extern "C" __global__ void sums(
     }
 }
 
-// The sums of the block's group: block i takes group i of all matrices' groups.
+// Which of all matrices' groups a thread works for, after the sums of its parts: a block takes one, or a warp each.
+__device__ int own_group() { return blockIdx.x * blockDim.y + threadIdx.y; }
+
+__device__ double group_sum(double value) { return blockDim.y > 1 ? warp_sum(value) : block_sum(value); }
+
+// The sums of that group.
 __device__ Sums group_sums(const double* parts, int pieces, int columns, int channels, int width) {
-    int groups = channels / width, matrix = blockIdx.x / groups, group = blockIdx.x % groups;
+    int groups = channels / width, matrix = own_group() / groups, group = own_group() % groups;
     int own = columns / channels * width;  // of the columns
     Sums total = {0, 0};
     for (int i = threadIdx.x; i < pieces * own; i += blockDim.x) {
@@ -152,7 +157,7 @@ __device__ Sums group_sums(const double* parts, int pieces, int columns, int cha
         const double* part = parts + (matrix * Long(pieces) + piece) * 2 * columns + column;
         total.x += part[0], total.xy += part[columns];
     }
-    return {block_sum(total.x), block_sum(total.xy)};
+    return {group_sum(total.x), group_sum(total.xy)};
 }
 
 template <bool WHOLE>

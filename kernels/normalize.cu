@@ -44,8 +44,9 @@ __device__ Affine rescale_adjoint(Sums sums, double, double k, double, double sc
         double k, double epsilon) {                                                                                   \
         Sums sums = group_sums(parts, pieces, columns, channels, width);                                              \
         if (threadIdx.x) return;                                                                                      \
-        affines[blockIdx.x] = NAME(sums, n, k, epsilon, scale[blockIdx.x]);                                           \
-        scale[blockIdx.x] = affines[blockIdx.x].of_x;                                                                 \
+        int group = own_group();                                                                                      \
+        affines[group] = NAME(sums, n, k, epsilon, scale[group]);                                                     \
+        scale[group] = affines[group].of_x;                                                                           \
     }
 
 TRANSFORM(center)

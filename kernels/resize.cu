@@ -1,5 +1,5 @@
 // Bilinear interpolation, corner pixels onto corner pixels, and its adjoint; compare resize.py. A thread takes N
-// channels of a pixel: a vector of them, or one.
+// channels of a pixel at a time: a vector of them, or one.
 //
 // Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels. Distances are counted in parts of 1/(n − 1), in
 // whole numbers.
@@ -52,16 +52,20 @@ __device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns
     REAL of_top = share(rows, i, top, REAL(1) / steps(rows)), step = REAL(1) / steps(columns);
     const REAL* upper = data + (sample * rows.size + top) * columns.size * channels;
     const REAL* lower = data + (sample * rows.size + bottom) * columns.size * channels;
-    each_pixel<N>(columns.into, channels, [=](int j, int channel) {
+    each_in_row(columns.into, [=](int j) {
         int left = before(columns, j), right = min(left + 1, columns.size - 1);
         REAL of_left = share(columns, j, left, step);
-        Long first = Long(left) * channels + channel, second = Long(right) * channels + channel;
-        Several<REAL, N> sum = {};
-        add(sum, of_top * of_left, upper + first);
-        add(sum, of_top * (1 - of_left), upper + second);
-        add(sum, (1 - of_top) * of_left, lower + first);
-        add(sum, (1 - of_top) * (1 - of_left), lower + second);
-        keep(sum, out + (blockIdx.x * Long(columns.into) + j) * channels + channel);
+        const REAL *first = upper + Long(left) * channels, *second = upper + Long(right) * channels;
+        const REAL *third = lower + Long(left) * channels, *fourth = lower + Long(right) * channels;
+        REAL* to = out + (blockIdx.x * Long(columns.into) + j) * channels;
+        each_channel<N>(channels, [=](int channel) {
+            Several<REAL, N> sum = {};
+            add(sum, of_top * of_left, first + channel);
+            add(sum, of_top * (1 - of_left), second + channel);
+            add(sum, (1 - of_top) * of_left, third + channel);
+            add(sum, (1 - of_top) * (1 - of_left), fourth + channel);
+            keep(sum, to + channel);
+        });
     });
 }
 
@@ -71,17 +75,20 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
     Long sample = blockIdx.x / rows.size;
     int v = blockIdx.x % rows.size, top = first_taker(rows, v), bottom = last_taker(rows, v);
     REAL row_step = REAL(1) / steps(rows), step = REAL(1) / steps(columns);
-    each_pixel<N>(columns.size, channels, [=](int u, int channel) {
+    each_in_row(columns.size, [=](int u) {
         int left = first_taker(columns, u), right = last_taker(columns, u);
-        Several<REAL, N> sum = {};
-        for (int i = top; i <= bottom; i++) {
-            REAL of_row = share(rows, i, v, row_step);
-            const REAL* row = error + (sample * rows.into + i) * columns.into * channels + channel;
+        REAL* to = out + (blockIdx.x * Long(columns.size) + u) * channels;
+        each_channel<N>(channels, [=](int channel) {
+            Several<REAL, N> sum = {};
+            for (int i = top; i <= bottom; i++) {
+                REAL of_row = share(rows, i, v, row_step);
+                const REAL* row = error + (sample * rows.into + i) * columns.into * channels + channel;
 #pragma unroll 1
-            for (int j = left; j <= right; j++)
-                add(sum, of_row * share(columns, j, u, step), row + Long(j) * channels);
-        }
-        keep(sum, out + (blockIdx.x * Long(columns.size) + u) * channels + channel);
+                for (int j = left; j <= right; j++)
+                    add(sum, of_row * share(columns, j, u, step), row + Long(j) * channels);
+            }
+            keep(sum, to + channel);
+        });
     });
 }
 

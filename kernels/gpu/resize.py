@@ -5,6 +5,7 @@ from typing import Any
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
+TIMES = 4  # that a thread takes channels of one pixel, whose neighbours and their parts it computes once
 
 
 def forward(data: Array, out: Array) -> None:
@@ -21,4 +22,5 @@ def _launch(kernel: str, source: Array, out: Array, extents: tuple[int, ...]) ->
     n, y, x, c = out.shape
     unit = lanes(c, source, out)
     name = f"{kernel}_{'vector' if unit > 1 else 'one'}"
-    launch("resize", name, out.dtype, *over_pixels(n * y, x, c // unit), (source, out, *ints(*extents, c)))
+    shape = over_pixels(n * y, x, -(-c // (TIMES * unit)))
+    launch("resize", name, out.dtype, *shape, (source, out, *ints(*extents, c)))
