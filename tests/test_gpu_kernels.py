@@ -181,6 +181,19 @@ def test_resize(fast, random, size, into, channels, dtype):
     both(fast, run, data, poisoned((2, *into, channels), dtype), poisoned(data.shape, dtype))
 
 
+def test_resize_of_axes_whose_products_need_64_bits(gpu, random, dtype):
+    size, into = 50_000, 48_000
+    data, error = random.standard_normal(size).astype(dtype), random.standard_normal(into).astype(dtype)
+    out, back = gpu.xp.empty((1, 1, into, 1), dtype), gpu.xp.empty((1, 1, size, 1), dtype)
+    gpu.resize.forward(gpu.xp.asarray(data.reshape(1, 1, size, 1)), out)
+    gpu.resize.backward(gpu.xp.asarray(error.reshape(1, 1, into, 1)), back)
+    out, back = gpu.host(out).ravel(), gpu.host(back).ravel()
+    places = np.arange(into) * ((size - 1) / (into - 1))
+    tolerance = 1e-5 if dtype is np.float32 else 1e-9
+    np.testing.assert_allclose(out, np.interp(places, np.arange(size), data), atol=tolerance)
+    np.testing.assert_allclose(out.astype("f8") @ error, data.astype("f8") @ back, rtol=100 * tolerance)
+
+
 SEVERAL_A_TILE = [(1, 2), (7, 10), (1000, 21), (3, 40, 31, 5), (5, 100), (3, 1), (2000, 33), (300, 32), (23, 1001)]
 OTHERS = [(2, 4000), (11, 6150)]  # one row a tile; more than a tile
 
