@@ -4,7 +4,6 @@
 #include "common.cuh"
 
 constexpr int TILE = 24576 / sizeof(REAL);  // numbers that a block has in shared memory; as in gpu/softmax_loss.py
-
 // How many labels each block saw, then how many that no class has; these count as none.
 template <class Label>
 __device__ void count_labels(const Label* labels, Long* counts, Long rows, int classes) {
@@ -79,8 +78,10 @@ __device__ void score_rows(
             bool real = row < some;
             if (real && labels[start + row] >= 0 && labels[start + row] < classes) label = labels[start + row];
             Long at = real ? Long(row) * classes : 0;
-            Score score = score_row(
-                (tiled ? tile : from) + at, (tiled ? tile : to) + at, real ? classes : 0, lanes, label, share);
+            auto score_of = [=](const REAL* z, REAL* error) {
+                return score_row(z + at, error + at, real ? classes : 0, lanes, label, share);
+            };
+            Score score = tiled ? score_of(tile, tile) : score_of(from, to);
             sum.loss += score.loss, sum.correct += score.correct;
         }
         __syncthreads();
