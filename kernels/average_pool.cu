@@ -1,57 +1,56 @@
-// Average pooling without padding; compare average_pool.py. A thread takes ``lanes`` channels: a vector of them, or one.
+// Average pooling without padding; compare average_pool.py. A thread takes N channels of a pixel: a vector of them, or
+// one.
 #include "windows.cuh"
 
 // A block takes some of a row of outputs.
-template <int SIZE, int N>
-struct Means {
-    static __device__ void run(
-        int any, const REAL* data, REAL* out, int stride, int y, int x, int channels, int out_y, int out_x) {
-        int size = SIZE ? SIZE : any;
-        Long sample = blockIdx.x / out_y, row = blockIdx.x % out_y;
-        each_pixel<N>(out_x, channels, [=](int column, int channel) {
-            const REAL* window = data + ((sample * y + row * stride) * x + column * stride) * channels + channel;
-            Several<REAL, N> sum = {};
-            for (int dy = 0; dy < size; dy++)
-                for (int dx = 0; dx < size; dx++) {
-                    Several<REAL, N> more = several<N>(window + (Long(dy) * x + dx) * channels);
-                    for (int k = 0; k < N; k++) sum.at[k] += more.at[k];
-                }
-            for (int k = 0; k < N; k++) sum.at[k] /= size * size;
-            keep(sum, out + (blockIdx.x * Long(out_x) + column) * channels + channel);
-        });
-    }
-};
+template <int SIZE, int STRIDE, int N>
+__device__ void means(
+    int any_size, int any_stride, const REAL* data, REAL* out, int y, int x, int channels, int out_y, int out_x) {
+    int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
+    Long sample = blockIdx.x / out_y, row = blockIdx.x % out_y;
+    each_pixel<N>(out_x, channels, [=](int column, int channel) {
+        const REAL* window = data + ((sample * y + row * stride) * x + column * stride) * channels + channel;
+        Several<REAL, N> sum = {};
+        for (int dy = 0; dy < size; dy++)
+            for (int dx = 0; dx < size; dx++) {
+                Several<REAL, N> more = several<N>(window + (Long(dy) * x + dx) * channels);
+                for (int k = 0; k < N; k++) sum.at[k] += more.at[k];
+            }
+        for (int k = 0; k < N; k++) sum.at[k] /= size * size;
+        keep(sum, out + (blockIdx.x * Long(out_x) + column) * channels + channel);
+    });
+}
 
 // A block takes some of a row of pixels. Each gathers from the windows that see it.
-template <int SIZE, int N>
-struct Shares {
-    static __device__ void run(
-        int any, const REAL* error, REAL* out, int stride, int y, int x, int channels, int out_y, int out_x) {
-        int size = SIZE ? SIZE : any;
-        Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
-        Long sample = blockIdx.x / y;
-        int row = blockIdx.x % y;
-        each_pixel<N>(x, channels, [=](int column, int channel) {
-            Several<REAL, N> sum = {};
-            each_window(rows, columns, row, column, [&](int v, int u) {
-                Several<REAL, N> more = several<N>(error + ((sample * out_y + v) * out_x + u) * channels + channel);
-                for (int k = 0; k < N; k++) sum.at[k] += more.at[k];
-            });
-            for (int k = 0; k < N; k++) sum.at[k] /= size * size;
-            keep(sum, out + (blockIdx.x * Long(x) + column) * channels + channel);
+template <int SIZE, int STRIDE, int N>
+__device__ void shares(
+    int any_size, int any_stride, const REAL* error, REAL* out, int y, int x, int channels, int out_y, int out_x) {
+    int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
+    Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
+    Long sample = blockIdx.x / y;
+    int row = blockIdx.x % y;
+    each_pixel<N>(x, channels, [=](int column, int channel) {
+        Several<REAL, N> sum = {};
+        each_window(rows, columns, row, column, [&](int v, int u) {
+            Several<REAL, N> more = several<N>(error + ((sample * out_y + v) * out_x + u) * channels + channel);
+            for (int k = 0; k < N; k++) sum.at[k] += more.at[k];
         });
+        for (int k = 0; k < N; k++) sum.at[k] /= size * size;
+        keep(sum, out + (blockIdx.x * Long(x) + column) * channels + channel);
+    });
+}
+
+#define AVERAGE_POOL(KIND, SIZE, STRIDE, N)                                                                           \
+    extern "C" __global__ void forward_##KIND(                                                                        \
+        const REAL* data, REAL* out, int size, int stride, int y, int x, int channels, int out_y, int out_x) {        \
+        means<SIZE, STRIDE, N>(size, stride, data, out, y, x, channels, out_y, out_x);                                \
+    }                                                                                                                 \
+    extern "C" __global__ void backward_##KIND(                                                                       \
+        const REAL* error, REAL* out, int size, int stride, int y, int x, int channels, int out_y, int out_x) {       \
+        shares<SIZE, STRIDE, N>(size, stride, error, out, y, x, channels, out_y, out_x);                              \
     }
-};
 
-extern "C" __global__ void forward(
-    const REAL* data, REAL* out, int size, int stride, int y, int x, int channels, int out_y, int out_x, int lanes) {
-    with_window<Means>(size, lanes, data, out, stride, y, x, channels, out_y, out_x);
-}
-
-extern "C" __global__ void backward(
-    const REAL* error, REAL* out, int size, int stride, int y, int x, int channels, int out_y, int out_x, int lanes) {
-    with_window<Shares>(size, lanes, error, out, stride, y, x, channels, out_y, out_x);
-}
+EACH_KIND(AVERAGE_POOL)
 
 // A block takes 32 channels of a sample, 8 pixels at a time.
 extern "C" __global__ void forward_global(const REAL* data, REAL* out, int plane, int channels) {

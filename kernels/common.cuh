@@ -84,8 +84,23 @@ __device__ T block_sum(T value) {
     return warp_sum(lane < int(blockDim.x) / 32 ? parts[lane] : T(0));
 }
 
-// f(i) for the elements of a row of ``size`` elements, which all blocks with one blockIdx.x share.
+// f(pixel) for the pixels of a row, which all blocks with one blockIdx.x share; pixels lie along threadIdx.y.
 template <class F>
-__device__ void each_in_row(int size, F f) {
-    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < size; i += gridDim.y * blockDim.x) f(i);
+__device__ void each_in_row(int pixels, F f) {
+#pragma unroll 1  // a grid of enough blocks goes through this once
+    for (int pixel = blockIdx.y * blockDim.y + threadIdx.y; pixel < pixels; pixel += gridDim.y * blockDim.y) f(pixel);
+}
+
+// f(channel) for N of a pixel's channels each time, from ``channel`` on; channels lie along threadIdx.x.
+template <int N, class F>
+__device__ void each_channel(int channels, F f) {
+    int first = (blockIdx.z * blockDim.x + threadIdx.x) * N, step = gridDim.z * blockDim.x * N;
+#pragma unroll 1
+    for (int channel = first; channel < channels; channel += step) f(channel);
+}
+
+// f(pixel, channel) of both: no thread has to divide to know its place.
+template <int N, class F>
+__device__ void each_pixel(int pixels, int channels, F f) {
+    each_in_row(pixels, [=](int pixel) { each_channel<N>(channels, [=](int channel) { f(pixel, channel); }); });
 }

@@ -14,7 +14,7 @@ extern "C" __global__ void forward(
     variance = variance < 0 ? 0 : variance;
     double scale = n > 1 ? 1 / sqrt(variance + epsilon) : 0;
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
-        int at = blockIdx.x * width + i, channel = at % channels;
+        int at = own_group() * width + i, channel = at % channels;
         statistics[at] = mean, statistics[stride + at] = variance, statistics[2 * stride + at] = scale;
         affines[at] = {scale * gamma[channel], mean, 0, beta[channel]};
     }
@@ -48,7 +48,7 @@ extern "C" __global__ void error_sums(
     double* sums, int stride) {
     Sums found = group_sums(parts, pieces, columns, channels, width);
     if (threadIdx.x) return;
-    int at = blockIdx.x;
+    int at = own_group();
     sums[at] = found.x;
     sums[stride + at] = (found.xy - mean[at] * found.x) * scale[at];
 }

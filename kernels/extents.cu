@@ -1,33 +1,47 @@
-// Arrays of different extents, where what is missing counts as zero; compare extents.py.
+// Arrays of different extents, where what is missing counts as zero; compare extents.py. A block takes some of a row of
+// the output, a thread ``lanes`` channels of each pixel: a vector of them, or one.
 #include "common.cuh"
 
 struct Extents { int y, x, c; };
 
-__device__ REAL at(const REAL* source, Extents extents, Long sample, int y, int x, int c) {
+// N channels of a pixel of the block's row, where the array has them; they are all inside or all outside.
+template <int N>
+__device__ Several<REAL, N> at(const REAL* source, Extents extents, int out_y, int x, int c) {
+    Long sample = blockIdx.x / out_y;
+    int y = blockIdx.x % out_y;
     bool inside = y < extents.y && x < extents.x && c < extents.c;
-    return inside ? source[((sample * extents.y + y) * extents.x + x) * extents.c + c] : REAL(0);
+    if (!inside) return {};
+    return several<N>(source + ((sample * extents.y + y) * extents.x + x) * extents.c + c);
 }
 
-// A block takes some of a row of the output.
-extern "C" __global__ void copy(
-    const REAL* source, REAL* out, int y, int x, int c, int out_y, int out_x, int out_c) {
-    Long sample = blockIdx.x / out_y;
-    int row = blockIdx.x % out_y;
-    each_in_row(out_x * out_c, [=](int i) {
-        out[blockIdx.x * Long(out_x) * out_c + i] = at(source, {y, x, c}, sample, row, i / out_c, i % out_c);
+template <int N>
+__device__ void copy_row(const REAL* source, REAL* out, Extents from, Extents to) {
+    each_pixel<N>(to.x, to.c, [=](int x, int c) {
+        keep(at<N>(source, from, to.y, x, c), out + (blockIdx.x * Long(to.x) + x) * to.c + c);
     });
+}
+
+template <int N>
+__device__ void add_row(const REAL* first, const REAL* second, REAL* out, Extents one, Extents two, Extents to) {
+    each_pixel<N>(to.x, to.c, [=](int x, int c) {
+        Several<REAL, N> sum = at<N>(first, one, to.y, x, c), more = at<N>(second, two, to.y, x, c);
+        for (int k = 0; k < N; k++) sum.at[k] += more.at[k];
+        keep(sum, out + (blockIdx.x * Long(to.x) + x) * to.c + c);
+    });
+}
+
+extern "C" __global__ void copy(
+    const REAL* source, REAL* out, int y, int x, int c, int out_y, int out_x, int out_c, int lanes) {
+    if (lanes == 1) copy_row<1>(source, out, {y, x, c}, {out_y, out_x, out_c});
+    else copy_row<WIDTH>(source, out, {y, x, c}, {out_y, out_x, out_c});
 }
 
 extern "C" __global__ void add_extended(
     const REAL* first, const REAL* second, REAL* out, int y1, int x1, int c1, int y2, int x2, int c2, int out_y,
-    int out_x, int out_c) {
-    Long sample = blockIdx.x / out_y;
-    int row = blockIdx.x % out_y;
-    each_in_row(out_x * out_c, [=](int i) {
-        int x = i / out_c, c = i % out_c;
-        REAL sum = at(first, {y1, x1, c1}, sample, row, x, c) + at(second, {y2, x2, c2}, sample, row, x, c);
-        out[blockIdx.x * Long(out_x) * out_c + i] = sum;
-    });
+    int out_x, int out_c, int lanes) {
+    Extents one = {y1, x1, c1}, two = {y2, x2, c2}, to = {out_y, out_x, out_c};
+    if (lanes == 1) add_row<1>(first, second, out, one, two, to);
+    else add_row<WIDTH>(first, second, out, one, two, to);
 }
 
 extern "C" __global__ void add(const REAL* first, const REAL* second, REAL* out, Long size) {

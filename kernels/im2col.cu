@@ -2,7 +2,7 @@
 //
 // columns[p - first, i, j, c] = data[s, y·step_y + i - pad_y, x·step_x + j - pad_x, c], zero outside of the image, for the output
 // pixels p = (s, y, x) from first to first + count. A thread takes a `Unit` of the channels of a pixel: one, or a Vector.
-#include "common.cuh"
+#include "windows.cuh"
 
 struct Geometry {
     int height, width, channels;    // of the data, channels in units
@@ -35,33 +35,25 @@ __device__ void gather(const Unit* data, Unit* columns, Long first, Long count, 
     }
 }
 
-// blockDim.y pixels of the data a block, from pixel `start`, their channels along threadIdx.x. Each thread collects what
+// A block takes some of a row of the data's pixels, from row ``start`` on, blockIdx.x the row. Each thread collects what
 // the windows hold of its elements, so that no two threads add to one place and the sums have one order.
 template <typename Unit>
-__device__ void scatter(const Unit* columns, Unit* data, Long first, Long count, Long start,
-                        Long pixels, int more, Geometry g) {
-    Long row = (Long)blockIdx.x * blockDim.y + threadIdx.y;
-    if (row >= pixels) return;
-    Long pixel = start + row;
-    int x = (int)(pixel % g.width) + g.pad_x;
-    int y = (int)(pixel / g.width % g.height) + g.pad_y;
-    Long image = pixel / g.width / g.height * g.out_height * g.out_width;
-    int window = g.kernel_y * g.kernel_x * g.channels;
-    for (int c = threadIdx.x; c < g.channels; c += blockDim.x) {
+__device__ void scatter(const Unit* columns, Unit* data, Long first, Long count, Long start, int more, Geometry g) {
+    Windows down = {g.kernel_y, g.step_y, g.out_height}, across = {g.kernel_x, g.step_x, g.out_width};
+    Long row = start + blockIdx.x, image = row / g.height * g.out_height * g.out_width - first;
+    int y = int(row % g.height) + g.pad_y, window = g.kernel_y * g.kernel_x * g.channels;
+    each_pixel<1>(g.width, g.channels, [=](int column, int c) {
+        int x = column + g.pad_x;
+        Unit* to = data + (row * g.width + column) * g.channels + c;
         Unit sum = {};
-        if (more) sum = data[pixel * g.channels + c];
-        for (int i = y % g.step_y; i < g.kernel_y && i <= y; i += g.step_y) {
-            int out_y = (y - i) / g.step_y;
-            if (out_y >= g.out_height) continue;
-            for (int j = x % g.step_x; j < g.kernel_x && j <= x; j += g.step_x) {
-                int out_x = (x - j) / g.step_x;
-                Long at = image + (Long)out_y * g.out_width + out_x - first;
-                if (out_x < g.out_width && at >= 0 && at < count)
-                    add(sum, columns[at * window + (i * g.kernel_x + j) * g.channels + c]);
-            }
-        }
-        data[pixel * g.channels + c] = sum;
-    }
+        if (more) sum = *to;
+        each_window(down, across, y, x, [&](int v, int u) {
+            Long at = image + Long(v) * g.out_width + u;
+            int tap = (y - v * g.step_y) * g.kernel_x + x - u * g.step_x;
+            if (at >= 0 && at < count) add(sum, columns[at * window + tap * g.channels + c]);
+        });
+        *to = sum;
+    });
 }
 
 #define GEOMETRY                                                                                                      \
@@ -77,12 +69,12 @@ extern "C" __global__ void gather_vector(const REAL* data, REAL* columns, Long f
     gather((const Vector*)data, (Vector*)columns, first, count, SAME);
 }
 
-extern "C" __global__ void scatter_one(const REAL* columns, REAL* data, Long first, Long count,
-                                       Long start, Long pixels, int more, GEOMETRY) {
-    scatter(columns, data, first, count, start, pixels, more, SAME);
+extern "C" __global__ void scatter_one(
+    const REAL* columns, REAL* data, Long first, Long count, Long start, int more, GEOMETRY) {
+    scatter(columns, data, first, count, start, more, SAME);
 }
 
-extern "C" __global__ void scatter_vector(const REAL* columns, REAL* data, Long first, Long count,
-                                        Long start, Long pixels, int more, GEOMETRY) {
-    scatter((const Vector*)columns, (Vector*)data, first, count, start, pixels, more, SAME);
+extern "C" __global__ void scatter_vector(
+    const REAL* columns, REAL* data, Long first, Long count, Long start, int more, GEOMETRY) {
+    scatter((const Vector*)columns, (Vector*)data, first, count, start, more, SAME);
 }

@@ -1,73 +1,69 @@
 // Max pooling without padding; compare max_pool.py. The place of a maximum is remembered as y·size + x in its window. A
-// thread takes ``lanes`` channels: a vector of them, or one.
+// thread takes N channels of a pixel: a vector of them, or one.
 #include "windows.cuh"
 
-template <class Index>
-struct Pool {
-    // A block takes some of a row of outputs.
-    template <int SIZE, int N>
-    struct Maxima {
-        static __device__ void run(
-            int any, const REAL* data, REAL* out, Index* argmax, int stride, int y, int x, int channels, int out_y,
-            int out_x) {
-            int size = SIZE ? SIZE : any;
-            Long sample = blockIdx.x / out_y, row = blockIdx.x % out_y;
-            each_pixel<N>(out_x, channels, [=](int column, int channel) {
-                const REAL* window = data + ((sample * y + row * stride) * x + column * stride) * channels + channel;
-                Several<REAL, N> best = several<N>(window);
-                Several<Index, N> place = {};
-                for (int dx = 0; dx < size; dx++)  // column by column: of equals the same one as on the CPU
-                    for (int dy = 0; dy < size; dy++) {
-                        Several<REAL, N> other = several<N>(window + (Long(dy) * x + dx) * channels);
-                        for (int k = 0; k < N; k++)
-                            if (other.at[k] > best.at[k] || isnan(other.at[k]))
-                                best.at[k] = other.at[k], place.at[k] = dy * size + dx;
-                    }
-                Long at = (blockIdx.x * Long(out_x) + column) * channels + channel;
-                keep(best, out + at);
-                keep(place, argmax + at);
-            });
-        }
-    };
+// A block takes some of a row of outputs.
+template <int SIZE, int STRIDE, int N, class Index>
+__device__ void maxima(
+    int any_size, int any_stride, const REAL* data, REAL* out, Index* argmax, int y, int x, int channels, int out_y,
+    int out_x) {
+    int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
+    Long sample = blockIdx.x / out_y, row = blockIdx.x % out_y;
+    each_pixel<N>(out_x, channels, [=](int column, int channel) {
+        const REAL* window = data + ((sample * y + row * stride) * x + column * stride) * channels + channel;
+        Several<REAL, N> best = several<N>(window);
+        Several<Index, N> place = {};
+        for (int dx = 0; dx < size; dx++)  // column by column: of equals the same one as on the CPU
+            for (int dy = 0; dy < size; dy++) {
+                Several<REAL, N> other = several<N>(window + (Long(dy) * x + dx) * channels);
+                for (int k = 0; k < N; k++)
+                    if (other.at[k] > best.at[k] || isnan(other.at[k]))
+                        best.at[k] = other.at[k], place.at[k] = dy * size + dx;
+            }
+        Long at = (blockIdx.x * Long(out_x) + column) * channels + channel;
+        keep(best, out + at);
+        keep(place, argmax + at);
+    });
+}
 
-    // A block takes some of a row of pixels. Each gathers from the windows whose maximum it is.
-    template <int SIZE, int N>
-    struct Spread {
-        static __device__ void run(
-            int any, const REAL* error, const Index* argmax, REAL* out, int stride, int y, int x, int channels,
-            int out_y, int out_x) {
-            int size = SIZE ? SIZE : any;
-            Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
-            Long sample = blockIdx.x / y;
-            int row = blockIdx.x % y;
-            each_pixel<N>(x, channels, [=](int column, int channel) {
-                Several<REAL, N> sum = {};
-                each_window(rows, columns, row, column, [&](int v, int u) {
-                    Long at = ((sample * out_y + v) * out_x + u) * channels + channel;
-                    Several<REAL, N> more = several<N>(error + at);
-                    Several<Index, N> place = several<N>(argmax + at);
-                    int own = (row - v * stride) * size + column - u * stride;
-                    for (int k = 0; k < N; k++) sum.at[k] += int(place.at[k]) == own ? more.at[k] : REAL(0);
-                });
-                keep(sum, out + (blockIdx.x * Long(x) + column) * channels + channel);
-            });
-        }
-    };
-};
+// A block takes some of a row of pixels. Each gathers from the windows whose maximum it is.
+template <int SIZE, int STRIDE, int N, class Index>
+__device__ void spread(
+    int any_size, int any_stride, const REAL* error, const Index* argmax, REAL* out, int y, int x, int channels,
+    int out_y, int out_x) {
+    int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
+    Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
+    Long sample = blockIdx.x / y;
+    int row = blockIdx.x % y;
+    each_pixel<N>(x, channels, [=](int column, int channel) {
+        Several<REAL, N> sum = {};
+        each_window(rows, columns, row, column, [&](int v, int u) {
+            Long at = ((sample * out_y + v) * out_x + u) * channels + channel;
+            Several<REAL, N> more = several<N>(error + at);
+            Several<Index, N> place = several<N>(argmax + at);
+            int own = (row - v * stride) * size + column - u * stride;
+            for (int k = 0; k < N; k++) sum.at[k] += int(place.at[k]) == own ? more.at[k] : REAL(0);
+        });
+        keep(sum, out + (blockIdx.x * Long(x) + column) * channels + channel);
+    });
+}
 
-// forward and backward for windows whose elements a type can count, see argmax_type in max_pool.py.
-#define MAX_POOL(NAME, INDEX)                                                                                         \
+#define MAX_POOL(NAME, INDEX, SIZE, STRIDE, N)                                                                        \
     extern "C" __global__ void forward_##NAME(                                                                        \
         const REAL* data, REAL* out, INDEX* argmax, int size, int stride, int y, int x, int channels, int out_y,      \
-        int out_x, int lanes) {                                                                                       \
-        with_window<Pool<INDEX>::Maxima>(size, lanes, data, out, argmax, stride, y, x, channels, out_y, out_x);       \
+        int out_x) {                                                                                                  \
+        maxima<SIZE, STRIDE, N>(size, stride, data, out, argmax, y, x, channels, out_y, out_x);                       \
     }                                                                                                                 \
     extern "C" __global__ void backward_##NAME(                                                                       \
         const REAL* error, const INDEX* argmax, REAL* out, int size, int stride, int y, int x, int channels,          \
-        int out_y, int out_x, int lanes) {                                                                            \
-        with_window<Pool<INDEX>::Spread>(size, lanes, error, argmax, out, stride, y, x, channels, out_y, out_x);      \
+        int out_y, int out_x) {                                                                                       \
+        spread<SIZE, STRIDE, N>(size, stride, error, argmax, out, y, x, channels, out_y, out_x);                      \
     }
 
-MAX_POOL(uint8, unsigned char)
-MAX_POOL(uint16, unsigned short)
-MAX_POOL(uint32, unsigned int)
+// Windows whose elements one type can count, see argmax_type in max_pool.py; the nets' windows are small.
+#define UINT8(KIND, SIZE, STRIDE, N) MAX_POOL(uint8_##KIND, unsigned char, SIZE, STRIDE, N)
+EACH_KIND(UINT8)
+MAX_POOL(uint16_one, unsigned short, 0, 0, 1)
+MAX_POOL(uint16_vector, unsigned short, 0, 0, WIDTH)
+MAX_POOL(uint32_one, unsigned int, 0, 0, 1)
+MAX_POOL(uint32_vector, unsigned int, 0, 0, WIDTH)

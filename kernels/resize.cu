@@ -1,4 +1,5 @@
-// Bilinear interpolation, corner pixels onto corner pixels, and its adjoint; compare resize.py.
+// Bilinear interpolation, corner pixels onto corner pixels, and its adjoint; compare resize.py. A thread takes N
+// channels of a pixel at a time: a vector of them, or one.
 //
 // Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels. Distances are counted in parts of 1/(n − 1), in
 // whole numbers.
@@ -8,19 +9,21 @@ struct Axis { int size, into; };
 
 __device__ int steps(Axis axis) { return axis.into > 1 ? axis.into - 1 : 1; }
 
-// (a·b − minus)/c, rounded down, by 32 bits where they hold all products of the axis, since the GPU divides 64 bits in a function.
+// (a·b − minus)/c, rounded down, by 32 bits where they hold all products of the axis, since the GPU divides 64 bits in
+// a function.
 __device__ int quotient(Axis axis, int a, int b, int minus, int c) {
-    if (Long(axis.size + 1) * (axis.into + 1) < 1LL << 31) return (a * b - minus) / c;
+    if (Long(axis.size + 1) * (axis.into + 1) < 1LL << 31) return unsigned(a * b - minus) / unsigned(c);
     return int((Long(a) * b - minus) / c);
 }
 
 // The pixel at or before output pixel i.
 __device__ int before(Axis axis, int i) { return quotient(axis, i, axis.size - 1, 0, steps(axis)); }
 
-// How much of a pixel output pixel i takes: 1 less their distance, where that is below 1.
-__device__ REAL share(Axis axis, int i, int pixel) {
-    Long distance = Long(i) * (axis.size - 1) - Long(pixel) * steps(axis);
-    return REAL(1) - REAL(distance < 0 ? -distance : distance) / steps(axis);
+// The part of a pixel that output pixel i takes: 1 less their distance, which must be below 1: then it is right in 32
+// bits, whatever the products are.
+__device__ REAL share(Axis axis, int i, int pixel, REAL step) {
+    int distance = unsigned(i) * (axis.size - 1) - unsigned(pixel) * steps(axis);
+    return (steps(axis) - abs(distance)) * step;
 }
 
 // The first and the last output pixel that take something of a pixel.
@@ -33,36 +36,72 @@ __device__ int last_taker(Axis axis, int pixel) {
     return min(axis.into - 1, quotient(axis, pixel + 1, steps(axis), 1, axis.size - 1));
 }
 
-// A block takes some of a row of outputs.
-extern "C" __global__ void forward(
-    const REAL* data, REAL* out, int y, int x, int out_y, int out_x, int channels) {
-    Axis rows = {y, out_y}, columns = {x, out_x};
-    Long sample = blockIdx.x / out_y;
-    int i = blockIdx.x % out_y, top = before(rows, i);
-    each_in_row(out_x * channels, [=](int e) {
-        int j = e / channels, left = before(columns, j);
-        REAL sum = 0;
-        for (int v = top; v < min(top + 2, y); v++)
-            for (int u = left; u < min(left + 2, x); u++)
-                sum += share(rows, i, v) * share(columns, j, u) *
-                       data[((sample * y + v) * x + u) * channels + e % channels];
-        out[blockIdx.x * Long(out_x) * channels + e] = sum;
+// sum += weight·values, of N channels.
+template <int N>
+__device__ void add(Several<REAL, N>& sum, REAL weight, const REAL* values) {
+    Several<REAL, N> more = several<N>(values);
+    for (int k = 0; k < N; k++) sum.at[k] += weight * more.at[k];
+}
+
+// A block takes some of a row of outputs. What lies behind the last pixel of an axis has no part in any of them, and is
+// read from that pixel.
+template <int N>
+__device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns, int channels) {
+    Long sample = blockIdx.x / rows.into;
+    int i = blockIdx.x % rows.into, top = before(rows, i), bottom = min(top + 1, rows.size - 1);
+    REAL of_top = share(rows, i, top, REAL(1) / steps(rows)), step = REAL(1) / steps(columns);
+    const REAL* upper = data + (sample * rows.size + top) * columns.size * channels;
+    const REAL* lower = data + (sample * rows.size + bottom) * columns.size * channels;
+    each_in_row(columns.into, [=](int j) {
+        int left = before(columns, j), right = min(left + 1, columns.size - 1);
+        REAL of_left = share(columns, j, left, step);
+        const REAL *first = upper + Long(left) * channels, *second = upper + Long(right) * channels;
+        const REAL *third = lower + Long(left) * channels, *fourth = lower + Long(right) * channels;
+        REAL* to = out + (blockIdx.x * Long(columns.into) + j) * channels;
+        each_channel<N>(channels, [=](int channel) {
+            Several<REAL, N> sum = {};
+            add(sum, of_top * of_left, first + channel);
+            add(sum, of_top * (1 - of_left), second + channel);
+            add(sum, (1 - of_top) * of_left, third + channel);
+            add(sum, (1 - of_top) * (1 - of_left), fourth + channel);
+            keep(sum, to + channel);
+        });
     });
 }
 
 // A block takes some of a row of pixels of the result; each gathers from the output pixels that took of it.
-extern "C" __global__ void backward(
-    const REAL* error, REAL* out, int y, int x, int error_y, int error_x, int channels) {
-    Axis rows = {y, error_y}, columns = {x, error_x};
-    Long sample = blockIdx.x / y;
-    int v = blockIdx.x % y;
-    each_in_row(x * channels, [=](int e) {
-        int u = e / channels;
-        REAL sum = 0;
-        for (int i = first_taker(rows, v); i <= last_taker(rows, v); i++)
-            for (int j = first_taker(columns, u); j <= last_taker(columns, u); j++)
-                sum += share(rows, i, v) * share(columns, j, u) *
-                       error[((sample * error_y + i) * error_x + j) * channels + e % channels];
-        out[blockIdx.x * Long(x) * channels + e] = sum;
+template <int N>
+__device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, int channels) {
+    Long sample = blockIdx.x / rows.size;
+    int v = blockIdx.x % rows.size, top = first_taker(rows, v), bottom = last_taker(rows, v);
+    REAL row_step = REAL(1) / steps(rows), step = REAL(1) / steps(columns);
+    each_in_row(columns.size, [=](int u) {
+        int left = first_taker(columns, u), right = last_taker(columns, u);
+        REAL* to = out + (blockIdx.x * Long(columns.size) + u) * channels;
+        each_channel<N>(channels, [=](int channel) {
+            Several<REAL, N> sum = {};
+            for (int i = top; i <= bottom; i++) {
+                REAL of_row = share(rows, i, v, row_step);
+                const REAL* row = error + (sample * rows.into + i) * columns.into * channels + channel;
+#pragma unroll 1
+                for (int j = left; j <= right; j++)
+                    add(sum, of_row * share(columns, j, u, step), row + Long(j) * channels);
+            }
+            keep(sum, to + channel);
+        });
     });
 }
+
+// One kernel for vectors, and one for single channels, which would make the other one take more registers.
+#define RESIZE(NAME, N)                                                                                               \
+    extern "C" __global__ void forward_##NAME(                                                                        \
+        const REAL* data, REAL* out, int y, int x, int out_y, int out_x, int channels) {                              \
+        interpolate<N>(data, out, {y, out_y}, {x, out_x}, channels);                                                  \
+    }                                                                                                                 \
+    extern "C" __global__ void backward_##NAME(                                                                       \
+        const REAL* error, REAL* out, int y, int x, int error_y, int error_x, int channels) {                         \
+        collect<N>(error, out, {y, error_y}, {x, error_x}, channels);                                                 \
+    }
+
+RESIZE(one, 1)
+RESIZE(vector, WIDTH)

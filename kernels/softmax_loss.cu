@@ -3,51 +3,93 @@
 // Three steps: count the labels; the error of each row, and the loss and the correct predictions of each block; sums.
 #include "common.cuh"
 
+constexpr int TILE = 24576 / sizeof(REAL);  // numbers that a block has in shared memory; as in gpu/softmax_loss.py
 // How many labels each block saw, then how many that no class has; these count as none.
 template <class Label>
 __device__ void count_labels(const Label* labels, Long* counts, Long rows, int classes) {
     Long count = 0, wrong = 0;
-    for (Long i = blockIdx.x * Long(blockDim.x) + threadIdx.x; i < rows; i += gridDim.x * Long(blockDim.x))
-        count += labels[i] >= 0 && labels[i] < classes, wrong += labels[i] >= classes;
+#pragma unroll 4
+    for (Long i = blockIdx.x * Long(blockDim.x) + threadIdx.x; i < rows; i += gridDim.x * Long(blockDim.x)) {
+        Label label = labels[i];
+        count += label >= 0 && label < classes, wrong += label >= classes;
+    }
     count = block_sum(count), wrong = block_sum(wrong);
     if (threadIdx.x == 0) counts[blockIdx.x] = count, counts[gridDim.x + blockIdx.x] = wrong;
 }
 
-// Each row is worked on by ``lanes`` neighbouring threads, a power of two; parts: a loss and the correct predictions of
-// each block.
+// The block copies some numbers.
+__device__ void copy(const REAL* from, REAL* to, int size) {
+    int vectors = aligned(from, to) ? size / WIDTH : 0;
+#pragma unroll 4
+    for (int i = threadIdx.x; i < vectors; i += blockDim.x) keep(several<WIDTH>(from + i * WIDTH), to + i * WIDTH);
+    for (int i = vectors * WIDTH + threadIdx.x; i < size; i += blockDim.x) to[i] = from[i];
+}
+
+struct Score { double loss, correct; };
+
+// The error of a row of logits z, maybe in their place, by ``lanes`` neighbouring threads, a power of two. All threads
+// of a warp come here, since they exchange numbers; those without a row have one of no classes. label: negative where
+// there is none; share: of a row in the mean over all.
+__device__ Score score_row(const REAL* z, REAL* error, int classes, int lanes, int label, REAL share) {
+    int lane = threadIdx.x % lanes, best = 0;
+    REAL largest = z[0], of_label = z[max(label, 0)];
+    for (int c = lane; c < classes; c += lanes)
+        if (z[c] > largest) largest = z[c], best = c;
+    for (int distance = lanes / 2; distance; distance /= 2) {
+        REAL rival = __shfl_xor_sync(ALL, largest, distance);
+        int place = __shfl_xor_sync(ALL, best, distance);
+        if (rival > largest || (rival == largest && place < best)) largest = rival, best = place;
+    }
+    __syncwarp();  // all have read of z what others now write
+    REAL total = 0;
+    for (int c = lane; c < classes; c += lanes) {
+        REAL power = exp(z[c] - largest);
+        error[c] = power;
+        total += power;
+    }
+    for (int distance = lanes / 2; distance; distance /= 2) total += __shfl_xor_sync(ALL, total, distance);
+    REAL factor = share / total;
+    for (int c = lane; c < classes; c += lanes)
+        error[c] = label < 0 ? REAL(0) : factor * error[c] - (c == label ? share : REAL(0));
+    if (lane > 0 || label < 0) return {0, 0};
+    return {log(total) - (of_label - largest), double(best == label)};
+}
+
+// Blocks take ``abreast`` rows at a time, one piece of the memory, which they read and write as such: between, it is in
+// a tile. What no tile holds is left where it is. parts: a loss and the correct predictions of each block.
 template <class Label>
 __device__ void score_rows(
     const REAL* logits, const Label* labels, const Long* counts, int counters, REAL* error, double* parts, Long rows,
-    int classes, int lanes) {
+    int classes, int lanes, int abreast) {
+    __shared__ Vector shared[TILE / WIDTH];
     Long labelled = 0;
-    for (int i = 0; i < counters; i++) labelled += counts[i];
-    REAL share = REAL(1) / max(labelled, Long(1));
-    int lane = threadIdx.x % lanes, abreast = blockDim.x / lanes;
-    double loss = 0, correct = 0;
+    for (int i = threadIdx.x; i < counters; i += blockDim.x) labelled += counts[i];
+    REAL share = REAL(1) / max(block_sum(labelled), Long(1));
+    Score sum = {0, 0};
     for (Long start = blockIdx.x * Long(abreast); start < rows; start += gridDim.x * Long(abreast)) {
-        Long row = start + threadIdx.x / lanes;
-        bool real = row < rows;  // of rows behind the end nothing is kept, but their threads take part in the shuffles
-        const REAL* z = logits + (real ? row : 0) * classes;
-        REAL largest = z[0];
-        int best = 0;
-        for (int c = lane; c < classes; c += lanes)
-            if (z[c] > largest) largest = z[c], best = c;
-        for (int distance = lanes / 2; distance; distance /= 2) {
-            REAL rival = __shfl_xor_sync(ALL, largest, distance);
-            int place = __shfl_xor_sync(ALL, best, distance);
-            if (rival > largest || (rival == largest && place < best)) largest = rival, best = place;
+        const REAL* from = logits + start * classes;
+        REAL *to = error + start * classes, *tile = reinterpret_cast<REAL*>(shared);
+        int some = min(rows - start, Long(abreast));
+        bool tiled = classes <= TILE / abreast;
+        if (tiled) copy(from, tile, some * classes);
+        __syncthreads();
+        for (int first = 0; first < some; first += blockDim.x / lanes) {
+            int row = first + threadIdx.x / lanes, label = -1;
+            bool real = row < some;
+            if (real && labels[start + row] >= 0 && labels[start + row] < classes) label = labels[start + row];
+            Long at = real ? Long(row) * classes : 0;
+            auto score_of = [=](const REAL* z, REAL* error) {
+                return score_row(z + at, error + at, real ? classes : 0, lanes, label, share);
+            };
+            Score score = tiled ? score_of(tile, tile) : score_of(from, to);
+            sum.loss += score.loss, sum.correct += score.correct;
         }
-        REAL total = 0;
-        for (int c = lane; c < classes; c += lanes) total += exp(z[c] - largest);
-        for (int distance = lanes / 2; distance; distance /= 2) total += __shfl_xor_sync(ALL, total, distance);
-        if (!real) continue;
-        Long label = labels[row] < classes ? labels[row] : -1;
-        for (int c = lane; c < classes; c += lanes)
-            error[row * classes + c] = label < 0 ? 0 : share * (exp(z[c] - largest) / total - (c == label));
-        if (lane == 0 && label >= 0) loss += log(total) - (z[label] - largest), correct += best == label;
+        __syncthreads();
+        if (tiled) copy(tile, to, some * classes);
+        __syncthreads();
     }
-    loss = block_sum(loss), correct = block_sum(correct);
-    if (threadIdx.x == 0) parts[2 * blockIdx.x] = loss, parts[2 * blockIdx.x + 1] = correct;
+    sum = {block_sum(sum.loss), block_sum(sum.correct)};
+    if (threadIdx.x == 0) parts[2 * blockIdx.x] = sum.loss, parts[2 * blockIdx.x + 1] = sum.correct;
 }
 
 extern "C" __global__ void count_int8(const signed char* labels, Long* counts, Long rows, int classes) {
@@ -58,13 +100,13 @@ extern "C" __global__ void count_int64(const Long* labels, Long* counts, Long ro
 }
 extern "C" __global__ void score_int8(
     const REAL* logits, const signed char* labels, const Long* counts, int counters, REAL* error, double* parts,
-    Long rows, int classes, int lanes) {
-    score_rows(logits, labels, counts, counters, error, parts, rows, classes, lanes);
+    Long rows, int classes, int lanes, int abreast) {
+    score_rows(logits, labels, counts, counters, error, parts, rows, classes, lanes, abreast);
 }
 extern "C" __global__ void score_int64(
     const REAL* logits, const Long* labels, const Long* counts, int counters, REAL* error, double* parts, Long rows,
-    int classes, int lanes) {
-    score_rows(logits, labels, counts, counters, error, parts, rows, classes, lanes);
+    int classes, int lanes, int abreast) {
+    score_rows(logits, labels, counts, counters, error, parts, rows, classes, lanes, abreast);
 }
 
 // totals += loss, correct predictions, labels and labels out of range of all blocks; by one block.

@@ -1,38 +1,29 @@
-// The windows of a pooling along one axis: ``size`` pixels each, the first at 0, one every ``stride`` pixels.
+// The windows of a pooling or a convolution along one axis: ``size`` pixels each, the first at 0, one every ``stride``
+// pixels.
 #include "common.cuh"
 
 struct Windows { int size, stride, count; };
 
-// The first and the last window that see a pixel; there may be none, and then the first is behind the last.
-__device__ int first_window(Windows windows, int pixel) {
-    return pixel < windows.size ? 0 : (pixel - windows.size) / windows.stride + 1;
+// Whether a window that does not begin behind a pixel sees it.
+__device__ bool sees(Windows windows, int window, int pixel) {
+    return window >= 0 && window < windows.count && pixel - window * windows.stride < windows.size;
 }
 
-__device__ int last_window(Windows windows, int pixel) {
-    return min(pixel / windows.stride, windows.count - 1);
-}
-
-// f(v, u) for the windows, v along y and u along x, that see the pixel (row, column).
+// f(v, u) for the windows, v along y and u along x, that see the pixel (row, column). Where the compiler knows size and
+// stride, it knows how many these may be, too, and leaves no loop: none but one, where windows do not overlap.
 template <class F>
 __device__ void each_window(Windows rows, Windows columns, int row, int column, F f) {
-    for (int v = first_window(rows, row); v <= last_window(rows, row); v++)
-        for (int u = first_window(columns, column); u <= last_window(columns, column); u++) f(v, u);
+    for (int i = (rows.size - 1) / rows.stride; i >= 0; i--) {
+        int v = row / rows.stride - i;
+        if (!sees(rows, v, row)) continue;
+        for (int j = (columns.size - 1) / columns.stride; j >= 0; j--) {
+            int u = column / columns.stride - j;
+            if (sees(columns, u, column)) f(v, u);
+        }
+    }
 }
 
-// f(column, channel) for the pixels of a row, which all blocks with one blockIdx.x share, each for N channels from
-// ``channel`` on.
-template <int N, class F>
-__device__ void each_pixel(int pixels, int channels, F f) {
-    int units = channels / N;
-    each_in_row(pixels * units, [=](int i) { f(i / units, i % units * N); });
-}
-
-// Calls F<SIZE, N>::run(args…): N channels for each thread, one or WIDTH, and the size of a window, where the compiler
-// can know it, or 0.
-template <template <int, int> class F, class... Args>
-__device__ void with_window(int size, int lanes, Args... args) {
-    if (lanes == 1) F<0, 1>::run(size, args...);
-    else if (size == 2) F<2, WIDTH>::run(size, args...);
-    else if (size == 3) F<3, WIDTH>::run(size, args...);
-    else F<0, WIDTH>::run(size, args...);
-}
+// KERNEL(KIND, SIZE, STRIDE, N) for N channels of a thread, one or WIDTH, and for the windows of the nets, or 0 for all
+// others: kernels of their own, since one for all would need the registers of the largest. Named by gpu/windows.py.
+#define EACH_KIND(KERNEL)                                                                                             \
+    KERNEL(one, 0, 0, 1) KERNEL(vector, 0, 0, WIDTH) KERNEL(vector_2_2, 2, 2, WIDTH) KERNEL(vector_3_2, 3, 2, WIDTH)

@@ -41,6 +41,8 @@ VIEWS = [  # (outer, rows, inner, lanes)
     (1, 2, 1, 1),
     (6, 9, 4, 1),  # instances
     (3, 49, 256, 1),
+    (2, 700, 16, 1),
+    (2, 2100, 8, 1),  # too many rows for a cache
     (2, 7, 3, 5),  # groups of channels
     (4, 25, 8, 4),
 ]
@@ -142,6 +144,22 @@ def test_concat(fast, random, first, second, dtype):
     )
 
 
+@pytest.mark.parametrize("channels", [(4, 4), (4, 8), (8, 4), (3, 3), (5, 2), (600, 600)], ids=str)
+def test_extents(fast, random, channels, dtype):
+    c1, c2 = channels
+    first, second = (random.standard_normal(shape).astype(dtype) for shape in ((2, 5, 3, c1), (2, 4, 7, c2)))
+    largest = (2, 5, 7, max(channels))
+
+    def run(device, first, second, out, copied, cropped, back):
+        device.extents.add(first, second, out)
+        device.extents.copy(first, copied)
+        device.extents.copy(out, cropped)
+        device.extents.copy(cropped, back)
+
+    outs = [poisoned(shape, dtype) for shape in (largest, largest, second.shape, first.shape)]
+    both(fast, run, first, second, *outs)
+
+
 SIZES = [
     ((4, 5), (7, 9)),
     ((4, 5), (2, 1)),
@@ -152,25 +170,43 @@ SIZES = [
 ]
 
 
+@pytest.mark.parametrize("channels", [3, 8])
 @pytest.mark.parametrize("size, into", [*SIZES, ((5, 5), (5, 5)), ((7, 2), (13, 3))], ids=str)
-def test_resize(fast, random, size, into, dtype):
+def test_resize(fast, random, size, into, channels, dtype):
     def run(device, data, out, back):
         device.resize.forward(data, out)
         device.resize.backward(out, back)
 
-    data = random.standard_normal((2, *size, 3)).astype(dtype)
-    both(fast, run, data, poisoned((2, *into, 3), dtype), poisoned(data.shape, dtype))
+    data = random.standard_normal((2, *size, channels)).astype(dtype)
+    both(fast, run, data, poisoned((2, *into, channels), dtype), poisoned(data.shape, dtype))
+
+
+def test_resize_of_axes_whose_products_need_64_bits(gpu, random, dtype):
+    size, into = 50_000, 48_000
+    data, error = random.standard_normal(size).astype(dtype), random.standard_normal(into).astype(dtype)
+    out, back = gpu.xp.empty((1, 1, into, 1), dtype), gpu.xp.empty((1, 1, size, 1), dtype)
+    gpu.resize.forward(gpu.xp.asarray(data.reshape(1, 1, size, 1)), out)
+    gpu.resize.backward(gpu.xp.asarray(error.reshape(1, 1, into, 1)), back)
+    out, back = gpu.host(out).ravel(), gpu.host(back).ravel()
+    places = np.arange(into) * ((size - 1) / (into - 1))
+    tolerance = 1e-5 if dtype is np.float32 else 1e-9
+    np.testing.assert_allclose(out, np.interp(places, np.arange(size), data), atol=tolerance)
+    np.testing.assert_allclose(out.astype("f8") @ error, data.astype("f8") @ back, rtol=100 * tolerance)
+
+
+SEVERAL_A_TILE = [(1, 2), (7, 10), (1000, 21), (3, 40, 31, 5), (5, 100), (3, 1), (2000, 33), (300, 32), (23, 1001)]
+OTHERS = [(2, 4000), (11, 6150)]  # one row a tile; more than a tile
 
 
 @pytest.mark.parametrize("labels_dtype", [np.int8, np.int64, np.uint8])
-@pytest.mark.parametrize("shape", [(1, 2), (7, 10), (1000, 21), (3, 40, 31, 5), (5, 100), (3, 1), (2000, 33)], ids=str)
+@pytest.mark.parametrize("shape", [*SEVERAL_A_TILE, *OTHERS], ids=str)
 def test_softmax_loss(fast, random, shape, labels_dtype, dtype):
     def run(device, logits, labels, error, totals):
         device.softmax_loss.forward(logits, labels, error, totals)
 
     logits = (5 * random.standard_normal(shape)).round(1).astype(dtype)  # rounded: some of the largest are equal
     least = 0 if labels_dtype is np.uint8 else -1
-    labels = random.integers(least, shape[-1], shape[:-1]).astype(labels_dtype)
+    labels = random.integers(least, min(shape[-1], 120), shape[:-1]).astype(labels_dtype)
     reference, found = kernels.load("reference"), [fast.xp.array(a) for a in (logits, labels, poisoned(shape, dtype))]
     expected, totals, fast_totals = poisoned(shape, dtype), np.array([1.0, 2, 3, 0]), fast.xp.asarray([1.0, 2, 3, 0])
     run(reference, logits, labels, expected, totals)
@@ -179,7 +215,8 @@ def test_softmax_loss(fast, random, shape, labels_dtype, dtype):
     np.testing.assert_allclose(fast.host(fast_totals), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
 
 
-def test_crops_with_masks_of_many_sizes(fast, random, dtype):
+@pytest.mark.parametrize("width", [16, 17])
+def test_crops_with_masks_of_many_sizes(fast, random, width, dtype):
     sizes = [(20, 30), (9, 40), (33, 12), (16, 16)]
     images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     masks = [random.integers(0, 21, size, dtype=np.uint8) for size in sizes]
@@ -196,7 +233,7 @@ def test_crops_with_masks_of_many_sizes(fast, random, dtype):
 
     order, corners = np.array([3, 1, 0, 2]), random.integers(-8, 8, (4, 2))
     colours, mirrored = np.rint(60 * random.standard_normal((4, 3))), np.array([True, False, True, False])
-    out, labels = poisoned((4, 16, 17, 3), dtype), np.full((4, 16, 17), 99, np.int8)
+    out, labels = poisoned((4, 16, width, 3), dtype), np.full((4, 16, width), 99, np.int8)
     both(fast, run, order, corners, colours, mirrored, np.array([0]), out, labels)
 
 

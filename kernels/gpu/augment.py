@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from minidl.kernels.gpu.source import ints, launch, over_rows
+from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
+ROWS = 4  # of a sample, by each thread: to know where the first pixel lies, it has to read four numbers in turn
 
 
 class Pictures(NamedTuple):
@@ -44,11 +45,9 @@ def crop(
     indices; offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the
     image itself; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
     """
-    samples, y, x, _ = out.shape
     scaling = _scaling(mean, divisor, out.dtype)
-    args = (*images, classes, order, offsets, position, *ints(border), *scaling, out, labels, *ints(y, x))
-    launch("augment", "crop", out.dtype, *over_rows(samples * y, 3 * x), args)
-    launch("augment", "advance", out.dtype, 1, 1, (position, np.int64(samples)))
+    _launch("crop", *images, classes, order, offsets, position, *ints(border), *scaling, out, labels)
+    _advance(position, out)
 
 
 def crop_with_masks(
@@ -71,12 +70,24 @@ def crop_with_masks(
     left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of an image pixels are
     black and labels −1, which 255 becomes, too.
     """
-    samples, y, x = labels.shape
     stored = (images.bytes, images.starts, masks.bytes, masks.starts, images.extents)
     orders = (order, corners, colours, mirrored, position)
-    args = (*stored, *orders, *_scaling(mean, divisor, out.dtype), out, labels, *ints(y, x))
-    launch("augment", "crop_with_masks", out.dtype, *over_rows(samples * y, 3 * x), args)
-    launch("augment", "advance", out.dtype, 1, 1, (position, np.int64(samples)))
+    _launch("crop_with_masks", *stored, *orders, *_scaling(mean, divisor, out.dtype), out, labels)
+    _advance(position, out)
+
+
+def _launch(kernel: str, *args: Any) -> None:
+    """Run a kernel whose last arguments are ``out`` and ``labels``, by some blocks for each sample."""
+    out = args[-2]
+    samples, y, x, colours = out.shape
+    unit = lanes(x * colours, out)
+    (_, down, across), block = over_pixels(samples, y, x * colours // unit)
+    launch("augment", kernel, out.dtype, (samples, -(-down // ROWS), across), block, (*args, *ints(y, x, unit)))
+
+
+def _advance(position: Array, out: Array) -> None:
+    """Move on by the samples of ``out``."""
+    launch("augment", "advance", out.dtype, 1, 1, (position, np.int64(len(out))))
 
 
 def _scaling(mean: Any, divisor: float, dtype: Any) -> tuple[np.generic, ...]:

@@ -3,7 +3,8 @@
 from math import prod
 from typing import Any
 
-from minidl.kernels.gpu.source import ints, lanes, launch, over_rows
+from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
+from minidl.kernels.gpu.windows import kind
 
 Array = Any
 COLUMNS, ROWS = 32, 8  # channels and pixels of a block that takes whole planes
@@ -13,16 +14,18 @@ def forward(data: Array, size: int, stride: int, out: Array) -> None:
     """Write the mean of each size × size window into ``out``."""
     n, out_y, out_x, c = out.shape
     unit = lanes(c, data, out)
-    args = (data, out, *ints(size, stride, *data.shape[1:], out_y, out_x, unit))
-    launch("average_pool", "forward", data.dtype, *over_rows(n * out_y, out_x * c // unit), args)
+    args = (data, out, *ints(size, stride, *data.shape[1:], out_y, out_x))
+    name = f"forward_{kind(size, stride, unit)}"
+    launch("average_pool", name, data.dtype, *over_pixels(n * out_y, out_x, c // unit), args)
 
 
 def backward(error: Array, size: int, stride: int, out: Array) -> None:
     """Spread each element of the error evenly over its window: the adjoint of forward, written into ``out``."""
     n, y, x, c = out.shape
     unit = lanes(c, error, out)
-    args = (error, out, *ints(size, stride, y, x, c, *error.shape[1:3], unit))
-    launch("average_pool", "backward", error.dtype, *over_rows(n * y, x * c // unit), args)
+    args = (error, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
+    name = f"backward_{kind(size, stride, unit)}"
+    launch("average_pool", name, error.dtype, *over_pixels(n * y, x, c // unit), args)
 
 
 def forward_global(data: Array, out: Array) -> None:

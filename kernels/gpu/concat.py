@@ -1,9 +1,9 @@
 """Concatenation of the channels of two arrays, and its adjoint, on a GPU: see kernels/concat.py and concat.cu."""
 
-from math import prod
+from math import gcd, prod
 from typing import Any
 
-from minidl.kernels.gpu.source import ints, launch, over_rows
+from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
 
@@ -20,5 +20,6 @@ def backward(error: Array, first: Array, second: Array) -> None:
 
 def _launch(kernel: str, joint: Array, arrays: tuple[Array, ...], c1: int, c2: int) -> None:
     *rows, pixels, channels = joint.shape
-    grid, block = over_rows(prod(rows), pixels * channels)
-    launch("concat", kernel, joint.dtype, grid, block, (*arrays, *ints(pixels, c1, c2)))
+    unit = lanes(gcd(c1, c2), *arrays)
+    grid, block = over_pixels(prod(rows), pixels, channels // unit)
+    launch("concat", kernel, joint.dtype, grid, block, (*arrays, *ints(pixels, c1, c2, unit)))

@@ -1,19 +1,19 @@
 """Arrays of different extents on a GPU, where what is missing counts as zero: see kernels/extents.py and extents.cu."""
 
+from itertools import chain
+from math import gcd
 from typing import Any
 
 import numpy as np
 
-from minidl.kernels.gpu.source import THREADS, cover, ints, launch, over_rows
+from minidl.kernels.gpu.source import THREADS, cover, ints, lanes, launch, over_pixels
 
 Array = Any
 
 
 def copy(source: Array, out: Array) -> None:
     """Write ``source`` into ``out``: cropped where out is smaller, zero where it is larger; its adjoint copies back."""
-    y, x, c = _image(out)
-    args = (source, out, *ints(*_image(source), y, x, c))
-    launch("extents", "copy", out.dtype, *over_rows(len(out) * y, x * c), args)
+    _launch("copy", source, out)
 
 
 def add(first: Array, second: Array, out: Array) -> None:
@@ -22,9 +22,16 @@ def add(first: Array, second: Array, out: Array) -> None:
         args = (first, second, out, np.int64(out.size))
         launch("extents", "add", out.dtype, cover(out.size, out.dtype), THREADS, args)
         return
-    y, x, c = _image(out)
-    args = (first, second, out, *ints(*_image(first), *_image(second), y, x, c))
-    launch("extents", "add_extended", out.dtype, *over_rows(len(out) * y, x * c), args)
+    _launch("add_extended", first, second, out)
+
+
+def _launch(kernel: str, *arrays: Array) -> None:
+    """Run a kernel on arrays of different extents, the last of which is written."""
+    images, out = [_image(array) for array in arrays], arrays[-1]
+    y, x, c = images[-1]
+    unit = lanes(gcd(*(channels for _, _, channels in images)), *arrays)
+    args = (*arrays, *ints(*chain(*images), unit))
+    launch("extents", kernel, out.dtype, *over_pixels(len(out) * y, x, c // unit), args)
 
 
 def _image(array: Array) -> tuple[int, int, int]:

@@ -9,8 +9,9 @@ import numpy as np
 from minidl.kernels.gpu.source import ints, launch
 
 Array = Any
-LANES, ROWS, BATCH = 32, 8, 4  # as in groups.cuh
+LANES, ROWS, BATCH, SLICE = 32, 8, 4, 2  # as in groups.cuh
 BLOCK = LANES * ROWS  # threads
+WARP = 32
 BLOCKS = 512  # enough to keep every card's memory busy; a constant, so that sums do not depend on the card
 
 
@@ -82,13 +83,14 @@ def sums(name: str, x: Array, y: Array, layout: Layout) -> Array:
 
 
 def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *args: Any) -> None:
-    """Run ``kernel`` on the sums of each group of ``width`` channels, by one block for each."""
+    """Run ``kernel`` on the sums of each group of ``width`` channels, by one block for each, or one warp of a block."""
     pieces, columns = parts.shape[1], parts.shape[3]
     terms = pieces * columns * width // layout.channels
-    threads = 32 * max(1, min(8, terms // 64))
-    blocks = layout.matrices * layout.channels // width
+    threads = WARP * max(1, min(8, terms // 64))
+    groups = layout.matrices * layout.channels // width
+    abreast = gcd(groups, 8) if threads == WARP else 1
     args = (parts, *ints(pieces, columns, layout.channels, width), *args)
-    launch(name, kernel, layout.dtype, blocks, threads, args)
+    launch(name, kernel, layout.dtype, groups // abreast, (threads, abreast), args)
 
 
 def change(

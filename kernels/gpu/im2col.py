@@ -77,30 +77,28 @@ class Im2col(Convolution):
 
     def gather(self, data: Array, start: int, columns: Array) -> None:
         """Write the windows of the output pixels from ``start`` on into ``columns``."""
-        count = np.int64(len(columns))
-        self._launch("gather", len(columns), (data, columns, np.int64(start), count))
+        shape = -(-len(columns) // ROWS), (WARP, ROWS)
+        area = np.int64(start), np.int64(len(columns))
+        self._launch("gather", shape, self._unit(data, columns), data, columns, *area)
 
     def scatter(self, columns: Array, start: int, out: Array) -> None:
         """Add windows to their places in ``out``, or write them, where they are the first of their images."""
         of_image = self.output_shape[0] * self.output_shape[1]
         first, last = start // of_image, -(-(start + len(columns)) // of_image)
         # A chunk that begins inside of an image adds to it, and writes the images that it is the first of.
-        pixels = self.data_shape[0] * self.data_shape[1]
-        middle = first + (start % of_image > 0)
+        y, x, channels = self.data_shape
+        middle, unit = first + (start % of_image > 0), self._unit(columns, out)
         for image, end, more in ((first, middle, 1), (middle, last, 0)):
-            area = np.int64(start), np.int64(len(columns)), np.int64(image * pixels), np.int64((end - image) * pixels)
-            self._launch("scatter", (end - image) * pixels, (columns, out, *area, np.int32(more)))
+            shape = source.over_pixels((end - image) * y, x, channels // unit)
+            area = np.int64(start), np.int64(len(columns)), np.int64(image * y), np.int32(more)
+            self._launch("scatter", shape, unit, columns, out, *area)
 
-    def _launch(self, kernel: str, pixels: int, arguments: tuple[Any, ...]) -> None:
+    def _unit(self, *arrays: Array) -> int:
+        """Return how many channels a thread takes."""
+        return source.lanes(self.data_shape[2], *arrays)
+
+    def _launch(self, kernel: str, shape: tuple[Any, Any], unit: int, *arguments: Any) -> None:
         (y, x, channels), (out_y, out_x, _) = self.data_shape, self.output_shape
-        unit = source.lanes(channels, *arguments[:2])
         name = "vector" if unit > 1 else "one"
         numbers = (y, x, channels // unit, out_y, out_x, *self.kernel_size, *self.stride, *self.padding)
-        source.launch(
-            "im2col",
-            f"{kernel}_{name}",
-            self.dtype,
-            -(-pixels // ROWS),
-            (WARP, ROWS),
-            (*arguments, *map(np.int32, numbers)),
-        )
+        source.launch("im2col", f"{kernel}_{name}", self.dtype, *shape, (*arguments, *source.ints(*numbers)))

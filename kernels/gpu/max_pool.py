@@ -4,7 +4,8 @@ from typing import Any
 
 import cupy
 
-from minidl.kernels.gpu.source import ints, lanes, launch, over_rows
+from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
+from minidl.kernels.gpu.windows import kind
 from minidl.kernels.max_pool import output_shape
 from minidl.kernels.windows import index_type as argmax_type
 
@@ -24,8 +25,9 @@ def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> 
     """Write the maxima into ``out`` and their places into ``argmax`` (see ``argmax_shapes`` and ``argmax_type``)."""
     n, out_y, out_x, c = out.shape
     unit = lanes(c, data, out, *argmax)
-    args = (data, out, *argmax, *ints(size, stride, *data.shape[1:], out_y, out_x, unit))
-    launch("max_pool", f"forward_{argmax[0].dtype}", data.dtype, *over_rows(n * out_y, out_x * c // unit), args)
+    args = (data, out, *argmax, *ints(size, stride, *data.shape[1:], out_y, out_x))
+    name = f"forward_{argmax[0].dtype}_{kind(size, stride, unit)}"
+    launch("max_pool", name, data.dtype, *over_pixels(n * out_y, out_x, c // unit), args)
 
 
 def inference(data: Array, size: int, stride: int, out: Array) -> None:
@@ -38,5 +40,6 @@ def backward(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -
     """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape)."""
     n, y, x, c = out.shape
     unit = lanes(c, error, out, *argmax)
-    args = (error, *argmax, out, *ints(size, stride, y, x, c, *error.shape[1:3], unit))
-    launch("max_pool", f"backward_{argmax[0].dtype}", error.dtype, *over_rows(n * y, x * c // unit), args)
+    args = (error, *argmax, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
+    name = f"backward_{argmax[0].dtype}_{kind(size, stride, unit)}"
+    launch("max_pool", name, error.dtype, *over_pixels(n * y, x, c // unit), args)

@@ -2,20 +2,25 @@
 
 from typing import Any
 
-from minidl.kernels.gpu.source import ints, launch, over_rows
+from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
+TIMES = 4  # that a thread takes channels of one pixel, whose neighbours and their parts it computes once
 
 
 def forward(data: Array, out: Array) -> None:
     """Write the data (samples, y, x, c), interpolated, into ``out`` (samples, Y, X, c)."""
-    n, out_y, out_x, c = out.shape
-    args = (data, out, *ints(*data.shape[1:3], out_y, out_x, c))
-    launch("resize", "forward", data.dtype, *over_rows(n * out_y, out_x * c), args)
+    _launch("forward", data, out, (*data.shape[1:3], *out.shape[1:3]))
 
 
 def backward(error: Array, out: Array) -> None:
     """Write the adjoint for an error (samples, Y, X, c) into ``out`` (samples, y, x, c)."""
+    _launch("backward", error, out, (*out.shape[1:3], *error.shape[1:3]))
+
+
+def _launch(kernel: str, source: Array, out: Array, extents: tuple[int, ...]) -> None:
     n, y, x, c = out.shape
-    args = (error, out, *ints(y, x, *error.shape[1:3], c))
-    launch("resize", "backward", error.dtype, *over_rows(n * y, x * c), args)
+    unit = lanes(c, source, out)
+    name = f"{kernel}_{'vector' if unit > 1 else 'one'}"
+    shape = over_pixels(n * y, x, -(-c // (TIMES * unit)))
+    launch("resize", name, out.dtype, *shape, (source, out, *ints(*extents, c)))

@@ -8,7 +8,8 @@ import numpy as np
 from minidl.kernels.gpu.source import THREADS, ints, launch
 
 Array = Any
-COUNTERS, BLOCKS = 64, 1024  # at most
+COUNTERS, BLOCKS = 512, 4096  # at most
+TILE = 24576  # bytes of the rows that a block has in its shared memory, as in softmax_loss.cu
 
 
 def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
@@ -22,12 +23,27 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
     kept = np.int8 if labels.dtype == np.int8 else np.int64
     labels = cupy.ascontiguousarray(labels, kept)
     dtype, rows, classes = logits.dtype, np.int64(labels.size), logits.shape[-1]
-    lanes = min(32, 1 << (classes - 1).bit_length())
-    blocks = min(BLOCKS, -(-labels.size * lanes // THREADS))
+    lanes, abreast = _shape(labels.size, classes, TILE // dtype.itemsize)
+    blocks = min(BLOCKS, -(-labels.size // abreast))
     counters = min(COUNTERS, -(-labels.size // (4 * THREADS)))
     counts, parts = cupy.empty((2, counters), np.int64), cupy.empty((blocks, 2))
     launch("softmax_loss", f"count_{labels.dtype}", dtype, counters, THREADS, (labels, counts, rows, *ints(classes)))
-    args = (logits, labels, counts, *ints(counters), error, parts, rows, *ints(classes, lanes))
+    args = (logits, labels, counts, *ints(counters), error, parts, rows, *ints(classes, lanes, abreast))
     launch("softmax_loss", f"score_{labels.dtype}", dtype, blocks, THREADS, args)
     args = (parts, *ints(blocks), counts, *ints(counters), totals)
     launch("softmax_loss", "add", dtype, 1, THREADS, args)
+
+
+def _shape(rows: int, classes: int, tile: int) -> tuple[int, int]:
+    """Return how many neighbouring threads work on a row, and how many rows a block takes at a time.
+
+    With as many threads as the largest power of two in the classes, a warp finds its numbers in different banks of the
+    shared memory. They are more only where a tile has so few rows that threads of a block would have none.
+    """
+    if classes > tile:
+        return 32, THREADS // 32
+    abreast = max(1, min(tile // classes, THREADS, rows))
+    lanes = min(32, classes & -classes)
+    while lanes < 32 and 2 * lanes * abreast <= THREADS:
+        lanes *= 2
+    return lanes, abreast

@@ -81,10 +81,20 @@ def lanes(channels: int, *arrays: Any) -> int:
     return width if channels % width == 0 and aligned(*arrays) else 1
 
 
-def over_rows(rows: int, size: int) -> tuple[tuple[int, int], int]:
-    """Return the grid and the block with which ``each_in_row`` in common.cuh goes through rows of ``size`` elements."""
-    threads = warps(size)
-    return (rows, min(-(-size // threads), 65535)), threads
+def over_pixels(rows: int, pixels: int, units: int) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    """Return the grid and the block with which ``each_pixel`` in common.cuh goes through rows of pixels.
+
+    units: of a pixel, its channels or vectors of them.
+    """
+    across, x = _evenly(units, THREADS)
+    down, y = _evenly(pixels, THREADS // x)
+    return (rows, min(down, 65535), min(across, 65535)), (x, y)
+
+
+def _evenly(size: int, most: int) -> tuple[int, int]:
+    """Return into how many pieces of up to ``most`` a size is cut, and the largest of these where they are alike."""
+    pieces = -(-max(size, 1) // most)
+    return pieces, -(-max(size, 1) // pieces)
 
 
 def ints(*numbers: int) -> tuple[np.int32, ...]:
