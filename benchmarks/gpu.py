@@ -49,6 +49,8 @@ TESTS = (
     "-q",
     "-p",
     "no:cacheprovider",
+    "-p",
+    "no:benchmark",  # it warns beside xdist
     "-m",
     "not slow",
     "-k",

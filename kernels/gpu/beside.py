@@ -13,6 +13,7 @@ from typing import Any
 import cupy
 
 from minidl.kernels.gpu import products
+from minidl.kernels.gpu.streams import running_in
 
 
 def beside(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
@@ -24,7 +25,7 @@ def beside(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
     branch, begins, ends = _branch(stream.ptr)
     begins.record(stream)
     branch.wait_event(begins)
-    with branch:
+    with running_in(branch):
         first()
     result = second()
     ends.record(branch)

@@ -22,6 +22,7 @@ import cupy
 import numpy as np
 
 from minidl.kernels.gpu import bias, libraries, plans, products
+from minidl.kernels.gpu.streams import running_in
 
 # The frontend would open a runtime of any CUDA, or find none, and it looks for cuDNN in one place alone.
 os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.for_cudnn())
@@ -116,7 +117,7 @@ class Product:
     def _time(self, pointers: dict[int, int], plan: int) -> float:
         """Return the milliseconds that a plan takes TIMES in a row."""
         workspace, start, stop = self._workspace(plan), cupy.cuda.Event(), cupy.cuda.Event()
-        with _trials() as stream:
+        with running_in(_trials()) as stream:
             self._execute(pointers, plan, workspace)  # what is loaded at the first time, is not recorded
             stream.begin_capture()
             try:

@@ -39,14 +39,16 @@ class Stream:
     null: "Stream"
 
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
-        self.non_blocking, self.ptr, self._outer = non_blocking, 0 if null else next(_pointers), []
+        self.non_blocking, self.ptr = non_blocking, 0 if null else next(_pointers)
 
     def __enter__(self) -> "Stream":
-        self._outer.append(_current)
+        _entered.append(self)
         return self.use()
 
     def __exit__(self, *_: Any) -> None:
-        self._outer.pop().use()
+        """Go back to the stream of the ``with`` around this one, or to the default: never to what ``use`` has set."""
+        _entered.pop()
+        (_entered[-1] if _entered else Stream.null).use()
 
     def use(self) -> "Stream":
         """Make this the current stream."""
@@ -79,6 +81,7 @@ class Stream:
 
 
 Stream.null = _current = Stream(null=True)
+_entered: list[Stream] = []
 
 
 def get_current_stream() -> Stream:
