@@ -60,7 +60,7 @@ __device__ Vector load(const REAL* x, Long i, Long length) {
 template <bool WHOLE>
 __device__ void store(Vector values, REAL* out, Long i, Long length) {
     if constexpr (WHOLE)
-        *reinterpret_cast<Vector*>(out + i) = values;
+        reinterpret_cast<Vector*>(out)[i / WIDTH] = values;  // in whole vectors: known to be aligned
     else
         for (int k = 0; k < WIDTH && i + k < length; k++) out[i + k] = values.at[k];
 }
