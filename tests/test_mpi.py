@@ -188,3 +188,24 @@ def test_ranks_share_the_cores_and_say_so(folder):
     assert records.read_result(folder / "run")["machine"].startswith(
         "CPU, 1 of 1 cores" if os.cpu_count() == 2 else "CPU"
     )
+
+
+SWEEP = """
+from minidl.experiment.process_run import carry_out
+
+class Run:
+    def carry_out(self, surroundings):
+        return str(surroundings["threads"])
+
+if __name__ == "__main__":
+    carry_out([Run(), Run(), Run()], 1, {}, lambda run, words: print(words))
+"""
+
+
+@pytest.mark.slow
+def test_the_rank_that_gives_out_runs_takes_no_core(tmp_path):
+    (tmp_path / "sweep.py").write_text(SWEEP)
+    for ranks, share in ((2, 1), (3, 2)):
+        status, printed, error = said(mpi(ranks, sys.executable, "-m", "mpi4py.futures", tmp_path / "sweep.py"))
+        assert status == 0, error
+        assert printed.split() == [str(max(1, threads.available_cores() // share))] * 3

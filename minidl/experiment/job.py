@@ -6,7 +6,6 @@ anything any more, as launchers end all when one was killed, a process says it t
 """
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import NoReturn
 from minidl.communicator import Communicator
 from minidl.experiment import launcher
 from minidl.experiment.command import Command, sentence_of
+from minidl.experiment.cores import beside, place
 from minidl.experiment.stop import status_of
 from minidl.kernels.errors import MinidlError
 from minidl.mpi import SILENCE, MPICommunicator, Pulse
@@ -117,24 +117,22 @@ class Job(MPICommunicator):
 
         All threads that start later stay on these cores, and are as many.
         """
-        usable = (
-            sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-        )
-        told = self.gather((socket.gethostname(), usable))
-        hosts = {host for host, _ in told}
-        where = f"{self.size} ranks on {counted(len(hosts), 'host')}"
-        mine = [rank for rank, (host, _) in enumerate(told) if host == told[self.rank][0]]
+        places = self.gather(place())
+        host, own = places[self.rank]
+        mine = [rank for rank, other in enumerate(places) if other.host == host]
         self.here = mine.index(self.rank)
-        together = sorted({core for rank in mine for core in told[rank][1]})
-        if len(together) == sum(len(told[rank][1]) for rank in mine) and len(mine) > 1:
-            return f"{where}, each bound by the launcher to cores of its own: {len(usable)} for rank 0"
+        where = f"{self.size} ranks on {counted(len({place.host for place in places}), 'host')}"
+        sharing = beside(places, self.rank)
+        if len(sharing) == 1 < len(mine):
+            return f"{where}, each bound by the launcher to cores of its own: {len(own)} for rank 0"
         if threads or not hasattr(os, "sched_setaffinity"):
             return where
-        each = max(1, len(together) // len(mine))
-        start = self.here * each % len(together)
+        together = sorted(set().union(*(places[rank].cores for rank in sharing)))
+        each = max(1, len(together) // len(sharing))
+        start = sharing.index(self.rank) * each % len(together)
         os.sched_setaffinity(0, set(together[start : start + each]))
-        own = "of its own" if len(mine) * each <= len(together) else "that it shares with others"
-        return f"{where}, each with {counted(each, 'thread')} on {'a core' if each == 1 else 'cores'} {own}"
+        alone = "of its own" if len(sharing) * each <= len(together) else "that it shares with others"
+        return f"{where}, each with {counted(each, 'thread')} on {'a core' if each == 1 else 'cores'} {alone}"
 
 
 class Onlooker:

@@ -13,7 +13,6 @@ TOLD = (
     ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
 )
-ON_THIS_HOST = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 OF_RANKS = (
     *("PMI_", "PMIX_", "PMI2_", "MPI_LOCAL", "OMPI_", "PRTE_", "MV2_", "HYDI_", "HYDRA_"),
     *("SLURM_STEP_", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_NPROCS", "SLURM_TASK_PID"),
@@ -28,12 +27,6 @@ def told() -> tuple[int, int]:
         if count.isdecimal() and number.isdecimal():
             return int(number), int(count)
     return 0, 1
-
-
-def told_here() -> int:
-    """Return how many ranks there are on this host, or in all where the launcher does not say so."""
-    counts = [os.environ[name] for name in ON_THIS_HOST if os.environ.get(name, "").isdecimal()]
-    return int(counts[0]) if counts else told()[1]
 
 
 def gives_tasks() -> bool:
