@@ -117,7 +117,8 @@ def child(model: str, overlap: bool) -> dict[str, Any] | None:
     from minidl.experiment.command import Command
     from minidl.experiment.job import job
 
-    with job(Command("scale.py", "scale.py"), None) as (ranks, _):
+    with job(Command("scale.py", "scale.py")) as (ranks, _):
+        ranks.settle(None)
         import numpy as np
 
         from minidl import models

@@ -34,13 +34,28 @@ def gives_tasks() -> bool:
     return FUTURES in sys.modules and told()[1] > 1
 
 
+def refuse_tasks() -> None:
+    """Raise MinidlError in a command that has no runs to give to the others."""
+    if gives_tasks():
+        from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
+
+        raise MinidlError(f"ranks train together without -m {FUTURES}; leave it out")
+
+
+def leave_it_to_the_first() -> None:
+    """End all ranks but the first of a command that starts runs of its own, and is not to run on each.
+
+    They end well: some launchers end all ranks at the first that does not, and rank 0 has something to say before.
+    """
+    if told()[0]:
+        raise SystemExit(0)
+
+
 def refuse_copies(name: str) -> None:
-    """End a command that starts runs of its own where a launcher has started several of it."""
-    rank, size = told()
+    """Raise MinidlError in a command that starts runs of its own where a launcher has started several of it."""
+    size = told()[1]
     if size == 1 or gives_tasks():
         return
-    if rank:
-        raise SystemExit(2)
     from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
     raise MinidlError(
