@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_folder import write_images
-from mpi_curves import CASES, QUICK, curve
+from mpi_curves import CASES, PIXELS, QUICK, curve
 from safetensors.numpy import load_file
 
 from minidl.communicator import Communicator
@@ -72,6 +72,12 @@ def test_two_ranks_train_as_one_process(tmp_path):
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_fifty_steps_of_ranks_are_those_of_one_process(ranks, tmp_path):
     compare(ranks, CASES, tmp_path / "curves.npz")
+
+
+@pytest.mark.slow
+def test_labelled_pixels_weigh_the_same_on_ranks(tmp_path):
+    """Net (d), on batches of which one rank has nearly all that is labelled, or more images than the other."""
+    compare(2, PIXELS, tmp_path / "curves.npz", "pixels")
 
 
 @pytest.fixture

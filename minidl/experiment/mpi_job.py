@@ -32,7 +32,7 @@ class Job(MPICommunicator):
     def __init__(self, rank: int, size: int, command: Command) -> None:
         self.command, self.onlooker = command, Onlooker(rank)  # a process, which is not started once MPI is there
         super().__init__(size)
-        atexit.register(self.world.Barrier)  # the last thing that they do
+        atexit.register(self.world.Barrier)  # MPI's own end mostly waits for all, but need not
         self.training, self.over = False, False
         self.begin_hint("the run had not begun")
         self.pulse = Pulse(self, self.lost)
