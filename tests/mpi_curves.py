@@ -91,7 +91,8 @@ def labelled_pixels() -> Dataset:
         folder = Path(name) / "VOCdevkit" / "VOC2012"
         for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
             (folder / part).mkdir(parents=True)
-        for i, size in enumerate([(70, 61), (60, 67), (69, 69), (67, 70), (64, 66), (70, 70), (48, 75), (66, 61), (70, 58)]):
+        sizes = [(70, 61), (60, 67), (69, 69), (67, 70), (64, 66), (70, 70), (48, 75), (66, 61), (70, 58)]
+        for i, size in enumerate(sizes):
             mask = random.integers(0, 3, size).astype(np.uint8)
             mask[: 5 * i if i else size[0] - 1] = 255
             Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(folder / "JPEGImages" / f"{i}.jpg")
