@@ -117,7 +117,8 @@ def child(model: str, overlap: bool) -> dict[str, Any] | None:
     from minidl.experiment.command import Command
     from minidl.experiment.job import job
 
-    with job(Command("scale.py", "scale.py"), None) as (ranks, _):
+    with job(Command("scale.py", "scale.py")) as (ranks, _):
+        ranks.settle(None)
         import numpy as np
 
         from minidl import models
@@ -193,13 +194,18 @@ def measure(model: str, pairs: int, overlap: bool) -> None:
             print(f"{name}: {found[name][-1]}", file=sys.stderr, flush=True)
     first = [values["step"] for values in found["1 process, 2 threads"]]
     for name, values in found.items():
-        steps = [value["step"] for value in values]
-        ratio = statistics.median(step / one for step, one in zip(steps, first, strict=True))
-        sums = statistics.median(value["sum"] for value in values)
+        steps, sums = [value["step"] for value in values], [value["sum"] for value in values]
+        ratios = [step / one for step, one in zip(steps, first, strict=True)]
+        shares = [100 * value["sum"] / value["step"] for value in values]
         print(
-            f"net ({model}), {name}: step {statistics.median(steps):.1f} ms ({min(steps):.1f} … {max(steps):.1f}), "
-            f"{ratio:.3f} times the first; the sum alone {sums:.2f} ms"
+            f"net ({model}), {name}, {pairs} times: step {spread(steps, 1)} ms, {spread(ratios, 2)} times the first; "
+            f"the sum alone {spread(sums, 1)} ms, {spread(shares, 1)} % of a step"
         )
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Return the median of some figures, and between which they are."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} … {max(values):.{digits}f})"
 
 
 def main() -> None:

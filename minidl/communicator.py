@@ -7,8 +7,6 @@ talk to; mpi.py has that of several.
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from minidl.kernels.errors import MinidlError
-
 Array = Any  # numpy.ndarray or cupy.ndarray
 Value = TypeVar("Value")
 
@@ -51,6 +49,9 @@ class Communicator:
         """Call a function on rank 0 first, as where it downloads what all need, and then on the others."""
         return function()
 
+    def settle(self, threads: int | None) -> None:
+        """Take the cores that this rank computes on; threads: how many it has, where they were asked for."""
+
     def serve(self, kernels: Any) -> None:
         """Sum arrays of this device from now on."""
 
@@ -59,7 +60,3 @@ class Communicator:
 
     def end(self) -> None:
         """Tell that the ranks do not wait for each other any more."""
-
-
-class Elsewhere(MinidlError):
-    """An error of another rank."""

@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl.communicator import Array, Communicator, Elsewhere, Value
+from minidl.communicator import Array, Communicator, Value
 from minidl.kernels.errors import MinidlError
 
 BEAT, SILENCE = 0.5, 20.0  # seconds: between two signs of life, and without one before a rank is taken for lost
+
+
+class Elsewhere(MinidlError):
+    """An error of another rank."""
 
 
 class MPICommunicator(Communicator):
@@ -23,10 +27,11 @@ class MPICommunicator(Communicator):
     def __init__(self, expected: int) -> None:
         try:
             from mpi4py import MPI
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, and no library of MPI
+            why = str(error).partition("\n")[0]
             raise MinidlError(
-                f"a launcher has started {expected} ranks, and they need mpi4py ({error}); install it with: "
-                "pip install -e '.[mpi]', or start one process without the launcher"
+                f"a launcher has started {expected} ranks, and they need mpi4py and a library of MPI ({why}); install "
+                "them with: pip install -e '.[mpi]', or start one process without the launcher"
             ) from error
         self.mpi, self.world = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()

@@ -1,20 +1,25 @@
 """Trains tiny nets on as many ranks as there are, and writes the curves of their losses.
 
-mpiexec -n 2 python tests/mpi_curves.py FILE, or, for some short ones alone, FILE quick.
+mpiexec -n 2 python tests/mpi_curves.py FILE, or for some of them FILE quick, FILE pixels.
 
 Started without mpiexec, it writes those of one process, which has the whole of each batch.
 """
 
 import sys
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from minidl import together
+from minidl import data, together
 from minidl.communicator import Communicator
 from minidl.data.batches import Batches
 from minidl.data.dataset import Dataset
+from minidl.data.pictures import palette
+from minidl.data.pixel_batches import PixelBatches
 from minidl.exchange import Exchange
 from minidl.experiment import launcher
 from minidl.experiment.sharing import check_equal
@@ -22,14 +27,14 @@ from minidl.experiment.trainer import Trainer
 from minidl.kernels import load
 from minidl.kernels.cpu import loops, threads
 from minidl.method import parse
-from minidl.models import a, c
+from minidl.models import a, c, d
 from minidl.mpi import MPICommunicator
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS
 
 IMAGES, BATCH, SIDE, CLASSES = 37, 9, 8, 3  # the last batch of an epoch has 10 images
 SMALL = {"filters": (3, 4, 5), "hidden": 6}
-NETS = {"a": (a, SMALL), "c": (c, SMALL), "whole c": (c, {})}
+NETS = {"a": (a, SMALL), "c": (c, SMALL), "whole c": (c, {}), "d": (d, {"filters": (3, 4, 4, 5), "count": 0})}
 RATES = {"sgd": 0.1, "adam": 1e-3}
 
 
@@ -65,26 +70,53 @@ QUICK = [
     Case("c", "sgd", "Baseline", dtype="float32", steps=12),
     Case("a", "adam", "EB, BN", sync=True, steps=12),
 ]
+PIXELS = [
+    *(Case("d", o, "WC, GC", place=p, steps=20) for o, p in (("sgd", "hooks"), ("adam", "optimizer"))),
+    *(Case("d", o, "WC, GC, BN", place="optimizer", sync=True, steps=20) for o in RATES),
+]
+CHOSEN = {"quick": QUICK, "pixels": PIXELS}
 
 
-def data() -> Dataset:
+def noise() -> Dataset:
     """Return random images of as many classes as there are."""
     random = np.random.default_rng(5)
     images = random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), np.uint8)
     return Dataset("noise", images, random.integers(0, CLASSES, IMAGES), ("x", "y", "z"))
 
 
+def labelled_pixels() -> Dataset:
+    """Return images in VOC's layout; of one nothing is labelled but a row, and of the others more and more is void."""
+    random = np.random.default_rng(6)
+    with TemporaryDirectory() as name:
+        folder = Path(name) / "VOCdevkit" / "VOC2012"
+        for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+            (folder / part).mkdir(parents=True)
+        sizes = [(70, 61), (60, 67), (69, 69), (67, 70), (64, 66), (70, 70), (48, 75), (66, 61), (70, 58)]
+        for i, size in enumerate(sizes):
+            mask = random.integers(0, 3, size).astype(np.uint8)
+            mask[: 5 * i if i else size[0] - 1] = 255
+            Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(folder / "JPEGImages" / f"{i}.jpg")
+            labels = Image.fromarray(mask)
+            labels.putpalette(palette().tobytes())
+            labels.save(folder / "SegmentationClass" / f"{i}.png")
+        for part in ("train", "val"):
+            (folder / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join("012345678"))
+        return data.load("voc2012", name, progress=False)[0]
+
+
 def curve(case: Case, ranks: Communicator) -> np.ndarray:
     """Return the loss of each step, and at last the sum of all weights and of what inference uses besides."""
     model, widths = NETS[case.model]
-    root = model.net(CLASSES, parse(case.method), **widths)
+    kernels = load("cpu")
+    source, images, batch = (PixelBatches, labelled_pixels(), 4) if case.model == "d" else (Batches, noise(), BATCH)
+    batches = source(images, batch, kernels, case.dtype, ranks.share)
+    root = model.net(len(batches.classes), parse(case.method), **widths)
     how = {"method": case.method, "mode": case.mode, "place": case.place, "dtype": case.dtype}
-    net = Net(root, (SIDE, SIDE, 3), load("cpu"), **how)
+    net = Net(root, batches.shape, kernels, **how)
     if ranks.size > 1:
         if case.sync:
             together.synchronize(net, ranks)
         Exchange(net, ranks, case.sync)
-    batches = Batches(data(), BATCH, net.kernels, net.dtype, ranks.share)
     optimizer = OPTIMIZERS[case.optimizer](net.parameters, net.kernels, RATES[case.optimizer], weight_decay=1e-4)
     trainer = Trainer(net, optimizer, batches, batches, drop_every=100, seed=3, ranks=ranks)
     losses: list[float] = []
@@ -107,7 +139,7 @@ def main() -> None:
     ranks = MPICommunicator(size) if size > 1 else Communicator()
     threads.set_workers(1)
     loops.use("numpy")
-    curves = {str(case): curve(case, ranks) for case in (QUICK if "quick" in sys.argv else CASES)}
+    curves = {str(case): curve(case, ranks) for case in CHOSEN.get(sys.argv[-1], CASES)}
     if ranks.rank == 0:
         np.savez(sys.argv[1], **curves)
 

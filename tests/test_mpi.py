@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_folder import write_images
-from mpi_curves import CASES, QUICK, curve
+from mpi_curves import CASES, PIXELS, QUICK, curve
 from safetensors.numpy import load_file
 
 from minidl.communicator import Communicator
@@ -72,6 +72,12 @@ def test_two_ranks_train_as_one_process(tmp_path):
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_fifty_steps_of_ranks_are_those_of_one_process(ranks, tmp_path):
     compare(ranks, CASES, tmp_path / "curves.npz")
+
+
+@pytest.mark.slow
+def test_labelled_pixels_weigh_the_same_on_ranks(tmp_path):
+    """Net (d), on batches of which one rank has nearly all that is labelled, or more images than the other."""
+    compare(2, PIXELS, tmp_path / "curves.npz", "pixels")
 
 
 @pytest.fixture
@@ -163,6 +169,8 @@ def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
         ([], ["--data", "nowhere"], "train.py: rank 1: "),
         (["--method", "XY"], ["--method", "XY"], "train.py: the method 'XY' has the unknown word 'XY'"),
         (["--nonsense"], ["--nonsense"], "train.py: unrecognized arguments: --nonsense"),
+        ([], ["--nonsense"], "train.py: rank 1: unrecognized arguments: --nonsense; see: python train.py --help"),
+        (["--nonsense"], [], "train.py: unrecognized arguments: --nonsense"),
         (["--trace"], ["--trace"], "train.py: a trace shows what a whole batch does"),
     ],
 )
@@ -188,3 +196,83 @@ def test_ranks_share_the_cores_and_say_so(folder):
     assert records.read_result(folder / "run")["machine"].startswith(
         "CPU, 1 of 1 cores" if os.cpu_count() == 2 else "CPU"
     )
+
+
+SWEEP = """
+from minidl.experiment.process_run import carry_out
+
+class Run:
+    def carry_out(self, surroundings):
+        return str(surroundings["threads"])
+
+if __name__ == "__main__":
+    carry_out([Run(), Run(), Run()], 1, {}, lambda run, words: print(words))
+"""
+
+
+@pytest.mark.slow
+def test_the_rank_that_gives_out_runs_takes_no_core(tmp_path):
+    (tmp_path / "sweep.py").write_text(SWEEP)
+    for ranks, share in ((2, 1), (3, 2)):
+        status, printed, error = said(mpi(ranks, sys.executable, "-m", "mpi4py.futures", tmp_path / "sweep.py"))
+        assert status == 0, error
+        assert printed.split() == [str(max(1, threads.available_cores() // share))] * 3
+
+
+SLOW_TO_SAY = """
+import builtins, os, runpy, sys, time
+
+def late(*words, say=print, **options):
+    time.sleep(1)
+    say(*words, **options)
+
+if os.environ["PMI_RANK"] == "0":
+    builtins.print = late
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", ["--nonsense", "--trace", "--method=XY"])
+def test_other_ranks_leave_when_rank_0_has_said_its_sentence(mistake, folder):
+    """A launcher may end all ranks as soon as one of them has left with an error."""
+    (folder / "slow.py").write_text(SLOW_TO_SAY)
+    wrapped = f'if [ $PMI_RANK = 0 ]; then "$@" 2> {folder}/said; else "$@"; [ -s {folder}/said ] || echo early; fi'
+    words = ["--data", folder / "set", *SMALL, "--epochs", 1, "--out", folder / "run", mistake]
+    process = mpi(2, "sh", "-c", wrapped, "sh", sys.executable, folder / "slow.py", TRAIN[1], *words)
+    _, printed, _ = said(process)
+    assert printed == ""
+    assert (folder / "said").read_text().startswith("train.py: ")
+
+
+def ended_at_the_first_failure(ranks, *command):
+    """Run a command as a launcher does that ends all ranks at the first that fails; return what each of them says."""
+    late = ["sh", "-c", '[ $PMI_RANK = 0 ] && sleep 1; exec "$@"', "sh", sys.executable, *command]
+    started = []
+    for rank in range(ranks):
+        told = {"PMI_SIZE": str(ranks), "PMI_RANK": str(rank)}
+        started.append(subprocess.Popen(late, env=os.environ | told, stderr=subprocess.PIPE, text=True))
+    while any(process.poll() is None for process in started):
+        time.sleep(0.01)
+        if any(process.poll() for process in started):
+            for process in started:
+                process.kill()
+    assert started[0].returncode == 2
+    return [process.communicate()[1] for process in started]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        (["reproduce.py", "--table", "2"], "reproduce.py: 3 copies of reproduce.py would each do all the work"),
+        (["reproduce.py", "--table", "9"], "reproduce.py: argument --table: "),
+        (["-m", "minidl", "compare", "--methods", "WC; GC"], "minidl compare: 3 copies of minidl compare would each"),
+    ],
+)
+def test_a_sweep_that_is_refused_is_told_by_any_launcher(command, message, monkeypatch):
+    monkeypatch.chdir(HERE.parent)
+    first, *others = ended_at_the_first_failure(3, *command)
+    assert first.startswith(message)
+    assert others == ["", ""]

@@ -1,21 +1,28 @@
 """Ranks that share a batch compute what one process computes with the whole of it."""
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 from mpi_curves import Case, curve
 from thread_ranks import ThreadRank, on_ranks
 
+import train
 from minidl import together
 from minidl.communicator import Communicator
 from minidl.data.batches import Batches, share_of, shares_of
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
 from minidl.exchange import Exchange
+from minidl.experiment import launcher
+from minidl.experiment.command import sentence_of
 from minidl.experiment.sharing import check_alike, check_equal, first_word, share_batches
 from minidl.experiment.stop import Stop, Terminated
 from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
 from minidl.layers import Convolution, Flatten, FullyConnected, ReLU, Sequential
+from minidl.mpi import MPICommunicator
 from minidl.net import Net
 from minidl.normalizations import register
 from minidl.optimizers import SGD
@@ -300,3 +307,31 @@ def test_a_rank_that_is_alone_computes_as_before(random):
     trainer = Trainer(net, SGD(net.parameters, net.kernels, 0.1), batches, batches, 10, 0)
     assert trainer.loss.kernels is net.kernels
     assert share_batches(SETTINGS, net, batches, Communicator()) == ()
+
+
+@pytest.mark.parametrize("error", [ImportError("no library"), RuntimeError("no library\nof many names")])
+def test_mpi4py_without_mpi_is_one_sentence(error, monkeypatch):
+    def missing(name):
+        raise error
+
+    broken = ModuleType("mpi4py")
+    broken.__getattr__ = missing
+    monkeypatch.setitem(sys.modules, "mpi4py", broken)
+    monkeypatch.delitem(sys.modules, "mpi4py.MPI", raising=False)
+    with pytest.raises(MinidlError, match=r"they need mpi4py and a library of MPI \(no library\); "):
+        MPICommunicator(2)
+
+
+def test_other_ranks_are_told_what_is_wrong_with_a_command_line(capsys):
+    with pytest.raises(SystemExit) as left:
+        train.main(["--nonsense"])
+    assert left.value.code == 2
+    said = sentence_of(left.value)
+    assert said == "unrecognized arguments: --nonsense; see: python train.py --help"
+    assert capsys.readouterr().err == f"train.py: {said}\n"
+
+
+def test_a_training_has_no_tasks_to_give(monkeypatch, capsys):
+    monkeypatch.setattr(launcher, "gives_tasks", lambda: True)
+    assert train.main(["--device", "cpu"]) == 2
+    assert capsys.readouterr().err == "train.py: ranks train together without -m mpi4py.futures; leave it out\n"

@@ -12,8 +12,8 @@ __all__ = ["main", "parser"]
 @command_line
 def main(arguments: Sequence[str] | None, command: Command) -> int:
     """Train the rows that the arguments name; the exit status is 1 where one of them failed."""
-    with launcher.one_voice(launcher.told()[0]):
-        options = parser(command).parse_args(arguments)
+    launcher.leave_it_to_the_first()
+    options = parser(command).parse_args(arguments)
     launcher.refuse_copies(command.name)
 
     from minidl.experiment.reproduction import reproduce  # from here on, as --help does not wait for NumPy

@@ -35,7 +35,17 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where the options are told, and leave."""
-        self.exit(2, f"{self.prog}: {printable(message)}; see: {self.call} --help\n")
+        said = f"{printable(message)}; see: {self.call} --help"
+        print(f"{self.prog}: {said}", file=sys.stderr)
+        raise Misuse(said)
+
+
+class Misuse(SystemExit):
+    """A command line that is wrong; said: why."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(2)
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,8 @@ def sentence_of(error: BaseException) -> str:
     """Return an error that the user can do something about as a sentence, and "" for any other."""
     if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
         return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
+    if isinstance(error, Misuse):
+        return error.said
     from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
     if isinstance(error, OSError):

@@ -13,7 +13,6 @@ TOLD = (
     ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
 )
-ON_THIS_HOST = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 OF_RANKS = (
     *("PMI_", "PMIX_", "PMI2_", "MPI_LOCAL", "OMPI_", "PRTE_", "MV2_", "HYDI_", "HYDRA_"),
     *("SLURM_STEP_", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_NPROCS", "SLURM_TASK_PID"),
@@ -30,24 +29,33 @@ def told() -> tuple[int, int]:
     return 0, 1
 
 
-def told_here() -> int:
-    """Return how many ranks there are on this host, or in all where the launcher does not say so."""
-    counts = [os.environ[name] for name in ON_THIS_HOST if os.environ.get(name, "").isdecimal()]
-    return int(counts[0]) if counts else told()[1]
-
-
 def gives_tasks() -> bool:
     """Return whether this is the rank that gives tasks to the others."""
     return FUTURES in sys.modules and told()[1] > 1
 
 
+def refuse_tasks() -> None:
+    """Raise MinidlError in a command that has no runs to give to the others."""
+    if gives_tasks():
+        from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
+
+        raise MinidlError(f"ranks train together without -m {FUTURES}; leave it out")
+
+
+def leave_it_to_the_first() -> None:
+    """End all ranks but the first of a command that starts runs of its own, and is not to run on each.
+
+    They end well: some launchers end all ranks at the first that does not, and rank 0 has something to say before.
+    """
+    if told()[0]:
+        raise SystemExit(0)
+
+
 def refuse_copies(name: str) -> None:
-    """End a command that starts runs of its own where a launcher has started several of it."""
-    rank, size = told()
+    """Raise MinidlError in a command that starts runs of its own where a launcher has started several of it."""
+    size = told()[1]
     if size == 1 or gives_tasks():
         return
-    if rank:
-        raise SystemExit(2)
     from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
     raise MinidlError(

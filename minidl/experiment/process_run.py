@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from minidl.experiment import launcher
+from minidl.experiment.cores import beside, place
 from minidl.experiment.options import Options, as_words
 from minidl.experiment.records import CONFIG, read_result
 from minidl.experiment.stop import Terminated, interrupts
@@ -120,14 +121,23 @@ def _workers(jobs: int) -> tuple[Executor, Callable[[ProcessRun, Options], str],
     if launcher.gives_tasks():
         from mpi4py.futures import MPIPoolExecutor
 
-        pool = MPIPoolExecutor()
+        pool = MPIPoolExecutor(initializer=_shares)
         return pool, _on_a_rank, pool.num_workers
     return ThreadPoolExecutor(jobs), partial(_with_a_share, shares=jobs), jobs
 
 
 def _on_a_rank(run: ProcessRun, surroundings: Options) -> str:
     with interrupts():
-        return _with_a_share(run, surroundings, launcher.told_here())
+        return _with_a_share(run, surroundings, _shares())
+
+
+@cache
+def _shares() -> int:
+    """Return how many of the ranks that carry out runs share cores with this one; all call it first at one time."""
+    from mpi4py.futures import get_comm_workers
+
+    workers = get_comm_workers()  # the rank that gives out the runs is not one of them, and needs no core
+    return len(beside(workers.allgather(place()), workers.Get_rank()))
 
 
 def _with_a_share(run: ProcessRun, surroundings: Options, shares: int) -> str:

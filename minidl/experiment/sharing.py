@@ -16,16 +16,8 @@ from minidl.kernels.errors import MinidlError
 from minidl.layers import BatchNorm
 from minidl.net import Net
 
-OWN = (
-    "data",
-    "data_root",
-    "init",
-    "out",
-    "quiet",
-    "save_every",
-    "threads",
-    "import",
-)  # settings that ranks may differ in
+# Settings that ranks may differ in.
+OWN = ("data", "data_root", "init", "out", "quiet", "save_every", "threads", "import")
 
 
 def share_batches(settings: Settings, net: Net, train: Source, ranks: Communicator) -> tuple[str, ...]:

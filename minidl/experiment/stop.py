@@ -36,6 +36,8 @@ def interrupt(number: int) -> KeyboardInterrupt:
 
 def status_of(error: BaseException) -> int:
     """Return the exit status of a command that an error or an interrupt has ended."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     return 128 + _number(error) if isinstance(error, KeyboardInterrupt) else 2
 
 

@@ -1,0 +1,54 @@
+"""Which processes share cores, and how many threads the runs of a sweep get on ranks."""
+
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from minidl.experiment import process_run
+from minidl.experiment.cores import Place, beside, place
+
+
+def places(*told):
+    return [Place(host, frozenset(cores)) for host, cores in told]
+
+
+@pytest.mark.parametrize(
+    "told, expected",
+    [
+        ([("x", range(4))], [[0]]),
+        ([("x", range(4)), ("x", range(4)), ("y", range(4))], [[0, 1], [0, 1], [2]]),
+        ([("x", [0, 1]), ("x", [2, 3]), ("y", [0, 1])], [[0], [1], [2]]),  # bound to cores of their own
+        ([("x", [0, 1]), ("x", [2, 3]), ("x", [0, 1]), ("x", [2, 3])], [[0, 2], [1, 3], [0, 2], [1, 3]]),  # to sockets
+    ],
+)
+def test_ranks_share_cores_on_their_host_where_they_are_not_bound(told, expected):
+    assert [beside(places(*told), number) for number in range(len(told))] == expected
+
+
+def test_a_process_knows_its_cores():
+    assert place().cores == frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else place().cores)
+    assert place() == place()
+
+
+@pytest.mark.parametrize(
+    "told, number, threads",
+    [
+        ([("x", range(8)), ("x", range(8))], 0, 4),  # the rank that gives out the runs is a third, and needs none
+        ([("x", range(8)), ("y", range(8))], 1, 8),
+        ([("x", range(4)), ("x", range(4, 8))], 1, 4),  # divided by the launcher, and not once more
+        ([("x", [0]), ("x", [0]), ("x", [0])], 2, 1),
+    ],
+)
+def test_runs_have_the_cores_of_the_rank_that_carries_them_out(told, number, threads, monkeypatch):
+    workers = SimpleNamespace(allgather=lambda own: places(*told), Get_rank=lambda: number)
+    monkeypatch.setitem(sys.modules, "mpi4py", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "mpi4py.futures", SimpleNamespace(get_comm_workers=lambda: workers))
+    monkeypatch.setattr(process_run, "available_cores", lambda: len(told[number][1]))
+    process_run._shares.cache_clear()
+    run = SimpleNamespace(carry_out=lambda surroundings: surroundings["threads"])
+    try:
+        assert process_run._on_a_rank(run, {}) == threads
+    finally:
+        process_run._shares.cache_clear()
