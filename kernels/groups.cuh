@@ -20,7 +20,6 @@ struct Affine {
 
 constexpr int LANES = 32, ROWS = 8;  // of a block: LANES·WIDTH columns, ROWS rows at a time
 constexpr int BATCH = 4;             // vectors of an array that a thread asks for before it uses the first of them
-constexpr int SLICE = 2;             // vectors of a row that a block takes of groups which stay in a cache
 
 // In place of one value for each element of a vector: the same for all.
 template <class T>
@@ -90,47 +89,6 @@ __device__ Affine change_group(const REAL* x, const REAL* y, REAL* out, int leng
     One<Affine> affine = {affine_of({block_sum(own.value.x), block_sum(own.value.xy)})};
     change_batch<WHOLE>(batch, affine, out + start);
     return affine.value;
-}
-
-// Groups of one channel each, side by side in a matrix: a block takes SLICE vectors of every row, which are a sector of
-// the memory, and so a whole number of groups. One launch: where it reads them again to change them, they are in a cache.
-// affine_of(group, sums) says how a group is changed.
-template <class F>
-__device__ void change_slice(const REAL* x, const REAL* y, REAL* out, Long length, int channels, F affine_of) {
-    constexpr int COLUMNS = SLICE * WIDTH;
-    __shared__ Sums parts[32][COLUMNS];
-    __shared__ Affine affines[COLUMNS];
-    int slices = channels / COLUMNS, warp = threadIdx.x / 32, column = threadIdx.x % SLICE * WIDTH;
-    Long start = blockIdx.x / slices * length, first = threadIdx.x / SLICE * Long(channels) + column;
-    x += start, y += start, out += start;
-    Batch batch;
-    batch.step = blockDim.x / SLICE * Long(channels), batch.end = length, first += blockIdx.x % slices * COLUMNS;
-    Sums own[WIDTH] = {};
-    for (batch.first = first; batch.first < length; batch.first += BATCH * batch.step) {
-        load_batch<true>(batch, x, y);
-        add_batch(batch, own);
-    }
-    for (int k = 0; k < WIDTH; k++) {
-        for (int distance = 16; distance >= SLICE; distance /= 2) {
-            own[k].x += __shfl_xor_sync(ALL, own[k].x, distance);
-            own[k].xy += __shfl_xor_sync(ALL, own[k].xy, distance);
-        }
-        if (threadIdx.x % 32 < SLICE) parts[warp][column + k] = own[k];
-    }
-    __syncthreads();
-    if (threadIdx.x < COLUMNS) {
-        Sums total = {0, 0};
-        for (int i = 0; i < int(blockDim.x) / 32; i++)
-            total.x += parts[i][threadIdx.x].x, total.xy += parts[i][threadIdx.x].xy;
-        affines[threadIdx.x] = affine_of(blockIdx.x * COLUMNS + threadIdx.x, total);
-    }
-    __syncthreads();
-    Affine mine[WIDTH];
-    for (int k = 0; k < WIDTH; k++) mine[k] = affines[column + k];
-    for (batch.first = first; batch.first < length; batch.first += BATCH * batch.step) {
-        load_batch<true>(batch, x, y);
-        change_batch<true>(batch, mine, out);
-    }
 }
 
 // The columns and rows of a matrix that a thread goes through, batch by batch: WIDTH columns, in every eighth of ``rows``

@@ -29,8 +29,7 @@ __device__ Affine rescale_adjoint(Sums sums, double, double k, double, double sc
     return {scale, 0, -scale * radial, 0};
 }
 
-// NAME_group changes groups that fit a block, NAME_slice such whose slice of a matrix fits a cache; NAME_affines says how
-// to change others, whose parts were summed before.
+// NAME changes groups that fit a block; NAME_affines says how to change others, whose parts were summed before.
 #define TRANSFORM(NAME)                                                                                               \
     extern "C" __global__ void __launch_bounds__(512) NAME##_group(                                                   \
         const REAL* x, const REAL* y, REAL* out, REAL* scale, double k, double epsilon, int length) {                 \
@@ -39,14 +38,6 @@ __device__ Affine rescale_adjoint(Sums sums, double, double k, double, double sc
         Affine affine = whole ? change_group<true>(x, y, out, length, affine_of)                                      \
                               : change_group<false>(x, y, out, length, affine_of);                                    \
         if (threadIdx.x == 0) scale[blockIdx.x] = affine.of_x;                                                        \
-    }                                                                                                                 \
-    extern "C" __global__ void __launch_bounds__(256, 3) NAME##_slice(                                                \
-        const REAL* x, const REAL* y, REAL* out, REAL* scale, double k, double epsilon, Long length, int channels) {  \
-        change_slice(x, y, out, length, channels, [=](int group, Sums sums) {                                         \
-            Affine affine = NAME(sums, length / channels, k, epsilon, scale[group]);                                  \
-            scale[group] = affine.of_x;                                                                               \
-            return affine;                                                                                            \
-        });                                                                                                           \
     }                                                                                                                 \
     extern "C" __global__ void NAME##_affines(                                                                        \
         const double* parts, int pieces, int columns, int channels, int width, double n, Affine* affines, REAL* scale,\

@@ -41,8 +41,6 @@ VIEWS = [  # (outer, rows, inner, lanes)
     (1, 2, 1, 1),
     (6, 9, 4, 1),  # instances
     (3, 49, 256, 1),
-    (2, 700, 16, 1),
-    (2, 2100, 8, 1),  # too many rows for a cache
     (2, 7, 3, 5),  # groups of channels
     (4, 25, 8, 4),
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from minidl.kernels.gpu.source import ints, launch
 
 Array = Any
-LANES, ROWS, BATCH, SLICE = 32, 8, 4, 2  # as in groups.cuh
+LANES, ROWS, BATCH = 32, 8, 4  # as in groups.cuh
 BLOCK = LANES * ROWS  # threads
 WARP = 32
 BLOCKS = 512  # enough to keep every card's memory busy; a constant, so that sums do not depend on the card

@@ -1,8 +1,7 @@
 """Center, standardize and rescale, and their adjoints, on a GPU: see kernels/normalize.py and normalize.cu.
 
 Groups that are contiguous and fit the registers of a block, such as filters, take one launch and one pass over the
-memory; so do, nearly, groups of a channel of one sample, which are in a cache when they are read again. All others are
-summed, and then changed.
+memory; all others are summed, and then changed.
 """
 
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 import cupy
 import numpy as np
 
-from minidl.kernels.gpu.groups import BATCH, BLOCK, SLICE, Layout, change, finish, matrices, sums
-from minidl.kernels.gpu.source import aligned, launch
+from minidl.kernels.gpu.groups import BATCH, Layout, change, finish, matrices, sums
+from minidl.kernels.gpu.source import launch
 
 Array = Any
 MOST_THREADS = 512  # of a block, so that each has registers for its part of the group
-MOST_ROWS = 2048  # of a slice, so that all that a card's blocks go through at a time fits its second cache
 
 
 def center(x: Array, out: Array) -> None:
@@ -60,12 +58,6 @@ def _transform(
     if layout.channels == 1 and threads <= MOST_THREADS:
         args = (x, y, out, *settings, np.int32(layout.length))
         launch("normalize", f"{name}_group", x.dtype, layout.matrices, threads, args)
-        return scale
-    columns = SLICE * layout.vector
-    rows = layout.length // layout.channels
-    if layout.width == 1 and layout.channels % columns == 0 and rows <= MOST_ROWS and aligned(x, y, out):
-        sizes = np.int64(layout.length), np.int32(layout.channels)
-        launch("normalize", f"{name}_slice", x.dtype, layout.groups // columns, BLOCK, (x, y, out, *settings, *sizes))
         return scale
     parts = sums("normalize", x, y, layout)
     affines = cupy.empty((layout.groups, 4), x.dtype)
