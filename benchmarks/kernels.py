@@ -3,9 +3,10 @@
     python benchmarks/kernels.py [--device gpu] [--megabytes 256] [--json FILE]
 
 The megabytes are what a kernel cannot do without: each array that it reads or writes once, and twice what it must read
-again, because a group that shares one mean does not stay on the chip. The share is its bytes per second beside those of
-a copy from device to device. On a GPU each kernel is recorded several times in a row as one CUDA graph, so that no time
-of Python is in the figures, and what kernels/gpu/elementwise.py has too is timed both ways, one row below the other.
+again, because a group that shares one mean does not stay on the chip, or lies in pieces between others' pieces. The
+share is its bytes per second beside those of a copy from device to device. On a GPU each kernel is recorded several
+times in a row as one CUDA graph, so that no time of Python is in the figures, and what kernels/gpu/elementwise.py has
+too is timed both ways, one row below the other.
 """
 
 import argparse
@@ -75,7 +76,8 @@ def normalize_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         view = area_view(array.shape, area)
         x, y, e, d = (part.reshape(view) for part in (array, out, error, back))
         k.xp.copyto(error, array)
-        again = moved(array) if view[1] * view[3] * 4 > ON_CHIP else 0
+        apart = view[1] > 1 and view[2] > 1  # the elements of a group, in memory
+        again = moved(array) if apart or view[1] * view[3] * 4 > ON_CHIP else 0
         for name in ("center", "standardize", "rescale"):
             forward, adjoint = getattr(k.normalize, name), getattr(k.normalize, f"{name}_adjoint")
             yield Case(f"{name}, {area}", partial(forward, x, y), moved(array, out) + again)
