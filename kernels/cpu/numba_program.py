@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding
-from numba import carray, int64, prange, types
+from numba import carray, types
 from numba.extending import get_cython_function_address, intrinsic
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready
+from minidl.kernels.cpu.numba_parts import in_parts
 from minidl.kernels.cpu.numba_threads import add_at, let_others_run
 from minidl.kernels.cpu.numba_windows import LINE, WINDOWS, multiply_windows
 from minidl.kernels.cpu.program import Instruction, PerImage, Program, Windows, part
@@ -247,23 +248,13 @@ _pointer: Any = intrinsic(_typed)
 def _run_steps(
     rows: Any, starts: Any, bounds: Any, ends: Any, before: Any, one_and_zero: Any, threads: Any, letters: Any
 ) -> None:
-    counters = _counters()
-    if threads == 1:
-        _take_parts(threads - 1, rows, starts, bounds, ends, before, one_and_zero, letters, counters)
-    else:
-        for thread in prange(threads):
-            _take_parts(int64(thread), rows, starts, bounds, ends, before, one_and_zero, letters, counters)
-
-
-@compiled  # where a parallel loop is compiled, filling an array is one, too
-def _counters() -> Any:
-    """Return the number of parts that were taken and, some lines away from it, of those that are done."""
-    return np.zeros(2 * LINE, np.int64)
+    # The number of parts that were taken and, some lines away from it, of those that are done.
+    counters = np.zeros(2 * LINE, np.int64)
+    in_parts(_take_parts, (rows, starts, bounds, ends, before, one_and_zero, letters, counters), threads)
 
 
 @compiled
 def _take_parts(
-    thread: Any,
     rows: Any,
     starts: Any,
     bounds: Any,
@@ -272,6 +263,8 @@ def _take_parts(
     one_and_zero: Any,
     letters: Any,
     counters: Any,
+    thread: Any,
+    threads: Any,
 ) -> None:
     """Run one part after the other until none is left.
 
