@@ -7,8 +7,6 @@ import pytest
 
 from minidl.data import Dataset, load, outlines, shapes
 
-pytestmark = pytest.mark.xdist_group("the built-in set")  # one process draws all of it
-
 
 @pytest.fixture(scope="module")
 def parts() -> tuple[Dataset, Dataset]:
