@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import gc
 import importlib.util
 import io
 import os
@@ -208,6 +209,13 @@ def compiled_once(two_workers_from_the_beginning: None) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def looked_at_once(compiled_once: None) -> None:
+    """Let the garbage collector pass over what was there before the first test, and is there until the last one."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def two_workers_from_the_beginning() -> None:
     """Run what is made for several tests with two worker threads, too: sums depend on their number."""
     threads.set_workers(2)
@@ -231,16 +239,21 @@ def folder(tmp_path: Path, random: np.random.Generator) -> Path:
     return tmp_path / "set"
 
 
-@pytest.fixture
-def pictures() -> None:
-    """Let runs draw their curves, which takes most of the time of a small one: for tests that look at them."""
+@pytest.fixture(scope="session", autouse=True)
+def no_pictures() -> Iterator[Callable[..., bytes]]:
+    """Let runs write empty files for their curves, whose drawing takes most of the time of a small run."""
+    from minidl.experiment import plots  # which brings Matplotlib
+
+    drawn = plots.curves
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "curves", lambda epochs, title: b"")
+        yield drawn
 
 
 @pytest.fixture
-def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let runs write empty files for their curves, unless a test asks for ``pictures``."""
-    if "pictures" not in request.fixturenames:
-        monkeypatch.setattr("minidl.experiment.plots.curves", lambda epochs, title: b"")
+def pictures(no_pictures: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs draw their curves: for tests that look at them."""
+    monkeypatch.setattr("minidl.experiment.plots.curves", no_pictures)
 
 
 @pytest.fixture
@@ -250,7 +263,7 @@ def narrow(small: Callable[..., None]) -> None:
 
 
 @pytest.fixture
-def run(folder: Path, tmp_path: Path, no_pictures: None, narrow: None) -> Callable[..., int]:
+def run(folder: Path, tmp_path: Path, narrow: None) -> Callable[..., int]:
     """Return a function that trains on the folder with more arguments and returns the exit status."""
 
     def call(*arguments: Any, out: str = "run") -> int:

@@ -74,7 +74,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def run(made, tmp_path, no_pictures):
+def run(made, tmp_path):
     """Return a function that trains on the set with more arguments and returns the exit status."""
 
     def call(*arguments, out=tmp_path / "run"):

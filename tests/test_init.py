@@ -18,7 +18,7 @@ from minidl.experiment.settings import complete
 
 
 @pytest.fixture
-def sets(small, tmp_path, random, no_pictures):
+def sets(small, tmp_path, random):
     """Make net (a) small, write a set of two classes, and return a function that trains on it."""
     small("a", filters=(2, 3, 4))
     write_images(tmp_path / "set", 3, random)

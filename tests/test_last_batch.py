@@ -78,7 +78,7 @@ def test_whole_batches_are_still_recorded(gpu, random):
 
 
 @pytest.fixture
-def run(tmp_path, random, capsys, no_pictures):
+def run(tmp_path, random, capsys):
     """Return a function that trains on some images of each of two colours; it returns exit status and what was said."""
 
     def call(images, *arguments):

@@ -47,12 +47,6 @@ def median(x):
 """
 
 
-@pytest.fixture(autouse=True)
-def plain(monkeypatch):
-    """Let no run draw its curves, which takes longer than the run."""
-    monkeypatch.setattr("minidl.experiment.run.draw", lambda *_: None)
-
-
 @pytest.fixture
 def page(tmp_path):
     """Return the file of docs/your-own.md, of which the first four blocks are the parts."""

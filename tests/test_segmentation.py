@@ -14,7 +14,7 @@ from minidl.data.pictures import palette
 
 
 @pytest.fixture
-def run(tmp_path, random, small, no_pictures):
+def run(tmp_path, random, small):
     """Return a function that trains on four bright and dark images in VOC's layout and returns the exit status."""
     small("d", filters=(4, 4, 4, 4), count=0)
     folder = tmp_path / "VOCdevkit" / "VOC2012"

@@ -205,7 +205,7 @@ def function(tmp_path, monkeypatch):
         return x + 1
 
     def call():
-        compiled = numba_compiler.compiled(plus_one)
+        compiled = numba_compiler.compiled(plus_one, from_python=True)
         assert compiled(1) == 2
         return sum(compiled.stats.cache_hits.values()), compiled.stats.cache_path
 
@@ -213,6 +213,21 @@ def function(tmp_path, monkeypatch):
 
 
 def test_what_numba_has_compiled_is_kept(function):
+    assert function()[0] == 0
+    assert function()[0] == 1
+
+
+def test_what_numba_has_compiled_of_other_sources_is_made_anew(function, monkeypatch, tmp_path):
+    """A loop holds what it calls, which may be in another file."""
+    from minidl.kernels.cpu import numba_compiler
+
+    function()
+    source = tmp_path / "numba_windows.py"
+    source.write_text("LINE = 64")
+    before = numba_compiler.of_sources(tmp_path)
+    source.write_text("LINE = 32")
+    assert numba_compiler.of_sources(tmp_path) != before
+    monkeypatch.setattr(numba_compiler, "_sources", numba_compiler.of_sources(tmp_path))
     assert function()[0] == 0
     assert function()[0] == 1
 

@@ -3,18 +3,17 @@
 A single column is a row to the compiler. Down several columns, the terms of ROWS rows are added up before they join
 the sums, which saves most of the trips to the sums; ``height`` is ROWS or, for the rows that are left, 1, and a
 constant for the compiler each time. Sums are float64. A part of the work is some of the matrices or some rows of a
-single one, and has sums of its own. Its number is an int64 from wherever it comes: for each other type (a constant, the
-unsigned one of prange) the compiler would make the function once more, which takes a second each.
+single one, and has sums of its own.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import int64, prange
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu import numba_compiler
 from minidl.kernels.cpu.numba_compiler import bounds, compiled, inlined, parallel
+from minidl.kernels.cpu.numba_parts import in_parts
 
 Array = NDArray[np.floating]
 ROWS = 8
@@ -44,11 +43,7 @@ def sums(x: Array) -> Array:
 
 @parallel
 def _sums(x: Any, totals: Any, parts: Any) -> None:
-    if parts == 1:
-        _sums_of_part(x, totals, parts - 1, parts)
-    else:
-        for part in prange(parts):
-            _sums_of_part(x, totals, int64(part), parts)
+    in_parts(_sums_of_part, (x, totals), parts)
 
 
 @compiled
@@ -94,11 +89,7 @@ def moments(x: Array, guess: Array) -> tuple[Array, Array]:
 
 @parallel
 def _moments(x: Any, guess: Any, first: Any, second: Any, parts: Any) -> None:
-    if parts == 1:
-        _moments_of_part(x, guess, first, second, parts - 1, parts)
-    else:
-        for part in prange(parts):
-            _moments_of_part(x, guess, first, second, int64(part), parts)
+    in_parts(_moments_of_part, (x, guess, first, second), parts)
 
 
 @compiled
@@ -145,11 +136,7 @@ def covariance(error: Array, x: Array, mean: Array) -> tuple[Array, Array]:
 
 @parallel
 def _covariance(error: Any, x: Any, mean: Any, of_error: Any, of_both: Any, parts: Any) -> None:
-    if parts == 1:
-        _covariance_of_part(error, x, mean, of_error, of_both, parts - 1, parts)
-    else:
-        for part in prange(parts):
-            _covariance_of_part(error, x, mean, of_error, of_both, int64(part), parts)
+    in_parts(_covariance_of_part, (error, x, mean, of_error, of_both), parts)
 
 
 @compiled
@@ -203,11 +190,7 @@ def affine(x: Array, factor: Array, offset: Array, out: Array, relu: bool = Fals
 
 @parallel
 def _affine(x: Any, factor: Any, offset: Any, out: Any, relu: Any, in_place: Any, parts: Any) -> None:
-    if parts == 1:
-        _affine_of_part(x, factor, offset, out, relu, in_place, parts - 1, parts)
-    else:
-        for part in prange(parts):
-            _affine_of_part(x, factor, offset, out, relu, in_place, int64(part), parts)
+    in_parts(_affine_of_part, (x, factor, offset, out, relu, in_place), parts)
 
 
 @compiled
@@ -251,11 +234,7 @@ def affine2(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Ar
 
 @parallel
 def _affine2(x: Any, of_x: Any, y: Any, of_y: Any, offset: Any, out: Any, parts: Any) -> None:
-    if parts == 1:
-        _affine2_of_part(x, of_x, y, of_y, offset, out, parts - 1, parts)
-    else:
-        for part in prange(parts):
-            _affine2_of_part(x, of_x, y, of_y, offset, out, int64(part), parts)
+    in_parts(_affine2_of_part, (x, of_x, y, of_y, offset, out), parts)
 
 
 @compiled

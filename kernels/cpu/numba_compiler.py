@@ -1,11 +1,11 @@
 """Numba's compiler: how it compiles the innermost loops and divides them among cores, and where compiled code is kept.
 
 It is kept beside its source file or, where this folder cannot be written, in the user's cache; where neither can be
-written, nothing is kept, and a file that is damaged is compiled anew.
+written, nothing is kept. What is damaged, or was made of other sources, is compiled anew.
 Sums may be taken in any order, so that several elements are added at once; all else is computed as written. A parallel
-loop is ``for part in prange(parts)``: as many parts as workers, the same elements in each part every time, so that
-sums over parts are repeatable to the last bit. Its threads are those of OpenMP where the machine has it. They never
-take the interpreter's lock, for which Python's own threads wait a tenth of a millisecond each time.
+loop has as many parts as workers (numba_parts.py), the same elements in each part every time, so that sums over parts
+are repeatable to the last bit. Its threads are those of OpenMP where the machine has it. They never take the
+interpreter's lock, for which Python's own threads wait a tenth of a millisecond each time.
 
 Where several threads of a program compute, their parallel loops run one after the other: each uses all cores, and not
 every kind of threads that Numba has can be started twice at a time.
@@ -15,6 +15,8 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial, wraps
+from hashlib import sha256
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -25,8 +27,20 @@ from minidl.kernels.cpu.calls import note
 from minidl.kernels.cpu.threads import shares, workers
 
 
+def of_sources(folder: Path) -> str:
+    """Return a checksum of all files with compiled loops: each of them may be compiled into a loop of another one."""
+    return sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("numba_*.py")))).hexdigest()
+
+
+_sources = of_sources(Path(__file__).parent)
+
+
 class _Kept(FunctionCache):
     """The compiled forms of a function that Numba keeps in files, without which all works as well."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Return what a compiled form is kept under. Numba itself looks at a function's own file alone."""
+        return *super()._index_key(sig, codegen), _sources
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled form for these types, or None where it must be compiled."""
@@ -48,17 +62,17 @@ inlined = _compile(inline="always")
 _in_turn = Lock()
 
 
-def compiled(function: Any, **options: Any) -> Any:
-    """Compile a function, with options of Numba's, and keep the result where there is a folder for it."""
-    dispatcher: Any = _compile(nogil=True, **options)(function)
+def compiled(function: Any, from_python: bool = False) -> Any:
+    """Compile a function, for Python or for other compiled ones alone; keep it where there is a folder for it."""
+    dispatcher: Any = _compile(nogil=True, no_cfunc_wrapper=True, no_cpython_wrapper=not from_python)(function)
     with suppress(RuntimeError, OSError, ValueError):  # there is no folder for it
         dispatcher._cache = _Kept(function)
     return dispatcher
 
 
 def parallel(function: Callable[..., None]) -> Any:
-    """Compile a function that has a parallel loop."""
-    loop = compiled(function, parallel=True)
+    """Compile a function that works in parts, see ``in_parts``."""
+    loop = compiled(function, from_python=True)
 
     @wraps(function)
     def run(*args: Any) -> None:
@@ -110,3 +124,9 @@ def bounds(n: Any, rows: Any, part: Any, parts: Any) -> Any:
     if n == 1:
         return 0, 1, rows * part // parts, rows * (part + 1) // parts
     return n * part // parts, n * (part + 1) // parts, 0, rows
+
+
+@inlined
+def part_of(array: Any, part: Any, parts: Any) -> Any:
+    """Return what a part has of an array: some of its leading axis."""
+    return array[len(array) * part // parts : len(array) * (part + 1) // parts]

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.numba_columns import affine, affine2, covariance, moments, products, scale, shift, sums
-from minidl.kernels.cpu.numba_compiler import compiled, parallel, parts
+from minidl.kernels.cpu.numba_compiler import compiled, parallel, part_of, parts
+from minidl.kernels.cpu.numba_parts import in_parts
 from minidl.kernels.cpu.numba_program import joined, record, run
 from minidl.kernels.cpu.numba_update import adam, sgd
 
@@ -61,16 +61,12 @@ def relu_adjoint(error: Array, output: Array, out: Array) -> None:
 
 @parallel
 def _relu_adjoint(error: Any, output: Any, out: Any, parts: Any) -> None:
-    if parts == 1:
-        _relu_adjoint_of_part(error, output, out)
-    else:
-        for part in prange(parts):
-            first, last = error.size * part // parts, error.size * (part + 1) // parts
-            _relu_adjoint_of_part(error[first:last], output[first:last], out[first:last])
+    in_parts(_relu_adjoint_of_part, (error, output, out), parts)
 
 
 @compiled
-def _relu_adjoint_of_part(error: Any, output: Any, out: Any) -> None:
+def _relu_adjoint_of_part(error: Any, output: Any, out: Any, part: Any, parts: Any) -> None:
+    error, output, out = part_of(error, part, parts), part_of(output, part, parts), part_of(out, part, parts)
     for k in range(error.size):
         out[k] = error[k] if output[k] > 0 else 0
 
@@ -85,16 +81,12 @@ def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across:
 
 @parallel
 def _max_pool(x: Any, size: Any, stride: Any, out: Any, argmax: Any, parts: Any) -> None:
-    if parts == 1:
-        _max_pool_of_part(x, size, stride, out, argmax)
-    else:
-        for part in prange(parts):
-            first, last = len(x) * part // parts, len(x) * (part + 1) // parts
-            _max_pool_of_part(x[first:last], size, stride, out[first:last], argmax[first:last])
+    in_parts(_max_pool_of_part, (x, size, stride, out, argmax), parts)
 
 
 @compiled
-def _max_pool_of_part(x: Any, size: Any, stride: Any, out: Any, argmax: Any) -> None:
+def _max_pool_of_part(x: Any, size: Any, stride: Any, out: Any, argmax: Any, part: Any, parts: Any) -> None:
+    x, out, argmax = part_of(x, part, parts), part_of(out, part, parts), part_of(argmax, part, parts)
     n, height, width, channels = out.shape
     for s in range(n):
         for i in range(height):
@@ -120,16 +112,12 @@ def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across:
 
 @parallel
 def _max_pool_adjoint(error: Any, size: Any, stride: Any, argmax: Any, out: Any, parts: Any) -> None:
-    if parts == 1:
-        _max_pool_adjoint_of_part(error, size, stride, argmax, out)
-    else:
-        for part in prange(parts):
-            first, last = len(out) * part // parts, len(out) * (part + 1) // parts
-            _max_pool_adjoint_of_part(error[first:last], size, stride, argmax[first:last], out[first:last])
+    in_parts(_max_pool_adjoint_of_part, (error, size, stride, argmax, out), parts)
 
 
 @compiled
-def _max_pool_adjoint_of_part(error: Any, size: Any, stride: Any, argmax: Any, out: Any) -> None:
+def _max_pool_adjoint_of_part(error: Any, size: Any, stride: Any, argmax: Any, out: Any, part: Any, parts: Any) -> None:
+    error, argmax, out = part_of(error, part, parts), part_of(argmax, part, parts), part_of(out, part, parts)
     n, height, width, channels = error.shape
     for s in range(n):
         out[s] = 0

@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding
-from numba import carray, int64, prange, types
+from numba import carray, types
 from numba.extending import get_cython_function_address, intrinsic
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from minidl.kernels.cpu.calls import Calls
-from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready
+from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel, ready
+from minidl.kernels.cpu.numba_parts import in_parts
 from minidl.kernels.cpu.numba_threads import add_at, let_others_run
 from minidl.kernels.cpu.numba_windows import LINE, WINDOWS, multiply_windows
 from minidl.kernels.cpu.program import Instruction, PerImage, Program, Windows, part
@@ -247,23 +248,13 @@ _pointer: Any = intrinsic(_typed)
 def _run_steps(
     rows: Any, starts: Any, bounds: Any, ends: Any, before: Any, one_and_zero: Any, threads: Any, letters: Any
 ) -> None:
-    counters = _counters()
-    if threads == 1:
-        _take_parts(threads - 1, rows, starts, bounds, ends, before, one_and_zero, letters, counters)
-    else:
-        for thread in prange(threads):
-            _take_parts(int64(thread), rows, starts, bounds, ends, before, one_and_zero, letters, counters)
-
-
-@compiled  # where a parallel loop is compiled, filling an array is one, too
-def _counters() -> Any:
-    """Return the number of parts that were taken and, some lines away from it, of those that are done."""
-    return np.zeros(2 * LINE, np.int64)
+    # The number of parts that were taken and, some lines away from it, of those that are done.
+    counters = np.zeros(2 * LINE, np.int64)
+    in_parts(_take_parts, (rows, starts, bounds, ends, before, one_and_zero, letters, counters), threads)
 
 
 @compiled
 def _take_parts(
-    thread: Any,
     rows: Any,
     starts: Any,
     bounds: Any,
@@ -272,6 +263,8 @@ def _take_parts(
     one_and_zero: Any,
     letters: Any,
     counters: Any,
+    thread: Any,
+    threads: Any,
 ) -> None:
     """Run one part after the other until none is left.
 
@@ -355,42 +348,60 @@ def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
 
 @compiled
 def _copy(op: Any, source: Any, out: Any, like: Any) -> None:
-    rows, columns, every_x, every_y = op.extent[0], op.extent[1], op.layout[1, 1], op.layout[2, 1]
-    factor = like.dtype.type(op.factor)
-    for r in range(rows):
+    columns, every_x, every_y, factor = op.extent[1], op.layout[1, 1], op.layout[2, 1], like.dtype.type(op.factor)
+    for r in range(op.extent[0]):
         x = carray(_pointer(source + r * op.layout[1, 0], like), columns * every_x)
         y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every_y)
-        if op.accumulate:
-            for c in range(columns):
-                y[c * every_y] += factor * x[c * every_x]
-        elif every_x == 1 and every_y == 1 and factor == 1:  # which the compiler makes a copy of bytes
-            for c in range(columns):
-                y[c] = x[c]
+        if every_x == 1 and every_y == 1:  # the compiler takes several elements at a time where it knows that
+            _copy_row(x, 1, y, 1, columns, factor, op.accumulate)
         else:
-            for c in range(columns):
-                y[c * every_y] = factor * x[c * every_x]
+            _copy_row(x, every_x, y, every_y, columns, factor, op.accumulate)
+
+
+@inlined
+def _copy_row(x: Any, every_x: Any, y: Any, every_y: Any, columns: Any, factor: Any, accumulate: Any) -> None:
+    if accumulate:
+        for c in range(columns):
+            y[c * every_y] += factor * x[c * every_x]
+    elif factor == 1:  # which the compiler makes a copy of bytes
+        for c in range(columns):
+            y[c * every_y] = x[c * every_x]
+    else:
+        for c in range(columns):
+            y[c * every_y] = factor * x[c * every_x]
 
 
 @compiled
 def _largest(op: Any, source: Any, out: Any, like: Any) -> None:
-    rows, columns, every_x, every_y = op.extent[0], op.extent[1], op.layout[1, 1], op.layout[2, 1]
-    for r in range(rows):
+    columns, every_x, every_y = op.extent[1], op.layout[1, 1], op.layout[2, 1]
+    for r in range(op.extent[0]):
         x = carray(_pointer(source + r * op.layout[1, 0], like), columns * every_x)
         y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every_y)
-        for c in range(columns):
-            other = x[c * every_x]
-            larger = other > y[c * every_y] or other != other  # not a number counts as largest, and stays
-            y[c * every_y] = other if larger else y[c * every_y]
+        if every_x == 1 and every_y == 1:
+            _largest_row(x, 1, y, 1, columns)
+        else:
+            _largest_row(x, every_x, y, every_y, columns)
+
+
+@inlined
+def _largest_row(x: Any, every_x: Any, y: Any, every_y: Any, columns: Any) -> None:
+    for c in range(columns):
+        best, other = y[c * every_y], x[c * every_x]
+        y[c * every_y] = other if other > best or other != other else best  # not a number counts as largest, and stays
 
 
 @compiled
 def _relu(op: Any, out: Any, like: Any) -> None:
-    rows, columns, every = op.extent[0], op.extent[1], op.layout[2, 1]
-    for r in range(rows):
+    columns, every = op.extent[1], op.layout[2, 1]
+    for r in range(op.extent[0]):
         y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every)
         if every == 1:
-            for c in range(columns):
-                y[c] = 0 if y[c] < 0 else y[c]  # not a number stays what it is
+            _relu_row(y, 1, columns)
         else:
-            for c in range(columns):
-                y[c * every] = 0 if y[c * every] < 0 else y[c * every]
+            _relu_row(y, every, columns)
+
+
+@inlined
+def _relu_row(y: Any, every: Any, columns: Any) -> None:
+    for c in range(columns):
+        y[c * every] = 0 if y[c * every] < 0 else y[c * every]  # not a number stays what it is

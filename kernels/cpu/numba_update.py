@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu import numba_compiler
-from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel
+from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel, part_of
+from minidl.kernels.cpu.numba_parts import in_parts
 from minidl.kernels.subnormal import smallest_square, tiny
 
 Array = NDArray[np.floating]
@@ -27,18 +27,16 @@ def sgd(rule: Any, weights: Array, grads: Array, moment: Array) -> None:
 
 @parallel
 def _sgd(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, numbers: Any, parts: Any) -> None:
-    if parts == 1:
-        _sgd_of_part(weights, grads, moment, gc, wc, numbers)
-    else:
-        for part in prange(parts):
-            i, j = len(weights) * part // parts, len(weights) * (part + 1) // parts
-            _sgd_of_part(weights[i:j], grads[i:j], moment[i:j], gc, wc, numbers)
+    in_parts(_sgd_of_part, (weights, grads, moment, gc, wc, numbers), parts)
 
 
 @compiled
-def _sgd_of_part(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, numbers: Any) -> None:
+def _sgd_of_part(weights: Any, grads: Any, moment: Any, gc: Any, wc: Any, numbers: Any, part: Any, parts: Any) -> None:
     decay, momentum, of_gradient, of_moment, tiny = numbers
-    weights, grads, moment = _rows(weights, gc or wc), _rows(grads, gc or wc), _rows(moment, gc or wc)
+    whole = gc or wc
+    weights = _rows(part_of(weights, part, parts), whole)
+    grads = _rows(part_of(grads, part, parts), whole)
+    moment = _rows(part_of(moment, part, parts), whole)
     n, length = weights.shape
     for i in range(n):
         w, g, m = weights[i], grads[i], moment[i]
@@ -64,26 +62,28 @@ def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) 
 def _adam(
     weights: Any, grads: Any, moment: Any, square: Any, gc: Any, wc: Any, inside: Any, numbers: Any, parts: Any
 ) -> None:
-    if parts == 1:
-        _adam_of_part(weights, grads, moment, square, gc, wc, inside, numbers)
-    else:
-        for part in prange(parts):
-            i, j = len(weights) * part // parts, len(weights) * (part + 1) // parts
-            _adam_of_part(weights[i:j], grads[i:j], moment[i:j], square[i:j], gc, wc, inside, numbers)
+    in_parts(_adam_of_part, (weights, grads, moment, square, gc, wc, inside, numbers), parts)
 
 
 @compiled
 def _adam_of_part(
-    weights: Any, grads: Any, moment: Any, square: Any, gc: Any, wc: Any, inside: Any, numbers: Any
+    weights: Any,
+    grads: Any,
+    moment: Any,
+    square: Any,
+    gc: Any,
+    wc: Any,
+    inside: Any,
+    numbers: Any,
+    part: Any,
+    parts: Any,
 ) -> None:
     decay, beta1, rest1, beta2, rest2, step_size, epsilon, tiny, smallest = numbers
     whole = gc or wc
-    weights, grads, moment, square = (
-        _rows(weights, whole),
-        _rows(grads, whole),
-        _rows(moment, whole),
-        _rows(square, whole),
-    )
+    weights = _rows(part_of(weights, part, parts), whole)
+    grads = _rows(part_of(grads, part, parts), whole)
+    moment = _rows(part_of(moment, part, parts), whole)
+    square = _rows(part_of(square, part, parts), whole)
     n, length = weights.shape
     for i in range(n):
         w, g, m, v = weights[i], grads[i], moment[i], square[i]

@@ -6,7 +6,6 @@ also record the programs of all workers as arrays of addresses, to be used again
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,6 +153,5 @@ class Recorder:
     @staticmethod
     def _key(variant: Hashable, parts: Sequence[tuple[int, int, int]], arrays: Sequence[Array]) -> tuple[Hashable, ...]:
         """Return all that the programs depend on."""
-        places = ((array.__array_interface__["data"][0], *array.shape, *array.strides) for array in arrays)
-        versions = (version(worker) for worker, _, _ in parts)
-        return (variant, *parts[-1], *chain.from_iterable(versions), *chain.from_iterable(places))
+        places = [(array.__array_interface__["data"][0], array.shape, array.strides) for array in arrays]
+        return variant, parts[-1], *[version(worker) for worker, _, _ in parts], *places

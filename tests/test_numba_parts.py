@@ -1,0 +1,39 @@
+"""Parts of a compiled loop: each is called once, with its number, and they run side by side."""
+
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba")
+
+from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready  # noqa: E402
+from minidl.kernels.cpu.numba_parts import in_parts  # noqa: E402
+from minidl.kernels.cpu.numba_threads import add_at, let_others_run  # noqa: E402
+
+PATIENCE = 1_000_000  # looks at whether the others have begun
+
+
+@parallel
+def together(weights, numbers, seen, met, counter, parts):
+    in_parts(meet, (weights, numbers, seen, met, counter), parts)
+
+
+@compiled
+def meet(weights, numbers, seen, met, counter, part, parts):
+    """Note the part and what it was given, and wait for as many parts as there are threads."""
+    threads, factor = numbers
+    seen[part] += factor * weights[part] + parts
+    add_at(counter.ctypes.data, 1)
+    patience = PATIENCE
+    while add_at(counter.ctypes.data, 0) < min(threads, parts) and patience > 0:
+        patience -= 1
+        let_others_run()
+    met[part] = patience > 0
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_each_part_is_called_once_beside_the_others(random, parts):
+    ready()
+    weights, seen, met = random.standard_normal(parts), np.zeros(parts), np.zeros(parts, bool)
+    together(weights, (numba.get_num_threads(), 0.5), seen, met, np.zeros(1, np.int64), parts)
+    np.testing.assert_array_equal(seen, 0.5 * weights + parts)
+    assert met.all()
