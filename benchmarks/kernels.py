@@ -64,8 +64,8 @@ class Arrays:
         return self.floats(self.images, side, side, channels)
 
     def weights(self) -> Array:
-        """Return filters."""
-        return self.floats(max(1, self.size // int(np.prod(FILTER))), *FILTER)
+        """Return filters, a multiple of 4 as in the nets."""
+        return self.floats(max(1, self.size // int(np.prod(FILTER)) // 4 * 4), *FILTER)
 
 
 def normalize_cases(k: Kernels, make: Arrays) -> Iterator[Case]:

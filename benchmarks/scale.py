@@ -44,8 +44,8 @@ SINGLE = {
     "(c), two cores": Net(1_341_226, 50, 46),
     "(b), two cores": Net(21_123_594, 50, 228),
     "(d), two cores": Net(40_130_133, 10, 3931),
-    "(c), if a card took 1 ms": Net(1_341_226, 50, 1),
-    "(b), if a card took 10 ms": Net(21_123_594, 50, 10),
+    "(c), an H100": Net(1_341_226, 50, 0.446),
+    "(b), an H100": Net(21_123_594, 50, 2.65),
 }
 LINKS = {
     "1 Gbit/s Ethernet": Link(50e-6, 0.117e9),
