@@ -6,6 +6,7 @@ The results are those that ``reproduce.py --out results/small`` has left in resu
 import argparse
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from minidl.experiment.files import write_whole
 from minidl.experiment.results import KEY, NAME, VALUES, read_results
@@ -15,7 +16,16 @@ from minidl.experiment.tables import Line, markdown
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = CHECKOUT / "results" / "small"
 PAGE = CHECKOUT / "docs" / "results.md"
-BEGIN, END = "<!-- tables: written by docs/tables.py -->\n", "<!-- end of the tables -->\n"
+
+
+class Marks(NamedTuple):
+    """Between which lines of a page something is written."""
+
+    begin: str
+    end: str
+
+
+MARKS = Marks("<!-- tables: written by docs/tables.py -->\n", "<!-- end of the tables -->\n")
 
 
 def tables(folder: Path = RESULTS) -> str:
@@ -48,10 +58,10 @@ def _run(one: dict[str, str]) -> tuple[str, ...]:
     return one["model"], one["method"], one["seed"]
 
 
-def page(text: str, content: str) -> str:
-    """Return a page with other tables between its marks."""
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + "\n" + content + "\n" + END + rest.split(END)[1]
+def page(text: str, content: str, marks: Marks = MARKS) -> str:
+    """Return a page with other content between its marks."""
+    before, rest = text.split(marks.begin)
+    return before + marks.begin + "\n" + content + "\n" + marks.end + rest.split(marks.end)[1]
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from minidl.experiment.comparison import FREE
 from minidl.experiment.method_run import MethodRun, run_of
 from minidl.experiment.process_run import as_words
 from minidl.experiment.records import read_log, read_settings
-from minidl.experiment.seeds import difference
+from minidl.experiment.seeds import Difference, detectable, difference
 from minidl.experiment.trainer import Epoch, Trainer
 
 METHODS = "Baseline; GC"
@@ -354,6 +354,15 @@ def test_p_is_that_of_the_tables_of_students_distribution(random, pairs, t, p):
     assert ours.pairs == pairs
     assert (ours.mean, ours.error) == pytest.approx((t, 1))
     assert ours.p == pytest.approx(p, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "pairs, quantiles", [(2, 12.706205 + 1.376382), (5, 2.776445 + 0.940965), (11, 2.228139 + 0.879058)]
+)
+def test_what_a_test_would_have_seen(pairs, quantiles):
+    """Of Student's tables: the quantiles at 0.975 and 0.8."""
+    assert detectable(Difference(1.0, 0.5, 0.1, pairs)) == pytest.approx(0.5 * quantiles, rel=1e-5)
+    assert math.isnan(detectable(difference({0: 1.0}, {0: 2.0})))
 
 
 def test_p_at_the_edges():

@@ -3,6 +3,7 @@
 import argparse
 import doctest
 import json
+import math
 import re
 import runpy
 import shlex
@@ -23,6 +24,7 @@ from minidl.commands import COMMANDS
 from minidl.experiment.command import Command, Parser
 from minidl.experiment.comparison import read_methods
 from minidl.experiment.rows import choose, read_rows
+from minidl.experiment.seeds import Difference
 
 CHECKOUT = Path(__file__).parents[1]
 FOLDERS = (".", "docs", "docs/study", "benchmarks")
@@ -277,3 +279,16 @@ def test_the_tables_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyP
     text = tables.PAGE.read_text(encoding="utf-8")
     assert tables.page(text, tables.tables()) == text
     assert tables.page(text, "other tables") != text
+
+
+def test_the_claims_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``python docs/claims.py`` has nothing to change."""
+    monkeypatch.syspath_prepend(str(CHECKOUT / "docs"))
+    import claims
+
+    text = claims.PAGE.read_text(encoding="utf-8")
+    assert claims.page(text, claims.claims(), claims.MARKS) == text
+    assert claims.verdict(Difference(2.0, 0.1, 0.01, 5)) == "holds"
+    assert claims.verdict(Difference(-2.0, 0.1, 0.01, 5)) == "does not hold"
+    assert claims.verdict(Difference(2.0, 1.1, 0.2, 5)) == "cannot be said"
+    assert [claims.verdict(Difference(2.0, math.nan, math.nan, n)) for n in (0, 1)] == ["not trained", "one seed"]
