@@ -546,6 +546,16 @@ class TestCudnn:
         finally:
             gpu.choose({})
 
+    def test_plans_are_tried_without_waiting_for_each(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where several processes share a device, each wait takes until it is one's turn."""
+        stream, waits = gpu.xp.cuda.Stream, []
+        wait = stream.synchronize
+        monkeypatch.setattr(stream, "synchronize", lambda self: waits.append(self) or wait(self))
+        self.planned(gpu)()
+        assert len(waits) == 2  # for what was under way before, and for all that was tried
+
     def test_processes_agree_on_a_plan(self, library: str, gpu: Kernels, tmp_path: Path) -> None:
         from minidl.kernels.gpu.plans import Plans
 

@@ -104,36 +104,47 @@ class Product:
         stream = cupy.cuda.get_current_stream()
         if len(self.candidates) > 1 and not stream.is_capturing():
             stream.synchronize()  # what is tried runs beside it
-            times = {}
-            for name, index in self.candidates.items():
-                with suppress(MemoryError, RuntimeError):  # its workspace does not fit, or it does not run after all
-                    times[name] = self._time(pointers, index)
-            if times:
+            if times := self._times(pointers):
                 best = min(times, key=times.__getitem__)
                 kept = _plans().keep(self.name, best)
                 return self.candidates.get(kept, self.candidates[best])
         return next(iter(self.candidates.values()))
 
-    def _time(self, pointers: dict[int, int], plan: int) -> float:
-        """Return the milliseconds that a plan takes TIMES in a row."""
-        workspace, start, stop = self._workspace(plan), cupy.cuda.Event(), cupy.cuda.Event()
+    def _times(self, pointers: dict[int, int]) -> dict[str, float]:
+        """Return the milliseconds that the candidates take TIMES in a row each, of those that run.
+
+        The device is waited for but once, as it makes others wait that have a share of it.
+        """
+        tried: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {}
+        workspaces = [cupy.empty(1, np.uint8)]  # each larger than the one before, which graphs still use
         with running_in(_trials()) as stream:
-            self._execute(pointers, plan, workspace)  # what is loaded at the first time, is not recorded
-            stream.begin_capture()
-            try:
-                for _ in range(TIMES):
-                    self._execute(pointers, plan, workspace)
-            finally:
-                graph = stream.end_capture()
-            graph.launch()
-            times = []
-            for _ in range(ROUNDS):
-                start.record()
+            for name, plan in self.candidates.items():
+                with suppress(MemoryError, RuntimeError):  # its workspace does not fit, or it does not run after all
+                    if self.graph.get_workspace_size_plan_at_index(plan) > workspaces[-1].size:
+                        workspaces.append(self._workspace(plan))
+                    tried[name] = self._recorded(pointers, plan, workspaces[-1], stream), []
+            for graph, marks in tried.values():
                 graph.launch()
-                stop.record()
-                stop.synchronize()
-                times.append(cupy.cuda.get_elapsed_time(start, stop))
-        return min(times)
+                for _ in range(ROUNDS):
+                    start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+                    start.record()
+                    graph.launch()
+                    stop.record()
+                    marks.append((start, stop))
+            stream.synchronize()
+        elapsed = cupy.cuda.get_elapsed_time
+        return {name: min(elapsed(*pair) for pair in marks) for name, (_, marks) in tried.items()}
+
+    def _recorded(self, pointers: dict[int, int], plan: int, workspace: Array, stream: Any) -> Any:
+        """Return a graph of TIMES products in a row."""
+        self._execute(pointers, plan, workspace)  # what is loaded at the first time, is not recorded
+        stream.begin_capture()
+        try:
+            for _ in range(TIMES):
+                self._execute(pointers, plan, workspace)
+        finally:
+            graph = stream.end_capture()
+        return graph
 
     def _build(
         self, operation: str, shapes: tuple[Shape, Shape, Shape], stride: Pair, padding: Pair, precision: str
