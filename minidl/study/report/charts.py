@@ -12,6 +12,7 @@ COLOURS = 8  # of Okabe and Ito, in page.css
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 MEDIAN_OF = 5  # traced steps of which a line over time shows the median
 INK, DIM, RULE = (f"var(--{name})" for name in ("ink", "dim", "rule"))
+OWN = "var(--own)"  # the colour of the run that a chart is of
 NOW = "datum.step <= step && step < datum.until"  # whether a row holds at the chosen step
 
 CONFIG: dict[str, Any] = {
