@@ -103,7 +103,7 @@ def _widest(group: Traced, step: int, point: str, when: str) -> float | None:
 
 @lru_cache
 def _spec() -> dict[str, Any]:
-    base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
+    base = alt.Chart(charts.rows(), height=HEIGHT).encode(
         alt.X("number:Q").title("filters, sorted by their mean").axis(tickMinStep=1).scale(nice=False),
         alt.Color("when:N")
         .scale(domain=["before", "after"], range=[charts.DIM, charts.OWN])

@@ -89,8 +89,9 @@ async function parsed(kind) {
       super(flow, ...more);
       kinds.set(kind, flow);
     }
+    async runAsync() {}
   }
-  if (!kinds.has(kind)) await embedded(page.specs[kind], { viewClass: Parsed });
+  if (!kinds.has(kind)) (await embedded(page.specs[kind], { viewClass: Parsed })).finalize();
   return kinds.get(kind);
 }
 
@@ -99,7 +100,7 @@ async function draw(key) {
   const chart = charts[key], figure = document.getElementById(key), table = figure.querySelector("details");
   const view = new View(await parsed(chart.spec), options).tooltip(empty.tooltip());
   const place = figure.querySelector(".drawing > div"), drawing = place.cloneNode();
-  views.set(key, view.initialize(drawing).width(widths.get(key)));
+  views.set(key, view.initialize(drawing));
   update(key);
   place.replaceWith(drawing);
   table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));
@@ -114,7 +115,7 @@ async function draw(key) {
 function update(key) {
   const chart = charts[key], figure = document.getElementById(key), view = views.get(key), rows = cut(chart);
   if (stale.get(key)) view.data("rows", rows);
-  view.signal("step", state.step).signal("layer", state.layer).run();
+  view.signal("step", state.step).signal("layer", state.layer).width(widths.get(key)).run();
   if (figure.querySelector("details").open) tabulate(figure, chart, cut(chart));
 }
 
@@ -122,18 +123,24 @@ function update(key) {
 // the others when there is time.
 const stale = new Map(Object.keys(charts).map((key) => [key, true]));
 const inSight = new Set();
-const widths = new Map();
-const SLICE = 50; // milliseconds for which a reader's doing may have to wait
+const widths = new Map(); // in pixels, which a browser tells before what is in sight
+const SLICE = 50; // milliseconds for which a reader may have to wait
 let working = false;
 
 const sight = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting, boundingClientRect } of entries) {
-    inSight[isIntersecting ? "add" : "delete"](target.id);
-    widths.set(target.id, boundingClientRect.width);
-  }
+  for (const { target, isIntersecting } of entries) inSight[isIntersecting ? "add" : "delete"](target.id);
   work();
 });
-for (const key of Object.keys(charts)) sight.observe(document.getElementById(key));
+const size = new ResizeObserver((entries) => {
+  for (const { target: { id }, contentRect } of entries) {
+    const width = Math.floor(contentRect.width);
+    if (!width || width === widths.get(id)) continue;
+    widths.set(id, width);
+    if (views.has(id)) stale.set(id, stale.get(id) ?? false);
+  }
+  if (views.size) work();
+});
+for (const key of Object.keys(charts)) [size, sight].forEach((one) => one.observe(document.getElementById(key)));
 
 async function freshen(key) {
   await (views.has(key) ? update(key) : draw(key));
@@ -156,10 +163,11 @@ async function work() {
   working = false;
 }
 
-// For whoever measures: when what can be seen was drawn, and whether all is.
+// For whoever measures: when what can be seen was drawn first, and when all was, and whether both are so now.
 function mark(seen) {
   const { dataset } = document.documentElement;
   if (seen) dataset.drawn ??= Math.round(performance.now());
+  if (!stale.size) dataset.whole ??= Math.round(performance.now());
   dataset.seen = seen ? "yes" : "";
   dataset.left = stale.size;
 }
