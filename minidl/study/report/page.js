@@ -115,7 +115,7 @@ async function draw(key) {
 function update(key) {
   const chart = charts[key], figure = document.getElementById(key), view = views.get(key), rows = cut(chart);
   if (stale.get(key)) view.data("rows", rows);
-  view.signal("step", state.step).signal("layer", state.layer).width(widths.get(key)).run();
+  view.signal("step", state.step).signal("layer", state.layer).width(widths.get(key) ?? figure.clientWidth).run();
   if (figure.querySelector("details").open) tabulate(figure, chart, cut(chart));
 }
 
@@ -188,7 +188,7 @@ function set(changes) {
   if (widths.size) work();
 }
 
-// What is printed is all that has been said to be done before the browser goes on: no chart waits for anything but that.
+// A browser prints what there is after this task: all charts are drawn in it, and wait for nothing outside of it.
 addEventListener("beforeprint", async () => {
   for (const key of [...stale.keys()]) await freshen(key);
 });
