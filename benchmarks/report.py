@@ -1,4 +1,4 @@
-"""How long a browser takes for a report: python benchmarks/report.py REPORT.html [--loads 5] [--moves 20] [--picture FILE]
+"""How long a browser takes for a report: python benchmarks/report.py REPORT.html [--loads 5] [--moves 20]
 
 Prints the size of the page; from the start of its loading, in several loads, when the first screen (1200 × 900 pixels)
 was drawn and when all charts were, wherever they are on the page, and the processor's time for it; and how long a move
@@ -34,7 +34,8 @@ def measure(path: Path, browser: str, loads: int, moves: int) -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         taken = [_load(chromium, path) for _ in range(loads)]
         for what, times in zip(("first screen", "all charts", "processor"), zip(*taken, strict=True), strict=True):
-            print(f"{what}: {statistics.median(times):.2f} s in the median of {loads} loads, {min(times):.2f} s at least")
+            median, least = statistics.median(times), min(times)
+            print(f"{what}: {median:.2f} s in the median of {loads} loads, {least:.2f} s at least")
         page = chromium.new_page(viewport=SCREEN)
         page.goto(path.absolute().as_uri())
         page.wait_for_selector(DRAWN, state="attached", timeout=120_000)

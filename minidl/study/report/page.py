@@ -48,7 +48,7 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
 
 
 def compiled(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what Vega-Lite makes of a specification for Vega; the page gives it rows, and the chosen step and layer."""
+    """Return what Vega-Lite makes of a specification for Vega; the page gives it rows, the chosen step and layer."""
     chosen = [{"name": "step", "value": 0}, {"name": "layer", "value": ""}]
     given = {"datasets": {"rows": []}, "params": [*spec.get("params", []), *chosen]}
     made: dict[str, Any] = vl_convert.vegalite_to_vega(spec | given, vl_version=VEGA_LITE, config=charts.CONFIG)

@@ -145,7 +145,8 @@ def _through(runs: tuple[str, ...], layers: tuple[str, ...], unit: str, log: boo
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
         value, charts.shape(runs), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
     )
-    return charts.finished(alt.layer(mark, *([spread] if spreads else []), line, points.add_params(charts.picked("layer"))))
+    points = points.add_params(charts.picked("layer"))
+    return charts.finished(alt.layer(mark, *([spread] if spreads else []), line, points))
 
 
 @lru_cache
