@@ -80,7 +80,7 @@ def _sentence(groups: Sequence[Traced]) -> str:
 
 
 def _spec(runs: Sequence[str]) -> dict[str, Any]:
-    base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
+    base = alt.Chart(charts.rows(), height=HEIGHT).encode(
         alt.X("s:Q").scale(type="sqrt").title("s").axis(values=list(STRIDES), format="~g"),
         charts.colour(runs),
     )

@@ -10,8 +10,10 @@ import altair as alt
 
 COLOURS = 8  # of Okabe and Ito, in page.css
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+WIDTH = 400  # pixels, until the page says how wide the place of a chart is
 MEDIAN_OF = 5  # traced steps of which a line over time shows the median
 INK, DIM, RULE = (f"var(--{name})" for name in ("ink", "dim", "rule"))
+OWN = "var(--own)"  # the colour of the run that a chart is of
 NOW = "datum.step <= step && step < datum.until"  # whether a row holds at the chosen step
 
 CONFIG: dict[str, Any] = {
@@ -58,11 +60,11 @@ def shape(runs: Sequence[str]) -> alt.Shape:
 
 
 def finished(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """Return the specification of a chart that is as wide as its place, without what all charts share."""
+    """Return the specification of a chart, whose width the page sets, without what all charts share."""
     spec = chart.to_dict()
     for name in ("config", "$schema"):
         spec.pop(name, None)
-    return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
+    return spec | {"width": WIDTH, "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def rows() -> alt.NamedData:

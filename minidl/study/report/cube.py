@@ -58,6 +58,11 @@ class Cube:
         """The steps that were traced in any group."""
         return sorted({step for group in self.groups for step in group.steps})
 
+    @property
+    def spreads(self) -> bool:
+        """Whether a group has several runs, between which there is a deviation."""
+        return any(group.deviations for group in self.groups)
+
     def for_page(self) -> dict[str, Any]:
         """Return it as JSON has it: lists of the layers for each step, None where a number is not defined."""
         return {"steps": self.steps, "layers": self.layers, "runs": [self._one(group) for group in self.groups]}

@@ -1,5 +1,6 @@
 """The filter fan: filters sorted by their mean, with the band that holds most of their elements, before and after."""
 
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
@@ -35,7 +36,7 @@ def fans(cube: Cube) -> Section:
                     Chart(
                         title=f"{group.label}: {word}",
                         sentence=_sentence(group, point, rows[-1]["step"]),
-                        spec=_spec(cube.groups.index(group)),
+                        spec=_spec(),
                         line="number",
                         columns=("when",),
                         values={"low": "5 %", "mean": "mean", "high": "95 %"},
@@ -100,11 +101,12 @@ def _widest(group: Traced, step: int, point: str, when: str) -> float | None:
     return float(means.max(where=np.isfinite(means), initial=0)) if found else None
 
 
-def _spec(number: int) -> dict[str, Any]:
-    base = alt.Chart(charts.rows(), width="container", height=HEIGHT).encode(
+@lru_cache
+def _spec() -> dict[str, Any]:
+    base = alt.Chart(charts.rows(), height=HEIGHT).encode(
         alt.X("number:Q").title("filters, sorted by their mean").axis(tickMinStep=1).scale(nice=False),
         alt.Color("when:N")
-        .scale(domain=["before", "after"], range=[charts.DIM, f"var(--run{number % charts.COLOURS})"])
+        .scale(domain=["before", "after"], range=[charts.DIM, charts.OWN])
         .legend(orient="top", title=None),
     )
     band = base.mark_area(opacity=0.3).encode(alt.Y("low:Q").title("× 10⁻³"), alt.Y2("high:Q"))

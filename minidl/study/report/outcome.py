@@ -127,7 +127,7 @@ def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:
 def _curve(groups: Sequence[Group], title: str) -> dict[str, Any]:
     labels, last = [group.label for group in groups], max(len(run.epochs) for group in groups for run in group.runs)
     ticks = {"values": list(range(1, last + 1))} if last <= FEW else {"tickMinStep": 1}
-    base = alt.Chart(charts.rows(), width="container", height=220).encode(
+    base = alt.Chart(charts.rows(), height=220).encode(
         alt.X("epoch:Q").axis(format="d", title="epoch", **ticks).scale(nice=False),
         charts.colour(labels),
         detail="part:N",

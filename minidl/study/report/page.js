@@ -8,27 +8,32 @@ const layers = document.getElementById("layer");
 const state = { shown: new Set(runs), step: trace.steps?.at(-1), layer: trace.layers?.at(1) ?? trace.layers?.at(0) };
 const views = new Map();
 
-// Rows of a quantity: the trace has for each run a list of layers for each traced step. A row holds from its step to the
+// Whether a row is of a method that is shown and, as far as the chart cuts there, holds at the chosen step and layer.
+function holds({ run, step, until, layer }, { at }) {
+  return (run === undefined || state.shown.has(run))
+    && (!at.includes("step") || (step <= state.step && state.step < (until ?? Infinity)))
+    && (!at.includes("layer") || layer === state.layer);
+}
+
+// Rows of quantities: the trace has for each run a list of layers for each traced step. A row holds from its step to the
 // one before "until", so that runs that were traced at other steps are seen side by side.
-function unfolded(cube) {
-  const rows = [];
+function unfolded(chart) {
+  const rows = [], quantities = Object.entries(chart.cube);
   for (const run of trace.runs) {
     run.steps.forEach((step, i) => trace.layers.forEach((layer, j) => {
-      const row = { run: run.label, step, until: run.steps[i + 1] ?? step + 1, layer, };
-      let any = false;
-      for (const [field, quantity] of Object.entries(cube)) {
-        row[field] = run.values[quantity]?.[i][j] ?? null;
-        any ||= row[field] !== null;
-      }
-      const spread = run.deviations[cube.value]?.[i][j] ?? 0;
-      if ("value" in cube) Object.assign(row, { low: row.value - spread, high: row.value + spread });
-      if (any) rows.push(row);
+      const row = { run: run.label, step, until: run.steps[i + 1] ?? step + 1, layer };
+      if (!holds(row, chart)) return;
+      for (const [field, quantity] of quantities) row[field] = run.values[quantity]?.[i][j] ?? null;
+      if (quantities.every(([field]) => row[field] === null)) return;
+      const spread = run.deviations[chart.cube.value]?.[i][j] ?? 0;
+      if ("value" in row) Object.assign(row, { low: row.value - spread, high: row.value + spread });
+      rows.push(row);
     }));
   }
   return rows;
 }
 
-// A row may stand for many, which are numbered and whose fields are lists in "each".
+// A row may stand for many, which are numbered and whose fields are lists in "each". Vega adds to the rows it is given.
 function unpacked({ each, ...row }) {
   if (!each) return [row];
   const fields = Object.entries(each);
@@ -37,10 +42,8 @@ function unpacked({ each, ...row }) {
 }
 
 function cut(chart) {
-  chart.all ??= Object.keys(chart.cube).length ? unfolded(chart.cube) : chart.rows.flatMap(unpacked);
-  return chart.all.filter((row) => (row.run === undefined || state.shown.has(row.run))
-    && (!chart.at.includes("step") || (row.step <= state.step && state.step < (row.until ?? Infinity)))
-    && (!chart.at.includes("layer") || row.layer === state.layer));
+  if (Object.keys(chart.cube).length) return unfolded(chart);
+  return chart.rows.filter((row) => holds(row, chart)).flatMap(unpacked);
 }
 
 // The table of a chart, drawn when somebody opens it, and anew with the chart.
@@ -72,31 +75,35 @@ function tabulate(figure, chart, rows) {
   figure.querySelector(".scroll").replaceChildren(table);
 }
 
-// Charts of one kind differ in their rows alone: Vega-Lite compiles the first of them, and the others take its result.
-const compiled = new Map();
+// Vega parses a kind of charts once, and each of them is a view of it that differs in its rows alone. Vega-Embed, which
+// does both for one chart at a time, is asked for Vega's View, for its tooltips, and for what Vega parses.
+const options = { mode: "vega", renderer: "svg", actions: false, hover: false, logLevel: 1 };
+const embedded = (spec, more) => vegaEmbed(document.createElement("div"), spec, { ...options, ...more });
+const { view: empty } = await embedded({});
+const View = empty.constructor;
+const kinds = new Map();
 
-function withRows(spec, rows) {
-  return { ...spec, data: spec.data.map((part) => (part.name === "rows" ? { ...part, values: rows } : part)) };
+async function parsed(kind) {
+  class Parsed extends View {
+    constructor(flow, ...more) {
+      super(flow, ...more);
+      kinds.set(kind, flow);
+    }
+    async runAsync() {}
+  }
+  if (!kinds.has(kind)) (await embedded(page.specs[kind], { viewClass: Parsed })).finalize();
+  return kinds.get(kind);
 }
 
+// A chart is drawn outside of the page, which is laid out once for many of them.
 async function draw(key) {
   const chart = charts[key], figure = document.getElementById(key), table = figure.querySelector("details");
-  const rows = copied(cut(chart)), known = compiled.get(chart.spec);
-  let spec = { ...page.specs[chart.spec], datasets: { rows } };
-  if (known) {
-    spec = withRows(known, rows);
-  } else if (chart.at) {
-    spec.params = [...(spec.params ?? []), { name: "step", value: state.step }, { name: "layer", value: state.layer }];
-  }
-  const mode = known ? "vega" : "vega-lite";
-  const options = { mode, config: page.config, renderer: "svg", actions: false, logLevel: 1 };
-  const { view, vgSpec } = await vegaEmbed(figure.querySelector(".drawing > div"), spec, options);
-  compiled.set(chart.spec, withRows(vgSpec, []));
-  views.set(key, view);
+  const view = new View(await parsed(chart.spec), options).tooltip(empty.tooltip());
+  const place = figure.querySelector(".drawing > div"), drawing = place.cloneNode();
+  views.set(key, view.initialize(drawing));
+  update(key);
+  place.replaceWith(drawing);
   table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));
-  if (chart.at) {
-    view.signal("step", state.step).signal("layer", state.layer).run();
-  }
   if (chart.picks) {
     view.addSignalListener("picked", (_, picked) => {
       const [value] = picked[chart.picks] ?? [];
@@ -105,49 +112,62 @@ async function draw(key) {
   }
 }
 
-// Vega adds to the rows what it computes.
-function copied(rows) {
-  return rows.map((row) => ({ ...row }));
-}
-
 function update(key) {
   const chart = charts[key], figure = document.getElementById(key), view = views.get(key), rows = cut(chart);
-  if (stale.get(key)) view.data("rows", copied(rows));
-  if (chart.at) view.signal("step", state.step).signal("layer", state.layer);
-  view.run();
-  if (figure.querySelector("details").open) tabulate(figure, chart, rows);
+  if (stale.get(key)) view.data("rows", rows);
+  view.signal("step", state.step).signal("layer", state.layer).width(widths.get(key) ?? figure.clientWidth).run();
+  if (figure.querySelector("details").open) tabulate(figure, chart, cut(chart));
 }
 
 // Charts that are to be drawn, or drawn anew, and whether their rows are others: those that the reader sees come first,
 // the others when there is time.
 const stale = new Map(Object.keys(charts).map((key) => [key, true]));
 const inSight = new Set();
+const widths = new Map(); // in pixels, which a browser tells before what is in sight
+const SLICE = 50; // milliseconds for which a reader may have to wait
 let working = false;
 
 const sight = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) inSight[isIntersecting ? "add" : "delete"](target.id);
   work();
 });
-for (const key of Object.keys(charts)) sight.observe(document.getElementById(key));
+const size = new ResizeObserver((entries) => {
+  for (const { target: { id }, contentRect } of entries) {
+    const width = Math.floor(contentRect.width);
+    if (!width || width === widths.get(id)) continue;
+    widths.set(id, width);
+    if (views.has(id)) stale.set(id, stale.get(id) ?? false);
+  }
+  if (views.size) work();
+});
+for (const key of Object.keys(charts)) [size, sight].forEach((one) => one.observe(document.getElementById(key)));
+
+async function freshen(key) {
+  await (views.has(key) ? update(key) : draw(key));
+  stale.delete(key);
+}
 
 async function work() {
   if (working) return;
   working = true;
+  let pause = performance.now() + SLICE;
   while (stale.size) {
     const key = [...inSight].find((shown) => stale.has(shown)) ?? stale.keys().next().value;
     mark(!inSight.has(key));
-    await (views.has(key) ? update(key) : draw(key));
-    stale.delete(key);
-    if (!inSight.has(key)) await new Promise((resume) => setTimeout(resume));
+    await freshen(key);
+    if (performance.now() < pause) continue;
+    await new Promise((resume) => setTimeout(resume));
+    pause = performance.now() + SLICE;
   }
   mark(true);
   working = false;
 }
 
-// For whoever measures: when what can be seen was drawn, and whether all is.
+// For whoever measures: when what can be seen was drawn first, and when all was, and whether both are so now.
 function mark(seen) {
   const { dataset } = document.documentElement;
   if (seen) dataset.drawn ??= Math.round(performance.now());
+  if (!stale.size) dataset.whole ??= Math.round(performance.now());
   dataset.seen = seen ? "yes" : "";
   dataset.left = stale.size;
 }
@@ -165,10 +185,13 @@ function set(changes) {
     if (others || at) stale.set(key, others || stale.get(key) || false);
   }
   mark(false);
-  work();
+  if (widths.size) work();
 }
 
-addEventListener("beforeprint", () => [...stale.keys()].filter((key) => views.has(key)).forEach(update));
+// A browser prints what there is after this task: all charts are drawn in it, and wait for nothing outside of it.
+addEventListener("beforeprint", async () => {
+  for (const key of [...stale.keys()]) await freshen(key);
+});
 
 for (const chip of document.querySelectorAll(".chip")) {
   chip.addEventListener("click", () => {

@@ -16,6 +16,8 @@ from minidl.study.report.blocks import Chart, Section
 from minidl.study.report.runs import Group
 from minidl.study.template import template
 
+VEGA_LITE = alt.SCHEMA_VERSION.rpartition(".")[0]
+
 
 def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Section], trace: dict[str, Any]) -> str:
     """Return the page; trace: the cube of the traced runs, see cube.py, or nothing where no run was traced."""
@@ -27,9 +29,8 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
     specs = list({json.dumps(chart.spec): chart.spec for chart in found}.values())
     data = {
         "runs": labels,
-        "config": charts.CONFIG,
         "trace": trace,
-        "specs": specs,
+        "specs": [compiled(spec) for spec in specs],
         "charts": {chart.key: _described(chart, specs) for chart in found},
     }
     return template(__package__, "page.html").render(
@@ -46,12 +47,18 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
     )
 
 
+def compiled(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what Vega-Lite makes of a specification for Vega; the page gives it rows, the chosen step and layer."""
+    chosen = [{"name": "step", "value": 0}, {"name": "layer", "value": ""}]
+    given = {"datasets": {"rows": []}, "params": [*spec.get("params", []), *chosen]}
+    made: dict[str, Any] = vl_convert.vegalite_to_vega(spec | given, vl_version=VEGA_LITE, config=charts.CONFIG)
+    return made
+
+
 @cache
 def bundle() -> str:
-    """Return the scripts of Vega, Vega-Lite and Vega-Embed as one, which imports nothing; making it takes seconds."""
-    script: str = vl_convert.javascript_bundle(
-        "window.vegaEmbed = vegaEmbed;", vl_version=alt.SCHEMA_VERSION.rpartition(".")[0]
-    )
+    """Return the scripts of Vega and Vega-Embed as one, which imports nothing; making it takes seconds."""
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return script.replace("</script", "<\\/script")
 
 

@@ -77,7 +77,7 @@ def _matrix(group: Group, looked: Looked) -> Chart:
 def _heat(classes: tuple[str, ...], with_numbers: bool) -> dict[str, Any]:
     """Return a matrix whose squares are the stronger the more of its class they hold."""
     order = list(classes)
-    base = alt.Chart(charts.rows(), width="container", height=len(classes) * (22 if with_numbers else 8)).encode(
+    base = alt.Chart(charts.rows(), height=len(classes) * (22 if with_numbers else 8)).encode(
         alt.X("found:N").sort(order).title("taken for").axis(orient="top", labelAngle=-45 if with_numbers else -90),
         alt.Y("truth:N").sort(order).title("is"),
         tooltip=["truth:N", "found:N", "count:Q", alt.Tooltip("share:Q", title="% of the class")],

@@ -112,7 +112,7 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
     through = Chart(
         title=quantity.question,
         sentence=f"{quantity.formula}; through the net, at the chosen step. {_overall(cube, name, unit)}",
-        spec=_through(tuple(cube.runs), tuple(cube.layers), unit, quantity.log),
+        spec=_through(tuple(cube.runs), tuple(cube.layers), unit, quantity.log, cube.spreads),
         line="layer",
         at="step",
         picks="layer",
@@ -121,7 +121,7 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
     over = Chart(
         title=f"{quantity.question} Over the steps",
         sentence=f"In the chosen layer. {_change(cube, name, unit)}",
-        spec=_over(tuple(cube.runs), max(1, cube.steps[-1]), unit, quantity.log),
+        spec=_over(tuple(cube.runs), max(1, cube.steps[-1]), unit, quantity.log, cube.spreads),
         line="step",
         at="layer",
         picks="step",
@@ -132,7 +132,7 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
 
 # Making a specification takes its time, as Altair checks it; most quantities are drawn by the same.
 @lru_cache
-def _through(runs: tuple[str, ...], layers: tuple[str, ...], unit: str, log: bool) -> dict[str, Any]:
+def _through(runs: tuple[str, ...], layers: tuple[str, ...], unit: str, log: bool, spreads: bool) -> dict[str, Any]:
     base = _base(log).encode(
         alt.X("layer:N").scale(domain=list(layers)).title(None).axis(labelAngle=0), charts.colour(runs)
     )
@@ -145,11 +145,12 @@ def _through(runs: tuple[str, ...], layers: tuple[str, ...], unit: str, log: boo
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
         value, charts.shape(runs), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
     )
-    return charts.finished(alt.layer(mark, spread, line, points.add_params(charts.picked("layer"))))
+    points = points.add_params(charts.picked("layer"))
+    return charts.finished(alt.layer(mark, *([spread] if spreads else []), line, points))
 
 
 @lru_cache
-def _over(runs: tuple[str, ...], last: int, unit: str, log: bool) -> dict[str, Any]:
+def _over(runs: tuple[str, ...], last: int, unit: str, log: bool, spreads: bool) -> dict[str, Any]:
     x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title("step")
     base = _base(log).encode(x, charts.colour(runs))
     mark = base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter(charts.NOW)
@@ -168,12 +169,12 @@ def _over(runs: tuple[str, ...], last: int, unit: str, log: bool) -> dict[str, A
     )
     steps = alt.Chart(charts.rows()).transform_aggregate(count="count()", groupby=["step"])
     targets = steps.mark_rule(opacity=0).encode(x, tooltip=["step:Q"]).add_params(charts.picked("step"))
-    return charts.finished(alt.layer(mark, band, raw, median, targets, width="container", height=HEIGHT))
+    return charts.finished(alt.layer(mark, *([band] if spreads else []), raw, median, targets, height=HEIGHT))
 
 
 def _base(log: bool) -> alt.Chart:
     """Return a chart of rows, without what has no logarithm where one is to be taken."""
-    base = alt.Chart(charts.rows(), width="container", height=HEIGHT)
+    base = alt.Chart(charts.rows(), height=HEIGHT)
     if not log:
         return base
     return base.transform_filter("datum.value > 0").transform_calculate(low="max(datum.low, datum.value / 10)")
@@ -190,7 +191,7 @@ def _bars(runs: tuple[str, ...], layers: tuple[str, ...], fields: tuple[str, ...
     height = len(layers) * (len(slots) * (BAR + 1) + 2 * len(runs) + 4)
     share = alt.X("share:Q").scale(domain=[0, 100], clamp=True).axis(tickCount=5).title("% of the energy")
     chart = (
-        alt.Chart(charts.rows(), width="container", height=height)
+        alt.Chart(charts.rows(), height=height)
         .transform_fold(list(fields), as_=["part", "share"])
         .transform_calculate(slot="datum.run + ', ' + datum.part")
         .mark_bar(size=BAR)
