@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-SCREEN = {"width": 1200, "height": 900}
+SCREEN: Any = {"width": 1200, "height": 900}
 DRAWN = "html[data-left='0']"
 MOVE = """async (place) => {
     const slider = document.getElementById("step"), began = performance.now();
