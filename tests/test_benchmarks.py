@@ -38,6 +38,7 @@ def test_every_kernel_has_a_row(backend: Kernels, monkeypatch: pytest.MonkeyPatc
     assert all(names[i] == f"{names[i - 1]}, elementwise" for i in plain)
 
 
+@pytest.mark.thorough
 def test_a_step_on_the_gpu(gpu: Kernels, small: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     import gpu_step
     import step

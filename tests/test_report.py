@@ -374,6 +374,7 @@ def damage(path):
     save_file(arrays | {"net/conv1.weights": np.full_like(arrays["net/conv1.weights"], np.nan)}, path, about)
 
 
+@pytest.mark.thorough
 def test_runs_that_have_diverged_are_reported(tmp_path, small):
     small("a", filters=(4, 4, 4))
     run = trained(tmp_path, "--trace", "1", "--learning-rate", "1e30")
