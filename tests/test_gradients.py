@@ -69,8 +69,8 @@ HOOKS = [
 ]
 
 
-# What a layer does with a hook is the same on each device, and test_adjoint has all normalizations on each: one for each
-# transform at each point is enough for the quick tests, and on the GPU, which is emulated.
+# What a layer does with a hook is the same on each device, and test_adjoint has all normalizations on each: one for
+# each transform at each point is enough for the quick tests, and on the GPU, which is emulated.
 ONE_OF_EACH = {(n.point, n.function): name for name, n in reversed(NORMALIZATIONS.items())}.values()
 
 
