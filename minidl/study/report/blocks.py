@@ -48,6 +48,18 @@ class Table:
 
 
 @dataclass
+class Matrix:
+    """A confusion matrix; lines: of each true class, how often it was taken for each of the classes."""
+
+    kind: ClassVar[str] = "matrix"
+    title: str
+    sentence: str
+    classes: Sequence[str]
+    lines: Sequence[tuple[str, list[int]]]
+    run: str = ""
+
+
+@dataclass
 class Picture:
     """A picture with what a screen reader says of it, and what stands below it; width: in pixels of the page."""
 

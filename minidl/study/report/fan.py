@@ -104,7 +104,7 @@ def _widest(group: Traced, step: int, point: str, when: str) -> float | None:
 @lru_cache
 def _spec() -> dict[str, Any]:
     base = alt.Chart(charts.rows(), height=HEIGHT).encode(
-        alt.X("number:Q").title("filters, sorted by their mean").axis(tickMinStep=1).scale(nice=False),
+        alt.X("number:Q").title("filters, sorted by their mean").axis(tickMinStep=1, tickCount=5).scale(nice=False),
         alt.Color("when:N").scale(domain=["before", "after"], range=[charts.DIM, charts.OWN]).legend(None),
     )
     band = base.mark_area(opacity=0.3).encode(alt.Y("low:Q").title("× 10⁻³"), alt.Y2("high:Q"))

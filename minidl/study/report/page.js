@@ -124,17 +124,17 @@ async function update(key) {
   if (figure.querySelector("details").open) tabulate(figure, chart, cut(chart));
 }
 
-// Vega is told the width within the axes. What stands outside of them takes as much as it did in a chart of the kind.
+// Vega is told the width within the axes. Outside of them, a chart needs no more than others of its kind, or is drawn
+// again: to let Vega find it out would draw each chart twice.
 const margins = new Map();
 
 async function fit(view, kind, width) {
-  for (let trial = 0; trial < 2; trial++) {
-    const margin = margins.get(kind) ?? 0;
-    await view.width(width - margin).runAsync();
-    const excess = view.container().querySelector("svg").getAttribute("width") - width;
-    if (!excess) return;
-    margins.set(kind, margin + excess);
-  }
+  const margin = margins.get(kind) ?? 0;
+  await view.width(width - margin).runAsync();
+  const excess = view.container().querySelector("svg").getAttribute("width") - width;
+  if (excess <= 0) return;
+  margins.set(kind, margin + excess);
+  await view.width(width - margin - excess).runAsync();
 }
 
 // Charts that are to be drawn, or drawn anew, and whether their rows are others: those that the reader sees come first,
@@ -142,7 +142,8 @@ async function fit(view, kind, width) {
 const stale = new Map(Object.keys(charts).map((key) => [key, true]));
 const inSight = new Set();
 const widths = new Map(); // in pixels, which a browser tells before what is in sight
-const SLICE = 50; // milliseconds for which a reader may have to wait
+const SLICE = 100; // milliseconds for which a reader may have to wait
+const { port1, port2 } = new MessageChannel(); // by which a slice ends at once; a timer would wait
 let working = false;
 
 const sight = new IntersectionObserver((entries) => {
@@ -174,7 +175,10 @@ async function work() {
     mark(!inSight.has(key));
     await freshen(key);
     if (performance.now() < pause) continue;
-    await new Promise((resume) => setTimeout(resume));
+    await new Promise((resume) => {
+      port1.onmessage = resume;
+      port2.postMessage(null);
+    });
     pause = performance.now() + SLICE;
   }
   mark(true);
