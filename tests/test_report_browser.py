@@ -99,7 +99,12 @@ def test_the_slider_and_the_layer_change_what_is_drawn(page):
     moved = drawing(page, THROUGH)
     assert moved != through
     slider.press("End")
-    assert drawing(page, THROUGH) == through
+    back = drawing(page, THROUGH)
+    assert back != moved
+    slider.press("Home")
+    assert drawing(page, THROUGH) == moved
+    slider.press("End")
+    assert drawing(page, THROUGH) == back
     page.locator("#layer").select_option("fc1")
     assert drawing(page, OVER) != over
 
@@ -146,6 +151,18 @@ def test_a_table_has_the_numbers_that_are_drawn(page):
     settle(page)
     assert figure.get_by_role("row").all_inner_texts()[1:] != lines
     assert not page.said
+
+
+FILLED = """() => [...document.querySelectorAll(".drawing")].filter((drawing) => {
+  const left = drawing.clientWidth - drawing.querySelector("svg").getAttribute("width");
+  return left < 0 || left > 40;
+}).length"""
+
+
+def test_each_chart_is_as_wide_as_its_place(page):
+    """Axes of a kind of charts have room for the widest labels that were among them so far."""
+    settle(page)
+    assert page.evaluate(FILLED) == 0
 
 
 WIDEST = "Math.max(...[...document.querySelectorAll('figure svg')].map((x) => x.clientWidth))"

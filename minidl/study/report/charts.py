@@ -32,10 +32,7 @@ CONFIG: dict[str, Any] = {
         "labelOverlap": True,
     },
     "axisX": {"grid": False},
-    "axisY": {"domain": False, "minExtent": 44},
-    "header": {"labelColor": INK, "titleColor": DIM},
-    "legend": {"labelColor": INK, "titleColor": DIM, "labelFontSize": 12, "symbolStrokeColor": INK},
-    "text": {"color": INK},
+    "axisY": {"domain": False, "minExtent": 44},  # pixels for the labels, so that most charts of a kind have the same
     "rule": {"color": DIM},
     "aria": False,  # the sentence and the table beside a chart say what it shows; marks by the thousand do not
 }

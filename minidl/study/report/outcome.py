@@ -133,6 +133,7 @@ def _curve(groups: Sequence[Group]) -> dict[str, Any]:
         charts.colour(labels),
         detail="part:N",
     )
+
     def y(name: str) -> alt.Y:
         return alt.Y(f"{name}:Q").title(None).axis(labelExpr=charts.WITH_UNIT).scale(zero=False)
 

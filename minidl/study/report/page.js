@@ -1,5 +1,6 @@
-// Vega-Lite draws every chart. What it cannot do is done here: one state for all charts of the page (which methods, which
-// step, which layer), cutting out of the trace the rows that a chart is to draw, and the table of the same rows.
+// Vega draws every chart, from what Vega-Lite has made of its specification. What they cannot do is done here: one state
+// for all charts of the page (which methods, which step, which layer), cutting out of the trace the rows that a chart is
+// to draw, and the table of the same rows.
 
 const page = JSON.parse(document.getElementById("data").textContent);
 const { runs, trace, charts } = page;

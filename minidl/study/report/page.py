@@ -1,4 +1,4 @@
-"""The page: one HTML file with all that it needs, the libraries of Vega inlined once, which opens without a network."""
+"""The page: one HTML file with all that it needs, Vega inlined once, which opens without a network."""
 
 import json
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
 
 
 def compiled(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what Vega-Lite makes of a specification for Vega; the page gives it rows, a unit, the chosen step and layer."""
+    """Return what Vega-Lite makes of a specification for Vega; the page gives it rows, unit, chosen step and layer."""
     params = [{"name": "step", "value": 0}, {"name": "layer", "value": ""}, {"name": "unit", "value": ""}]
     given = {"datasets": {"rows": []}, "params": params}
     made: dict[str, Any] = vl_convert.vegalite_to_vega(spec | given, vl_version=VEGA_LITE, config=charts.CONFIG)
@@ -61,8 +61,9 @@ def bundle() -> str:
 
     Vega-Lite and Vega-Embed are left out, as nothing is compiled in the page.
     """
-    source = f"/npm/vega@{vl_convert.get_vega_version()}/+esm"  # the name by which the package keeps it
-    script: str = vl_convert.javascript_bundle(f'import {{ parse, View }} from "{source}"; window.vega = {{ parse, View }};')
+    kept = f"/npm/vega@{vl_convert.get_vega_version()}/+esm"  # by this name
+    snippet = f'import {{ parse, View }} from "{kept}"; window.vega = {{ parse, View }};'
+    script: str = vl_convert.javascript_bundle(snippet)
     return script.replace("</script", "<\\/script")
 
 

@@ -163,7 +163,8 @@ def _base(log: bool) -> alt.Chart:
     base = alt.Chart(charts.rows(), height=HEIGHT)
     if not log:
         return base
-    return base.transform_filter("datum.value > 0 && datum.median !== 0").transform_calculate(low="max(datum.low, datum.value / 10)")
+    drawn = base.transform_filter("datum.value > 0 && datum.median !== 0")  # no row but one over the steps has a median
+    return drawn.transform_calculate(low="max(datum.low, datum.value / 10)")
 
 
 def _y(name: str, log: bool) -> alt.Y:
