@@ -143,7 +143,7 @@ async function fit(view, kind, width) {
 const stale = new Map(Object.keys(charts).map((key) => [key, true]));
 const inSight = new Set();
 const widths = new Map(); // in pixels, which a browser tells before what is in sight
-const SLICE = 100; // milliseconds for which a reader may have to wait
+const SLICE = 50; // milliseconds for which charts out of sight may keep a reader waiting
 const { port1, port2 } = new MessageChannel(); // by which a slice ends at once; a timer would wait
 let working = false;
 
@@ -170,17 +170,19 @@ async function freshen(key) {
 async function work() {
   if (working) return;
   working = true;
-  let pause = performance.now() + SLICE;
+  let pause = 0;
   while (stale.size) {
-    const key = [...inSight].find((shown) => stale.has(shown)) ?? stale.keys().next().value;
-    mark(!inSight.has(key));
-    await freshen(key);
-    if (performance.now() < pause) continue;
-    await new Promise((resume) => {
-      port1.onmessage = resume;
-      port2.postMessage(null);
-    });
-    pause = performance.now() + SLICE;
+    const shown = [...inSight].find((key) => stale.has(key));
+    mark(!shown);
+    if (shown || performance.now() < pause) {
+      await freshen(shown ?? stale.keys().next().value);
+    } else {
+      await new Promise((resume) => {
+        port1.onmessage = resume;
+        port2.postMessage(null);
+      });
+      pause = performance.now() + SLICE;
+    }
   }
   mark(true);
   working = false;
