@@ -159,6 +159,16 @@ FILLED = """() => [...document.querySelectorAll(".drawing")].filter((drawing) =>
 }).length"""
 
 
+def test_layers_stand_below_their_points(page):
+    texts = re.findall(
+        r'<text text-anchor="(\w+)" transform="translate\(([\d.]+),[^>]*>(?:conv|fc)', svg(page, THROUGH)
+    )
+    points = re.findall(r'translate\(([\d.]+),[^>]*fill="var\(--run', svg(page, THROUGH))
+    assert len(texts) > 1
+    assert {anchor for anchor, _ in texts} == {"middle"}
+    assert all(min(abs(float(x) - float(point)) for point in points) <= 0.5 for _, x in texts)
+
+
 def test_each_chart_is_as_wide_as_its_place(page):
     """Axes of a kind of charts have room for the widest labels that were among them so far."""
     settle(page)

@@ -72,5 +72,5 @@ def rows() -> alt.NamedData:
 
 def chosen(name: str) -> alt.Chart:
     """Return a rule at the chosen step or layer of a chart that has them along x."""
-    place = alt.X(datum=alt.expr(name), type="quantitative" if name == "step" else "nominal")
+    place = alt.X(datum=alt.expr(name), type="quantitative" if name == "step" else "nominal").axis(labelAngle=0)
     return alt.Chart(alt.Data(values=[{}])).mark_rule(strokeDash=[2, 3], color=DIM).encode(place)
