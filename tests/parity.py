@@ -87,14 +87,18 @@ class Parity:
 def main():
     """Print a line for each run."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the folder of a run on images of one size")
+    cli.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the folder of a run")
     print(HEAD)
     for run in cli.parse_args().runs:
         settings = read_settings(run)
         _, test = sources.load(settings)
-        data = checkpoint.load(run, "cpu").preprocessing.prepare(np.stack(test.images[:IMAGES]))
+        net = checkpoint.load(run, "cpu")
+        y, x, _ = net.shape
+        corners = [image[:y, :x] for image in test.images[:IMAGES]]  # an ONNX model is for one size
+        data = net.preprocessing.prepare(np.stack([image for image in corners if image.shape == net.shape]))
         with TemporaryDirectory() as place:
-            print(Parity(run, data, Path(place)).row(*(settings[name] for name in ("model", "method", "mode"))))
+            row = Parity(run, data, Path(place)).row
+            print(row(f"({settings['model']})", settings["method"], settings["mode"]))
 
 
 if __name__ == "__main__":
