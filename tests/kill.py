@@ -1,11 +1,13 @@
 """Kills runs at random moments and goes on with them: python tests/kill.py --count 100.
 
-Each run is tiny, and ends as one that was not killed, to the last bit, or had not begun and says so.
+Each run is tiny, and ends as one that was not killed, to the last bit, or had not begun and says so. Moments are of the
+processor's time that a run has taken, so that they spread over all of it however busy the machine is. Linux alone.
 """
 
 import argparse
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,6 +27,7 @@ SMALL = (
     *("--trace", "10", "--threads", "1", "--loops", "numpy", "--quiet", "--save-every", "0.002"),
 )
 IMAGES = 24  # of each of two classes
+LOOK = 0.002  # seconds between two looks at a run that is to be killed
 
 
 @dataclass
@@ -48,6 +51,18 @@ def finish(*words: str) -> tuple[int, str]:
     with start(*words) as process:
         error = process.communicate()[1]
     return process.returncode, error
+
+
+def seconds_of(pid: int) -> float:
+    """Return the seconds of the processor that a process has taken."""
+    _, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    return sum(map(int, rest.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def seconds_of_children() -> float:
+    """Return the seconds of the processor that all processes from here have taken which have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def difference(one: Path, other: Path) -> str:
@@ -75,16 +90,17 @@ def kill_runs(place: Path, count: int, seed: int = 0, more: float = 0.5) -> Outc
     more: how probable it is that a run which goes on is killed again.
     """
     write_images(place / "set", IMAGES, np.random.default_rng(seed))
-    small, began = ("--data", str(place / "set"), *SMALL), time.monotonic()
+    small, before = ("--data", str(place / "set"), *SMALL), seconds_of_children()
     assert finish(*small, "--out", str(place / "whole")) == (0, "")
-    took, random_ = time.monotonic() - began, random.Random(seed)
+    took, random_ = seconds_of_children() - before, random.Random(seed)
     outcome = Outcome()
     for number in range(count):
         folder = place / f"run{number}"
         words = (*small, "--out", str(folder))
         while True:
-            process = start(*words)
-            time.sleep(random_.uniform(0, 1.1 * took))
+            process, moment = start(*words), random_.uniform(0, 1.1 * took)
+            while process.poll() is None and seconds_of(process.pid) < moment:
+                time.sleep(LOOK)
             process.kill()
             process.communicate()
             outcome.kills += process.returncode == -signal.SIGKILL
@@ -104,6 +120,7 @@ def kill_runs(place: Path, count: int, seed: int = 0, more: float = 0.5) -> Outc
         wrong = wrong or difference(folder, place / "whole")
         outcome.equal += not wrong
         outcome.wrong += [f"run {number}: {wrong}"] if wrong else []
+        print(f"run {number}: {wrong or 'equal'}", flush=True)
         shutil.rmtree(folder)
     return outcome
 

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from parity import HEAD, Parity, as_theirs, by_onnx, by_torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -86,36 +87,7 @@ def trained(path, name, method, mode="projection", shape=(32, 32, 3), classes=5,
 def images(net, samples=3):
     """Return data for a net, and the same as other programs have them."""
     data = np.random.default_rng(6).normal(0, 0.3, (samples, *net.shape)).astype(np.float32)
-    return data, np.ascontiguousarray(data.transpose(0, 3, 1, 2))
-
-
-def ours(logits):
-    """Return logits of other programs as ours are."""
-    return logits if logits.ndim == 2 else logits.transpose(0, 2, 3, 1)
-
-
-def by_onnx(path, data):
-    """Return the logits of onnxruntime, in our order."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    [entry] = session.get_inputs()
-    assert (entry.name, entry.type, entry.shape[0]) == ("data", "tensor(float)", "samples")
-    return ours(session.run(["logits"], {"data": data})[0])
-
-
-def by_torch(net, path, data):
-    """Return the logits of PyTorch's layers with an export in them, in our order."""
-    import torch
-    from torch_module import Module
-
-    module = Module(net)
-    state = {name: torch.tensor(array) for name, array in load_file(path).items()}
-    module.load_state_dict(state)  # strict: all names, and no others
-    with torch.no_grad():
-        return ours(module(torch.tensor(data)).numpy())
+    return data, as_theirs(data)
 
 
 def described(path):
@@ -177,17 +149,10 @@ def test_whole_nets(tmp_path, name, size, classes, mode):
     method = models.best_method(name)
     samples = 3 if name == "d" else 16
     net = trained(tmp_path / "run", name, method, mode, (size, size, 3), classes, samples, rate=1e-3)
-    data, theirs = images(net)
-    right = net.predict(data)
-    model, _ = export(tmp_path / "run", "onnx", None)
-    state, whole = export(tmp_path / "run", "pytorch", None)
-    differences = [np.abs(found - right).max() for found in (by_onnx(model, theirs), by_torch(whole, state, theirs))]
-    print(
-        f"\n| ({name}) | {method} | {mode} | {np.abs(right).max():.2f} | "
-        + " | ".join(f"{d:.1e}" for d in differences)
-        + " |"
-    )
-    assert max(differences) < 1e-4 * max(1, np.abs(right).max())
+    data, _ = images(net)
+    parity = Parity(tmp_path / "run", data, tmp_path)
+    print(HEAD, parity.row(f"({name})", method, mode), sep="\n")
+    assert max(parity.differences) < 1e-4 * max(1, parity.largest)
 
 
 # -- what the files say -----------------------------------------------------------------------------------------------

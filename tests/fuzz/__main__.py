@@ -24,7 +24,8 @@ HERE = Path(__file__).resolve().parent
 FOUND = HERE.parents[1] / "build" / "fuzz"
 MEMORY, SECONDS = 3_000, 20  # megabytes, and of the processor for one input
 LAST, LONGEST = "last", 1 << 20  # the input that is tried, and bytes of one
-INSTRUMENTED = ["minidl.data", "minidl.method", "minidl.experiment", "PIL", "tarfile", "http", "urllib"]
+OURS = ["minidl.data", "minidl.method", "minidl.experiment", "minidl.study"]
+INSTRUMENTED = [*OURS, "PIL", "tarfile", "zipfile", "http", "urllib"]
 
 
 def memory() -> str | None:
