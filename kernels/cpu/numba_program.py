@@ -26,8 +26,10 @@ from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel, ready
 from minidl.kernels.cpu.numba_parts import in_parts
 from minidl.kernels.cpu.numba_threads import add_at, let_others_run
-from minidl.kernels.cpu.numba_windows import LINE, WINDOWS, multiply_windows
-from minidl.kernels.cpu.program import Instruction, PerImage, Program, Windows, part
+from minidl.kernels.cpu.numba_tiles import transform_tiles
+from minidl.kernels.cpu.numba_vectors import LINE
+from minidl.kernels.cpu.numba_windows import WINDOWS, multiply_windows
+from minidl.kernels.cpu.program import Instruction, PerImage, Program, Tiles, Windows, part
 
 Array = NDArray[Any]
 
@@ -40,8 +42,9 @@ _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
 _NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()
 _PATIENCE = 1000  # looks at whether the others are done, before other programs may have the core; some microseconds
+_NO_MATRIX = (0, 0, 0, 0)
 _BATCH = 4  # axes of a batch of matrices, filled up with ones
-_PRODUCT, _COPY, _LARGEST, _RELU, _WINDOWS = range(5)
+_PRODUCT, _COPY, _LARGEST, _RELU, _WINDOWS, _TILES = range(6)
 _ROW = np.dtype(
     [
         ("kind", "i8"),
@@ -54,6 +57,8 @@ _ROW = np.dtype(
         ("stride", "i8", (3, _BATCH)),  # bytes from a matrix of the batch to the next
         ("biases", "i8"),  # address, of windows alone
         ("factor", "f8"),  # of copies alone
+        ("down", "i8", 4),  # of tiles alone: address, rows, columns, bytes from a row to the next; so is the next one
+        ("across", "i8", 4),
     ]
 )
 
@@ -149,10 +154,12 @@ def _sums(numbers: Iterable[Any]) -> Array:
     return np.concatenate([np.zeros_like(found[:1]), np.cumsum(found, axis=0)])
 
 
-def _row(instruction: Instruction | Windows, samples: int) -> tuple[Any, ...]:
+def _row(instruction: Instruction | Windows | Tiles, samples: int) -> tuple[Any, ...]:
     """Return an instruction as a row of a recording."""
     if isinstance(instruction, Windows):
         return _windows_row(instruction, samples)
+    if isinstance(instruction, Tiles):
+        return _tiles_row(instruction, samples)
     kind = _PRODUCT if instruction.left is not None else _COPY if instruction.right is not None else _RELU
     kind = _LARGEST if instruction.largest else kind
     operands = [instruction.out if operand is None else operand for operand in instruction[:3]]
@@ -166,7 +173,10 @@ def _row(instruction: Instruction | Windows, samples: int) -> tuple[Any, ...]:
     extents = rows, columns, arrays[0].shape[-1]
     batch = [1] * (_BATCH - len(batch)) + batch
     layouts, strides = [*map(layout, arrays)], [*map(_strides, arrays)]
-    return kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides, 0, instruction.factor
+    return (
+        *(kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides, 0, instruction.factor),
+        *(_NO_MATRIX, _NO_MATRIX),
+    )
 
 
 def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
@@ -184,7 +194,29 @@ def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
     extents = 1, out.shape[-1], columns * channels
     return (
         *(_WINDOWS, instruction.relu, addresses[:3], steps, extents, [(0, 0)] * 3),
-        *(batch, strides, addresses[3], 1),
+        *(batch, strides, addresses[3], 1, _NO_MATRIX, _NO_MATRIX),
+    )
+
+
+def _tiles_row(instruction: Tiles, samples: int) -> tuple[Any, ...]:
+    """Return a transformation of tiles as a row.
+
+    The batch is (samples, y, x); the columns of out are the channels; a layout is the bytes from a row of a tile to the
+    next, and from a pixel or point to the next.
+    """
+    operands = instruction.source, instruction.out
+    arrays = [part(operand, 0, samples) for operand in operands]
+    addresses = [array.__array_interface__["data"][0] for array in arrays]
+    steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
+    layouts, strides = [array.strides[3:5] for array in arrays], [(*array.strides[:3], 0) for array in arrays]
+    matrices = [
+        (matrix.__array_interface__["data"][0], *matrix.shape, matrix.strides[0])
+        for matrix in (instruction.down, instruction.across)
+    ]
+    return (
+        *(_TILES, instruction.relu, (addresses[0], 0, addresses[1]), (steps[0], 0, steps[1])),
+        *((1, arrays[1].shape[-1], 0), (layouts[0], (0, 0), layouts[1]), (*arrays[1].shape[:3], 1)),
+        *((strides[0], [0] * _BATCH, strides[1]), 0, 1, *matrices),
     )
 
 
@@ -295,6 +327,9 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
     left, right, out = left + start * op.step[0], right + start * op.step[1], out + start * op.step[2]
     if op.kind == _WINDOWS:
         _windows(op, left, right, out, one_and_zero)
+        return
+    if op.kind == _TILES:
+        transform_tiles(op, left, out, one_and_zero)
         return
     size, (n0, n1, n2, n3) = one_and_zero.itemsize, (op.batch[0], op.batch[1], op.batch[2], op.batch[3])
     # To BLAS, which counts down the columns, all matrices are transposed: outᵀ = rightᵀ · leftᵀ.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
-from minidl.kernels.cpu.program import Instruction, Program, Windows, part
+from minidl.kernels.cpu.program import Instruction, Program, Tiles, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
@@ -66,8 +66,11 @@ def run(parts: list[Sequence[Program]]) -> None:
     share(work, len(parts))
 
 
-def _run(worker: int, instruction: Instruction | Windows, start: int, samples: int) -> None:
+def _run(worker: int, instruction: Instruction | Windows | Tiles, start: int, samples: int) -> None:
     out = part(instruction.out, start, samples)
+    if isinstance(instruction, Tiles):
+        _transform_tiles(worker, instruction, part(instruction.source, start, samples), out)
+        return
     if instruction.right is None:
         np.maximum(out, out.dtype.type(0), out=out)
         return
@@ -88,6 +91,21 @@ def _run(worker: int, instruction: Instruction | Windows, start: int, samples: i
         out += product
     else:
         np.matmul(part(instruction.left, start, samples), right, out=out)
+
+
+def _transform_tiles(worker: int, instruction: Tiles, tiles: Array, out: Array) -> None:
+    """Transform tiles along x, one by one, and along y, those of a row at once; see ``Program.tiles``."""
+    samples, rows, width, height, _, channels = tiles.shape
+    points = len(instruction.across)
+    (between,) = carve(f"products {worker}", out.dtype, (samples, rows, height, width, points, channels))
+    np.matmul(instruction.across, tiles, out=between.transpose(0, 1, 3, 2, 4, 5))
+    by_row = out.transpose(0, 1, 3, 2, 4, 5)
+    target = by_row.reshape(*by_row.shape[:3], width * points * channels)
+    np.matmul(instruction.down, between.reshape(samples, rows, height, width * points * channels), out=target)
+    if not np.may_share_memory(target, out):
+        by_row[...] = target.reshape(by_row.shape)
+    if instruction.relu:
+        np.maximum(out, out.dtype.type(0), out=out)
 
 
 def _multiply_windows(windows: Array, lines: Array, biases: Array, out: Array, relu: bool) -> None:

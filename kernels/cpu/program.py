@@ -73,12 +73,26 @@ class Windows(NamedTuple):
     relu: bool
 
 
+class Tiles(NamedTuple):
+    """out = down · source · acrossᵀ for each channel of each tile or, with relu, the maximum of that and 0.
+
+    down, across: matrices; source: (samples, y, x, rows of a tile, columns of a tile, channels); out: the same with the
+    rows of the matrices in the place of their columns.
+    """
+
+    down: Array
+    across: Array
+    source: Operand
+    out: Operand
+    relu: bool
+
+
 class Program:
     """Instructions on ``samples`` images at a time, for the chunks that begin at the images ``starts``."""
 
     def __init__(self, samples: int = 1, starts: Sequence[int] = (0,)) -> None:
         self.samples, self.starts = samples, starts
-        self.instructions: list[Instruction | Windows] = []
+        self.instructions: list[Instruction | Windows | Tiles] = []
 
     def product(self, left: Operand, right: Operand, out: Operand, accumulate: bool = False) -> None:
         """Append out = left · right, or out += left · right."""
@@ -99,6 +113,10 @@ class Program:
     def windows(self, left: Operand, right: Array, biases: Array, out: Operand, relu: bool) -> None:
         """Append out = left · right + biases, or the maximum of that and 0; see ``Windows``."""
         self.instructions.append(Windows(left, right, out, biases, relu))
+
+    def tiles(self, down: Array, across: Array, source: Operand, out: Operand, relu: bool = False) -> None:
+        """Append out = down · source · acrossᵀ, or the maximum of that and 0; see ``Tiles``."""
+        self.instructions.append(Tiles(down, across, source, out, relu))
 
     def zero(self, out: Array) -> None:
         """Append out = 0: a product of matrices that share no elements."""

@@ -120,15 +120,13 @@ class Winograd(Convolution):
 
         def scratch(worker: int, chunks: Chunks) -> list[Array]:
             shape = (chunks.samples, chunks.height, chunks.across)
-            data_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
-            error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
             transformed = (n, *shape, n, channels), (n, *shape, n, filters)
             totals = (n, n, filters, channels), (1, filters)
-            return carve(worker, self.dtype, *transformed, data_rows_shape, error_rows_shape, *totals)
+            return carve(worker, self.dtype, *transformed, *totals)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start, error_planes)
-            transformed_data, transformed_error, data_rows, error_rows, total, biases_total = scratch(worker, chunks)
+            transformed_data, transformed_error, total, biases_total = scratch(worker, chunks)
             several = chunks.count(stop - start) > 1
             beginning = Program()
             beginning.zero(biases_total)
@@ -138,8 +136,8 @@ class Winograd(Convolution):
             for program, band in chunks.programs(start, stop):
                 tiles = chunks.tiles(program.samples, band)
                 e_hat, v = _points(transformed_error, tiles), _points(transformed_data, tiles)
-                transform_tiles(program, self._b, data_planes, band, data_rows, transformed_data)
-                transform_tiles(program, self._a, error_planes, band, error_rows, transformed_error)
+                transform_tiles(program, self._b, data_planes, band, transformed_data)
+                transform_tiles(program, self._a, error_planes, band, transformed_error)
                 program.product(e_hat.transpose(0, 1, 3, 2), v, total, accumulate=several)
                 program.product(ones(tiles, self.dtype)[None], e_hat[_ONE, _ONE], biases_total, accumulate=True)
                 programs.append(program)
@@ -159,7 +157,7 @@ class Winograd(Convolution):
 
         relu: write the maximum of that and 0. The workers share the images or, of a single one, the filters.
         """
-        m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
+        n, (_, _, channels, filters) = self._n, weights.shape
         arrays = [inputs[0].images, outputs[0].images, weights, *([] if biases is None else [biases])]
         one = len(outputs[0].images) == len(outputs) == 1
 
@@ -169,22 +167,19 @@ class Winograd(Convolution):
             planes = [plane._replace(images=plane.images[..., part]) for plane in outputs]
             filters = own.shape[-1]
             shape = (chunks.samples, chunks.height, chunks.across)
-            input_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
-            output_rows_shape = (m, *shape, n, filters)
-            transformed = (n, *shape, n, channels), (n, *shape, n, filters)
-            transformed_inputs, transformed_outputs, input_rows, output_rows = carve(
-                worker, self.dtype, *transformed, input_rows_shape, output_rows_shape
+            transformed_inputs, transformed_outputs = carve(
+                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters)
             )
             programs = []
             for program, band in chunks.programs(first, last):
                 tiles = chunks.tiles(program.samples, band)
                 products = _points(transformed_outputs, tiles)
-                transform_tiles(program, self._b, inputs, band, input_rows, transformed_inputs)
+                transform_tiles(program, self._b, inputs, band, transformed_inputs)
                 program.product(_points(transformed_inputs, tiles), own, products)
                 if biases is not None:
                     column = ones(tiles, self.dtype)[:, None]
                     program.product(column, biases[None, part], products[_ONE, _ONE], accumulate=True)
-                write_tiles(program, self._a_transposed, transformed_outputs, planes, band, output_rows, relu)
+                write_tiles(program, self._a_transposed, transformed_outputs, planes, band, relu)
                 programs.append(program)
             return programs
 

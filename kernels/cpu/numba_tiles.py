@@ -1,0 +1,123 @@
+"""Tiles times a matrix from both sides, the innermost loop of Winograd's algorithm; see tiles.py.
+
+All channels of a tile are transformed alike. A cache line of them is taken at a time: a row of the tile lies in the
+processor's registers while the matrix is applied to it, and what comes of all rows waits in the first-level cache for
+the other side. To BLAS these would be thousands of products of 36 numbers by a few. The loop is written in LLVM's
+instructions, once for each number of columns that a matrix can have, since the compiler's own vectors would not stay
+in registers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from minidl.kernels.cpu.cook_toom import MOST_POINTS
+from minidl.kernels.cpu.numba_compiler import compiled
+from minidl.kernels.cpu.numba_vectors import CONTRACT, I64, LINE, Vectors, number
+
+_ROW = MOST_POINTS * LINE  # bytes of a half-transformed row
+
+
+def _sums_of(lanes: int) -> Any:
+    """Return an intrinsic for ``lanes`` channels at a time, or as many as a line has for 0."""
+
+    def typed(context: Any, matrix: Any, repeats: Any, source: Any, target: Any, lower: Any, like: Any) -> Any:
+        """Compile target[r, i] = max(Σ_k matrix[i, k]·source[r, k], lower) for channels side by side.
+
+        matrix: address, rows, columns and the bytes from a row to the next; repeats: how many r; source, target:
+        address, the bytes from an r to the next and from a k or i to the next; like: an array of the type.
+        """
+        return types.void(matrix, types.intp, source, target, like.dtype, like), generate
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
+        matrix, repeats, source, target, lower, _ = arguments
+        matrix, source, target = (_unpacked(builder, values) for values in (matrix, source, target))
+        vectors = _Sums(builder, context.get_value_type(signature.args[-1].dtype), lanes)
+        end = builder.append_basic_block()
+        switch = builder.switch(matrix[2], end)
+        for columns in range(MOST_POINTS + 1):
+            case = builder.append_basic_block()
+            switch.add_case(number(columns), case)
+            builder.position_at_end(case)
+            vectors.write(columns, matrix, repeats, source, target, lower)
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return intrinsic(typed)
+
+
+def _unpacked(builder: ir.IRBuilder, values: Any) -> list[Any]:
+    return [builder.extract_value(values, i) for i in range(len(values.type.elements))]
+
+
+class _Sums(Vectors):
+    """Instructions for some channels."""
+
+    def write(self, columns: int, matrix: Any, repeats: Any, source: Any, target: Any, lower: Any) -> None:
+        """Append the loops for a number of columns."""
+        builder, (address, rows, _, step), lowest = self.builder, matrix, self.splat(lower, self.scalar)
+        for read, written in self.loop(repeats, source[:2], target[:2]):
+            places = [builder.add(read, builder.mul(source[2], number(k))) for k in range(columns)]
+            lines = [self.load(place, self.vector, self.size) for place in places]
+            for row, place in self.loop(rows, (address, step), (written, target[2])):
+                total = ir.Constant(self.vector, [0.0] * self.lanes)
+                for k, line in enumerate(lines):
+                    factor = self.load(builder.add(row, number(k * self.size)), self.scalar, self.size)
+                    product = builder.fmul(self.splat(factor, self.scalar), line, flags=CONTRACT)
+                    total = builder.fadd(total, product, flags=CONTRACT) if k else product
+                below = builder.fcmp_ordered("<", total, lowest)  # not a number stays what it is
+                self.store(builder.select(below, lowest, total), place)
+
+    def loop(self, count: Any, *steps: Sequence[Any]) -> Iterator[list[Any]]:
+        """Yield once, where the body is to be appended, addresses that begin somewhere and go on by a step each."""
+        builder, before = self.builder, self.builder.block
+        begun, steps_on = [number(0), *(begin for begin, _ in steps)], [number(1), *(step for _, step in steps)]
+        head, body, after = (builder.append_basic_block() for _ in range(3))
+        builder.branch(head)
+        builder.position_at_end(head)
+        now = [builder.phi(I64) for _ in begun]
+        builder.cbranch(builder.icmp_signed("<", now[0], count), body, after)
+        builder.position_at_end(body)
+        yield now[1:]
+        for phi, begin, step in zip(now, begun, steps_on, strict=True):
+            phi.add_incoming(begin, before)
+            phi.add_incoming(builder.add(phi, step), builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+
+
+_sums_of_lines, _sums_of_elements = _sums_of(0), _sums_of(1)
+
+
+@compiled
+def transform_tiles(op: Any, source: Any, out: Any, like: Any) -> None:
+    """Write down · tile · acrossᵀ of all tiles that a row of a recording has, see numba_program.py."""
+    size, width, steps, on = like.itemsize, op.extent[1] * like.itemsize, op.stride, op.layout
+    down = (op.down[0], op.down[1], op.down[2], op.down[3])
+    across = (op.across[0], op.across[1], op.across[2], op.across[3])
+    lowest = like.dtype.type(-np.inf)  # nothing is below it
+    lower = like.dtype.type(0) if op.accumulate else lowest
+    memory = np.empty(MOST_POINTS * _ROW + LINE, np.uint8)
+    between = (memory.ctypes.data + LINE - 1) // LINE * LINE
+    by_row, by_column = (between, _ROW, LINE), (between, LINE, _ROW)
+    step = LINE if width >= LINE else size
+    for s in range(op.batch[0]):
+        for y in range(op.batch[1]):
+            for x in range(op.batch[2]):
+                tile = source + s * steps[0, 0] + y * steps[0, 1] + x * steps[0, 2]
+                target = out + s * steps[2, 0] + y * steps[2, 1] + x * steps[2, 2]
+                for begin in range(0, width, step):
+                    at = min(begin, width - step)  # the last line has a part of the one before it once more
+                    rows, columns = (tile + at, on[0, 0], on[0, 1]), (target + at, on[2, 1], on[2, 0])
+                    if step == LINE:
+                        _sums_of_lines(across, down[2], rows, by_row, lowest, like)
+                        _sums_of_lines(down, across[1], by_column, columns, lower, like)
+                    else:
+                        _sums_of_elements(across, down[2], rows, by_row, lowest, like)
+                        _sums_of_elements(down, across[1], by_column, columns, lower, like)
+    memory[0] = 0  # until here it is in use, by its address alone

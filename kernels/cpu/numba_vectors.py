@@ -1,0 +1,41 @@
+"""Vectors: what the loops that are written in LLVM's instructions have in common, see numba_windows.py."""
+
+from typing import Any
+
+from llvmlite import ir
+
+LINE = 64  # bytes: a cache line
+I1, I32, I64 = (ir.IntType(bits) for bits in (1, 32, 64))
+CONTRACT = ("contract",)  # a product and a sum are one instruction
+
+
+def number(value: int) -> Any:
+    """Return an integer as a constant."""
+    return ir.Constant(I64, value)
+
+
+class Vectors:
+    """Instructions on vectors of some numbers side by side: as many as fill a line or, as told, ``lanes``."""
+
+    def __init__(self, builder: ir.IRBuilder, scalar: Any, lanes: int = 0) -> None:
+        self.builder, self.scalar = builder, scalar
+        self.size = 4 if isinstance(scalar, ir.FloatType) else 8
+        self.lanes = lanes or LINE // self.size
+        self.vector = ir.VectorType(scalar, self.lanes)
+
+    def load(self, address: Any, kind: Any, align: int = 8) -> Any:
+        """Load what lies at an address."""
+        loaded = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
+        loaded.align = align
+        return loaded
+
+    def store(self, value: Any, address: Any) -> None:
+        """Store a vector, wherever its first number may lie."""
+        self.builder.store(value, self.builder.inttoptr(address, self.vector.as_pointer())).align = self.size
+
+    def splat(self, value: Any, scalar: Any) -> Any:
+        """Return a vector of equal elements."""
+        vector = ir.Constant(ir.VectorType(scalar, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(vector, value, ir.Constant(I32, 0))
+        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, vector, zeros)
