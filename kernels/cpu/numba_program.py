@@ -190,7 +190,7 @@ def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
     addresses = [array.__array_interface__["data"][0] for array in (left, right, out, instruction.biases)]
     steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
     *batch, columns, channels = left.shape
-    strides = [*left.strides[:4]], [0] * _BATCH, [*out.strides[:3], 0]
+    strides = [*left.strides[:4]], [right.strides[0], 0, 0, 0], [*out.strides[:3], 0]
     extents = 1, out.shape[-1], columns * channels
     return (
         *(_WINDOWS, instruction.relu, addresses[:3], steps, extents, [(0, 0)] * 3),
@@ -366,7 +366,7 @@ def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
     count, taps = op.batch[0] * height * width, (op.batch[3], op.extent[2], op.stride[0, 3])
     groups, places = (count + WINDOWS - 1) // WINDOWS, np.empty(2 * WINDOWS, np.int64)
     for line in range(0, filters * size, LINE):
-        weights, s, y, x = right + line * op.batch[3] * op.extent[2], 0, 0, 0
+        weights, s, y, x = right + line // LINE * op.stride[1, 0], 0, 0, 0
         some = min(LINE, filters * size - line) // size
         for group in range(groups):
             windows = count * (group + 1) // groups - count * group // groups

@@ -28,6 +28,7 @@ Chunks of some images, or of some rows of tiles of one image, keep V and V·U in
 from math import prod
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry, Pair
@@ -75,6 +76,7 @@ class Winograd(Convolution):
         a, b, g = transforms(self._m, taps)
         self._a, self._b = a.astype(self.dtype), b.astype(self.dtype)
         self._a_transposed = self._a.T.copy()
+        self._nothing = np.zeros(max(self.filters, self.data_shape[2] * len(self._phases)), self.dtype)
         self._recorder = Recorder()
         self._filter_transform = FilterTransform(g, self.kernel_size, self._phases, self.dtype)
         on_phases = f" on {len(self._phases)} phases" if len(self._phases) > 1 else ""
@@ -153,41 +155,53 @@ class Winograd(Convolution):
     def _correlate(
         self, inputs: list[Plane], weights: Array, biases: Array | None, outputs: list[Plane], relu: bool = False
     ) -> None:
-        """Write Aᵀ (V·U) A + biases into the planes ``outputs``, with U given as ``weights`` (n, n, in, out).
+        """Write Aᵀ (V·U) A + biases into the planes ``outputs``; weights: U, as FilterTransform gives it.
 
         relu: write the maximum of that and 0. The workers share the images or, of a single one, the filters.
         """
-        n, (_, _, channels, filters) = self._n, weights.shape
+        n, (parts, _, _, channels, width) = self._n, weights.shape
+        images, filters = len(outputs[0].images), sum(plane.images.shape[-1] for plane in outputs)
         arrays = [inputs[0].images, outputs[0].images, weights, *([] if biases is None else [biases])]
-        one = len(outputs[0].images) == len(outputs) == 1
+        one = images == len(outputs) == 1
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, part = (0, 1, slice(start, stop)) if one else (start, stop, slice(None))
-            chunks, own = self._chunks(last - first, outputs), weights[..., part]
-            planes = [plane._replace(images=plane.images[..., part]) for plane in outputs]
-            filters = own.shape[-1]
+            first, last, begin, end = (0, 1, start, stop) if one else (start, stop, 0, parts)
+            some = slice(begin * width, min(end * width, filters))
+            chunks = self._chunks(last - first, outputs)
+            planes = [plane._replace(images=plane.images[..., some]) for plane in outputs]
             shape = (chunks.samples, chunks.height, chunks.across)
             transformed_inputs, transformed_outputs = carve(
-                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, filters)
+                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, some.stop - some.start)
             )
             programs = []
             for program, band in chunks.programs(first, last):
                 tiles = chunks.tiles(program.samples, band)
-                products = _points(transformed_outputs, tiles)
+                v, products = _points(transformed_inputs, tiles), _points(transformed_outputs, tiles)
                 transform_tiles(program, self._b, inputs, band, transformed_inputs)
-                program.product(_points(transformed_inputs, tiles), own, products)
-                if biases is not None:
-                    column = ones(tiles, self.dtype)[:, None]
-                    program.product(column, biases[None, part], products[_ONE, _ONE], accumulate=True)
+                self._multiply(program, v, weights[begin:end], None if biases is None else biases[some], products)
                 write_tiles(program, self._a_transposed, transformed_outputs, planes, band, relu)
                 programs.append(program)
             return programs
 
         if one:
-            least = MIN_PRODUCTS // (self._chunks(1, outputs).most_tiles * n * n * channels) + 1
-            self._recorder.run(filters, arrays, write, least, variant=relu)
+            least = MIN_PRODUCTS // (self._chunks(1, outputs).most_tiles * n * n * channels * width) + 1
+            self._recorder.run(parts, arrays, write, least, variant=relu)
         else:
-            self._recorder.run(len(outputs[0].images), arrays, write, variant=relu)
+            self._recorder.run(images, arrays, write, variant=relu)
+
+    def _multiply(self, program: Program, v: Array, weights: Array, biases: Array | None, products: Array) -> None:
+        """Append what writes V·U, and adds biases at the point 1; lines of weights meet tiles where these lie."""
+        if weights.shape[-1] == 1:
+            program.product(v, weights[..., 0].transpose(1, 2, 3, 0), products)
+            if biases is not None:
+                column = ones(v.shape[2], self.dtype)[:, None]
+                program.product(column, biases[None], products[_ONE, _ONE], accumulate=True)
+            return
+        nothing = self._nothing[: products.shape[-1]]
+        for point in np.ndindex(self._n, self._n):
+            added = nothing if biases is None or point != (_ONE, _ONE) else biases
+            windows = v[point][None, None, :, None, None]
+            program.windows(windows, weights[:, *point], added, products[point][None, None], False)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
         """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""
