@@ -46,13 +46,14 @@ from minidl.kernels.errors import MinidlError
 Array = NDArray[Any]
 
 _ONE = 1  # the index of the point 1 among the points of A, B and G
-_CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; measured with an L2 cache of 1 MiB per core
+_CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; measured, half or a quarter is as good
 _FEWEST_TILES = 32  # in a chunk: smaller matrix products are slow
 _TILES_PER_WEIGHTS = 4  # of an image cost what the weights do; measured with 10 and 50 images and 64 to 512 channels
 _MOST_TAPS = 5
 # Times of a product, of a transformed number of data or outputs and of a transformed weight, in those of a product of
-# the direct algorithm; measured for 1 to 50 images of 3×3 to 111×111 pixels with 32 to 512 channels, with AVX2.
-_COST, _COST_PER_NUMBER, _COST_PER_WEIGHT = 1.1, 145, 44
+# the direct algorithm; measured for 1 to 50 images of 3×3 to 56×56 pixels with 16 to 512 channels, with AVX2. The last
+# one is between those of weights that lie in a cache (2.5) and of others.
+_COST, _COST_PER_NUMBER, _COST_PER_WEIGHT = 1.2, 26, 8
 
 
 class Winograd(Convolution):
