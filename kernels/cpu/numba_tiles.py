@@ -7,7 +7,7 @@ instructions, once for each number of columns that a matrix can have, since the 
 in registers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from minidl.kernels.cpu.cook_toom import MOST_POINTS
 from minidl.kernels.cpu.numba_compiler import compiled
-from minidl.kernels.cpu.numba_vectors import CONTRACT, I64, LINE, Vectors, number
+from minidl.kernels.cpu.numba_vectors import CONTRACT, LINE, Vectors, number, unpacked
 
 _ROW = MOST_POINTS * LINE  # bytes of a half-transformed row
 
@@ -35,7 +35,7 @@ def _sums_of(lanes: int) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
         matrix, repeats, source, target, lower, _ = arguments
-        matrix, source, target = (_unpacked(builder, values) for values in (matrix, source, target))
+        matrix, source, target = (unpacked(builder, values) for values in (matrix, source, target))
         vectors = _Sums(builder, context.get_value_type(signature.args[-1].dtype), lanes)
         end = builder.append_basic_block()
         switch = builder.switch(matrix[2], end)
@@ -49,10 +49,6 @@ def _sums_of(lanes: int) -> Any:
         return context.get_dummy_value()
 
     return intrinsic(typed)
-
-
-def _unpacked(builder: ir.IRBuilder, values: Any) -> list[Any]:
-    return [builder.extract_value(values, i) for i in range(len(values.type.elements))]
 
 
 class _Sums(Vectors):
@@ -72,23 +68,6 @@ class _Sums(Vectors):
                     total = builder.fadd(total, product, flags=CONTRACT) if k else product
                 below = builder.fcmp_ordered("<", total, lowest)  # not a number stays what it is
                 self.store(builder.select(below, lowest, total), place)
-
-    def loop(self, count: Any, *steps: Sequence[Any]) -> Iterator[list[Any]]:
-        """Yield once, where the body is to be appended, addresses that begin somewhere and go on by a step each."""
-        builder, before = self.builder, self.builder.block
-        begun, steps_on = [number(0), *(begin for begin, _ in steps)], [number(1), *(step for _, step in steps)]
-        head, body, after = (builder.append_basic_block() for _ in range(3))
-        builder.branch(head)
-        builder.position_at_end(head)
-        now = [builder.phi(I64) for _ in begun]
-        builder.cbranch(builder.icmp_signed("<", now[0], count), body, after)
-        builder.position_at_end(body)
-        yield now[1:]
-        for phi, begin, step in zip(now, begun, steps_on, strict=True):
-            phi.add_incoming(begin, before)
-            phi.add_incoming(builder.add(phi, step), builder.block)
-        builder.branch(head)
-        builder.position_at_end(after)
 
 
 _sums_of_lines, _sums_of_elements = _sums_of(0), _sums_of(1)

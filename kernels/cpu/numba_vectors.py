@@ -1,5 +1,6 @@
 """Vectors: what the loops that are written in LLVM's instructions have in common, see numba_windows.py."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -12,6 +13,11 @@ CONTRACT = ("contract",)  # a product and a sum are one instruction
 def number(value: int) -> Any:
     """Return an integer as a constant."""
     return ir.Constant(I64, value)
+
+
+def unpacked(builder: ir.IRBuilder, values: Any) -> list[Any]:
+    """Return the elements of a tuple."""
+    return [builder.extract_value(values, i) for i in range(len(values.type.elements))]
 
 
 class Vectors:
@@ -39,3 +45,20 @@ class Vectors:
         first = self.builder.insert_element(vector, value, ir.Constant(I32, 0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, vector, zeros)
+
+    def loop(self, count: Any, *steps: Sequence[Any]) -> Iterator[list[Any]]:
+        """Yield once, where the body is to be appended, addresses that begin somewhere and go on by a step each."""
+        builder, before = self.builder, self.builder.block
+        begun, steps_on = [number(0), *(begin for begin, _ in steps)], [number(1), *(step for _, step in steps)]
+        head, body, after = (builder.append_basic_block() for _ in range(3))
+        builder.branch(head)
+        builder.position_at_end(head)
+        now = [builder.phi(I64) for _ in begun]
+        builder.cbranch(builder.icmp_signed("<", now[0], count), body, after)
+        builder.position_at_end(body)
+        yield now[1:]
+        for phi, begin, step in zip(now, begun, steps_on, strict=True):
+            phi.add_incoming(begin, before)
+            phi.add_incoming(builder.add(phi, step), builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)

@@ -19,19 +19,29 @@ WINDOWS = 6  # at a time
 
 
 def _typed(
-    context: Any, count: Any, places: Any, weights: Any, biases: Any, taps: Any, filters: Any, relu: Any, like: Any
+    context: Any,
+    count: Any,
+    places: Any,
+    line: Any,
+    weights: Any,
+    biases: Any,
+    taps: Any,
+    filters: Any,
+    relu: Any,
+    like: Any,
 ) -> Any:
     """Compile what multiplies ``count`` windows by a line of weights, adds biases and writes the sums.
 
-    places: the address of WINDOWS addresses of windows and, behind them, as many of outputs; weights: of (rows, run)
-    lines; biases: of the filters' biases; taps: rows, run, and the bytes from a row of a window to the next; filters:
-    how many there are, at most a line; relu: whether to write the maximum of that and 0; like: an array of the type.
+    places: the address of WINDOWS addresses of windows and, behind them, as many of outputs; line: the bytes from these
+    to where the sums go; weights: the address of (rows, run) lines; biases: of the filters' biases; taps: rows, run,
+    and the bytes from a row of a window to the next; filters: how many there are, at most a line; relu: whether to
+    write the maximum of that and 0; like: an array of the type.
     """
-    return types.void(types.intp, types.intp, types.intp, types.intp, taps, types.intp, types.intp, like), _generate
+    return types.void(*[types.intp] * 5, taps, types.intp, types.intp, like), _generate
 
 
 def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
-    count, places, weights, biases, taps, filters, relu, _ = arguments
+    count, places, line, weights, biases, taps, filters, relu, _ = arguments
     loop = _Loop(builder, context.get_value_type(signature.args[-1].dtype), filters)
     rows, run, step = (builder.extract_value(taps, i) for i in range(3))
     end = builder.append_basic_block()
@@ -46,7 +56,7 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Se
         )
         start = [loop.load_some(biases)] * windows
         for total, target in zip(loop.products(sources, weights, rows, run, step, start), targets, strict=True):
-            loop.store_some(loop.limited(total, relu), target)
+            loop.store_some(loop.limited(total, relu), builder.add(target, line))
         builder.branch(end)
     builder.position_at_end(end)
     return context.get_dummy_value()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
-from minidl.kernels.cpu.program import Instruction, Program, Tiles, Windows, part
+from minidl.kernels.cpu.program import AnyInstruction, Largest, Program, Tiles, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
@@ -66,8 +66,13 @@ def run(parts: list[Sequence[Program]]) -> None:
     share(work, len(parts))
 
 
-def _run(worker: int, instruction: Instruction | Windows | Tiles, start: int, samples: int) -> None:
+def _run(worker: int, instruction: AnyInstruction, start: int, samples: int) -> None:
     out = part(instruction.out, start, samples)
+    if isinstance(instruction, Largest):
+        np.copyto(out, instruction.source[:, :, :, 0, 0])
+        for y, x in np.ndindex(instruction.source.shape[3:5]):
+            np.maximum(out, instruction.source[:, :, :, y, x], out=out)
+        return
     if isinstance(instruction, Tiles):
         _transform_tiles(worker, instruction, part(instruction.source, start, samples), out)
         return
@@ -81,10 +86,7 @@ def _run(worker: int, instruction: Instruction | Windows | Tiles, start: int, sa
         if instruction.factor != 1:
             (scaled,) = carve(f"products {worker}", out.dtype, out.shape)
             right = np.multiply(right, out.dtype.type(instruction.factor), out=scaled)
-        if instruction.largest:
-            np.maximum(out, right, out=out)
-        else:
-            np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
+        np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
     elif instruction.accumulate:
         (product,) = carve(f"products {worker}", out.dtype, out.shape)
         np.matmul(part(instruction.left, start, samples), right, out=product)

@@ -48,7 +48,7 @@ class Instruction(NamedTuple):
     """out = left · right (broadcast as matmul does) or, without left, out = right; accumulate: out += that instead.
 
     Without either, out = max(out, 0). Operands are (…, rows, columns). factor: what a right without left is multiplied
-    by; largest: out = max(out, right) instead, where not a number counts as largest.
+    by.
     """
 
     left: Operand | None
@@ -56,7 +56,6 @@ class Instruction(NamedTuple):
     out: Operand
     accumulate: bool = False
     factor: float = 1
-    largest: bool = False
 
 
 class Windows(NamedTuple):
@@ -87,12 +86,25 @@ class Tiles(NamedTuple):
     relu: bool
 
 
+class Largest(NamedTuple):
+    """out = the largest element of each window, where not a number counts as largest.
+
+    source: (samples, y, x, rows, columns, channels), windows as they overlap; out: (samples, y, x, channels).
+    """
+
+    source: Array
+    out: Array
+
+
+AnyInstruction = Instruction | Windows | Tiles | Largest
+
+
 class Program:
     """Instructions on ``samples`` images at a time, for the chunks that begin at the images ``starts``."""
 
     def __init__(self, samples: int = 1, starts: Sequence[int] = (0,)) -> None:
         self.samples, self.starts = samples, starts
-        self.instructions: list[Instruction | Windows | Tiles] = []
+        self.instructions: list[AnyInstruction] = []
 
     def product(self, left: Operand, right: Operand, out: Operand, accumulate: bool = False) -> None:
         """Append out = left · right, or out += left · right."""
@@ -102,9 +114,9 @@ class Program:
         """Append out = factor · source, or out += that; both of one shape with six axes at most."""
         self.instructions.append(Instruction(None, source, out, accumulate, factor))
 
-    def largest(self, source: Operand, out: Operand) -> None:
-        """Append out = max(out, source); both as for ``copy``."""
-        self.instructions.append(Instruction(None, source, out, largest=True))
+    def largest(self, source: Array, out: Array) -> None:
+        """Append out = the largest element of each window; see ``Largest``."""
+        self.instructions.append(Largest(source, out))
 
     def relu(self, out: Operand) -> None:
         """Append out = max(out, 0)."""

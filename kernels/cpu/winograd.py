@@ -202,7 +202,7 @@ class Winograd(Convolution):
         for point in np.ndindex(self._n, self._n):
             added = nothing if biases is None or point != (_ONE, _ONE) else biases
             windows = v[point][None, None, :, None, None]
-            program.windows(windows, weights[:, *point], added, products[point][None, None], False)
+            program.windows(windows, weights[(slice(None), *point)], added, products[point][None, None], False)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
         """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""
