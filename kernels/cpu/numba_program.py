@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import binding
 from numba import carray, types
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import get_cython_function_address
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -28,7 +28,7 @@ from minidl.kernels.cpu.numba_largest import largest_of_windows
 from minidl.kernels.cpu.numba_parts import in_parts
 from minidl.kernels.cpu.numba_threads import add_at, let_others_run
 from minidl.kernels.cpu.numba_tiles import transform_tiles
-from minidl.kernels.cpu.numba_vectors import LINE
+from minidl.kernels.cpu.numba_vectors import LINE, pointer
 from minidl.kernels.cpu.numba_windows import WINDOWS, multiply_windows
 from minidl.kernels.cpu.program import AnyInstruction, Largest, PerImage, Program, Tiles, Windows, part
 
@@ -284,19 +284,6 @@ def _strides(array: Array) -> list[int]:
     return [0] * (_BATCH - len(own)) + own
 
 
-def _typed(context: Any, address: Any, like: Any) -> Any:
-    """Compile what returns an address as a pointer to elements such as ``like`` has."""
-    pointer = types.CPointer(like.dtype)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
-
-    return pointer(address, like), generate
-
-
-_pointer: Any = intrinsic(_typed)
-
-
 @parallel
 def _run_steps(
     rows: Any, starts: Any, bounds: Any, ends: Any, before: Any, one_and_zero: Any, threads: Any, letters: Any
@@ -413,8 +400,8 @@ def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
 def _copy(op: Any, source: Any, out: Any, like: Any) -> None:
     columns, every_x, every_y, factor = op.extent[1], op.layout[1, 1], op.layout[2, 1], like.dtype.type(op.factor)
     for r in range(op.extent[0]):
-        x = carray(_pointer(source + r * op.layout[1, 0], like), columns * every_x)
-        y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every_y)
+        x = carray(pointer(source + r * op.layout[1, 0], like), columns * every_x)
+        y = carray(pointer(out + r * op.layout[2, 0], like), columns * every_y)
         if every_x == 1 and every_y == 1:  # the compiler takes several elements at a time where it knows that
             _copy_row(x, 1, y, 1, columns, factor, op.accumulate)
         else:
@@ -438,7 +425,7 @@ def _copy_row(x: Any, every_x: Any, y: Any, every_y: Any, columns: Any, factor: 
 def _relu(op: Any, out: Any, like: Any) -> None:
     columns, every = op.extent[1], op.layout[2, 1]
     for r in range(op.extent[0]):
-        y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every)
+        y = carray(pointer(out + r * op.layout[2, 0], like), columns * every)
         if every == 1:
             _relu_row(y, 1, columns)
         else:

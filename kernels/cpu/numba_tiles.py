@@ -12,47 +12,46 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.extending import intrinsic
 
 from minidl.kernels.cpu.cook_toom import MOST_POINTS
-from minidl.kernels.cpu.numba_compiler import compiled
-from minidl.kernels.cpu.numba_vectors import CONTRACT, LINE, Vectors, number, unpacked
+from minidl.kernels.cpu.numba_compiler import compiled, inlined
+from minidl.kernels.cpu.numba_vectors import CONTRACT, LINE, Vectors, number, pointer, unpacked
 
 _ROW = MOST_POINTS * LINE  # bytes of a half-transformed row
 
 
-def _sums_of(lanes: int) -> Any:
-    """Return an intrinsic for ``lanes`` channels at a time, or as many as a line has for 0."""
+def _typed(context: Any, matrix: Any, repeats: Any, source: Any, target: Any, lower: Any, like: Any) -> Any:
+    """Compile target[r, i] = max(Σ_k matrix[i, k]·source[r, k], lower) for a line of channels.
 
-    def typed(context: Any, matrix: Any, repeats: Any, source: Any, target: Any, lower: Any, like: Any) -> Any:
-        """Compile target[r, i] = max(Σ_k matrix[i, k]·source[r, k], lower) for channels side by side.
+    matrix: address, rows, columns and the bytes from a row to the next; repeats: how many r; source, target: address,
+    the bytes from an r to the next and from a k or i to the next; like: an array of the type.
+    """
+    return types.void(matrix, types.intp, source, target, like.dtype, like), _generate
 
-        matrix: address, rows, columns and the bytes from a row to the next; repeats: how many r; source, target:
-        address, the bytes from an r to the next and from a k or i to the next; like: an array of the type.
-        """
-        return types.void(matrix, types.intp, source, target, like.dtype, like), generate
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
-        matrix, repeats, source, target, lower, _ = arguments
-        matrix, source, target = (unpacked(builder, values) for values in (matrix, source, target))
-        vectors = _Sums(builder, context.get_value_type(signature.args[-1].dtype), lanes)
-        end = builder.append_basic_block()
-        switch = builder.switch(matrix[2], end)
-        for columns in range(MOST_POINTS + 1):
-            case = builder.append_basic_block()
-            switch.add_case(number(columns), case)
-            builder.position_at_end(case)
-            vectors.write(columns, matrix, repeats, source, target, lower)
-            builder.branch(end)
-        builder.position_at_end(end)
-        return context.get_dummy_value()
+def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
+    matrix, repeats, source, target, lower, _ = arguments
+    matrix, source, target = (unpacked(builder, values) for values in (matrix, source, target))
+    vectors = _Sums(builder, context.get_value_type(signature.args[-1].dtype))
+    end = builder.append_basic_block()
+    switch = builder.switch(matrix[2], end)
+    for columns in range(MOST_POINTS + 1):
+        case = builder.append_basic_block()
+        switch.add_case(number(columns), case)
+        builder.position_at_end(case)
+        vectors.write(columns, matrix, repeats, source, target, lower)
+        builder.branch(end)
+    builder.position_at_end(end)
+    return context.get_dummy_value()
 
-    return intrinsic(typed)
+
+_sums_of_lines: Any = intrinsic(_typed)
 
 
 class _Sums(Vectors):
-    """Instructions for some channels."""
+    """Instructions for a line of channels."""
 
     def write(self, columns: int, matrix: Any, repeats: Any, source: Any, target: Any, lower: Any) -> None:
         """Append the loops for a number of columns."""
@@ -70,7 +69,16 @@ class _Sums(Vectors):
                 self.store(builder.select(below, lowest, total), place)
 
 
-_sums_of_lines, _sums_of_elements = _sums_of(0), _sums_of(1)
+@inlined
+def _sums_of_elements(matrix: Any, repeats: Any, source: Any, target: Any, lower: Any, like: Any) -> None:
+    """Write the same for one channel."""
+    for r in range(repeats):
+        for i in range(matrix[1]):
+            factors, total = carray(pointer(matrix[0] + i * matrix[3], like), matrix[2]), like.dtype.type(0)
+            for k in range(matrix[2]):
+                total += factors[k] * carray(pointer(source[0] + r * source[1] + k * source[2], like), 1)[0]
+            out = carray(pointer(target[0] + r * target[1] + i * target[2], like), 1)
+            out[0] = lower if total < lower else total
 
 
 @compiled
@@ -80,10 +88,8 @@ def transform_tiles(op: Any, source: Any, out: Any, like: Any) -> None:
     down = (op.down[0], op.down[1], op.down[2], op.down[3])
     across = (op.across[0], op.across[1], op.across[2], op.across[3])
     lowest = like.dtype.type(-np.inf)  # nothing is below it
-    lower = like.dtype.type(0) if op.accumulate else lowest
     memory = np.empty(MOST_POINTS * _ROW + LINE, np.uint8)
     between = (memory.ctypes.data + LINE - 1) // LINE * LINE
-    by_row, by_column = (between, _ROW, LINE), (between, LINE, _ROW)
     step = LINE if width >= LINE else size
     for s in range(op.batch[0]):
         for y in range(op.batch[1]):
@@ -92,11 +98,14 @@ def transform_tiles(op: Any, source: Any, out: Any, like: Any) -> None:
                 target = out + s * steps[2, 0] + y * steps[2, 1] + x * steps[2, 2]
                 for begin in range(0, width, step):
                     at = min(begin, width - step)  # the last line has a part of the one before it once more
-                    rows, columns = (tile + at, on[0, 0], on[0, 1]), (target + at, on[2, 1], on[2, 0])
-                    if step == LINE:
-                        _sums_of_lines(across, down[2], rows, by_row, lowest, like)
-                        _sums_of_lines(down, across[1], by_column, columns, lower, like)
-                    else:
-                        _sums_of_elements(across, down[2], rows, by_row, lowest, like)
-                        _sums_of_elements(down, across[1], by_column, columns, lower, like)
+                    matrix, repeats, lower = across, down[2], lowest
+                    read, written = (tile + at, on[0, 0], on[0, 1]), (between, _ROW, LINE)
+                    for side in range(2):
+                        if side == 1:
+                            matrix, repeats, lower = down, across[1], like.dtype.type(0) if op.accumulate else lowest
+                            read, written = (between, LINE, _ROW), (target + at, on[2, 1], on[2, 0])
+                        if step == LINE:
+                            _sums_of_lines(matrix, repeats, read, written, lower, like)
+                        else:
+                            _sums_of_elements(matrix, repeats, read, written, lower, like)
     memory[0] = 0  # until here it is in use, by its address alone

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 LINE = 64  # bytes: a cache line
 I1, I32, I64 = (ir.IntType(bits) for bits in (1, 32, 64))
@@ -62,3 +64,16 @@ class Vectors:
             phi.add_incoming(builder.add(phi, step), builder.block)
         builder.branch(head)
         builder.position_at_end(after)
+
+
+def _typed(context: Any, address: Any, like: Any) -> Any:
+    """Compile what returns an address as a pointer to elements such as ``like`` has."""
+    kind = types.CPointer(like.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(kind))
+
+    return kind(address, like), generate
+
+
+pointer: Any = intrinsic(_typed)
