@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from minidl.kernels.convolution import Convolution, Geometry, Pair
 from minidl.kernels.cpu.chunks import Chunks
 from minidl.kernels.cpu.cook_toom import MOST_POINTS, transforms
+from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
 from minidl.kernels.cpu.program import MIN_PRODUCTS, Program, Recorder
@@ -50,10 +51,6 @@ _CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; measur
 _FEWEST_TILES = 32  # in a chunk: smaller matrix products are slow
 _TILES_PER_WEIGHTS = 4  # of an image cost what the weights do; measured with 10 and 50 images and 64 to 512 channels
 _MOST_TAPS = 5
-# Times of a product, of a transformed number of data or outputs and of a transformed weight, in those of a product of
-# the direct algorithm; measured for 1 to 50 images of 3×3 to 56×56 pixels with 16 to 512 channels, with AVX2. The last
-# one is between those of weights that lie in a cache (2.5) and of others.
-_COST, _COST_PER_NUMBER, _COST_PER_WEIGHT = 1.2, 26, 8
 
 
 class Winograd(Convolution):
@@ -94,7 +91,8 @@ class Winograd(Convolution):
         channels, filters = self.data_shape[2] * len(self._phases), self.filters
         tiles = images * prod(-(-size // self._m) for size in self.output_shape[:2])
         weights, numbers = channels * filters, tiles * (channels + filters)
-        return self._n**2 * (_COST * tiles * weights + _COST_PER_NUMBER * numbers + _COST_PER_WEIGHT * weights)
+        per_product, per_number, per_weight = current().WINOGRAD_COSTS
+        return self._n**2 * (per_product * tiles * weights + per_number * numbers + per_weight * weights)
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
