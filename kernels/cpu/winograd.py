@@ -197,10 +197,10 @@ class Winograd(Convolution):
                 program.product(column, biases[None], products[_ONE, _ONE], accumulate=True)
             return
         nothing = self._nothing[: products.shape[-1]]
-        for point in np.ndindex(self._n, self._n):
-            added = nothing if biases is None or point != (_ONE, _ONE) else biases
-            windows = v[point][None, None, :, None, None]
-            program.windows(windows, weights[(slice(None), *point)], added, products[point][None, None], False)
+        for i, j in np.ndindex(self._n, self._n):
+            added = nothing if biases is None or (i, j) != (_ONE, _ONE) else biases
+            windows = v[i, j][None, None, :, None, None]
+            program.windows(windows, weights[:, i, j], added, products[i, j][None, None], False)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
         """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""
