@@ -1,5 +1,5 @@
 # make train   sets up .venv, trains net (c) on the built-in data set and says what to try next
-# make test    sets up .venv and runs the tests
+# make test    sets up .venv and runs the quick tests; all but those that take minutes: make test ARGS='-m "not slow"'
 # make gpu     tests and measures on this machine's GPU, with the Python that has CuPy: make gpu PYTHON=python3
 # make lint    ruff and mypy
 # make docs    writes a page for each module, from its docstrings, into build/docs
@@ -26,7 +26,7 @@ train: $(READY)
 	@echo "  python train.py --help                                every method and option"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not thorough" -n 2 --dist loadgroup $(ARGS)
 
 gpu:
 	@$(PYTHON) benchmarks/gpu.py $(ARGS)

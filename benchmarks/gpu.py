@@ -1,12 +1,12 @@
 """Test and measure on this machine's GPU, in eight minutes at most, cold compilers included: make gpu.
 
-    make gpu ARGS="--parts tests kernels --model c"         some parts alone; what was found today stays in the files
+    make gpu ARGS="--parts tests kernels --model c"         some parts; what the others found of this commit today stays
 
 It takes what the Python that runs it has: CuPy for CUDA 12 or 13 is needed, the packages of setup.cfg too; pytest,
 pytest-xdist, PyTorch, nvidia-cudnn-frontend and compute-sanitizer are used where they are there. minidl itself need not
-be installed. What was found is written to benchmarks/results/CARD-DATE.json and .md after each part, and of one that is
-stopped, as much as it has found. Every part is a process of its own; this one never touches the GPU, whose memory is
-theirs.
+be installed. What was found is written to benchmarks/results/CARD-DATE-COMMIT.json and .md after each part, and of one
+that is stopped, as much as it has found. Every part is a process of its own; this one never touches the GPU, whose
+memory is theirs.
 """
 
 import argparse
@@ -202,7 +202,7 @@ def report(found: dict[str, Any]) -> str:
 
     about = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     parts = [
-        f"# {found['card']}, {found['date']}",
+        f"# {', '.join(found[name] for name in ('card', 'date', 'commit') if found.get(name))}",
         f"`make gpu` with {about}.",
         *(f"- {name}: {found[name]}" for name in ("tests", "memcheck", "racecheck") if name in found),
         *(f"- {line}" for line in found.get("failed", [])),
@@ -223,10 +223,12 @@ def main(arguments: list[str] | None = None) -> None:
     job = Job()
     lay_out()
     sys.path.insert(0, str(CHECKOUT))
-    found: dict[str, Any] = {"card": card(job), "date": f"{date.today()}", "versions": versions()}
+    from minidl.experiment.commit import commit
+
+    found: dict[str, Any] = {"card": card(job), "date": f"{date.today()}", "commit": commit(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
-    name = re.sub(r"\W+", "-", found["card"].removeprefix("NVIDIA "))
-    path = RESULTS / f"{name}-{found['date']}.json"
+    name = f"{found['card'].removeprefix('NVIDIA ')} {found['date']} {found['commit']}".strip()
+    path = RESULTS / f"{re.sub(r'[^a-zA-Z0-9]+', '-', name)}.json"
     if path.exists():
         found = json.loads(path.read_text()) | found
 

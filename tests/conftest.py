@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import replace
@@ -72,6 +73,9 @@ if EMULATED:
     os.environ["CUPY_CACHE_DIR"] = tempfile.mkdtemp(prefix="minidl-")
     atexit.register(shutil.rmtree, os.environ["CUPY_CACHE_DIR"], True)
     libraries.load = lambda name, library: ""  # the stand-in for cuDNN is all there is
+    from minidl.kernels.gpu import cudnn
+
+    cudnn.TIMES = cudnn.ROUNDS = 1  # the stand-in says how long a plan takes
 NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
 
 
@@ -181,6 +185,14 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Leave it to the system when it writes: no test's file has to outlive a loss of power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def drawn_once() -> Iterator[None]:
     """Draw the built-in data set once for all tests, as it takes seconds."""
     draw, whole = shapes.load, cache(shapes.load)
@@ -190,16 +202,26 @@ def drawn_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once(two_workers_from_the_beginning: None) -> None:
-    """Where two processes test side by side, let each compile the loops for one number type.
+def compiled_once(two_workers_from_the_beginning: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where several processes test side by side, let each of the first two compile the loops for one number type.
 
-    Left alone, both would compile all of them at the same time. What is compiled is kept in files, from which the other
-    process takes it.
+    Left alone, all of them, and the processes that they start, would compile everything at the same time. What is
+    compiled is kept in files, from which the others take it.
     """
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if worker not in ("gw0", "gw1"):
+    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)) == 1:
         return
-    dtype = "float32" if worker == "gw0" else "float64"
+    done = {f"gw{i}": tmp_path_factory.getbasetemp().parent / dtype for i, dtype in enumerate(("float32", "float64"))}
+    worker = os.environ["PYTEST_XDIST_WORKER"]
+    if worker in done:
+        _compile(done[worker].name)
+        done[worker].touch()
+    end = time.monotonic() + 120  # one that could not compile says so in its own tests
+    while time.monotonic() < end and not all(path.exists() for path in done.values()):
+        time.sleep(0.05)
+
+
+def _compile(dtype: str) -> None:
+    """Take a training step of a small net with each optimizer, which has most of the loops."""
     for optimizer in OPTIMIZERS.values():
         net = Net(c.net(10, parse("WC, GC, BN"), (4, 4, 4), 8), (16, 16, 3), kernels.load("cpu"), dtype=dtype)
         loss, update = SoftmaxCrossEntropy(net.kernels), optimizer(net.parameters, net.kernels, learning_rate=0.1)

@@ -38,6 +38,7 @@ def test_every_kernel_has_a_row(backend: Kernels, monkeypatch: pytest.MonkeyPatc
     assert all(names[i] == f"{names[i - 1]}, elementwise" for i in plain)
 
 
+@pytest.mark.thorough
 def test_a_step_on_the_gpu(gpu: Kernels, small: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     import gpu_step
     import step
@@ -133,7 +134,7 @@ def test_no_part_begins_without_time(job: Any, monkeypatch: Any, capsys: pytest.
     assert begun == []
 
 
-def test_some_parts_join_what_was_found_on_the_same_day(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
+def test_some_parts_join_what_was_found_of_the_same_commit(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
     ours = {"model": "c", "ours_ms": 0.5}
     monkeypatch.setattr(job, "card", lambda job: "NVIDIA Test")
     monkeypatch.setattr(job, "tests", lambda job: "5 passed")
@@ -141,9 +142,13 @@ def test_some_parts_join_what_was_found_on_the_same_day(job: Any, monkeypatch: A
     for arguments in (["--parts", "tests"], ["--parts", "steps", "--model", "a", "c"], ["--parts", "compiled"]):
         with pytest.raises(SystemExit):
             job.main(arguments)
-    (found,) = (json.loads(path.read_text()) for path in (tmp_path / "results").glob("Test-*.json"))
+    monkeypatch.setattr("minidl.experiment.commit.commit", lambda: "abc with changes")
+    with pytest.raises(SystemExit):
+        job.main(["--parts", "tests"])
+    assert len(list((tmp_path / "results").glob("Test-*-abc-with-changes.json"))) == 1
+    (found,) = (json.loads(p.read_text()) for p in (tmp_path / "results").glob("Test-*.json") if "abc" not in p.name)
     assert found["tests"] == "5 passed"
     assert sorted(row["model"] for row in found["steps"]) == sorted(job.MODELS)
     assert "kernels" not in found
-    (page,) = (tmp_path / "results").glob("Test-*.md")
+    (page,) = (p for p in (tmp_path / "results").glob("Test-*.md") if "abc" not in p.name)
     assert "- tests: 5 passed" in page.read_text()

@@ -90,6 +90,7 @@ class TestUnderSgdGcAddsNothingToWc:
     def test_whatever_else_both_methods_have(self, random, rest):
         self.check(random, rest, SGD_SETTINGS)
 
+    @pytest.mark.thorough
     def test_on_every_device(self, random, fast):
         self.check(random, "fully", SGD_SETTINGS, fast)
 

@@ -19,6 +19,7 @@ from minidl.models import a, b, c, d
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS
 
+thorough = pytest.mark.thorough
 STEPS, BATCH, CLASSES = 5, 2, ("one", "two", "three")  # in each of two epochs; the last batch has 3 images
 # layers by method, pixels of an image's side, optimizer, method; the widths are small, because they are emulated
 NETS: dict[str, tuple[Any, int, str, str]] = {
@@ -85,7 +86,18 @@ def compare(results: dict[str, Any], expected: dict[str, Any], bound: float) -> 
             np.testing.assert_allclose(results[name], wanted, rtol=bound, atol=bound, err_msg=name)
 
 
-@pytest.mark.parametrize("name, way", [*((name, "recorded") for name in NETS), ("b-cifar", "eager"), ("c", "eager")])
+@pytest.mark.parametrize(
+    "name, way",
+    [
+        ("a", "recorded"),
+        pytest.param("b", "recorded", marks=thorough),
+        ("b-cifar", "recorded"),
+        ("c", "recorded"),
+        pytest.param("d", "recorded", marks=thorough),
+        pytest.param("b-cifar", "eager", marks=thorough),
+        ("c", "eager"),
+    ],
+)
 def test_ten_steps_in_float64(gpu: Kernels, on_reference: Any, name: str, way: str) -> None:
     device = gpu if way == "recorded" else replace(gpu, record=lambda function, version: function)
     results = train(device, name, np.float64)
@@ -93,7 +105,15 @@ def test_ten_steps_in_float64(gpu: Kernels, on_reference: Any, name: str, way: s
     compare(results, on_reference(name, np.float64), 1e-10)
 
 
-@pytest.mark.parametrize("name, library", [("a", "cuDNN"), ("b-cifar", "cuDNN"), ("d", "cuDNN"), ("c", "cuBLAS")])
+@pytest.mark.parametrize(
+    "name, library",
+    [
+        ("a", "cuDNN"),
+        ("b-cifar", "cuDNN"),
+        pytest.param("d", "cuDNN", marks=thorough),
+        ("c", "cuBLAS"),
+    ],
+)
 def test_ten_steps_in_float32(gpu: Kernels, on_reference: Any, name: str, library: str) -> None:
     from minidl.kernels.gpu import products
 
@@ -124,7 +144,7 @@ def test_reparametrization(gpu: Kernels, on_reference: Any) -> None:
     compare(results, on_reference("b-cifar", np.float64, "reparametrization"), 1e-10)
 
 
-@pytest.mark.parametrize("name", ["b", "c"])
+@pytest.mark.parametrize("name", [pytest.param("b", marks=thorough), "c"])
 def test_the_formulas_train_as_the_raw_kernels(gpu: Kernels, elementwise: Kernels, name: str) -> None:
     results = train(elementwise, name, np.float64)
     assert results["recorded"]

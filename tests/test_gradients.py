@@ -30,8 +30,22 @@ from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
 from minidl.study.specimens import LAYERS, set_up
 
+# Layers of layers, and layers of other extents than one that is there already.
+MADE_OF_OTHERS = {
+    "concat",
+    "concat resized",
+    "residual",
+    "residual down",
+    "max pool",
+    "average pool",
+    "conv 5×5",
+    "any size",
+}
 
-@pytest.mark.parametrize("name", LAYERS)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough) if name in MADE_OF_OTHERS else name for name in LAYERS]
+)
 def test_layer(context, random, name):
     make, shape = LAYERS[name]
     layer = set_up(make, shape, context)
@@ -55,18 +69,18 @@ HOOKS = [
 ]
 
 
-# What a layer does with a hook is the same on each device, and test_adjoint has all normalizations on each: on the GPU,
-# which is emulated, one for each transform at each point.
-ON_GPU = {(n.point, n.function): name for name, n in reversed(NORMALIZATIONS.items())}.values()
+# What a layer does with a hook is the same on each device, and test_adjoint has all normalizations on each: one for
+# each transform at each point is enough for the quick tests, and on the GPU, which is emulated.
+ONE_OF_EACH = {(n.point, n.function): name for name, n in reversed(NORMALIZATIONS.items())}.values()
 
 
 @pytest.mark.parametrize(
     "backend, layer_name, name, mode",
     [
-        (backend, *hook)
+        pytest.param(backend, *hook, marks=() if hook[1] in ONE_OF_EACH else pytest.mark.thorough)
         for backend in ("reference", "numpy", "numba", "gpu")
         for hook in HOOKS
-        if backend != "gpu" or hook[1] in ON_GPU
+        if backend != "gpu" or hook[1] in ONE_OF_EACH
     ],
     indirect=["backend"],
 )
@@ -132,7 +146,12 @@ METHODS = ("Baseline", "WC, GC, BN", "Baseline, GN")
 
 
 @pytest.mark.parametrize(
-    "name, method", [case for case in product(SMALL, METHODS) if case[0] not in ("b", "d") or case[1] == METHODS[1]]
+    "name, method",
+    [
+        pytest.param(*case, marks=() if case[0] in ("a", "c") else pytest.mark.thorough)
+        for case in product(SMALL, METHODS)
+        if case[0] not in ("b", "d") or case[1] == METHODS[1]
+    ],
 )
 def test_small_net(backend, random, request, name, method):
     by = request.node.callspec.params["backend"]

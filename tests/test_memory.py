@@ -179,7 +179,7 @@ def test_nothing_is_overwritten_too_soon(name: str) -> None:
     [
         (lambda method: a.net(10, method, hidden=20), 16),
         (lambda method: b.net(10, method, filters=(8, 12, 16, 20), blocks=(2, 1, 1, 1)), 32),
-        (lambda method: d.net(10, method, (2, 3, 4, 5), 0), 67),
+        pytest.param(lambda method: d.net(10, method, (2, 3, 4, 5), 0), 67, marks=pytest.mark.thorough),
     ],
     ids=["a", "b", "d"],
 )

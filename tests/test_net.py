@@ -175,8 +175,8 @@ def test_a_net_refuses_what_is_no_shape(backend, shape):
 @pytest.mark.parametrize(
     "name, method, samples, size",
     [
-        ("c", "Baseline", 200, 16),
-        ("c", "WC, GC, fully", 200, 16),
+        pytest.param("c", "Baseline", 200, 16, marks=pytest.mark.thorough),
+        pytest.param("c", "WC, GC, fully", 200, 16, marks=pytest.mark.thorough),
         ("a", "WC, GC, BN, fully", 200, 16),
         ("d", "WC, GC, BN", 3, 67),
     ],

@@ -89,6 +89,7 @@ def test_net_d_takes_images_of_any_size(backend, random, y, x):
     assert all(np.isfinite(backend.host(p.grads)).all() for p in net.parameters)
 
 
+@pytest.mark.thorough
 def test_another_size_leaves_the_parameters_and_the_first_size_as_they_were(backend, random):
     net = small_d(backend)
     net.eval()

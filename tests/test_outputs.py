@@ -206,6 +206,7 @@ def test_nets_and_layers_refuse_to_be_pickled_with_advice(backend):
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["numpy", "numba"])
 def test_images_of_many_sizes_take_no_more_memory_than_a_few(name):
     if name == "numba":

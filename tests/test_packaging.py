@@ -41,6 +41,7 @@ def files(checkout: Path, *folders: str) -> set[str]:
     return {str(path.relative_to(checkout)) for path in paths}
 
 
+@pytest.mark.thorough
 def test_the_archive_of_the_sources_holds_what_the_tests_need(checkout: Path) -> None:
     [archive] = (checkout / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as tar:
@@ -57,6 +58,7 @@ def test_the_wheel_installs_one_package_and_all_of_it(checkout: Path) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_the_command_works_from_a_wheel(checkout: Path, tmp_path: Path) -> None:
     """Unpacked into a folder of its own, away from the checkout; the rows that it names come from its paper.csv."""
     [archive] = (checkout / "dist").glob("*.whl")

@@ -424,7 +424,7 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
         ("b-cifar", "adam", "WS, EL, LN", "reparametrization"),
         ("c", "adam", "WC, GC, fully", "projection"),
         ("c", "sgd", "WN, EBN, GN", "projection"),
-        ("d", "sgd", "WC, GC, BN", "projection"),
+        pytest.param("d", "sgd", "WC, GC, BN", "projection", marks=pytest.mark.thorough),
     ],
 )
 def test_ten_steps_are_those_of_the_cpu(

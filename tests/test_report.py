@@ -374,6 +374,7 @@ def damage(path):
     save_file(arrays | {"net/conv1.weights": np.full_like(arrays["net/conv1.weights"], np.nan)}, path, about)
 
 
+@pytest.mark.thorough
 def test_runs_that_have_diverged_are_reported(tmp_path, small):
     small("a", filters=(4, 4, 4))
     run = trained(tmp_path, "--trace", "1", "--learning-rate", "1e30")
@@ -470,9 +471,9 @@ def test_one_class_is_drawn(traced):
     [group] = groups(traced)
     image = np.zeros((4, 4, 3), np.uint8)
     seen = looked.Looked(("red",), [image] * 2, [0, 0], [0, 0], np.array([0.9, 0.8]), 2, False)
-    chart = predictions._matrix(group, seen)
-    assert chart.rows == [{"truth": "red", "found": "red", "share": 100.0, "count": 2}]
-    assert chart.sentence == "In 2 test images, 100.0 % of the images are right."
+    matrix = predictions._matrix(group, seen)
+    assert matrix.lines == [("red", [2])]
+    assert matrix.sentence == "In 2 test images, 100.0 % of the images are right."
     assert [len(block.pictures) for block in predictions._surest(group, seen)] == [2, 0]
 
 

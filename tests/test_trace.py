@@ -123,6 +123,7 @@ def same_to_the_last_bit(device, *what):
         np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
+@pytest.mark.thorough
 def test_a_trace_changes_no_training_on_any_shelf(backend):
     """A GPU may choose other algorithms for what is not fused, and differ by rounding."""
     what = "c", "optimizer", "projection"

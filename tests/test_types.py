@@ -103,7 +103,7 @@ def passes(layer: Layer, data: Any, error: Any) -> list[Array]:
     return [output, host(back), *(host(p.grads).copy() for p in layer.parameters())]
 
 
-@pytest.fixture(params=["float32", "float64"])
+@pytest.fixture(params=["float32", pytest.param("float64", marks=pytest.mark.thorough)])
 def layer_context(request: pytest.FixtureRequest, backend: Kernels, random: np.random.Generator) -> Context:
     return Context(backend, np.dtype(request.param), random)
 

@@ -14,9 +14,10 @@ class Chart:
     sentence: what it shows, computed; spec: of Vega-Lite, drawn from data that are named "rows". They are ``rows``, or
     those of ``cube``, which gives the fields of a row the names of quantities of the trace. ``at`` says what is cut out
     of them: "step" for what holds at the chosen step, "layer" for what is in the chosen layer, or both. ``picks`` is
-    which of the two a click sets, by the parameter "picked" of the chart. The table has a line for each value of the
-    field ``line``, and columns for each combination of the fields ``columns`` and each of ``values``, which has fields
-    and their titles. wide: over the whole page; run: the label of the run that it is of, which the chips may hide.
+    which of the two a click sets, by its place along an axis: {"x": "layer"}. unit: stands after the numbers at an axis
+    whose labels are ``charts.WITH_UNIT``. The table has a line for each value of the field ``line``, and columns for
+    each combination of the fields ``columns`` and each of ``values``, which has fields and their titles. wide: over the
+    whole page; run: the label of the run that it is of, which the chips may hide.
     """
 
     kind: ClassVar[str] = "chart"
@@ -29,7 +30,8 @@ class Chart:
     rows: Rows = field(default_factory=list)
     cube: dict[str, str] = field(default_factory=dict)
     at: str = ""
-    picks: str = ""
+    unit: str = ""
+    picks: dict[str, str] = field(default_factory=dict)
     wide: bool = False
     run: str = ""
     key: str = ""
@@ -43,6 +45,18 @@ class Table:
     title: str
     head: Sequence[str]
     lines: Sequence[Sequence[str]]
+    run: str = ""
+
+
+@dataclass
+class Matrix:
+    """A confusion matrix; lines: of each true class, how often it was taken for each of the classes."""
+
+    kind: ClassVar[str] = "matrix"
+    title: str
+    sentence: str
+    classes: Sequence[str]
+    lines: Sequence[tuple[str, list[int]]]
     run: str = ""
 
 

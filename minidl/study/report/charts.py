@@ -11,10 +11,9 @@ import altair as alt
 COLOURS = 8  # of Okabe and Ito, in page.css
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 WIDTH = 400  # pixels, until the page says how wide the place of a chart is
-MEDIAN_OF = 5  # traced steps of which a line over time shows the median
 INK, DIM, RULE = (f"var(--{name})" for name in ("ink", "dim", "rule"))
+WITH_UNIT = "datum.label + unit"  # the label of an axis that has the unit of the chart
 OWN = "var(--own)"  # the colour of the run that a chart is of
-NOW = "datum.step <= step && step < datum.until"  # whether a row holds at the chosen step
 
 CONFIG: dict[str, Any] = {
     "background": None,
@@ -28,13 +27,12 @@ CONFIG: dict[str, Any] = {
         "titleFontSize": 12,
         "gridColor": RULE,
         "domainColor": RULE,
-        "tickColor": RULE,
+        "ticks": False,
+        "labelPadding": 5,
         "labelOverlap": True,
     },
     "axisX": {"grid": False},
-    "header": {"labelColor": INK, "titleColor": DIM},
-    "legend": {"labelColor": INK, "titleColor": DIM, "labelFontSize": 12, "symbolStrokeColor": INK},
-    "text": {"color": INK},
+    "axisY": {"domain": False, "minExtent": 44},  # pixels for the labels, so that most charts of a kind have the same
     "rule": {"color": DIM},
     "aria": False,  # the sentence and the table beside a chart say what it shows; marks by the thousand do not
 }
@@ -64,7 +62,7 @@ def finished(chart: alt.TopLevelMixin) -> dict[str, Any]:
     spec = chart.to_dict()
     for name in ("config", "$schema"):
         spec.pop(name, None)
-    return spec | {"width": WIDTH, "autosize": {"type": "fit-x", "contains": "padding"}}
+    return spec | {"width": WIDTH}
 
 
 def rows() -> alt.NamedData:
@@ -72,6 +70,7 @@ def rows() -> alt.NamedData:
     return alt.NamedData(name="rows")
 
 
-def picked(field: str, nearest: bool = True) -> alt.Parameter:
-    """Return what a click sets, a layer or a step; the page hands it on to all other charts."""
-    return alt.selection_point(name="picked", fields=[field], on="click", nearest=nearest, toggle=False)
+def chosen(name: str) -> alt.Chart:
+    """Return a rule at the chosen step or layer of a chart that has them along x."""
+    place = alt.X(datum=alt.expr(name), type="quantitative" if name == "step" else "nominal").axis(labelAngle=0)
+    return alt.Chart(alt.Data(values=[{}])).mark_rule(strokeDash=[2, 3], color=DIM).encode(place)

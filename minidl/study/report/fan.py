@@ -104,10 +104,8 @@ def _widest(group: Traced, step: int, point: str, when: str) -> float | None:
 @lru_cache
 def _spec() -> dict[str, Any]:
     base = alt.Chart(charts.rows(), height=HEIGHT).encode(
-        alt.X("number:Q").title("filters, sorted by their mean").axis(tickMinStep=1).scale(nice=False),
-        alt.Color("when:N")
-        .scale(domain=["before", "after"], range=[charts.DIM, charts.OWN])
-        .legend(orient="top", title=None),
+        alt.X("number:Q").title("filters, sorted by their mean").axis(tickMinStep=1, tickCount=5).scale(nice=False),
+        alt.Color("when:N").scale(domain=["before", "after"], range=[charts.DIM, charts.OWN]).legend(None),
     )
     band = base.mark_area(opacity=0.3).encode(alt.Y("low:Q").title("× 10⁻³"), alt.Y2("high:Q"))
     dots = base.mark_circle(size=22, opacity=1).encode(

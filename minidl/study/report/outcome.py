@@ -25,14 +25,15 @@ def curves(groups: Sequence[Group]) -> Section:
     accuracy = Chart(
         title="Accuracy",
         sentence=f"After the last epoch, the share that is right in the test: {_ends(groups, 'accuracy', 100, ' %')}.",
-        spec=_curve(groups, "accuracy, %"),
+        spec=_curve(groups),
         rows=_rows(groups, "accuracy", 100),
+        unit=" %",
         **TABLE,
     )
     loss = Chart(
         title="Loss",
         sentence=f"After the last epoch, the mean cross-entropy in the test: {_ends(groups, 'loss', 1, '')}.",
-        spec=_curve(groups, "loss"),
+        spec=_curve(groups),
         rows=_rows(groups, "loss", 1),
         **TABLE,
     )
@@ -124,7 +125,7 @@ def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:
     return found
 
 
-def _curve(groups: Sequence[Group], title: str) -> dict[str, Any]:
+def _curve(groups: Sequence[Group]) -> dict[str, Any]:
     labels, last = [group.label for group in groups], max(len(run.epochs) for group in groups for run in group.runs)
     ticks = {"values": list(range(1, last + 1))} if last <= FEW else {"tickMinStep": 1}
     base = alt.Chart(charts.rows(), height=220).encode(
@@ -132,12 +133,15 @@ def _curve(groups: Sequence[Group], title: str) -> dict[str, Any]:
         charts.colour(labels),
         detail="part:N",
     )
-    y = alt.Y("mean:Q").title(title).scale(zero=False)
+
+    def y(name: str) -> alt.Y:
+        return alt.Y(f"{name}:Q").title(None).axis(labelExpr=charts.WITH_UNIT).scale(zero=False)
+
     line = base.mark_line(strokeWidth=2).encode(
-        y, alt.StrokeDash("part:N").scale(domain=["test", "train"], range=[[1, 0], [4, 3]]).legend(None)
+        y("mean"), alt.StrokeDash("part:N").scale(domain=["test", "train"], range=[[1, 0], [4, 3]]).legend(None)
     )
     points = base.mark_point(size=40, filled=True).encode(
-        y, charts.shape(labels), tooltip=["run:N", "part:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4g")]
+        y("mean"), charts.shape(labels), tooltip=["run:N", "part:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4g")]
     )
-    band = base.mark_area(opacity=0.2).encode(alt.Y("low:Q").title(title).scale(zero=False), alt.Y2("high:Q"))
+    band = base.mark_area(opacity=0.2).encode(y("low"), alt.Y2("high:Q"))
     return charts.finished(alt.layer(band, line, points))

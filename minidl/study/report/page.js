@@ -1,5 +1,6 @@
-// Vega-Lite draws every chart. What it cannot do is done here: one state for all charts of the page (which methods, which
-// step, which layer), cutting out of the trace the rows that a chart is to draw, and the table of the same rows.
+// Vega draws every chart, from what Vega-Lite has made of its specification. What they cannot do is done here: one state
+// for all charts of the page (which methods, which step, which layer), cutting out of the trace the rows that a chart is
+// to draw, and the table of the same rows.
 
 const page = JSON.parse(document.getElementById("data").textContent);
 const { runs, trace, charts } = page;
@@ -20,6 +21,7 @@ function holds({ run, step, until, layer }, { at }) {
 function unfolded(chart) {
   const rows = [], quantities = Object.entries(chart.cube);
   for (const run of trace.runs) {
+    const own = [];
     run.steps.forEach((step, i) => trace.layers.forEach((layer, j) => {
       const row = { run: run.label, step, until: run.steps[i + 1] ?? step + 1, layer };
       if (!holds(row, chart)) return;
@@ -27,10 +29,20 @@ function unfolded(chart) {
       if (quantities.every(([field]) => row[field] === null)) return;
       const spread = run.deviations[chart.cube.value]?.[i][j] ?? 0;
       if ("value" in row) Object.assign(row, { low: row.value - spread, high: row.value + spread });
-      rows.push(row);
+      own.push(row);
     }));
+    if (chart.at === "layer") smooth(own);
+    rows.push(...own);
   }
   return rows;
+}
+
+// A line over the steps is the median of five traced steps, two to either side.
+function smooth(rows) {
+  rows.forEach((row, i) => {
+    const near = rows.slice(Math.max(0, i - 2), i + 3).map(({ value }) => value).sort((a, b) => a - b);
+    row.median = (near[(near.length - 1) >> 1] + near[near.length >> 1]) / 2;
+  });
 }
 
 // A row may stand for many, which are numbered and whose fields are lists in "each". Vega adds to the rows it is given.
@@ -75,48 +87,55 @@ function tabulate(figure, chart, rows) {
   figure.querySelector(".scroll").replaceChildren(table);
 }
 
-// Vega parses a kind of charts once, and each of them is a view of it that differs in its rows alone. Vega-Embed, which
-// does both for one chart at a time, is asked for Vega's View, for its tooltips, and for what Vega parses.
-const options = { mode: "vega", renderer: "svg", actions: false, hover: false, logLevel: 1 };
-const embedded = (spec, more) => vegaEmbed(document.createElement("div"), spec, { ...options, ...more });
-const { view: empty } = await embedded({});
-const View = empty.constructor;
+// Vega parses a kind of charts once, and each of them is a view of it that differs in its rows alone.
 const kinds = new Map();
 
-async function parsed(kind) {
-  class Parsed extends View {
-    constructor(flow, ...more) {
-      super(flow, ...more);
-      kinds.set(kind, flow);
-    }
-    async runAsync() {}
-  }
-  if (!kinds.has(kind)) (await embedded(page.specs[kind], { viewClass: Parsed })).finalize();
+function parsed(kind) {
+  if (!kinds.has(kind)) kinds.set(kind, vega.parse(page.specs[kind]));
   return kinds.get(kind);
 }
 
 // A chart is drawn outside of the page, which is laid out once for many of them.
 async function draw(key) {
   const chart = charts[key], figure = document.getElementById(key), table = figure.querySelector("details");
-  const view = new View(await parsed(chart.spec), options).tooltip(empty.tooltip());
+  const view = new vega.View(parsed(chart.spec), { renderer: "svg", logLevel: 1 });
   const place = figure.querySelector(".drawing > div"), drawing = place.cloneNode();
   views.set(key, view.initialize(drawing));
-  update(key);
+  await update(key);
   place.replaceWith(drawing);
   table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));
-  if (chart.picks) {
-    view.addSignalListener("picked", (_, picked) => {
-      const [value] = picked[chart.picks] ?? [];
-      if (value !== undefined && value !== state[chart.picks]) set({ [chart.picks]: value });
-    });
+  for (const [axis, name] of Object.entries(chart.picks)) {
+    view.addEventListener("click", (event) => set({ [name]: nearest(view, axis, trace[`${name}s`], event) }));
   }
 }
 
-function update(key) {
+// The one of some values that is nearest to a click along an axis.
+function nearest(view, axis, values, { clientX, clientY }) {
+  const scale = view.scale(axis), box = view.container().querySelector("svg").getBoundingClientRect();
+  const [x, y] = view.origin(), place = axis === "x" ? clientX - box.left - x : clientY - box.top - y;
+  const distance = (value) => Math.abs(scale(value) + (scale.bandwidth?.() ?? 0) / 2 - place);
+  return values.reduce((best, value) => (distance(value) < distance(best) ? value : best));
+}
+
+async function update(key) {
   const chart = charts[key], figure = document.getElementById(key), view = views.get(key), rows = cut(chart);
   if (stale.get(key)) view.data("rows", rows);
-  view.signal("step", state.step).signal("layer", state.layer).width(widths.get(key) ?? figure.clientWidth).run();
+  view.signal("step", state.step).signal("layer", state.layer).signal("unit", chart.unit);
+  await fit(view, chart.spec, widths.get(key) ?? figure.clientWidth);
   if (figure.querySelector("details").open) tabulate(figure, chart, cut(chart));
+}
+
+// Vega is told the width within the axes. Outside of them, a chart needs no more than others of its kind, or is drawn
+// again: to let Vega find it out would draw each chart twice.
+const margins = new Map();
+
+async function fit(view, kind, width) {
+  const margin = margins.get(kind) ?? 0;
+  await view.width(width - margin).runAsync();
+  const excess = view.container().querySelector("svg").getAttribute("width") - width;
+  if (excess <= 0) return;
+  margins.set(kind, margin + excess);
+  await view.width(width - margin - excess).runAsync();
 }
 
 // Charts that are to be drawn, or drawn anew, and whether their rows are others: those that the reader sees come first,
@@ -124,7 +143,8 @@ function update(key) {
 const stale = new Map(Object.keys(charts).map((key) => [key, true]));
 const inSight = new Set();
 const widths = new Map(); // in pixels, which a browser tells before what is in sight
-const SLICE = 50; // milliseconds for which a reader may have to wait
+const SLICE = 50; // milliseconds for which charts out of sight may keep a reader waiting
+const { port1, port2 } = new MessageChannel(); // by which a slice ends at once; a timer would wait
 let working = false;
 
 const sight = new IntersectionObserver((entries) => {
@@ -150,14 +170,19 @@ async function freshen(key) {
 async function work() {
   if (working) return;
   working = true;
-  let pause = performance.now() + SLICE;
+  let pause = 0;
   while (stale.size) {
-    const key = [...inSight].find((shown) => stale.has(shown)) ?? stale.keys().next().value;
-    mark(!inSight.has(key));
-    await freshen(key);
-    if (performance.now() < pause) continue;
-    await new Promise((resume) => setTimeout(resume));
-    pause = performance.now() + SLICE;
+    const shown = [...inSight].find((key) => stale.has(key));
+    mark(!shown);
+    if (shown || performance.now() < pause) {
+      await freshen(shown ?? stale.keys().next().value);
+    } else {
+      await new Promise((resume) => {
+        port1.onmessage = resume;
+        port2.postMessage(null);
+      });
+      pause = performance.now() + SLICE;
+    }
   }
   mark(true);
   working = false;

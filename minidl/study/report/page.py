@@ -1,4 +1,4 @@
-"""The page: one HTML file with all that it needs, the libraries of Vega inlined once, which opens without a network."""
+"""The page: one HTML file with all that it needs, Vega inlined once, which opens without a network."""
 
 import json
 from collections.abc import Sequence
@@ -48,17 +48,22 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
 
 
 def compiled(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what Vega-Lite makes of a specification for Vega; the page gives it rows, the chosen step and layer."""
-    chosen = [{"name": "step", "value": 0}, {"name": "layer", "value": ""}]
-    given = {"datasets": {"rows": []}, "params": [*spec.get("params", []), *chosen]}
+    """Return what Vega-Lite makes of a specification for Vega; the page gives it rows, unit, chosen step and layer."""
+    params = [{"name": "step", "value": 0}, {"name": "layer", "value": ""}, {"name": "unit", "value": ""}]
+    given = {"datasets": {"rows": []}, "params": params}
     made: dict[str, Any] = vl_convert.vegalite_to_vega(spec | given, vl_version=VEGA_LITE, config=charts.CONFIG)
     return made
 
 
 @cache
 def bundle() -> str:
-    """Return the scripts of Vega and Vega-Embed as one, which imports nothing; making it takes seconds."""
-    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    """Return the script of Vega, which imports nothing; making it takes seconds.
+
+    Vega-Lite and Vega-Embed are left out, as nothing is compiled in the page.
+    """
+    kept = f"/npm/vega@{vl_convert.get_vega_version()}/+esm"  # by this name
+    snippet = f'import {{ parse, View }} from "{kept}"; window.vega = {{ parse, View }};'
+    script: str = vl_convert.javascript_bundle(snippet)
     return script.replace("</script", "<\\/script")
 
 
@@ -70,5 +75,5 @@ def in_script(data: Any) -> Markup:
 
 def _described(chart: Chart, specs: list[dict[str, Any]]) -> dict[str, Any]:
     table = {"line": chart.line, "columns": list(chart.columns), "values": chart.values}
-    names = ("rows", "cube", "at", "picks")
+    names = ("rows", "cube", "at", "picks", "unit")
     return {name: getattr(chart, name) for name in names} | {"spec": specs.index(chart.spec), "table": table}

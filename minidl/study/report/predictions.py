@@ -1,17 +1,14 @@
 """Predictions: which classes are taken for which, and the pictures of which a net was surest, right and wrong."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-import altair as alt
 import numpy as np
 
 from minidl.data.dataset import VOID
 from minidl.data.pictures import palette
 from minidl.kernels.errors import MinidlError
-from minidl.study.report import charts
-from minidl.study.report.blocks import Chart, Picture, Pictures, Section
+from minidl.study.report.blocks import Matrix, Picture, Pictures, Section
 from minidl.study.report.images import address
 from minidl.study.report.looked import Looked, look
 from minidl.study.report.runs import Group
@@ -20,8 +17,6 @@ Array = Any
 SHOWN = 6  # pictures in a row
 OVERLAID = 2  # best and worst images whose every pixel has a label
 WIDTH, OVERLAY = 96, 112  # pixels of the page for a picture, and for one with every pixel labelled
-STRONGEST = 0.6  # opacity of a square, on which a number can still be read, by day and at night
-LABELLED = 20  # classes of which a confusion matrix has room for the numbers
 
 
 def predictions(groups: Sequence[Group], root: str | None, count: int | None) -> Section:
@@ -42,16 +37,8 @@ def predictions(groups: Sequence[Group], root: str | None, count: int | None) ->
     return section
 
 
-def _matrix(group: Group, looked: Looked) -> Chart:
+def _matrix(group: Group, looked: Looked) -> Matrix:
     counts, classes = looked.confusion, looked.classes
-    of_truth = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(100 * counts, of_truth, out=np.zeros(counts.shape), where=of_truth > 0)
-    rows = [
-        {"truth": classes[i], "found": classes[j], "share": round(float(shares[i, j]), 2), "count": int(counts[i, j])}
-        for i in range(len(classes))
-        for j in range(len(classes))
-        if of_truth[i]
-    ]
     wrong = counts - np.diag(counts.diagonal())
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
     what = "pixels" if looked.per_pixel else "images"
@@ -60,35 +47,8 @@ def _matrix(group: Group, looked: Looked) -> Chart:
     sentence = f"In {number} test images, {right:.1f} % of the {what} are right."
     if wrong[i, j]:
         sentence += f" Most often, {classes[i]} is taken for {classes[j]}: {wrong[i, j]:,} times."
-    return Chart(
-        title=f"{group.label}: what is taken for what",
-        sentence=sentence,
-        spec=_heat(tuple(classes), with_numbers=len(classes) <= LABELLED),
-        line="truth",
-        columns=("found",),
-        values={"count": ""},
-        rows=rows,
-        wide=True,
-        run=group.label,
-    )
-
-
-@lru_cache
-def _heat(classes: tuple[str, ...], with_numbers: bool) -> dict[str, Any]:
-    """Return a matrix whose squares are the stronger the more of its class they hold."""
-    order = list(classes)
-    base = alt.Chart(charts.rows(), height=len(classes) * (22 if with_numbers else 8)).encode(
-        alt.X("found:N").sort(order).title("taken for").axis(orient="top", labelAngle=-45 if with_numbers else -90),
-        alt.Y("truth:N").sort(order).title("is"),
-        tooltip=["truth:N", "found:N", "count:Q", alt.Tooltip("share:Q", title="% of the class")],
-    )
-    squares = base.mark_rect(color="var(--run2)").encode(
-        alt.Opacity("share:Q").scale(domain=[0, 100], range=[0.03, STRONGEST]).legend(None)
-    )
-    if not with_numbers:
-        return charts.finished(squares)
-    numbers = base.mark_text(fontSize=11).encode(alt.Text("count:Q"))
-    return charts.finished(alt.layer(squares, numbers))
+    lines = [(name, line.tolist()) for name, line in zip(classes, counts, strict=True) if line.sum()]
+    return Matrix(f"{group.label}: what is taken for what", sentence, classes, lines, group.label)
 
 
 def _surest(group: Group, looked: Looked) -> list[Pictures]:

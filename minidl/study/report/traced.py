@@ -14,6 +14,8 @@ from minidl.study.report.quantities import FEATURES, OPTIMIZER, REMOVED, SIZES, 
 
 HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
+TICKS = 5  # about so many at an axis
+DECADES = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 3)]
 LEAST = 0.01  # percent or degrees that a sentence tells
 PLACES = (  # where a mean is: its title, what it is, the quantity, and what the hook there takes
     ("Data in", "Each channel's mean", "data_mean", ""),
@@ -84,7 +86,7 @@ def means(cube: Cube) -> Section:
                     values={"mean": "mean, %", "taken": "taken, %"} if len(fields) > 1 else {next(iter(fields)): ""},
                     cube=fields,
                     at="step",
-                    picks="layer",
+                    picks={"y": "layer"},
                 )
             )
     return section
@@ -108,23 +110,23 @@ def _drawn(cube: Cube, name: str) -> bool:
 def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
     """Return the two cuts of a quantity's cube."""
     name, unit = quantity.name, quantity.unit
-    shared: dict[str, Any] = {"columns": ("run",), "values": {"value": ""}, "cube": {"value": name}}
+    shared: dict[str, Any] = {"columns": ("run",), "values": {"value": ""}, "cube": {"value": name}, "unit": unit}
     through = Chart(
         title=quantity.question,
         sentence=f"{quantity.formula}; through the net, at the chosen step. {_overall(cube, name, unit)}",
-        spec=_through(tuple(cube.runs), tuple(cube.layers), unit, quantity.log, cube.spreads),
+        spec=_through(tuple(cube.runs), tuple(cube.layers), quantity.log, cube.spreads),
         line="layer",
         at="step",
-        picks="layer",
+        picks={"x": "layer"},
         **shared,
     )
     over = Chart(
         title=f"{quantity.question} Over the steps",
         sentence=f"In the chosen layer. {_change(cube, name, unit)}",
-        spec=_over(tuple(cube.runs), max(1, cube.steps[-1]), unit, quantity.log, cube.spreads),
+        spec=_over(tuple(cube.runs), max(1, cube.steps[-1]), quantity.log, cube.spreads),
         line="step",
         at="layer",
-        picks="step",
+        picks={"x": "step"},
         **shared,
     )
     return [through, over]
@@ -132,44 +134,28 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
 
 # Making a specification takes its time, as Altair checks it; most quantities are drawn by the same.
 @lru_cache
-def _through(runs: tuple[str, ...], layers: tuple[str, ...], unit: str, log: bool, spreads: bool) -> dict[str, Any]:
+def _through(runs: tuple[str, ...], layers: tuple[str, ...], log: bool, spreads: bool) -> dict[str, Any]:
     base = _base(log).encode(
         alt.X("layer:N").scale(domain=list(layers)).title(None).axis(labelAngle=0), charts.colour(runs)
     )
-    value = _y("value:Q", unit, log)
-    mark = (
-        base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter("datum.layer === layer")
-    )
-    spread = base.mark_rule(strokeWidth=1.5).encode(_y("low:Q", unit, log), alt.Y2("high:Q"))
+    value = _y("value:Q", log)
+    spread = base.mark_rule(strokeWidth=1.5).encode(_y("low:Q", log), alt.Y2("high:Q"))
     line = base.mark_line(strokeWidth=1.5, opacity=0.5).encode(value)
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
         value, charts.shape(runs), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
     )
-    points = points.add_params(charts.picked("layer"))
-    return charts.finished(alt.layer(mark, *([spread] if spreads else []), line, points))
+    return charts.finished(alt.layer(charts.chosen("layer"), *([spread] if spreads else []), line, points))
 
 
 @lru_cache
-def _over(runs: tuple[str, ...], last: int, unit: str, log: bool, spreads: bool) -> dict[str, Any]:
-    x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title("step")
+def _over(runs: tuple[str, ...], last: int, log: bool, spreads: bool) -> dict[str, Any]:
+    x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title("step").axis(tickCount=TICKS)
     base = _base(log).encode(x, charts.colour(runs))
-    mark = base.mark_rule(strokeDash=[2, 3]).encode(color=alt.value(charts.DIM)).transform_filter(charts.NOW)
-    band = base.mark_area(opacity=0.15).encode(_y("low:Q", unit, log), alt.Y2("high:Q"))
-    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", unit, log))
-    half = charts.MEDIAN_OF // 2
-    median = (
-        base.mark_line(strokeWidth=2)
-        .encode(_y("median:Q", unit, log))
-        .transform_window(
-            median="median(value)",
-            frame=[-half, half],
-            groupby=["run"],
-            sort=[alt.SortField("step", order="ascending")],
-        )
-    )
-    steps = alt.Chart(charts.rows()).transform_aggregate(count="count()", groupby=["step"])
-    targets = steps.mark_rule(opacity=0).encode(x, tooltip=["step:Q"]).add_params(charts.picked("step"))
-    return charts.finished(alt.layer(mark, *([band] if spreads else []), raw, median, targets, height=HEIGHT))
+    band = base.mark_area(opacity=0.15).encode(_y("low:Q", log), alt.Y2("high:Q"))
+    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", log))
+    median = base.mark_line(strokeWidth=2).encode(_y("median:Q", log))
+    parts = [charts.chosen("step"), *([band] if spreads else []), raw, median]
+    return charts.finished(alt.layer(*parts, height=HEIGHT))
 
 
 def _base(log: bool) -> alt.Chart:
@@ -177,12 +163,15 @@ def _base(log: bool) -> alt.Chart:
     base = alt.Chart(charts.rows(), height=HEIGHT)
     if not log:
         return base
-    return base.transform_filter("datum.value > 0").transform_calculate(low="max(datum.low, datum.value / 10)")
+    drawn = base.transform_filter("datum.value > 0 && datum.median !== 0")  # no row but one over the steps has a median
+    return drawn.transform_calculate(low="max(datum.low, datum.value / 10)")
 
 
-def _y(name: str, unit: str, log: bool) -> alt.Y:
-    axis = alt.Y(name).title(unit.strip() or None)
-    return axis.scale(type="log") if log else axis.scale(zero=True)
+def _y(name: str, log: bool) -> alt.Y:
+    y = alt.Y(name).title(None)
+    if log:
+        return y.scale(type="log").axis(values=DECADES, format="~g")
+    return y.scale(zero=True).axis(tickCount=TICKS, labelExpr=charts.WITH_UNIT)
 
 
 @lru_cache
@@ -190,7 +179,7 @@ def _bars(runs: tuple[str, ...], layers: tuple[str, ...], fields: tuple[str, ...
     slots = [f"{run}, {part}" for run in runs for part in fields]
     height = len(layers) * (len(slots) * (BAR + 1) + 2 * len(runs) + 4)
     share = alt.X("share:Q").scale(domain=[0, 100], clamp=True).axis(tickCount=5).title("% of the energy")
-    chart = (
+    return charts.finished(
         alt.Chart(charts.rows(), height=height)
         .transform_fold(list(fields), as_=["part", "share"])
         .transform_calculate(slot="datum.run + ', ' + datum.part")
@@ -203,9 +192,7 @@ def _bars(runs: tuple[str, ...], layers: tuple[str, ...], fields: tuple[str, ...
             alt.Opacity("part:O").scale(domain=["mean", "taken"], range=[1, 0.45]).legend(None),
             tooltip=["run:N", "layer:N", "part:N", alt.Tooltip("share:Q", format=".3g")],
         )
-        .add_params(charts.picked("layer", nearest=False))
     )
-    return charts.finished(chart)
 
 
 def _overall(cube: Cube, name: str, unit: str) -> str:
