@@ -91,6 +91,51 @@ def test_copies_and_relus_with_gaps(compiled, dtype, random):
     assert (wide[..., 2] == 8).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [3, 16, 21])
+@pytest.mark.parametrize("height, width", [(4, 3), (1, 8), (0, 2), (8, 0)])
+def test_tiles_are_multiplied_from_both_sides(compiled, dtype, channels, height, width, random):
+    """Overlapping tiles of images that have other channels beside them, into points that do not lie side by side."""
+    images = random.standard_normal((SAMPLES, 20, 21, channels + 2)).astype(dtype)
+    images[0, 0, 0, 0] = np.nan
+    down, across = random.standard_normal((5, height)).astype(dtype), random.standard_normal((2, width)).astype(dtype)
+    some = images[..., :channels]
+    tiles = np.lib.stride_tricks.sliding_window_view(some, (height or 1, width or 1), axis=(1, 2))[:, ::4, ::3]
+    tiles = tiles.transpose(0, 1, 2, 4, 5, 3)[:, :3, :4, :height, :width]
+    points = np.full((2, 5, 2, SAMPLES, 3, 4, channels + 1), np.nan, dtype)
+    outs = points.transpose(0, 3, 4, 5, 1, 2, 6)
+
+    def add(program):
+        for out, relu in zip(outs, (False, True), strict=True):
+            program.tiles(down, across, PerImage(tiles), PerImage(out[..., :channels]), relu)
+
+    run(add, images, points)
+    expected = np.einsum("ik,jl,syxklc->syxijc", down, across, tiles)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(outs[0, ..., :channels], expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(outs[1, ..., :channels], np.maximum(expected, 0), rtol=0, atol=tolerance)
+    assert np.isnan(outs[..., channels]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [3, 16, 21])
+def test_the_largest_of_overlapping_windows(compiled, dtype, channels, random):
+    images = random.standard_normal((SAMPLES, 9, 8, channels)).astype(dtype)
+    images[0, 0, 0, 0] = images[1, 4, 4, 1] = np.nan
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 2), axis=(1, 2))[:, ::2, ::3]
+    windows = windows.transpose(0, 1, 2, 4, 5, 3)
+    wide = np.full((*windows.shape[:3], channels + 1), np.nan, dtype)
+
+    def write(worker, start, stop):
+        program = Program()
+        program.largest(windows[start:stop], wide[start:stop, ..., :channels])
+        return [program]
+
+    Recorder().run(SAMPLES, (images, wide), write)
+    np.testing.assert_array_equal(wide[..., :channels], windows.max(axis=(3, 4)))
+    assert np.isnan(wide[..., channels]).all()
+
+
 def test_zero_overwrites_what_is_no_number(compiled):
     out = np.full((5, 7), np.nan, np.float32)
 

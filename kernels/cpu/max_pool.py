@@ -5,6 +5,7 @@ maximum is remembered, in one byte for windows up to 16 × 16; of equals it is t
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.loops import current
@@ -16,6 +17,7 @@ __all__ = ["argmax_shapes", "argmax_type", "backward", "forward", "inference", "
 
 Array = NDArray[np.floating]
 _inference = Recorder()
+_MIN_PER_THREAD = 1 << 14  # elements
 Argmax = tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]
 
 
@@ -32,17 +34,20 @@ def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> 
 
 
 def inference(data: Array, size: int, stride: int, out: Array) -> None:
-    """Write the maxima into ``out``, where nobody asks for their places."""
-    _, rows, columns, _ = out.shape
+    """Write the maxima into ``out``, where nobody asks for their places.
+
+    The workers share the images, or the rows of a single one.
+    """
+    windows = sliding_window_view(data, (size, size), axis=(1, 2))[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
+    axis = 0 if len(data) > 1 else 1
 
     def write(worker: int, start: int, stop: int) -> list[Program]:
-        program, best = Program(), out[start:stop]
-        for y, x in np.ndindex(size, size):
-            pixels = data[start:stop, y : y + stride * rows : stride, x : x + stride * columns : stride]
-            (program.largest if y or x else program.copy)(pixels, best)
+        program, some = Program(), (slice(None),) * axis + (slice(start, stop),)
+        program.largest(windows[some], out[some])
         return [program]
 
-    _inference.run(len(data), (data, out), write, variant=(size, stride))
+    count = out.shape[axis]
+    _inference.run(count, (data, out), write, _MIN_PER_THREAD * count // data.size + 1, variant=(size, stride))
 
 
 def backward(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:

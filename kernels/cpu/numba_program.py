@@ -17,17 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import binding
 from numba import carray, types
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import get_cython_function_address
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel, ready
+from minidl.kernels.cpu.numba_largest import largest_of_windows
 from minidl.kernels.cpu.numba_parts import in_parts
 from minidl.kernels.cpu.numba_threads import add_at, let_others_run
-from minidl.kernels.cpu.numba_windows import LINE, WINDOWS, multiply_windows
-from minidl.kernels.cpu.program import Instruction, PerImage, Program, Windows, part
+from minidl.kernels.cpu.numba_tiles import transform_tiles
+from minidl.kernels.cpu.numba_vectors import LINE, pointer
+from minidl.kernels.cpu.numba_windows import WINDOWS, multiply_windows
+from minidl.kernels.cpu.program import AnyInstruction, Largest, PerImage, Program, Tiles, Windows, part
 
 Array = NDArray[Any]
 
@@ -39,9 +42,11 @@ _sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
 _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
 _NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()
+_LINES_BYTES = 1 << 14  # of weights that stay in the first-level cache while windows come and go
 _PATIENCE = 1000  # looks at whether the others are done, before other programs may have the core; some microseconds
+_NO_MATRIX = (0, 0, 0, 0)
 _BATCH = 4  # axes of a batch of matrices, filled up with ones
-_PRODUCT, _COPY, _LARGEST, _RELU, _WINDOWS = range(5)
+_PRODUCT, _COPY, _LARGEST, _RELU, _WINDOWS, _TILES = range(6)
 _ROW = np.dtype(
     [
         ("kind", "i8"),
@@ -54,6 +59,8 @@ _ROW = np.dtype(
         ("stride", "i8", (3, _BATCH)),  # bytes from a matrix of the batch to the next
         ("biases", "i8"),  # address, of windows alone
         ("factor", "f8"),  # of copies alone
+        ("down", "i8", 4),  # of tiles alone: address, rows, columns, bytes from a row to the next; so is the next one
+        ("across", "i8", 4),
     ]
 )
 
@@ -149,15 +156,18 @@ def _sums(numbers: Iterable[Any]) -> Array:
     return np.concatenate([np.zeros_like(found[:1]), np.cumsum(found, axis=0)])
 
 
-def _row(instruction: Instruction | Windows, samples: int) -> tuple[Any, ...]:
+def _row(instruction: AnyInstruction, samples: int) -> tuple[Any, ...]:
     """Return an instruction as a row of a recording."""
     if isinstance(instruction, Windows):
         return _windows_row(instruction, samples)
+    if isinstance(instruction, Largest):
+        return _largest_row(instruction, samples)
+    if isinstance(instruction, Tiles):
+        return _tiles_row(instruction, samples)
     kind = _PRODUCT if instruction.left is not None else _COPY if instruction.right is not None else _RELU
-    kind = _LARGEST if instruction.largest else kind
     operands = [instruction.out if operand is None else operand for operand in instruction[:3]]
     arrays = [part(operand, 0, samples) for operand in operands]
-    addresses = [array.__array_interface__["data"][0] for array in arrays]
+    addresses = [*map(_address, arrays)]
     steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
     layout = _layout
     if kind != _PRODUCT:
@@ -166,7 +176,10 @@ def _row(instruction: Instruction | Windows, samples: int) -> tuple[Any, ...]:
     extents = rows, columns, arrays[0].shape[-1]
     batch = [1] * (_BATCH - len(batch)) + batch
     layouts, strides = [*map(layout, arrays)], [*map(_strides, arrays)]
-    return kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides, 0, instruction.factor
+    return (
+        *(kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides, 0, instruction.factor),
+        *(_NO_MATRIX, _NO_MATRIX),
+    )
 
 
 def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
@@ -177,14 +190,54 @@ def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
     """
     operands = instruction[:3]
     left, right, out = (part(operand, 0, samples) for operand in operands)
-    addresses = [array.__array_interface__["data"][0] for array in (left, right, out, instruction.biases)]
+    addresses = [*map(_address, (left, right, out, instruction.biases))]
     steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
     *batch, columns, channels = left.shape
-    strides = [*left.strides[:4]], [0] * _BATCH, [*out.strides[:3], 0]
+    strides = [*left.strides[:4]], [right.strides[0], 0, 0, 0], [*out.strides[:3], 0]
     extents = 1, out.shape[-1], columns * channels
     return (
         *(_WINDOWS, instruction.relu, addresses[:3], steps, extents, [(0, 0)] * 3),
-        *(batch, strides, addresses[3], 1),
+        *(batch, strides, addresses[3], 1, _NO_MATRIX, _NO_MATRIX),
+    )
+
+
+def _largest_row(instruction: Largest, samples: int) -> tuple[Any, ...]:
+    """Return a search for the largest elements of windows as a row.
+
+    The batch is (samples, y, x); extents are those of a window; the layout is the bytes from a row to the next, and
+    from a pixel to the next.
+    """
+    source, out = instruction.source, instruction.out
+    strides = [(*source.strides[:3], 0), [0] * _BATCH, (*out.strides[:3], 0)]
+    return (
+        *(_LARGEST, 0, (_address(source), 0, _address(out)), (0, 0, 0), source.shape[3:]),
+        *((source.strides[3:5], (0, 0), (0, 0)), (*out.shape[:3], 1), strides, 0, 1, _NO_MATRIX, _NO_MATRIX),
+    )
+
+
+def _address(array: Array) -> int:
+    """Return where an array lies."""
+    return int(array.__array_interface__["data"][0])
+
+
+def _tiles_row(instruction: Tiles, samples: int) -> tuple[Any, ...]:
+    """Return a transformation of tiles as a row.
+
+    The batch is (samples, y, x); the columns of out are the channels; a layout is the bytes from a row of a tile to the
+    next, and from a pixel or point to the next.
+    """
+    operands = instruction.source, instruction.out
+    arrays = [part(operand, 0, samples) for operand in operands]
+    addresses = [*map(_address, arrays)]
+    steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
+    layouts, strides = [array.strides[3:5] for array in arrays], [(*array.strides[:3], 0) for array in arrays]
+    matrices = [
+        (_address(matrix), *matrix.shape, matrix.strides[0]) for matrix in (instruction.down, instruction.across)
+    ]
+    return (
+        *(_TILES, instruction.relu, (addresses[0], 0, addresses[1]), (steps[0], 0, steps[1])),
+        *((1, arrays[1].shape[-1], 0), (layouts[0], (0, 0), layouts[1]), (*arrays[1].shape[:3], 1)),
+        *((strides[0], [0] * _BATCH, strides[1]), 0, 1, *matrices),
     )
 
 
@@ -229,19 +282,6 @@ def _strides(array: Array) -> list[int]:
     """Return the bytes between the matrices of a batch; 0 where all share one."""
     own = [stride if extent > 1 else 0 for extent, stride in zip(array.shape[:-2], array.strides[:-2], strict=True)]
     return [0] * (_BATCH - len(own)) + own
-
-
-def _typed(context: Any, address: Any, like: Any) -> Any:
-    """Compile what returns an address as a pointer to elements such as ``like`` has."""
-    pointer = types.CPointer(like.dtype)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
-
-    return pointer(address, like), generate
-
-
-_pointer: Any = intrinsic(_typed)
 
 
 @parallel
@@ -296,6 +336,12 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
     if op.kind == _WINDOWS:
         _windows(op, left, right, out, one_and_zero)
         return
+    if op.kind == _LARGEST:
+        largest_of_windows(op, left, out, one_and_zero)
+        return
+    if op.kind == _TILES:
+        transform_tiles(op, left, out, one_and_zero)
+        return
     size, (n0, n1, n2, n3) = one_and_zero.itemsize, (op.batch[0], op.batch[1], op.batch[2], op.batch[3])
     # To BLAS, which counts down the columns, all matrices are transposed: outᵀ = rightᵀ · leftᵀ.
     numbers = np.empty(6, np.int32)
@@ -313,8 +359,6 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
                     c = out + i * op.stride[2, 0] + j * op.stride[2, 1] + k * op.stride[2, 2] + l * op.stride[2, 3]
                     if op.kind == _COPY:
                         _copy(op, b, c, one_and_zero)
-                    elif op.kind == _LARGEST:
-                        _largest(op, b, c, one_and_zero)
                     elif op.kind == _RELU:
                         _relu(op, c, one_and_zero)
                     elif size == 4:
@@ -326,32 +370,38 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
 
 @compiled
 def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
-    """Multiply all windows by one line of filters after the other, each of which is read from memory once."""
+    """Multiply all windows by some lines of filters after the others, each of which is read from memory once."""
     height, width, size, filters = op.batch[1], op.batch[2], like.itemsize, op.extent[1]
     count, taps = op.batch[0] * height * width, (op.batch[3], op.extent[2], op.stride[0, 3])
     groups, places = (count + WINDOWS - 1) // WINDOWS, np.empty(2 * WINDOWS, np.int64)
-    for line in range(0, filters * size, LINE):
-        weights, s, y, x = right + line * op.batch[3] * op.extent[2], 0, 0, 0
-        some = min(LINE, filters * size - line) // size
+    lines, of_line = (filters * size + LINE - 1) // LINE, taps[0] * taps[1] * LINE
+    together = max(1, _LINES_BYTES // of_line)
+    for first in range(0, lines, together):
+        s, y, x = 0, 0, 0
         for group in range(groups):
             windows = count * (group + 1) // groups - count * group // groups
             for i in range(windows):
                 places[i] = left + s * op.stride[0, 0] + y * op.stride[0, 1] + x * op.stride[0, 2]
-                places[WINDOWS + i] = out + s * op.stride[2, 0] + y * op.stride[2, 1] + x * op.stride[2, 2] + line
+                places[WINDOWS + i] = out + s * op.stride[2, 0] + y * op.stride[2, 1] + x * op.stride[2, 2]
                 x += 1
                 if x == width:
                     y, x = y + 1, 0
                     if y == height:
                         s, y = s + 1, 0
-            multiply_windows(windows, places.ctypes.data, weights, op.biases + line, taps, some, op.accumulate, like)
+            for k in range(first, min(first + together, lines)):
+                weights, biases, some = right + k * op.stride[1, 0], op.biases + k * LINE, filters - k * (LINE // size)
+                multiply_windows(
+                    *(windows, places.ctypes.data, k * LINE, weights, biases),
+                    *(taps, min(LINE // size, some), op.accumulate, like),
+                )
 
 
 @compiled
 def _copy(op: Any, source: Any, out: Any, like: Any) -> None:
     columns, every_x, every_y, factor = op.extent[1], op.layout[1, 1], op.layout[2, 1], like.dtype.type(op.factor)
     for r in range(op.extent[0]):
-        x = carray(_pointer(source + r * op.layout[1, 0], like), columns * every_x)
-        y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every_y)
+        x = carray(pointer(source + r * op.layout[1, 0], like), columns * every_x)
+        y = carray(pointer(out + r * op.layout[2, 0], like), columns * every_y)
         if every_x == 1 and every_y == 1:  # the compiler takes several elements at a time where it knows that
             _copy_row(x, 1, y, 1, columns, factor, op.accumulate)
         else:
@@ -372,29 +422,10 @@ def _copy_row(x: Any, every_x: Any, y: Any, every_y: Any, columns: Any, factor: 
 
 
 @compiled
-def _largest(op: Any, source: Any, out: Any, like: Any) -> None:
-    columns, every_x, every_y = op.extent[1], op.layout[1, 1], op.layout[2, 1]
-    for r in range(op.extent[0]):
-        x = carray(_pointer(source + r * op.layout[1, 0], like), columns * every_x)
-        y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every_y)
-        if every_x == 1 and every_y == 1:
-            _largest_row(x, 1, y, 1, columns)
-        else:
-            _largest_row(x, every_x, y, every_y, columns)
-
-
-@inlined
-def _largest_row(x: Any, every_x: Any, y: Any, every_y: Any, columns: Any) -> None:
-    for c in range(columns):
-        best, other = y[c * every_y], x[c * every_x]
-        y[c * every_y] = other if other > best or other != other else best  # not a number counts as largest, and stays
-
-
-@compiled
 def _relu(op: Any, out: Any, like: Any) -> None:
     columns, every = op.extent[1], op.layout[2, 1]
     for r in range(op.extent[0]):
-        y = carray(_pointer(out + r * op.layout[2, 0], like), columns * every)
+        y = carray(pointer(out + r * op.layout[2, 0], like), columns * every)
         if every == 1:
             _relu_row(y, 1, columns)
         else:

@@ -13,41 +13,50 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-LINE = 64  # bytes: of the weights that one element of a window meets, those of as many filters as fit
+from minidl.kernels.cpu.numba_vectors import CONTRACT, I1, I32, I64, LINE, Vectors, number
+
 WINDOWS = 6  # at a time
-_I1, _I32, _I64 = (ir.IntType(bits) for bits in (1, 32, 64))
-_CONTRACT = ("contract",)
 
 
 def _typed(
-    context: Any, count: Any, places: Any, weights: Any, biases: Any, taps: Any, filters: Any, relu: Any, like: Any
+    context: Any,
+    count: Any,
+    places: Any,
+    line: Any,
+    weights: Any,
+    biases: Any,
+    taps: Any,
+    filters: Any,
+    relu: Any,
+    like: Any,
 ) -> Any:
     """Compile what multiplies ``count`` windows by a line of weights, adds biases and writes the sums.
 
-    places: the address of WINDOWS addresses of windows and, behind them, as many of outputs; weights: of (rows, run)
-    lines; biases: of the filters' biases; taps: rows, run, and the bytes from a row of a window to the next; filters:
-    how many there are, at most a line; relu: whether to write the maximum of that and 0; like: an array of the type.
+    places: the address of WINDOWS addresses of windows and, behind them, as many of outputs; line: the bytes from these
+    to where the sums go; weights: the address of (rows, run) lines; biases: of the filters' biases; taps: rows, run,
+    and the bytes from a row of a window to the next; filters: how many there are, at most a line; relu: whether to
+    write the maximum of that and 0; like: an array of the type.
     """
-    return types.void(types.intp, types.intp, types.intp, types.intp, taps, types.intp, types.intp, like), _generate
+    return types.void(*[types.intp] * 5, taps, types.intp, types.intp, like), _generate
 
 
 def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
-    count, places, weights, biases, taps, filters, relu, _ = arguments
+    count, places, line, weights, biases, taps, filters, relu, _ = arguments
     loop = _Loop(builder, context.get_value_type(signature.args[-1].dtype), filters)
     rows, run, step = (builder.extract_value(taps, i) for i in range(3))
     end = builder.append_basic_block()
     switch = builder.switch(count, end)
     for windows in range(1, WINDOWS + 1):
         case = builder.append_basic_block()
-        switch.add_case(_number(windows), case)
+        switch.add_case(number(windows), case)
         builder.position_at_end(case)
         sources, targets = (
-            [loop.load(builder.add(places, _number(8 * (first + i))), _I64) for i in range(windows)]
+            [loop.load(builder.add(places, number(8 * (first + i))), I64) for i in range(windows)]
             for first in (0, WINDOWS)
         )
         start = [loop.load_some(biases)] * windows
         for total, target in zip(loop.products(sources, weights, rows, run, step, start), targets, strict=True):
-            loop.store_some(loop.limited(total, relu), target)
+            loop.store_some(loop.limited(total, relu), builder.add(target, line))
         builder.branch(end)
     builder.position_at_end(end)
     return context.get_dummy_value()
@@ -56,33 +65,14 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Se
 multiply_windows: Any = intrinsic(_typed)
 
 
-def _number(value: int) -> Any:
-    return ir.Constant(_I64, value)
-
-
-class _Loop:
-    """Instructions on vectors of a line."""
+class _Loop(Vectors):
+    """Instructions for a line of filters."""
 
     def __init__(self, builder: ir.IRBuilder, scalar: Any, filters: Any) -> None:
-        self.builder, self.scalar = builder, scalar
-        self.size = 4 if isinstance(scalar, ir.FloatType) else 8
-        self.lanes = LINE // self.size
-        self.vector = ir.VectorType(scalar, self.lanes)
-        lane = ir.Constant(ir.VectorType(_I64, self.lanes), list(range(self.lanes)))
-        self.mask = builder.icmp_signed("<", lane, self.splat(filters, _I64))
-        self.whole = builder.icmp_signed("==", filters, _number(self.lanes))
-
-    def load(self, address: Any, kind: Any, align: int = 8) -> Any:
-        loaded = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
-        loaded.align = align
-        return loaded
-
-    def splat(self, value: Any, scalar: Any) -> Any:
-        """Return a vector of equal elements."""
-        vector = ir.Constant(ir.VectorType(scalar, self.lanes), ir.Undefined)
-        first = self.builder.insert_element(vector, value, ir.Constant(_I32, 0))
-        zeros = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, vector, zeros)
+        super().__init__(builder, scalar)
+        lane = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
+        self.mask = builder.icmp_signed("<", lane, self.splat(filters, I64))
+        self.whole = builder.icmp_signed("==", filters, number(self.lanes))
 
     def masked(self, name: str, result: Any, *arguments: Any) -> Any:
         """Load or store as many elements as there are filters."""
@@ -94,21 +84,21 @@ class _Loop:
     def load_some(self, address: Any) -> Any:
         pointer = self.builder.inttoptr(address, self.vector.as_pointer())
         zeros = ir.Constant(self.vector, [0.0] * self.lanes)
-        return self.masked("load", self.vector, pointer, ir.Constant(_I32, self.size), self.mask, zeros)
+        return self.masked("load", self.vector, pointer, ir.Constant(I32, self.size), self.mask, zeros)
 
     def store_some(self, value: Any, address: Any) -> None:
         """Store a whole line, which is faster, or less."""
-        pointer = self.builder.inttoptr(address, self.vector.as_pointer())
         with self.builder.if_else(self.whole) as (whole, some):
             with whole:
-                self.builder.store(value, pointer).align = self.size
+                self.store(value, address)
             with some:
-                self.masked("store", ir.VoidType(), value, pointer, ir.Constant(_I32, self.size), self.mask)
+                pointer = self.builder.inttoptr(address, self.vector.as_pointer())
+                self.masked("store", ir.VoidType(), value, pointer, ir.Constant(I32, self.size), self.mask)
 
     def limited(self, value: Any, relu: Any) -> Any:
         """Return the value or, where asked for, the maximum of it and 0; not a number stays what it is."""
         zeros = ir.Constant(self.vector, [0.0] * self.lanes)
-        asked = self.splat(self.builder.trunc(relu, _I1), _I1)
+        asked = self.splat(self.builder.trunc(relu, I1), I1)
         negative = self.builder.and_(self.builder.fcmp_ordered("<", value, zeros), asked)
         return self.builder.select(negative, zeros, value)
 
@@ -119,35 +109,35 @@ class _Loop:
         builder.branch(outer)
 
         builder.position_at_end(outer)
-        row, row_weights, shift = (builder.phi(_I64) for _ in range(3))
+        row, row_weights, shift = (builder.phi(I64) for _ in range(3))
         row_totals = [builder.phi(self.vector) for _ in sources]
         addresses = [builder.add(source, shift) for source in sources]
         builder.branch(inner)
 
         builder.position_at_end(inner)
-        at = builder.phi(_I64)
+        at = builder.phi(I64)
         totals = [builder.phi(self.vector) for _ in sources]
-        line = self.load(builder.add(row_weights, builder.mul(at, _number(LINE))), self.vector, LINE)
-        offset = builder.mul(at, _number(self.size))
+        line = self.load(builder.add(row_weights, builder.mul(at, number(LINE))), self.vector, LINE)
+        offset = builder.mul(at, number(self.size))
         sums = []
         for address, total in zip(addresses, totals, strict=True):
             element = self.load(builder.add(address, offset), self.scalar, self.size)
-            product = builder.fmul(self.splat(element, self.scalar), line, flags=_CONTRACT)
-            sums.append(builder.fadd(total, product, flags=_CONTRACT))
-        next_at = builder.add(at, _number(1))
+            product = builder.fmul(self.splat(element, self.scalar), line, flags=CONTRACT)
+            sums.append(builder.fadd(total, product, flags=CONTRACT))
+        next_at = builder.add(at, number(1))
         builder.cbranch(builder.icmp_signed("<", next_at, run), inner, after)
 
         builder.position_at_end(after)
-        next_row = builder.add(row, _number(1))
-        next_weights = builder.add(row_weights, builder.mul(run, _number(LINE)))
+        next_row = builder.add(row, number(1))
+        next_weights = builder.add(row_weights, builder.mul(run, number(LINE)))
         next_shift = builder.add(shift, step)
         builder.cbranch(builder.icmp_signed("<", next_row, rows), outer, end)
 
-        first, following = (_number(0), weights, _number(0), *start), (next_row, next_weights, next_shift, *sums)
+        first, following = (number(0), weights, number(0), *start), (next_row, next_weights, next_shift, *sums)
         for phi, begun, continued in zip((row, row_weights, shift, *row_totals), first, following, strict=True):
             phi.add_incoming(begun, before)
             phi.add_incoming(continued, after)
-        for phi, begun, continued in zip((at, *totals), (_number(0), *row_totals), (next_at, *sums), strict=True):
+        for phi, begun, continued in zip((at, *totals), (number(0), *row_totals), (next_at, *sums), strict=True):
             phi.add_incoming(begun, outer)
             phi.add_incoming(continued, inner)
         builder.position_at_end(end)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
 from minidl.kernels.cpu.numpy_update import adam, sgd
-from minidl.kernels.cpu.program import Instruction, Program, Windows, part
+from minidl.kernels.cpu.program import AnyInstruction, Largest, Program, Tiles, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
 
@@ -37,6 +37,8 @@ __all__ = [
 Array = NDArray[np.floating]
 Argmax = NDArray[np.unsignedinteger]
 RECORDS = False  # programs: their arrays would be kept as well
+# As in numba_loops.py, which says what they are; measured with up to 111×111 pixels and 32 channels at least.
+WINOGRAD_COSTS = (1.1, 145, 44)
 _MIN_PER_THREAD = 1 << 19  # elements
 
 
@@ -66,8 +68,16 @@ def run(parts: list[Sequence[Program]]) -> None:
     share(work, len(parts))
 
 
-def _run(worker: int, instruction: Instruction | Windows, start: int, samples: int) -> None:
+def _run(worker: int, instruction: AnyInstruction, start: int, samples: int) -> None:
     out = part(instruction.out, start, samples)
+    if isinstance(instruction, Largest):
+        np.copyto(out, instruction.source[:, :, :, 0, 0])
+        for y, x in np.ndindex(instruction.source.shape[3:5]):
+            np.maximum(out, instruction.source[:, :, :, y, x], out=out)
+        return
+    if isinstance(instruction, Tiles):
+        _transform_tiles(worker, instruction, part(instruction.source, start, samples), out)
+        return
     if instruction.right is None:
         np.maximum(out, out.dtype.type(0), out=out)
         return
@@ -78,16 +88,28 @@ def _run(worker: int, instruction: Instruction | Windows, start: int, samples: i
         if instruction.factor != 1:
             (scaled,) = carve(f"products {worker}", out.dtype, out.shape)
             right = np.multiply(right, out.dtype.type(instruction.factor), out=scaled)
-        if instruction.largest:
-            np.maximum(out, right, out=out)
-        else:
-            np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
+        np.add(out, right, out=out) if instruction.accumulate else np.copyto(out, right)
     elif instruction.accumulate:
         (product,) = carve(f"products {worker}", out.dtype, out.shape)
         np.matmul(part(instruction.left, start, samples), right, out=product)
         out += product
     else:
         np.matmul(part(instruction.left, start, samples), right, out=out)
+
+
+def _transform_tiles(worker: int, instruction: Tiles, tiles: Array, out: Array) -> None:
+    """Transform tiles along x, one by one, and along y, those of a row at once; see ``Program.tiles``."""
+    samples, rows, width, height, _, channels = tiles.shape
+    points = len(instruction.across)
+    (between,) = carve(f"products {worker}", out.dtype, (samples, rows, height, width, points, channels))
+    np.matmul(instruction.across, tiles, out=between.transpose(0, 1, 3, 2, 4, 5))
+    by_row = out.transpose(0, 1, 3, 2, 4, 5)
+    target = by_row.reshape(*by_row.shape[:3], width * points * channels)
+    np.matmul(instruction.down, between.reshape(samples, rows, height, width * points * channels), out=target)
+    if not np.may_share_memory(target, out):
+        by_row[...] = target.reshape(by_row.shape)
+    if instruction.relu:
+        np.maximum(out, out.dtype.type(0), out=out)
 
 
 def _multiply_windows(windows: Array, lines: Array, biases: Array, out: Array, relu: bool) -> None:

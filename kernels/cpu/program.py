@@ -48,7 +48,7 @@ class Instruction(NamedTuple):
     """out = left · right (broadcast as matmul does) or, without left, out = right; accumulate: out += that instead.
 
     Without either, out = max(out, 0). Operands are (…, rows, columns). factor: what a right without left is multiplied
-    by; largest: out = max(out, right) instead, where not a number counts as largest.
+    by.
     """
 
     left: Operand | None
@@ -56,7 +56,6 @@ class Instruction(NamedTuple):
     out: Operand
     accumulate: bool = False
     factor: float = 1
-    largest: bool = False
 
 
 class Windows(NamedTuple):
@@ -73,12 +72,39 @@ class Windows(NamedTuple):
     relu: bool
 
 
+class Tiles(NamedTuple):
+    """out = down · source · acrossᵀ for each channel of each tile or, with relu, the maximum of that and 0.
+
+    down, across: matrices; source: (samples, y, x, rows of a tile, columns of a tile, channels); out: the same with the
+    rows of the matrices in the place of their columns.
+    """
+
+    down: Array
+    across: Array
+    source: Operand
+    out: Operand
+    relu: bool
+
+
+class Largest(NamedTuple):
+    """out = the largest element of each window, where not a number counts as largest.
+
+    source: (samples, y, x, rows, columns, channels), windows as they overlap; out: (samples, y, x, channels).
+    """
+
+    source: Array
+    out: Array
+
+
+AnyInstruction = Instruction | Windows | Tiles | Largest
+
+
 class Program:
     """Instructions on ``samples`` images at a time, for the chunks that begin at the images ``starts``."""
 
     def __init__(self, samples: int = 1, starts: Sequence[int] = (0,)) -> None:
         self.samples, self.starts = samples, starts
-        self.instructions: list[Instruction | Windows] = []
+        self.instructions: list[AnyInstruction] = []
 
     def product(self, left: Operand, right: Operand, out: Operand, accumulate: bool = False) -> None:
         """Append out = left · right, or out += left · right."""
@@ -88,9 +114,9 @@ class Program:
         """Append out = factor · source, or out += that; both of one shape with six axes at most."""
         self.instructions.append(Instruction(None, source, out, accumulate, factor))
 
-    def largest(self, source: Operand, out: Operand) -> None:
-        """Append out = max(out, source); both as for ``copy``."""
-        self.instructions.append(Instruction(None, source, out, largest=True))
+    def largest(self, source: Array, out: Array) -> None:
+        """Append out = the largest element of each window; see ``Largest``."""
+        self.instructions.append(Largest(source, out))
 
     def relu(self, out: Operand) -> None:
         """Append out = max(out, 0)."""
@@ -99,6 +125,10 @@ class Program:
     def windows(self, left: Operand, right: Array, biases: Array, out: Operand, relu: bool) -> None:
         """Append out = left · right + biases, or the maximum of that and 0; see ``Windows``."""
         self.instructions.append(Windows(left, right, out, biases, relu))
+
+    def tiles(self, down: Array, across: Array, source: Operand, out: Operand, relu: bool = False) -> None:
+        """Append out = down · source · acrossᵀ, or the maximum of that and 0; see ``Tiles``."""
+        self.instructions.append(Tiles(down, across, source, out, relu))
 
     def zero(self, out: Array) -> None:
         """Append out = 0: a product of matrices that share no elements."""

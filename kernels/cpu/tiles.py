@@ -5,6 +5,7 @@ hang over the ends, where the image counts as zero. There, the matrix leaves out
 so that no image is ever copied to be padded; likewise, it leaves out the rows that make outputs beyond the ends.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,12 +50,6 @@ class Tiling(NamedTuple):
                 found.append(Run(slice(tile - first, tile - first + 1), taps, begin + low))
         return found
 
-    def pixels(self, first: int, last: int) -> tuple[int, int]:
-        """Return the first pixel that the windows first to last see, and the one after the last."""
-        low = first * self.step - self.padding
-        high = (last - 1) * self.step - self.padding + self.width
-        return min(max(low, 0), self.size), min(max(high, 0), self.size)
-
 
 class Plane(NamedTuple):
     """Images (samples, y, x, channels), all of them or one phase of all, and how they are tiled along y and x."""
@@ -65,62 +60,45 @@ class Plane(NamedTuple):
 
 
 def transform_tiles(
-    program: Program, matrix: Array, planes: list[Plane], band: tuple[int, int], rows: Array, transformed: Array
+    program: Program, matrix: Array, planes: list[Plane], band: tuple[int, int], transformed: Array
 ) -> None:
     """Append what transforms the tiles of some images; a tile is one of x in a row of y in ``band``.
 
         transformed[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
 
     matrix: (n, width of a tile); planes: their channels go side by side, c altogether; transformed: (n, samples of a
-    chunk, rows of tiles, tiles of a row, n, c); rows: scratch, (samples of a chunk, rows of pixels that the band sees,
-    tiles of a row, n, c).
+    chunk, rows of tiles, tiles of a row, n, c).
     """
-    rows, transformed = rows[: program.samples], transformed[:, : program.samples]
-    for (images, y, x), part in zip(planes, _channels(rows, planes), strict=True):
-        top, low, high = band[0] * y.step - y.padding, *y.pixels(*band)
-        program.zero(part[:, : low - top])
-        program.zero(part[:, high - top :])
-        for run in x.runs(0, rows.shape[2]):
-            source = PerImage(windows(images[:, low:high], 2, run, x.step))
-            program.product(matrix[:, run.taps], source, part[:, low - top : high - top, run.tiles])
-    long_rows, long_transformed = rows.reshape(*rows.shape[:2], -1), transformed.reshape(*transformed.shape[:3], -1)
-    all_tiles = Run(slice(0, band[1] - band[0]), slice(0, y.width), 0)
-    program.product(
-        matrix, windows(long_rows, 1, all_tiles, y.step), long_transformed[:, :, all_tiles.tiles].transpose(1, 2, 0, 3)
-    )
+    for images, part, down, across in _runs(program, planes, band, transformed):
+        program.tiles(matrix[:, down.taps], matrix[:, across.taps], images, part)
 
 
 def write_tiles(
-    program: Program,
-    matrix: Array,
-    transformed: Array,
-    planes: list[Plane],
-    band: tuple[int, int],
-    rows: Array,
-    relu: bool = False,
+    program: Program, matrix: Array, transformed: Array, planes: list[Plane], band: tuple[int, int], relu: bool = False
 ) -> None:
     """Append what writes tiles of outputs, which do not overlap, from transformed tiles.
 
         tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · transformed[i, s, t, u, j, :]
 
-    matrix: (width of a tile, n); transformed, planes: as in transform_tiles; rows: scratch, (width of a tile, samples
-    of a chunk, rows of tiles, tiles of a row, n, c). relu: write the maximum of that and 0.
+    matrix: (width of a tile, n); transformed, planes: as in transform_tiles. relu: write the maximum of that and 0.
     """
-    rows, transformed = rows[:, : program.samples], transformed[:, : program.samples]
-    height = band[1] - band[0]
-    long_transformed, long_rows = transformed.reshape(*transformed.shape[:3], -1), rows.reshape(*rows.shape[:3], -1)
-    program.product(
-        matrix, long_transformed[:, :, :height].transpose(1, 2, 0, 3), long_rows[:, :, :height].transpose(1, 2, 0, 3)
-    )
-    by_image = rows.transpose(1, 2, 0, 3, 4, 5)
-    for (images, y, x), part in zip(planes, _channels(by_image, planes), strict=True):
+    for images, part, down, across in _runs(program, planes, band, transformed):
+        program.tiles(matrix[down.taps], matrix[across.taps], part, images, relu)
+
+
+def _runs(
+    program: Program, planes: list[Plane], band: tuple[int, int], transformed: Array
+) -> Iterator[tuple[PerImage, Array, Run, Run]]:
+    """Yield tiles that lie on the images in the same way along y and x, transformed tiles, and how the former lie.
+
+    Both are (samples, rows of tiles, tiles of a row, …, c), the former with pixels, the latter with points.
+    """
+    by_tile = transformed[:, : program.samples].transpose(1, 2, 3, 0, 4, 5)
+    for (images, y, x), part in zip(planes, _channels(by_tile, planes), strict=True):
         for down in y.runs(*band):
-            for across in x.runs(0, rows.shape[3]):
-                source = part[:, down.tiles, down.taps, across.tiles]
-                target = PerImage(windows(windows(images, 1, down, y.step), 3, across, x.step))
-                program.product(matrix[across.taps], source, target)
-                if relu:
-                    program.relu(target)
+            for across in x.runs(0, part.shape[2]):
+                on_image = windows(windows(images, 1, down, y.step), 3, across, x.step).transpose(0, 1, 3, 2, 4, 5)
+                yield PerImage(on_image), part[:, down.tiles, across.tiles], down, across
 
 
 def _channels(array: Array, planes: list[Plane]) -> list[Array]:

@@ -28,11 +28,13 @@ Chunks of some images, or of some rows of tiles of one image, keep V and V·U in
 from math import prod
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry, Pair
 from minidl.kernels.cpu.chunks import Chunks
 from minidl.kernels.cpu.cook_toom import MOST_POINTS, transforms
+from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
 from minidl.kernels.cpu.program import MIN_PRODUCTS, Program, Recorder
@@ -45,13 +47,10 @@ from minidl.kernels.errors import MinidlError
 Array = NDArray[Any]
 
 _ONE = 1  # the index of the point 1 among the points of A, B and G
-_CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; measured with an L2 cache of 1 MiB per core
+_CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; measured, half or a quarter is as good
 _FEWEST_TILES = 32  # in a chunk: smaller matrix products are slow
 _TILES_PER_WEIGHTS = 4  # of an image cost what the weights do; measured with 10 and 50 images and 64 to 512 channels
 _MOST_TAPS = 5
-# Times of a product, of a transformed number of data or outputs and of a transformed weight, in those of a product of
-# the direct algorithm; measured for 1 to 50 images of 3×3 to 111×111 pixels with 32 to 512 channels, with AVX2.
-_COST, _COST_PER_NUMBER, _COST_PER_WEIGHT = 1.1, 145, 44
 
 
 class Winograd(Convolution):
@@ -75,6 +74,7 @@ class Winograd(Convolution):
         a, b, g = transforms(self._m, taps)
         self._a, self._b = a.astype(self.dtype), b.astype(self.dtype)
         self._a_transposed = self._a.T.copy()
+        self._nothing = np.zeros(max(self.filters, self.data_shape[2] * len(self._phases)), self.dtype)
         self._recorder = Recorder()
         self._filter_transform = FilterTransform(g, self.kernel_size, self._phases, self.dtype)
         on_phases = f" on {len(self._phases)} phases" if len(self._phases) > 1 else ""
@@ -91,7 +91,8 @@ class Winograd(Convolution):
         channels, filters = self.data_shape[2] * len(self._phases), self.filters
         tiles = images * prod(-(-size // self._m) for size in self.output_shape[:2])
         weights, numbers = channels * filters, tiles * (channels + filters)
-        return self._n**2 * (_COST * tiles * weights + _COST_PER_NUMBER * numbers + _COST_PER_WEIGHT * weights)
+        per_product, per_number, per_weight = current().WINOGRAD_COSTS
+        return self._n**2 * (per_product * tiles * weights + per_number * numbers + per_weight * weights)
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
@@ -120,15 +121,13 @@ class Winograd(Convolution):
 
         def scratch(worker: int, chunks: Chunks) -> list[Array]:
             shape = (chunks.samples, chunks.height, chunks.across)
-            data_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
-            error_rows_shape = (chunks.samples, chunks.height * m, chunks.across, n, filters)
             transformed = (n, *shape, n, channels), (n, *shape, n, filters)
             totals = (n, n, filters, channels), (1, filters)
-            return carve(worker, self.dtype, *transformed, data_rows_shape, error_rows_shape, *totals)
+            return carve(worker, self.dtype, *transformed, *totals)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             chunks = self._chunks(stop - start, error_planes)
-            transformed_data, transformed_error, data_rows, error_rows, total, biases_total = scratch(worker, chunks)
+            transformed_data, transformed_error, total, biases_total = scratch(worker, chunks)
             several = chunks.count(stop - start) > 1
             beginning = Program()
             beginning.zero(biases_total)
@@ -138,8 +137,8 @@ class Winograd(Convolution):
             for program, band in chunks.programs(start, stop):
                 tiles = chunks.tiles(program.samples, band)
                 e_hat, v = _points(transformed_error, tiles), _points(transformed_data, tiles)
-                transform_tiles(program, self._b, data_planes, band, data_rows, transformed_data)
-                transform_tiles(program, self._a, error_planes, band, error_rows, transformed_error)
+                transform_tiles(program, self._b, data_planes, band, transformed_data)
+                transform_tiles(program, self._a, error_planes, band, transformed_error)
                 program.product(e_hat.transpose(0, 1, 3, 2), v, total, accumulate=several)
                 program.product(ones(tiles, self.dtype)[None], e_hat[_ONE, _ONE], biases_total, accumulate=True)
                 programs.append(program)
@@ -155,44 +154,53 @@ class Winograd(Convolution):
     def _correlate(
         self, inputs: list[Plane], weights: Array, biases: Array | None, outputs: list[Plane], relu: bool = False
     ) -> None:
-        """Write Aᵀ (V·U) A + biases into the planes ``outputs``, with U given as ``weights`` (n, n, in, out).
+        """Write Aᵀ (V·U) A + biases into the planes ``outputs``; weights: U, as FilterTransform gives it.
 
         relu: write the maximum of that and 0. The workers share the images or, of a single one, the filters.
         """
-        m, n, (_, _, channels, filters) = self._m, self._n, weights.shape
+        n, (parts, _, _, channels, width) = self._n, weights.shape
+        images, filters = len(outputs[0].images), sum(plane.images.shape[-1] for plane in outputs)
         arrays = [inputs[0].images, outputs[0].images, weights, *([] if biases is None else [biases])]
-        one = len(outputs[0].images) == len(outputs) == 1
+        one = images == len(outputs) == 1
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, part = (0, 1, slice(start, stop)) if one else (start, stop, slice(None))
-            chunks, own = self._chunks(last - first, outputs), weights[..., part]
-            planes = [plane._replace(images=plane.images[..., part]) for plane in outputs]
-            filters = own.shape[-1]
+            first, last, begin, end = (0, 1, start, stop) if one else (start, stop, 0, parts)
+            some = slice(begin * width, min(end * width, filters))
+            chunks = self._chunks(last - first, outputs)
+            planes = [plane._replace(images=plane.images[..., some]) for plane in outputs]
             shape = (chunks.samples, chunks.height, chunks.across)
-            input_rows_shape = (chunks.samples, (chunks.height - 1) * m + n, chunks.across, n, channels)
-            output_rows_shape = (m, *shape, n, filters)
-            transformed = (n, *shape, n, channels), (n, *shape, n, filters)
-            transformed_inputs, transformed_outputs, input_rows, output_rows = carve(
-                worker, self.dtype, *transformed, input_rows_shape, output_rows_shape
+            transformed_inputs, transformed_outputs = carve(
+                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, some.stop - some.start)
             )
             programs = []
             for program, band in chunks.programs(first, last):
                 tiles = chunks.tiles(program.samples, band)
-                products = _points(transformed_outputs, tiles)
-                transform_tiles(program, self._b, inputs, band, input_rows, transformed_inputs)
-                program.product(_points(transformed_inputs, tiles), own, products)
-                if biases is not None:
-                    column = ones(tiles, self.dtype)[:, None]
-                    program.product(column, biases[None, part], products[_ONE, _ONE], accumulate=True)
-                write_tiles(program, self._a_transposed, transformed_outputs, planes, band, output_rows, relu)
+                v, products = _points(transformed_inputs, tiles), _points(transformed_outputs, tiles)
+                transform_tiles(program, self._b, inputs, band, transformed_inputs)
+                self._multiply(program, v, weights[begin:end], None if biases is None else biases[some], products)
+                write_tiles(program, self._a_transposed, transformed_outputs, planes, band, relu)
                 programs.append(program)
             return programs
 
         if one:
-            least = MIN_PRODUCTS // (self._chunks(1, outputs).most_tiles * n * n * channels) + 1
-            self._recorder.run(filters, arrays, write, least, variant=relu)
+            least = MIN_PRODUCTS // (self._chunks(1, outputs).most_tiles * n * n * channels * width) + 1
+            self._recorder.run(parts, arrays, write, least, variant=relu)
         else:
-            self._recorder.run(len(outputs[0].images), arrays, write, variant=relu)
+            self._recorder.run(images, arrays, write, variant=relu)
+
+    def _multiply(self, program: Program, v: Array, weights: Array, biases: Array | None, products: Array) -> None:
+        """Append what writes V·U, and adds biases at the point 1; lines of weights meet tiles where these lie."""
+        if weights.shape[-1] == 1:
+            program.product(v, weights[..., 0].transpose(1, 2, 3, 0), products)
+            if biases is not None:
+                column = ones(v.shape[2], self.dtype)[:, None]
+                program.product(column, biases[None], products[_ONE, _ONE], accumulate=True)
+            return
+        nothing = self._nothing[: products.shape[-1]]
+        for i, j in np.ndindex(self._n, self._n):
+            added = nothing if biases is None or (i, j) != (_ONE, _ONE) else biases
+            windows = v[i, j][None, None, :, None, None]
+            program.windows(windows, weights[:, i, j], added, products[i, j][None, None], False)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
         """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.constants import Kept, is_constant
+from minidl.kernels.cpu.lines import in_lines
 from minidl.kernels.cpu.phases import Pair, Phase
 from minidl.kernels.cpu.program import Program, Recorder
 from minidl.kernels.cpu.scratch import carve
@@ -33,13 +34,14 @@ class FilterTransform:
         self._recorder, self._kept, self._kept_rotated = Recorder(), Kept(), Kept()
 
     def forward(self, weights: Array) -> Array:
-        """Return the transformed weights (out, y, x, in), (n, n, phases·in, out), in scratch memory.
+        """Return the transformed weights (out, y, x, in), (out, n, n, phases·in, 1), in scratch memory.
 
-        Those of a constant are kept instead, and made once: n²/taps times as many numbers as the weights have.
+        Those of a constant are kept in lines instead, (lines of filters, n, n, phases·in, a line's numbers), and made
+        once: n²/taps times as many numbers as the weights have.
         """
         if is_constant(weights):
-            return self._kept.of(weights, lambda constant: self._forward(constant).copy())
-        return self._forward(weights)
+            return self._kept.of(weights, lambda constant: _in_lines(self._forward(constant)))
+        return self._forward(weights)[..., None]
 
     def _forward(self, weights: Array) -> Array:
         n, (filters, _, _, channels) = self._points, weights.shape
@@ -59,16 +61,16 @@ class FilterTransform:
             return [program]
 
         self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, _FORWARD)
-        return transformed.reshape(n, n, -1, filters)
+        return transformed.reshape(n, n, -1, filters).transpose(3, 0, 1, 2)
 
     def forward_rotated(self, weights: Array) -> Array:
-        """Return the transformed weights rotated by 180°, from out to in: (n, n, out, phases·in), in scratch memory.
+        """Return the transformed weights rotated by 180°, from out to in: (phases·in, n, n, out, 1), in scratch memory.
 
-        Those of a constant are kept instead.
+        Those of a constant are kept in lines instead, as those of ``forward``.
         """
         if is_constant(weights):
-            return self._kept_rotated.of(weights, lambda constant: self._forward_rotated(constant).copy())
-        return self._forward_rotated(weights)
+            return self._kept_rotated.of(weights, lambda constant: _in_lines(self._forward_rotated(constant)))
+        return self._forward_rotated(weights)[..., None]
 
     def _forward_rotated(self, weights: Array) -> Array:
         n, (filters, _, _, channels) = self._points, weights.shape
@@ -82,7 +84,7 @@ class FilterTransform:
             return [program]
 
         self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, _ROTATED)
-        return transformed.reshape(n, n, filters, -1)
+        return transformed.reshape(n, n, filters, -1).transpose(3, 0, 1, 2)
 
     def adjoint(self, totals: list[Array], weights_grads: Array) -> None:
         """Write the gradients of the weights from those of U, the sum of ``totals``, arrays (n, n, out, phases·in)."""
@@ -101,6 +103,12 @@ class FilterTransform:
             return [program]
 
         self._recorder.run(filters, (weights_grads, *totals), write, _MIN_PER_THREAD // channels + 1, _ADJOINT)
+
+
+def _in_lines(transformed: Array) -> Array:
+    """Return transformed weights (out, n, n, in) in lines."""
+    lines = in_lines(transformed)
+    return lines.reshape(len(lines), *transformed.shape[1:], -1)
 
 
 def _matrix(g: Array, kernel_size: Pair, phase: Phase) -> Array:
