@@ -95,6 +95,7 @@ def needs_cudnn() -> None:
         pytest.skip(f"cuDNN: {why}")
 
 
+BEST = loops.name()
 # The CPU by NumPy alone and with compiled loops, the GPU, and the reference on CuPy's arrays.
 FAST = ("numpy", "numba", "gpu", "cupy")
 
@@ -248,6 +249,13 @@ def two_workers() -> None:
     """Run with two worker threads, wherever the tests run."""
     if threads.workers() != 2:
         threads.set_workers(2)
+
+
+@pytest.fixture(autouse=True)
+def best_loops() -> None:
+    """Compute by the loops that a user has, whatever a run of an earlier test has chosen."""
+    if loops.name() != BEST:
+        loops.use_best()
 
 
 @pytest.fixture

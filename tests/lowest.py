@@ -13,7 +13,7 @@ def lowest(path: Path) -> Iterator[str]:
     setup.read(path)
     for text in (setup["options"]["install_requires"], *(setup["options.extras_require"][name] for name in EXTRAS)):
         for requirement in text.split():
-            yield requirement.replace(">=", "==")
+            yield requirement.replace(">=", "==").partition(",")[0]  # without an upper bound
 
 
 if __name__ == "__main__":

@@ -188,6 +188,7 @@ def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
 def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> None:
     """Apart from the small buffers of NumPy's own loops, which are made smaller still to be out of the way.
 
+    Without Numba, the programs themselves are written anew each time, some tens of kilobytes.
     A pass may find its scratch memory grown by another one, and write its programs once more in the second call.
     """
     case = Case(geometry, samples=8, dtype=np.float32)
@@ -203,7 +204,7 @@ def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> Non
     finally:
         tracemalloc.stop()
         np.setbufsize(buffer_size)
-    assert peak < 1 << 16
+    assert peak < 1 << 17
 
 
 @pytest.mark.parametrize(

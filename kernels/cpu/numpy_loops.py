@@ -100,14 +100,21 @@ def _run(worker: int, instruction: AnyInstruction, start: int, samples: int) -> 
 def _transform_tiles(worker: int, instruction: Tiles, tiles: Array, out: Array) -> None:
     """Transform tiles along x, one by one, and along y, those of a row at once; see ``Program.tiles``."""
     samples, rows, width, height, _, channels = tiles.shape
-    points = len(instruction.across)
-    (between,) = carve(f"products {worker}", out.dtype, (samples, rows, height, width, points, channels))
+    points, by_row = len(instruction.across), out.transpose(0, 1, 3, 2, 4, 5)
+    size = out.itemsize
+    whole = by_row.strides[3:] == (points * channels * size, channels * size, size)  # a row of tiles lies in one piece
+    shapes = (samples, rows, height, width, points, channels), (0,) if whole else by_row.shape
+    between, apart = carve(f"products {worker}", out.dtype, *shapes)
     np.matmul(instruction.across, tiles, out=between.transpose(0, 1, 3, 2, 4, 5))
-    by_row = out.transpose(0, 1, 3, 2, 4, 5)
-    target = by_row.reshape(*by_row.shape[:3], width * points * channels)
-    np.matmul(instruction.down, between.reshape(samples, rows, height, width * points * channels), out=target)
-    if not np.may_share_memory(target, out):
-        by_row[...] = target.reshape(by_row.shape)
+    target = by_row if whole else apart
+    row = width * points * channels
+    np.matmul(
+        instruction.down,
+        between.reshape(samples, rows, height, row),
+        out=target.reshape(samples, rows, len(instruction.down), row),
+    )
+    if not whole:
+        np.copyto(by_row, apart)
     if instruction.relu:
         np.maximum(out, out.dtype.type(0), out=out)
 
