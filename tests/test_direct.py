@@ -81,6 +81,15 @@ def test_winograd_with_constants_equals_the_definition(workers, random, dtype, s
             np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
+def test_long_sums_round_less_than_one_element_after_the_other(workers, random):
+    data, weights = random.random((5, 4096), np.float32), random.random((32, 4096), np.float32)
+    exact, out = data.astype(float) @ weights.T.astype(float), np.empty((5, 32), np.float32)
+    fully_connected.forward(data, constant(weights), np.zeros(32, np.float32), out)
+    one_by_one = np.cumsum(data[:, None] * weights, axis=-1, dtype=np.float32)[..., -1]
+    least = 4 if workers[0] == "numba" else 0.5  # BLAS adds up in its own way
+    assert least * np.abs(out - exact).mean() < np.abs(one_by_one - exact).mean()
+
+
 def test_what_is_no_number_stays_what_it_is(workers):
     data, out = np.ones((1, 2, 2, 4), np.float32), np.zeros((1, 2, 2, 3), np.float32)
     data[0, 1, 1, 2] = np.nan

@@ -42,6 +42,7 @@ _sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
 _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
 _NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()
+_RUN = 32  # elements of a window of a single row that are summed up by themselves, as a row is: rounding errors halve
 _LINES_BYTES = 1 << 14  # of weights that stay in the first-level cache while windows come and go
 _PATIENCE = 1000  # looks at whether the others are done, before other programs may have the core; some microseconds
 _NO_MATRIX = (0, 0, 0, 0)
@@ -193,8 +194,11 @@ def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
     addresses = [*map(_address, (left, right, out, instruction.biases))]
     steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
     *batch, columns, channels = left.shape
-    strides = [*left.strides[:4]], [right.strides[0], 0, 0, 0], [*out.strides[:3], 0]
-    extents = 1, out.shape[-1], columns * channels
+    along, run = [*left.strides[:4]], columns * channels
+    if batch[3] == 1 and run % _RUN == 0:
+        batch[3], along[3], run = run // _RUN, _RUN * left.itemsize, _RUN
+    strides = along, [right.strides[0], 0, 0, 0], [*out.strides[:3], 0]
+    extents = 1, out.shape[-1], run
     return (
         *(_WINDOWS, instruction.relu, addresses[:3], steps, extents, [(0, 0)] * 3),
         *(batch, strides, addresses[3], 1, _NO_MATRIX, _NO_MATRIX),

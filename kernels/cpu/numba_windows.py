@@ -103,7 +103,10 @@ class _Loop(Vectors):
         return self.builder.select(negative, zeros, value)
 
     def products(self, sources: list[Any], weights: Any, rows: Any, run: Any, step: Any, start: list[Any]) -> list[Any]:
-        """Return the sums over all rows of the windows and the elements of a row, begun with ``start``."""
+        """Return the sums over all rows of the windows and the elements of a row, begun with ``start``.
+
+        Each row is summed up by itself: rounding errors grow with the number of additions that follow one another.
+        """
         builder, before = self.builder, self.builder.block
         outer, inner, after, end = (builder.append_basic_block() for _ in range(4))
         builder.branch(outer)
@@ -128,17 +131,19 @@ class _Loop(Vectors):
         builder.cbranch(builder.icmp_signed("<", next_at, run), inner, after)
 
         builder.position_at_end(after)
+        so_far = [builder.fadd(total, own) for total, own in zip(row_totals, sums, strict=True)]
         next_row = builder.add(row, number(1))
         next_weights = builder.add(row_weights, builder.mul(run, number(LINE)))
         next_shift = builder.add(shift, step)
         builder.cbranch(builder.icmp_signed("<", next_row, rows), outer, end)
 
-        first, following = (number(0), weights, number(0), *start), (next_row, next_weights, next_shift, *sums)
+        zeros = [ir.Constant(self.vector, [0.0] * self.lanes)] * len(sources)
+        first, following = (number(0), weights, number(0), *start), (next_row, next_weights, next_shift, *so_far)
         for phi, begun, continued in zip((row, row_weights, shift, *row_totals), first, following, strict=True):
             phi.add_incoming(begun, before)
             phi.add_incoming(continued, after)
-        for phi, begun, continued in zip((at, *totals), (number(0), *row_totals), (next_at, *sums), strict=True):
+        for phi, begun, continued in zip((at, *totals), (number(0), *zeros), (next_at, *sums), strict=True):
             phi.add_incoming(begun, outer)
             phi.add_incoming(continued, inner)
         builder.position_at_end(end)
-        return sums
+        return so_far
