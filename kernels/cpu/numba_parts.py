@@ -4,13 +4,20 @@ Numba's own parallel loop (prange) rewrites the function that has it, compiles i
 the whole once more around that: two seconds for each loop and number type. Here the body is a function already, and
 what Numba's threads are handed is a few instructions that call it. The threads are the same, and which thread gets
 which part is, too.
+
+What is called here is compiled into the module of its caller. Numba itself makes a module of each compiled function,
+and optimizes and translates it again in that of every caller, and of the callers of these.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.compiler import compile_internal
+from numba.core.targetconfig import ConfigStack
+from numba.core.typing import Signature
 from numba.extending import intrinsic
 
 _I8P, _INTP = ir.IntType(8).as_pointer(), ir.IntType(64)
@@ -19,47 +26,68 @@ _TASK = ir.FunctionType(ir.VoidType(), [_I8P.as_pointer(), _INTP.as_pointer(), _
 _PARALLEL_FOR = ir.FunctionType(ir.VoidType(), [_I8P] * 5 + [_INTP, _INTP, ir.IntType(32)])
 
 
-def _typed(context: Any, function: Any, arguments: Any, parts: Any) -> Any:
+def _compile_here(context: Any, function: Any, signature: Signature) -> Callable[[Any, Sequence[Any]], None]:
+    """Compile a function into the module of its caller; return what appends a call of it."""
+    flags = ConfigStack().top().copy()  # those of the caller
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    module = context.active_code_library
+    function = function.dispatcher.py_func
+    found = compile_internal(context.typing_context, context, module, function, signature.args, types.void, flags, {})
+    return lambda builder, values: context.call_internal_no_propagate(builder, found.fndesc, signature, values)
+
+
+def _typed_call(context: Any, function: Any, arguments: Any) -> Any:
+    """Compile what calls ``function(*arguments)``, which returns nothing and must not raise anything."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        call = _compile_here(context, function, types.void(*arguments.types))
+        call(builder, cgutils.unpack_tuple(builder, values[1]))
+        return context.get_dummy_value()
+
+    return types.void(function, arguments), generate
+
+
+call: Any = intrinsic(_typed_call)
+
+
+def _typed_parts(context: Any, function: Any, arguments: Any, parts: Any) -> Any:
     """Compile what calls ``function(*arguments, part, parts)`` for each part: int64 both, and ``parts`` at least 1.
 
     One part is left to the calling thread. The function must not raise anything, as nobody would hear of it.
     """
-    called = function.get_call_type(context, (*arguments.types, types.int64, types.int64), {})
-    compiled = function.dispatcher.overloads[called.args]
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         _, given, count = values
-        context.active_code_library.add_linking_library(compiled.library)
+        call_it = _compile_here(context, function, types.void(*arguments.types, types.int64, types.int64))
 
-        def call(builder: Any, given: Any, part: Any, count: Any) -> None:
-            values = [*cgutils.unpack_tuple(builder, given), part, count]
-            context.call_internal_no_propagate(builder, compiled.fndesc, called, values)
+        def call_part(builder: Any, given: Any, part: Any, count: Any) -> None:
+            call_it(builder, [*cgutils.unpack_tuple(builder, given), part, count])
 
         data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [given, count]))
         with builder.if_else(builder.icmp_signed("==", count, _INTP(1))) as (alone, together):
             with alone:
-                call(builder, given, _INTP(0), count)
+                call_part(builder, given, _INTP(0), count)
             with together:
-                task = _task(builder, f"{compiled.fndesc.llvm_func_name}.part", data.type, call)
+                task = _task(builder, data.type, call_part)
                 _share(builder, task, data, count)
         return context.get_dummy_value()
 
     return types.void(function, arguments, types.int64), generate
 
 
-in_parts: Any = intrinsic(_typed)
+in_parts: Any = intrinsic(_typed_parts)
 
 
-def _task(builder: Any, name: str, data_type: Any, call: Any) -> Any:
+def _task(builder: Any, data_type: Any, call_part: Any) -> Any:
     """Return the function that a thread calls for its parts. The place of a part is its number."""
-    task = ir.Function(builder.module, _TASK, builder.module.get_unique_name(name))
+    task = ir.Function(builder.module, _TASK, builder.module.get_unique_name("task"))
     task.linkage = "internal"
     own = ir.IRBuilder(task.append_basic_block())
     places, sizes, _, data = task.args
     given, count = (own.extract_value(own.load(own.bitcast(data, data_type)), i) for i in range(2))
     first = own.ptrtoint(own.load(places), _INTP)
     with cgutils.for_range(own, own.load(sizes)) as loop:
-        call(own, given, own.add(first, loop.index), count)
+        call_part(own, given, own.add(first, loop.index), count)
     own.ret_void()
     return task
 

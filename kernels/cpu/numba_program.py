@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from minidl.kernels.cpu.calls import Calls
 from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel, ready
 from minidl.kernels.cpu.numba_largest import largest_of_windows
-from minidl.kernels.cpu.numba_parts import in_parts
+from minidl.kernels.cpu.numba_parts import call, in_parts
 from minidl.kernels.cpu.numba_threads import add_at, let_others_run
 from minidl.kernels.cpu.numba_tiles import transform_tiles
 from minidl.kernels.cpu.numba_vectors import LINE, pointer
@@ -326,7 +326,7 @@ def _take_parts(
         for k in range(ends[part], ends[part + 1]):
             for start in starts[bounds[k, 1] : bounds[k + 1, 1]]:
                 for r in range(bounds[k, 0], bounds[k + 1, 0]):
-                    _run(rows[r], start, one_and_zero, letters)
+                    call(_run, (rows[r], start, one_and_zero, letters))
         if single:
             return
         add_at(done, 1)
@@ -338,13 +338,13 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
     left, right, out = op.address[0], op.address[1], op.address[2]
     left, right, out = left + start * op.step[0], right + start * op.step[1], out + start * op.step[2]
     if op.kind == _WINDOWS:
-        _windows(op, left, right, out, one_and_zero)
+        call(_windows, (op, left, right, out, one_and_zero))
         return
     if op.kind == _LARGEST:
-        largest_of_windows(op, left, out, one_and_zero)
+        call(largest_of_windows, (op, left, out, one_and_zero))
         return
     if op.kind == _TILES:
-        transform_tiles(op, left, out, one_and_zero)
+        call(transform_tiles, (op, left, out, one_and_zero))
         return
     size, (n0, n1, n2, n3) = one_and_zero.itemsize, (op.batch[0], op.batch[1], op.batch[2], op.batch[3])
     # To BLAS, which counts down the columns, all matrices are transposed: outᵀ = rightᵀ · leftᵀ.
@@ -362,9 +362,9 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
                     b = right + i * op.stride[1, 0] + j * op.stride[1, 1] + k * op.stride[1, 2] + l * op.stride[1, 3]
                     c = out + i * op.stride[2, 0] + j * op.stride[2, 1] + k * op.stride[2, 2] + l * op.stride[2, 3]
                     if op.kind == _COPY:
-                        _copy(op, b, c, one_and_zero)
+                        call(_copy, (op, b, c, one_and_zero))
                     elif op.kind == _RELU:
-                        _relu(op, c, one_and_zero)
+                        call(_relu, (op, c, one_and_zero))
                     elif size == 4:
                         _sgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
                     else:
