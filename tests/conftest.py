@@ -46,6 +46,15 @@ from minidl.normalizations import NORMALIZATIONS
 from minidl.optimizers import OPTIMIZERS
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make a test thorough on all devices but those that it is quick on, before pytest selects tests by their marks."""
+    for item in items:
+        quick = item.get_closest_marker("quick_on")
+        if quick and item.callspec.params["backend"] not in quick.args:
+            item.add_marker(pytest.mark.thorough)
+
+
 @pytest.fixture
 def random() -> np.random.Generator:
     """Return a source of random numbers, the same in every run."""

@@ -143,6 +143,7 @@ def test_folding_changes_nothing_at_inference(random, mode):
     np.testing.assert_allclose(net.forward(data), expected, atol=1e-12)
 
 
+@pytest.mark.quick_on("reference", "numba")
 def test_folding_goes_into_branches_and_transposed_convolutions(context, random):
     """A residual block with a shortcut of its own, beside a U connection, as net (d) has them."""
     up = Sequential(TransposedConvolution(3, 3, stride=2), BatchNorm(), ReLU(), Convolution(3, 3), BatchNorm())

@@ -271,6 +271,7 @@ def test_a_test_sees_whole_images_in_batches_of_one_size(backend, random) -> Non
     assert [len(data) for data, _ in large.in_order()] == [1, 1, 1]
 
 
+@pytest.mark.quick_on("numba", "gpu")
 def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
     """Red counts columns, green rows; the masks, too, tell where in the image a pixel was."""
     y, x = np.mgrid[:240, :250]
@@ -308,6 +309,7 @@ def test_crops_are_as_large_as_asked_for_and_no_larger_than_the_images(backend, 
         load_shapes(20, 10)[0].cropped(8)
 
 
+@pytest.mark.quick_on("numba")
 def test_colour_offsets_are_dlibs(backend, random) -> None:
     """Whole numbers 0.1·T·z with z normal: their covariance is 0.01·T·Tᵀ; colours end at 0 and at 255."""
     directions = [[-66.379, 25.094, 6.79698], [-68.0492, -0.302309, -13.9539], [-68.4907, -24.0199, 7.27653]]

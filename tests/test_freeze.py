@@ -37,6 +37,7 @@ def net_of(name, backend, method="WC, GC, BN"):
     return Net(make(parse(method)), shape, backend, method=method)
 
 
+@pytest.mark.quick_on("numpy", "numba")
 @pytest.mark.parametrize("name", NETS)
 def test_a_frozen_net_computes_the_same(backend, random, name):
     net = net_of(name, backend)

@@ -149,6 +149,7 @@ def test_what_is_not_a_number_stays_so(backend, random, view):
         assert np.isnan(backend.host(out)).any()
 
 
+@pytest.mark.quick_on("numba", "gpu")
 @pytest.mark.parametrize("before", [BatchNorm, lambda: Convolution(3, 3), lambda: TransposedConvolution(3, 3)])
 def test_gradients(context, random, before):
     layer = set_up(Sequential(Convolution(2, 3), ReLU(), before(), ReLU()), (4, 3, 2), context.kernels, np.float64)

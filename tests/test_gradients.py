@@ -74,6 +74,7 @@ HOOKS = [
 ONE_OF_EACH = {(n.point, n.function): name for name, n in reversed(NORMALIZATIONS.items())}.values()
 
 
+@pytest.mark.quick_on("reference", "numba")
 @pytest.mark.parametrize(
     "backend, layer_name, name, mode",
     [
@@ -171,6 +172,7 @@ def test_small_net(backend, random, request, name, method):
 class TestTheChecker:
     """The checker itself must reject an error of 0.1 %, wherever it stands."""
 
+    @pytest.mark.quick_on("reference")
     @pytest.mark.parametrize("what", ["error", "weights", "biases"])
     def test_rejects_a_thousandth_in_a_layer(self, context, random, what):
         layer = set_up(*LAYERS["conv 3×3"], context)
@@ -214,6 +216,7 @@ class TestTheChecker:
         with pytest.raises(GradientError):
             check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
 
+    @pytest.mark.quick_on("reference")
     @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
     @pytest.mark.parametrize("wrong", ["a thousandth", "no mean"])
     def test_rejects_a_wrong_adjoint_in_either_mode(self, context, random, wrong, mode):
@@ -235,6 +238,7 @@ class TestTheChecker:
         assert not report
         assert report.unchecked == ["OWN has no adjoint, which reparametrization would need"]
 
+    @pytest.mark.quick_on("reference")
     def test_rejects_a_missing_mean_in_a_layer(self, context, random):
         layer = set_up(*LAYERS["BN"], context)
         product = layer.compute_error
@@ -243,6 +247,7 @@ class TestTheChecker:
         with pytest.raises(GradientError, match="error differs"):
             check_layer(layer, random.standard_normal((3, 3, 4, 6)), random)
 
+    @pytest.mark.quick_on("reference")
     @pytest.mark.parametrize("point", ["weights", "error", "grads"])
     def test_no_hook_makes_zeros(self, context, random, point):
         layer = set_up(*LAYERS["conv 3×3"], context)
@@ -293,6 +298,7 @@ class TestTheChecker:
         with pytest.raises(MinidlError, match=r"dropout1 \(dropout\) is random: .* no derivative; keep its random"):
             check_layer(root, random.standard_normal((3, 2, 3, 2)), random)
 
+    @pytest.mark.quick_on("reference")
     def test_hints_at_a_kink(self, context, random):
         layer = set_up(*LAYERS["relu"], context)
         data = random.standard_normal((3, *LAYERS["relu"][1]))

@@ -77,7 +77,7 @@ LARGE_WINDOWS = {
 }
 
 
-@pytest.mark.parametrize("place", ["u1", pytest.param("u2", marks=pytest.mark.thorough), "u4"])
+@pytest.mark.parametrize("place", ["u1", *(pytest.param(large, marks=pytest.mark.thorough) for large in ("u2", "u4"))])
 def test_max_pool_of_large_windows(backend, random, place):
     """Half of the last row of the first windows, whose elements have the largest numbers, is larger than all others."""
     context = Context(backend, np.dtype(np.float64), random)

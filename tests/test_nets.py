@@ -79,6 +79,7 @@ def small_d(backend, size=67):
     return Net(d.net(4, parse("Baseline, BN"), filters=(2, 3, 4, 5)), (size, size, 3), backend, dtype="float64")
 
 
+@pytest.mark.quick_on("numba")
 @pytest.mark.parametrize("y, x", [(1, 1), (66, 70), (101, 68)])
 def test_net_d_takes_images_of_any_size(backend, random, y, x):
     net = small_d(backend)

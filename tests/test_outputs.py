@@ -42,6 +42,7 @@ def test_predictions_are_the_callers_own(backend):
         assert isinstance(found, np.ndarray)
 
 
+@pytest.mark.quick_on("numba", "gpu")
 @pytest.mark.parametrize("samples", [0, 1, 7])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
 def test_any_number_of_samples_is_predicted_in_batches(backend, samples, dtype):
@@ -155,6 +156,7 @@ def test_observers_may_keep_what_they_see(backend):
 # -- copies -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick_on("numba", "gpu")
 @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
 def test_a_deep_copy_is_a_net_of_its_own(backend, mode):
     net = build(backend, "WS, GC, BN", mode=mode)

@@ -74,8 +74,15 @@ def answers(net: Net, seed: int, ask: str) -> Callable[[], None]:
     return run
 
 
-@pytest.mark.parametrize("ask", ["forward", "predict"])
-@pytest.mark.parametrize("nets", [1, 2])
+@pytest.mark.parametrize(
+    "nets, ask",
+    [
+        (1, "forward"),
+        (2, "predict"),
+        pytest.param(1, "predict", marks=pytest.mark.thorough),
+        pytest.param(2, "forward", marks=pytest.mark.thorough),
+    ],
+)
 def test_nets_answer_several_threads(compute_by, nets, ask):
     several = [build(seed) for seed in range(nets)]
     for net in several:

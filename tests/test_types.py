@@ -108,6 +108,7 @@ def layer_context(request: pytest.FixtureRequest, backend: Kernels, random: np.r
     return Context(backend, np.dtype(request.param), random)
 
 
+@pytest.mark.quick_on("numba", "gpu")
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_takes_numbers_of_any_type_and_layout(name, layer_context, random):
     make, shape = LAYERS[name]
