@@ -1,5 +1,7 @@
 """Parts of a compiled loop: each is called once, with its number, and they run side by side."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -37,3 +39,21 @@ def test_each_part_is_called_once_beside_the_others(random, parts):
     together(weights, (numba.get_num_threads(), 0.5), seen, met, np.zeros(1, np.int64), parts)
     np.testing.assert_array_equal(seen, 0.5 * weights + parts)
     assert met.all()
+
+
+def test_the_garbage_collector_waits_while_a_loop_is_compiled_and_then_goes_on(monkeypatch):
+    collects = []
+
+    def add(total, parts):
+        total[0] += parts
+
+    loop = parallel(add)
+    whole = loop.compiled.targetctx.codegen
+    monkeypatch.setattr(loop.compiled.targetctx, "codegen", lambda: collects.append(gc.isenabled()) or whole())
+    total = np.zeros(1)
+    for _ in range(2):
+        loop(total, 2)
+    assert total[0] == 4
+    assert collects
+    assert not any(collects)
+    assert gc.isenabled()

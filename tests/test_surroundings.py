@@ -205,7 +205,7 @@ def function(tmp_path, monkeypatch):
         return x + 1
 
     def call():
-        compiled = numba_compiler.compiled(plus_one, from_python=True)
+        compiled = numba_compiler.parallel(plus_one).compiled
         assert compiled(1) == 2
         return sum(compiled.stats.cache_hits.values()), compiled.stats.cache_path
 
