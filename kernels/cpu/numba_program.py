@@ -42,7 +42,7 @@ _sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
 _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
 _NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()
-_RUN = 32  # elements of a window of a single row that are summed up by themselves, as a row is: rounding errors halve
+_RUN = 32  # elements of a piece of a window, which is summed up by itself: rounding errors halve
 _LINES_BYTES = 1 << 14  # of weights that stay in the first-level cache while windows come and go
 _PATIENCE = 1000  # looks at whether the others are done, before other programs may have the core; some microseconds
 _NO_MATRIX = (0, 0, 0, 0)
@@ -187,18 +187,17 @@ def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
     """Return a product with windows as a row.
 
     The batch is (samples, y, x, rows of a window), that of outputs the first three of these. The columns of out are the
-    filters, those of left the elements in a row of a window.
+    filters, those of left the elements in a row of a window or, if it is the only one, of a piece, which is a row then.
     """
     operands = instruction[:3]
     left, right, out = (part(operand, 0, samples) for operand in operands)
     addresses = [*map(_address, (left, right, out, instruction.biases))]
     steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
     *batch, columns, channels = left.shape
-    along, run = [*left.strides[:4]], columns * channels
-    if batch[3] == 1 and run % _RUN == 0:
-        batch[3], along[3], run = run // _RUN, _RUN * left.itemsize, _RUN
-    strides = along, [right.strides[0], 0, 0, 0], [*out.strides[:3], 0]
-    extents = 1, out.shape[-1], run
+    run = columns * channels
+    pieces = run // _RUN if batch[3] == 1 and run % _RUN == 0 else 1
+    strides = [*left.strides[:4]], [right.strides[0], 0, 0, 0], [*out.strides[:3], 0]
+    extents = pieces, out.shape[-1], run // pieces
     return (
         *(_WINDOWS, instruction.relu, addresses[:3], steps, extents, [(0, 0)] * 3),
         *(batch, strides, addresses[3], 1, _NO_MATRIX, _NO_MATRIX),
@@ -376,9 +375,9 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
 def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
     """Multiply all windows by some lines of filters after the others, each of which is read from memory once."""
     height, width, size, filters = op.batch[1], op.batch[2], like.itemsize, op.extent[1]
-    count, taps = op.batch[0] * height * width, (op.batch[3], op.extent[2], op.stride[0, 3])
+    count, taps = op.batch[0] * height * width, (op.extent[0], op.batch[3], op.extent[2], op.stride[0, 3])
     groups, places = (count + WINDOWS - 1) // WINDOWS, np.empty(2 * WINDOWS, np.int64)
-    lines, of_line = (filters * size + LINE - 1) // LINE, taps[0] * taps[1] * LINE
+    lines, of_line = (filters * size + LINE - 1) // LINE, taps[0] * taps[1] * taps[2] * LINE
     together = max(1, _LINES_BYTES // of_line)
     for first in range(0, lines, together):
         s, y, x = 0, 0, 0

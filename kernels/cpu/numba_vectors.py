@@ -1,6 +1,6 @@
 """Vectors: what the loops that are written in LLVM's instructions have in common, see numba_windows.py."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -47,6 +47,22 @@ class Vectors:
         first = self.builder.insert_element(vector, value, ir.Constant(I32, 0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, vector, zeros)
+
+    def repeat(self, count: Any, begun: list[Any], body: Callable[[list[Any]], list[Any]]) -> list[Any]:
+        """Append what passes values through ``body``, ``count`` times and at least once; return what comes out."""
+        builder, before = self.builder, self.builder.block
+        block, after = (builder.append_basic_block() for _ in range(2))
+        builder.branch(block)
+        builder.position_at_end(block)
+        begun = [number(0), *begun]
+        phis = [builder.phi(value.type) for value in begun]
+        values = [builder.add(phis[0], number(1)), *body(phis[1:])]
+        for phi, first, following in zip(phis, begun, values, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(following, builder.block)
+        builder.cbranch(builder.icmp_signed("<", values[0], count), block, after)
+        builder.position_at_end(after)
+        return values[1:]
 
     def loop(self, count: Any, *steps: Sequence[Any]) -> Iterator[list[Any]]:
         """Yield once, where the body is to be appended, addresses that begin somewhere and go on by a step each."""

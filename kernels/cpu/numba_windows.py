@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from minidl.kernels.cpu.numba_vectors import CONTRACT, I1, I32, I64, LINE, Vectors, number
+from minidl.kernels.cpu.numba_vectors import CONTRACT, I1, I32, I64, LINE, Vectors, number, unpacked
 
 WINDOWS = 6  # at a time
 
@@ -33,9 +33,9 @@ def _typed(
     """Compile what multiplies ``count`` windows by a line of weights, adds biases and writes the sums.
 
     places: the address of WINDOWS addresses of windows and, behind them, as many of outputs; line: the bytes from these
-    to where the sums go; weights: the address of (rows, run) lines; biases: of the filters' biases; taps: rows, run,
-    and the bytes from a row of a window to the next; filters: how many there are, at most a line; relu: whether to
-    write the maximum of that and 0; like: an array of the type.
+    to where the sums go; weights: the address of (pieces, rows, run) lines; biases: of the filters' biases; taps:
+    pieces, one behind the other, rows, run, and the bytes from a row of a piece to the next; filters: how many there
+    are, at most a line; relu: whether to write the maximum of that and 0; like: an array of the type.
     """
     return types.void(*[types.intp] * 5, taps, types.intp, types.intp, like), _generate
 
@@ -43,7 +43,7 @@ def _typed(
 def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
     count, places, line, weights, biases, taps, filters, relu, _ = arguments
     loop = _Loop(builder, context.get_value_type(signature.args[-1].dtype), filters)
-    rows, run, step = (builder.extract_value(taps, i) for i in range(3))
+    extents = unpacked(builder, taps)
     end = builder.append_basic_block()
     switch = builder.switch(count, end)
     for windows in range(1, WINDOWS + 1):
@@ -55,7 +55,7 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Se
             for first in (0, WINDOWS)
         )
         start = [loop.load_some(biases)] * windows
-        for total, target in zip(loop.products(sources, weights, rows, run, step, start), targets, strict=True):
+        for total, target in zip(loop.products(sources, weights, *extents, start), targets, strict=True):
             loop.store_some(loop.limited(total, relu), builder.add(target, line))
         builder.branch(end)
     builder.position_at_end(end)
@@ -102,48 +102,35 @@ class _Loop(Vectors):
         negative = self.builder.and_(self.builder.fcmp_ordered("<", value, zeros), asked)
         return self.builder.select(negative, zeros, value)
 
-    def products(self, sources: list[Any], weights: Any, rows: Any, run: Any, step: Any, start: list[Any]) -> list[Any]:
-        """Return the sums over all rows of the windows and the elements of a row, begun with ``start``.
+    def products(
+        self, sources: list[Any], weights: Any, pieces: Any, rows: Any, run: Any, step: Any, start: list[Any]
+    ) -> list[Any]:
+        """Return the sums over the pieces, rows and elements of the windows, begun with ``start``.
 
-        Each row is summed up by itself: rounding errors grow with the number of additions that follow one another.
+        Each piece is summed up by itself: rounding errors grow with the number of additions that follow one another.
         """
-        builder, before = self.builder, self.builder.block
-        outer, inner, after, end = (builder.append_basic_block() for _ in range(4))
-        builder.branch(outer)
+        add = self.builder.add
 
-        builder.position_at_end(outer)
-        row, row_weights, shift = (builder.phi(I64) for _ in range(3))
-        row_totals = [builder.phi(self.vector) for _ in sources]
-        addresses = [builder.add(source, shift) for source in sources]
-        builder.branch(inner)
+        def of_element(values: list[Any]) -> list[Any]:
+            weights, shift, *totals = values
+            line, sums = self.load(weights, self.vector, LINE), []
+            for source, total in zip(sources, totals, strict=True):
+                element = self.load(add(source, shift), self.scalar, self.size)
+                product = self.builder.fmul(self.splat(element, self.scalar), line, flags=CONTRACT)
+                sums.append(self.builder.fadd(total, product, flags=CONTRACT))
+            return [add(weights, number(LINE)), add(shift, number(self.size)), *sums]
 
-        builder.position_at_end(inner)
-        at = builder.phi(I64)
-        totals = [builder.phi(self.vector) for _ in sources]
-        line = self.load(builder.add(row_weights, builder.mul(at, number(LINE))), self.vector, LINE)
-        offset = builder.mul(at, number(self.size))
-        sums = []
-        for address, total in zip(addresses, totals, strict=True):
-            element = self.load(builder.add(address, offset), self.scalar, self.size)
-            product = builder.fmul(self.splat(element, self.scalar), line, flags=CONTRACT)
-            sums.append(builder.fadd(total, product, flags=CONTRACT))
-        next_at = builder.add(at, number(1))
-        builder.cbranch(builder.icmp_signed("<", next_at, run), inner, after)
+        def of_row(values: list[Any]) -> list[Any]:
+            weights, shift, *totals = values
+            weights, _, *totals = self.repeat(run, [weights, shift, *totals], of_element)
+            return [weights, add(shift, step), *totals]
 
-        builder.position_at_end(after)
-        so_far = [builder.fadd(total, own) for total, own in zip(row_totals, sums, strict=True)]
-        next_row = builder.add(row, number(1))
-        next_weights = builder.add(row_weights, builder.mul(run, number(LINE)))
-        next_shift = builder.add(shift, step)
-        builder.cbranch(builder.icmp_signed("<", next_row, rows), outer, end)
+        def of_piece(values: list[Any]) -> list[Any]:
+            weights, shift, *so_far = values
+            zeros = [ir.Constant(self.vector, [0.0] * self.lanes)] * len(sources)
+            weights, _, *totals = self.repeat(rows, [weights, shift, *zeros], of_row)
+            sums = [self.builder.fadd(total, own) for total, own in zip(so_far, totals, strict=True)]
+            return [weights, add(shift, self.builder.mul(run, number(self.size))), *sums]
 
-        zeros = [ir.Constant(self.vector, [0.0] * self.lanes)] * len(sources)
-        first, following = (number(0), weights, number(0), *start), (next_row, next_weights, next_shift, *so_far)
-        for phi, begun, continued in zip((row, row_weights, shift, *row_totals), first, following, strict=True):
-            phi.add_incoming(begun, before)
-            phi.add_incoming(continued, after)
-        for phi, begun, continued in zip((at, *totals), (number(0), *zeros), (next_at, *sums), strict=True):
-            phi.add_incoming(begun, outer)
-            phi.add_incoming(continued, inner)
-        builder.position_at_end(end)
-        return so_far
+        _, _, *sums = self.repeat(pieces, [weights, number(0), *start], of_piece)
+        return sums
