@@ -7,6 +7,8 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
+from numba.core.caching import NullCache  # noqa: E402
+
 from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready  # noqa: E402
 from minidl.kernels.cpu.numba_parts import in_parts  # noqa: E402
 from minidl.kernels.cpu.numba_threads import add_at, let_others_run  # noqa: E402
@@ -48,6 +50,7 @@ def test_the_garbage_collector_waits_while_a_loop_is_compiled_and_then_goes_on(m
         total[0] += parts
 
     loop = parallel(add)
+    loop.compiled._cache = NullCache()
     whole = loop.compiled.targetctx.codegen
     monkeypatch.setattr(loop.compiled.targetctx, "codegen", lambda: collects.append(gc.isenabled()) or whole())
     total = np.zeros(1)

@@ -29,8 +29,9 @@ from minidl.kernels.cpu.threads import shares, workers
 
 
 def of_sources(folder: Path) -> str:
-    """Return a checksum of all files with compiled loops: each of them may be compiled into a loop of another one."""
-    return sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("numba_*.py")))).hexdigest()
+    """Return a checksum of all files with compiled loops, and with a number in them: each may be a part of any loop."""
+    files = sorted([*folder.glob("numba_*.py"), *folder.glob("cook_toom.py")])
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 _sources = of_sources(Path(__file__).parent)
@@ -64,7 +65,7 @@ _in_turn = Lock()
 
 
 def compiled(function: Any) -> Any:
-    """Have a function compiled for others, as a part of those that call it by ``call`` or ``in_parts``."""
+    """Have a function compiled for other compiled ones: by ``call`` and ``in_parts`` as a part of the caller."""
     return _compile(no_cfunc_wrapper=True, no_cpython_wrapper=True)(function)
 
 
@@ -85,25 +86,37 @@ def parallel(function: Callable[..., None]) -> Any:
     return run
 
 
+_collector_waits = False
+
+
 def _without_collecting(compile_it: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return the same without the garbage collector, which takes a quarter of the time in which Numba compiles."""
 
     def run(signature: Any) -> Any:
-        collects = gc.isenabled()
+        global _collector_waits
+        _collector_waits = gc.isenabled()
         gc.disable()
         try:
             return compile_it(signature)
         finally:
-            if collects:
-                gc.enable()
+            _collect_again()
 
     return run
 
 
+def _collect_again() -> None:
+    """Let the garbage collector go on, if it waits."""
+    global _collector_waits
+    if _collector_waits:
+        gc.enable()
+    _collector_waits = False
+
+
 def _after_fork() -> None:
-    """Make the lock anew: a thread that held it is not in the child of a fork."""
+    """Make the lock anew: a thread that held it, and may have been compiling, is not in the child of a fork."""
     global _in_turn
     _in_turn = Lock()
+    _collect_again()
 
 
 if hasattr(os, "register_at_fork"):

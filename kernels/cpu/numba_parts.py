@@ -17,7 +17,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.compiler import compile_internal
 from numba.core.targetconfig import ConfigStack
-from numba.core.typing import Signature
 from numba.extending import intrinsic
 
 _I8P, _INTP = ir.IntType(8).as_pointer(), ir.IntType(64)
@@ -26,22 +25,25 @@ _TASK = ir.FunctionType(ir.VoidType(), [_I8P.as_pointer(), _INTP.as_pointer(), _
 _PARALLEL_FOR = ir.FunctionType(ir.VoidType(), [_I8P] * 5 + [_INTP, _INTP, ir.IntType(32)])
 
 
-def _compile_here(context: Any, function: Any, signature: Signature) -> Callable[[Any, Sequence[Any]], None]:
-    """Compile a function into the module of its caller; return what appends a call of it."""
+def _compile_here(context: Any, function: Any, kinds: Sequence[Any]) -> Callable[[Any, Sequence[Any]], Any]:
+    """Compile a function, for arguments of some types, into the module of its caller; return what appends a call."""
     flags = ConfigStack().top().copy()  # those of the caller
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-    module = context.active_code_library
+    module, signature = context.active_code_library, types.void(*kinds)
     function = function.dispatcher.py_func
     found = compile_internal(context.typing_context, context, module, function, signature.args, types.void, flags, {})
     return lambda builder, values: context.call_internal_no_propagate(builder, found.fndesc, signature, values)
 
 
 def _typed_call(context: Any, function: Any, arguments: Any) -> Any:
-    """Compile what calls ``function(*arguments)``, which returns nothing and must not raise anything."""
+    """Compile what calls ``function(*arguments)``.
+
+    The function returns nothing, does not call itself, and must not raise anything, as nobody would hear of it.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        call = _compile_here(context, function, types.void(*arguments.types))
-        call(builder, cgutils.unpack_tuple(builder, values[1]))
+        call_it = _compile_here(context, function, arguments.types)
+        call_it(builder, cgutils.unpack_tuple(builder, values[1]))
         return context.get_dummy_value()
 
     return types.void(function, arguments), generate
@@ -58,7 +60,7 @@ def _typed_parts(context: Any, function: Any, arguments: Any, parts: Any) -> Any
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         _, given, count = values
-        call_it = _compile_here(context, function, types.void(*arguments.types, types.int64, types.int64))
+        call_it = _compile_here(context, function, [*arguments.types, types.int64, types.int64])
 
         def call_part(builder: Any, given: Any, part: Any, count: Any) -> None:
             call_it(builder, [*cgutils.unpack_tuple(builder, given), part, count])

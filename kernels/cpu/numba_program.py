@@ -42,7 +42,7 @@ _sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
 _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
 _NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()
-_RUN = 32  # elements of a piece of a window, which is summed up by itself: rounding errors halve
+_RUN = 32  # elements of a piece of a window, which is summed up by itself: whole nets have half the rounding error
 _LINES_BYTES = 1 << 14  # of weights that stay in the first-level cache while windows come and go
 _PATIENCE = 1000  # looks at whether the others are done, before other programs may have the core; some microseconds
 _NO_MATRIX = (0, 0, 0, 0)
@@ -186,8 +186,9 @@ def _row(instruction: AnyInstruction, samples: int) -> tuple[Any, ...]:
 def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
     """Return a product with windows as a row.
 
-    The batch is (samples, y, x, rows of a window), that of outputs the first three of these. The columns of out are the
-    filters, those of left the elements in a row of a window or, if it is the only one, of a piece, which is a row then.
+    The batch is (samples, y, x, rows of a window), that of outputs the first three of these. Extents are the pieces of
+    a window, of which there are several only where it has a single row, the filters, and the elements in a row of a
+    piece.
     """
     operands = instruction[:3]
     left, right, out = (part(operand, 0, samples) for operand in operands)
@@ -195,7 +196,7 @@ def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
     steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
     *batch, columns, channels = left.shape
     run = columns * channels
-    pieces = run // _RUN if batch[3] == 1 and run % _RUN == 0 else 1
+    pieces = max(1, run // _RUN) if batch[3] == 1 and run % _RUN == 0 else 1
     strides = [*left.strides[:4]], [right.strides[0], 0, 0, 0], [*out.strides[:3], 0]
     extents = pieces, out.shape[-1], run // pieces
     return (

@@ -43,7 +43,7 @@ def _typed(
 def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]) -> Any:
     count, places, line, weights, biases, taps, filters, relu, _ = arguments
     loop = _Loop(builder, context.get_value_type(signature.args[-1].dtype), filters)
-    extents = unpacked(builder, taps)
+    pieces, rows, run, step = unpacked(builder, taps)
     end = builder.append_basic_block()
     switch = builder.switch(count, end)
     for windows in range(1, WINDOWS + 1):
@@ -55,7 +55,7 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Se
             for first in (0, WINDOWS)
         )
         start = [loop.load_some(biases)] * windows
-        for total, target in zip(loop.products(sources, weights, *extents, start), targets, strict=True):
+        for total, target in zip(loop.products(sources, weights, pieces, rows, run, step, start), targets, strict=True):
             loop.store_some(loop.limited(total, relu), builder.add(target, line))
         builder.branch(end)
     builder.position_at_end(end)
@@ -121,9 +121,8 @@ class _Loop(Vectors):
             return [add(weights, number(LINE)), add(shift, number(self.size)), *sums]
 
         def of_row(values: list[Any]) -> list[Any]:
-            weights, shift, *totals = values
-            weights, _, *totals = self.repeat(run, [weights, shift, *totals], of_element)
-            return [weights, add(shift, step), *totals]
+            weights, _, *totals = self.repeat(run, values, of_element)
+            return [weights, add(values[1], step), *totals]
 
         def of_piece(values: list[Any]) -> list[Any]:
             weights, shift, *so_far = values
