@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Make a test thorough on all devices but those that it is quick on, before pytest selects tests by their marks."""
     for item in items:
         quick = item.get_closest_marker("quick_on")
-        if quick and item.callspec.params["backend"] not in quick.args:
+        if quick and not set(quick.args) & {item.callspec.params.get(name) for name in ("backend", "fast")}:
             item.add_marker(pytest.mark.thorough)
 
 

@@ -41,6 +41,7 @@ def host(layer, array):
     return layer.kernels.host(array)
 
 
+@pytest.mark.quick_on("reference", "gpu")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", AXES)
 def test_the_formulas_of_equations_5_to_7(context, random, kind, shape):

@@ -46,6 +46,7 @@ VIEWS = [  # (outer, rows, inner, lanes)
 ]
 
 
+@pytest.mark.quick_on("gpu", "numba")
 @pytest.mark.parametrize("view", VIEWS, ids=str)
 @pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
 def test_normalize(fast, random, name, view, dtype):
@@ -103,6 +104,7 @@ def test_data_norm(fast, random, view, dtype):
     both(fast, run, 2 * x + 1, error, gamma, beta, *outs, mean, variance**2, np.array([98]), float32=2e-4)
 
 
+@pytest.mark.quick_on("gpu", "numba")
 @pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 3), (2, 1), (1, 2), (3, 5)])
 @pytest.mark.parametrize("shape", [(1, 3, 3, 1), (5, 8, 7, 3), (2, 13, 9, 70)], ids=str)
 def test_average_pools(fast, random, shape, size, stride, dtype):
@@ -168,6 +170,7 @@ SIZES = [
 ]
 
 
+@pytest.mark.quick_on("gpu", "numba")
 @pytest.mark.parametrize("channels", [3, 8])
 @pytest.mark.parametrize("size, into", [*SIZES, ((5, 5), (5, 5)), ((7, 2), (13, 3))], ids=str)
 def test_resize(fast, random, size, into, channels, dtype):
@@ -196,6 +199,7 @@ SEVERAL_A_TILE = [(1, 2), (7, 10), (1000, 21), (3, 40, 31, 5), (5, 100), (3, 1),
 OTHERS = [(2, 4000), (11, 6150)]  # one row a tile; more than a tile
 
 
+@pytest.mark.quick_on("gpu", "numba")
 @pytest.mark.parametrize("labels_dtype", [np.int8, np.int64, np.uint8])
 @pytest.mark.parametrize("shape", [*SEVERAL_A_TILE, *OTHERS], ids=str)
 def test_softmax_loss(fast, random, shape, labels_dtype, dtype):

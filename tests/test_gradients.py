@@ -43,6 +43,7 @@ MADE_OF_OTHERS = {
 }
 
 
+@pytest.mark.quick_on("reference", "numba", "gpu")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough) if name in MADE_OF_OTHERS else name for name in LAYERS]
 )

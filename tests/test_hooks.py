@@ -146,7 +146,13 @@ def test_hooks_are_the_optimizers_of_algorithms_2_and_3(random, kind, method):
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-@pytest.mark.parametrize("method", ["WC, GC, fully", "WC", "GC", "WC, EL", "weight tensor, gradient global", "WS, GC"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("WC, GC, fully", "weight tensor, gradient global", "WS, GC"),
+        *(pytest.param(method, marks=pytest.mark.thorough) for method in ("WC", "GC", "WC, EL")),
+    ],
+)
 def test_an_optimizer_that_takes_over_trains_the_same(random, kind, method):
     nets = [small_net(method, place=place) for place in PLACES]
     settings = {"learning_rate": 0.01, "weight_decay": 1e-2}

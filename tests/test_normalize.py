@@ -35,6 +35,7 @@ def test_transforms_are_the_papers_formulas(backend, random, area, shape):
             np.testing.assert_allclose(result, y, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.quick_on("reference", "gpu")
 @pytest.mark.parametrize("area", ["global", "tensor", "channel", "instance"])
 @pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
 @pytest.mark.parametrize("shape", SHAPES)

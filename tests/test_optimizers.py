@@ -100,6 +100,7 @@ def test_nothing_becomes_subnormal(backend, random, optimizer, size):
             assert not np.any((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny))
 
 
+@pytest.mark.quick_on("reference", "numba")
 @pytest.mark.parametrize("gc", [False, True])
 @pytest.mark.parametrize("variant", ["standard", "as_printed"])
 @pytest.mark.parametrize("epsilon", [1e-8, 1e-12, 1e-20, 1e-60, 0.0])

@@ -321,7 +321,9 @@ def test_a_carry_puts_everything_back(backend, random):
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-@pytest.mark.parametrize("method", ["WC, GC, fully", "WC, EL, BN", "GC"])
+@pytest.mark.parametrize(
+    "method", ["WC, GC, fully", *(pytest.param(method, marks=pytest.mark.thorough) for method in ("WC, EL, BN", "GC"))]
+)
 def test_both_places_give_the_same_trace(random, kind, method):
     nets = [small_net(method, place) for place in PLACES]
     optimizers = [OPTIMIZERS[kind](net.parameters, net.kernels, learning_rate=0.01, weight_decay=0.01) for net in nets]
