@@ -100,6 +100,7 @@ def test_hook(context, random, layer_name, name, mode):
     assert [name in sentence for sentence in checks.unchecked] == ([] if reparametrize else [True])
 
 
+@pytest.mark.quick_on("reference", "numba", "gpu")
 @pytest.mark.parametrize("shape", [(4, 3, 2, 3), (3, 5)])
 @pytest.mark.parametrize("name", NORMALIZATIONS)
 def test_adjoint(backend, random, name, shape):
