@@ -23,6 +23,7 @@ def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "kernels", raising=False)
 
 
+@pytest.mark.quick_on("reference", "numpy", "numba")
 def test_every_kernel_has_a_row(backend: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     import kernels as benchmark
 
