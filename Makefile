@@ -26,7 +26,7 @@ train: $(READY)
 	@echo "  python train.py --help                                every method and option"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not thorough" -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not thorough" -n 2 --dist worksteal $(ARGS)
 
 gpu:
 	@$(PYTHON) benchmarks/gpu.py $(ARGS)
@@ -48,7 +48,7 @@ floors:
 	$(PYTHON) -m venv --clear build/floors
 	$(PYTHON) tests/lowest.py > build/floors/lowest.txt
 	build/floors/bin/python -m pip install --quiet --disable-pip-version-check -c build/floors/lowest.txt -e ".[fast,study,test]"
-	build/floors/bin/python -m pytest -m "not slow" -n 2 --dist loadgroup -W default::DeprecationWarning $(ARGS)
+	build/floors/bin/python -m pytest -m "not slow" -n 2 --dist worksteal -W default::DeprecationWarning $(ARGS)
 
 supply:
 	PYTHON=$(PYTHON) .ci/supply $(ARGS)

@@ -160,7 +160,7 @@ def versions() -> dict[str, str]:
 def tests(job: Job) -> str:
     """Return how the tests on the GPU ended."""
     at_once = min(PROCESSES, (os.cpu_count() or 2) // 2) if util.find_spec("xdist") else 1
-    spread = ["-n", f"{at_once}", "--dist", "loadgroup"] if at_once > 1 else []
+    spread = ["-n", f"{at_once}", "--dist", "worksteal"] if at_once > 1 else []
     return verdict(*job.run([sys.executable, *TESTS, *spread, "tests"], 120))
 
 

@@ -127,8 +127,8 @@ def check(options: argparse.Namespace) -> None:
 def folder_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which runs/NAME is a run."""
     folder = tmp_path_factory.mktemp("reader")
-    small = ["--train-size", "50", "--test-size", "50", "--epochs", "1", "--quiet", "--out", str(folder / "runs/NAME")]
-    assert train.main(small) == 0
+    small = ["--train-size", "50", "--test-size", "50", "--epochs", "1"]
+    assert train.main([*small, "--device", "cpu", "--quiet", "--out", str(folder / "runs/NAME")]) == 0
     return folder
 
 

@@ -15,10 +15,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 MISSING = [name for name in ("altair", "vl_convert", "playwright", "axe_playwright_python") if find_spec(name) is None]
 MISSING += [] if CHROMIUM else ["Chromium"]
 REQUIRED = os.environ.get("MINIDL_BROWSER") == "required"
-pytestmark = [
-    pytest.mark.skipif(bool(MISSING) and not REQUIRED, reason=f"not installed: {', '.join(MISSING)}"),
-    pytest.mark.xdist_group("browser"),  # one process, one page
-]
+pytestmark = pytest.mark.skipif(bool(MISSING) and not REQUIRED, reason=f"not installed: {', '.join(MISSING)}")
 WAIT = 60_000  # milliseconds, on a machine that does other things as well
 
 
