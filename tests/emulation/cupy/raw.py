@@ -181,4 +181,4 @@ def _program(text: str) -> str:
             f"{{ return emulation::launch([](void** a) {{ {name}({values}); }}, args, grid, block, message); }}\n"
         )
     body = re.sub(r'extern\s+"C"\s+__global__', "__global__", text)
-    return f'namespace {{\n{body}\n}}\n{"".join(entries)}'
+    return f"namespace {{\n{body}\n}}\n{''.join(entries)}"
