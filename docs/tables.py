@@ -4,13 +4,15 @@ The results are those that ``reproduce.py --out results/small`` has left in resu
 """
 
 import argparse
+from collections.abc import Sequence
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from minidl.experiment.files import write_whole
 from minidl.experiment.results import KEY, NAME, VALUES, read_results
-from minidl.experiment.rows import read_rows
+from minidl.experiment.rows import Row, read_rows
 from minidl.experiment.tables import Line, markdown
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -35,18 +37,14 @@ def tables(folder: Path = RESULTS) -> str:
     whole = sum(len(read_rows(table)) for table in (2, 3, 4, 5))
     done = len({(one["table"], one["model"], one["method"]) for one in records})  # by whatever budgets
     out = []
-    for table, budget in sorted({(int(one["table"]), one["budget"]) for one in records}):
-        rows = read_rows(table)
-        part = [one for one in records if (one["table"], one["budget"]) == (str(table), budget)]
-        measured = {
-            of: tuple(float(one["test_accuracy"]) for one in some)
-            for of, some in groupby(sorted(part, key=_run), key=lambda one: (one["model"], one["method"]))
-        }
-        lines = [Line(row, measured[row.model, row.method]) for row in rows if (row.model, row.method) in measured]
-        missing = "; ".join(str(row) for row in rows if (row.model, row.method) not in measured)
+    for table, part in groupby(sorted(records, key=_run), key=itemgetter("table")):
+        rows = read_rows(int(table))
+        by_budget = [(budget, _lines(rows, list(some))) for budget, some in groupby(part, key=itemgetter("budget"))]
+        trained = {line.row for _, lines in by_budget for line in lines}
+        missing = "; ".join(str(row) for row in rows if row not in trained)
         out += [
-            f"### Table {table}, {len(lines)} of {len(rows)} rows; {budget}\n",
-            markdown(lines, rows),
+            f"### Table {table}, {len(trained)} of {len(rows)} rows\n",
+            *(f"Budget: {budget}.\n\n{markdown(lines, rows)}" for budget, lines in by_budget),
             *([f"Not trained yet: {missing}.\n"] if missing else []),
             f"![Table {table}: its rows from best to worst, the paper's beside ours, one over the other]"
             f"(../results/small/table{table}.png)\n",
@@ -54,8 +52,16 @@ def tables(folder: Path = RESULTS) -> str:
     return "\n".join([f"{done} of the {whole} rows of Tables 2 to 5 have been trained.\n", *out])
 
 
+def _lines(rows: Sequence[Row], records: Sequence[dict[str, str]]) -> list[Line]:
+    """Return the rows that have records, with the accuracies of their seeds."""
+    measured: dict[tuple[str, str], list[float]] = {}
+    for one in records:
+        measured.setdefault((one["model"], one["method"]), []).append(float(one["test_accuracy"]))
+    return [Line(row, tuple(measured[of])) for row in rows if (of := (row.model, row.method)) in measured]
+
+
 def _run(one: dict[str, str]) -> tuple[str, ...]:
-    return one["model"], one["method"], one["seed"]
+    return one["table"], one["budget"], one["model"], one["method"], one["seed"]
 
 
 def page(text: str, content: str, marks: Marks = MARKS) -> str:

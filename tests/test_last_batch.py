@@ -147,7 +147,7 @@ def test_a_row_that_cannot_run_says_why(tmp_path, capsys, monkeypatch, small, in
 
     row = Row(5, "shapes", "b", "error instance", 50.0)
     monkeypatch.setattr(reproduction, "read_rows", lambda table: [row])
-    monkeypatch.setattr(reproduction, "budget", lambda options, name: {"train_size": 20, "batch_size": 5, "epochs": 1})
+    monkeypatch.setattr(reproduction, "budget", lambda options, row: {"train_size": 20, "batch_size": 5, "epochs": 1})
     small("b", filters=(4, 4, 4, 4), blocks=(1, 1, 1, 1))
     assert reproduce.main(["--table", "5", "--out", str(tmp_path)]) == 1
     shown = capsys.readouterr().err.strip()

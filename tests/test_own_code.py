@@ -577,7 +577,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
     words = ["--table", "2", "--rows", "Baseline", "--out", str(tmp_path / "out"), "--import", path]
     options = reproduce.parser().parse_args(words)
     assert reproduce.main(words) == 1
-    settings, files = budget(options, "cifar10"), import_files([path])
+    settings, files = budget(options, row), import_files([path])
     folder = run_of(tmp_path / "out", row, 0, settings, files).folder
     assert folder != run_of(tmp_path / "out", row, 0, settings).folder
     folder.mkdir()

@@ -330,7 +330,7 @@ def test_the_default_batch_is_cut_to_a_small_set(folder, tmp_path, capsys):
 
 def test_a_batch_of_a_budget_is_cut_to_fewer_images(monkeypatch):
     options = reproduce.parser().parse_args(["--table", "5", "--budget", "small", "--train-size", "3"])
-    assert budget(options, "voc2012")["batch_size"] == 3
+    assert budget(options, read_rows(5)[0])["batch_size"] == 3
 
 
 # -- JSON and tables --------------------------------------------------------------------------------------------------
@@ -373,8 +373,8 @@ def test_results_of_an_earlier_version_lack_columns(tmp_path):
 
 def test_a_damaged_result_is_one_sentence(tmp_path, capsys):
     arguments = ["--table", "2", "--rows", "Baseline", "--budget", "small", "--out", str(tmp_path)]
-    settings = budget(reproduce.parser().parse_args(arguments), "cifar10")
-    folder = run_of(tmp_path, choose(read_rows(2), "Baseline")[0], 0, settings).folder
+    row = choose(read_rows(2), "Baseline")[0]
+    folder = run_of(tmp_path, row, 0, budget(reproduce.parser().parse_args(arguments), row)).folder
     folder.mkdir()
     (folder / "result.json").write_text('{"train_loss": 1')
     assert reproduce.main(arguments) == 2

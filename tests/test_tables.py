@@ -98,19 +98,30 @@ def test_names_of_one_training_are_one_run(tmp_path):
         (2, ["--budget", "small"], 15, 10),
         (3, ["--budget", "small", "--epochs", "30"], 30, 20),
         (4, ["--epochs", "3"], 3, 1),
+        (4, ["--budget", "small", "--epochs", "3"], 3, 2),
         (4, ["--epochs", "30", "--train-size", "500"], 30, 5),
         (5, ["--budget", "small"], 25, 20),
         (5, ["--epochs", "400"], 400, 100),
     ],
 )
 def test_a_budget_is_what_train_reads_and_keeps_the_shares_of_its_schedule(table, arguments, epochs, drops):
-    data = read_rows(table)[0].data
-    settings = budget(reproduce.parser().parse_args(["--table", str(table), *arguments]), data)
+    row = read_rows(table)[0]
+    settings = budget(reproduce.parser().parse_args(["--table", str(table), *arguments]), row)
     assert (settings["epochs"], settings["drop_every"]) == (epochs, drops)
-    assert budget(reproduce.parser().parse_args(["--table", str(table)]), data) == {}
+    assert budget(reproduce.parser().parse_args(["--table", str(table)]), row) == {}
     words = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     read = vars(train.parser().parse_args(words))
     assert {name: read[name] for name in settings} == settings
+
+
+@pytest.mark.parametrize("table", [3, 4])
+def test_the_budget_of_the_deep_net_is_smaller_and_all_its_rows_have_it(table):
+    """Net (b), a step of which takes seven times as long, has as large a share of its epochs at each learning rate."""
+    options = reproduce.parser().parse_args(["--table", str(table), "--budget", "small"])
+    budgets = [budget(options, row) for row in read_rows(table) if row.model == "b"]
+    assert all(one["epochs"] == 6 and one["drop_every"] == 4 and one["train_size"] == 10_000 for one in budgets)
+    scaled = reproduce.parser().parse_args(["--table", str(table), "--budget", "small", "--epochs", "6"])
+    assert {tuple(budget(scaled, row).items()) for row in read_rows(table)} == {tuple(budgets[0].items())}
 
 
 @pytest.fixture
@@ -250,7 +261,7 @@ def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatc
 
 def test_a_row_that_fails_is_told_and_the_others_go_on(quick, tmp_path, capsys):
     arguments = [*quick, "--rows", "Baseline; weight global"]
-    settings = budget(reproduce.parser().parse_args(arguments), "cifar10")
+    settings = budget(reproduce.parser().parse_args(arguments), read_rows(2)[0])
     blocked = run_of(tmp_path / "out", read_rows(2)[0], 0, settings).folder
     blocked.parent.mkdir()
     blocked.write_text("in the way")

@@ -13,16 +13,15 @@ from minidl.words import counted
 
 
 class Display:
-    """Shows runs of ``epochs`` each: how many are done, how many epochs are left, and how long they will take."""
+    """Shows how many runs are done, how many epochs are left, and how long they will take."""
 
-    def __init__(self, runs: Sequence[RowRun], epochs: int) -> None:
-        self.runs, self.epochs = runs, epochs
+    def __init__(self, runs: Sequence[RowRun]) -> None:
+        self.runs = runs
         self.left = [run for run in runs if run.result is None]
 
     def __enter__(self) -> "Display":
-        total = self.epochs * len(self.runs)
         self.bar = tqdm(
-            total=total,
+            total=sum(run.epochs for run in self.runs),
             initial=self._done(),
             leave=False,
             disable=None,
@@ -37,7 +36,7 @@ class Display:
         self.bar.close()
 
     def _done(self) -> int:
-        return self.epochs * (len(self.runs) - len(self.left)) + sum(len(read_log(run.folder)) for run in self.left)
+        return sum(len(read_log(run.folder)) if run in self.left else run.epochs for run in self.runs)
 
     def look(self) -> None:
         """Move the bar to what the logs of the runs say."""

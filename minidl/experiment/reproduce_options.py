@@ -29,8 +29,8 @@ def parser(command: Command) -> argparse.ArgumentParser:
         choices=("full", "small"),
         default="full",
         help="full: the paper's recipe; small, which two cores finish: of CIFAR 10,000 images, 15 epochs, the "
-        "learning rate divided by 10 after 10; of VOC2012 all images at a quarter of their size, in batches of 5, "
-        "25 epochs, the learning rate divided by 10 after 20",
+        "learning rate divided by 10 after 10 (net (b): 6 and 4); of VOC2012 all images at a quarter of their size, "
+        "in batches of 5, 25 epochs, the learning rate divided by 10 after 20",
     )
     cli.add_argument(
         "--epochs", type=positive, metavar="N", help="train for N, the learning rate falling at the same shares of them"

@@ -10,7 +10,6 @@ from minidl.experiment.budget import budget
 from minidl.experiment.command import Command
 from minidl.experiment.own_code import import_files
 from minidl.experiment.process_run import carry_out, going_on_when_called_again
-from minidl.experiment.recipes import recipe
 from minidl.experiment.reproduce_display import Display
 from minidl.experiment.results import write
 from minidl.experiment.row_run import RowRun, run_of
@@ -24,8 +23,9 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
     files = import_files(vars(options)["import"])
     rows = read_rows(options.table)
     chosen = choose(rows, options.rows) if options.rows else rows
-    settings = budget(options, rows[0].data)
-    table = [run_of(options.out, row, seed, settings, files) for seed, row in product(range(options.seeds), rows)]
+    table = [
+        run_of(options.out, row, seed, budget(options, row), files) for seed, row in product(range(options.seeds), rows)
+    ]
     runs = list({run.folder: run for run in table if run.row in chosen}.values())
     number, parts = options.part
     runs = runs[number - 1 :: parts]
@@ -33,21 +33,18 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
     with going_on_when_called_again():
         if any(run.result is None for run in runs):
             data.load(rows[0].data, options.data_root)  # one download for all, or one sentence about what is wrong
-        epochs = settings.get("epochs", recipe(rows[0].data).epochs)
-        failures = train(runs, table, epochs, options, command)
+        failures = train(runs, table, options, command)
     print(write(options.out, table, command))
     for failure in failures:
         print(f"{command.name}: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def train(
-    runs: Sequence[RowRun], table: Sequence[RowRun], epochs: int, options: argparse.Namespace, command: Command
-) -> list[str]:
+def train(runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Namespace, command: Command) -> list[str]:
     """Carry out the runs, and write the results of the table's after each of them; return what went wrong."""
     failures: list[str] = []
     limit = TimeLimit(options.time_limit, table)
-    with Display(runs, epochs) as display:
+    with Display(runs) as display:
 
         def ended(run: RowRun, problem: str) -> None:
             display.ended(run)

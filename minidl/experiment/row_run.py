@@ -7,6 +7,7 @@ from pathlib import Path
 from minidl.experiment.options import Options
 from minidl.experiment.own_code import OwnFile
 from minidl.experiment.process_run import ProcessRun, slug
+from minidl.experiment.recipes import recipe
 from minidl.experiment.rows import Row
 
 
@@ -16,6 +17,11 @@ class RowRun(ProcessRun):
 
     row: Row
     seed: int
+
+    @property
+    def epochs(self) -> int:
+        """How many it takes."""
+        return int(self.options.get("epochs", recipe(self.row.data).epochs))
 
     @property
     def budget(self) -> str:
