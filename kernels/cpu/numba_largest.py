@@ -49,7 +49,7 @@ _largest_of_lines, _largest_of_elements = _largest_of(0), _largest_of(1)
 
 @compiled
 def largest_of_windows(op: Any, source: Any, out: Any, like: Any) -> None:
-    """Write the largest elements of all windows that a row of a recording has, see numba_program.py."""
+    """Write the largest elements of all windows that a row of a recording has, see numba_rows.py."""
     size, width, steps = like.itemsize, op.extent[2] * like.itemsize, op.stride
     step, extents = LINE if width >= LINE else size, (op.extent[0], op.extent[1])
     for s in range(op.batch[0]):

@@ -83,7 +83,7 @@ def _sums_of_elements(matrix: Any, repeats: Any, source: Any, target: Any, lower
 
 @compiled
 def transform_tiles(op: Any, source: Any, out: Any, like: Any) -> None:
-    """Write down · tile · acrossᵀ of all tiles that a row of a recording has, see numba_program.py."""
+    """Write down · tile · acrossᵀ of all tiles that a row of a recording has, see numba_rows.py."""
     size, width, steps, on = like.itemsize, op.extent[1] * like.itemsize, op.stride, op.layout
     down = (op.down[0], op.down[1], op.down[2], op.down[3])
     across = (op.across[0], op.across[1], op.across[2], op.across[3])

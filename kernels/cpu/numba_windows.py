@@ -1,8 +1,8 @@
 """Windows times weights, the innermost loop of a direct convolution, whose sums stay in the processor's registers.
 
 Neither BLAS nor the compiler's own vectors do it: BLAS is slow for few rows, and wants the windows side by side in
-memory. So the loop is written in LLVM's instructions, once for each number of windows from 1 to WINDOWS: for each tap
-and channel, one cache line of weights is multiplied by that element of every window. WINDOWS cache lines of sums,
+memory. So the loop is written in LLVM's instructions, once for each number of windows from 1 to AT_A_TIME: for each tap
+and channel, one cache line of weights is multiplied by that element of every window. AT_A_TIME cache lines of sums,
 the weights and one element fill the 16 registers of AVX2.
 """
 
@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from minidl.kernels.cpu.numba_vectors import CONTRACT, I1, I32, I64, LINE, Vectors, number, unpacked
 
-WINDOWS = 6  # at a time
+AT_A_TIME = 6  # windows
 
 
 def _typed(
@@ -32,8 +32,8 @@ def _typed(
 ) -> Any:
     """Compile what multiplies ``count`` windows by a line of weights, adds biases and writes the sums.
 
-    places: the address of WINDOWS addresses of windows and, behind them, as many of outputs; line: the bytes from these
-    to where the sums go; weights: the address of (pieces, rows, run) lines; biases: of the filters' biases; taps:
+    places: the address of AT_A_TIME addresses of windows and, behind them, as many of outputs; line: the bytes from
+    these to where the sums go; weights: the address of (pieces, rows, run) lines; biases: of the filters' biases; taps:
     pieces, one behind the other, rows, run, and the bytes from a row of a piece to the next; filters: how many there
     are, at most a line; relu: whether to write the maximum of that and 0; like: an array of the type.
     """
@@ -46,13 +46,13 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Se
     pieces, rows, run, step = unpacked(builder, taps)
     end = builder.append_basic_block()
     switch = builder.switch(count, end)
-    for windows in range(1, WINDOWS + 1):
+    for windows in range(1, AT_A_TIME + 1):
         case = builder.append_basic_block()
         switch.add_case(number(windows), case)
         builder.position_at_end(case)
         sources, targets = (
             [loop.load(builder.add(places, number(8 * (first + i))), I64) for i in range(windows)]
-            for first in (0, WINDOWS)
+            for first in (0, AT_A_TIME)
         )
         start = [loop.load_some(biases)] * windows
         for total, target in zip(loop.products(sources, weights, pieces, rows, run, step, start), targets, strict=True):
