@@ -42,10 +42,10 @@ class Batches:
         self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
         self.order, self.offsets = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
         self.position = xp.zeros(1, np.int64)
-        self.prefetcher, turns = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.TURNS
+        self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
         largest = max(1, *map(self._own, self.sizes))
-        self.data = xp.empty((turns, largest, *self.shape), dtype)
-        self.labels = xp.empty((turns, largest), self.truth.dtype)
+        self.data = xp.empty((buffers, largest, *self.shape), dtype)
+        self.labels = xp.empty((buffers, largest), self.truth.dtype)
 
     def shuffle(self, random: np.random.Generator) -> list[int]:
         """Begin an epoch in random order, each image cropped at random from its bordered self; see ``begin``."""
@@ -71,8 +71,8 @@ class Batches:
         self.order[:n], self.offsets[:n], self.position[...] = xp.asarray(order), xp.asarray(offsets), 0
         self.prefetcher.start(requests)
 
-    def _make(self, turn: int, size: int) -> tuple[Array, Array]:
-        data, labels = self.data[turn, :size], self.labels[turn, :size]
+    def _make(self, buffer: int, size: int) -> tuple[Array, Array]:
+        data, labels = self.data[buffer, :size], self.labels[buffer, :size]
         self.kernels.augment.crop(
             self.images, self.truth, self.order, self.offsets, self.position, BORDER, MEAN, DIVISOR, data, labels
         )

@@ -54,8 +54,8 @@ class PixelBatches:
         self.order, self.corners = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
         self.colours, self.mirrored = xp.zeros((n, 3)), xp.zeros(n, np.bool_)
         self.position = xp.zeros(1, np.int64)
-        self.prefetcher, turns = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.TURNS
-        self.data, self.labels = xp.empty((turns, 3 * self.pixels), dtype), xp.empty((turns, self.pixels), np.int8)
+        self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
+        self.data, self.labels = xp.empty((buffers, 3 * self.pixels), dtype), xp.empty((buffers, self.pixels), np.int8)
 
     def shuffle(self, random: np.random.Generator) -> list[int]:
         """Begin an epoch of crops of all images in random order; return the sizes of its batches."""
@@ -109,11 +109,11 @@ class PixelBatches:
         self.position[...] = 0
         self.prefetcher.start(requests)
 
-    def _make(self, turn: int, request: Request) -> tuple[Array, Array]:
+    def _make(self, buffer: int, request: Request) -> tuple[Array, Array]:
         size, extents = request
         shape = (size, *extents)
-        data = self.data[turn, : 3 * prod(shape)].reshape(*shape, 3)
-        labels = self.labels[turn, : prod(shape)].reshape(shape)
+        data = self.data[buffer, : 3 * prod(shape)].reshape(*shape, 3)
+        labels = self.labels[buffer, : prod(shape)].reshape(shape)
         order = (self.order, self.corners, self.colours, self.mirrored, self.position)
         self.kernels.augment.crop_with_masks(self.images, self.masks, *order, MEAN, DIVISOR, data, labels)
         return data, labels

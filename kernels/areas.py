@@ -31,16 +31,16 @@ def area_view(shape: Shape, area: str, groups: int = 1) -> tuple[int, int, int, 
     (1, 12800, 32, 1)
     """
     n, c = shape[0], shape[-1]
-    plane = 1
+    pixels = 1
     for extent in shape[1:-1]:
-        plane *= extent
+        pixels *= extent
     views = {
-        "global": (1, n, 1, plane * c),
-        "tensor": (n, 1, 1, plane * c),
-        "sample": (n, 1, 1, plane * c),
-        "channel": (1, n * plane, c, 1),
-        "instance": (n, plane, c, 1),
-        "group": (n, plane, groups, c // groups),
+        "global": (1, n, 1, pixels * c),
+        "tensor": (n, 1, 1, pixels * c),
+        "sample": (n, 1, 1, pixels * c),
+        "channel": (1, n * pixels, c, 1),
+        "instance": (n, pixels, c, 1),
+        "group": (n, pixels, groups, c // groups),
     }
     if area not in views:
         raise MinidlError(f"the area {area!r} is unknown; use one of {', '.join(AREAS)}")

@@ -224,9 +224,9 @@ class Normalize(Protocol):
 
 
 class Prefetching(Protocol):
-    """A service: the next results are made in the background; each holds until its turn of TURNS comes again."""
+    """A service: the next results are made in the background, in BUFFERS buffers, which are filled in turn."""
 
-    TURNS: int
+    BUFFERS: int
 
     def Prefetcher(self, make: Callable[[int, Any], Any]) -> "Prefetcher": ...
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-TURNS = 1  # results that exist at a time
+BUFFERS = 1  # results that exist at a time
 
 
 class Prefetcher:
-    """Calls ``make(turn, request)`` when its result is asked for."""
+    """Calls ``make(buffer, request)`` when its result is asked for."""
 
     def __init__(self, make: Callable[[int, Any], Any]) -> None:
         self._make = make

@@ -213,13 +213,13 @@ KINDS: dict[type[Layer], Callable[[Graph, Any, str], str]] = {
 }
 
 
-def onnx_model(net: Net, about: dict[str, str], producer: str) -> bytes:
+def onnx_model(net: Net, metadata: dict[str, str], producer: str) -> bytes:
     """Return a net at inference as an ONNX model, checked by ``onnx.checker``.
 
     Its input ``data`` is float32 (samples, channels, y, x), prepared as for the net, with any number of samples; its
-    output ``logits`` is (samples, classes), or (samples, classes, y, x) of a net that labels pixels. about: texts that
-    the model carries; producer: the version that wrote it. Raises MinidlError where the package onnx is missing, and
-    for a layer of one's own that does not say how ONNX would have it.
+    output ``logits`` is (samples, classes), or (samples, classes, y, x) of a net that labels pixels. metadata:
+    texts that the model carries; producer: the version that wrote it. Raises MinidlError where the package onnx is
+    missing, and for a layer of one's own that does not say how ONNX would have it.
     """
     try:
         import onnx
@@ -244,7 +244,7 @@ def onnx_model(net: Net, about: dict[str, str], producer: str) -> bytes:
         producer_name="minidl",
         producer_version=producer,
     )
-    onnx.helper.set_model_props(model, about)
+    onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString()
     return content

@@ -51,7 +51,7 @@ class Optimizer:
                 )
         self.variant, self.kernels = variant, kernels
         # What changes from step to step lies on the device, where a recorded step finds it.
-        self.rate, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
+        self.alpha, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
         self.names = [p.name for p in parameters]
         self.tensors = [
             ParameterState(
@@ -73,19 +73,19 @@ class Optimizer:
     @property
     def learning_rate(self) -> float:
         """α."""
-        return float(self.rate[0])
+        return float(self.alpha[0])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self.rate[...] = value
+        self.alpha[...] = value
 
     @property
-    def time(self) -> int:
+    def step_count(self) -> int:
         """How many steps were made, t of Algorithm 3."""
         return int(self.steps[0])
 
-    @time.setter
-    def time(self, value: int) -> None:
+    @step_count.setter
+    def step_count(self, value: int) -> None:
         self.steps[...] = value
 
     def step(self) -> None:
@@ -118,13 +118,13 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         """Update every parameter from its gradients."""
-        self.operation.step(self.tensors, self.rate, self.steps, self.momentum, self.variant)
+        self.operation.step(self.tensors, self.alpha, self.steps, self.momentum, self.variant)
 
 
 class Adam(Optimizer):
     """Algorithm 3; variant "standard" is Kingma and Ba's and DLIB's, "as_printed" has ψ₂ in V̂ and ε in the root.
 
-    momenta: ψ₁ and ψ₂, each in 0 … 1; epsilon: ε, 0 or above.
+    betas: ψ₁ and ψ₂, each in 0 … 1; epsilon: ε, 0 or above.
     """
 
     kind = "adam"
@@ -133,22 +133,22 @@ class Adam(Optimizer):
     def __init__(
         self,
         *args: Any,
-        momenta: tuple[float, float] = (0.9, 0.999),
+        betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        if not all(0 <= psi < 1 for psi in momenta):
-            raise MinidlError(f"both momenta must be at least 0 and below 1, not {momenta}")
+        if not all(0 <= psi < 1 for psi in betas):
+            raise MinidlError(f"both betas must be at least 0 and below 1, not {betas}")
         if not 0 <= epsilon < math.inf:
             raise MinidlError(f"epsilon must be a number of at least 0, not {epsilon}")
-        if self.variant == "as_printed" and momenta[1] == 0:
-            raise MinidlError("as_printed multiplies by the second of the momenta, which must be above 0 and not 0")
-        self.momenta, self.epsilon = momenta, epsilon
+        if self.variant == "as_printed" and betas[1] == 0:
+            raise MinidlError("as_printed multiplies by the second of the betas, which must be above 0 and not 0")
+        self.betas, self.epsilon = betas, epsilon
 
     def step(self) -> None:
         """Update every parameter from its gradients."""
-        self.operation.step(self.tensors, self.rate, self.steps, self.momenta, self.epsilon, self.variant)
+        self.operation.step(self.tensors, self.alpha, self.steps, self.betas, self.epsilon, self.variant)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}

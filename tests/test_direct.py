@@ -9,7 +9,7 @@ import pytest
 from minidl import kernels
 from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.cpu import convolution, fully_connected, loops, threads, transposed_convolution
-from minidl.kernels.cpu.calls import noted
+from minidl.kernels.cpu.calls import capture
 from minidl.kernels.cpu.constants import Kept, constant
 from minidl.kernels.cpu.lines import in_lines, per_line
 from minidl.kernels.cpu.tape import Tape
@@ -217,6 +217,6 @@ def test_calls_of_others_stay_where_they_are_on_a_tape():
     tape.play()
     assert order == [1, 7]
     assert (c == 7).all()
-    with noted() as noted_again:
+    with capture() as captured_again:
         tape.play()
-    assert noted_again.calls
+    assert captured_again.calls

@@ -160,11 +160,11 @@ def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
         (SGD, {"learning_rate": float("nan")}, "learning rate must be above 0"),
         (Adam, {"learning_rate": 1.0, "weight_decay": -1.0}, "weight decay must be 0 or above"),
         (SGD, {"learning_rate": 1.0, "momentum": 1.0}, "momentum must be"),
-        (Adam, {"learning_rate": 1.0, "momenta": (0.9, -0.1)}, "momenta must be"),
+        (Adam, {"learning_rate": 1.0, "betas": (0.9, -0.1)}, "betas must be"),
         (Adam, {"learning_rate": 1.0, "variant": "dlib"}, "use standard or as_printed"),
         (Adam, {"learning_rate": 1.0, "epsilon": -1e-8}, "epsilon must be a number of at least 0, not -1e-08"),
         (Adam, {"learning_rate": 1.0, "epsilon": float("nan")}, "epsilon must be"),
-        (Adam, {"learning_rate": 1.0, "variant": "as_printed", "momenta": (0.9, 0)}, "must be above 0 and not 0"),
+        (Adam, {"learning_rate": 1.0, "variant": "as_printed", "betas": (0.9, 0)}, "must be above 0 and not 0"),
     ],
 )
 def test_bad_settings_are_refused(backend, optimizer, options, message):

@@ -15,10 +15,10 @@ from minidl.kernels.cpu import prefetch
 def test_the_next_one_is_made_while_the_last_one_is_in_use():
     made, allowed = [], Event()
 
-    def make(turn, request):
+    def make(buffer, request):
         if request == "second":
             allowed.wait(60)
-        made.append((turn, request))
+        made.append((buffer, request))
         return request
 
     calls = prefetch.Prefetcher(make)
@@ -27,12 +27,12 @@ def test_the_next_one_is_made_while_the_last_one_is_in_use():
     allowed.set()  # only now: the first one had to come back before the second one was done
     assert [calls.next("second"), calls.next("third")] == ["second", "third"]
     assert [request for _, request in made] == ["first", "second", "third"]
-    turns = [turn for turn, _ in made]
-    assert turns[0] == turns[2] != turns[1]
+    buffers = [buffer for buffer, _ in made]
+    assert buffers[0] == buffers[2] != buffers[1]
 
 
 def test_what_a_call_raises_is_raised_where_its_result_is_asked_for():
-    def make(turn, request):
+    def make(buffer, request):
         if request == 2:
             raise MemoryError("full")
         return request

@@ -447,6 +447,6 @@ def test_ten_steps_on_arrays_of_cupy() -> None:
 
 
 def test_batches_are_made_where_a_debugger_stops() -> None:
-    made_by = REFERENCE.prefetch.Prefetcher(lambda turn, request: threading.current_thread())
+    made_by = REFERENCE.prefetch.Prefetcher(lambda buffer, request: threading.current_thread())
     made_by.start([1, 2])
     assert made_by.next(1) is threading.main_thread()

@@ -225,7 +225,7 @@ def _prefetch_here() -> list[int]:
 @needs_fork
 def test_batches_are_made_ahead_in_the_child_of_a_fork():
     global _ahead
-    _ahead = Prefetcher(lambda turn, request: 10 * request)
+    _ahead = Prefetcher(lambda buffer, request: 10 * request)
     assert _prefetch_here() == [10, 20, 30]
     _ahead.start([7, 8])  # one is under way
     assert in_a_fork(_prefetch_here) == [10, 20, 30]

@@ -193,7 +193,7 @@ def test_a_filter_that_is_not_there():
         walk(trainer, "noise", 3, "conv7")
     with pytest.raises(MinidlError, match=r"conv1 .* has 4 filters, from 0 to 3, and none of number 4"):
         walk(trainer, "noise", 3, None, 4)
-    assert trainer.optimizer.time == 0
+    assert trainer.optimizer.step_count == 0
 
 
 def test_reparametrization_shows_both_weights():

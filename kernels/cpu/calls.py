@@ -10,40 +10,40 @@ Calls = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 
 @dataclass
-class Noted:
+class Captured:
     """Functions with their arguments, in their order, and what must live as long as they may be called."""
 
     calls: Calls = field(default_factory=list)
-    held: list[Any] = field(default_factory=list)
+    alive: list[Any] = field(default_factory=list)
 
 
 class _Mine(local):
     """What the running thread writes its calls down on, if anything."""
 
     def __init__(self) -> None:
-        self.noted: Noted | None = None
+        self.captured: Captured | None = None
 
 
 _mine = _Mine()
 
 
-def note(function: Callable[..., None], *arguments: Any) -> None:
+def add_call(function: Callable[..., None], *arguments: Any) -> None:
     """Write a call down, where anybody wants to know of it."""
-    if _mine.noted is not None:
-        _mine.noted.calls.append((function, arguments))
+    if _mine.captured is not None:
+        _mine.captured.calls.append((function, arguments))
 
 
-def hold(*things: Any) -> None:
+def keep_alive(*things: Any) -> None:
     """Keep alive, with the calls, things that they know by their addresses alone."""
-    if _mine.noted is not None:
-        _mine.noted.held.append(things)
+    if _mine.captured is not None:
+        _mine.captured.alive.append(things)
 
 
 @contextmanager
-def noted() -> Iterator[Noted]:
+def capture() -> Iterator[Captured]:
     """Write down the calls that this thread makes in the block."""
-    before, _mine.noted = _mine.noted, Noted()
+    before, _mine.captured = _mine.captured, Captured()
     try:
-        yield _mine.noted
+        yield _mine.captured
     finally:
-        _mine.noted = before
+        _mine.captured = before

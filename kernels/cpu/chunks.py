@@ -8,16 +8,16 @@ Band = tuple[int, int]
 
 
 class Chunks:
-    """Chunks of about ``wish`` tiles, of which ``images`` images have ``down`` rows of ``across`` each.
+    """Chunks of about ``target`` tiles, of which ``images`` images have ``down`` rows of ``across`` each.
 
     samples: the images of a chunk; height: its rows of tiles, fewer than ``down`` only where a single image is
     more than a chunk; most_tiles: the number of tiles of the largest chunk.
     """
 
-    def __init__(self, images: int, down: int, across: int, wish: int) -> None:
+    def __init__(self, images: int, down: int, across: int, target: int) -> None:
         self.down, self.across = down, across
-        self.height = max(1, min(down, wish // across))
-        most = max(1, wish // (down * across))
+        self.height = max(1, min(down, target // across))
+        most = max(1, target // (down * across))
         # Chunks of nearly equal size: a last one with few tiles would be slow.
         self.samples = -(-images // -(-images // most))
         self.most_tiles = self.samples * self.height * across

@@ -76,10 +76,10 @@ class Im2col(Convolution):
                 programs.append(program)
             return programs
 
-        count, least = len(data), 1
+        count, minimum = len(data), 1
         if one:
-            count, least = self.filters, MIN_PRODUCTS // (prod(self.output_shape[:2]) * matrix.shape[1]) + 1
-        self._recorder.run(count, (data, matrix, biases, out), write, least, variant=relu)
+            count, minimum = self.filters, MIN_PRODUCTS // (prod(self.output_shape[:2]) * matrix.shape[1]) + 1
+        self._recorder.run(count, (data, matrix, biases, out), write, minimum, variant=relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""

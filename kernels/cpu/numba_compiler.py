@@ -24,7 +24,7 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache
 
-from minidl.kernels.cpu.calls import note
+from minidl.kernels.cpu.calls import add_call
 from minidl.kernels.cpu.threads import shares, workers
 
 
@@ -78,7 +78,7 @@ def parallel(function: Callable[..., None]) -> Any:
 
     @wraps(function)
     def run(*args: Any) -> None:
-        note(run, *args)
+        add_call(run, *args)
         with _in_turn:
             loop(*args)
 
@@ -113,7 +113,7 @@ def _collect_again() -> None:
 
 
 def _after_fork() -> None:
-    """Make the lock anew: a thread that held it, and may have been compiling, is not in the child of a fork."""
+    """Make the lock anew: a thread that alive it, and may have been compiling, is not in the child of a fork."""
     global _in_turn
     _in_turn = Lock()
     _collect_again()

@@ -38,8 +38,9 @@ _PATIENCE = 1000  # looks at whether the others are done, before other programs 
 def run_steps(
     rows: Any, starts: Any, bounds: Any, ends: Any, before: Any, one_and_zero: Any, threads: Any, letters: Any
 ) -> None:
-    # The number of parts that were taken and, some lines away from it, of those that are done.
-    counters = np.zeros(2 * LINE, np.int64)
+    """Run all steps of a recording."""
+    # The number of parts that were taken and, a cache line away from it, of those that are done.
+    counters = np.zeros(3 * LINE // 8, np.int64)
     in_parts(_take_parts, (rows, starts, bounds, ends, before, one_and_zero, letters, counters), threads)
 
 
@@ -120,7 +121,7 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
 
 @compiled
 def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
-    """Multiply all windows by some lines of filters after the others, each of which is read from memory once."""
+    """Multiply all windows by a few lines of filters at a time, so that each line is read from memory once."""
     height, width, size, filters = op.batch[1], op.batch[2], like.itemsize, op.extent[1]
     count, taps = op.batch[0] * height * width, (op.extent[0], op.batch[3], op.extent[2], op.stride[0, 3])
     groups, places = (count + AT_A_TIME - 1) // AT_A_TIME, np.empty(2 * AT_A_TIME, np.int64)
@@ -142,7 +143,7 @@ def _windows(op: Any, left: Any, right: Any, out: Any, like: Any) -> None:
                 weights, biases, some = right + k * op.stride[1, 0], op.biases + k * LINE, filters - k * (LINE // size)
                 multiply_windows(
                     *(windows, places.ctypes.data, k * LINE, weights, biases),
-                    *(taps, min(LINE // size, some), op.accumulate, like),
+                    *(taps, min(LINE // size, some), op.relu, like),
                 )
 
 

@@ -1,8 +1,8 @@
 """Programs run by one compiled call; see program.py.
 
-NumPy takes the interpreter's lock back after each product, and two threads spend much of their time waiting for each
+NumPy takes Python's lock (the GIL) back after each product, and two threads spend much of their time waiting for each
 other. Here programs are recorded as rows of addresses, one for each instruction (numba_rows.py), and compiled loops on
-all cores hand the products among them to SciPy's BLAS without the interpreter (numba_interpreter.py).
+all cores (numba_interpreter.py) hand the products among them to SciPy's BLAS without that lock.
 
 A recording has steps, one after the other, each in parts for the cores. What ``Recorder`` records is a single one; a
 whole net has one for each of its operations (``joined``).
@@ -27,8 +27,8 @@ Array = NDArray[Any]
 class Recording(NamedTuple):
     """What ``run`` needs to know of programs, without their arrays.
 
-    rows: the instructions; starts: the first images of chunks; bounds: for each program the first of its rows and its
-    starts, and the ones after the last; ends: for each part the first of its programs, and the one after the last;
+    rows: the instructions; starts: the first images of chunks; bounds: for each program the offsets of its rows and its
+    starts, and the ones after the last; ends: for each part the offset of its programs, and the one after the last;
     before: for each part how many parts the earlier steps have; one_and_zero: of the operands' type; threads: how many
     can work.
     """
@@ -75,7 +75,7 @@ def run(recording: Recording) -> None:
 
 
 def joined(calls: Calls) -> Calls:
-    """Return noted calls (calls.py) in which runs of recordings that follow one another are one, step by step."""
+    """Return captured calls (calls.py) in which runs of recordings that follow one another are one, step by step."""
     found: Calls = []
     for function, group in groupby(calls, lambda call: call[0]):
         some = list(group)
@@ -95,21 +95,21 @@ def _one_after_another(recordings: list[Recording]) -> Recording:
     return Recording(
         np.concatenate(rows),
         np.concatenate(starts),
-        _counted_on(bounds),
-        _counted_on(ends),
-        np.concatenate([own + earlier for own, earlier in zip(before, _sums(map(len, before)), strict=False)]),
+        _joined_offsets(bounds),
+        _joined_offsets(ends),
+        np.concatenate([own + earlier for own, earlier in zip(before, _prefix_sums(map(len, before)), strict=False)]),
         one_and_zero[0],
         max(threads),
     )
 
 
-def _counted_on(counts: Sequence[Array]) -> Array:
+def _joined_offsets(counts: Sequence[Array]) -> Array:
     """Return counts that begin with 0 each as one, which goes on counting."""
-    ends = _sums(count[-1] for count in counts)
+    ends = _prefix_sums(count[-1] for count in counts)
     return np.concatenate([ends[:1], *(count[1:] + end for count, end in zip(counts, ends, strict=False))])
 
 
-def _sums(numbers: Iterable[Any]) -> Array:
+def _prefix_sums(numbers: Iterable[Any]) -> Array:
     """Return 0 and the sum of each number and all before it."""
     found = np.array(list(numbers))
     return np.concatenate([np.zeros_like(found[:1]), np.cumsum(found, axis=0)])

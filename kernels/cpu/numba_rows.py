@@ -1,64 +1,103 @@
 """Rows: instructions of programs (program.py) as the compiled interpreter (numba_interpreter.py) reads them."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.program import AnyInstruction, Largest, PerImage, Tiles, Windows, part
+from minidl.kernels.cpu.program import AnyInstruction, Instruction, Largest, Operand, PerImage, Tiles, Windows, part
 
 Array = NDArray[Any]
 
 PRODUCT, COPY, LARGEST, RELU, WINDOWS, TILES = range(6)
-_RUN = 32  # elements of a piece of a window, which is summed up by itself: whole nets have half the rounding error
-_NO_MATRIX = (0, 0, 0, 0)
+_PIECE = 32  # elements of a window that are summed up by themselves: whole nets have half the rounding error
 _BATCH = 4  # axes of a batch of matrices, filled up with ones
+_NOT_READ = (0, 0)
+_NO_MATRIX = (0, 0, 0, 0)
+
+
+class Row(NamedTuple):
+    """An instruction as numbers, of which ``ROW`` is the type: of left, right and out, where there are three of them.
+
+    Addresses are those of the first image, steps the bytes from an image to the next, strides those from a matrix of
+    the batch to the next; extents and layouts are said with each kind of instruction. A matrix of tiles is its address,
+    its rows and columns, and the bytes from a row to the next.
+    """
+
+    kind: int
+    addresses: Sequence[int]
+    steps: Sequence[int]
+    extents: Sequence[int]
+    layouts: Sequence[Sequence[int]]
+    batch: Sequence[int]
+    strides: Sequence[Sequence[int]]
+    accumulate: bool = False  # of products and copies alone
+    factor: float = 1  # of copies alone
+    relu: bool = False  # of windows and tiles alone
+    biases: int = 0  # the address, of windows alone
+    down: Sequence[int] = _NO_MATRIX  # of tiles alone
+    across: Sequence[int] = _NO_MATRIX  # of tiles alone
+
+
 ROW = np.dtype(
     [
         ("kind", "i8"),
-        ("accumulate", "i8"),
-        ("address", "i8", 3),  # of left, right and out
-        ("step", "i8", 3),  # bytes from an image to the next
-        ("extent", "i8", 3),  # rows and columns of out, columns of left
-        ("layout", "i8", (3, 2)),  # see _layout and _elements
+        ("address", "i8", 3),
+        ("step", "i8", 3),
+        ("extent", "i8", 3),
+        ("layout", "i8", (3, 2)),
         ("batch", "i8", _BATCH),
-        ("stride", "i8", (3, _BATCH)),  # bytes from a matrix of the batch to the next
-        ("biases", "i8"),  # address, of windows alone
-        ("factor", "f8"),  # of copies alone
-        ("down", "i8", 4),  # of tiles alone: address, rows, columns, bytes from a row to the next; so is the next one
+        ("stride", "i8", (3, _BATCH)),
+        ("accumulate", "i8"),
+        ("factor", "f8"),
+        ("relu", "i8"),
+        ("biases", "i8"),
+        ("down", "i8", 4),
         ("across", "i8", 4),
     ]
 )
 
 
-def row_of(instruction: AnyInstruction, samples: int) -> tuple[Any, ...]:
+def row_of(instruction: AnyInstruction, samples: int) -> Row:
     """Return an instruction as a row of a recording."""
     if isinstance(instruction, Windows):
         return _windows_row(instruction, samples)
     if isinstance(instruction, Largest):
-        return _largest_row(instruction, samples)
+        return _largest_row(instruction)
     if isinstance(instruction, Tiles):
         return _tiles_row(instruction, samples)
+    return _matrices_row(instruction, samples)
+
+
+def _matrices_row(instruction: Instruction, samples: int) -> Row:
+    """Return a product, a copy or a ReLU of a batch of matrices as a row.
+
+    Extents are the rows and columns of out, and the columns of left; the layouts are those of ``_layout``, of a copy
+    and a ReLU those of ``_elements``.
+    """
     kind = PRODUCT if instruction.left is not None else COPY if instruction.right is not None else RELU
     operands = [instruction.out if operand is None else operand for operand in instruction[:3]]
     arrays = [part(operand, 0, samples) for operand in operands]
-    addresses = [*map(_address, arrays)]
-    steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
-    layout = _layout
+    addresses, layout = [*map(_address, arrays)], _layout
     if kind != PRODUCT:
         arrays, layout = _merged(arrays), _elements
     *batch, rows, columns = arrays[2].shape
-    extents = rows, columns, arrays[0].shape[-1]
-    batch = [1] * (_BATCH - len(batch)) + batch
-    layouts, strides = [*map(layout, arrays)], [*map(_strides, arrays)]
-    return (
-        *(kind, instruction.accumulate, addresses, steps, extents, layouts, batch, strides, 0, instruction.factor),
-        *(_NO_MATRIX, _NO_MATRIX),
+    return Row(
+        kind=kind,
+        addresses=addresses,
+        steps=[*map(_step, operands)],
+        extents=(rows, columns, arrays[0].shape[-1]),
+        layouts=[*map(layout, arrays)],
+        batch=[1] * (_BATCH - len(batch)) + batch,
+        strides=[*map(_strides, arrays)],
+        accumulate=instruction.accumulate,
+        factor=instruction.factor,
     )
 
 
-def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
+def _windows_row(instruction: Windows, samples: int) -> Row:
     """Return a product with windows as a row.
 
     The batch is (samples, y, x, rows of a window), that of outputs the first three of these. Extents are the pieces of
@@ -67,30 +106,61 @@ def _windows_row(instruction: Windows, samples: int) -> tuple[Any, ...]:
     """
     operands = instruction[:3]
     left, right, out = (part(operand, 0, samples) for operand in operands)
-    addresses = [*map(_address, (left, right, out, instruction.biases))]
-    steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
     *batch, columns, channels = left.shape
-    run = columns * channels
-    pieces = max(1, run // _RUN) if batch[3] == 1 and run % _RUN == 0 else 1
-    strides = [*left.strides[:4]], [right.strides[0], 0, 0, 0], [*out.strides[:3], 0]
-    extents = pieces, out.shape[-1], run // pieces
-    return (
-        *(WINDOWS, instruction.relu, addresses[:3], steps, extents, [(0, 0)] * 3),
-        *(batch, strides, addresses[3], 1, _NO_MATRIX, _NO_MATRIX),
+    elements = columns * channels
+    pieces = max(1, elements // _PIECE) if batch[3] == 1 and elements % _PIECE == 0 else 1
+    return Row(
+        kind=WINDOWS,
+        addresses=[*map(_address, (left, right, out))],
+        steps=[*map(_step, operands)],
+        extents=(pieces, out.shape[-1], elements // pieces),
+        layouts=(_NOT_READ, _NOT_READ, _NOT_READ),
+        batch=batch,
+        strides=(left.strides[:4], (right.strides[0], 0, 0, 0), (*out.strides[:3], 0)),
+        relu=instruction.relu,
+        biases=_address(instruction.biases),
     )
 
 
-def _largest_row(instruction: Largest, samples: int) -> tuple[Any, ...]:
+def _largest_row(instruction: Largest) -> Row:
     """Return a search for the largest elements of windows as a row.
 
     The batch is (samples, y, x); extents are those of a window; the layout is the bytes from a row to the next, and
     from a pixel to the next.
     """
     source, out = instruction.source, instruction.out
-    strides = [(*source.strides[:3], 0), [0] * _BATCH, (*out.strides[:3], 0)]
-    return (
-        *(LARGEST, 0, (_address(source), 0, _address(out)), (0, 0, 0), source.shape[3:]),
-        *((source.strides[3:5], (0, 0), (0, 0)), (*out.shape[:3], 1), strides, 0, 1, _NO_MATRIX, _NO_MATRIX),
+    return Row(
+        kind=LARGEST,
+        addresses=(_address(source), 0, _address(out)),
+        steps=(0, 0, 0),
+        extents=source.shape[3:],
+        layouts=(source.strides[3:5], _NOT_READ, _NOT_READ),
+        batch=(*out.shape[:3], 1),
+        strides=((*source.strides[:3], 0), (0, 0, 0, 0), (*out.strides[:3], 0)),
+    )
+
+
+def _tiles_row(instruction: Tiles, samples: int) -> Row:
+    """Return a transformation of tiles as a row.
+
+    The batch is (samples, y, x); the columns of out are the channels; a layout is the bytes from a row of a tile to the
+    next, and from a pixel or point to the next.
+    """
+    source, out = (part(operand, 0, samples) for operand in (instruction.source, instruction.out))
+    down, across = (
+        (_address(matrix), *matrix.shape, matrix.strides[0]) for matrix in (instruction.down, instruction.across)
+    )
+    return Row(
+        kind=TILES,
+        addresses=(_address(source), 0, _address(out)),
+        steps=(_step(instruction.source), 0, _step(instruction.out)),
+        extents=(1, out.shape[-1], 0),
+        layouts=(source.strides[3:5], _NOT_READ, out.strides[3:5]),
+        batch=(*out.shape[:3], 1),
+        strides=((*source.strides[:3], 0), (0, 0, 0, 0), (*out.strides[:3], 0)),
+        relu=instruction.relu,
+        down=down,
+        across=across,
     )
 
 
@@ -99,25 +169,9 @@ def _address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _tiles_row(instruction: Tiles, samples: int) -> tuple[Any, ...]:
-    """Return a transformation of tiles as a row.
-
-    The batch is (samples, y, x); the columns of out are the channels; a layout is the bytes from a row of a tile to the
-    next, and from a pixel or point to the next.
-    """
-    operands = instruction.source, instruction.out
-    arrays = [part(operand, 0, samples) for operand in operands]
-    addresses = [*map(_address, arrays)]
-    steps = [operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0 for operand in operands]
-    layouts, strides = [array.strides[3:5] for array in arrays], [(*array.strides[:3], 0) for array in arrays]
-    matrices = [
-        (_address(matrix), *matrix.shape, matrix.strides[0]) for matrix in (instruction.down, instruction.across)
-    ]
-    return (
-        *(TILES, instruction.relu, (addresses[0], 0, addresses[1]), (steps[0], 0, steps[1])),
-        *((1, arrays[1].shape[-1], 0), (layouts[0], (0, 0), layouts[1]), (*arrays[1].shape[:3], 1)),
-        *((strides[0], [0] * _BATCH, strides[1]), 0, 1, *matrices),
-    )
+def _step(operand: Operand) -> int:
+    """Return the bytes from an image of an operand to the next; 0 where all images share it."""
+    return operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0
 
 
 def _merged(arrays: list[Array]) -> list[Array]:

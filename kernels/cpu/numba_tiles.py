@@ -102,7 +102,7 @@ def transform_tiles(op: Any, source: Any, out: Any, like: Any) -> None:
                     read, written = (tile + at, on[0, 0], on[0, 1]), (between, _ROW, LINE)
                     for side in range(2):
                         if side == 1:
-                            matrix, repeats, lower = down, across[1], like.dtype.type(0) if op.accumulate else lowest
+                            matrix, repeats, lower = down, across[1], like.dtype.type(0) if op.relu else lowest
                             read, written = (between, LINE, _ROW), (target + at, on[2, 1], on[2, 0])
                         if step == LINE:
                             _sums_of_lines(matrix, repeats, read, written, lower, like)

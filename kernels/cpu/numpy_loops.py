@@ -51,7 +51,7 @@ def warning() -> str:
 
 
 def joined(calls: Calls) -> Calls:
-    """Return noted calls (calls.py) as they are: there is nothing to gain."""
+    """Return captured calls (calls.py) as they are: there is nothing to gain."""
     return calls
 
 

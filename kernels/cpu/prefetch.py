@@ -8,15 +8,15 @@ from weakref import WeakSet
 
 from minidl.kernels.cpu.threads import workers
 
-TURNS = 2  # results that exist at a time: the one in use and the one that is being built
+BUFFERS = 2  # results that exist at a time: the one in use and the one that is being built
 
 
 class Prefetcher:
-    """Calls ``make(turn, request)`` in the background; a turn's result must stay valid until that turn comes again."""
+    """Calls ``make(buffer, request)`` in the background; a result stays valid until its buffer's next turn."""
 
     def __init__(self, make: Callable[[int, Any], Any]) -> None:
         workers()  # start them here: the thread that does decides on BLAS's threads for ever (threadpoolctl)
-        self._make, self._turn = make, 0
+        self._make, self._buffer = make, 0
         self.restart()
         _all.add(self)
 
@@ -49,8 +49,8 @@ class Prefetcher:
 
     def _submit_next(self) -> None:
         request = next(self._requests, None)
-        self._turn = (self._turn + 1) % TURNS
-        self._pending = None if request is None else (request, self._thread.submit(self._make, self._turn, request))
+        self._buffer = (self._buffer + 1) % BUFFERS
+        self._pending = None if request is None else (request, self._thread.submit(self._make, self._buffer, request))
 
 
 _all: WeakSet[Prefetcher] = WeakSet()

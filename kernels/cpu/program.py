@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.calls import hold
+from minidl.kernels.cpu.calls import keep_alive
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.scratch import version
 from minidl.kernels.cpu.threads import shares
@@ -177,7 +177,7 @@ class Recorder:
                 self._recordings.clear()
             # Only now: the programs may have needed more scratch memory than there was.
             self._recordings[self._key(variant, parts, arrays)] = recording
-        hold(arrays, write)  # a recording has addresses, of what write reads as well
+        keep_alive(arrays, write)  # a recording has addresses, of what write reads as well
         loops.run(recording)
 
     @staticmethod

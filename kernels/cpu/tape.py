@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minidl.kernels.cpu import scratch
-from minidl.kernels.cpu.calls import noted
+from minidl.kernels.cpu.calls import capture
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.threads import workers
 
@@ -16,9 +16,9 @@ class Tape:
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        with noted() as self._noted:
+        with capture() as self._captured:
             function()
-        self._calls = current().joined(self._noted.calls)
+        self._calls = current().joined(self._captured.calls)
         self._version = _version()
 
     def holds(self) -> bool:

@@ -22,7 +22,7 @@ from threading import Lock, Thread
 from threadpoolctl import threadpool_limits
 
 from minidl.kernels.cpu import scratch
-from minidl.kernels.cpu.calls import note
+from minidl.kernels.cpu.calls import add_call
 from minidl.kernels.errors import MinidlError
 
 Work = Callable[[int, int, int], None]
@@ -178,7 +178,7 @@ def share(work: Work, count: int, minimum: int = 1) -> None:
     ``minimum`` is the smallest share worth waking a thread for. Returns when every share is done; an exception
     of any share is raised here.
     """
-    note(share, work, count, minimum)
+    add_call(share, work, count, minimum)
     with _team_lock:
         team = _present()
         own, *others = _shares(team.size, count, minimum)

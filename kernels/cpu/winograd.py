@@ -184,8 +184,8 @@ class Winograd(Convolution):
             return programs
 
         if one:
-            least = MIN_PRODUCTS // (self._chunks(1, outputs).most_tiles * n * n * channels * width) + 1
-            self._recorder.run(parts, arrays, write, least, variant=relu)
+            minimum = MIN_PRODUCTS // (self._chunks(1, outputs).most_tiles * n * n * channels * width) + 1
+            self._recorder.run(parts, arrays, write, minimum, variant=relu)
         else:
             self._recorder.run(images, arrays, write, variant=relu)
 

@@ -50,7 +50,7 @@ def save(
     arrays |= {f"raw/{p.name}": p.value for p in net.parameters if weights[p.name] is not p.value}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.moments().items()}
     arrays |= {f"run/{name}": array for name, array in (run or {}).items()}
-    about = {
+    description = {
         "format": formats.FORMAT,
         "minidl": __version__,
         "model": net.name,
@@ -60,7 +60,7 @@ def save(
         "data_norm": net.method.data_norm,
         "mode": net.mode,
         "epoch": epoch,
-        "time": optimizer.time,
+        "time": optimizer.step_count,
         "preprocessing": net.preprocessing and net.preprocessing.to_json(),
         "data": data,
         "settings": settings,
@@ -69,7 +69,7 @@ def save(
     files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
     with whole(Path(path)) as part:
         try:
-            save_file(files, part, {"minidl": json.dumps(about, allow_nan=False)})
+            save_file(files, part, {"minidl": json.dumps(description, allow_nan=False)})
             with safe_open(part, framework="np"):  # which sees whether the file is as long as it says
                 pass
         except SafetensorError as error:  # in whose text the number of the system's error is
@@ -77,12 +77,12 @@ def save(
             raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
-def about(path: Path) -> saved.About:
+def description(path: Path) -> saved.NetDescription:
     """Return what a checkpoint says as text: its model, method, mode, shape, number of classes, preprocessing, data.
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
-    return saved.read(path).about
+    return saved.read(path).description
 
 
 def trained_on(path: Path) -> Description | None:
@@ -90,7 +90,7 @@ def trained_on(path: Path) -> Description | None:
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
-    data: Description | None = about(path).get("data")
+    data: Description | None = description(path).get("data")
     return data
 
 
@@ -105,12 +105,12 @@ def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
     moments, earlier = optimizer.moments(), found.arrays("optimizer/")
     if moments.keys() != earlier.keys():
         raise MinidlError(f"{path} was saved with another optimizer than {optimizer.kind}; use the one it had")
-    net.kernels.choose(found.about.get("choices", {}))
+    net.kernels.choose(found.description.get("choices", {}))
     net.load(found.net_arrays() | found.arrays("raw/"))
     for name, moment in moments.items():
         moment[...] = net.kernels.array(earlier[name], moment.dtype)
-    optimizer.time = found.about["time"]
-    epoch: int = found.about["epoch"]
+    optimizer.step_count = found.description["time"]
+    epoch: int = found.description["epoch"]
     return epoch
 
 
@@ -138,7 +138,7 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
     for point in net.hook_points:
         point.hook = None  # what was saved is normalized
     net.load(found.net_arrays())
-    if prepared := found.about.get("preprocessing"):
+    if prepared := found.description.get("preprocessing"):
         kept = net.name in models.MODELS and models.per_pixel(net.name)  # earlier versions did not say the fit
         net.preprocessing = Preprocessing.from_json(({"fit": KEEP} if kept else {}) | prepared)
     net.eval()
@@ -151,15 +151,15 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
 
 def _built(found: saved.Saved, device: str) -> Net:
     """Return a new net as a file describes it, with the shapes that it has there."""
-    about = found.about
-    if about["model"] not in models.MODELS:
+    description = found.description
+    if description["model"] not in models.MODELS:
         raise MinidlError(
-            f"the net in {found.path} is of the model {about['model']!r}, which is unknown; import the file that names "
-            "it, or build such a net and load into it by load(path, net=...)"
+            f"the net in {found.path} is of the model {description['model']!r}, which is unknown; import the file that "
+            "names it, or build such a net and load into it by load(path, net=...)"
         )
-    data_norm = about["data_norm"] if "data_norm" in about else parse(about["method"]).data_norm
-    shape, shapes = tuple(about["shape"]), found.net_shapes
+    data_norm = description["data_norm"] if "data_norm" in description else parse(description["method"]).data_norm
+    shape, shapes = tuple(description["shape"]), found.net_shapes
     method = data_norm or BASELINE
     return models.build(
-        about["model"], method=method, classes=about["classes"], shape=shape, device=device, saved=shapes
+        description["model"], method=method, classes=description["classes"], shape=shape, device=device, saved=shapes
     )

@@ -41,14 +41,14 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
             f"{path} has the name of a checkpoint, which the export would be taken for; give another --to"
         )
     net = checkpoint.load(run, "cpu", folded=kind == "onnx")
-    about = describe(net, checkpoint.about(folder / checkpoint.NAME if run.is_dir() else run))
-    write_whole(path, {"safetensors": ours, "pytorch": theirs, "onnx": model}[kind](net, about))
+    description = describe(net, checkpoint.description(folder / checkpoint.NAME if run.is_dir() else run))
+    write_whole(path, {"safetensors": ours, "pytorch": theirs, "onnx": model}[kind](net, description))
     return path, net
 
 
-def describe(net: Net, about: dict[str, Any]) -> dict[str, Any]:
-    """Return what an exported file says of its net; about: what its checkpoint says."""
-    kept = {name: about[name] for name in ("model", "classes", "shape", "method")}
+def describe(net: Net, description: dict[str, Any]) -> dict[str, Any]:
+    """Return what an exported file says of its net; description: what its checkpoint says."""
+    kept = {name: description[name] for name in ("model", "classes", "shape", "method")}
     prepared = net.preprocessing and net.preprocessing.to_json()
     return {
         "format": formats.FORMAT,
@@ -59,22 +59,22 @@ def describe(net: Net, about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def ours(net: Net, about: dict[str, Any]) -> bytes:
+def ours(net: Net, description: dict[str, Any]) -> bytes:
     """Return the net's arrays with our names and axes, as safetensors."""
-    return _safetensors(arrays_of(net), about | {"layout": "minidl"})
+    return _safetensors(arrays_of(net), description | {"layout": "minidl"})
 
 
-def theirs(net: Net, about: dict[str, Any]) -> bytes:
+def theirs(net: Net, description: dict[str, Any]) -> bytes:
     """Return the net's arrays with PyTorch's names and axes, as safetensors."""
     made, arrays = axes_of(net), arrays_of(net)
     axes = {name: {"name": a.name, "shape": a.shape, "view": a.view, "order": a.order} for name, a in made.items()}
-    described = about | {"layout": "pytorch", "axes": axes}
+    described = description | {"layout": "pytorch", "axes": axes}
     return _safetensors({name: a.there(arrays[a.name]) for name, a in made.items()}, described)
 
 
-def model(net: Net, about: dict[str, Any]) -> bytes:
+def model(net: Net, description: dict[str, Any]) -> bytes:
     """Return the net as an ONNX model."""
-    return onnx_model(net, {"minidl": json.dumps(about)}, __version__)
+    return onnx_model(net, {"minidl": json.dumps(description)}, __version__)
 
 
 def arrays_of(net: Net) -> dict[str, Any]:
@@ -82,5 +82,5 @@ def arrays_of(net: Net) -> dict[str, Any]:
     return {name: net.kernels.host(array) for name, array in (net.effective_weights() | net.running()).items()}
 
 
-def _safetensors(arrays: dict[str, Any], about: dict[str, Any]) -> bytes:
-    return save({name: np.asarray(a, order="C") for name, a in arrays.items()}, {"minidl": json.dumps(about)})
+def _safetensors(arrays: dict[str, Any], description: dict[str, Any]) -> bytes:
+    return save({name: np.asarray(a, order="C") for name, a in arrays.items()}, {"minidl": json.dumps(description)})

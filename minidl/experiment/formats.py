@@ -13,9 +13,9 @@ from minidl.kernels.errors import MinidlError
 FORMAT = 2
 
 
-def check(path: Path, about: dict[str, Any]) -> None:
-    """Raise MinidlError for what a later version wrote; ``about`` is what was read of the file."""
-    written = about.get("format", 0)
+def check(path: Path, content: dict[str, Any]) -> None:
+    """Raise MinidlError for what a later version wrote; ``content`` is what was read of the file."""
+    written = content.get("format", 0)
     if not isinstance(written, int) or written > FORMAT:
         raise MinidlError(
             f"{path} has the format {str(written)[:20]}, of a later minidl than this one, which reads formats up to "

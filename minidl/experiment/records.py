@@ -26,14 +26,14 @@ ALWAYS = ("epochs", "train_loss", "test_accuracy", "seconds")  # what every resu
 def write_config(folder: Path, settings: dict[str, Any]) -> None:
     """Write every setting, and the versions and the machine that the run used."""
     packages = ("numpy", "pillow", "safetensors", "matplotlib")
-    about = {
+    config = {
         "format": formats.FORMAT,
         "settings": settings,
         "versions": {"python": platform.python_version(), "minidl": __version__, **dict(map(_version, packages))},
         "machine": {"system": platform.platform(), "processor": platform.machine(), "threads": workers()},
         "command": sys.argv,
     }
-    write_whole(folder / CONFIG, as_json(about))
+    write_whole(folder / CONFIG, as_json(config))
 
 
 def _version(package: str) -> tuple[str, str | None]:
@@ -46,9 +46,9 @@ def _version(package: str) -> tuple[str, str | None]:
 def read_settings(folder: Path) -> dict[str, Any]:
     """Return the settings of the run in a folder; raise MinidlError where there is none, or one of a later format."""
     try:
-        about = json.loads(regular_file.read(folder / CONFIG, BRIEF).decode("utf-8-sig"))
-        formats.check(folder / CONFIG, about)
-        settings = {**about["settings"]}
+        config = json.loads(regular_file.read(folder / CONFIG, BRIEF).decode("utf-8-sig"))
+        formats.check(folder / CONFIG, config)
+        settings = {**config["settings"]}
     except (FileNotFoundError, NotADirectoryError):
         raise MinidlError(
             f"there is no run in {folder}, or it had not begun ({CONFIG} is missing); {_instead(folder)}"

@@ -34,8 +34,8 @@ NEVER_NEGATIVE = (".variance", ".updates", ".moment2")
 FLOATS, COUNTS = ("F32", "F64", "F16"), ("I64",)
 STATE = (*FLOATS, "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")  # of a run
 
-About = dict[str, Any]
-UNDESCRIBED: About = {"layout": "pytorch"}  # weights in PyTorch's names that another program has saved
+NetDescription = dict[str, Any]
+UNDESCRIBED: NetDescription = {"layout": "pytorch"}  # weights in PyTorch's names that another program has saved
 
 
 def _whole(value: Any, least: int = 0, most: int = 1 << 62) -> bool:
@@ -104,23 +104,23 @@ OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "settings", "choices
 class Saved:
     """A file with a saved net that has passed all checks.
 
-    about: what it says as text; shapes: those of its arrays by their names in the file, and axes: for weights in
+    description: what it says as text; shapes: those of its arrays by their names in the file, and axes: for weights in
     PyTorch's layout, by the same names what they are made of.
     """
 
     path: Path
-    about: About
+    description: NetDescription
     shapes: Mapping[str, Shape]
     axes: Mapping[str, Axes]
 
     @property
     def is_checkpoint(self) -> bool:
         """Whether training can go on from it, or it has weights alone."""
-        return "layout" not in self.about
+        return "layout" not in self.description
 
     def of(self, net: Net) -> "Saved":
         """Return the file as what holds this net: weights in PyTorch's names that say nothing else are read by it."""
-        if self.about != UNDESCRIBED:
+        if self.description != UNDESCRIBED:
             return self
         known = axes_of(net)
         made = {
@@ -164,7 +164,7 @@ def read(path: Path, described: bool = True) -> Saved:
     """
     with _opened(path) as file:
         metadata = file.metadata() or {}
-        about = _description(path, metadata) if described or "minidl" in metadata else UNDESCRIBED
+        description = _description(path, metadata) if described or "minidl" in metadata else UNDESCRIBED
         tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         shapes = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
         kinds = {name: tensor.get_dtype() for name, tensor in tensors.items()}
@@ -172,10 +172,11 @@ def read(path: Path, described: bool = True) -> Saved:
         counts = name.endswith((".updates", ".num_batches_tracked"))
         if kind not in (STATE if name.startswith("run/") else COUNTS if counts else FLOATS):
             raise _refused(path, f"{name} has elements of type {kind}, which minidl does not save")
-    axes = _axes(path, about, shapes) if about.get("layout") == "pytorch" and about != UNDESCRIBED else {}
-    if "layout" not in about:
+    has_axes = description.get("layout") == "pytorch" and description != UNDESCRIBED
+    axes = _axes(path, description, shapes) if has_axes else {}
+    if "layout" not in description:
         _check_names(path, shapes)
-    return Saved(path, about, shapes, axes)
+    return Saved(path, description, shapes, axes)
 
 
 @contextmanager
@@ -201,34 +202,34 @@ def _refused(path: Path, why: str) -> MinidlError:
     return MinidlError(f"{path} is not a checkpoint of minidl ({why}); use one that is")
 
 
-def _description(path: Path, metadata: Mapping[str, str]) -> About:
+def _description(path: Path, metadata: Mapping[str, str]) -> NetDescription:
     """Return what a file says as text, once each field and all together are what they must be."""
     try:
-        about = json.loads(metadata["minidl"], parse_constant=_no_number, parse_int=_integer)
+        description = json.loads(metadata["minidl"], parse_constant=_no_number, parse_int=_integer)
     except KeyError:
         raise _refused(path, "it does not say which net it holds") from None
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"what it says of itself cannot be read: {error}") from error
-    if not isinstance(about, dict):
+    if not isinstance(description, dict):
         raise _refused(path, "what it says of itself are no fields")
-    formats.check(path, about)
-    _check(path, about, NET | (EXPORTED if "layout" in about else RESUMED), "")
-    data = about.get("data")
+    formats.check(path, description)
+    _check(path, description, NET | (EXPORTED if "layout" in description else RESUMED), "")
+    data = description.get("data")
     if data is not None:
         _check(path, data, DATA, "data.")
         for part in ("train", "test"):
             _check(path, data[part], PART, f"data.{part}.")
-    prepared = about.get("preprocessing")
+    prepared = description.get("preprocessing")
     if prepared is not None:
         _check(path, prepared, PREPROCESSING, "preprocessing.")
-        if len(prepared["classes"]) != about["classes"]:
-            raise _refused(path, f"it has {about['classes']} classes, and names for {len(prepared['classes'])}")
-        if [*prepared["shape"], 3] != about["shape"]:
-            raise _refused(path, f"its net is for {about['shape']}, and its images are {prepared['shape']}")
-    return about
+        if len(prepared["classes"]) != description["classes"]:
+            raise _refused(path, f"it has {description['classes']} classes, and names for {len(prepared['classes'])}")
+        if [*prepared["shape"], 3] != description["shape"]:
+            raise _refused(path, f"its net is for {description['shape']}, and its images are {prepared['shape']}")
+    return description
 
 
-def _check(path: Path, fields: About, schema: Mapping[str, Kind], of: str) -> None:
+def _check(path: Path, fields: NetDescription, schema: Mapping[str, Kind], of: str) -> None:
     for name, kind in schema.items():
         if name not in fields and name not in OPTIONAL:
             raise _refused(path, f"it does not say its {of}{name}")
@@ -259,9 +260,9 @@ def _check_names(path: Path, shapes: Mapping[str, Shape]) -> None:
             raise _refused(path, f"{name} has not the shape of net/{of}")
 
 
-def _axes(path: Path, about: About, shapes: Mapping[str, Shape]) -> dict[str, Axes]:
+def _axes(path: Path, description: NetDescription, shapes: Mapping[str, Shape]) -> dict[str, Axes]:
     """Return what the arrays of a file in PyTorch's layout are made of."""
-    said = about.get("axes")
+    said = description.get("axes")
     if not isinstance(said, dict) or said.keys() != shapes.keys() or not all(map(FIELDS.fits, said.values())):
         raise _refused(path, "it does not say its axes")
     for name, fields in said.items():

@@ -144,7 +144,7 @@ class Trainer:
             sizes = self.begin(epoch, done.batches)
             samples = self.train.samples - sum(sizes)
             self.loss.totals[...] = self.net.kernels.xp.asarray(done.totals)
-            for step, size in enumerate(sizes, self.optimizer.time):
+            for step, size in enumerate(sizes, self.optimizer.step_count):
                 if self.tracer and self.tracer.due(step):
                     self.tracer.step(step, self.loss, *self.train.next(size))
                 elif size == self.train.batch_size and not self.net.observed:

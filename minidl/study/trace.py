@@ -74,7 +74,7 @@ class Tracer:
 
     def go_on(self, trace: Trace, raw: Mapping[str, Array]) -> None:
         """Append to an earlier trace what comes after the steps that the optimizer has made; raw: as it was then."""
-        self.trace, self.raw = trace.until(self.optimizer.time), raw
+        self.trace, self.raw = trace.until(self.optimizer.step_count), raw
 
     def due(self, step: int) -> bool:
         """Return whether the tracer has to make a step: a traced one, or the one that shows what WC takes before it."""

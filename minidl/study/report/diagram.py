@@ -16,11 +16,11 @@ def rebuilt(run: Run) -> Net:
 
     Raises MinidlError where the run has no checkpoint, which says how many classes there are, and for what is unknown.
     """
-    about, settings = checkpoint.about(run.checkpoint), run.settings
+    description, settings = checkpoint.description(run.checkpoint), run.settings
     chosen = {name: settings[name] for name in ("mode", "place", "seed") if name in settings}
-    shape = tuple(about["shape"])
+    shape = tuple(description["shape"])
     return models.build(
-        about["model"], method=run.method, classes=about["classes"], shape=shape, device="cpu", **chosen
+        description["model"], method=run.method, classes=description["classes"], shape=shape, device="cpu", **chosen
     )
 
 

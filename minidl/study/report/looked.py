@@ -56,7 +56,7 @@ def look(run: Run, root: str | None, count: int | None) -> Looked:
     is no number any more. Nothing is downloaded.
     """
     settings = run.settings
-    net, about = checkpoint.load(run.checkpoint, "cpu"), checkpoint.about(run.checkpoint)
+    net, about = checkpoint.load(run.checkpoint, "cpu"), checkpoint.description(run.checkpoint)
     adapted = tuple(settings.get(name) for name in ADAPTED)
     test, mark = _test_set(settings["data"], root or settings.get("data_root"), adapted)
     described = (about.get("data") or {}).get("test")

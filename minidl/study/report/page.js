@@ -53,7 +53,7 @@ function unpacked({ each, ...row }) {
     { ...row, number: i + 1, ...Object.fromEntries(fields.map(([name, list]) => [name, list[i]])) }));
 }
 
-function cut(chart) {
+function shownRows(chart) {
   if (Object.keys(chart.cube).length) return unfolded(chart);
   return chart.rows.filter((row) => holds(row, chart)).flatMap(unpacked);
 }
@@ -103,7 +103,7 @@ async function draw(key) {
   views.set(key, view.initialize(drawing));
   await update(key);
   place.replaceWith(drawing);
-  table.addEventListener("toggle", () => table.open && tabulate(figure, chart, cut(chart)));
+  table.addEventListener("toggle", () => table.open && tabulate(figure, chart, shownRows(chart)));
   for (const [axis, name] of Object.entries(chart.picks)) {
     view.addEventListener("click", (event) => set({ [name]: nearest(view, axis, trace[`${name}s`], event) }));
   }
@@ -118,11 +118,11 @@ function nearest(view, axis, values, { clientX, clientY }) {
 }
 
 async function update(key) {
-  const chart = charts[key], figure = document.getElementById(key), view = views.get(key), rows = cut(chart);
+  const chart = charts[key], figure = document.getElementById(key), view = views.get(key), rows = shownRows(chart);
   if (stale.get(key)) view.data("rows", rows);
   view.signal("step", state.step).signal("layer", state.layer).signal("unit", chart.unit);
   await fit(view, chart.spec, widths.get(key) ?? figure.clientWidth);
-  if (figure.querySelector("details").open) tabulate(figure, chart, cut(chart));
+  if (figure.querySelector("details").open) tabulate(figure, chart, shownRows(chart));
 }
 
 // Vega is told the width within the axes. Outside of them, a chart needs no more than others of its kind, or is drawn

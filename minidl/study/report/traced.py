@@ -16,7 +16,7 @@ HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
 TICKS = 5  # about so many at an axis
 DECADES = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 3)]
-LEAST = 0.01  # percent or degrees that a sentence tells
+MIN_SHOWN = 0.01  # percent or degrees that a sentence tells
 PLACES = (  # where a mean is: its title, what it is, the quantity, and what the hook there takes
     ("Data in", "Each channel's mean", "data_mean", ""),
     ("Weights", "Each filter's mean, and below it what the hook takes", "w_mean", "w_taken"),
@@ -215,4 +215,4 @@ def _number(values: Numbers, unit: str) -> str:
     if not finite.size:
         return "–"
     median = float(np.median(finite))
-    return f"< {LEAST}{unit}" if unit and 0 < median < LEAST else f"{short(median):g}{unit}"
+    return f"< {MIN_SHOWN}{unit}" if unit and 0 < median < MIN_SHOWN else f"{short(median):g}{unit}"
