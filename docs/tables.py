@@ -37,14 +37,14 @@ def tables(folder: Path = RESULTS) -> str:
     whole = sum(len(read_rows(table)) for table in (2, 3, 4, 5))
     done = len({(one["table"], one["model"], one["method"]) for one in records})  # by whatever budgets
     out = []
-    for table, part in groupby(sorted(records, key=_run), key=itemgetter("table")):
+    for table, part in groupby(sorted(records, key=itemgetter("table", "seed")), key=itemgetter("table")):
         rows = read_rows(int(table))
-        by_budget = [(budget, _lines(rows, list(some))) for budget, some in groupby(part, key=itemgetter("budget"))]
-        trained = {line.row for _, lines in by_budget for line in lines}
+        lines = _lines(rows, list(part))
+        trained = {line.row for line in lines}
         missing = "; ".join(str(row) for row in rows if row not in trained)
         out += [
             f"### Table {table}, {len(trained)} of {len(rows)} rows\n",
-            *(f"Budget: {budget}.\n\n{markdown(lines, rows)}" for budget, lines in by_budget),
+            markdown(lines, rows),
             *([f"Not trained yet: {missing}.\n"] if missing else []),
             f"![Table {table}: its rows from best to worst, the paper's beside ours, one over the other]"
             f"(../results/small/table{table}.png)\n",
@@ -53,15 +53,16 @@ def tables(folder: Path = RESULTS) -> str:
 
 
 def _lines(rows: Sequence[Row], records: Sequence[dict[str, str]]) -> list[Line]:
-    """Return the rows that have records, with the accuracies of their seeds."""
-    measured: dict[tuple[str, str], list[float]] = {}
+    """Return the rows that have records, with the accuracies of their seeds, by each budget."""
+    measured: dict[tuple[str, str, str], list[float]] = {}
     for one in records:
-        measured.setdefault((one["model"], one["method"]), []).append(float(one["test_accuracy"]))
-    return [Line(row, tuple(measured[of])) for row in rows if (of := (row.model, row.method)) in measured]
-
-
-def _run(one: dict[str, str]) -> tuple[str, ...]:
-    return one["table"], one["budget"], one["model"], one["method"], one["seed"]
+        measured.setdefault((one["model"], one["method"], one["budget"]), []).append(float(one["test_accuracy"]))
+    return [
+        Line(row, tuple(values), budget)
+        for row in rows
+        for (model, method, budget), values in sorted(measured.items())
+        if (model, method) == (row.model, row.method)
+    ]
 
 
 def page(text: str, content: str, marks: Marks = MARKS) -> str:

@@ -68,17 +68,18 @@ def test_rows_are_chosen_by_model_method_or_both():
 
 def test_the_table_says_mean_deviation_difference_and_ranks():
     rows = [Row(3, "cifar10", "c", "Baseline", 84.14), Row(3, "cifar10", "c", "WC", 85.95)]
-    text = markdown([Line(rows[0], (60.0, 62.0)), Line(rows[1], (70.0, math.nan))], rows)
-    assert "Net (c) on cifar10:" in text
+    text = markdown([Line(rows[0], (60.0, 62.0), "epochs 2"), Line(rows[1], (70.0, math.nan), "epochs 2")], rows)
+    assert "Net (c) on cifar10; epochs 2:" in text
     assert "| Baseline | 84.14 | 61.00 ± 1.41 | 2 | -23.14 | 2 | 1 |" in text
     assert "| WC | 85.95 | nan ± nan | 2 | nan | 1 | 2 |" in text
     assert "correlation between the two columns: -1.00" in text
-    assert "Net (c) on cifar10, 1 of 2 rows:" in markdown([Line(rows[0], (60.0,))], rows)
+    assert "Net (c) on cifar10, 1 of 2 rows; epochs 2:" in markdown([Line(rows[0], (60.0,), "epochs 2")], rows)
 
 
 def test_the_picture_of_a_table():
     rows = [Row(3, "cifar10", "c", method, paper) for method, paper in (("Baseline", 84.14), ("WC", 85.95))]
-    with Image.open(io.BytesIO(plots.table([Line(rows[0], (60.0, 62.0)), Line(rows[1], (70.0, math.nan))]))) as picture:
+    lines = [Line(rows[0], (60.0, 62.0), ""), Line(rows[1], (70.0, math.nan), "")]
+    with Image.open(io.BytesIO(plots.table(lines))) as picture:
         assert picture.size[0] > 500
 
 
@@ -174,6 +175,17 @@ def test_rows_are_run_once_and_compared(quick, tmp_path, capsys):
 def quick(tiny, in_this_process):
     """Return the same arguments, with runs in this process."""
     return tiny
+
+
+def test_a_table_has_all_seeds_that_were_trained(quick, tmp_path, capsys):
+    assert reproduce.main([*quick, "--rows", "Baseline", "--seeds", "2"]) == 0
+    whole = (tmp_path / "out" / "table2.md").read_text()
+    assert "; batch_size 4, drop_every 1, epochs 2, train_size 20:" in whole
+    logs = [log.stat().st_mtime_ns for log in sorted((tmp_path / "out").glob("*/log.csv"))]
+    assert reproduce.main([*quick, "--rows", "Baseline"]) == 0
+    assert (tmp_path / "out" / "table2.md").read_text() == whole
+    assert [log.stat().st_mtime_ns for log in sorted((tmp_path / "out").glob("*/log.csv"))] == logs
+    assert " | 2 | " in capsys.readouterr().out
 
 
 def test_results_of_other_rows_stay(quick, tmp_path):

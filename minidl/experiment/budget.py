@@ -12,7 +12,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cifar100": CIFAR,
     "voc2012": {"shrink": 4, "batch_size": 5, "epochs": 25, "drop_every": 20, "test_every": 5},
 }
-SHORTER = {"b": {"epochs": 6, "drop_every": 4}}  # a step of which takes seven times as long as one of net (a)
+SHORTER = {"b": {"epochs": 6, "drop_every": 4}}  # a step takes seven times as long as one of net (a)
 
 
 def budget(options: argparse.Namespace, row: Row) -> dict[str, Any]:

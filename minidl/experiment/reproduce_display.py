@@ -13,7 +13,7 @@ from minidl.words import counted
 
 
 class Display:
-    """Shows how many runs are done, how many epochs are left, and how long they will take."""
+    """Shows how many runs are done, how many epochs are left, and how long these take, were they all alike."""
 
     def __init__(self, runs: Sequence[RowRun]) -> None:
         self.runs = runs

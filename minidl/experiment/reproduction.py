@@ -12,7 +12,7 @@ from minidl.experiment.own_code import import_files
 from minidl.experiment.process_run import carry_out, going_on_when_called_again
 from minidl.experiment.reproduce_display import Display
 from minidl.experiment.results import write
-from minidl.experiment.row_run import RowRun, run_of
+from minidl.experiment.row_run import RowRun, run_of, trained_seeds
 from minidl.experiment.rows import choose, read_rows
 from minidl.experiment.time_limit import TimeLimit
 from minidl.words import counted
@@ -23,10 +23,10 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
     files = import_files(vars(options)["import"])
     rows = read_rows(options.table)
     chosen = choose(rows, options.rows) if options.rows else rows
-    table = [
-        run_of(options.out, row, seed, budget(options, row), files) for seed, row in product(range(options.seeds), rows)
-    ]
-    runs = list({run.folder: run for run in table if run.row in chosen}.values())
+    seeds = sorted({*range(options.seeds), *trained_seeds(options.out)})
+    table = [run_of(options.out, row, seed, budget(options, row), files) for seed, row in product(seeds, rows)]
+    asked = (run for run in table if run.row in chosen and run.seed < options.seeds)
+    runs = list({run.folder: run for run in asked}.values())
     number, parts = options.part
     runs = runs[number - 1 :: parts]
     options.out.mkdir(parents=True, exist_ok=True)

@@ -51,8 +51,8 @@ def write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
 def _write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
     finished = [(run, result) for run in runs if (result := run.result)]
     rows = list(dict.fromkeys(run.row for run in runs))
-    values = {row: tuple(accuracy(result) for run, result in finished if run.row is row) for row in rows}
-    lines = [Line(row, values[row]) for row in rows if values[row]]
+    values = {row: [(accuracy(result), run.budget) for run, result in finished if run.row is row] for row in rows}
+    lines = [Line(row, tuple(found for found, _ in some), some[0][1]) for row, some in values.items() if some]
     text = markdown(lines, rows)
     if lines:
         write_results(out, dict(_record(run, result) for run, result in finished))

@@ -20,7 +20,7 @@ class RowRun(ProcessRun):
 
     @property
     def epochs(self) -> int:
-        """How many it takes."""
+        """How many epochs the run takes."""
         return int(self.options.get("epochs", recipe(self.row.data).epochs))
 
     @property
@@ -42,3 +42,9 @@ def run_of(out: Path, row: Row, seed: int, budget: Options, files: Sequence[OwnF
     options = {"data": row.data, "model": row.model, "method": row.method, "seed": seed, **budget}
     options["import"] = [str(file.path) for file in files]
     return RowRun(f"{row}, seed {seed}", folder, options, row, seed)
+
+
+def trained_seeds(out: Path) -> set[int]:
+    """Return the seeds of which there are runs under ``out``: what earlier calls have trained is part of a table."""
+    names = (path.name.rpartition("-seed")[2].partition("-")[0] for path in out.glob("*-seed*"))
+    return {int(name) for name in names if name.isdecimal()}

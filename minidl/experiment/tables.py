@@ -12,10 +12,11 @@ from minidl.experiment.rows import Row
 
 @dataclass(frozen=True)
 class Line:
-    """A row with what was measured, in percent: the mean over the seeds and their standard deviation (1/(n − 1))."""
+    """A row with what was measured by a budget, in percent, for each seed."""
 
     row: Row
     values: tuple[float, ...]
+    budget: str
 
     @property
     def mean(self) -> float:
@@ -24,23 +25,23 @@ class Line:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation over the seeds, nan for one."""
+        """The standard deviation over the seeds (1/(n − 1)), nan for one."""
         return seeds.deviation(self.values)
 
 
 def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
     """Return a table for each net: paper, measured, seeds, difference, ranks; and Spearman's correlation of the ranks.
 
-    rows: all of the paper's table; the ranks are those among the rows that were measured.
+    rows: all of the paper's table; the ranks are those among the rows that were measured by the same budget.
     """
     out = []
-    for model in dict.fromkeys(line.row.model for line in lines):
-        part = [line for line in lines if line.row.model == model]
+    for model, budget in dict.fromkeys((line.row.model, line.budget) for line in lines):
+        part = [line for line in lines if (line.row.model, line.budget) == (model, budget)]
         paper, here = [line.row.paper for line in part], [line.mean for line in part]
         whole = sum(row.model == model for row in rows)
         some = f", {len(part)} of {whole} rows" if len(part) < whole else ""
         out += [
-            f"Net ({model}) on {part[0].row.data}{some}:",
+            f"Net ({model}) on {part[0].row.data}{some}; {budget}:",
             "",
             "| method | paper, % | measured, % | seeds | difference | rank in the paper | rank here |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
