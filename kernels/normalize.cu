@@ -1,8 +1,8 @@
 // Center, standardize and rescale, and their adjoints; compare normalize.py.
 //
-// All six take Σx and Σx·y of a group of n elements, and change it to of_x·(x − mean) + of_y·y. In the transforms y is
-// x; in the adjoints x is the error and y the transform's output. The factor of x is the ``scale`` that a transform
-// leaves and that its adjoint is given.
+// All five, of which center is its own adjoint, take Σx and Σx·y of a group of n elements, and change it to
+// of_x·(x − mean) + of_y·y. In the transforms y is x; in the adjoints x is the error and y the transform's output. The
+// factor of x is the ``scale`` that a transform leaves and that its adjoint is given.
 #include "groups.cuh"
 
 __device__ Affine center(Sums sums, double n, double, double, double) {
@@ -29,7 +29,7 @@ __device__ Affine rescale_adjoint(Sums sums, double, double k, double, double sc
     return {scale, 0, -scale * radial, 0};
 }
 
-// NAME changes groups that fit a block; NAME_affines says how to change others, whose parts were summed before.
+// NAME_group changes groups that fit a block; NAME_affines says how to change others, whose parts were summed before.
 #define TRANSFORM(NAME)                                                                                               \
     extern "C" __global__ void __launch_bounds__(512) NAME##_group(                                                   \
         const REAL* x, const REAL* y, REAL* out, REAL* scale, double k, double epsilon, int length) {                 \

@@ -15,7 +15,7 @@ MOMENTS = 1
 def step(
     parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
 ) -> None:
-    """Update every parameter in place, but not its gradients; learning_rate, steps: of one element, α and their number.
+    """Update every parameter in place, but not its gradients; learning_rate, steps: α and t, of one element each.
     The fast versions also make zero of weights and moments below about 1e-27, with which many processors are slow.
     """
     steps += 1
