@@ -43,7 +43,7 @@ MADE_OF_OTHERS = {
 }
 
 
-@pytest.mark.quick_on("reference", "numba", "gpu")
+@pytest.mark.quick_on("reference", "numba")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough) if name in MADE_OF_OTHERS else name for name in LAYERS]
 )
@@ -100,7 +100,7 @@ def test_hook(context, random, layer_name, name, mode):
     assert [name in sentence for sentence in checks.unchecked] == ([] if reparametrize else [True])
 
 
-@pytest.mark.quick_on("reference", "numba", "gpu")
+@pytest.mark.quick_on("reference", "numba")
 @pytest.mark.parametrize("shape", [(4, 3, 2, 3), (3, 5)])
 @pytest.mark.parametrize("name", NORMALIZATIONS)
 def test_adjoint(backend, random, name, shape):
