@@ -60,7 +60,7 @@ def _lines(rows: Sequence[Row], records: Sequence[dict[str, str]]) -> list[Line]
     return [
         Line(row, tuple(values), budget)
         for row in rows
-        for (model, method, budget), values in sorted(measured.items())
+        for (model, method, budget), values in measured.items()
         if (model, method) == (row.model, row.method)
     ]
 
