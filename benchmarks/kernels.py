@@ -98,13 +98,15 @@ def data_norm_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         views = [array.reshape(view) for array in (x, e, out)]
         gamma, beta = make.floats(CHANNELS), make.floats(CHANNELS)
         found = k.data_norm.forward(views[0], gamma, beta, 1e-5, views[2])
-        sums = k.data_norm.error_sums(views[1], views[0], found)
+        grads = (k.xp.empty_like(gamma), k.xp.empty_like(beta))
+        sums = k.data_norm.comp_grads(views[1], views[0], found, *grads)
         yield Case(
             f"{name} forward",
             partial(k.data_norm.forward, views[0], gamma, beta, 1e-5, views[2]),
             moved(x, x, out),
         )
-        yield Case(f"{name} error sums", partial(k.data_norm.error_sums, views[1], views[0], found), moved(x, e))
+        comp_grads = partial(k.data_norm.comp_grads, views[1], views[0], found, *grads)
+        yield Case(f"{name} comp_grads", comp_grads, moved(x, e))
         yield Case(
             f"{name} backward",
             partial(k.data_norm.backward, views[1], views[0], gamma, found, sums, views[2]),

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
+from minidl.kernels.data_norm import Running
 from minidl.kernels.parameter_state import ParameterState
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -128,15 +129,20 @@ class TransposedConvolution(Protocol):
 class DataNorm(Protocol):
     """BN, LN, IN and GN with γ and β; statistics and sums are the device's own."""
 
-    def forward(self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Any: ...
-
-    def track(self, statistics: Any, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None: ...
+    def forward(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        epsilon: float,
+        out: Array,
+        running: Running | None = None,
+        relu: bool = False,
+    ) -> Any: ...
 
     def inference(self, x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None: ...
 
-    def error_sums(self, error: Array, x: Array, statistics: Any) -> Any: ...
-
-    def comp_grads(self, sums: Any, gamma_grads: Array, beta_grads: Array) -> None: ...
+    def comp_grads(self, error: Array, x: Array, statistics: Any, gamma_grads: Array, beta_grads: Array) -> Any: ...
 
     def backward(self, error: Array, x: Array, gamma: Array, statistics: Any, sums: Any, out: Array) -> None: ...
 

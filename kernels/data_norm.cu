@@ -4,33 +4,38 @@
 // one statistic to the next: [mean, variance, scale] and [Σ error, Σ error·x̂].
 #include "groups.cuh"
 
-// The mean, the variance and 1/√(σ² + ε), or 0 of one element, of a group of n elements, for each of its channels, and
-// the affine maps γ·x̂ + β.
-extern "C" __global__ void forward(
-    const double* parts, int pieces, int columns, int channels, int width, double n, const REAL* gamma,
-    const REAL* beta, double epsilon, double* statistics, int stride, Affine* affines) {
+// The mean, the variance and 1/√(σ² + ε), or 0 of one element, of a group of n elements, for each of its channels.
+// with_running: running statistics move by 1/(updates + 1) towards the mean and the unbiased variance.
+extern "C" __global__ void statistics(
+    const double* parts, int pieces, int columns, int channels, int width, double n, double epsilon, double* found,
+    int stride, int with_running, REAL* running_mean, REAL* running_variance, const Long* updates) {
     Sums sums = group_sums(parts, pieces, columns, channels, width);
     double mean = sums.x / n, variance = sums.xy / n - mean * mean;
     variance = variance < 0 ? 0 : variance;
     double scale = n > 1 ? 1 / sqrt(variance + epsilon) : 0;
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
-        int at = own_group() * width + i, channel = at % channels;
-        statistics[at] = mean, statistics[stride + at] = variance, statistics[2 * stride + at] = scale;
-        affines[at] = {scale * gamma[channel], mean, 0, beta[channel]};
+        int at = own_group() * width + i;
+        found[at] = mean, found[stride + at] = variance, found[2 * stride + at] = scale;
     }
+    if (threadIdx.x || !with_running) return;
+    int channel = own_group();
+    double factor = 1.0 / (updates[0] + 1);
+    running_mean[channel] += factor * (mean - running_mean[channel]);
+    running_variance[channel] += factor * (variance * n / (n - 1) - running_variance[channel]);
 }
 
-// Running statistics, moved by 1/(updates + 1) towards a batch's mean and unbiased variance; one block.
-extern "C" __global__ void track(
-    const double* mean, const double* variance, REAL* running_mean, REAL* running_variance, Long* updates, int channels,
-    double rows, int window) {
-    double factor = 1.0 / (updates[0] + 1);
-    for (int i = threadIdx.x; i < channels; i += blockDim.x) {
-        running_mean[i] += factor * (mean[i] - running_mean[i]);
-        running_variance[i] += factor * (variance[i] * rows / (rows - 1) - running_variance[i]);
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) updates[0] = min(updates[0] + 1, Long(window));
+// out = γ·x̂ + β; with_relu: the maximum of that and 0. with_running: the batch is counted, now that every group of
+// ``statistics`` has read how many there were.
+extern "C" __global__ void __launch_bounds__(256, 3) forward(
+    const REAL* x, const double* mean, const double* scale, const REAL* gamma, const REAL* beta, REAL* out,
+    int with_relu, int with_running, Long* updates, int window, Long length, int columns, int channels, int rows) {
+    bool first_of_all = blockIdx.x + blockIdx.y + blockIdx.z + threadIdx.x == 0;
+    if (with_running && first_of_all) updates[0] = min(updates[0] + 1, Long(window));
+    int first = blockIdx.x * channels;
+    change_columns(x, x, out, length, columns, channels, rows, with_relu, [=](int channel) {
+        int at = first + channel;
+        return Affine(scale[at] * gamma[channel], mean[at], 0, beta[channel]);
+    });
 }
 
 // out = factor·x + offset of each channel; with_relu: the maximum of that and 0.
@@ -42,19 +47,20 @@ extern "C" __global__ void __launch_bounds__(256, 3) inference(
     });
 }
 
-// Σ error and Σ error·x̂ of each channel, from Σ error and Σ error·x.
-extern "C" __global__ void error_sums(
+// Σ error and Σ error·x̂ of each channel, from Σ error and Σ error·x. Of one matrix they are the gradients of β and γ.
+extern "C" __global__ void comp_grads(
     const double* parts, int pieces, int columns, int channels, int width, const double* mean, const double* scale,
-    double* sums, int stride) {
+    double* sums, int stride, REAL* gamma_grads, REAL* beta_grads) {
     Sums found = group_sums(parts, pieces, columns, channels, width);
     if (threadIdx.x) return;
     int at = own_group();
-    sums[at] = found.x;
-    sums[stride + at] = (found.xy - mean[at] * found.x) * scale[at];
+    double of_beta = found.x, of_gamma = (found.xy - mean[at] * found.x) * scale[at];
+    sums[at] = of_beta, sums[stride + at] = of_gamma;
+    if (stride == channels) beta_grads[at] = of_beta, gamma_grads[at] = of_gamma;
 }
 
-// The gradients of γ and β: the sums over all matrices.
-extern "C" __global__ void comp_grads(
+// The gradients of γ and β of several matrices: the sums over all of them.
+extern "C" __global__ void comp_grads_of_matrices(
     const double* sums, REAL* gamma_grads, REAL* beta_grads, int matrices, int channels) {
     int channel = blockIdx.x * blockDim.x + threadIdx.x;
     if (channel >= channels) return;
@@ -64,9 +70,25 @@ extern "C" __global__ void comp_grads(
     beta_grads[channel] = beta, gamma_grads[channel] = gamma;
 }
 
-// The affine maps scale·(γ·error − mean(γ·error) − x̂·mean(γ·error·x̂)) of each channel, x being the data, y the error; a
-// block takes a group of n elements.
-extern "C" __global__ void backward(
+// scale·(γ·error − mean(γ·error) − x̂·mean(γ·error·x̂)) as an affine map of the data and the error.
+__device__ Affine backward_of(double scale, double mean, double gamma, double of_error, double along) {
+    return {-scale * scale * along, mean, scale * gamma, -scale * of_error};
+}
+
+// That of groups of one channel each, of n elements.
+extern "C" __global__ void __launch_bounds__(256, 3) backward(
+    const REAL* x, const REAL* error, const double* sums, const double* mean, const double* scale, int stride,
+    const REAL* gamma, double n, REAL* out, Long length, int columns, int channels, int rows) {
+    int first = blockIdx.x * channels;
+    change_columns(x, error, out, length, columns, channels, rows, false, [=](int channel) {
+        int at = first + channel;
+        double each = gamma[channel] / n;
+        return backward_of(scale[at], mean[at], gamma[channel], each * sums[at], each * sums[stride + at]);
+    });
+}
+
+// The maps of each channel of wider groups; a block takes a group of n elements.
+extern "C" __global__ void backward_affines(
     const double* sums, const double* mean, const double* scale, int stride, const REAL* gamma, int channels, int width,
     double n, Affine* affines) {
     Sums total = {0, 0};
@@ -77,7 +99,6 @@ extern "C" __global__ void backward(
     double of_error = block_sum(total.x) / n, along = block_sum(total.xy) / n;
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
         int at = blockIdx.x * width + i;
-        double factor = scale[at];
-        affines[at] = {-factor * factor * along, mean[at], factor * gamma[at % channels], -factor * of_error};
+        affines[at] = backward_of(scale[at], mean[at], gamma[at % channels], of_error, along);
     }
 }

@@ -28,26 +28,50 @@ class Statistics(NamedTuple):
     scale: Array
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
+class Running(NamedTuple):
+    """Running statistics of BN, for inference; each batch in training moves them, by ``move``.
+
+    mean, variance: (c,); updates: (1,), the number n of earlier batches, which is counted up to ``window``.
+    """
+
+    mean: Array
+    variance: Array
+    updates: Array
+    window: int
+
+
+def forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    epsilon: float,
+    out: Array,
+    running: Running | None = None,
+    relu: bool = False,
+) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: what BN moves towards these
+    statistics, which are of more than one row; relu: write max(γ·x̂ + β, 0) instead.
     """
     mean = mean_of_group(x)
     variance = mean_of_group((x - mean) ** 2)
     statistics = Statistics(mean, variance, 1 / np.sqrt(variance + epsilon))
     _affine(_normalized(x, statistics), gamma, beta, out, relu)
+    if running:
+        move(running, mean, variance, x.shape[1])
     return statistics
 
 
-def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None:
-    """Move running statistics (c,) by 1/(n + 1) towards a batch's mean and unbiased variance over ``rows`` elements.
+def move(running: Running, mean: Array, variance: Array, rows: int) -> None:
+    """Move running statistics by 1/(n + 1) towards a batch's mean and unbiased variance.
 
-    updates: of one element, the number n of earlier batches, which is counted up to ``window``.
+    mean, variance: of groups of ``rows`` elements, the variance still the biased one.
     """
+    own_mean, own_variance, updates, window = running
     factor = 1 / (updates + 1)
-    mean += factor * (statistics.mean.reshape(-1) - mean)
-    variance += factor * (statistics.variance.reshape(-1) * rows / (rows - 1) - variance)
+    own_mean += factor * (mean.reshape(-1) - own_mean)
+    own_variance += factor * (variance.reshape(-1) * rows / (rows - 1) - own_variance)
     updates[...] = np.minimum(updates + 1, window)
 
 
@@ -56,22 +80,22 @@ def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = F
     _affine(x, factor, offset, out, relu)
 
 
-def error_sums(error: Array, x: Array, statistics: Statistics) -> Array:
-    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, outer, inner·lanes)."""
+def comp_grads(error: Array, x: Array, statistics: Statistics, gamma_grads: Array, beta_grads: Array) -> Array:
+    """Write ∂L/∂γ = Σ e·x̂ and ∂L/∂β = Σ e (c,), with e = ``error``, and return what ``backward`` needs of it.
+
+    That is Σ e and Σ e·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
+    """
     products = error * _normalized(x, statistics)
-    sums = [error.sum(axis=1, dtype=np.float64), products.sum(axis=1, dtype=np.float64)]
-    return np.stack(sums).reshape(2, len(x), -1)
-
-
-def comp_grads(sums: Array, gamma_grads: Array, beta_grads: Array) -> None:
-    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over outer."""
+    both = [error.sum(axis=1, dtype=np.float64), products.sum(axis=1, dtype=np.float64)]
+    sums = np.stack(both).reshape(2, len(x), -1)
     beta_grads[...], gamma_grads[...] = sums.sum(axis=1)
+    return sums
 
 
 def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Array, out: Array) -> None:
     """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
 
-    sums: of ``error_sums``, from which both means follow.
+    sums: of ``comp_grads``, from which both means follow.
     """
     gamma = gamma.astype(np.float64)  # the mean of a single element is this element, to the last bit
     scaled = (sums * gamma).reshape(2, len(x), 1, *x.shape[2:])

@@ -14,6 +14,7 @@ import numpy as np
 
 from minidl.communicator import Communicator
 from minidl.kernels import Kernels
+from minidl.kernels.data_norm import Running, move
 from minidl.kernels.errors import MinidlError
 from minidl.layers import BatchNorm
 from minidl.net import Net
@@ -95,9 +96,11 @@ class DataNorm:
     own: Any
     communicator: Communicator
 
-    def forward(self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array) -> Statistics:
+    def forward(
+        self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, running: Running | None
+    ) -> Statistics:
         """Write γ·x̂ + β into ``out`` and return the statistics of the batch."""
-        own = self.own.forward(x, gamma, beta, epsilon, out)
+        own = self.own.forward(x, gamma, beta, epsilon, out, None)
         rows = self.communicator.total(x.shape[1])
         part = x.shape[1] / rows
         mean = own.mean * part
@@ -108,13 +111,9 @@ class DataNorm:
         factor = scale.reshape(-1) * gamma
         offset = beta - mean.reshape(-1) * factor
         self.own.inference(x, factor.astype(x.dtype), offset.astype(x.dtype), out)
+        if running:
+            move(running, mean, variance, rows)
         return Statistics(mean, variance, scale, rows)
-
-    def track(
-        self, statistics: Statistics, mean: Array, variance: Array, updates: Array, rows: int, window: int
-    ) -> None:
-        """Move running statistics towards those of the batch; rows: of the share, which do not matter."""
-        self.own.track(statistics, mean, variance, updates, statistics.rows, window)
 
     def backward(self, error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Array, out: Array) -> None:
         """Write ∂L/∂x into ``out``; sums: of the share."""

@@ -137,7 +137,7 @@ def test_what_is_not_a_number_stays_so(backend, random, view):
     gamma, beta = (backend.xp.asarray(random.standard_normal(view[2] * view[3]).astype(np.float32)) for _ in range(2))
     x = backend.xp.asarray(x)
     norm, (out, expected) = backend.data_norm, backend.xp.full((2, *view), 7, np.float32)
-    ways = [lambda *last: norm.forward(x, gamma, beta, 1e-4, *last)]
+    ways = [lambda out, relu=False: norm.forward(x, gamma, beta, 1e-4, out, None, relu)]
     if view[0] == 1:
         ways.append(lambda *last: norm.inference(x, gamma, beta, *last))
     for way in ways:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from minidl import kernels
+from minidl.kernels.data_norm import Running
 from minidl.kernels.parameter_state import ParameterState
+from minidl.layer import Context
+from minidl.layers import BatchNorm
 
 pytestmark = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -88,20 +91,37 @@ def test_data_norm(fast, random, view, dtype):
 
     def run(device, x, error, gamma, beta, out, back, gamma_grads, beta_grads, *running):
         norm = device.data_norm
-        statistics = norm.forward(x, gamma, beta, 1e-4, out)
-        sums = norm.error_sums(error, x, statistics)
-        norm.comp_grads(sums, gamma_grads, beta_grads)
+        moved = Running(*running, 100) if view[0] == 1 else None
+        for _ in range(3 if moved else 1):
+            statistics = norm.forward(x, gamma, beta, 1e-4, out, moved)
+        sums = norm.comp_grads(error, x, statistics, gamma_grads, beta_grads)
         norm.backward(error, x, gamma, statistics, sums, back)
         norm.backward(error, x, gamma, statistics, sums, error)
         if view[0] == 1:
-            for _ in range(3):
-                norm.track(statistics, *running, view[1], 100)
             norm.inference(x, *running[:2], x)
 
     x, error = random.standard_normal((2, *view)).astype(dtype)
     gamma, beta, mean, variance = random.standard_normal((4, channels)).astype(dtype)
     outs = poisoned(view, dtype), poisoned(view, dtype), poisoned(channels, dtype), poisoned(channels, dtype)
     both(fast, run, 2 * x + 1, error, gamma, beta, *outs, mean, variance**2, np.array([98]), float32=2e-4)
+
+
+def test_bn_takes_three_launches_each_way(gpu, random, monkeypatch, dtype):
+    from minidl.kernels.gpu import data_norm, groups
+
+    launched = []
+    for module in (data_norm, groups):
+        launch = module.launch
+        monkeypatch.setattr(module, "launch", lambda *args, own=launch: launched.append(args[1]) or own(*args))
+    norm = BatchNorm()
+    norm.setup((6, 5, 40), Context(gpu, dtype, random))
+    norm.train()
+    x, error = (gpu.xp.asarray(random.standard_normal((9, 6, 5, 40)).astype(dtype)) for _ in range(2))
+    norm.forward(x)
+    assert launched == ["sums", "statistics", "forward"]
+    assert gpu.host(norm.updates) == 1
+    norm.backpropagate(error)
+    assert launched[3:] == ["sums", "comp_grads", "backward"]
 
 
 @pytest.mark.quick_on("gpu", "numba")

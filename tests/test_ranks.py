@@ -20,6 +20,7 @@ from minidl.experiment.command import sentence_of
 from minidl.experiment.sharing import check_alike, check_equal, first_word, share_batches
 from minidl.experiment.stop import Stop, Terminated
 from minidl.kernels import load
+from minidl.kernels.data_norm import Running
 from minidl.kernels.errors import MinidlError
 from minidl.layers import Convolution, Flatten, FullyConnected, ReLU, Sequential
 from minidl.mpi import MPICommunicator
@@ -128,28 +129,26 @@ def test_bn_of_ranks_is_that_of_the_whole_batch(device, relu, random):
     view, kernels = (1, -1, 4, 1), load(device)
     gamma, beta = random.random(4), random.random(4)
 
-    def bn(op, x, error, rows):
+    def bn(op, x, error):
         x, error = x.reshape(view), error.reshape(view)
         out, back, grads = np.empty_like(x), np.empty_like(x), np.zeros((2, 4))
-        statistics = op.forward(x, gamma, beta, 1e-4, out)
+        mean, variance, updates = np.zeros(4), np.ones(4), np.array([3])
+        statistics = op.forward(x, gamma, beta, 1e-4, out, Running(mean, variance, updates, 100))
         if relu:
             np.maximum(out, 0, out=out)
-        mean, variance, updates = np.zeros(4), np.ones(4), np.array([3])
-        op.track(statistics, mean, variance, updates, rows, 100)
-        sums = op.error_sums(error, x, statistics)
-        op.comp_grads(sums, *grads)
+        sums = op.comp_grads(error, x, statistics, *grads)
         op.backward(error, x, gamma, statistics, sums, back)
         assert updates == 4
         return out.reshape(-1, 4), back.reshape(-1, 4), grads, np.stack([mean, variance])
 
-    out, back, grads, running = bn(kernels.data_norm, x, error, 42)
+    out, back, grads, running = bn(kernels.data_norm, x, error)
 
     def of_rank(rank):
         from minidl.fuse import WithReLU
 
         op = WithReLU(kernels.data_norm) if relu else kernels.data_norm
         own = split(x, rank)
-        return bn(together.DataNorm(op, rank), own, split(error, rank), own.size // 4)
+        return bn(together.DataNorm(op, rank), own, split(error, rank))
 
     found = on_ranks(3, of_rank)
     np.testing.assert_allclose(np.concatenate([part[0] for part in found]), out, rtol=1e-12, atol=1e-13)

@@ -16,15 +16,24 @@ from numpy.typing import NDArray
 from minidl.kernels.cpu.groups import Sums, wide
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.normalize import moments
-from minidl.kernels.data_norm import Statistics
+from minidl.kernels.data_norm import Running, Statistics, move
 
 Array = NDArray[np.floating]
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
+def forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    epsilon: float,
+    out: Array,
+    running: Running | None = None,
+    relu: bool = False,
+) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: what BN moves towards these
+    statistics, which are of more than one row; relu: write max(γ·x̂ + β, 0) instead.
     """
     (data, layout), loops = wide(x), current()
     mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
@@ -32,20 +41,9 @@ def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, rel
     scale = np.zeros_like(variance) if alone else 1 / np.sqrt(variance + epsilon)
     factor, offset = _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
     loops.affine(data, factor, offset, wide(out)[0], relu)
+    if running:
+        move(running, mean, variance, x.shape[1])
     return Statistics(mean, variance, scale)
-
-
-def track(
-    statistics: Statistics, mean: Array, variance: Array, updates: NDArray[np.int64], rows: int, window: int
-) -> None:
-    """Move running statistics (c,) by 1/(n + 1) towards a batch's mean and unbiased variance over ``rows`` elements.
-
-    updates: of one element, the number n of earlier batches, which is counted up to ``window``.
-    """
-    factor = 1 / (updates[0] + 1)
-    mean += factor * (statistics.mean[0] - mean)
-    variance += factor * (statistics.variance[0] * rows / (rows - 1) - variance)
-    updates[0] = min(updates[0] + 1, window)
 
 
 def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
@@ -54,25 +52,24 @@ def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = F
     current().affine(data, _columns(data, factor[None]), _columns(data, offset[None]), wide(out)[0], relu)
 
 
-def error_sums(error: Array, x: Array, statistics: Statistics) -> Sums:
-    """Return Σ error and Σ error·x̂ of each channel over the rows of the view, (2, outer, inner·lanes)."""
+def comp_grads(error: Array, x: Array, statistics: Statistics, gamma_grads: Array, beta_grads: Array) -> Sums:
+    """Write ∂L/∂γ = Σ e·x̂ and ∂L/∂β = Σ e (c,), with e = ``error``, and return what ``backward`` needs of it.
+
+    That is Σ e and Σ e·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
+    """
     data, layout = wide(error)
     found = np.stack(current().covariance(data, wide(x)[0], _columns(data, statistics.mean)))
-    found = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
-    found[1] *= statistics.scale
-    return found
-
-
-def comp_grads(sums: Sums, gamma_grads: Array, beta_grads: Array) -> None:
-    """Write the gradients of γ and β (c,): the sums of ``error_sums``, summed over outer."""
+    sums: Sums = found.reshape(2, len(data), layout.tiles, -1).sum(axis=2)
+    sums[1] *= statistics.scale
     sums[0].sum(axis=0, out=beta_grads)
     sums[1].sum(axis=0, out=gamma_grads)
+    return sums
 
 
 def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Sums, out: Array) -> None:
     """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
 
-    sums: of ``error_sums``. Both means are over a group, and so a factor of e, one of x and an offset are left.
+    sums: of ``comp_grads``. Both means are over a group, and so a factor of e, one of x and an offset are left.
     """
     data, layout = wide(error)
     means = layout._replace(tiles=1).mean(sums * gamma) / (data.shape[1] * layout.tiles)

@@ -17,7 +17,7 @@ from typing import Any
 import cupy
 from cupy import ElementwiseKernel
 
-from minidl.kernels.data_norm import Statistics
+from minidl.kernels.data_norm import Running, Statistics, move
 from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
@@ -96,10 +96,20 @@ AFFINE = ElementwiseKernel(
 )
 
 
-def forward(x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, relu: bool = False) -> Statistics:
+def forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    epsilon: float,
+    out: Array,
+    running: Running | None = None,
+    relu: bool = False,
+) -> Statistics:
     """Write y = γ·x̂ + β, or max(y, 0), with x̂ = (x − μ)/√(σ² + ε) (equations 5 to 7); γ, β: (inner·lanes,)."""
     found = group_statistics(x, epsilon)
     inference(STANDARDIZE(x, found.mean, found.scale), gamma, beta, out, relu)
+    if running:
+        move(running, found.mean, found.variance, x.shape[1])
     return found
 
 
@@ -108,22 +118,14 @@ def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = F
     AFFINE(x, factor.reshape(x.shape[2:]), offset.reshape(x.shape[2:]), relu, out)
 
 
-def track(statistics: Statistics, mean: Array, variance: Array, updates: Array, rows: int, window: int) -> None:
-    """Move running statistics (c,) by 1/(n + 1) towards a batch's; n = ``updates``, counted up to ``window``."""
-    mean += (statistics.mean.ravel() - mean) / (updates + 1)
-    variance += (statistics.variance.ravel() * rows / (rows - 1) - variance) / (updates + 1)
-    updates[...] = cupy.minimum(updates + 1, window)
-
-
-def error_sums(error: Array, x: Array, statistics: Statistics) -> tuple[Array, Array]:
-    """Return Σ error and Σ error·x̂ of each channel, (outer, inner, lanes)."""
+def comp_grads(
+    error: Array, x: Array, statistics: Statistics, gamma_grads: Array, beta_grads: Array
+) -> tuple[Array, Array]:
+    """Write ∂L/∂β = Σ error and ∂L/∂γ = Σ error·x̂; return both for each matrix, (outer, inner, lanes)."""
     normalized = STANDARDIZE(x, statistics.mean, statistics.scale)
-    return ELEMENTS(error, axis=1), PRODUCTS(error, normalized, axis=1)
-
-
-def comp_grads(sums: tuple[Array, Array], gamma_grads: Array, beta_grads: Array) -> None:
-    """Write ∂L/∂β = Σ error and ∂L/∂γ = Σ error·x̂."""
+    sums = ELEMENTS(error, axis=1), PRODUCTS(error, normalized, axis=1)
     beta_grads[...], gamma_grads[...] = (ELEMENTS(part, axis=0).ravel() for part in sums)
+    return sums
 
 
 def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Any, out: Array) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels import Kernels
+from minidl.kernels.data_norm import Running
 from minidl.layer import Array, Shape
 from minidl.layers.data_norm import DataNorm
 
@@ -51,11 +52,13 @@ class BatchNorm(DataNorm):
             out = self.new_output(len(data))
             self.kernels.data_norm.inference(self.view(data), *self.affine(), self.view(out))
             return out
-        out = super().compute_output(data)
-        rows = data.size // data.shape[-1]
-        if rows > 1:
-            self.kernels.data_norm.track(self.statistics, self.mean, self.variance, self.updates, rows, self.window)
-        return out
+        return super().compute_output(data)
+
+    def to_be_moved(self, data: Array) -> Running | None:
+        """Return the running statistics; a batch of one row has no unbiased variance to move them to."""
+        if data.size == data.shape[-1]:
+            return None
+        return Running(self.mean, self.variance, self.updates, self.window)
 
     def affine(self) -> tuple[Array, Array]:
         """Return factor and offset of each channel at inference: out = factor·data + offset."""

@@ -4,6 +4,7 @@ from math import gcd, prod
 from typing import Any
 
 from minidl.kernels.areas import area_view
+from minidl.kernels.data_norm import Running
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Parameter, Shape
 
@@ -21,7 +22,8 @@ class DataNorm(Layer):
         super().__init__()
         self.gamma: Any = None
         self.beta: Any = None
-        self.sums: Array = None
+        self.sums: Any = None  # of comp_grads, for the backward of the same error
+        self.keeps_sums = False
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create γ = 1 and β = 0; refuse data that would all become β."""
@@ -53,35 +55,42 @@ class DataNorm(Layer):
         """Normalize, scale and shift the data."""
         out = self.new_output(len(data))
         self.statistics = self.kernels.data_norm.forward(
-            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out)
+            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out), self.to_be_moved(data)
         )
         return out
 
+    def to_be_moved(self, data: Array) -> Running | None:
+        """Return the running statistics that this batch moves, if there are any."""
+        return None
+
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
         """Run comp_grads and backward on one reading of the error's sums, which both need."""
-        error = self.accept_error(error)
-        self.sums = self._sums(error)
+        self.keeps_sums = True
         try:
             return super().backpropagate(error, need_error)
         finally:
-            self.sums = None  # even where a hook fails: the next error has others
+            self.sums, self.keeps_sums = None, False  # even where a hook fails: the next error has others
 
     def compute_grads(self, error: Array) -> None:
         """Sum error·x̂ for γ and the error for β."""
-        self.kernels.data_norm.comp_grads(self._sums(error), self.gamma.grads, self.beta.grads)
+        sums = self._comp_grads(error, self.gamma.grads, self.beta.grads)
+        if self.keeps_sums:
+            self.sums = sums
 
     def compute_error(self, error: Array) -> Array:
         """Write (γ·error − mean(γ·error) − x̂·mean(γ·error·x̂))/√(σ² + ε)."""
         out = self.new_error(error.shape)
+        sums = self.sums
+        if sums is None:  # backward by itself, which leaves the gradients alone
+            sums = self._comp_grads(error, *map(self.kernels.xp.empty_like, (self.gamma.grads, self.beta.grads)))
         self.kernels.data_norm.backward(
-            self.view(error), self.view(self.data), self.gamma.value, self.statistics, self._sums(error), self.view(out)
+            self.view(error), self.view(self.data), self.gamma.value, self.statistics, sums, self.view(out)
         )
         return out
 
-    def _sums(self, error: Array) -> Array:
-        if self.sums is not None:
-            return self.sums
-        return self.kernels.data_norm.error_sums(self.view(error), self.view(self.data), self.statistics)
+    def _comp_grads(self, error: Array, gamma_grads: Array, beta_grads: Array) -> Any:
+        view = self.view
+        return self.kernels.data_norm.comp_grads(view(error), view(self.data), self.statistics, gamma_grads, beta_grads)
 
     def parameters(self) -> list[Parameter]:
         """Return γ and β."""
