@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minidl.kernels.data_norm import Running
 from minidl.kernels.parameter_state import ParameterState
+from minidl.kernels.running import Running
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Image = tuple[int, int, int]  # y, x, channels

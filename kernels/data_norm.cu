@@ -71,19 +71,19 @@ extern "C" __global__ void comp_grads_of_matrices(
 }
 
 // scale·(γ·error − mean(γ·error) − x̂·mean(γ·error·x̂)) as an affine map of the data and the error.
-__device__ Affine backward_of(double scale, double mean, double gamma, double of_error, double along) {
-    return {-scale * scale * along, mean, scale * gamma, -scale * of_error};
+__device__ Affine backward_of(double scale, double mean, double gamma, double mean_of_error, double mean_of_products) {
+    return {-scale * scale * mean_of_products, mean, scale * gamma, -scale * mean_of_error};
 }
 
-// That of groups of one channel each, of n elements.
+// out = backward_of each channel, where a group is one channel of n elements.
 extern "C" __global__ void __launch_bounds__(256, 3) backward(
     const REAL* x, const REAL* error, const double* sums, const double* mean, const double* scale, int stride,
     const REAL* gamma, double n, REAL* out, Long length, int columns, int channels, int rows) {
     int first = blockIdx.x * channels;
     change_columns(x, error, out, length, columns, channels, rows, false, [=](int channel) {
         int at = first + channel;
-        double each = gamma[channel] / n;
-        return backward_of(scale[at], mean[at], gamma[channel], each * sums[at], each * sums[stride + at]);
+        double factor = gamma[channel] / n;
+        return backward_of(scale[at], mean[at], gamma[channel], factor * sums[at], factor * sums[stride + at]);
     });
 }
 
@@ -96,9 +96,9 @@ extern "C" __global__ void backward_affines(
         int at = blockIdx.x * width + i;
         total.x += gamma[at % channels] * sums[at], total.xy += gamma[at % channels] * sums[stride + at];
     }
-    double of_error = block_sum(total.x) / n, along = block_sum(total.xy) / n;
+    double mean_of_error = block_sum(total.x) / n, mean_of_products = block_sum(total.xy) / n;
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
         int at = blockIdx.x * width + i;
-        affines[at] = backward_of(scale[at], mean[at], gamma[at % channels], of_error, along);
+        affines[at] = backward_of(scale[at], mean[at], gamma[at % channels], mean_of_error, mean_of_products);
     }
 }

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.kernels.normalize import mean as mean_of_group
+from minidl.kernels.running import Running
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 
@@ -26,18 +27,6 @@ class Statistics(NamedTuple):
     mean: Array
     variance: Array
     scale: Array
-
-
-class Running(NamedTuple):
-    """Running statistics of BN, for inference; each batch in training moves them, by ``move``.
-
-    mean, variance: (c,); updates: (1,), the number n of earlier batches, which is counted up to ``window``.
-    """
-
-    mean: Array
-    variance: Array
-    updates: Array
-    window: int
 
 
 def forward(
@@ -51,8 +40,8 @@ def forward(
 ) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: what BN moves towards these
-    statistics, which are of more than one row; relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: of BN, to be moved towards these
+    statistics; relu: write max(γ·x̂ + β, 0) instead.
     """
     mean = mean_of_group(x)
     variance = mean_of_group((x - mean) ** 2)
@@ -64,14 +53,16 @@ def forward(
 
 
 def move(running: Running, mean: Array, variance: Array, rows: int) -> None:
-    """Move running statistics by 1/(n + 1) towards a batch's mean and unbiased variance.
+    """Move running statistics by 1/(n + 1) towards a batch's mean and unbiased variance, if it has more than one row.
 
-    mean, variance: of groups of ``rows`` elements, the variance still the biased one.
+    mean, variance: of the batch, the variance still the biased one; rows: how many elements each is of.
     """
-    own_mean, own_variance, updates, window = running
+    running_mean, running_variance, updates, window = running
+    if rows == 1:
+        return
     factor = 1 / (updates + 1)
-    own_mean += factor * (mean.reshape(-1) - own_mean)
-    own_variance += factor * (variance.reshape(-1) * rows / (rows - 1) - own_variance)
+    running_mean += factor * (mean.reshape(-1) - running_mean)
+    running_variance += factor * (variance.reshape(-1) * rows / (rows - 1) - running_variance)
     updates[...] = np.minimum(updates + 1, window)
 
 

@@ -71,12 +71,12 @@ class WithReLU:
         return WithReLU(self.operation.plan(geometry))
 
     def forward(self, *args: Any) -> Any:
-        """Run the operation's forward, which takes the ReLU as its last argument."""
-        return self.operation.forward(*args, True)
+        """Run the operation's forward, with a ReLU."""
+        return self.operation.forward(*args, relu=True)
 
     def inference(self, *args: Any) -> None:
-        """Run the operation's inference, which takes the ReLU as its last argument."""
-        self.operation.inference(*args, True)
+        """Run the operation's inference, with a ReLU."""
+        self.operation.inference(*args, relu=True)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # of a copy that is not filled yet

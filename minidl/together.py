@@ -14,8 +14,9 @@ import numpy as np
 
 from minidl.communicator import Communicator
 from minidl.kernels import Kernels
-from minidl.kernels.data_norm import Running, move
+from minidl.kernels.data_norm import move
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.running import Running
 from minidl.layers import BatchNorm
 from minidl.net import Net
 from minidl.normalizations import Normalization
@@ -97,10 +98,10 @@ class DataNorm:
     communicator: Communicator
 
     def forward(
-        self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, running: Running | None
+        self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, running: Running | None = None
     ) -> Statistics:
-        """Write γ·x̂ + β into ``out`` and return the statistics of the batch."""
-        own = self.own.forward(x, gamma, beta, epsilon, out, None)
+        """Write γ·x̂ + β into ``out`` and return the statistics of the batch, towards which the running ones move."""
+        own = self.own.forward(x, gamma, beta, epsilon, out)
         rows = self.communicator.total(x.shape[1])
         part = x.shape[1] / rows
         mean = own.mean * part

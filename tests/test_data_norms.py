@@ -283,3 +283,21 @@ def test_bn_of_one_element_is_beta(backend, random, dtype, shape):
     np.testing.assert_array_equal(backend.host(bn.beta.grads), np.where(beta > 0, error.ravel(), 0))
     for name, array in bn.running().items():
         np.testing.assert_array_equal(backend.host(array), running[name])
+
+
+def test_the_sums_of_one_error_are_not_those_of_another(context, random):
+    class Tenth(BatchNorm):
+        def compute_grads(self, error):
+            super().compute_grads(error / 10)
+
+    norm = Tenth()
+    norm.setup((3, 2, 4), context)
+    norm.train()
+    xp = context.kernels.xp
+    data, error = (xp.asarray(random.standard_normal((5, 3, 2, 4))) for _ in range(2))
+    norm.forward(data)
+    expected = context.kernels.host(norm.backward(error)).copy()
+    found = norm.backpropagate(error)
+    np.testing.assert_allclose(context.kernels.host(found), expected, rtol=1e-12)
+    sums = context.kernels.host(error).sum((0, 1, 2))
+    np.testing.assert_allclose(context.kernels.host(norm.beta.grads), sums / 10, rtol=1e-12)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels.data_norm import Running
 from minidl.kernels.parameter_state import ParameterState
+from minidl.kernels.running import Running
 from minidl.layer import Context
 from minidl.layers import BatchNorm
 
@@ -85,19 +85,20 @@ def test_sums_repeat_to_the_last_bit(fast, random, dtype):
 NORMS = [(1, 600, 64, 1), (1, 50, 3, 1), (4, 36, 1, 20), (4, 36, 20, 1), (3, 25, 8, 4), (6, 1, 1, 128), (2, 300, 2, 70)]
 
 
-@pytest.mark.parametrize("view", [*NORMS, (1, 7, 600, 1)], ids=str)
+@pytest.mark.parametrize("view", [*NORMS, (1, 7, 600, 1), (1, 1, 9, 1), (1, 36, 1, 20)], ids=str)
 def test_data_norm(fast, random, view, dtype):
     channels = view[2] * view[3]
 
     def run(device, x, error, gamma, beta, out, back, gamma_grads, beta_grads, *running):
         norm = device.data_norm
-        moved = Running(*running, 100) if view[0] == 1 else None
-        for _ in range(3 if moved else 1):
+        is_bn = view[0] == view[3] == 1
+        moved = Running(*running, 100) if is_bn else None
+        for _ in range(3 if is_bn else 1):
             statistics = norm.forward(x, gamma, beta, 1e-4, out, moved)
         sums = norm.comp_grads(error, x, statistics, gamma_grads, beta_grads)
         norm.backward(error, x, gamma, statistics, sums, back)
         norm.backward(error, x, gamma, statistics, sums, error)
-        if view[0] == 1:
+        if is_bn:
             norm.inference(x, *running[:2], x)
 
     x, error = random.standard_normal((2, *view)).astype(dtype)

@@ -20,8 +20,8 @@ from minidl.experiment.command import sentence_of
 from minidl.experiment.sharing import check_alike, check_equal, first_word, share_batches
 from minidl.experiment.stop import Stop, Terminated
 from minidl.kernels import load
-from minidl.kernels.data_norm import Running
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.running import Running
 from minidl.layers import Convolution, Flatten, FullyConnected, ReLU, Sequential
 from minidl.mpi import MPICommunicator
 from minidl.net import Net

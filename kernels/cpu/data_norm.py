@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from minidl.kernels.cpu.groups import Sums, wide
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.normalize import moments
-from minidl.kernels.data_norm import Running, Statistics, move
+from minidl.kernels.data_norm import Statistics
+from minidl.kernels.running import Running
 
 Array = NDArray[np.floating]
 
@@ -32,8 +33,8 @@ def forward(
 ) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: what BN moves towards these
-    statistics, which are of more than one row; relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: of BN, to be moved towards these
+    statistics; relu: write max(γ·x̂ + β, 0) instead.
     """
     (data, layout), loops = wide(x), current()
     mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
@@ -41,8 +42,8 @@ def forward(
     scale = np.zeros_like(variance) if alone else 1 / np.sqrt(variance + epsilon)
     factor, offset = _columns(data, scale * gamma), _columns(data, beta - mean * scale * gamma)
     loops.affine(data, factor, offset, wide(out)[0], relu)
-    if running:
-        move(running, mean, variance, x.shape[1])
+    if running and x.shape[1] > 1:
+        _move(running, mean[0], variance[0], x.shape[1])
     return Statistics(mean, variance, scale)
 
 
@@ -78,6 +79,13 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     of_error, of_data = _columns(data, scale * gamma), _columns(data, -slope)
     offset = _columns(data, slope * mean - scale * means[0])
     current().affine2(data, of_error, wide(x)[0], of_data, offset, wide(out)[0])
+
+
+def _move(running: Running, mean: Array, variance: Array, rows: int) -> None:
+    factor = 1 / (running.updates[0] + 1)
+    running.mean[...] += factor * (mean - running.mean)
+    running.variance[...] += factor * (variance * rows / (rows - 1) - running.variance)
+    running.updates[0] = min(running.updates[0] + 1, running.window)
 
 
 def _columns(data: Array, channels: Array) -> Array:

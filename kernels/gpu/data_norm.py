@@ -5,9 +5,10 @@ from typing import Any
 import cupy
 import numpy as np
 
-from minidl.kernels.data_norm import Running, Statistics
+from minidl.kernels.data_norm import Statistics
 from minidl.kernels.gpu.groups import BLOCK, Layout, change, finish, sizes, sums, wide
 from minidl.kernels.gpu.source import ints, launch, warps
+from minidl.kernels.running import Running
 
 Array = Any
 
@@ -23,16 +24,16 @@ def forward(
 ) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: what BN moves towards these
-    statistics, which are of more than one row; relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: of BN, to be moved towards these
+    statistics; relu: write max(γ·x̂ + β, 0) instead.
     """
     layout = wide(x)
     found = cupy.empty((3, layout.matrices, layout.channels))
-    moves = np.int32(running is not None)
-    mean, variance, updates, window = running or Running(gamma, beta, cupy.empty(1, np.int64), 0)  # to be left alone
-    settings = (_elements(layout), np.float64(epsilon), found, _stride(layout), moves, mean, variance, updates)
+    with_running = np.int32(running is not None and x.shape[1] > 1)
+    mean, variance, updates, window = running or Running(gamma, beta, cupy.empty(1, np.int64), 0)  # left as they are
+    settings = (_elements(layout), np.float64(epsilon), found, _stride(layout), with_running, mean, variance, updates)
     finish("data_norm", "statistics", sums("data_norm", x, x, layout), layout, layout.width, *settings)
-    args = (x, found[0], found[2], gamma, beta, out, np.int32(relu), moves, updates, np.int32(window))
+    args = (x, found[0], found[2], gamma, beta, out, np.int32(relu), with_running, updates, np.int32(window))
     launch("data_norm", "forward", x.dtype, layout.grid, BLOCK, (*args, *sizes(layout)))
     return Statistics(*found)
 
@@ -66,13 +67,13 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     sums: of ``comp_grads``.
     """
     layout = wide(error)
-    found = (sums, statistics.mean, statistics.scale, _stride(layout), gamma)
+    of_both = (sums, statistics.mean, statistics.scale, _stride(layout), gamma)
     if layout.width == 1:
-        args = (x, error, *found, _elements(layout), out, *sizes(layout))
+        args = (x, error, *of_both, _elements(layout), out, *sizes(layout))
         launch("data_norm", "backward", x.dtype, layout.grid, BLOCK, args)
         return
     affines = cupy.empty((layout.matrices * layout.channels, 4), layout.dtype)
-    args = (*found, *ints(layout.channels, layout.width), _elements(layout), affines)
+    args = (*of_both, *ints(layout.channels, layout.width), _elements(layout), affines)
     launch("data_norm", "backward_affines", x.dtype, layout.groups, warps(layout.width), args)
     change("data_norm", x, error, out, affines, layout, 1)
 

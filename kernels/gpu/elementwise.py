@@ -17,8 +17,9 @@ from typing import Any
 import cupy
 from cupy import ElementwiseKernel
 
-from minidl.kernels.data_norm import Running, Statistics, move
+from minidl.kernels.data_norm import Statistics
 from minidl.kernels.parameter_state import ParameterState
+from minidl.kernels.running import Running
 
 Array = Any
 
@@ -105,12 +106,23 @@ def forward(
     running: Running | None = None,
     relu: bool = False,
 ) -> Statistics:
-    """Write y = γ·x̂ + β, or max(y, 0), with x̂ = (x − μ)/√(σ² + ε) (equations 5 to 7); γ, β: (inner·lanes,)."""
+    """Write y = γ·x̂ + β, or max(y, 0), with x̂ = (x − μ)/√(σ² + ε) (equations 5 to 7); γ, β: (inner·lanes,).
+
+    running: of BN, to be moved towards these statistics.
+    """
     found = group_statistics(x, epsilon)
     inference(STANDARDIZE(x, found.mean, found.scale), gamma, beta, out, relu)
-    if running:
-        move(running, found.mean, found.variance, x.shape[1])
+    if running and x.shape[1] > 1:
+        move(running, found, x.shape[1])
     return found
+
+
+def move(running: Running, found: Statistics, rows: int) -> None:
+    """Move running statistics (c,) by 1/(n + 1) towards a batch's; n = ``updates``, counted up to ``window``."""
+    mean, variance, updates, window = running
+    mean += (found.mean.ravel() - mean) / (updates + 1)
+    variance += (found.variance.ravel() * rows / (rows - 1) - variance) / (updates + 1)
+    updates[...] = cupy.minimum(updates + 1, window)
 
 
 def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels import Kernels
-from minidl.kernels.data_norm import Running
+from minidl.kernels.running import Running
 from minidl.layer import Array, Shape
 from minidl.layers.data_norm import DataNorm
 
@@ -54,10 +54,8 @@ class BatchNorm(DataNorm):
             return out
         return super().compute_output(data)
 
-    def to_be_moved(self, data: Array) -> Running | None:
-        """Return the running statistics; a batch of one row has no unbiased variance to move them to."""
-        if data.size == data.shape[-1]:
-            return None
+    def running_to_move(self) -> Running:
+        """Return the running statistics."""
         return Running(self.mean, self.variance, self.updates, self.window)
 
     def affine(self) -> tuple[Array, Array]:

@@ -4,8 +4,8 @@ from math import gcd, prod
 from typing import Any
 
 from minidl.kernels.areas import area_view
-from minidl.kernels.data_norm import Running
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.running import Running
 from minidl.layer import Array, Layer, Parameter, Shape
 
 
@@ -22,8 +22,7 @@ class DataNorm(Layer):
         super().__init__()
         self.gamma: Any = None
         self.beta: Any = None
-        self.sums: Any = None  # of comp_grads, for the backward of the same error
-        self.keeps_sums = False
+        self.kept: tuple[Array, Any] | None = None  # in backpropagate: an error, and what comp_grads found of it
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create γ = 1 and β = 0; refuse data that would all become β."""
@@ -55,33 +54,34 @@ class DataNorm(Layer):
         """Normalize, scale and shift the data."""
         out = self.new_output(len(data))
         self.statistics = self.kernels.data_norm.forward(
-            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out), self.to_be_moved(data)
+            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out), self.running_to_move()
         )
         return out
 
-    def to_be_moved(self, data: Array) -> Running | None:
-        """Return the running statistics that this batch moves, if there are any."""
+    def running_to_move(self) -> Running | None:
+        """Return the running statistics that a batch in training moves, if there are any."""
         return None
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
-        """Run comp_grads and backward on one reading of the error's sums, which both need."""
-        self.keeps_sums = True
+        """Run comp_grads, and then backward with the sums that it found."""
+        self.kept = (None, None)
         try:
-            return super().backpropagate(error, need_error)
+            return super().backpropagate(self.accept_error(error), need_error)
         finally:
-            self.sums, self.keeps_sums = None, False  # even where a hook fails: the next error has others
+            self.kept = None  # even where a hook fails: the next error has other sums
 
     def compute_grads(self, error: Array) -> None:
         """Sum error·x̂ for γ and the error for β."""
         sums = self._comp_grads(error, self.gamma.grads, self.beta.grads)
-        if self.keeps_sums:
-            self.sums = sums
+        if self.kept is not None:
+            self.kept = error, sums
 
     def compute_error(self, error: Array) -> Array:
         """Write (γ·error − mean(γ·error) − x̂·mean(γ·error·x̂))/√(σ² + ε)."""
         out = self.new_error(error.shape)
-        sums = self.sums
-        if sums is None:  # backward by itself, which leaves the gradients alone
+        if self.kept is not None and self.kept[0] is error:
+            sums = self.kept[1]
+        else:  # backward by itself, which leaves the gradients alone
             sums = self._comp_grads(error, *map(self.kernels.xp.empty_like, (self.gamma.grads, self.beta.grads)))
         self.kernels.data_norm.backward(
             self.view(error), self.view(self.data), self.gamma.value, self.statistics, sums, self.view(out)
