@@ -27,6 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
 
 import numpy as np
 import pytest
+from code_blocks import python_blocks
 from PIL import Image
 
 import train
@@ -299,6 +300,39 @@ def pictures(no_pictures: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch)
 def narrow(small: Callable[..., None]) -> None:
     """Let net (c) be made with few filters."""
     small("c", filters=(6, 8, 12), hidden=24)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    """Return the file of docs/your-own.md, of which the first four blocks are the parts."""
+    blocks = python_blocks(Path(__file__).parents[1] / "docs" / "your-own.md")
+    assert all(len(list(filter(None, block.code.splitlines()))) <= 15 for block in blocks[:4])
+    path = tmp_path / "my_own.py"
+    path.write_text("\n\n".join(block.code for block in blocks[:4]))
+    return path
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes a file of one's own, and returns its path."""
+
+    def call(text: str, name: str = "my_norm.py") -> str:
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return call
+
+
+@pytest.fixture
+def sentence(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return a function that returns the one sentence that was said last."""
+
+    def read() -> str:
+        shown = capsys.readouterr().err
+        assert shown.count("\n") == 1
+        return shown
+
+    return read
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ import sys
 from configparser import ConfigParser
 from functools import cache
 from importlib import import_module
-from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from code_blocks import FENCE, python_blocks
 
 import train
 from minidl import MinidlError, method, models
@@ -29,28 +28,8 @@ from minidl.experiment.seeds import Difference
 CHECKOUT = Path(__file__).parents[1]
 FOLDERS = (".", "docs", "docs/study", "benchmarks")
 PAGES = [page for folder in FOLDERS for page in sorted((CHECKOUT / folder).glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
-
-
-class Block(NamedTuple):
-    """A block of Python, and what the page says that it prints: the text block that follows at once, if any."""
-
-    code: str
-    output: str | None
-
-
-def python_blocks(page: Path) -> list[Block]:
-    """Return the blocks of Python of a page."""
-    text = page.read_text(encoding="utf-8")
-    fences = list(FENCE.finditer(text))
-    blocks = []
-    for fence, after in zip_longest(fences, fences[1:]):
-        if fence[1] == "python":
-            follows = after and after[1] == "text" and not text[fence.end() : after.start()].strip()
-            blocks.append(Block(fence[2], after[2] if after and follows else None))
-    return blocks
 
 
 def alternatives(command: str) -> tuple[str, str]:

@@ -1,15 +1,24 @@
-"""Normalizations of one's own, registered by a name."""
+"""Normalizations of one's own: functions that return or write, their adjoints, names."""
+
+import sys
 
 import numpy as np
 import pytest
 from small_nets import one_step, small_batch, small_net
 
-from minidl import MinidlError
+import minidl
+from minidl.experiment.own_code import import_files
+from minidl.experiment.process_run import slug
+from minidl.gradcheck import GradientError, check_layer, check_normalization
+from minidl.kernels import load
+from minidl.kernels.errors import MinidlError
 from minidl.layers import Convolution, Sequential
 from minidl.method import parse
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS, register
 from minidl.optimizers import SGD
+
+pytestmark = pytest.mark.usefixtures("names")
 
 
 def test_an_own_normalization_works_by_its_name(random):
@@ -141,3 +150,146 @@ class TestOwnNormalizations:
             del NORMALIZATIONS["A b"]
         register("A b", "weights", "tensor", np.positive)  # a function of C, which takes (x, out)
         assert [n.name for n in parse("a  B, GC").normalizations] == ["A b", "GC"]
+
+
+@pytest.mark.parametrize(
+    "at, area, axes",
+    [("weights", "tensor", (1, 2, 3)), ("error", "channel", (0, 1, 2)), ("grads", "instance", (1, 2))],
+)
+def test_a_function_that_returns_works_at_every_point_on_every_shelf(backend, random, at, area, axes):
+    @minidl.normalization("median", at=at, area=area)
+    def median(x):
+        return x - np.median(x, axis=(1, 3), keepdims=True)
+
+    root = Sequential(Convolution(2, 3), Convolution(4, 3), Convolution(2, 3))
+    net = Net(root, (5, 4, 3), backend, method="Median", dtype="float64")
+    seen, point = [], getattr(net.layers[1], f"at_{at}")
+    point.before.append(seen.append)
+    point.after.append(seen.append)
+    output = net.forward(backend.xp.asarray(random.standard_normal((3, 5, 4, 3))))
+    net.backpropagate(backend.xp.asarray(random.standard_normal(output.shape)))
+    before, after = map(backend.host, seen)
+    np.testing.assert_allclose(after, before - np.median(before, axes, keepdims=True), rtol=0, atol=1e-14)
+    assert abs(before - after).max() > 1e-6
+
+
+def test_the_normalizations_of_the_page_on_every_shelf(backend, random, page):
+    import_files([str(page)])
+    root = Sequential(Convolution(3, 2, padding=0), Convolution(1, 1))
+    net = Net(root, (3, 2, 2), backend, method="spectral", mode="reparametrization", dtype="float64")
+    raw = backend.host(net.layers[0].weights.value).reshape(3, -1).copy()
+    data = backend.xp.asarray(random.standard_normal((1, 3, 2, 2)))
+    net.forward(data)
+    used = backend.host(net.layers[0].weights_in_use).reshape(3, -1)
+    np.testing.assert_allclose(used, raw / np.linalg.norm(raw, 2), atol=1e-14)
+    assert [check.name for check in check_normalization("spectral", (3, 1, 2, 2), random, backend)] == ["spectral"]
+    names = [check.name for check in check_layer(net.root, data, random)]
+    assert "conv1.weights" in names
+
+
+def test_the_layer_of_the_page_on_every_shelf(backend, random, page):
+    import_files([str(page)])
+    layer = sys.modules["my_own"].LeakyReLU()
+    Net(layer, (3, 4, 2), backend, dtype="float64")
+    data = random.standard_normal((2, 3, 4, 2))
+    np.testing.assert_array_equal(backend.host(layer.forward(data)), np.maximum(data, data / 10))
+    assert [check.name for check in check_layer(layer, data, random)] == ["error"]
+
+
+def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(random):
+    """The derivative of x³, 3x², needs x."""
+
+    def adjoint(error, x):
+        return 3 * x**2 * error
+
+    @minidl.normalization("CUBE", at="weights", adjoint=adjoint)
+    def cube(x):
+        x *= x * x
+        return x
+
+    assert [check.name for check in check_normalization("CUBE", (3, 2, 2, 2), random)] == ["CUBE"]
+
+    @minidl.normalization("WRONG", at="weights", adjoint=lambda error, x: 2 * adjoint(error, x))
+    def wrong(x):
+        return x**3
+
+    with pytest.raises(GradientError, match="the adjoint of WRONG"):
+        check_normalization("WRONG", (3, 2, 2, 2), random)
+
+
+@pytest.mark.parametrize(
+    "function, message",
+    [
+        (lambda x: None, "returned NoneType for float32 of shape"),
+        (
+            lambda x: x.mean(axis=(1, 3), keepdims=True),
+            r"returned float32 of shape \(4, 1, 1, 1\) for float32 of shape",
+        ),
+        (lambda x: x[:2], r"returned float32 of shape \(2, 1, 1, 36\)"),
+        (lambda x: x + 0j, "returned complex64 of shape"),
+        (lambda x: float(x.mean()), "returned float for"),
+        (lambda x: x.nothing, "failed on random numbers of shape .* with AttributeError"),
+        (lambda x: x * np.nan, r"made nan or inf of random numbers of shape \(4, 1, 1, 36\); let it make finite"),
+        (lambda x: x * np.float32(np.inf), "made nan or inf of random numbers"),
+    ],
+)
+@pytest.mark.parametrize("where", ["function", "adjoint"])
+def test_what_a_function_must_not_return(backend, function, message, where):
+    functions = [function] if where == "function" else [lambda x: x / 2, lambda error, x: function(error)]
+    register("OWN", "weights", "tensor", *functions)
+    with pytest.raises(MinidlError, match=f"OWN cannot be used: <lambda> {message}"):
+        Net(Sequential(Convolution(2, 3), Convolution(2, 3)), (4, 4, 3), backend, method="OWN")
+
+
+@pytest.mark.parametrize(
+    "function, adjoint, message",
+    [
+        (lambda: 0, None, r"OWN calls <lambda>\(x\), which takes other arguments"),
+        (lambda x: x, lambda error, output, scale, out: 0, r"OWN calls <lambda>\(error, x\), which takes other"),
+        (lambda x, out: 0, lambda error, x: error, r"<lambda>\(error, output, scale, out\), which takes other"),
+        ("median", None, "the transform 'median' is unknown"),
+        (7, None, r"OWN needs a function \(x, out\), or one \(x\) that returns its result, not 7"),
+    ],
+)
+def test_what_is_no_pair_of_functions(function, adjoint, message):
+    with pytest.raises(MinidlError, match=message):
+        minidl.normalization("OWN", at="weights", adjoint=adjoint)(function)
+    assert "OWN" not in NORMALIZATIONS
+
+
+def test_names_that_differ_have_folders_that_differ():
+    names = [
+        "my norm",
+        "my-norm",
+        "my_norm",
+        "my- norm",
+        "my -norm",
+        "my",
+        "norm",
+        "my_",
+        "_norm",
+        "c++",
+        "größe",
+        "..",
+    ]
+    for i, name in enumerate(names):
+        register(name, ("weights", "grads", "error")[i % 2], "tensor", lambda x: x)
+    methods = [*names, "my, norm", "my_, norm", "my, _norm", "my_, _norm"]
+    assert len({slug(method) for method in methods}) == len(methods)
+    assert not any(set(slug(method)) & set("/\\:;, ") for method in methods)
+    assert slug("C++") == slug("c++")
+
+
+def test_a_function_that_is_defined_again_takes_the_place_of_its_earlier_self():
+    cell = "import minidl\n@minidl.normalization('OWN', at='weights')\ndef own(x): return {} * x\n"
+    for factor in (2, 3):
+        exec(cell.format(factor), {"__name__": "notebook"})
+    one = np.ones((2, 1, 1, 3))
+    np.testing.assert_array_equal(parse("own").normalizations[0].bind(load("cpu"))(one), 3 * np.ones(one.shape))
+    with pytest.raises(MinidlError, match="the name 'OWN' is taken by OWN"):
+        exec(cell.format(4), {"__name__": "another"})
+    with pytest.raises(MinidlError, match="the name 'OWN' is taken by OWN"):
+        exec(cell.replace("def own(x)", "def other(x)").format(4), {"__name__": "notebook"})
+    register("L", "weights", "tensor", lambda x: x)
+    with pytest.raises(MinidlError, match="the name 'L' is taken by L"):
+        register("L", "weights", "tensor", lambda x: 2 * x)
