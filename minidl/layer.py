@@ -210,10 +210,11 @@ class Layer:
             result = result.copy()
         return self.at_error(result, self.name)
 
-    def normalize_weights(self) -> None:
-        """Weights = Normalize(Weights)."""
+    def normalize_weights(self, in_place: bool = True) -> None:
+        """Weights = Normalize(Weights); in_place: or of a copy, and the weights stay as they are."""
         if self.weights is not None:
-            self.weights_in_use = self.at_weights(self.weights.value, self.name)
+            weights = self.weights.value if in_place or self.at_weights.hook is None else self.weights.value.copy()
+            self.weights_in_use = self.at_weights(weights, self.name)
         elif self.at_weights.hook or self.at_grads.hook:
             raise MinidlError(
                 f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
@@ -421,11 +422,12 @@ class Layer:
         self.training = True
 
     def eval(self) -> None:
-        """Prepare for inference: the weights are normalized once more, and then no hook is called again.
+        """Prepare for inference: a copy of the weights is normalized once more, and then no hook is called again.
 
-        The last batch is forgotten, and with it the way back.
+        The weights themselves stay as training left them, and as it will find them again. The last batch is forgotten,
+        and with it the way back.
         """
-        self.normalize_weights()
+        self.normalize_weights(in_place=False)
         self.training, self.data, self.samples = False, None, None
 
     def freeze(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl import method as methods
-from minidl.fuse import fuse
+from minidl.fuse import fuse, unfuse
 from minidl.kernels import Kernels
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
@@ -83,6 +83,7 @@ class Net:
         self.fuse()
         methods.attach(self.method, root, mode, kernels, place)
         self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
+        self.output_points = [layer.at_output for layer in self.layers]
 
     def __deepcopy__(self, memo: Any) -> "Net":
         """Return a net with parameters and memory of its own, and as frozen as this one."""
@@ -101,7 +102,15 @@ class Net:
         with self.context.in_use:
             if self.training:
                 self.trained_by = get_ident()
+                self._fuse_unobserved()
             return self._forward(data)
+
+    def _fuse_unobserved(self) -> None:
+        """Let the layers compute alone while somebody looks at an output, which would have gone through a ReLU."""
+        observed = any(point.before or point.after for point in self.output_points)
+        if observed == self.fused:
+            (unfuse if observed else fuse)(self.root)
+            self.fused = not observed
 
     def _forward(self, data: Array) -> Array:
         """Run the data through the layers, or, where it is a small batch for weights that are frozen, replay that."""
@@ -218,6 +227,7 @@ class Net:
     def fuse(self) -> None:
         """Let neighbouring layers share a pass over memory, see fuse.py; the last batch is forgotten."""
         fuse(self.root)
+        self.fused = True
 
     def train(self) -> None:
         """Prepare for training."""
@@ -227,7 +237,7 @@ class Net:
             self.root.train()
 
     def eval(self) -> None:
-        """Prepare for inference: the weights are normalized once more, and then no hook is called again."""
+        """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again."""
         with self.context.in_use:
             self.root.eval()
             self.training = False
@@ -298,7 +308,8 @@ class Net:
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Copy arrays into the parameters and running statistics by their names.
 
-        Raises MinidlError where a name is missing or unknown or a shape differs, before anything is copied.
+        WC inside the optimizer's update comes with the next update. Raises MinidlError where a name is missing or
+        unknown, a shape differs, or an array is not one of real numbers, before anything is copied.
         """
         targets = {p.name: p.value for p in self.parameters} | self.running()
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
@@ -308,8 +319,9 @@ class Net:
             raise MinidlError(
                 f"the saved net has {unknown[0]}, which this net lacks; it belongs to another model or method"
             )
+        ready = {name: self.kernels.array(arrays[name], target.dtype) for name, target in targets.items()}
         for name, target in targets.items():
-            target[...] = self.kernels.array(arrays[name], target.dtype)
+            target[...] = ready[name]
         if not self.training:
             self.eval()
 

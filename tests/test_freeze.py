@@ -138,6 +138,39 @@ def test_a_layer_of_ones_own_computes_in_a_frozen_net(random):
     assert [replay.tape for replay in net.context.buffers.replays.values()] == [None]
 
 
+class Clipped(Layer):
+    """A layer of one's own that leaves small numbers as they are, as those are on which a tape is tried."""
+
+    def infer_shape(self, shape):
+        return shape
+
+    def compute_output(self, data):
+        return data if abs(data).max() <= 6 else np.clip(data, -6, 6)
+
+    def compute_error(self, error):
+        return error * (abs(self.data) <= 6)
+
+
+class Bounded(Sequential):
+    """A container of one's own that does the same to its data."""
+
+    def compute_output(self, data):
+        return super().compute_output(data if abs(data).max() <= 6 else np.clip(data, -6, 6))
+
+
+@pytest.mark.parametrize("middle", [lambda: Clipped(), lambda: Bounded(Convolution(2, 3))], ids=["layer", "container"])
+def test_what_a_layer_of_ones_own_does_with_other_data_is_done_every_time(random, middle):
+    root = Sequential(Convolution(4, 3), middle(), Flatten(), FullyConnected(3))
+    net = Net(root, (6, 6, 3), kernels.load("cpu"))
+    net.eval()
+    small, large = random.standard_normal((1, 6, 6, 3)), np.full((1, 6, 6, 3), 50)
+    expected = [net.forward(data).copy() for data in (small, large)]
+    net.freeze()
+    for _ in range(3):
+        for data, wanted in zip((small, large), expected, strict=True):
+            assert_same(net.predict(data.astype("f4")), wanted)
+
+
 def test_memory_that_moves_and_workers_that_come_and_go(random):
     device = kernels.load("cpu")
     net, large = net_of("c", device), net_of("a", device)

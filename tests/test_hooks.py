@@ -186,3 +186,24 @@ def test_evaluation_uses_the_weights_that_forward_would(random):
     inference = net.forward(data).copy()
     net.train()
     np.testing.assert_allclose(net.forward(data), inference, atol=1e-12)
+
+
+def test_an_observer_at_an_output_sees_it_before_the_relu(random):
+    """Which the layers compute in one pass, in the same memory, while nobody looks."""
+    net, seen = small_net("Baseline"), []
+    data, labels = small_batch(random)
+    conv, relu = net.layers[:2]
+    unseen = net.forward(data).copy()
+    for layer in (conv, relu):
+        layer.at_output.after.append(seen.append)
+    for _ in range(2):
+        np.testing.assert_array_equal(net.forward(data), unseen)
+    assert seen[0].min() < 0
+    for one, other in zip(seen[:2], seen[2:], strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(np.maximum(seen[0], 0), seen[1])
+    one_step(net, SGD(net.parameters, net.kernels, learning_rate=0.1), data, labels)
+    for layer in (conv, relu):
+        layer.at_output.after.clear()
+    net.forward(data)
+    assert relu.writes_over is conv

@@ -256,3 +256,44 @@ def test_another_net_is_refused(random, tmp_path, other, message):
         checkpoint.load(tmp_path / "net", net=net)
     for p, kept in zip(net.parameters, before, strict=True):
         np.testing.assert_array_equal(p.value, kept)
+
+
+def test_a_net_that_another_file_was_loaded_into_in_vain_trains_with_its_method(random, tmp_path):
+    saved(own_net(), tmp_path / "net", random)
+    net = own_net("WC, GC", norm=False)
+    hooks = [point.hook for point in net.hook_points]
+    with pytest.raises(MinidlError):
+        checkpoint.load(tmp_path / "net", net=net)
+    assert [point.hook for point in net.hook_points] == hooks
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5, "1", None])
+def test_a_checkpoint_needs_a_number_of_epochs(random, tmp_path, epoch):
+    net = own_net()
+    with pytest.raises(MinidlError, match="needs the number of the last finished epoch"):
+        checkpoint.save(tmp_path / "net", net, SGD(net.parameters, net.kernels, learning_rate=0.1), epoch)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loaded_net_can_be_saved_again(random, tmp_path):
+    """Its BN is in its convolutions."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    net = models.build("a", method="WC, BN", device="cpu")
+    optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
+    data = random.standard_normal((2, *net.shape)).astype("f4")
+    net.forward(data)
+    checkpoint.save(first, net, optimizer, np.int64(3))
+    loaded = checkpoint.load(first, "cpu")
+    checkpoint.save(second, loaded, SGD(loaded.parameters, loaded.kernels, learning_rate=0.1), 3)
+    again = checkpoint.load(second, "cpu")
+    np.testing.assert_array_equal(again.predict(data), loaded.predict(data))
+
+
+def test_nothing_is_loaded_where_an_array_is_none_of_real_numbers(random):
+    net = own_net()
+    arrays = {p.name: np.ones_like(p.value) for p in net.parameters} | net.running()
+    before = {p.name: p.value.copy() for p in net.parameters}
+    with pytest.raises(MinidlError):
+        net.load(arrays | {list(arrays)[-1]: np.ones_like(list(arrays.values())[-1]) * 1j})
+    for p in net.parameters:
+        np.testing.assert_array_equal(p.value, before[p.name])

@@ -56,6 +56,20 @@ def noise(x, out):
 noise.calls = 0
 
 
+def test_a_look_at_the_net_does_not_change_its_training(random, names):
+    """Even where a normalization that is done twice is another one."""
+    register("HALF", "weights", "tensor", halve)
+    looked_at, alone = small_net("HALF"), small_net("HALF")
+    for _ in range(3):
+        data, labels = small_batch(random)
+        outputs = [looked_at.predict(data) for _ in range(2)]
+        np.testing.assert_array_equal(*outputs)
+        for net in (looked_at, alone):
+            one_step(net, SGD(net.parameters, net.kernels, learning_rate=0.1), data, labels)
+    for one, other in zip(looked_at.parameters, alone.parameters, strict=True):
+        np.testing.assert_array_equal(one.value, other.value)
+
+
 @pytest.mark.usefixtures("names")
 class TestOwnNormalizations:
     @pytest.mark.parametrize("function", [halve, write_first, spoil])

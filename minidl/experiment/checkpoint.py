@@ -23,7 +23,7 @@ from minidl.experiment.files import whole
 from minidl.experiment.fingerprint import Description
 from minidl.fold import fold
 from minidl.kernels.errors import MinidlError
-from minidl.method import BASELINE, parse
+from minidl.method import BASELINE, DATA_NORMS, parse
 from minidl.net import Net
 from minidl.optimizers import Optimizer
 from minidl.preprocessing import KEEP, Preprocessing
@@ -43,8 +43,11 @@ def save(
     """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
 
     run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises
-    MinidlError where the file cannot be written; the earlier one is still there then.
+    MinidlError for an epoch that is no whole number of at least 0, and where the file cannot be written; the earlier
+    one is still there then.
     """
+    if not isinstance(epoch, int | np.integer) or epoch < 0:
+        raise MinidlError(f"a checkpoint needs the number of the last finished epoch, at least 0, and not {epoch!r}")
     weights = net.effective_weights()
     arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}
     arrays |= {f"raw/{p.name}": p.value for p in net.parameters if weights[p.name] is not p.value}
@@ -57,9 +60,9 @@ def save(
         "classes": net.output_shape[-1],
         "shape": net.shape,
         "method": str(net.method),
-        "data_norm": net.method.data_norm,
+        "data_norm": _data_norm(net),
         "mode": net.mode,
-        "epoch": epoch,
+        "epoch": int(epoch),
         "time": optimizer.step_count,
         "preprocessing": net.preprocessing and net.preprocessing.to_json(),
         "data": data,
@@ -75,6 +78,12 @@ def save(
         except SafetensorError as error:  # in whose text the number of the system's error is
             number = re.search(r"os error (\d+)", str(error))
             raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
+
+
+def _data_norm(net: Net) -> str:
+    """Return the data norm that the net still has: of a loaded one, BN was folded into its convolutions."""
+    name = net.method.data_norm
+    return name if name and any(isinstance(layer, DATA_NORMS[name]) for layer in net.layers) else ""
 
 
 def description(path: Path) -> saved.NetDescription:
@@ -135,9 +144,9 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
     path = path / NAME if path.is_dir() else path
     found = saved.read(path)
     net = _built(found, device) if net is None else net
+    net.load(found.net_arrays())
     for point in net.hook_points:
         point.hook = None  # what was saved is normalized
-    net.load(found.net_arrays())
     if prepared := found.description.get("preprocessing"):
         kept = net.name in models.MODELS and models.per_pixel(net.name)  # earlier versions did not say the fit
         net.preprocessing = Preprocessing.from_json(({"fit": KEEP} if kept else {}) | prepared)
