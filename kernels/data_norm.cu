@@ -75,14 +75,14 @@ __device__ Affine backward_of(double scale, double mean, double gamma, double me
     return {-scale * scale * mean_of_products, mean, scale * gamma, -scale * mean_of_error};
 }
 
-// out = backward_of each channel, where a group is one channel of n elements.
+// out = backward_of each channel, where a group is one channel; share: 1 by the number of its elements.
 extern "C" __global__ void __launch_bounds__(256, 3) backward(
     const REAL* x, const REAL* error, const double* sums, const double* mean, const double* scale, int stride,
-    const REAL* gamma, double n, REAL* out, Long length, int columns, int channels, int rows) {
+    const REAL* gamma, double share, REAL* out, Long length, int columns, int channels, int rows) {
     int first = blockIdx.x * channels;
     change_columns(x, error, out, length, columns, channels, rows, false, [=](int channel) {
         int at = first + channel;
-        double factor = gamma[channel] / n;
+        double factor = gamma[channel] * share;
         return backward_of(scale[at], mean[at], gamma[channel], factor * sums[at], factor * sums[stride + at]);
     });
 }

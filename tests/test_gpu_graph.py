@@ -375,3 +375,52 @@ class TestBeside:
         assert gpu.host(copy)[0] == 1 + 3
         step.recorded()
         assert gpu.host(copy)[0] == 1 + 3 + 6
+
+
+def test_another_stream_for_a_while_changes_nothing(gpu: Kernels, step: Step) -> None:
+    """CuPy itself enters one, where it copies an array that is not contiguous to the host."""
+    for count in range(1, 5):
+        with gpu.xp.cuda.Stream(non_blocking=True) as other:
+            assert gpu.xp.cuda.get_current_stream() == other
+        assert gpu.xp.cuda.get_current_stream().ptr != 0
+        step.recorded()
+        np.testing.assert_array_equal(gpu.host(step.total), count)
+    assert step.calls == 3
+
+
+def test_the_default_stream_which_cannot_record_runs_each_step(
+    gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture
+) -> None:
+    with gpu.xp.cuda.Stream.null, caplog.at_level(logging.WARNING):
+        for count in range(1, 5):
+            step.recorded()
+            np.testing.assert_array_equal(gpu.host(step.total), count)
+    assert "one kernel at a time" in caplog.text
+
+
+def test_what_runs_beside_is_waited_for_after_an_error_too(gpu: Kernels, step: Step) -> None:
+    """While a stream records, a branch that did not come back would break the recording."""
+    out = gpu.xp.zeros(4, np.float32)
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    def beside() -> None:
+        for first, second in ((fails, lambda: None), (lambda: step.rate.sum(), fails)):
+            with pytest.raises(ValueError, match="no"):
+                gpu.beside(first, second)
+        out[...] = step.rate
+
+    recorded = gpu.record(beside, lambda: 0)
+    for _ in range(4):
+        recorded()
+    np.testing.assert_array_equal(gpu.host(out), 1)
+
+
+def test_arrays_that_begin_between_vectors_are_copied(gpu: Kernels) -> None:
+    flat = gpu.xp.arange(65, dtype=np.float32)
+    for start in (0, 1, 4):
+        view = flat[start : start + 60].reshape(3, 20)
+        found = gpu.array(view, np.float32)
+        assert found.data.ptr % 16 == 0
+        np.testing.assert_array_equal(gpu.host(found), gpu.host(view))

@@ -19,12 +19,13 @@ from minidl.kernels.gpu.beside import beside
 from minidl.kernels.gpu.glance import Glance as glance
 from minidl.kernels.gpu.graph import record
 from minidl.kernels.gpu.plans import choices, choose
+from minidl.kernels.gpu.source import aligned
 
 __all__ = ["array", "beside", "choices", "choose", "describe", "glance", "host", "products", "record", "stream", "xp"]
 
 host = xp.asnumpy
 stream = xp.cuda.Stream(non_blocking=True)
-stream.use()
+stream.__enter__()  # and not use(): the end of any ``with`` of another stream, CuPy's own too, comes back to this one
 
 
 def array(values: Any, dtype: Any) -> Any:
@@ -32,7 +33,7 @@ def array(values: Any, dtype: Any) -> Any:
     if not isinstance(values, xp.ndarray):
         return xp.asarray(arrays.array(values, dtype))
     if values.dtype == dtype and values.flags.c_contiguous:
-        return values
+        return values if aligned(values) else values.copy()  # cuDNN reads vectors
     arrays.check_real(values.dtype)
     return xp.ascontiguousarray(values, dtype)
 

@@ -13,7 +13,6 @@ from typing import Any
 import cupy
 
 from minidl.kernels.gpu import products
-from minidl.kernels.gpu.streams import running_in
 
 
 def beside(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
@@ -25,12 +24,13 @@ def beside(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
     branch, begins, ends = _branch(stream.ptr)
     begins.record(stream)
     branch.wait_event(begins)
-    with running_in(branch):
-        first()
-    result = second()
-    ends.record(branch)
-    stream.wait_event(ends)
-    return result
+    try:
+        with branch:
+            first()
+        return second()
+    finally:  # after an error, too: the branch may still be at work on memory that comes next
+        ends.record(branch)
+        stream.wait_event(ends)
 
 
 @cache

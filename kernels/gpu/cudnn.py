@@ -22,7 +22,6 @@ import cupy
 import numpy as np
 
 from minidl.kernels.gpu import bias, libraries, plans, products
-from minidl.kernels.gpu.streams import running_in
 
 # The frontend would open a runtime of any CUDA, or find none, and it looks for cuDNN in one place alone.
 os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.for_cudnn())
@@ -117,7 +116,7 @@ class Product:
         """
         tried: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {}
         workspaces = [cupy.empty(1, np.uint8)]  # each larger than the one before, which graphs still use
-        with running_in(_trials()) as stream:
+        with _trials() as stream:
             for name, plan in self.candidates.items():
                 with suppress(MemoryError, RuntimeError):  # its workspace does not fit, or it does not run after all
                     if self.graph.get_workspace_size_plan_at_index(plan) > workspaces[-1].size:

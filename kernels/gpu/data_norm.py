@@ -69,7 +69,7 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     layout = wide(error)
     of_both = (sums, statistics.mean, statistics.scale, _stride(layout), gamma)
     if layout.width == 1:
-        args = (x, error, *of_both, _elements(layout), out, *sizes(layout))
+        args = (x, error, *of_both, 1 / _elements(layout), out, *sizes(layout))
         launch("data_norm", "backward", x.dtype, layout.grid, BLOCK, args)
         return
     affines = cupy.empty((layout.matrices * layout.channels, 4), layout.dtype)

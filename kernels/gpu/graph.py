@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -23,14 +24,16 @@ class Recorded:
     def __init__(self, function: Callable[[], None], version: Callable[[], Hashable]) -> None:
         self.function, self.version = function, version
         self.graph: Any = None
-        self.pool: Any = None
+        # A pool that is dropped gives no memory back to the card: one serves all recordings, and is emptied at the end.
+        self.pool = cupy.cuda.MemoryPool()
+        weakref.finalize(self, self.pool.free_all_blocks)
         self.known: Hashable = None
         self.calls, self.refused = 0, False
 
     def __call__(self) -> None:
         """Do what the function does: by itself at first, then by launching its graph."""
         if self.version() != self.known:
-            self.graph, self.pool, self.calls = None, None, 0
+            self.graph, self.calls = None, 0
         if self.graph is None and not self.refused and self.calls >= WARM_UPS:
             self._capture()
         if self.graph is None:
@@ -46,33 +49,40 @@ class Recorded:
         What the function allocates meanwhile comes from a pool of memory that nobody else gets any of, for as long as
         the graph lives: each launch works in the same places again.
         """
-        stream, pool, graph = cupy.cuda.get_current_stream(), cupy.cuda.MemoryPool(), None
-        refusal: Exception | None = None
         collects = gc.isenabled()
         gc.collect()  # now, as what it would free later may ask for what a stream that records cannot do
         gc.disable()
         cupy.get_default_memory_pool().free_all_blocks()  # what the warm-ups had for a while, the graph needs again
         try:
-            stream.begin_capture()
-            try:
-                with cupy.cuda.using_allocator(pool.malloc):
-                    self.function()
-            except (RuntimeError, MemoryError) as error:  # what a stream that records cannot do, or no memory for both
-                refusal = error
-            finally:
-                try:
-                    graph = stream.end_capture()
-                except RuntimeError as error:  # the recording was broken by what it refused
-                    refusal = refusal or error
+            graph, refusal = self._recorded(cupy.cuda.get_current_stream())
         finally:
             if collects:
                 gc.enable()
         if refusal is None:
-            self.graph, self.pool = graph, pool
-        else:
-            self.refused = True
-            reason = products.reason(refusal)
-            _log.warning(f"steps cannot be recorded as a CUDA graph and run one kernel at a time: {reason}")
+            self.graph = graph
+            return
+        self.refused = True
+        _log.warning(f"steps cannot be recorded as a CUDA graph and run one kernel at a time: {refusal}")
+        self.pool.free_all_blocks()  # which the steps need, now that they run by themselves
+
+    def _recorded(self, stream: Any) -> tuple[Any, str | None]:
+        """Return the graph of the function's kernels, or why there is none."""
+        graph, refusal = None, None
+        try:
+            stream.begin_capture()
+        except RuntimeError as error:  # the default stream cannot
+            return graph, products.reason(error)
+        try:
+            with cupy.cuda.using_allocator(self.pool.malloc):
+                self.function()
+        except (RuntimeError, MemoryError) as error:  # what a stream that records cannot do, or no memory for both
+            refusal = products.reason(error)
+        finally:
+            try:
+                graph = stream.end_capture()
+            except RuntimeError as error:  # the recording was broken by what it refused
+                refusal = refusal or products.reason(error)
+        return graph, refusal
 
 
 record = Recorded
