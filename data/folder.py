@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from minidl.data import memory
 from minidl.data.dataset import Bytes, Dataset
+from minidl.data.fit import check_fit
 from minidl.data.images import WHITE, Colour, constant_note, read, suffixes, to_bytes
 from minidl.kernels.errors import MinidlError
 
@@ -64,8 +65,10 @@ def load(
 
     The notes of the training part say what was left out and what looks odd. Raises MinidlError for fewer than two
     classes, a class without images, with too few to split or with a name that cannot be printed, a part without the
-    other one, an image that cannot be decoded or scaled, and more images than memory has room for.
+    other one, an image that cannot be decoded or scaled, more images than memory has room for, and, before anything is
+    read, a fit that is not known.
     """
+    check_fit(fit)
     aside = _Aside()
     parts, unused = _parts(path, aside)
     if parts:

@@ -166,6 +166,8 @@ def _sentences(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except MinidlError:  # it says what is wrong, and that is not the file
+        raise
     except Image.DecompressionBombError as problem:
         raise MinidlError(f"{path} is too large to be decoded safely ({problem}); make it smaller") from problem
     except UnidentifiedImageError as problem:

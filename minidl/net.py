@@ -64,6 +64,7 @@ class Net:
             raise MinidlError(f"a net computes in float32 or float64, not in {self.dtype}; choose one of them")
         self.training, self.trained_by = True, 0  # by which thread
         self.frozen: object = None  # since it last was, by freeze
+        self.fused = False
         self.exchange: Callable[[], None] = _alone  # what brings gradients together where ranks share a batch
         self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
         used = next((layer for layer in root.layers() if layer.context is not None), None)

@@ -69,6 +69,12 @@ class Preprocessing:
                     f"{picture.shape}; convert it, or give a PIL image"
                 )
             picture = Image.fromarray(np.ascontiguousarray(picture))
+        if not isinstance(picture, Image.Image):
+            raise MinidlError(
+                f"a picture is a PIL image or an array of uint8, not {type(picture).__name__}; give one of these"
+            )
+        if 0 in picture.size:
+            raise MinidlError(f"a picture of {picture.width}×{picture.height} pixels shows nothing; leave it out")
         name, image = Path("the picture"), ImageOps.exif_transpose(picture)
         size = None if self.fit == KEEP else self.shape[::-1]
         return image_files.to_bytes(*image_files.pixels(name, image, size, image_files.WHITE, self.fit))
@@ -105,7 +111,7 @@ def pictures(given: Any) -> Sequence[Any] | None:
     if isinstance(given, Image.Image):
         return [given]
     if isinstance(given, np.ndarray):
-        if given.dtype == np.uint8 and given.ndim in (3, 4):
+        if given.dtype == np.uint8 and given.ndim in (2, 3, 4):
             return list(given) if given.ndim == 4 else [given]
         return None
     if isinstance(given, list | tuple) and any(_is_picture(one) for one in given):

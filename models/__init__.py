@@ -1,6 +1,7 @@
 """The nets of Figure 1, one a file."""
 
 from collections.abc import Mapping
+from operator import index
 from typing import Any
 
 from minidl import kernels
@@ -58,12 +59,14 @@ def build(
     "projection" or "reparametrization"; place: of WC and GC, "hooks" or "optimizer", see ``Net``; device: "cpu", "gpu",
     "auto" or "reference", see ``kernels.load``; seed: of the random initial weights; saved: the shapes of what will be
     loaded into it, see ``Net``. Raises MinidlError for a name,
-    method, mode, place or device that is not known, for images too small for the net, and for a model of one's own
-    without an output for each class.
+    method, mode, place or device that is not known, for a number of classes or a seed that cannot be one, for images
+    too small for the net, and for a model of one's own without an output for each class.
     """
     check(name, method, mode, device, place)
-    if classes < 2:
-        raise MinidlError(f"a net needs at least 2 classes, not {classes}")
+    if _whole(classes) < 2:
+        raise MinidlError(f"a net needs at least 2 classes, not {classes!r}")
+    if _whole(seed) < 0:
+        raise MinidlError(f"a seed is a whole number of at least 0, not {seed!r}; give another one")
     root = _model(name).layers(classes, parse(method))
     if not isinstance(root, Layer):
         raise MinidlError(
@@ -86,6 +89,14 @@ def build(
             f"{classes} classes; end it with {last}"
         )
     return net
+
+
+def _whole(value: Any) -> int:
+    """Return a whole number, and -1 for what is none."""
+    try:
+        return index(value)
+    except TypeError:
+        return -1
 
 
 def _model(name: str) -> Model:

@@ -5,12 +5,14 @@ import io
 import math
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -140,6 +142,90 @@ def test_runs_with_other_settings_are_not_mixed(compare, tmp_path, capsys):
         assert "give the same settings, or another folder with --out" in error
     assert len(folders(tmp_path)) == 2
     assert compare("--threads", 1, "--data-root", tmp_path) == 0
+
+
+def repainted(folder):
+    """Put other images in the place of those of a folder, under their names."""
+    for path in folder.glob("*/*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+
+
+@pytest.mark.parametrize("methods", [METHODS, f"{METHODS}; WC"])
+def test_runs_on_other_data_are_not_mixed(compare, folder, tmp_path, capsys, methods):
+    assert compare() == 0
+    earlier = capsys.readouterr().out
+    repainted(folder)
+    assert compare(methods=methods) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    first = tmp_path / "out" / "baseline-seed0"
+    assert f"the data {str(folder)!r} are not those that the run in {first} was trained on: the training" in shown.err
+    assert shown.err.endswith("put them back as they were, or give another folder with --out\n")
+    repainted(folder)
+    assert compare() == 0
+    assert earlier.endswith(capsys.readouterr().out[-200:])
+    assert len(folders(tmp_path)) == 2
+
+
+def test_a_run_that_does_not_say_its_data_is_not_mixed(compare, tmp_path, capsys):
+    assert compare() == 0
+    (tmp_path / "out" / "gc-seed0" / "checkpoint.safetensors").unlink()
+    assert compare(methods=f"{METHODS}; WC") == 2
+    error = capsys.readouterr().err
+    assert f"were like when the run in {tmp_path / 'out' / 'gc-seed0'} was trained on them, as checkpoint" in error
+
+
+@pytest.mark.parametrize("kind", ["run", "file"])
+def test_runs_that_began_with_other_weights_are_not_mixed(compare, tmp_path, capsys, kind):
+    out, aside, starts = tmp_path / "out", tmp_path / "aside", [tmp_path / "one", tmp_path / "two"]
+    assert compare("--seeds", 2) == 0
+    for start, seed in zip(starts, (0, 1), strict=True):
+        (out / f"baseline-seed{seed}").rename(start)
+    out.rename(aside)
+    init = starts[0] / "checkpoint.safetensors" if kind == "file" else starts[0]
+    assert compare("--init", init) == 0
+    assert compare("--init", init, methods="Baseline; WC") == 0
+    assert len(folders(tmp_path)) == 3
+    shutil.copy(starts[1] / "checkpoint.safetensors", starts[0])
+    capsys.readouterr()
+    assert compare("--init", init, methods="Baseline; EL") == 2
+    shown = capsys.readouterr()
+    assert re.search(rf"{init} is not what the runs in {out} began with \(its SHA-256 was .{{12}}… and is", shown.err)
+    assert shown.out == ""
+    (out / "init.json").unlink()
+    assert compare("--init", init, methods="Baseline; EL") == 2
+    assert f"nothing says what was in {init} when the runs in {out} began with it" in capsys.readouterr().err
+    (out / "init.json").write_text("{")
+    assert compare("--init", init, methods="Baseline; EL") == 2
+    assert f"{out / 'init.json'} cannot be read" in capsys.readouterr().err
+    assert len(folders(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("what", ["data", "init"])
+def test_what_changes_between_two_runs_is_told_in_place_of_a_table(
+    compare, folder, tmp_path, monkeypatch, capsys, what
+):
+    assert compare() == 0
+    start = tmp_path / "start"
+    (tmp_path / "out").rename(start)
+    real = process_run.finished
+
+    def run(command):
+        done = real(command)
+        if what == "data":
+            repainted(folder)
+        else:
+            shutil.copy(start / "gc-seed0" / "checkpoint.safetensors", start / "baseline-seed0")
+        return done
+
+    monkeypatch.setattr(process_run, "finished", run)
+    capsys.readouterr()
+    assert compare("--init", start / "baseline-seed0") == 2
+    shown = capsys.readouterr()
+    assert "| GC |" not in shown.out
+    said = {"data": "are not those that the run in", "init": "is not what the runs in"}[what]
+    assert said in shown.err
+    assert not (tmp_path / "out" / "compare.csv").exists()
 
 
 def test_it_goes_on_where_it_stopped(compare, tmp_path, monkeypatch, capsys):

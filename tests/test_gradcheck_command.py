@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+import minidl
 from minidl import kernels
 from minidl.__main__ import main
 from minidl.gradcheck import GradientError
 from minidl.kernels.cpu import loops
-from minidl.layers import FullyConnected
+from minidl.layers import Convolution, FullyConnected, GlobalAveragePool, ReLU, Sequential
 from minidl.normalizations import register
 from minidl.study import checking, specimens
 from minidl.study.checking import HOOKED, find_layers, grouped
@@ -257,3 +258,19 @@ def test_random_numbers_are_the_same_in_every_check():
     one, two = (checking.check_layers("relu", None, "projection", shelf).rows for _ in range(2))
     assert one == two
     assert np.isfinite(one[0].error)
+
+
+def test_what_sees_padding_alone_is_not_called_wrong(names):
+    @minidl.model("padded")
+    def padded(classes, method):
+        wide = Convolution(6, 3, padding=3)
+        return Sequential(Convolution(6, 3), ReLU(), wide, ReLU(), GlobalAveragePool(), FullyConnected(classes))
+
+    assert main(["gradcheck", "--model", "padded"]) == 0
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("model", ["a", "b"])
+def test_biases_before_bn_whose_gradient_is_zero_are_not_called_wrong(capsys, model):
+    assert main(["gradcheck", "--model", model, "--method", "WC, GC, BN"]) == 0
+    assert "conv1.biases: its slope" in " ".join(capsys.readouterr().out.split())

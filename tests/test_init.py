@@ -163,14 +163,14 @@ def test_images_of_a_folder_have_the_size_that_is_asked_for(sets, tmp_path, rand
     "words, message",
     [
         (["--data", "cifar10", "--image-size", "64"], "the images of cifar10 have their sizes already; --image-size"),
-        (["--data", "shapes", "--fit", "crop"], "--image-size and --fit are for a folder of images"),
+        (["--data", "shapes", "--fit", "crop"], "the images of shapes have their sizes already; --image-size"),
         (["--fit", "bend"], "the fit 'bend' is unknown; use stretch, crop or pad"),
     ],
 )
 def test_sizes_that_cannot_be_are_one_sentence(sets, tmp_path, capsys, words, message):
     assert sets(*words) == 2
     shown = capsys.readouterr().err
-    assert message in shown
+    assert shown.startswith(f"train.py: {message}")
     assert shown.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

@@ -126,6 +126,18 @@ def test_transposed_convolutions_are_normalized_by_their_filters():
     names = [p.name for p in net.normalized_weights()]
     assert len(names) == 45 + 9
     assert "conv46.weights" not in names
-    net.eval()
-    for p in net.normalized_weights():
-        assert np.abs(p.value.mean((1, 2, 3))).max() < 1e-7
+    effective = net.effective_weights()
+    for name in names:
+        assert np.abs(effective[name].mean((1, 2, 3))).max() < 1e-7
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "one", None])
+def test_a_seed_that_cannot_be_one(seed):
+    with pytest.raises(MinidlError, match="a seed is a whole number of at least 0, not"):
+        models.build("a", device="cpu", seed=seed)
+
+
+@pytest.mark.parametrize("classes", [1, 2.5, "10"])
+def test_a_number_of_classes_that_cannot_be_one(classes):
+    with pytest.raises(MinidlError, match="a net needs at least 2 classes, not"):
+        models.build("a", device="cpu", classes=classes)

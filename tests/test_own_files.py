@@ -186,6 +186,8 @@ def test_a_card_of_ones_own(page, backend):
         ("def f():\n    return 1 / 0\n\nf()\n", "line 2: ZeroDivisionError: division by zero"),
         ("import json\njson.loads('{')\n", "line 2: JSONDecodeError: "),
         ("raise ValueError\n", "line 1: ValueError\n"),
+        ("import sys\nsys.exit(0)\n", "line 2: it ends the program here; remove that, or put it under: if __name__"),
+        ("import argparse as a\n\na.ArgumentParser().parse_args(['-h'])\n", "line 3: it ends the program here"),
         ("x = 'ü'\n".encode("latin-1"), "SyntaxError: "),
         (TINY.replace("median", "WC"), "line 4: the name 'WC' is taken by WC; use another"),
         (TINY.replace("weights", "weight"), "line 4: the hook point 'weight' is unknown; use one of weights"),
@@ -248,3 +250,39 @@ def test_a_word_that_no_file_has_named_says_where_it_may_come_from(run, sentence
     assert run("--model", "three") == 2
     assert "use one of a, b, b-cifar, c, d, or --import the file that names it" in sentence()
     assert vars(train.parser().parse_args([]))["import"] is None
+
+
+NOTHING_TO_LEARN = """import minidl
+from minidl.layer import Layer
+from minidl.layers import Flatten, Sequential
+
+
+@minidl.model("cut")
+def cut(classes, method):
+    return Sequential(Flatten(), Cut(classes))
+
+
+class Cut(Layer):
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs = outputs
+
+    def infer_shape(self, shape):
+        return (self.outputs,)
+
+    def compute_output(self, data):
+        return data[:, : self.outputs].copy()
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "walk", "init"])
+def test_a_net_that_learns_nothing_is_not_trained(run, write, folder, tmp_path, sentence, capsys, command):
+    options = ["--import", write(NOTHING_TO_LEARN), "--model", "cut", "--method", "Baseline", "--batch-size", "4"]
+    if command == "init":
+        assert run(*PLAIN, out="start") == 0
+        options += ["--init", str(tmp_path / "start")]
+    capsys.readouterr()
+    status = minidl_main(["walk", "--data", str(folder), *options]) if command == "walk" else run(*options)
+    assert status == 2
+    assert "the model 'cut' has no parameters, so that there is nothing to train; give it a layer" in sentence()
+    assert not (tmp_path / "run").exists()

@@ -69,6 +69,14 @@ def test_pictures_of_any_size_are_predicted_as_images_of_the_nets(tiny, tmp_path
     assert net.predict([]).shape == (0, 3)
 
 
+def test_a_grey_picture_alone_is_a_list_of_one(tiny, tmp_path, random):
+    net = save(tmp_path / "run")
+    grey = random.integers(0, 256, (12, 16), np.uint8)
+    expected = net.predict([np.stack([grey] * 3, -1)])
+    for given in (grey, [grey], Image.fromarray(grey)):
+        np.testing.assert_array_equal(net.predict(given), expected)
+
+
 def test_fits():
     """A picture with a white band on its left: stretched, cut out of the middle, and on black."""
     picture = np.zeros((10, 40, 3), np.uint8)
@@ -110,6 +118,12 @@ def test_a_picture_that_lies_on_its_side_is_turned(tiny, tmp_path, random):
         ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3))], "not float64 of shape"),
         (np.zeros((2, 4, 4, 3), np.uint16), "predict got integers of type uint16"),
         (np.zeros((0, 4, 3), np.uint8), "not uint8 of shape"),
+        (np.zeros((4, 0), np.uint8), "not uint8 of shape"),
+        (Image.new("L", (0, 3)), "a picture of 0×3 pixels shows nothing; leave it out"),
+        (
+            [Image.new("L", (4, 3)), "street.jpg"],
+            "a picture is a PIL image or an array of uint8, not str; give one of these",
+        ),
     ],
 )
 def test_what_is_no_picture_is_refused(tiny, tmp_path, given, message):

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from report_runs import NASTY, like, trained
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
+from minidl import models
 from minidl.__main__ import main
 from minidl.experiment import seeds
+from minidl.experiment.command import Command
 from minidl.experiment.compare_results import ONE_SEED
+from minidl.experiment.options import parser as options_of
 from minidl.experiment.own_code import OwnFile
 from minidl.kernels.errors import MinidlError
 from minidl.study import trace_files
@@ -196,13 +199,41 @@ def test_what_differs_beside_the_method_is_named(run):
         {"place": "hooks"},
         {"device": "reference"},
         {"import": [{"file": "/a/my_norm.py", "sha256": "ab" * 32}]},
+        {"init": "/a/run"},
+        {"image_size": 40},
+        {"fit": "pad"},
+        {"sync_bn": True},
+        {"weight_decay": 0.0},
+        {"a_setting_of_tomorrow": 1},
     ],
 )
-def test_runs_of_other_code_are_no_other_seeds(run, change):
+def test_runs_of_other_code_or_settings_are_no_other_seeds(run, change):
     found = groups(run, like(run, "b", seed=1, **change))
     assert [len(group.runs) for group in found] == [1, 1]
     assert found[0].label != found[1].label
-    assert f"{next(iter(change))} (" in runs.warnings(found)[0]
+    assert f"{next(iter(change)).replace('_', ' ')} (" in runs.warnings(found)[0]
+
+
+def test_every_option_of_a_training_must_be_equal_or_is_known_not_to_matter(traced):
+    """A new option is compared, unless somebody adds it to FREE and to this list."""
+    free = {"seed", "out", "quiet", "save_every", "threads", "loops", "data_root", "trace", "test_every"}
+    options = vars(options_of(Command("minidl train", "minidl train")).parse_args([])).keys()
+    assert free < options
+    first = runs.read(traced)
+    for name in options - {"method", "resume", "import"}:
+        other = replace(first, settings=first.settings | {"seed": 1} | {name: 77})
+        assert len(runs.grouped([first, other])) == (1 if name in free else 2), name
+
+
+def test_runs_on_other_data_of_one_name_are_no_other_seeds(run):
+    other, third = like(run, "b", seed=1), like(run, "c", seed=2)
+    for folder, marks in ((other, {"train": "ab"}), (third, {"test": "cd"})):
+        mark_data(folder, marks)
+    found = groups(run, other, third)
+    assert [group.seeds for group in found] == ["seed 0", "seed 1", "seed 2"]
+    assert len({group.label for group in found}) == 3
+    assert all(re.search(r" · contents of the data [0-9a-f]{12}$", group.label) for group in found)
+    assert "differ in more than the method: contents of the data (" in runs.warnings(found)[0]
 
 
 def test_runs_that_imported_the_same_file_are_one_group(run):
@@ -367,6 +398,16 @@ def test_without_the_packages_it_says_what_to_install(run, capsys, monkeypatch):
     assert "(altair); install them with: pip install 'minidl[study]'" in capsys.readouterr().err
 
 
+def mark_data(folder, marks):
+    """Let a run's checkpoint say that parts of the data had other fingerprints."""
+    path = folder / "checkpoint.safetensors"
+    with safe_open(path, framework="np") as file:
+        about = json.loads(file.metadata()["minidl"])
+    for part, mark in marks.items():
+        about["data"][part]["fingerprint"] = mark * 16
+    save_file(load_file(path), path, {"minidl": json.dumps(about)})
+
+
 def damage(path):
     """Let the first weights of a checkpoint be no numbers."""
     with safe_open(path, framework="np") as file:
@@ -393,7 +434,7 @@ def test_runs_that_have_diverged_are_reported(tmp_path, small):
 
 
 def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
-    def damaged(*_):
+    def damaged(*_, **__):
         net = diagram.rebuilt(runs.read(traced))
         net.layers[0].weights.value[0] = np.nan
         return net
@@ -403,6 +444,27 @@ def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
     assert not section.blocks
     why = "the filters cannot be shown, because training has left weights that are not numbers."
     assert section.notes == [f"WC, GC, fully: {why}"]
+
+
+@pytest.mark.parametrize("place", ["hooks", "optimizer"])
+def test_filters_are_those_that_the_net_had(tmp_path, small, place):
+    """Not those of a net with BN folded in, which would be larger or smaller, nor those before the hook."""
+    small("a", filters=(4, 4, 4))
+    run = trained(tmp_path, "--method", "WC, BN", "--place", place)
+    random = models.build("a", method="BN", classes=2, device="cpu").layers[0].weights.value
+    before = random - random.mean(axis=(1, 2, 3), keepdims=True)
+    after = load_file(run / "checkpoint.safetensors")["net/conv1.weights"]
+    assert np.abs(after - before).max() > 1e-4
+    [block] = filters.first_filters(groups(run)).blocks
+    shown = [images.address(images.filters(weights, filters.ACROSS)) for weights in (before, after)]
+    assert [picture.source for picture in block.pictures] == shown
+    assert "have 0.0 % of the weights' energy before training and 0.0 % after it." in block.sentence
+
+    (tmp_path / "more").mkdir()
+    begun = trained(tmp_path / "more", "--method", "WC, BN", "--place", place, "--init", str(run))
+    [block] = filters.first_filters(groups(begun)).blocks
+    assert [picture.caption.split(",")[0] for picture in block.pictures] == ["after training"]
+    assert f"Before it they were those of {run}, which are not shown" in block.sentence
 
 
 @pytest.mark.parametrize("loss", ["nan", "inf"])

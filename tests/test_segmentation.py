@@ -11,6 +11,8 @@ import train
 from minidl import checkpoint
 from minidl.__main__ import main as minidl
 from minidl.data.pictures import palette
+from minidl.layers import AnySize, Convolution, ReLU, Sequential
+from minidl.models.registry import model
 
 
 @pytest.fixture
@@ -116,3 +118,21 @@ def test_a_walk(run, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "guessing among 21 classes" in out
     assert "ONE FILTER tconv1, filter 3 of 4 (" in out
+
+
+@pytest.mark.parametrize("around", ["nothing", "any size", "a sequence"])
+def test_a_net_that_cannot_take_the_images_of_the_test_is_not_trained(run, names, tmp_path, capsys, around):
+    def layers(classes, method):
+        body = Sequential(Convolution(2, 3), ReLU(), Convolution(classes, 1))
+        body = body if around == "nothing" else AnySize(body, least=1, step=1)
+        return Sequential(body) if around == "a sequence" else body
+
+    model("pix", per_pixel=True)(layers)
+    options = ("--model", "pix", "--method", "Baseline", "--batch-size", 2, "--epochs", 1)
+    assert run(*options) == (2 if around == "nothing" else 0)
+    if around == "nothing":
+        said = capsys.readouterr().err
+        assert "the model 'pix' takes images of 227×227 pixels alone, and its test has others, such as 41×83;" in said
+        assert "put its layers into AnySize(Sequential(...), least=..., step=...), as models/d.py does" in said
+        assert not (tmp_path / "run").exists()
+        assert run(*options, "--data", "shapes") == 0

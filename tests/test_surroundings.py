@@ -1,6 +1,7 @@
 """Runs where the environment lacks something: what is printed or drawn never ends them, and no traceback is shown."""
 
 import csv
+import errno
 import io
 import json
 import logging
@@ -293,6 +294,41 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     settings = {"model": "c", "data": "/sets/photos", "out": None}
     names = [str(run_folder.make(settings, lambda new: (new / "config.json").touch())) for _ in range(3)]
     assert names == [f"runs/20240506-070809-c-photos{end}" for end in ("", "-2", "-3")]
+
+
+@pytest.mark.parametrize("name", ["log.csv", "checkpoint.safetensors", "result.json", "trace.csv", "curves.png"])
+def test_a_folder_with_a_file_that_a_run_would_write_over(folder, tmp_path, capsys, name):
+    """It may be of a run whose configuration is gone, and be taken for the new run's."""
+    place = tmp_path / "run"
+    place.mkdir()
+    (place / name).write_text("precious")
+    (place / "notes.txt").write_text("mine")
+    options = [*map(str, ["--data", folder, "--out", place, "--device", "cpu", "--batch-size", 5, *SMALL])]
+    assert train.main(options) == 2
+    said = capsys.readouterr().err
+    assert f"{place} holds {name} and no config.json, and a new run would write over it; give another --out" in said
+    assert {path.name: path.read_text() for path in place.iterdir()} == {name: "precious", "notes.txt": "mine"}
+    (place / name).unlink()
+    assert train.main(options) == 0
+    assert (place / "notes.txt").read_text() == "mine"
+    assert (place / "config.json").exists()
+
+
+def test_a_run_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    def fill(new):
+        for name in ("checkpoint.safetensors", "config.json", "log.csv"):
+            (new / name).write_text("new")
+
+    def replace(source, target, move=os.replace):
+        if Path(target).name == "config.json":
+            raise OSError(errno.EIO, "Input/output error")
+        move(source, target)
+
+    monkeypatch.setattr(run_folder.os, "replace", replace)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(MinidlError, match="cannot be written"):
+        run_folder.make({"model": "c", "data": "set", "out": str(tmp_path)}, fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("in_the_way", ["file", "link"])

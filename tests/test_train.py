@@ -11,7 +11,7 @@ from run_logs import log
 
 import train
 from minidl import checkpoint
-from minidl.experiment.options import read
+from minidl.experiment.options import as_words, read
 from minidl.experiment.settings import complete
 from minidl.net import Net
 
@@ -281,3 +281,10 @@ def test_the_recipes_are_those_of_section_5(data, expected):
     settings, _ = complete(*read(train.parser(), ["--data", data]))
     names = ("optimizer", "learning_rate", "weight_decay", "batch_size", "epochs", "drop_every")
     assert tuple(settings[name] for name in names) == expected
+
+
+def test_words_that_begin_with_a_dash_are_read_again_as_they_were():
+    """By the runs that other commands begin."""
+    given = {"method": "-med, WC", "out": "-x/y", "resume": "--x", "init": "-", "import": ["-a.py", "b.py"], "seed": 3}
+    found = vars(train.parser().parse_args(as_words(given)))
+    assert {name: found[name] for name in given} == given

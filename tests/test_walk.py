@@ -4,6 +4,7 @@ import copy
 import math
 import re
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -15,14 +16,14 @@ from minidl.__main__ import main
 from minidl.experiment.trainer import Trainer
 from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
-from minidl.layers import Convolution, Flatten, FullyConnected, MaxPool, ReLU, Sequential
+from minidl.layers import BatchNorm, Convolution, Flatten, FullyConnected, MaxPool, ReLU, Sequential
 from minidl.net import Net
 from minidl.optimizers import SGD
 from minidl.study import page
 from minidl.study.trace import Tracer
 from minidl.study.transcript import WIDTH, grid, lessons, sections, transcript
 from minidl.study.walk import Point, walk
-from minidl.study.watch import Change
+from minidl.study.watch import Change, watch
 
 
 @pytest.fixture(autouse=True)
@@ -354,3 +355,37 @@ def test_every_net_for_images(model, method, capsys):
     size = ["--train-size", "20", "--batch-size", "4"]
     assert main(["walk", "--model", model, "--method", method, *size, "--device", "cpu"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= WIDTH
+
+
+def test_a_net_without_filters():
+    net = Net(Sequential(BatchNorm(), Flatten()), (6, 5, 3), kernels.load("reference"))
+    with pytest.raises(
+        MinidlError, match=r"no layer of this net has filters, .* walk through a net that has a layer such"
+    ):
+        walk(Trainer(net, SGD(net.parameters, net.kernels, 0.1), Source(), Source(), 1, 0), "set")
+
+
+@pytest.mark.parametrize("place", ["hooks", "optimizer"])
+@pytest.mark.parametrize(
+    "step, message",
+    [
+        (lambda net, data: None, "conv1 .* has seen no forward pass in training"),
+        (lambda net, data: net.predict(data), "conv1 .* has seen no forward pass in training"),
+        (
+            lambda net, data: (net.eval(), net.forward(data)),
+            r"inside the with, call net.train\(\), where it was not in",
+        ),
+        (lambda net, data: net.forward(data), r"has seen no backpropagation, .*, call net.backpropagate\(error\)"),
+        (lambda net, data: net.backpropagate(net.forward(data).copy()), ""),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_watch_wants_a_training_step(place, step, message, before):
+    """Even where there was one before."""
+    net = trainer_of(place=place).net
+    data = np.ones((2, 6, 5, 3), np.float32)
+    if before:
+        net.backpropagate(net.forward(data).copy())
+    with pytest.raises(MinidlError, match=message) if message else nullcontext(), watch(net):
+        step(net, data)
+    assert not net.observed

@@ -6,10 +6,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from minidl.experiment import records
+from minidl.experiment import checkpoint, compare_init, records
 from minidl.experiment.command import Command
 from minidl.experiment.compare_display import Display
 from minidl.experiment.compare_results import write
+from minidl.experiment.fingerprint import Description, difference
 from minidl.experiment.method_run import MethodRun, run_of
 from minidl.experiment.options import Options
 from minidl.experiment.own_code import OwnFile, check_unchanged, import_files, records_of
@@ -31,7 +32,8 @@ def compare(options: dict[str, Any], command: Command) -> int:
     """Run every method with every seed, print and draw what came of them; return the exit status, 1 where one failed.
 
     Nothing is trained before all methods are known to fit the net and the data, and earlier runs in the folder to have
-    the same settings. Raises MinidlError where they do not.
+    the same settings, data and weights to begin with. Raises MinidlError where they do not, and where data or weights
+    have changed before the last run began.
     """
     files = import_files(options["import"])  # which may name some of the methods
     methods = read_methods(options["methods"])
@@ -40,16 +42,20 @@ def compare(options: dict[str, Any], command: Command) -> int:
         experiment = prepare_all(methods, common)
         settings = experiment.settings
         out = Path(options["out"] or Path("runs", f"compare-{settings['model']}-{Path(settings['data']).name}"))
-        check_earlier(out, settings, files)
+        description = experiment.description
+        check_earlier(out, settings, files, description)
+        if settings["init"]:
+            compare_init.keep(out, settings["init"])
         runs = [run_of(out, method, seed, common, files) for seed, method in product(range(options["seeds"]), methods)]
         jobs = options["jobs"] or min(len(methods), available_cores())
         display = Display(runs, settings["epochs"], settings["quiet"])
         display.say(introduction(methods, options["seeds"], jobs, experiment, out, runs))
         del experiment  # its images and its net are not needed any more
         failures = train(runs, jobs, {name: common[name] for name in SURROUNDINGS}, display)
-    print(write(out, runs, settings, command))
     for failure in failures:
         print(f"{command.name}: {failure}", file=sys.stderr)
+    check_earlier(out, settings, files, description)  # each run has read the files anew when it began
+    print(write(out, runs, settings, command))
     return 1 if failures else 0
 
 
@@ -81,20 +87,40 @@ def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
     return experiment
 
 
-def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile]) -> None:
-    """Raise MinidlError for a run in the folder that has other settings than all runs of this comparison.
+def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile], description: Description) -> None:
+    """Raise MinidlError for a run in the folder that differs from all runs of this comparison in more than the method.
 
-    It may have imported other files, but none of these with other contents.
+    It may have imported other files, but none of these with other contents. description: of the data as they are now.
     """
-    for config in sorted(out.glob(f"[!.]*/{records.CONFIG}")):
-        earlier = records.read_settings(config.parent)
-        check_unchanged(files, records_of(earlier, config.parent), config.parent)
+    folders = [config.parent for config in sorted(out.glob(f"[!.]*/{records.CONFIG}"))]
+    for folder in folders:
+        earlier = records.read_settings(folder)
+        check_unchanged(files, records_of(earlier, folder), folder)
         for name, value in settings.items():
             if name not in FREE and earlier.get(name, value) != value:
                 raise MinidlError(
-                    f"the run in {config.parent} has {name.replace('_', '-')} {earlier[name]!r} and not {value!r}, so "
+                    f"the run in {folder} has {name.replace('_', '-')} {earlier[name]!r} and not {value!r}, so "
                     "that more than the method would differ; give the same settings, or another folder with --out"
                 )
+        check_data(folder, settings["data"], description)
+    if folders and settings["init"]:
+        compare_init.check(out, settings["init"])
+
+
+def check_data(folder: Path, data: str, description: Description) -> None:
+    """Raise MinidlError where the run in a folder was trained on other data than there are now, or nobody knows."""
+    path = folder / checkpoint.NAME
+    earlier = checkpoint.trained_on(path) if path.exists() else None
+    if earlier is None:
+        raise MinidlError(
+            f"nothing says what {data!r} were like when the run in {folder} was trained on them, as {path.name} is "
+            "missing or of an earlier minidl; give another folder with --out"
+        )
+    if changed := difference(earlier, description):
+        raise MinidlError(
+            f"the data {data!r} are not those that the run in {folder} was trained on: {changed}; put them back as "
+            "they were, or give another folder with --out"
+        )
 
 
 def introduction(

@@ -53,7 +53,7 @@ class Initial:
         begun, last = f"Begins with the weights of {self.path}.", _last(net)
         if not self._begins_anew(net):
             return (begun,)
-        there = self.saved.of(net).net_shapes[last.biases.name][0]
+        there = self.saved.of(net).net_shapes[last.weights.name][0]
         return (begun, f"{last.name} begins anew: it has {net.output_shape[-1]} outputs here and {there} there.")
 
     def _begins_anew(self, net: Net) -> set[str]:
@@ -74,8 +74,11 @@ def read(path: str) -> Initial:
 
 
 def _last(net: Net) -> Layer:
-    """Return the layer that makes the output."""
-    return [layer for layer in net.layers if layer.weights is not None][-1]
+    """Return the layer that makes the output; raise MinidlError where no layer has weights."""
+    layers = [layer for layer in net.layers if layer.weights is not None]
+    if not layers:
+        raise MinidlError("no layer of this net has weights that an earlier net could give it; leave out --init")
+    return layers[-1]
 
 
 def _shapes(layer: Layer) -> dict[str, Shape]:

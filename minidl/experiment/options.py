@@ -58,12 +58,18 @@ def add_options(cli: argparse.ArgumentParser) -> None:
 
 
 def as_words(options: Options) -> list[str]:
-    """Return the command line that says options: those that have a value, flags that are true, lists word by word."""
+    """Return the command line that says options: those that have a value, flags that are true, lists word by word.
+
+    A value that begins with - is joined to its name, as argparse would take it for an option.
+    """
     words = []
     for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
         for one in value if isinstance(value, list) else [value]:
-            if one is not None and one is not False:
-                words += [f"--{name.replace('_', '-')}", *([] if one is True else [str(one)])]
+            if one is True:
+                words.append(option)
+            elif one is not None and one is not False:
+                words += [f"{option}={one}"] if str(one).startswith("-") else [option, str(one)]
     return words
 
 

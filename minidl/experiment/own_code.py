@@ -77,7 +77,8 @@ class OwnFile:
     def run(self) -> None:
         """Run the file as a module, unless it was run already as it is now.
 
-        Raises MinidlError, with the line, where it fails, and where it has the name of another module.
+        Raises MinidlError, with the line, where it fails or ends the program, and where it has the name of another
+        module.
         """
         module = ModuleType(self._name())
         module.__file__ = str(self.path)
@@ -89,7 +90,7 @@ class OwnFile:
         RUN.add(str(self.path))
         try:
             exec(compile(self.content, str(self.path), "exec"), vars(module))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if earlier is None:
                 del sys.modules[module.__name__]
             else:
@@ -114,7 +115,7 @@ class OwnFile:
         return name
 
 
-def mistake(error: Exception, *files: str) -> str:
+def mistake(error: BaseException, *files: str) -> str:
     """Return an error as a sentence that begins with the last line that took part in it, of files that were run.
 
     files: which of them may be blamed, by default all. Where none took part, return "".
@@ -186,10 +187,12 @@ def _names(records: Sequence[Record]) -> str:
     return join(import_options(records))
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """Return what an error of one's own code says, with its kind unless that is MinidlError."""
     from minidl.kernels.errors import MinidlError
 
+    if isinstance(error, SystemExit):
+        return 'it ends the program here; remove that, or put it under: if __name__ == "__main__"'
     text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return text if isinstance(error, MinidlError) else f"{type(error).__name__}: {text}".removesuffix(": ")
 

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from minidl import kernels, models
 from minidl.communicator import Communicator
 from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
+from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment import initial, sources
 from minidl.experiment.commit import commit
 from minidl.experiment.fingerprint import Description, describe
@@ -17,6 +20,7 @@ from minidl.experiment.trainer import Trainer
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
 from minidl.kernels.errors import MinidlError
+from minidl.layers import AnySize
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS, Optimizer
 from minidl.preprocessing import KEEP, Preprocessing
@@ -69,6 +73,7 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     notes = (*train_set.notes, *test_set.notes, *sources.cut_batch(settings, train_set))
     train, test = sources.batches(settings, train_set, test_set, operations, ranks)
     net = build_net(settings, train, start)
+    check_sizes(settings, net, train, test)
     notes += share_batches(settings, net, train, ranks)
     notes += start.notes(net) if start else ()
     optimizer = build_optimizer(settings, net)
@@ -102,9 +107,16 @@ def check_names(settings: Settings) -> None:
 
 
 def build_net(settings: Settings, train: Source, start: Initial | None = None) -> Net:
-    """Return the net for the batches that it will be trained on, with the weights that it starts with, if any."""
-    chosen = {name: settings[name] for name in ("method", "mode", "place", "device", "seed")}
-    net = models.build(settings["model"], classes=len(train.classes), shape=train.shape, **chosen)
+    """Return the net for the batches that it will be trained on, with the weights that it starts with, if any.
+
+    Raises MinidlError where it has nothing to learn.
+    """
+    net = _build(settings, train)
+    if not net.parameters:
+        raise MinidlError(
+            f"the model {settings['model']!r} has no parameters, so that there is nothing to train; give it a layer "
+            "that learns, such as FullyConnected(classes)"
+        )
     net.check_batches(train.sizes)
     if start:
         start.give(net)
@@ -112,6 +124,35 @@ def build_net(settings: Settings, train: Source, start: Initial | None = None) -
     how = {"fit": KEEP if train.per_pixel else settings.get("fit") or "stretch", "shrink": settings["shrink"]}
     net.preprocessing = Preprocessing(tuple(map(float, MEAN)), DIVISOR, (y, x), train.classes, **how)
     return net
+
+
+def _build(settings: Settings, train: Source) -> Net:
+    chosen = {name: settings[name] for name in ("method", "mode", "place", "device", "seed")}
+    return models.build(settings["model"], classes=len(train.classes), shape=train.shape, **chosen)
+
+
+def check_sizes(settings: Settings, net: Net, train: Source, test: Source) -> None:
+    """Raise MinidlError where a test has images of other sizes than training, which the net cannot take.
+
+    A net that is not known to take them is tried, on one image without colour and as a copy, before it is trained.
+    """
+    if not isinstance(test, PixelBatches) or isinstance(net.root, AnySize):
+        return
+    others = [size for size in map(tuple, test.extents.tolist()) if size != net.shape[:2]]
+    if not others:
+        return
+    copy = _build(settings, train)
+    copy.eval()
+    try:
+        labelled = copy.forward(np.zeros((1, *others[0], *net.shape[2:]), np.float32)).shape[1:3] == others[0]
+    except MinidlError:
+        labelled = False
+    if not labelled:
+        trained, tested = ("×".join(map(str, size)) for size in (net.shape[:2], others[0]))
+        raise MinidlError(
+            f"the model {settings['model']!r} takes images of {trained} pixels alone, and its test has others, such as "
+            f"{tested}; put its layers into AnySize(Sequential(...), least=..., step=...), as models/d.py does"
+        )
 
 
 def build_optimizer(settings: Settings, net: Net) -> Optimizer:

@@ -85,9 +85,15 @@ class Walk:
 def find_filter(net: Net, layer: str | None, number: int) -> Layer:
     """Return the layer of a filter, by default the first one.
 
-    Raises MinidlError for a name that no layer with filters has, and for a number that no filter of it has.
+    Raises MinidlError for a net without filters, a name that no layer with filters has, and a number that no filter of
+    it has.
     """
     layers = {one.name: one for one in studied_layers(net)}
+    if not layers:
+        raise MinidlError(
+            "no layer of this net has filters, weights of two axes or more, so that there is nothing to look at; walk "
+            "through a net that has a layer such as Convolution or FullyConnected"
+        )
     found = layers.get(layer) if layer else next(iter(layers.values()))
     if found is None:
         raise MinidlError(f"no layer with filters is called {layer!r}; those of this net are {', '.join(layers)}")

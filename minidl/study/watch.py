@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from minidl.fuse import fuse, unfuse
+from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.layers import DataNorm
 from minidl.net import Net
@@ -53,7 +54,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
     The update of the parameters comes after the block. Layers compute one by one, without fusion, and the results are
     the same. Where the update of the optimizer does GC, its ``grads`` show what it will do, on a copy. Where it does
     WC, the weights have lost their mean already when a step begins: ``weights.before`` is None, and what WC took away
-    is seen before that update (see trace.py).
+    is seen before that update (see trace.py). Raises MinidlError at the end of a block that did not make this step.
 
         with watch(net) as seen:
             loss(net.forward(data), labels)
@@ -95,6 +96,12 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
 def _complete(seen: Seen) -> None:
     """Add what no observer can be given: the data, and what the update will do."""
     layer = seen.layer
+    if seen.output is None or layer.samples is None:
+        raise _unseen(
+            layer, "forward pass in training", "net.train(), where it was not in training, and net.forward(data)"
+        )
+    if layer.at_grads.in_update is None and seen.grads.before is None:
+        raise _unseen(layer, "backpropagation", "net.backpropagate(error)")
     seen.data = layer.data.copy()
     if layer.biases is not None:
         seen.bias_grads = layer.biases.grads.copy()
@@ -103,3 +110,10 @@ def _complete(seen: Seen) -> None:
         seen.grads.after = layer.at_grads.in_update(layer.weights.grads.copy())
     if layer.at_weights.in_update is not None:
         seen.weights.after = layer.weights.value.copy()
+
+
+def _unseen(layer: Layer, what: str, remedy: str) -> MinidlError:
+    return MinidlError(
+        f"{layer.name} ({layer}) has seen no {what}, as watch(net) looks at a whole training step; inside the with, "
+        f"call {remedy}"
+    )

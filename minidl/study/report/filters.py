@@ -34,31 +34,45 @@ def first_filters(groups: Sequence[Group]) -> Section:
 
 
 def _pictures(group: Group) -> Pictures:
-    before, after = _weights(rebuilt(group.first)), _weights(checkpoint.load(group.first.checkpoint, "cpu"))
+    run, label = group.first, group.label
+    after = _weights(checkpoint.load(run.checkpoint, "cpu", folded=False))  # BN folded in would scale each filter
     if not np.isfinite(after).all():
         raise MinidlError("training has left weights that are not numbers")
-    shares = [100 * mean_share(weights, "tensor") for weights in (before, after)]
-    largest = [float(np.abs(weights).max()) for weights in (before, after)]
-    pictures = [
-        Picture(
-            address(filters(weights, ACROSS)),
-            f"{len(weights)} filters of {group.label}, {when} training",
-            f"{when} training, largest weight {most:.2g}",
-            ENLARGED * (ACROSS * (weights.shape[2] + 1) - 1),
+    share, init = f"{100 * mean_share(after, 'tensor'):.1f} %", run.settings.get("init")
+    if init:
+        pictures = []
+        said = (
+            f"{share} of the weights' energy after training. Before it they were those of {init}, which are not shown, "
+            "as another net may be there now."
         )
-        for weights, when, most in zip((before, after), ("before", "after"), largest, strict=True)
-    ]
-    sentence = (
-        f"{len(before)} filters. Their means have {shares[0]:.1f} % of the weights' energy before training and "
-        f"{shares[1]:.1f} % after it."
+    else:
+        before = _weights(rebuilt(run))
+        pictures = [_picture(before, label, "before")]
+        said = (
+            f"{100 * mean_share(before, 'tensor'):.1f} % of the weights' energy before training and {share} after it."
+        )
+    pictures.append(_picture(after, label, "after"))
+    return Pictures(label, f"{len(after)} filters. Their means have {said}", pictures, label)
+
+
+def _picture(weights: Any, label: str, when: str) -> Picture:
+    return Picture(
+        address(filters(weights, ACROSS)),
+        f"{len(weights)} filters of {label}, {when} training",
+        f"{when} training, largest weight {float(np.abs(weights).max()):.2g}",
+        ENLARGED * (ACROSS * (weights.shape[2] + 1) - 1),
     )
-    return Pictures(group.label, sentence, pictures, group.label)
 
 
 def _weights(net: Net) -> Any:
-    """Return the weights (filters, y, x, 3) of the first layer; raise MinidlError where it has no filters of images."""
-    weights = next(layer.weights.value for layer in net.layers if layer.weights is not None)
-    weights = net.kernels.host(weights)
+    """Return the weights (filters, y, x, 3) that the first layer filters with, those that its hook has normalized.
+
+    Raises MinidlError where it has no filters of images.
+    """
+    names = [layer.weights.name for layer in net.layers if layer.weights is not None]
+    if not names:
+        raise MinidlError("the net has no layer with weights")
+    weights = net.kernels.host(net.effective_weights()[names[0]])
     if weights.ndim != 4 or weights.shape[-1] != 3:
         raise MinidlError(f"the first layer's weights have the shape {weights.shape}, which is no picture")
     return weights

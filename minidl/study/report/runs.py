@@ -1,23 +1,27 @@
 """Runs as the report takes them: the record in a folder, and runs of the same settings and other seeds as one."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from minidl.experiment import own_code, records
-from minidl.experiment.checkpoint import NAME
+from minidl.experiment import checkpoint, own_code, records
 from minidl.experiment.own_code import Record
 from minidl.experiment.seeds import NOISE
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
 
-# What two runs that are compared should have in common. The method is what is compared, and the seed is chance.
-COMMON = (
-    *("model", "mode", "data", "train_size", "test_size", "shrink", "crop", "epochs", "batch_size", "optimizer"),
-    *("variant", "learning_rate", "drop_every", "weight_decay", "place", "device", "precision", "import"),
+# What runs that are compared may differ in: the method, which is what is compared; the seed, which is chance; and what
+# leaves the training as it is. All other settings, of later versions too, they should have in common.
+FREE = (
+    *("method", "seed", "out", "quiet", "save_every", "threads", "loops", "data_root", "trace", "test_every"),
+    *("batch_is_default", "import"),  # the files of --import are compared by what is in them
 )
+NOT_GIVEN = "not given"
 HASH = 12  # digits of a SHA-256 that are shown
 
 
@@ -33,7 +37,7 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """Where the run keeps its net."""
-        return self.folder / NAME
+        return self.folder / checkpoint.NAME
 
     @property
     def method(self) -> str:
@@ -45,12 +49,21 @@ class Run:
         """What its random numbers came from."""
         return int(self.settings["seed"])
 
-    @property
-    def common(self) -> tuple[str, ...]:
-        """The settings that runs which are compared should have in common, as texts."""
+    @cached_property
+    def common(self) -> dict[str, str]:
+        """What runs which are compared should have in common, by name: settings that are given, files and data."""
+        given = {name: value for name, value in self.settings.items() if value is not None and value is not False}
+        found = {name.replace("_", " "): str(value) for name, value in given.items() if name not in FREE}
         files = [f"{Path(record['file']).name} {record['sha256'][:HASH]}" for record in self.imported]
-        settings = self.settings | {"import": ", ".join(files) or "nothing"}
-        return tuple(str(settings.get(name)) for name in COMMON)
+        return found | ({"import": ", ".join(files)} if files else {}) | {"contents of the data": self._contents()}
+
+    def _contents(self) -> str:
+        """Return a few digits that tell the data from others, as there may be others now where these were."""
+        try:
+            data = checkpoint.trained_on(self.checkpoint)
+        except MinidlError:
+            data = None
+        return sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:HASH] if data else "unknown"
 
     @property
     def imported(self) -> list[Record]:
@@ -99,17 +112,20 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     Two runs of the same settings and the same seed are no two samples of chance: such runs stand for themselves, by the
     paths of their folders. Groups of the same method are told apart by the settings in which any groups differ.
     """
-    counts = Counter((run.method, run.common, run.seed) for run in runs)
-    found: dict[tuple[str, tuple[str, ...], str], list[Run]] = {}
-    for run in runs:
-        alone = str(run.folder) if counts[run.method, run.common, run.seed] > 1 else ""
-        found.setdefault((run.method, run.common, alone), []).append(run)
-    methods = Counter(method for method, _, _ in found)
-    varying = [i for i in range(len(COMMON)) if len({common[i] for _, common, _ in found}) > 1]
+    keys = [(run.method, frozenset(run.common.items())) for run in runs]
+    counts = Counter((key, run.seed) for key, run in zip(keys, runs, strict=True))
+    found: dict[tuple[Any, str], list[Run]] = {}
+    for key, run in zip(keys, runs, strict=True):
+        alone = str(run.folder) if counts[key, run.seed] > 1 else ""
+        found.setdefault((key, alone), []).append(run)
+    methods = Counter(members[0].method for members in found.values())
+    varying = _varying([members[0] for members in found.values()])
     groups = []
-    for (method, common, alone), members in found.items():
-        settings = [f"{_words(COMMON[i])} {common[i]}" for i in varying] if methods[method] > 1 else []
-        label = " · ".join(filter(None, [method, *settings, alone]))
+    for (_, alone), members in found.items():
+        first = members[0]
+        settings = [f"{name} {first.common.get(name, NOT_GIVEN)}" for name in varying]
+        told = settings if methods[first.method] > 1 else []
+        label = " · ".join(filter(None, [first.method, *told, alone]))
         groups.append(Group(label, tuple(sorted(members, key=lambda run: run.seed))))
     return groups
 
@@ -119,11 +135,9 @@ def warnings(groups: Sequence[Group]) -> list[str]:
     if len(groups) < 2:
         return []
     said = []
-    differing = []
-    for i, name in enumerate(COMMON):
-        values = dict.fromkeys(group.first.common[i] for group in groups)
-        if len(values) > 1:
-            differing.append(f"{_words(name)} ({', '.join(values)})")
+    differing = [
+        f"{name} ({', '.join(values)})" for name, values in _varying([group.first for group in groups]).items()
+    ]
     seeds = dict.fromkeys(group.seeds for group in groups)
     if len(seeds) > 1:
         differing.append(f"seed ({'; '.join(seeds)})")
@@ -156,5 +170,8 @@ def strange_code(groups: Sequence[Group], imported: Sequence[Record]) -> list[st
     return said
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _varying(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Return what runs should have in common and have not, by name, with all the values that it has."""
+    names = dict.fromkeys(name for run in runs for name in run.common)
+    values = {name: list(dict.fromkeys(run.common.get(name, NOT_GIVEN) for run in runs)) for name in names}
+    return {name: different for name, different in values.items() if len(different) > 1}
