@@ -90,7 +90,7 @@ def command_line(main: Main) -> Main:
             except KeyboardInterrupt as interrupt:
                 print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
                 return status_of(interrupt)
-            except (Exception, SystemExit) as error:  # a file of one's own may end the program
+            except Exception as error:
                 if not (sentence := sentence_of(error)):
                     raise
                 print(f"{command.name}: {printable(sentence)}", file=sys.stderr)
@@ -111,4 +111,4 @@ def sentence_of(error: BaseException) -> str:
         return told(error)
     if isinstance(error, MinidlError):
         return str(error)
-    return mistake(error) if isinstance(error, Exception | SystemExit) else ""
+    return mistake(error) if isinstance(error, Exception) else ""
