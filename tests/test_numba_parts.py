@@ -60,3 +60,17 @@ def test_the_garbage_collector_waits_while_a_loop_is_compiled_and_then_goes_on(m
     assert collects
     assert not any(collects)
     assert gc.isenabled()
+
+
+def test_forms_that_two_processes_keep_at_once_have_files_of_their_own(tmp_path, monkeypatch):
+    """As each has read the index before the other one wrote to it."""
+    from minidl.kernels.cpu.numba_compiler import _Files
+
+    files = [_Files(str(tmp_path), "loop", "stamp") for _ in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(_Files, "_load_index", lambda self: {})
+        for one, kind in zip(files, ("float32", "float64"), strict=True):
+            one.save((kind, "cpu"), f"code for {kind}")
+    assert len(list(tmp_path.glob("*.nbc"))) == 2
+    assert files[0].load(("float64", "cpu")) == "code for float64"
+    assert files[0].load(("float32", "cpu")) is None  # lost in the index, and compiled anew

@@ -22,7 +22,7 @@ from threading import Lock
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from minidl.kernels.cpu.calls import add_call
 from minidl.kernels.cpu.threads import shares, workers
@@ -37,8 +37,26 @@ def of_sources(folder: Path) -> str:
 _sources = of_sources(Path(__file__).parent)
 
 
+class _Files(IndexDataCacheFile):
+    """The files of a function's compiled forms, each with a name of its own.
+
+    Numba counts them: two processes that compile forms for two number types at once would give both the same name.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write a form, and then its name into the index, which another process may write at once and lose it."""
+        name = self._data_name(int(sha256(repr(key).encode()).hexdigest()[:12], 16))
+        self._save_data(name, data)
+        self._save_index(self._load_index() | {key: name})
+
+
 class _Kept(FunctionCache):
     """The compiled forms of a function that Numba keeps in files, without which all works as well."""
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         """Return what a compiled form is kept under. Numba itself looks at a function's own file alone."""
