@@ -211,7 +211,7 @@ class Layer:
         return self.at_error(result, self.name)
 
     def normalize_weights(self, in_place: bool = True) -> None:
-        """Weights = Normalize(Weights); in_place: or of a copy, and the weights stay as they are."""
+        """Weights = Normalize(Weights); not in_place: of a copy, and the weights themselves stay as they are."""
         if self.weights is not None:
             weights = self.weights.value if in_place or self.at_weights.hook is None else self.weights.value.copy()
             self.weights_in_use = self.at_weights(weights, self.name)
