@@ -17,13 +17,13 @@ __device__ REAL of(Colours colours, int which) {
     return which == 0 ? colours.red : which == 1 ? colours.green : colours.blue;
 }
 
-// f(row, column, colour) as the numbers of the block's sample: a thread writes N of a row at a time.
+// f(row, i), i counting the numbers of a row, as the numbers of the block's sample: a thread writes N at a time.
 template <int N, class F>
 __device__ void fill(REAL* out, int out_y, int out_x, F f) {
     out += blockIdx.x * Long(out_y) * 3 * out_x;
     each_pixel<N>(out_y, 3 * out_x, [=](int row, int i) {
         Several<REAL, N> numbers;
-        for (int k = 0; k < N; k++) numbers.at[k] = f(row, (i + k) / 3, (i + k) % 3);
+        for (int k = 0; k < N; k++) numbers.at[k] = f(row, i + k);
         keep(numbers, out + Long(row) * 3 * out_x + i);
     });
 }
@@ -35,13 +35,13 @@ extern "C" __global__ void crop(
     Long next = position[0] + blockIdx.x, image = order[next];
     int top = int(offsets[2 * next]) - border, left = int(offsets[2 * next + 1]) - border;
     const unsigned char* pixels = images + starts[image];
-    Extents size = {extents[2 * image], extents[2 * image + 1]};
+    Extents size = {extents[2 * image], 3 * extents[2 * image + 1]};  // in numbers
     Colours mean = {red, green, blue};
     if (blockIdx.y + blockIdx.z + threadIdx.y + threadIdx.x == 0) labels[blockIdx.x] = classes[image];
-    auto number = [=](int row, int column, int colour) {
-        Place at = {top + row, left + column};
-        REAL value = inside(at, size) ? pixels[(Long(at.y) * size.x + at.x) * 3 + colour] : 0;
-        return (value - of(mean, colour)) * factor;
+    auto number = [=](int row, int i) {
+        Place at = {top + row, 3 * left + i};
+        REAL value = inside(at, size) ? pixels[Long(at.y) * size.x + at.x] : 0;
+        return (value - of(mean, i % 3)) * factor;
     };
     if (lanes == 1) fill<1>(out, out_y, out_x, number);
     else fill<WIDTH>(out, out_y, out_x, number);
@@ -60,7 +60,8 @@ extern "C" __global__ void crop_with_masks(
     Colours mean = {red, green, blue};
     Colours added = {REAL(colours[3 * next]), REAL(colours[3 * next + 1]), REAL(colours[3 * next + 2])};
     labels += blockIdx.x * Long(out_y) * out_x;
-    auto number = [=](int row, int column, int colour) {
+    auto number = [=](int row, int i) {
+        int column = i / 3, colour = i % 3;
         Place at = {top + row, left + (mirror ? out_x - 1 - column : column)};
         bool seen = inside(at, size);
         Long pixel = Long(at.y) * size.x + at.x;

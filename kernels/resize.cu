@@ -5,6 +5,8 @@
 // whole numbers.
 #include "common.cuh"
 
+constexpr int ROWS = 4;  // as in gpu/resize.py
+
 struct Axis { int size, into; };
 
 __device__ int steps(Axis axis) { return axis.into > 1 ? axis.into - 1 : 1; }
@@ -43,51 +45,66 @@ __device__ void add(Several<REAL, N>& sum, REAL weight, const REAL* values) {
     for (int k = 0; k < N; k++) sum.at[k] += weight * more.at[k];
 }
 
-// A block takes some of a row of outputs. What lies behind the last pixel of an axis has no part in any of them, and is
-// read from that pixel.
+// The rows of the output, ROWS of them, that a block takes some columns of, one after the other: the rows of the source
+// that neighbours share are then in its cache.
+struct Block {
+    Long sample;
+    int first, last;  // the row behind the last one
+
+    __device__ explicit Block(int rows) {
+        int blocks = (rows + ROWS - 1) / ROWS;
+        sample = blockIdx.x / blocks, first = blockIdx.x % blocks * ROWS, last = min(first + ROWS, rows);
+    }
+};
+
+// What lies behind the last pixel of an axis has no part in any output, and is read from that pixel.
 template <int N>
 __device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns, int channels) {
-    Long sample = blockIdx.x / rows.into;
-    int i = blockIdx.x % rows.into, top = before(rows, i), bottom = min(top + 1, rows.size - 1);
-    REAL of_top = share(rows, i, top, REAL(1) / steps(rows)), step = REAL(1) / steps(columns);
-    const REAL* upper = data + (sample * rows.size + top) * columns.size * channels;
-    const REAL* lower = data + (sample * rows.size + bottom) * columns.size * channels;
+    Block block(rows.into);
+    Long width = Long(columns.size) * channels;
+    REAL row_step = REAL(1) / steps(rows), step = REAL(1) / steps(columns);
+    data += block.sample * rows.size * width;
+    out += block.sample * rows.into * columns.into * channels;
     each_in_row(columns.into, [=](int j) {
         int left = before(columns, j), right = min(left + 1, columns.size - 1);
         REAL of_left = share(columns, j, left, step);
-        const REAL *first = upper + Long(left) * channels, *second = upper + Long(right) * channels;
-        const REAL *third = lower + Long(left) * channels, *fourth = lower + Long(right) * channels;
-        REAL* to = out + (blockIdx.x * Long(columns.into) + j) * channels;
         each_channel<N>(channels, [=](int channel) {
-            Several<REAL, N> sum = {};
-            add(sum, of_top * of_left, first + channel);
-            add(sum, of_top * (1 - of_left), second + channel);
-            add(sum, (1 - of_top) * of_left, third + channel);
-            add(sum, (1 - of_top) * (1 - of_left), fourth + channel);
-            keep(sum, to + channel);
+            const REAL *lefts = data + Long(left) * channels + channel, *rights = data + Long(right) * channels + channel;
+#pragma unroll 2
+            for (int i = block.first; i < block.last; i++) {
+                int top = before(rows, i), bottom = min(top + 1, rows.size - 1);
+                REAL of_top = share(rows, i, top, row_step);
+                Several<REAL, N> sum = {};
+                add(sum, of_top * of_left, lefts + top * width);
+                add(sum, of_top * (1 - of_left), rights + top * width);
+                add(sum, (1 - of_top) * of_left, lefts + bottom * width);
+                add(sum, (1 - of_top) * (1 - of_left), rights + bottom * width);
+                keep(sum, out + (Long(i) * columns.into + j) * channels + channel);
+            }
         });
     });
 }
 
-// A block takes some of a row of pixels of the result; each gathers from the output pixels that took of it.
+// Each pixel of the result gathers from the output pixels that took of it.
 template <int N>
 __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, int channels) {
-    Long sample = blockIdx.x / rows.size;
-    int v = blockIdx.x % rows.size, top = first_taker(rows, v), bottom = last_taker(rows, v);
+    Block block(rows.size);
+    Long width = Long(columns.into) * channels;
     REAL row_step = REAL(1) / steps(rows), step = REAL(1) / steps(columns);
+    error += block.sample * rows.into * width;
+    out += block.sample * rows.size * columns.size * channels;
     each_in_row(columns.size, [=](int u) {
         int left = first_taker(columns, u), right = last_taker(columns, u);
-        REAL* to = out + (blockIdx.x * Long(columns.size) + u) * channels;
         each_channel<N>(channels, [=](int channel) {
-            Several<REAL, N> sum = {};
-            for (int i = top; i <= bottom; i++) {
-                REAL of_row = share(rows, i, v, row_step);
-                const REAL* row = error + (sample * rows.into + i) * columns.into * channels + channel;
-#pragma unroll 1
-                for (int j = left; j <= right; j++)
-                    add(sum, of_row * share(columns, j, u, step), row + Long(j) * channels);
+            for (int v = block.first; v < block.last; v++) {
+                Several<REAL, N> sum = {};
+                for (int i = first_taker(rows, v); i <= last_taker(rows, v); i++) {
+                    REAL of_row = share(rows, i, v, row_step);
+                    for (int j = left; j <= right; j++)
+                        add(sum, of_row * share(columns, j, u, step), error + i * width + Long(j) * channels + channel);
+                }
+                keep(sum, out + (Long(v) * columns.size + u) * channels + channel);
             }
-            keep(sum, to + channel);
         });
     });
 }

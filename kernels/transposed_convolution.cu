@@ -1,24 +1,30 @@
-// Weights (out, taps, in) as (in, taps, out): tiles of 32×32 through shared memory, blockIdx.z the tap.
+// Weights (out, taps, in) as (in, taps, out): tiles of 64×64 through shared memory, blockIdx.z the tap.
 #include "common.cuh"
 
-constexpr int TILE = 32, ROWS = 8;  // of a block: threads along both sides of a tile; as in gpu/transposed_convolution.py
+constexpr int TILE = 64, ROWS = 8, HALF = 32;  // a block of HALF×ROWS threads; as in gpu/transposed_convolution.py
 
 extern "C" __global__ void swap(const REAL* weights, REAL* swapped, int out, int taps, int in) {
     __shared__ REAL tile[TILE][TILE + 1];
     int tap = blockIdx.z, left = blockIdx.x * TILE, top = blockIdx.y * TILE;
-    REAL own[TILE / ROWS];  // all asked for before the first is there
+    REAL own[TILE / ROWS][2];  // all asked for before the first is there
 #pragma unroll
-    for (int k = 0; k < TILE / ROWS; k++) {
-        int row = top + threadIdx.y + k * ROWS, column = left + threadIdx.x;
-        own[k] = row < out && column < in ? weights[(Long(row) * taps + tap) * in + column] : REAL(0);
-    }
+    for (int k = 0; k < TILE / ROWS; k++)
 #pragma unroll
-    for (int k = 0; k < TILE / ROWS; k++) tile[threadIdx.y + k * ROWS][threadIdx.x] = own[k];
+        for (int half = 0; half < 2; half++) {
+            int row = top + threadIdx.y + k * ROWS, column = left + threadIdx.x + half * HALF;
+            own[k][half] = row < out && column < in ? weights[(Long(row) * taps + tap) * in + column] : REAL(0);
+        }
+#pragma unroll
+    for (int k = 0; k < TILE / ROWS; k++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) tile[threadIdx.y + k * ROWS][threadIdx.x + half * HALF] = own[k][half];
     __syncthreads();
 #pragma unroll
-    for (int k = 0; k < TILE / ROWS; k++) {
-        int row = left + threadIdx.y + k * ROWS, column = top + threadIdx.x;
-        if (row < in && column < out)
-            swapped[(Long(row) * taps + tap) * out + column] = tile[threadIdx.x][threadIdx.y + k * ROWS];
-    }
+    for (int k = 0; k < TILE / ROWS; k++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int row = left + threadIdx.y + k * ROWS, column = top + threadIdx.x + half * HALF;
+            if (row < in && column < out)
+                swapped[(Long(row) * taps + tap) * out + column] = tile[threadIdx.x + half * HALF][threadIdx.y + k * ROWS];
+        }
 }

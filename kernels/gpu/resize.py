@@ -5,7 +5,7 @@ from typing import Any
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-TIMES = 4  # that a thread takes channels of one pixel, whose neighbours and their parts it computes once
+ROWS = 4  # of a column, by each thread: it computes once which neighbours it has on the row; as in resize.cu
 
 
 def forward(data: Array, out: Array) -> None:
@@ -22,5 +22,5 @@ def _launch(kernel: str, source: Array, out: Array, extents: tuple[int, ...]) ->
     n, y, x, c = out.shape
     unit = lanes(c, source, out)
     name = f"{kernel}_{'vector' if unit > 1 else 'one'}"
-    shape = over_pixels(n * y, x, -(-c // (TIMES * unit)))
+    shape = over_pixels(n * -(-y // ROWS), x, c // unit)
     launch("resize", name, out.dtype, *shape, (source, out, *ints(*extents, c)))

@@ -10,7 +10,7 @@ from minidl.kernels.gpu import bias, convolution, source
 
 Array = Any
 
-TILE, ROWS = 32, 8
+TILE, HALF, ROWS = 64, 32, 8  # as in transposed_convolution.cu
 
 
 class TransposedConvolution(transposed_convolution.TransposedConvolution):
@@ -41,7 +41,7 @@ def swap(weights: Array, out: Array = None) -> Array:
     swapped = cupy.empty((m, y, x, n), weights.dtype) if out is None else out
     grid = (-(-m // TILE), -(-n // TILE), y * x)
     sizes = (np.int32(size) for size in (n, y * x, m))
-    source.launch("transposed_convolution", "swap", weights.dtype, grid, (TILE, ROWS), (weights, swapped, *sizes))
+    source.launch("transposed_convolution", "swap", weights.dtype, grid, (HALF, ROWS), (weights, swapped, *sizes))
     return swapped
 
 
