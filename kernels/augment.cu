@@ -17,14 +17,18 @@ __device__ REAL of(Colours colours, int which) {
     return which == 0 ? colours.red : which == 1 ? colours.green : colours.blue;
 }
 
-// f(row, i), i counting the numbers of a row, as the numbers of the block's sample: a thread writes N at a time.
+// f(row, i), i counting the numbers of a row, as the numbers of the block's sample: a thread writes N of each of its
+// rows, and has asked for those of several rows before the first are there.
 template <int N, class F>
 __device__ void fill(REAL* out, int out_y, int out_x, F f) {
     out += blockIdx.x * Long(out_y) * 3 * out_x;
-    each_pixel<N>(out_y, 3 * out_x, [=](int row, int i) {
-        Several<REAL, N> numbers;
-        for (int k = 0; k < N; k++) numbers.at[k] = f(row, i + k);
-        keep(numbers, out + Long(row) * 3 * out_x + i);
+    each_channel<N>(3 * out_x, [=](int i) {
+#pragma unroll 4
+        for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < out_y; row += gridDim.y * blockDim.y) {
+            Several<REAL, N> numbers;
+            for (int k = 0; k < N; k++) numbers.at[k] = f(row, i + k);
+            keep(numbers, out + Long(row) * 3 * out_x + i);
+        }
     });
 }
 

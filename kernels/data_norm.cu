@@ -59,15 +59,15 @@ extern "C" __global__ void comp_grads(
     if (stride == channels) beta_grads[at] = of_beta, gamma_grads[at] = of_gamma;
 }
 
-// The gradients of γ and β of several matrices: the sums over all of them.
+// The gradients of γ and β of several matrices: the sums over all of them, of a channel by each block.
 extern "C" __global__ void comp_grads_of_matrices(
     const double* sums, REAL* gamma_grads, REAL* beta_grads, int matrices, int channels) {
-    int channel = blockIdx.x * blockDim.x + threadIdx.x;
-    if (channel >= channels) return;
-    const double *of_beta = sums + channel, *of_gamma = of_beta + Long(matrices) * channels;
+    const double *of_beta = sums + blockIdx.x, *of_gamma = of_beta + Long(matrices) * channels;
     double beta = 0, gamma = 0;
-    for (int i = 0; i < matrices; i++) beta += of_beta[i * Long(channels)], gamma += of_gamma[i * Long(channels)];
-    beta_grads[channel] = beta, gamma_grads[channel] = gamma;
+    for (int i = threadIdx.x; i < matrices; i += blockDim.x)
+        beta += of_beta[i * Long(channels)], gamma += of_gamma[i * Long(channels)];
+    beta = block_sum(beta), gamma = block_sum(gamma);
+    if (threadIdx.x == 0) beta_grads[blockIdx.x] = beta, gamma_grads[blockIdx.x] = gamma;
 }
 
 // scale·(γ·error − mean(γ·error) − x̂·mean(γ·error·x̂)) as an affine map of the data and the error.

@@ -5,7 +5,7 @@
 // whole numbers.
 #include "common.cuh"
 
-constexpr int ROWS = 4;  // as in gpu/resize.py
+constexpr int ROWS = 8;  // as in gpu/resize.py
 
 struct Axis { int size, into; };
 
@@ -70,7 +70,7 @@ __device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns
         REAL of_left = share(columns, j, left, step);
         each_channel<N>(channels, [=](int channel) {
             const REAL *lefts = data + Long(left) * channels + channel, *rights = data + Long(right) * channels + channel;
-#pragma unroll 2
+#pragma unroll 1  // more loads at once take more registers, and were slower
             for (int i = block.first; i < block.last; i++) {
                 int top = before(rows, i), bottom = min(top + 1, rows.size - 1);
                 REAL of_top = share(rows, i, top, row_step);
@@ -85,26 +85,41 @@ __device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns
     });
 }
 
-// Each pixel of the result gathers from the output pixels that took of it.
+// The adjoint: each row of the error that took of the block's rows is gathered along the row, once, and its sum given to
+// the two rows of the result that it took of. These follow each other from above: one of them ends before a third begins.
 template <int N>
 __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, int channels) {
     Block block(rows.size);
     Long width = Long(columns.into) * channels;
     REAL row_step = REAL(1) / steps(rows), step = REAL(1) / steps(columns);
+    int first = first_taker(rows, block.first), last = last_taker(rows, block.last - 1);
     error += block.sample * rows.into * width;
     out += block.sample * rows.size * columns.size * channels;
     each_in_row(columns.size, [=](int u) {
         int left = first_taker(columns, u), right = last_taker(columns, u);
         each_channel<N>(channels, [=](int channel) {
-            for (int v = block.first; v < block.last; v++) {
+            const REAL* from = error + channel;
+            REAL* to = out + Long(u) * channels + channel;
+            Several<REAL, N> upper = {}, lower = {};  // what rows v and v + 1 have got so far
+            int v = min(block.first, before(rows, first));
+            auto end_row = [&] {
+                if (v >= block.first && v < block.last) keep(upper, to + Long(v) * columns.size * channels);
+                upper = lower, lower = {}, v++;
+            };
+#pragma unroll 1
+            for (int i = first; i <= last; i++) {
+                int top = before(rows, i);
+                while (v < top) end_row();
                 Several<REAL, N> sum = {};
-                for (int i = first_taker(rows, v); i <= last_taker(rows, v); i++) {
-                    REAL of_row = share(rows, i, v, row_step);
-                    for (int j = left; j <= right; j++)
-                        add(sum, of_row * share(columns, j, u, step), error + i * width + Long(j) * channels + channel);
+                for (int j = left; j <= right; j++)
+                    add(sum, share(columns, j, u, step), from + i * width + Long(j) * channels);
+                REAL of_top = share(rows, i, top, row_step);
+                for (int k = 0; k < N; k++) {
+                    upper.at[k] += of_top * sum.at[k];
+                    lower.at[k] += (1 - of_top) * sum.at[k];
                 }
-                keep(sum, out + (Long(v) * columns.size + u) * channels + channel);
             }
+            while (v < block.last) end_row();
         });
     });
 }

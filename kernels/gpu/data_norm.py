@@ -57,7 +57,7 @@ def comp_grads(error: Array, x: Array, statistics: Statistics, gamma_grads: Arra
     finish("data_norm", "comp_grads", parts, layout, 1, *args)
     if matrices > 1:
         args = (found, gamma_grads, beta_grads, *ints(matrices, channels))
-        launch("data_norm", "comp_grads_of_matrices", x.dtype, -(-channels // 64), 64, args)
+        launch("data_norm", "comp_grads_of_matrices", x.dtype, channels, warps(matrices), args)
     return found
 
 

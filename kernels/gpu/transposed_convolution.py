@@ -10,7 +10,7 @@ from minidl.kernels.gpu import bias, convolution, source
 
 Array = Any
 
-TILE, HALF, ROWS = 64, 32, 8  # as in transposed_convolution.cu
+TILE, HALF, ROWS = 64, 32, 16  # as in transposed_convolution.cu
 
 
 class TransposedConvolution(transposed_convolution.TransposedConvolution):
