@@ -18,12 +18,12 @@ __device__ REAL of(Colours colours, int which) {
 }
 
 // f(row, i), i counting the numbers of a row, as the numbers of the block's sample: a thread writes N of each of its
-// rows, and has asked for those of several rows before the first are there.
+// rows, which have all that depends on i in common.
 template <int N, class F>
 __device__ void fill(REAL* out, int out_y, int out_x, F f) {
     out += blockIdx.x * Long(out_y) * 3 * out_x;
     each_channel<N>(3 * out_x, [=](int i) {
-#pragma unroll 4
+#pragma unroll 1
         for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < out_y; row += gridDim.y * blockDim.y) {
             Several<REAL, N> numbers;
             for (int k = 0; k < N; k++) numbers.at[k] = f(row, i + k);

@@ -5,7 +5,7 @@
 // whole numbers.
 #include "common.cuh"
 
-constexpr int ROWS = 8;  // as in gpu/resize.py
+constexpr int ROWS = 16;  // as in gpu/resize.py
 
 struct Axis { int size, into; };
 
@@ -111,6 +111,7 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
                 int top = before(rows, i);
                 while (v < top) end_row();
                 Several<REAL, N> sum = {};
+#pragma unroll 2
                 for (int j = left; j <= right; j++)
                     add(sum, share(columns, j, u, step), from + i * width + Long(j) * channels);
                 REAL of_top = share(rows, i, top, row_step);

@@ -33,7 +33,6 @@ struct Score { double loss, correct; };
 __device__ Score score_row(const REAL* z, REAL* error, int classes, int lanes, int label, REAL share) {
     int lane = threadIdx.x % lanes, best = 0;
     REAL largest = z[0], of_label = z[max(label, 0)];
-#pragma unroll 4
     for (int c = lane; c < classes; c += lanes)
         if (z[c] > largest) largest = z[c], best = c;
     for (int distance = lanes / 2; distance; distance /= 2) {
@@ -43,7 +42,6 @@ __device__ Score score_row(const REAL* z, REAL* error, int classes, int lanes, i
     }
     __syncwarp();  // all have read of z what others now write
     REAL total = 0;
-#pragma unroll 4
     for (int c = lane; c < classes; c += lanes) {
         REAL power = exp(z[c] - largest);
         error[c] = power;
@@ -51,7 +49,6 @@ __device__ Score score_row(const REAL* z, REAL* error, int classes, int lanes, i
     }
     for (int distance = lanes / 2; distance; distance /= 2) total += __shfl_xor_sync(ALL, total, distance);
     REAL factor = share / total;
-#pragma unroll 4
     for (int c = lane; c < classes; c += lanes) error[c] = label < 0 ? REAL(0) : factor * error[c];
     if (label >= 0 && label % lanes == lane) error[label] -= share;
     if (lane > 0 || label < 0) return {0, 0};

@@ -8,7 +8,7 @@ import numpy as np
 from minidl.kernels.gpu.source import THREADS, ints, launch
 
 Array = Any
-COUNTERS, BLOCKS = 512, 1056  # at most; as many blocks as an H100 runs at once, since each begins with the counts
+COUNTERS, BLOCKS = 512, 2048  # at most; more blocks read the counts more often
 TILE = 24576  # bytes of the rows that a block has in its shared memory, as in softmax_loss.cu
 
 
