@@ -391,6 +391,7 @@ def test_another_stream_for_a_while_changes_nothing(gpu: Kernels, step: Step) ->
 def test_the_default_stream_which_cannot_record_runs_each_step(
     gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
+    gpu.xp.cuda.get_current_stream().synchronize()  # its arrays are there before another stream takes them
     with gpu.xp.cuda.Stream.null, caplog.at_level(logging.WARNING):
         for count in range(1, 5):
             step.recorded()

@@ -380,6 +380,7 @@ class TestCudnn:
         data[0, 0, 0, 0] = np.nan
         for relu in (False, True):
             (out,) = poisoned(gpu, [case.error])
+            convolution.forward(data, weights, biases, out, relu)  # the first chooses a plan
             added.clear()
             convolution.forward(data, weights, biases, out, relu)
             result = gpu.host(out)
@@ -472,6 +473,36 @@ class TestCudnn:
         file.write_text(file.read_text().replace("eng1_b", "eng9"))  # of another version
         plans.plans.cache_clear()
         assert run() == ["eng1_a"]
+
+    @pytest.mark.parametrize(
+        ("precision", "inexact", "chosen"),
+        [("fp32", {"eng1_a"}, "eng1_b"), ("fp32", {"eng1_a", "eng1_b"}, "eng1_a"), ("tf32", {"eng1_a"}, "eng1_a")],
+        ids=["one rounds", "all round", "all may round"],
+    )
+    @pytest.mark.parametrize("behind", ["", "biases and ReLU"])
+    def test_a_plan_that_rounds_is_no_plan_for_fp32(
+        self,
+        library: str,
+        gpu: Kernels,
+        random: np.random.Generator,
+        monkeypatch: pytest.MonkeyPatch,
+        precision: str,
+        inexact: set[str],
+        chosen: str,
+        behind: str,
+    ) -> None:
+        from minidl.kernels.gpu import cudnn
+
+        monkeypatch.setitem(stand_in.seconds, "eng1_b", 1.0)
+        monkeypatch.setattr(stand_in, "inexact", inexact)
+        data, weights, output = (3, 4, 7, 5), (6, 5, 3, 5), (3, 2, 7, 6)
+        shapes = {"fprop": (data, weights, output), "dgrad": (output, weights, data), "wgrad": (data, output, weights)}
+        for operation, (first, second, out) in shapes.items():
+            after = behind if operation == "fprop" else ""
+            product = cudnn.Product(operation, first, second, out, (2, 1), (2, 1), precision, after, bool(after))
+            operands = [gpu.xp.asarray(random.standard_normal(shape, np.float32)) for shape in (first, second)]
+            product(*operands, gpu.xp.full(out, np.nan, np.float32), gpu.xp.ones(out[-1], np.float32))
+            assert stand_in.executed[-1] == chosen, operation
 
     @pytest.mark.parametrize("content", ["", "[1]", "{", None])
     def test_a_file_of_plans_that_cannot_be_used(

@@ -9,7 +9,8 @@ bf16, operands and results are rounded to it, for which cuDNN has many engines t
 and ReLU come with the pass that widens the result. Where an engine is lacking, it is done without.
 
 Of the plans that cuDNN thinks best, the first product that is computed tries which one is the fastest, see plans.py.
-They are tried as graphs, because a small product takes less time than Python needs to launch it.
+They are tried as graphs, because a small product takes less time than Python needs to launch it. In fp32, a plan must
+also make what cuBLAS makes: on an H200, cuDNN 9.19 had one that rounded its operands to tf32 and did not say so.
 """
 
 import os
@@ -21,7 +22,9 @@ from typing import Any
 import cupy
 import numpy as np
 
+from minidl.kernels.convolution import Geometry
 from minidl.kernels.gpu import bias, libraries, plans, products
+from minidl.kernels.gpu.im2col import Im2col
 
 # The frontend would open a runtime of any CUDA, or find none, and it looks for cuDNN in one place alone.
 os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.for_cudnn())
@@ -34,10 +37,13 @@ Pair = tuple[int, int]
 
 FIRST, SECOND, OUT, BIASES = 1, 2, 3, 4  # the numbers by which a graph knows its arrays
 INPUTS = {"fprop": ("image", "weight"), "dgrad": ("loss", "filter"), "wgrad": ("image", "loss")}
+WEIGHTS = {"fprop": SECOND, "dgrad": SECOND, "wgrad": OUT}
+DATA = {"fprop": FIRST, "dgrad": OUT, "wgrad": FIRST}
 BEHIND = ("", "biases", "biases and ReLU")
 CANDIDATES = 24  # plans that are timed, at most
 TIMES = 10  # that each is run for it, in a row
 ROUNDS = 3  # of which the fastest counts, after one to warm up
+EXACT = 1e-4  # of the largest number of a product: how far off a plan for fp32 may be; rounding to tf32 makes 4e-4
 
 
 class Product:
@@ -60,6 +66,7 @@ class Product:
         fused: bool = False,
     ) -> None:
         """Plan; raises whatever cuDNN and its frontend raise, above all cudnnGraphNotSupportedError."""
+        self.operation, self.stride, self.padding, self.precision = operation, stride, padding, precision
         self.narrow, self.behind = precision == "bf16", behind
         self.half_out, self.fused = self.narrow, fused
         settings = operation, (first, second, out), stride, padding, precision
@@ -82,7 +89,7 @@ class Product:
         arrays = {FIRST: first, SECOND: second, OUT: result} | ({BIASES: biases} if self.fused else {})
         pointers = {number: array.data.ptr for number, array in arrays.items()}
         if self.plan is None:
-            self.plan = self._choose(pointers)
+            self.plan = self._choose(arrays, pointers)
         self._execute(pointers, self.plan, self._workspace(self.plan))
         relu = self.behind == BEHIND[2]
         if self.half_out:
@@ -98,23 +105,36 @@ class Product:
         """Return memory of CuPy's pool, which has it again after the call, for the next product in the stream."""
         return cupy.empty(max(self.graph.get_workspace_size_plan_at_index(plan), 1), np.uint8)
 
-    def _choose(self, pointers: dict[int, int]) -> int:
+    def _choose(self, arrays: dict[int, Array], pointers: dict[int, int]) -> int:
         """Return the fastest plan, and keep its name; the first where nothing is to choose, or a stream records."""
         stream = cupy.cuda.get_current_stream()
         if len(self.candidates) > 1 and not stream.is_capturing():
+            wanted = self._by_cublas(arrays) if self.precision == "fp32" else None
             stream.synchronize()  # what is tried runs beside it
-            if times := self._times(pointers):
+            if times := self._times(pointers, arrays[OUT], wanted):
                 best = min(times, key=times.__getitem__)
                 kept = _plans().keep(self.name, best)
                 return self.candidates.get(kept, self.candidates[best])
         return next(iter(self.candidates.values()))
 
-    def _times(self, pointers: dict[int, int]) -> dict[str, float]:
+    def _by_cublas(self, arrays: dict[int, Array]) -> Array:
+        """Return what im2col and cuBLAS make of the same arrays."""
+        filters, y, x, _ = arrays[WEIGHTS[self.operation]].shape
+        geometry = Geometry(arrays[DATA[self.operation]].shape[1:], filters, (y, x), self.stride, self.padding)
+        wanted, relu = cupy.empty_like(arrays[OUT]), self.behind == BEHIND[2]
+        operands = arrays[FIRST], arrays[SECOND]
+        Im2col(geometry).product(self.operation, *operands, wanted, arrays.get(BIASES), relu)
+        return wanted
+
+    def _times(self, pointers: dict[int, int], out: Array, wanted: Array) -> dict[str, float]:
         """Return the milliseconds that the candidates take TIMES in a row each, of those that run.
 
-        The device is waited for but once, as it makes others wait that have a share of it.
+        wanted: what they are to write into ``out``, or None: then nobody looks at that. Where no candidate is as exact
+        as it should be, the one that is nearest to it is returned. The device is waited for but once, as it makes
+        others wait that have a share of it.
         """
         tried: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {}
+        errors: dict[str, Array] = {}
         workspaces = [cupy.empty(1, np.uint8)]  # each larger than the one before, which graphs still use
         with _trials() as stream:
             for name, plan in self.candidates.items():
@@ -122,6 +142,8 @@ class Product:
                     if self.graph.get_workspace_size_plan_at_index(plan) > workspaces[-1].size:
                         workspaces.append(self._workspace(plan))
                     tried[name] = self._recorded(pointers, plan, workspaces[-1], stream), []
+                    if wanted is not None:
+                        errors[name] = abs(out - wanted).max()
             for graph, marks in tried.values():
                 graph.launch()
                 for _ in range(ROUNDS):
@@ -132,7 +154,12 @@ class Product:
                     marks.append((start, stop))
             stream.synchronize()
         elapsed = cupy.cuda.get_elapsed_time
-        return {name: min(elapsed(*pair) for pair in marks) for name, (_, marks) in tried.items()}
+        times = {name: min(elapsed(*pair) for pair in marks) for name, (_, marks) in tried.items()}
+        if not errors:
+            return times
+        off = {name: float(error) for name, error in errors.items()}
+        bound = max(EXACT * float(abs(wanted).max()), min(off.values()))
+        return {name: ms for name, ms in times.items() if off[name] <= bound}
 
     def _recorded(self, pointers: dict[int, int], plan: int, workspace: Array, stream: Any) -> Any:
         """Return a graph of TIMES products in a row."""
