@@ -77,12 +77,16 @@ def claims() -> str:
             there = paper[net, better] - paper[net, worse]
             runs = (measured.get((str(claim.table), net, method), {}) for method in (better, worse))
             own = difference(*runs)
-            here, p, seen = ("–" if value != value else f"{value:{form}}" for value, form in (
-                (own.mean, "+.2f"), (own.p, ".3f"), (detectable(own), ".2f"),
-            ))  # fmt: skip
+            here, seen = written(own.mean, "+.2f"), written(detectable(own), ".2f")
+            p = "< 0.001" if own.p < 0.001 else written(own.p, ".3f")
             row = (claim.words, net, better, worse, f"{there:+.2f}", here, own.pairs, p, seen, verdict(own))
             out.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(out) + "\n"
+
+
+def written(value: float, form: str) -> str:
+    """Return a number in a format, or a dash for what cannot be computed from one seed."""
+    return "–" if value != value else f"{value:{form}}"
 
 
 def verdict(own: Difference) -> str:
