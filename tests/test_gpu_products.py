@@ -380,7 +380,7 @@ class TestCudnn:
         data[0, 0, 0, 0] = np.nan
         for relu in (False, True):
             (out,) = poisoned(gpu, [case.error])
-            convolution.forward(data, weights, biases, out, relu)  # the first chooses a plan
+            convolution.forward(data, weights, biases, out, relu)  # the first one chooses a plan
             added.clear()
             convolution.forward(data, weights, biases, out, relu)
             result = gpu.host(out)
@@ -484,7 +484,7 @@ class TestCudnn:
         self,
         library: str,
         gpu: Kernels,
-        random: np.random.Generator,
+        caplog: pytest.LogCaptureFixture,
         monkeypatch: pytest.MonkeyPatch,
         precision: str,
         inexact: set[str],
@@ -500,9 +500,27 @@ class TestCudnn:
         for operation, (first, second, out) in shapes.items():
             after = behind if operation == "fprop" else ""
             product = cudnn.Product(operation, first, second, out, (2, 1), (2, 1), precision, after, bool(after))
-            operands = [gpu.xp.asarray(random.standard_normal(shape, np.float32)) for shape in (first, second)]
-            product(*operands, gpu.xp.full(out, np.nan, np.float32), gpu.xp.ones(out[-1], np.float32))
+            zeros = [gpu.xp.zeros(shape, np.float32) for shape in (first, second, out)]  # by which all would be exact
+            product(*zeros, gpu.xp.ones(out[-1], np.float32))
             assert stand_in.executed[-1] == chosen, operation
+            assert ("nearest plan" in caplog.text) == (precision == "fp32" and len(inexact) == 2)
+
+    def test_no_memory_for_a_trial(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from minidl.kernels.gpu import cudnn
+
+        def no_memory(arrays: Any) -> Any:
+            raise MemoryError("none left")
+
+        shapes = (2, 4, 4, 8), (8, 1, 1, 8), (2, 4, 4, 8)
+        first, second, out = (gpu.xp.ones(shape, np.float32) for shape in shapes)
+        product = cudnn.Product("fprop", *shapes, (1, 1), (0, 0), "fp32")
+        monkeypatch.setattr(product, "_exercise", no_memory)
+        product(first, second, out)
+        assert (gpu.host(out) == 8).all()
+        assert stand_in.executed[-1] == "eng1_a"
+        assert "none left" in caplog.text
 
     @pytest.mark.parametrize("content", ["", "[1]", "{", None])
     def test_a_file_of_plans_that_cannot_be_used(
