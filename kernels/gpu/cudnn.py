@@ -10,8 +10,8 @@ and ReLU come with the pass that widens the result. Where an engine is lacking, 
 
 Of the plans that cuDNN thinks best, the first product that is computed tries which one is the fastest, see plans.py.
 They are tried as graphs, because a small product takes less time than Python needs to launch it. In fp32, those that
-are tried must also make what cuBLAS makes of random numbers: on an H200, cuDNN 9.19 had a plan that rounded its operands
-as tf32 does and did not say so.
+are tried must also make what cuBLAS makes of random numbers: on an H200, cuDNN 9.19 had a plan that rounded its
+operands as tf32 does and did not say so.
 """
 
 import os
