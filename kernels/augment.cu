@@ -23,12 +23,11 @@ template <int N, class F>
 __device__ void fill(REAL* out, int out_y, int out_x, F f) {
     out += blockIdx.x * Long(out_y) * 3 * out_x;
     each_channel<N>(3 * out_x, [=](int i) {
-#pragma unroll 1
-        for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < out_y; row += gridDim.y * blockDim.y) {
+        each_in_row(out_y, [=](int row) {
             Several<REAL, N> numbers;
             for (int k = 0; k < N; k++) numbers.at[k] = f(row, i + k);
             keep(numbers, out + Long(row) * 3 * out_x + i);
-        }
+        });
     });
 }
 
