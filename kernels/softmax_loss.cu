@@ -74,10 +74,11 @@ __device__ void score_rows(
         if (tiled) copy(from, tile, some * classes);
         __syncthreads();
         for (int first = 0; first < some; first += blockDim.x / lanes) {
+            if (first + threadIdx.x / 32 * 32 / lanes >= some) continue;  // no thread of the warp has a row
             int row = first + threadIdx.x / lanes, label = -1;
             bool real = row < some;
             if (real && labels[start + row] >= 0 && labels[start + row] < classes) label = labels[start + row];
-            Long at = real ? Long(row) * classes : 0;
+            Long at = Long(min(row, some - 1)) * classes;  // without a row, look at one that no other warp may change
             auto score_of = [=](const REAL* z, REAL* error) {
                 return score_row(z + at, error + at, real ? classes : 0, lanes, label, share);
             };
