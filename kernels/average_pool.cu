@@ -21,22 +21,22 @@ __device__ void means(
     });
 }
 
-// A block takes some of a row of pixels. Each gathers from the windows that see it.
+// Each pixel gathers from the windows that see it.
 template <int SIZE, int STRIDE, int N>
 __device__ void shares(
-    int any_size, int any_stride, const REAL* error, REAL* out, int y, int x, int channels, int out_y, int out_x) {
+    int any_size, int any_stride, const REAL* __restrict__ error, REAL* __restrict__ out, int y, int x, int channels,
+    int out_y, int out_x) {
     int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
     Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
-    Long sample = blockIdx.x / y;
-    int row = blockIdx.x % y;
-    each_pixel<N>(x, channels, [=](int column, int channel) {
+    each_pixel_of_tiles<N>(stride, y, x, channels, [=](Long sample, Place row, Place column, int channel) {
         Several<REAL, N> sum = {};
-        each_window(rows, columns, row, column, [&](int v, int u) {
+        each_window(rows, columns, row, column, [&](int v, int u, int) {
             Several<REAL, N> more = several<N>(error + ((sample * out_y + v) * out_x + u) * channels + channel);
             for (int k = 0; k < N; k++) sum.at[k] += more.at[k];
         });
         for (int k = 0; k < N; k++) sum.at[k] /= size * size;
-        keep(sum, out + (blockIdx.x * Long(x) + column) * channels + channel);
+        Long pixel = (sample * y + row.window * stride + row.offset) * x + column.window * stride + column.offset;
+        keep(sum, out + pixel * channels + channel);
     });
 }
 
@@ -46,7 +46,8 @@ __device__ void shares(
         means<SIZE, STRIDE, N>(size, stride, data, out, y, x, channels, out_y, out_x);                                \
     }                                                                                                                 \
     extern "C" __global__ void backward_##KIND(                                                                       \
-        const REAL* error, REAL* out, int size, int stride, int y, int x, int channels, int out_y, int out_x) {       \
+        const REAL* __restrict__ error, REAL* __restrict__ out, int size, int stride, int y, int x, int channels,     \
+        int out_y, int out_x) {                                                                                       \
         shares<SIZE, STRIDE, N>(size, stride, error, out, y, x, channels, out_y, out_x);                              \
     }
 
@@ -67,10 +68,21 @@ extern "C" __global__ void forward_global(const REAL* data, REAL* out, int plane
     out[blockIdx.x * Long(channels) + channel] = sum / plane;
 }
 
-extern "C" __global__ void backward_global(const REAL* error, REAL* out, int plane, int channels) {
-    int channel = blockIdx.y * 32 + threadIdx.x;
-    if (channel >= channels) return;
-    REAL share = error[blockIdx.x * Long(channels) + channel] / plane;
-    REAL* pixels = out + blockIdx.x * Long(plane) * channels + channel;
-    for (int i = threadIdx.y; i < plane; i += 8) pixels[Long(i) * channels] = share;
+// A thread takes N channels of some pixels of a sample.
+template <int N>
+__device__ void spread_evenly(const REAL* error, REAL* out, int plane, int channels) {
+    each_channel<N>(channels, [=](int channel) {
+        Several<REAL, N> share = several<N>(error + blockIdx.x * Long(channels) + channel);
+        for (int k = 0; k < N; k++) share.at[k] /= plane;
+        REAL* to = out + blockIdx.x * Long(plane) * channels + channel;
+        each_in_row(plane, [=](int pixel) { keep(share, to + Long(pixel) * channels); });
+    });
+}
+
+extern "C" __global__ void backward_global_one(const REAL* error, REAL* out, int plane, int channels) {
+    spread_evenly<1>(error, out, plane, channels);
+}
+
+extern "C" __global__ void backward_global_vector(const REAL* error, REAL* out, int plane, int channels) {
+    spread_evenly<WIDTH>(error, out, plane, channels);
 }

@@ -142,10 +142,13 @@ extern "C" __global__ void sums(
     }
 }
 
-// Which of all matrices' groups a thread works for, after the sums of its parts: a block takes one, or a warp each.
+// Which of all matrices' groups a thread works for, after the sums of its parts: a block takes one, or each of its warps,
+// or each of its threads.
 __device__ int own_group() { return blockIdx.x * blockDim.y + threadIdx.y; }
 
-__device__ double group_sum(double value) { return blockDim.y > 1 ? warp_sum(value) : block_sum(value); }
+__device__ double group_sum(double value) {
+    return blockDim.x == 1 ? value : blockDim.y > 1 ? warp_sum(value) : block_sum(value);
+}
 
 // The sums of that group.
 __device__ Sums group_sums(const double* parts, int pieces, int columns, int channels, int width) {

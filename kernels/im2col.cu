@@ -42,15 +42,19 @@ __device__ void scatter(const Unit* columns, Unit* data, Long first, Long count,
     Windows down = {g.kernel_y, g.step_y, g.out_height}, across = {g.kernel_x, g.step_x, g.out_width};
     Long row = start + blockIdx.x, image = row / g.height * g.out_height * g.out_width - first;
     int y = int(row % g.height) + g.pad_y, window = g.kernel_y * g.kernel_x * g.channels;
+    Place line = {y / g.step_y, y % g.step_y};
+    // Whether all the windows of the row are there, as they are but at the ends of a chunk.
+    bool all = image + Long(max(line.window - (g.kernel_y - 1) / g.step_y, 0)) * g.out_width >= 0 &&
+               image + Long(min(line.window + 1, g.out_height)) * g.out_width <= count;
     each_pixel<1>(g.width, g.channels, [=](int column, int c) {
-        int x = column + g.pad_x;
         Unit* to = data + (row * g.width + column) * g.channels + c;
         Unit sum = {};
         if (more) sum = *to;
-        each_window(down, across, y, x, [&](int v, int u) {
+        int x = column + g.pad_x;
+        Place place = {x / g.step_x, x % g.step_x};
+        each_window(down, across, line, place, [&](int v, int u, int tap) {
             Long at = image + Long(v) * g.out_width + u;
-            int tap = (y - v * g.step_y) * g.kernel_x + x - u * g.step_x;
-            if (at >= 0 && at < count) add(sum, columns[at * window + tap * g.channels + c]);
+            if (all || (at >= 0 && at < count)) add(sum, columns[at * window + tap * g.channels + c]);
         });
         *to = sum;
     });

@@ -26,25 +26,23 @@ __device__ void maxima(
     });
 }
 
-// A block takes some of a row of pixels. Each gathers from the windows whose maximum it is.
+// Each pixel gathers from the windows whose maximum it is.
 template <int SIZE, int STRIDE, int N, class Index>
 __device__ void spread(
-    int any_size, int any_stride, const REAL* error, const Index* argmax, REAL* out, int y, int x, int channels,
-    int out_y, int out_x) {
+    int any_size, int any_stride, const REAL* __restrict__ error, const Index* __restrict__ argmax,
+    REAL* __restrict__ out, int y, int x, int channels, int out_y, int out_x) {
     int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
     Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
-    Long sample = blockIdx.x / y;
-    int row = blockIdx.x % y;
-    each_pixel<N>(x, channels, [=](int column, int channel) {
+    each_pixel_of_tiles<N>(stride, y, x, channels, [=](Long sample, Place row, Place column, int channel) {
         Several<REAL, N> sum = {};
-        each_window(rows, columns, row, column, [&](int v, int u) {
+        each_window(rows, columns, row, column, [&](int v, int u, int tap) {
             Long at = ((sample * out_y + v) * out_x + u) * channels + channel;
             Several<REAL, N> more = several<N>(error + at);
             Several<Index, N> place = several<N>(argmax + at);
-            int own = (row - v * stride) * size + column - u * stride;
-            for (int k = 0; k < N; k++) sum.at[k] += int(place.at[k]) == own ? more.at[k] : REAL(0);
+            for (int k = 0; k < N; k++) sum.at[k] += int(place.at[k]) == tap ? more.at[k] : REAL(0);
         });
-        keep(sum, out + (blockIdx.x * Long(x) + column) * channels + channel);
+        Long pixel = (sample * y + row.window * stride + row.offset) * x + column.window * stride + column.offset;
+        keep(sum, out + pixel * channels + channel);
     });
 }
 
@@ -55,8 +53,8 @@ __device__ void spread(
         maxima<SIZE, STRIDE, N>(size, stride, data, out, argmax, y, x, channels, out_y, out_x);                       \
     }                                                                                                                 \
     extern "C" __global__ void backward_##NAME(                                                                       \
-        const REAL* error, const INDEX* argmax, REAL* out, int size, int stride, int y, int x, int channels,          \
-        int out_y, int out_x) {                                                                                       \
+        const REAL* __restrict__ error, const INDEX* __restrict__ argmax, REAL* __restrict__ out, int size,           \
+        int stride, int y, int x, int channels, int out_y, int out_x) {                                               \
         spread<SIZE, STRIDE, N>(size, stride, error, argmax, out, y, x, channels, out_y, out_x);                      \
     }
 

@@ -5,7 +5,8 @@
 // whole numbers.
 #include "common.cuh"
 
-constexpr int ROWS = 16;  // as in gpu/resize.py
+constexpr int ROWS = 16;   // as in gpu/resize.py
+constexpr int TAKERS = 2;  // of a pixel along a row, whose shares its thread computes once: one or two more, unless much enlarged
 
 struct Axis { int size, into; };
 
@@ -97,8 +98,9 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
     out += block.sample * rows.size * columns.size * channels;
     each_in_row(columns.size, [=](int u) {
         int left = first_taker(columns, u), right = last_taker(columns, u);
+        REAL shares[TAKERS];
+        for (int t = 0; t < TAKERS; t++) shares[t] = share(columns, left + t, u, step);
         each_channel<N>(channels, [=](int channel) {
-            const REAL* from = error + channel;
             REAL* to = out + Long(u) * channels + channel;
             Several<REAL, N> upper = {}, lower = {};  // what rows v and v + 1 have got so far
             int v = min(block.first, before(rows, first));
@@ -111,9 +113,12 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
                 int top = before(rows, i);
                 while (v < top) end_row();
                 Several<REAL, N> sum = {};
-#pragma unroll 2
-                for (int j = left; j <= right; j++)
-                    add(sum, share(columns, j, u, step), from + i * width + Long(j) * channels);
+                const REAL* from = error + i * width + channel;
+                for (int t = 0; t < TAKERS; t++)
+                    if (left + t <= right) add(sum, shares[t], from + Long(left + t) * channels);
+#pragma unroll 1
+                for (int j = left + TAKERS; j <= right; j++)
+                    add(sum, share(columns, j, u, step), from + Long(j) * channels);
                 REAL of_top = share(rows, i, top, row_step);
                 for (int k = 0; k < N; k++) {
                     upper.at[k] += of_top * sum.at[k];

@@ -4,23 +4,37 @@
 
 struct Windows { int size, stride, count; };
 
-// Whether a window that does not begin behind a pixel sees it.
-__device__ bool sees(Windows windows, int window, int pixel) {
-    return window >= 0 && window < windows.count && pixel - window * windows.stride < windows.size;
-}
+// A pixel of that axis: ``offset`` pixels, fewer than a stride, behind the beginning of a window, or of one that would
+// follow the last.
+struct Place { int window, offset; };
 
-// f(v, u) for the windows, v along y and u along x, that see the pixel (row, column). Where the compiler knows size and
-// stride, it knows how many these may be, too, and leaves no loop: none but one, where windows do not overlap.
+// f(v, u, tap) for the windows, v along y and u along x, that see a pixel, as element ``tap`` of theirs, row by row.
+// Where the compiler knows sizes, strides and offsets, it knows all but the borders, and leaves no loop.
 template <class F>
-__device__ void each_window(Windows rows, Windows columns, int row, int column, F f) {
+__device__ void each_window(Windows rows, Windows columns, Place y, Place x, F f) {
     for (int i = (rows.size - 1) / rows.stride; i >= 0; i--) {
-        int v = row / rows.stride - i;
-        if (!sees(rows, v, row)) continue;
+        int v = y.window - i, dy = y.offset + i * rows.stride;
+        if (dy >= rows.size || v < 0 || v >= rows.count) continue;
+#pragma unroll 2  // more were slower
         for (int j = (columns.size - 1) / columns.stride; j >= 0; j--) {
-            int u = column / columns.stride - j;
-            if (sees(columns, u, column)) f(v, u);
+            int u = x.window - j, dx = x.offset + j * columns.stride;
+            if (dx < columns.size && u >= 0 && u < columns.count) f(v, u, dy * columns.size + dx);
         }
     }
+}
+
+// f(sample, y, x, channel) for the pixels of images, at places y and x, and N of their channels each time. A thread takes
+// a tile of stride × stride pixels, which look at the same windows; a block some of a row of tiles.
+template <int N, class F>
+__device__ void each_pixel_of_tiles(int stride, int height, int width, int channels, F f) {
+    int tiles = (height + stride - 1) / stride, v = blockIdx.x % tiles;
+    Long sample = blockIdx.x / tiles;
+    each_pixel<N>((width + stride - 1) / stride, channels, [=](int u, int channel) {
+        for (int dy = 0; dy < stride; dy++)
+            for (int dx = 0; dx < stride; dx++)
+                if (v * stride + dy < height && u * stride + dx < width)
+                    f(sample, Place{v, dy}, Place{u, dx}, channel);
+    });
 }
 
 // KERNEL(KIND, SIZE, STRIDE, N) for N channels of a thread, one or WIDTH, and for the windows of the nets, or 0 for all

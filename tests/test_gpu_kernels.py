@@ -43,7 +43,8 @@ VIEWS = [  # (outer, rows, inner, lanes)
     (1, 20, 1500, 1),
     (1, 2, 1, 1),
     (6, 9, 4, 1),  # instances
-    (3, 49, 256, 1),
+    (3, 49, 256, 1),  # so few terms of each channel that one thread adds them up
+    (3, 40, 131, 1),
     (2, 7, 3, 5),  # groups of channels
     (4, 25, 8, 4),
 ]
@@ -71,6 +72,24 @@ def test_normalize_of_unaligned_memory(fast, random, dtype):
         device.normalize.center(x[1:].reshape(1, 60, 2, 1), x[1:].reshape(1, 60, 2, 1))
 
     both(fast, run, random.standard_normal(121).astype(dtype), np.zeros(121, dtype), float32=1e-4)
+
+
+def test_changes_by_more_blocks_than_sums(gpu, random, dtype):
+    from minidl.kernels.gpu import groups
+
+    view = 1, 70_000, 64, 1
+    x, error = random.standard_normal((2, *view)).astype(dtype)
+    layout = groups.matrices(x)
+    assert layout.grid[2] < layout.fine.grid[2]
+
+    def run(device, x, error, gamma, beta, gamma_grads, beta_grads, standardized, out):
+        device.normalize.standardize(x, standardized)
+        found = device.data_norm.forward(x, gamma, beta, 1e-5, out)
+        sums = device.data_norm.comp_grads(error, x, found, gamma_grads, beta_grads)
+        device.data_norm.backward(error, x, gamma, found, sums, error)
+
+    of_channels = *random.standard_normal((2, 64)).astype(dtype), poisoned(64, dtype), poisoned(64, dtype)
+    both(gpu, run, x, error, *of_channels, poisoned(view, dtype), poisoned(view, dtype), float32=1e-3)
 
 
 def test_sums_repeat_to_the_last_bit(fast, random, dtype):

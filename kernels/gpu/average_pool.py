@@ -4,10 +4,11 @@ from math import prod
 from typing import Any
 
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
-from minidl.kernels.gpu.windows import kind
+from minidl.kernels.gpu.windows import kind, over_tiles
 
 Array = Any
-COLUMNS, ROWS = 32, 8  # channels and pixels of a block that takes whole planes
+COLUMNS, ROWS = 32, 8  # channels and pixels of a block that sums up whole planes
+PIXELS = 4  # that a thread of the adjoint writes: the more, the less often is the error read
 
 
 def forward(data: Array, size: int, stride: int, out: Array) -> None:
@@ -21,11 +22,11 @@ def forward(data: Array, size: int, stride: int, out: Array) -> None:
 
 def backward(error: Array, size: int, stride: int, out: Array) -> None:
     """Spread each element of the error evenly over its window: the adjoint of forward, written into ``out``."""
-    n, y, x, c = out.shape
+    _, y, x, c = out.shape
     unit = lanes(c, error, out)
     args = (error, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
     name = f"backward_{kind(size, stride, unit)}"
-    launch("average_pool", name, error.dtype, *over_pixels(n * y, x, c // unit), args)
+    launch("average_pool", name, error.dtype, *over_tiles(out.shape, stride, unit), args)
 
 
 def forward_global(data: Array, out: Array) -> None:
@@ -38,5 +39,8 @@ def forward_global(data: Array, out: Array) -> None:
 def backward_global(error: Array, out: Array) -> None:
     """Spread each element of the error (samples, c) evenly over its plane of ``out`` (samples, y, x, c)."""
     n, *plane, c = out.shape
+    unit = lanes(c, error, out)
+    (_, down, across), block = over_pixels(n, prod(plane), c // unit)
     args = (error, out, *ints(prod(plane), c))
-    launch("average_pool", "backward_global", error.dtype, (n, -(-c // COLUMNS)), (COLUMNS, ROWS), args)
+    name = f"backward_global_{'vector' if unit > 1 else 'one'}"
+    launch("average_pool", name, error.dtype, (n, -(-down // PIXELS), across), block, args)

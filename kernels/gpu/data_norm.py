@@ -34,13 +34,13 @@ def forward(
     settings = (_elements(layout), np.float64(epsilon), found, _stride(layout), with_running, mean, variance, updates)
     finish("data_norm", "statistics", sums("data_norm", x, x, layout), layout, layout.width, *settings)
     args = (x, found[0], found[2], gamma, beta, out, np.int32(relu), with_running, updates, np.int32(window))
-    launch("data_norm", "forward", x.dtype, layout.grid, BLOCK, (*args, *sizes(layout)))
+    launch("data_norm", "forward", x.dtype, layout.fine.grid, BLOCK, (*args, *sizes(layout.fine)))
     return Statistics(*found)
 
 
 def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
     """Write factor·x + offset into ``out``: x, out: views (1, rows, c, 1); factor, offset: (c,); relu as in forward."""
-    layout = wide(x)
+    layout = wide(x).fine
     args = (x, factor, offset, out, np.int32(relu), *sizes(layout))
     launch("data_norm", "inference", x.dtype, layout.grid, BLOCK, args)
 
@@ -69,8 +69,8 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
     layout = wide(error)
     of_both = (sums, statistics.mean, statistics.scale, _stride(layout), gamma)
     if layout.width == 1:
-        args = (x, error, *of_both, 1 / _elements(layout), out, *sizes(layout))
-        launch("data_norm", "backward", x.dtype, layout.grid, BLOCK, args)
+        args = (x, error, *of_both, 1 / _elements(layout), out, *sizes(layout.fine))
+        launch("data_norm", "backward", x.dtype, layout.fine.grid, BLOCK, args)
         return
     affines = cupy.empty((layout.matrices * layout.channels, 4), layout.dtype)
     args = (*of_both, *ints(layout.channels, layout.width), _elements(layout), affines)

@@ -11,8 +11,9 @@ from minidl.kernels.gpu.source import ints, launch
 Array = Any
 LANES, ROWS, BATCH = 32, 8, 4  # as in groups.cuh
 BLOCK = LANES * ROWS  # threads
-WARP = 32
+WARP, FEW = 32, 8  # threads; terms that one thread adds up
 BLOCKS = 512  # enough to keep every card's memory busy; a constant, so that sums do not depend on the card
+FINE_BLOCKS = 8192  # for what leaves no parts to be summed: at its end, small blocks leave fewer multiprocessors idle
 
 
 class Layout(NamedTuple):
@@ -23,6 +24,12 @@ class Layout(NamedTuple):
     channels: int
     width: int
     dtype: Any
+    blocks: int = BLOCKS  # about
+
+    @property
+    def fine(self) -> "Layout":
+        """The same in smaller pieces, for changes."""
+        return self._replace(blocks=FINE_BLOCKS)
 
     @property
     def vector(self) -> int:
@@ -40,7 +47,7 @@ class Layout(NamedTuple):
     def rows(self) -> int:
         """How many rows one block takes, a multiple of those that it takes at a time."""
         rows = -(-self.length // self.columns)
-        pieces = max(1, min(BLOCKS // (self.matrices * self._across), rows // (ROWS * BATCH)))
+        pieces = max(1, min(self.blocks // (self.matrices * self._across), rows // (ROWS * BATCH)))
         return -(-rows // (pieces * ROWS)) * ROWS
 
     @property
@@ -83,12 +90,12 @@ def sums(name: str, x: Array, y: Array, layout: Layout) -> Array:
 
 
 def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *args: Any) -> None:
-    """Run ``kernel`` on the sums of each group of ``width`` channels, by one block for each, or one warp of a block."""
+    """Run ``kernel`` on the sums of each group of ``width`` channels, by a block, a warp or a thread for each."""
     pieces, columns = parts.shape[1], parts.shape[3]
     terms = pieces * columns * width // layout.channels
-    threads = WARP * max(1, min(8, terms // 64))
+    threads = 1 if terms <= FEW else WARP * max(1, min(8, terms // 64))
     groups = layout.matrices * layout.channels // width
-    abreast = gcd(groups, 8) if threads == WARP else 1
+    abreast = gcd(groups, BLOCK // threads) if threads <= WARP else 1
     args = (parts, *ints(pieces, columns, layout.channels, width), *args)
     launch(name, kernel, layout.dtype, groups // abreast, (threads, abreast), args)
 
@@ -97,4 +104,5 @@ def change(
     name: str, x: Array, y: Array, out: Array, affines: Array, layout: Layout, width: int, relu: bool = False
 ) -> None:
     """Change x and y into ``out`` by the affine maps (groups, 4) of groups of ``width`` channels; relu: max(…, 0)."""
-    launch(name, "change", x.dtype, layout.grid, BLOCK, (x, y, out, affines, *ints(width, relu), *sizes(layout)))
+    args = (x, y, out, affines, *ints(width, relu), *sizes(layout.fine))
+    launch(name, "change", x.dtype, layout.fine.grid, BLOCK, args)

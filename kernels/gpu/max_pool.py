@@ -5,7 +5,7 @@ from typing import Any
 import cupy
 
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
-from minidl.kernels.gpu.windows import kind
+from minidl.kernels.gpu.windows import kind, over_tiles
 from minidl.kernels.max_pool import output_shape
 from minidl.kernels.windows import index_type as argmax_type
 
@@ -38,8 +38,8 @@ def inference(data: Array, size: int, stride: int, out: Array) -> None:
 
 def backward(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:
     """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape)."""
-    n, y, x, c = out.shape
+    _, y, x, c = out.shape
     unit = lanes(c, error, out, *argmax)
     args = (error, *argmax, out, *ints(size, stride, y, x, c, *error.shape[1:3]))
     name = f"backward_{argmax[0].dtype}_{kind(size, stride, unit)}"
-    launch("max_pool", name, error.dtype, *over_pixels(n * y, x, c // unit), args)
+    launch("max_pool", name, error.dtype, *over_tiles(out.shape, stride, unit), args)

@@ -1,5 +1,7 @@
 """How pooling kernels are named for their windows: see windows.cuh."""
 
+from minidl.kernels.gpu.source import over_pixels
+
 KNOWN = (2, 2), (3, 2)  # sizes and strides that the compiler knows
 
 
@@ -8,3 +10,9 @@ def kind(size: int, stride: int, unit: int) -> str:
     if unit == 1:
         return "one"
     return f"vector_{size}_{stride}" if (size, stride) in KNOWN else "vector"
+
+
+def over_tiles(shape: tuple[int, ...], stride: int, unit: int) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    """Return the grid and the block with which ``each_pixel_of_tiles`` goes through data (samples, y, x, c)."""
+    n, y, x, c = shape
+    return over_pixels(n * -(-y // stride), -(-x // stride), c // unit)
