@@ -1,5 +1,6 @@
 """Every layer, hook, mode and area, the loss and a whole net against central differences, in float64."""
 
+import re
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ from minidl.gradcheck import (
     relative_error,
 )
 from minidl.hooks import Reparametrization
+from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Context, Layer
 from minidl.layers import (
@@ -171,6 +173,22 @@ def test_small_net(backend, random, request, name, method):
     assert len(checks) == len(net.parameters)
 
 
+class Ripples(Layer):
+    """y = x + 2·10⁻¹¹·sin(5·10⁷·x): steps of 10⁻⁷ see other slopes than steps of 10⁻⁸."""
+
+    kind = "ripples"
+    times = 1.0
+
+    def infer_shape(self, shape):
+        return shape
+
+    def compute_output(self, data):
+        return data + 2e-11 * np.sin(5e7 * data)
+
+    def compute_error(self, error):
+        return self.times * error * (1 + 1e-3 * np.cos(5e7 * self.data))
+
+
 class TestTheChecker:
     """The checker itself must reject an error of 0.1 %, wherever it stands."""
 
@@ -217,6 +235,18 @@ class TestTheChecker:
         data, labels = random.standard_normal((2, 16, 16, 3)), np.array([1, 2])
         with pytest.raises(GradientError):
             check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
+
+    def test_says_how_close_it_came_where_slopes_of_short_steps_differ(self, random):
+        net = Net(Sequential(FullyConnected(3), Ripples()), (4,), load("reference"), dtype="float64")
+        loss, data, labels = SoftmaxCrossEntropy(net.kernels), random.standard_normal((2, 4)), np.array([1, 2])
+        report = check_net(net, loss, data, labels, random)
+        assert not report
+        (weights, biases) = report.unchecked
+        assert re.fullmatch(r"fc1\.weights: closer than to \de-0[56], as units switch, or the loss bends, .*", weights)
+        assert biases.startswith("fc1.biases: closer than to ")
+        net.layers[1].times = 1.01
+        with pytest.raises(GradientError, match=r"fc1\.weights differs from its definition by .*e-0[23] of"):
+            check_net(net, loss, data, labels, random)
 
     @pytest.mark.quick_on("reference")
     @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
