@@ -227,8 +227,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     found: dict[str, Any] = {"card": card(job), "date": f"{date.today()}", "commit": commit(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
-    name = f"{found['card'].removeprefix('NVIDIA ')} {found['date']} {found['commit']}".strip()
-    path = RESULTS / f"{re.sub(r'[^a-zA-Z0-9]+', '-', name)}.json"
+    title = f"{found['card'].removeprefix('NVIDIA ')} {found['date']} {found['commit']}".strip()
+    path = RESULTS / f"{re.sub(r'[^a-zA-Z0-9]+', '-', title)}.json"
     if path.exists():
         found = json.loads(path.read_text()) | found
 
@@ -244,12 +244,15 @@ def main(arguments: list[str] | None = None) -> None:
         "racecheck": [lambda: found.update(racecheck=sanitizer(job, "racecheck", 200))],
         "compiled": [partial(step, model, 200, "--compile") for model in options.model],
     }
-    for part in (one for name in PARTS if name in options.parts for one in work[name]):
+    chosen = [(name, part) for name in PARTS if name in options.parts for part in work[name]]
+    for name, part in chosen:
         if job.left() > ENOUGH:
             part()
-            found["failed"] = job.failed
-            path.write_text(json.dumps(found, indent=2) + "\n")
-            path.with_suffix(".md").write_text(report(found))
+        else:
+            job.failed.append(f"{name}: not begun for lack of time")
+        found["failed"] = list(dict.fromkeys(job.failed))
+        path.write_text(json.dumps(found, indent=2) + "\n")
+        path.with_suffix(".md").write_text(report(found))
     print(f"\n{report(found)}\n{path}")
     sys.exit(1 if "FAILED" in str(found) else 0)
 

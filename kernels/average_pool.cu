@@ -1,5 +1,5 @@
-// Average pooling without padding; compare average_pool.py. A thread takes N channels of a pixel: a vector of them, or
-// one.
+// Average pooling without padding; compare average_pool.py. A thread takes N channels of a pixel, or of a tile of
+// them on the way back: a vector of them, or one.
 #include "windows.cuh"
 
 // A block takes some of a row of outputs.

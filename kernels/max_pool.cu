@@ -1,5 +1,5 @@
 // Max pooling without padding; compare max_pool.py. The place of a maximum is remembered as y·size + x in its window. A
-// thread takes N channels of a pixel: a vector of them, or one.
+// thread takes N channels of a pixel, or of a tile of them on the way back: a vector of them, or one.
 #include "windows.cuh"
 
 // A block takes some of a row of outputs.

@@ -6,7 +6,7 @@
 #include "common.cuh"
 
 constexpr int ROWS = 16;   // as in gpu/resize.py
-constexpr int TAKERS = 2;  // of a pixel along a row, whose shares its thread computes once: one or two more, unless much enlarged
+constexpr int TAKERS = 2;  // of a pixel along a row: the shares of its first ones are computed once for all rows
 
 struct Axis { int size, into; };
 

@@ -4,18 +4,17 @@
 
 struct Windows { int size, stride, count; };
 
-// A pixel of that axis: ``offset`` pixels, fewer than a stride, behind the beginning of a window, or of one that would
-// follow the last.
+// Pixel window·stride + offset of that axis, 0 ≤ offset < stride; there may be no window of that number.
 struct Place { int window, offset; };
 
-// f(v, u, tap) for the windows, v along y and u along x, that see a pixel, as element ``tap`` of theirs, row by row.
-// Where the compiler knows sizes, strides and offsets, it knows all but the borders, and leaves no loop.
+// f(v, u, tap) for the windows, v along y and u along x, that see a pixel; tap: which element of the window the pixel
+// is, counted row by row. Where the compiler knows sizes and strides, it leaves no loop.
 template <class F>
 __device__ void each_window(Windows rows, Windows columns, Place y, Place x, F f) {
     for (int i = (rows.size - 1) / rows.stride; i >= 0; i--) {
         int v = y.window - i, dy = y.offset + i * rows.stride;
         if (dy >= rows.size || v < 0 || v >= rows.count) continue;
-#pragma unroll 2  // more were slower
+#pragma unroll 2  // in im2col's scatter 3 at once were slower
         for (int j = (columns.size - 1) / columns.stride; j >= 0; j--) {
             int u = x.window - j, dx = x.offset + j * columns.stride;
             if (dx < columns.size && u >= 0 && u < columns.count) f(v, u, dy * columns.size + dx);
@@ -24,16 +23,15 @@ __device__ void each_window(Windows rows, Windows columns, Place y, Place x, F f
 }
 
 // f(sample, y, x, channel) for the pixels of images, at places y and x, and N of their channels each time. A thread takes
-// a tile of stride × stride pixels, which look at the same windows; a block some of a row of tiles.
+// a tile of stride × stride pixels, which the same windows see; a block takes some of a row of tiles.
 template <int N, class F>
 __device__ void each_pixel_of_tiles(int stride, int height, int width, int channels, F f) {
     int tiles = (height + stride - 1) / stride, v = blockIdx.x % tiles;
     Long sample = blockIdx.x / tiles;
     each_pixel<N>((width + stride - 1) / stride, channels, [=](int u, int channel) {
-        for (int dy = 0; dy < stride; dy++)
-            for (int dx = 0; dx < stride; dx++)
-                if (v * stride + dy < height && u * stride + dx < width)
-                    f(sample, Place{v, dy}, Place{u, dx}, channel);
+        for (int dy = 0; dy < stride && v * stride + dy < height; dy++)
+            for (int dx = 0; dx < stride && u * stride + dx < width; dx++)
+                f(sample, Place{v, dy}, Place{u, dx}, channel);
     });
 }
 

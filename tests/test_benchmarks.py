@@ -133,6 +133,7 @@ def test_no_part_begins_without_time(job: Any, monkeypatch: Any, capsys: pytest.
         job.main([])
     assert exit_status.value.code == 0
     assert begun == []
+    assert "- racecheck: not begun for lack of time" in capsys.readouterr().out
 
 
 def test_some_parts_join_what_was_found_of_the_same_commit(job: Any, monkeypatch: Any, tmp_path: Path) -> None:

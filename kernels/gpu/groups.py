@@ -11,9 +11,9 @@ from minidl.kernels.gpu.source import ints, launch
 Array = Any
 LANES, ROWS, BATCH = 32, 8, 4  # as in groups.cuh
 BLOCK = LANES * ROWS  # threads
-WARP, FEW = 32, 8  # threads; terms that one thread adds up
+WARP, FEW = 32, 8  # threads; terms that one thread adds up, at most
 BLOCKS = 512  # enough to keep every card's memory busy; a constant, so that sums do not depend on the card
-FINE_BLOCKS = 8192  # for what leaves no parts to be summed: at its end, small blocks leave fewer multiprocessors idle
+FINE_BLOCKS = 8192  # of kernels that leave no partial sums: small blocks leave fewer multiprocessors idle at the end
 
 
 class Layout(NamedTuple):

@@ -1,4 +1,4 @@
-"""How pooling kernels are named for their windows: see windows.cuh."""
+"""How pooling kernels are named for their windows, and launched for tiles of pixels: see windows.cuh."""
 
 from minidl.kernels.gpu.source import over_pixels
 
