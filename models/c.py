@@ -6,7 +6,7 @@ image of 32 × 32 pixels. The paper has it without data normalization; a method 
 follows a convolution.
 
 On CIFAR-10 the paper has 87.62 % with "WC, GC, fully" after 300 epochs, and 88.64 % are reached here; 10 epochs bring
-83.2 %, 15 on 10,000 images 77.1 %. On two cores an epoch of all 50,000 images takes three quarters of a minute, on an
+83.2 %, 15 on 10,000 images 77.0 %. On two cores an epoch of all 50,000 images takes three quarters of a minute, on an
 H200 half a second.
 
     python train.py --model c --data cifar10 --method "WC, GC, fully"
