@@ -208,8 +208,9 @@ def check_net(
                     best, numeric = error, tried[-1]
                 if best <= asked:
                     break
-            # In a deep net units switch within the shortest steps, which then do not agree among themselves either.
-            spread = relative_error(tried[-2], tried[-1], max(expected, hidden)) if len(tried) == len(STEPS) else 0.0
+            # In a deep net units switch within the shortest steps, whose slopes then do not agree either.
+            short = [one for times, one in zip(STEPS, tried, strict=False) if times <= 1]
+            spread = relative_error(max(short), min(short), max(expected, hidden))
             if asked < best <= min(spread, COARSE):
                 why = "as units switch, or the loss bends, within the shortest steps"
                 report.unchecked.append(f"{p.name}: closer than to {best:.0e}, {why}")
