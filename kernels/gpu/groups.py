@@ -24,7 +24,7 @@ class Layout(NamedTuple):
     channels: int
     width: int
     dtype: Any
-    blocks: int = BLOCKS  # about
+    blocks: int = BLOCKS  # about so many
 
     @property
     def fine(self) -> "Layout":
