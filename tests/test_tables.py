@@ -73,7 +73,9 @@ def test_the_table_says_mean_deviation_difference_and_ranks():
     assert "| Baseline | 84.14 | 61.00 ± 1.41 | 2 | -23.14 | 2 | 1 |" in text
     assert "| WC | 85.95 | nan ± nan | 2 | nan | 1 | 2 |" in text
     assert "correlation between the two columns: -1.00" in text
-    assert "Net (c) on cifar10, 1 of 2 rows; epochs 2:" in markdown([Line(rows[0], (60.0,), "epochs 2")], rows)
+    alone = markdown([Line(rows[0], (60.0,), "epochs 2")], rows)
+    assert "Net (c) on cifar10, 1 of 2 rows; epochs 2:" in alone
+    assert "between the two columns: none (it takes two rows that differ)" in alone
 
 
 def test_the_picture_of_a_table():

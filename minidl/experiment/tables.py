@@ -54,5 +54,7 @@ def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
                 f"{len(line.values)} | "
                 f"{'nan' if np.isnan(difference) else f'{difference:+.2f}'} | {there:g} | {own:g} |"
             )
-        out += ["", f"Spearman's rank correlation between the two columns: {spearman(paper, here):.2f}", ""]
+        rank_correlation = spearman(paper, here)
+        said = "none (it takes two rows that differ)" if np.isnan(rank_correlation) else f"{rank_correlation:.2f}"
+        out += ["", f"Spearman's rank correlation between the two columns: {said}", ""]
     return "\n".join(out)
