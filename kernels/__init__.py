@@ -82,7 +82,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         beside=_in_turn,
         choices=dict,
         choose=_forget_choices,
-        record=lambda function, version: function,
+        record=lambda function, version, total=int: function,
         tape=_no_tape if plain else Tape,
         describe=_describe_reference if plain else threads.describe,
         **_modules("minidl.kernels" if plain else "minidl.kernels.cpu"),

@@ -4,7 +4,7 @@ What they compute is said where it is defined, in the files of their names in ke
 device's. Where there is an ``out``, the result is written into it, and nothing is returned but what is said.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
@@ -289,9 +289,10 @@ class Services:
     NumPy's without waiting, as it is, or on a device that works by itself as it was when the function was called
     before. constant(array): the array, or a copy of it, that will not change any more, so that an operation may
     keep what it makes of it. beside(first, second): calls two functions that write to no memory that the other one
-    knows, at once where this brings something, and returns what the second returns. record(function, version): a
-    function that does the same, but may record what it does once and then replay it, as long as version() stays the
-    same; what changes from call to call must lie on the device. choices(): which of several ways was found to be
+    knows, at once where this brings something, and returns what the second returns. record(function, version, total):
+    a function that does the same, but may record what it does once and then replay it, as long as version(), a number
+    that grows, stays the same; what changes from call to call must lie on the device. total(n): the sum of n over the
+    ranks that have a share of the function, where there are several. choices(): which of several ways was found to be
     the fastest, by what it is for, where this may change the last bit of a result; choose(choices): take these from
     now on. tape(function): what plays the compiled calls of function() again, see cpu/tape.py, or None on a device
     where this brings nothing. describe(): what the device is, in a few words. prefetch, memory_pool: modules, as in
@@ -306,7 +307,7 @@ class Services:
     beside: Callable[[Callable[[], Any], Callable[[], Any]], Any]
     choices: Callable[[], dict[str, str]]
     choose: Callable[[Mapping[str, str]], None]
-    record: Callable[[Callable[[], None], Callable[[], Hashable]], Callable[[], None]]
+    record: Callable[..., Callable[[], None]]
     tape: Callable[[Callable[[], None]], Any]
     describe: Callable[[], str]
     prefetch: Prefetching

@@ -175,6 +175,44 @@ def test_memory_that_ends_in_a_recording_refuses_it(gpu: Kernels, step: Step, ca
     assert [record.message.split(": ")[1] for record in caplog.records] == ["Out of memory allocating 1,024 bytes"]
 
 
+class TestRanks:
+    """NCCL wants a sum over ranks to be recorded by all of them, or by none."""
+
+    def test_a_refusal_of_another_rank_is_one_of_this(
+        self, gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        step.version = 7
+
+        def total(number: int) -> int:
+            return number if number == step.version else number + 1  # the other one refuses
+
+        recorded = gpu.record(step.run, lambda: step.version, total)
+        with caplog.at_level(logging.WARNING):
+            for count in range(1, 6):
+                recorded()
+                np.testing.assert_array_equal(gpu.host(step.total), count)
+        assert "another rank" in caplog.text
+        assert recorded.graph is None
+
+    @pytest.mark.parametrize("other", [3, 50])
+    def test_new_arrays_of_any_rank_are_recorded_anew_by_all(self, gpu: Kernels, step: Step, other: int) -> None:
+        """Of a rank that has made more arrays so far, or fewer."""
+        others = [other]
+        step.version = 10
+
+        def total(number: int) -> int:
+            return number + others[0] if number == step.version else number  # nobody refuses
+
+        recorded = gpu.record(step.run, lambda: step.version, total)
+        for _ in range(4):
+            recorded()
+        assert step.calls == 3
+        others[0] += 1
+        for _ in range(4):
+            recorded()
+        assert step.calls == 6
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_nothing_is_collected_while_a_stream_records(step: Step, enabled: bool) -> None:
     """What a collection frees may call what cannot be recorded; what is there to be freed is freed before."""

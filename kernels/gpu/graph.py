@@ -3,7 +3,7 @@
 import gc
 import logging
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import cupy
@@ -18,28 +18,32 @@ _log = logging.getLogger(__name__)
 class Recorded:
     """A function that is recorded, to be called again and again on the same arrays.
 
-    version: of those arrays; where it changes, what was recorded before is forgotten.
+    version: of those arrays, a number that grows; where it does, what was recorded before is forgotten. total: the sum
+    of a number over the ranks that have a share of the function. They record it together, or none does: NCCL wants a
+    sum over ranks to be recorded by all of them, or by none (its guide, "Using NCCL with CUDA Graphs").
     """
 
-    def __init__(self, function: Callable[[], None], version: Callable[[], Hashable]) -> None:
-        self.function, self.version = function, version
+    def __init__(
+        self, function: Callable[[], None], version: Callable[[], int], total: Callable[[int], int] = int
+    ) -> None:
+        self.function, self.version, self.total = function, version, total
         self.graph: Any = None
         # A pool that is dropped gives no memory back to the card: one serves all recordings, and is emptied at the end.
         self.pool = cupy.cuda.MemoryPool()
         weakref.finalize(self, self.pool.free_all_blocks)
-        self.known: Hashable = None
+        self.known = -1
         self.calls, self.refused = 0, False
 
     def __call__(self) -> None:
         """Do what the function does: by itself at first, then by launching its graph."""
-        if self.version() != self.known:
+        if self.total(self.version()) != self.known:
             self.graph, self.calls = None, 0
         if self.graph is None and not self.refused and self.calls >= WARM_UPS:
             self._capture()
         if self.graph is None:
             self.function()
             self.calls += 1
-            self.known = self.version()
+            self.known = self.total(self.version())
         else:
             self.graph.launch()
 
@@ -58,10 +62,11 @@ class Recorded:
         finally:
             if collects:
                 gc.enable()
-        if refusal is None:
+        self.refused = bool(self.total(refusal is not None))
+        if not self.refused:
             self.graph = graph
             return
-        self.refused = True
+        refusal = refusal or "another rank cannot record them"
         _log.warning(f"steps cannot be recorded as a CUDA graph and run one kernel at a time: {refusal}")
         self.pool.free_all_blocks()  # which the steps need, now that they run by themselves
 

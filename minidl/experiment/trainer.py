@@ -108,9 +108,8 @@ class Trainer:
         self.learning_rate, self.drop_every, self.seed = optimizer.learning_rate, drop_every, seed
         self.ranks, self.test_loss = ranks, SoftmaxCrossEntropy(net.kernels)
         self.loss = SoftmaxCrossEntropy(with_loss(net.kernels, ranks) if ranks.size > 1 else net.kernels)
-        # The version is that of all ranks: each records its step when the others do, for the sake of the sums in it.
         self.full_step = net.kernels.record(
-            lambda: self.next_step(train.batch_size), lambda: ranks.most(net.allocations)
+            lambda: self.next_step(train.batch_size), lambda: net.allocations, ranks.total
         )
         self.progress = Progress()
         self.confusion: Confusion | None = None
