@@ -110,7 +110,7 @@ class Winograd(Convolution):
         inputs = [_tiled(error, self._n, self._m, (before - first_y, before - first_x))]
         self._correlate(
             inputs,
-            self._filter_transform.forward_rotated(weights),
+            self._filter_transform.forward(weights, rotated=True),
             None,
             self._of_phases(out, self._m, (first_y, first_x)),
         )

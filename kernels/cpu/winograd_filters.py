@@ -18,8 +18,7 @@ from minidl.kernels.cpu.scratch import carve
 Array = NDArray[Any]
 
 _MIN_PER_THREAD = 1 << 12  # weights
-_BLOCK = 16  # filters whose weights stay in the cache while they are transposed
-_FORWARD, _ROTATED, _ADJOINT = range(3)  # what is computed: the variants of the recorder
+_ADJOINT = "adjoint"  # a variant of the recorder, beside the transforms, rotated or not
 
 
 class FilterTransform:
@@ -33,58 +32,38 @@ class FilterTransform:
         self._adjoints = [matrix.T.copy() for matrix in self._matrices]
         self._recorder, self._kept, self._kept_rotated = Recorder(), Kept(), Kept()
 
-    def forward(self, weights: Array) -> Array:
+    def forward(self, weights: Array, rotated: bool = False) -> Array:
         """Return the transformed weights (out, y, x, in), (out, n, n, phases·in, 1), in scratch memory.
 
-        Those of a constant are kept in lines instead, (lines of filters, n, n, phases·in, a line's numbers), and made
-        once: n²/taps times as many numbers as the weights have.
+        rotated: return those of the weights rotated by 180°, from out to in, (phases·in, n, n, out, 1). Those of a
+        constant are kept in lines instead, (lines of filters, n, n, phases·in, a line's numbers), and made once:
+        n²/taps times as many numbers as the weights have.
         """
         if is_constant(weights):
-            return self._kept.of(weights, lambda constant: _in_lines(self._forward(constant)))
-        return self._forward(weights)[..., None]
+            kept = self._kept_rotated if rotated else self._kept
+            return kept.of(weights, lambda constant: _in_lines(self._transformed(constant, rotated)))
+        return self._transformed(weights, rotated)[..., None]
 
-    def _forward(self, weights: Array) -> Array:
-        n, (filters, _, _, channels) = self._points, weights.shape
-        transformed, transposed = carve(
-            "weights", self._dtype, (n * n, len(self._matrices), channels, filters), (self._taps, channels, filters)
-        )
-        taps = weights.reshape(filters, self._taps, channels).transpose(1, 2, 0)
+    def _transformed(self, weights: Array, rotated: bool) -> Array:
+        """Return the transformed weights (out, n, n, phases·in), or rotated ones (phases·in, n, n, out).
 
-        def write(worker: int, start: int, stop: int) -> list[Program]:
-            program = Program()
-            for i in range(start, stop, _BLOCK):
-                some = slice(i, min(i + _BLOCK, stop))
-                program.copy(taps[:, :, some], transposed[:, :, some])
-            source = transposed[:, :, start:stop].transpose(1, 0, 2)
-            for phase, matrix in enumerate(self._matrices):
-                program.product(matrix, source, transformed[:, phase, :, start:stop].transpose(1, 0, 2))
-            return [program]
-
-        self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, _FORWARD)
-        return transformed.reshape(n, n, -1, filters).transpose(3, 0, 1, 2)
-
-    def forward_rotated(self, weights: Array) -> Array:
-        """Return the transformed weights rotated by 180°, from out to in: (phases·in, n, n, out, 1), in scratch memory.
-
-        Those of a constant are kept in lines instead, as those of ``forward``.
+        Both are views of (n, n, out, phases·in), because BLAS takes a transposed matrix as it is: to transpose weights
+        took two or three times as long as all else here.
         """
-        if is_constant(weights):
-            return self._kept_rotated.of(weights, lambda constant: _in_lines(self._forward_rotated(constant)))
-        return self._forward_rotated(weights)[..., None]
-
-    def _forward_rotated(self, weights: Array) -> Array:
         n, (filters, _, _, channels) = self._points, weights.shape
-        (transformed,) = carve("weights", self._dtype, (n * n, filters, len(self._rotated), channels))
+        matrices = self._rotated if rotated else self._matrices
+        (transformed,) = carve("weights", self._dtype, (n * n, filters, len(matrices), channels))
         taps = weights.reshape(filters, self._taps, channels)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             program = Program()
-            for phase, matrix in enumerate(self._rotated):
+            for phase, matrix in enumerate(matrices):
                 program.product(matrix, taps[start:stop], transformed[:, start:stop, phase].transpose(1, 0, 2))
             return [program]
 
-        self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, _ROTATED)
-        return transformed.reshape(n, n, filters, -1).transpose(3, 0, 1, 2)
+        self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, rotated)
+        points = transformed.reshape(n, n, filters, -1)
+        return points.transpose(3, 0, 1, 2) if rotated else points.transpose(2, 0, 1, 3)
 
     def adjoint(self, totals: list[Array], weights_grads: Array) -> None:
         """Write the gradients of the weights from those of U, the sum of ``totals``, arrays (n, n, out, phases·in)."""
