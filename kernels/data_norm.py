@@ -52,18 +52,17 @@ def forward(
     return statistics
 
 
-def move(running: Running, mean: Array, variance: Array, rows: int) -> None:
+def move(running: Running, mean: Array, variance: Array, rows: Array | int) -> None:
     """Move running statistics by 1/(n + 1) towards a batch's mean and unbiased variance, if it has more than one row.
 
     mean, variance: of the batch, the variance still the biased one; rows: how many elements each is of.
     """
     running_mean, running_variance, updates, window = running
-    if rows == 1:
-        return
-    factor = 1 / (updates + 1)
+    moves = rows > 1
+    factor = moves / (updates + 1)
     running_mean += factor * (mean.reshape(-1) - running_mean)
-    running_variance += factor * (variance.reshape(-1) * rows / (rows - 1) - running_variance)
-    updates[...] = np.minimum(updates + 1, window)
+    running_variance += factor * (variance.reshape(-1) * rows / np.maximum(rows - 1, 1) - running_variance)
+    updates[...] = np.minimum(updates + moves, window)
 
 
 def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:

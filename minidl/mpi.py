@@ -19,7 +19,10 @@ class Elsewhere(MinidlError):
 
 
 class MPICommunicator(Communicator):
-    """The ranks of MPI's world; failed: whether one of them has told of an error.
+    """The ranks of MPI's world.
+
+    failed: whether one of them has told of an error; waited_for: whether the others wait for this one where it cannot
+    tell them of one, as in the middle of a sum.
 
     Raises MinidlError without mpi4py, and where MPI sees other ranks than ``expected``.
     """
@@ -40,7 +43,7 @@ class MPICommunicator(Communicator):
                 f"the launcher has started {expected} ranks, and MPI sees {self.size}: mpi4py belongs to another MPI "
                 "than the launcher; use the mpiexec that lies beside its library, such as that of pip install mpich"
             )
-        self.failed = False
+        self.failed = self.waited_for = False
         self._sums: Callable[[Array], None] = self._of_the_host
         self._one = np.zeros(1, np.int64)
 
@@ -66,7 +69,11 @@ class MPICommunicator(Communicator):
                 f"{self.size} ranks have {len(set(cards))} GPUs; start as many ranks on each host as it has GPUs, or "
                 "use --device cpu"
             )
-        self._sums = nccl.Sums(self.first(nccl.unique_id), self.rank, self.size)
+        nccl.check()
+        name = self.first(nccl.unique_id)
+        self.waited_for = True
+        self._sums = nccl.Sums(name, self.rank, self.size)
+        self.waited_for = False
 
     def _of_the_host(self, array: Array) -> None:
         self.world.Allreduce(self.mpi.IN_PLACE, array)

@@ -78,12 +78,12 @@ class Loss:
 
 
 class Statistics(NamedTuple):
-    """Mean, biased variance and 1/√(σ² + ε) of the whole batch; rows: how many elements each is of."""
+    """Mean, biased variance and 1/√(σ² + ε) of the whole batch; rows (1,): how many elements each is of."""
 
     mean: Array
     variance: Array
     scale: Array
-    rows: int
+    rows: Array
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,9 @@ class DataNorm:
     ) -> Statistics:
         """Write γ·x̂ + β into ``out`` and return the statistics of the batch, towards which the running ones move."""
         own = self.own.forward(x, gamma, beta, epsilon, out)
-        rows = self.communicator.total(x.shape[1])
-        part = x.shape[1] / rows
-        mean = own.mean * part
-        self.communicator.sum(mean)
-        variance = (own.variance + (own.mean - mean) ** 2) * part
+        sums, rows = sums_and_count(self.communicator, own.mean * x.shape[1], x.shape[1])
+        mean = sums / rows
+        variance = (own.variance + (own.mean - mean) ** 2) * (x.shape[1] / rows)
         self.communicator.sum(variance)
         scale = 1 / np.sqrt(variance + epsilon)
         factor = scale.reshape(-1) * gamma
@@ -160,14 +158,27 @@ class Normalize:
 
     def rescale(self, x: Array, out: Array, k: float = 1.0, epsilon: float = 1e-12) -> Array:
         """Give each group the Euclidean length k."""
-        scale = k / np.sqrt(self._sum(x**2) + epsilon)
+        scale = k / np.sqrt(self._sum(x**2)[0] + epsilon)
         out[...] = scale * x
         return scale
 
     def _mean(self, x: Array) -> Array:
-        return self._sum(x) / self.communicator.total(prod(x.shape[1::2]))
+        sums, elements = self._sum(x)
+        return sums / elements
 
-    def _sum(self, x: Array) -> Array:
+    def _sum(self, x: Array) -> tuple[Array, Array]:
+        """Return the sum of each group, and the number of its elements."""
         sums = x.sum(axis=(1, 3), dtype=np.float64, keepdims=True)
-        self.communicator.sum(sums)
-        return sums
+        return sums_and_count(self.communicator, sums, prod(x.shape[1::2]))
+
+
+def sums_and_count(communicator: Communicator, sums: Array, count: int) -> tuple[Array, Array]:
+    """Return the sums over the ranks of an array, and of how many elements its own sums are of, (1,).
+
+    The count lies on the device, too: a step that a GPU records must not ask other ranks from Python, where a rank that
+    cannot record the step does not ask any more.
+    """
+    flat = sums.reshape(-1)
+    both = np.concatenate([flat, np.full_like(flat[:1], count)])
+    communicator.sum(both)
+    return both[:-1].reshape(sums.shape), both[-1:]

@@ -143,6 +143,14 @@ def test_a_rank_that_hangs_ends_the_job_within_half_a_minute(folder):
 
 
 @pytest.mark.slow
+def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder):
+    """They hear nothing there, and give signs of life."""
+    status, _, error = said(mpi(2, sys.executable, HERE / "mpi_nccl_fails.py", "--out", folder / "run"), timeout=60)
+    assert status == 2
+    assert "rank 1: NCCL cannot connect the GPUs of the ranks (NCCL_ERROR_SYSTEM_ERROR" in error
+    assert "Traceback" not in error
+
+
 def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
     whole, out = folder / "whole", folder / "run"
     words = ["--data", folder / "set", *SMALL, "--epochs", 60, "--model", "a", "--method", "WC, GC, BN"]

@@ -23,6 +23,11 @@ def unique_id() -> Any:
     return _library().get_unique_id()
 
 
+def check() -> None:
+    """Raise MinidlError without NCCL."""
+    _library()
+
+
 def _library() -> Any:
     """Return NCCL as CuPy has it; a plain ``import cupy`` does not bring it."""
     try:
@@ -38,11 +43,20 @@ def _library() -> Any:
 
 
 class Sums:
-    """The sums of a group of ``size`` processes that know the same ``name``, of which this is number ``rank``."""
+    """The sums of a group of ``size`` processes that know the same ``name``, of which this is number ``rank``.
+
+    It waits for all of them, and raises MinidlError where NCCL cannot bring them together.
+    """
 
     def __init__(self, name: Any, rank: int, size: int) -> None:
         nccl = _library()
-        self.group, self.operation = nccl.NcclCommunicator(size, name, rank), nccl.NCCL_SUM
+        try:
+            self.group, self.operation = nccl.NcclCommunicator(size, name, rank), nccl.NCCL_SUM
+        except RuntimeError as error:
+            raise MinidlError(
+                f"NCCL cannot connect the GPUs of the ranks ({error}); NCCL_DEBUG=WARN in the environment lets it say "
+                "why, or use --device cpu"
+            ) from error
         self.types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64, "l": nccl.NCCL_INT64, "q": nccl.NCCL_INT64}
 
     def __call__(self, array: Array) -> None:

@@ -33,7 +33,7 @@ class Job(MPICommunicator):
         self.command, self.onlooker = command, Onlooker(rank)  # a process, which is not started once MPI is there
         super().__init__(size)
         atexit.register(self.world.Barrier)  # MPI's own end mostly waits for all, but need not
-        self.training, self.over = False, False
+        self.over = False
         self.begin_hint("the run had not begun")
         self.pulse = Pulse(self, self.lost)
 
@@ -44,12 +44,12 @@ class Job(MPICommunicator):
 
     def begin(self, hint: str) -> None:
         """Tell that the training begins; hint: how to go on if it breaks."""
-        self.training = True
+        self.waited_for = True
         self.begin_hint(hint)
 
     def end(self) -> None:
         """Tell that the ranks do not wait for each other any more."""
-        self.training, self.over = False, True
+        self.waited_for, self.over = False, True
 
     def leave(self) -> None:
         """Tell that this rank has nothing to do any more, and wait until none has."""
@@ -60,7 +60,7 @@ class Job(MPICommunicator):
         """Let an error that ends this rank end the others as well."""
         interrupted = isinstance(error, KeyboardInterrupt)
         # An interrupt may come to ranks at different places, where what one of them tells, another would not hear.
-        if self.training or (interrupted and not self.over):
+        if self.waited_for or (interrupted and not self.over):
             what = "interrupted" if interrupted else sentence_of(error) or "".join(traceback.format_exception(error))
             self.fail(what, status_of(error))
         elif not (self.over or self.failed):

@@ -1,0 +1,29 @@
+"""A rank of a training on GPUs, emulated, on whose second rank NCCL fails to start, while the others wait in NCCL for it."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "emulation"), str(HERE)]
+
+from cupy import cuda, nccl
+
+from minidl.__main__ import main
+
+RANK = int(os.environ["PMI_RANK"])
+
+
+class Communicator:
+    """One of NCCL's."""
+
+    def __init__(self, size: int, name: bytes, rank: int) -> None:
+        if rank == 1:
+            raise RuntimeError("NCCL_ERROR_SYSTEM_ERROR: unhandled system error")
+        time.sleep(600)
+
+
+nccl.NcclCommunicator = Communicator
+cuda.runtime.deviceGetPCIBusId = lambda device: f"0000:0{RANK}:00.0"
+sys.exit(main(["train", "--device", "gpu", "--train-size", "40", "--test-size", "20", "--epochs", "1", *sys.argv[1:]]))
