@@ -7,6 +7,7 @@ is given the operations of its device once, by ``load``.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
+from threading import RLock
 from typing import Any, NoReturn
 
 import numpy as np
@@ -58,7 +59,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     if device in ("auto", "gpu") and not missing:
         gpu = import_module("minidl.kernels.gpu")
         gpu.products.choose(precision)
-        services = ("xp", "array", "host", "glance", "beside", "record", "choices", "choose", "describe")
+        services = ("xp", "array", "host", "glance", "lock", "beside", "record", "choices", "choose", "describe")
         return Kernels(
             device="gpu",
             precision=gpu.products.precision(),
@@ -79,6 +80,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         host=np.asarray,
         glance=lambda array: lambda: array,
         constant=_as_it_is if plain else constants.constant,
+        lock=RLock,
         beside=_in_turn,
         choices=dict,
         choose=_forget_choices,

@@ -288,7 +288,8 @@ class Services:
     take them, see arrays.py; host(array): the array as NumPy's. glance(array): a function that returns the array as
     NumPy's without waiting, as it is, or on a device that works by itself as it was when the function was called
     before. constant(array): the array, or a copy of it, that will not change any more, so that an operation may
-    keep what it makes of it. beside(first, second): calls two functions that write to no memory that the other one
+    keep what it makes of it. lock(): what a thread holds while it runs a net, as often as it wants; one for all nets
+    where these take turns. beside(first, second): calls two functions that write to no memory that the other one
     knows, at once where this brings something, and returns what the second returns. record(function, version, total):
     a function that does the same, but may record what it does once and then replay it, as long as version(), a number
     that grows, stays the same; what changes from call to call must lie on the device. total(n): the sum of n over the
@@ -304,6 +305,7 @@ class Services:
     host: Callable[[Any], Any]
     glance: Callable[[Any], Callable[[], Any]]
     constant: Callable[[Any], Any]
+    lock: Callable[[], Any]
     beside: Callable[[Callable[[], Any], Callable[[], Any]], Any]
     choices: Callable[[], dict[str, str]]
     choose: Callable[[Mapping[str, str]], None]

@@ -17,7 +17,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from math import prod
 from operator import index
-from threading import RLock, local
+from threading import local
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -60,10 +60,11 @@ class Context:
     saved: Mapping[str, Shape] | None = None
     errors: Any = field(init=False)  # the memory that the errors of all layers share
     buffers: Buffers = field(default_factory=Buffers, init=False)
-    in_use: Any = field(default_factory=RLock, init=False)
+    in_use: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.errors = self.kernels.memory_pool.MemoryPool()
+        self.in_use = self.kernels.lock()
         _contexts.add(self)
 
     def __deepcopy__(self, memo: Any) -> "Context":
@@ -101,7 +102,7 @@ _contexts: WeakSet[Context] = WeakSet()
 def _after_fork() -> None:
     """Unlock all nets: a thread that ran one is not in the child of a fork."""
     for context in _contexts:
-        context.in_use = RLock()
+        context.in_use = context.kernels.lock()
 
 
 if hasattr(os, "register_at_fork"):

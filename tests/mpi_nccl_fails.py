@@ -1,12 +1,11 @@
-"""A rank of a training on GPUs, emulated, on whose second rank NCCL fails to start, while the others wait in NCCL for it."""
+"""A rank of a training on emulated GPUs: NCCL fails to start on the second one, while the others wait for it in NCCL.
+
+The emulation's folder has to be in PYTHONPATH.
+"""
 
 import os
 import sys
 import time
-from pathlib import Path
-
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "emulation"), str(HERE)]
 
 from cupy import cuda, nccl
 

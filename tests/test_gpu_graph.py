@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,9 @@ from conftest import EMULATED, needs_cudnn
 from minidl import kernels
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
+from minidl.layers import Flatten, FullyConnected, Sequential
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.net import Net
 
 Array = Any
 
@@ -426,15 +429,61 @@ def test_another_stream_for_a_while_changes_nothing(gpu: Kernels, step: Step) ->
     assert step.calls == 3
 
 
-def test_the_default_stream_which_cannot_record_runs_each_step(
-    gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture
-) -> None:
-    gpu.xp.cuda.get_current_stream().synchronize()  # its arrays are there before another stream takes them
-    with gpu.xp.cuda.Stream.null, caplog.at_level(logging.WARNING):
-        for count in range(1, 5):
-            step.recorded()
+class TestTurns:
+    """Threads that run nets on a GPU: one at a time, in one stream."""
+
+    def test_the_default_stream_which_cannot_record_is_left(self, gpu: Kernels, step: Step) -> None:
+        cuda = gpu.xp.cuda
+        usual = cuda.get_current_stream()
+        usual.synchronize()  # its arrays are there before another stream takes them
+        for count in range(1, 6):
+            with cuda.Stream.null:
+                step.recorded()
+                assert cuda.get_current_stream() == usual
+            assert cuda.get_current_stream() == usual
             np.testing.assert_array_equal(gpu.host(step.total), count)
-    assert "one kernel at a time" in caplog.text
+        assert step.calls == 3
+
+    def test_another_thread_computes_in_the_same_stream_from_its_first_turn_on(self, gpu: Kernels, step: Step) -> None:
+        cuda = gpu.xp.cuda
+        usual = cuda.get_current_stream()
+        seen: list[Any] = []
+
+        def compute() -> None:
+            seen.append(cuda.get_current_stream().ptr)
+            for _ in range(4):
+                step.recorded()
+            with cuda.Stream(non_blocking=True):
+                pass
+            seen.append(cuda.get_current_stream().ptr)
+            seen.append(step.recorded.graph is not None)  # type: ignore[attr-defined]
+
+        thread = threading.Thread(target=compute)
+        thread.start()
+        thread.join()
+        assert seen == [0, usual.ptr, True]
+        np.testing.assert_array_equal(gpu.host(step.total), 4)
+
+    def test_a_net_in_another_thread_waits_for_the_end_of_a_recording(self, gpu: Kernels, step: Step) -> None:
+        """What it asks for would be recorded, too, and not be done."""
+        net = Net(Sequential(Flatten(), FullyConnected(3)), (2, 2, 1), gpu)
+        data = np.ones((2, 2, 2, 1), np.float32)
+        expected = net.predict(data)
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(net.predict(data)))
+
+        def while_recording() -> None:
+            if step.calls == 3:
+                thread.start()
+                thread.join(0.3)
+                assert not found
+
+        step.also = while_recording
+        for _ in range(4):
+            step.recorded()
+        thread.join()
+        np.testing.assert_array_equal(found[0], expected)
+        np.testing.assert_array_equal(gpu.host(step.total), 4)
 
 
 def test_what_runs_beside_is_waited_for_after_an_error_too(gpu: Kernels, step: Step) -> None:

@@ -99,7 +99,7 @@ def compare(results: dict[str, Any], expected: dict[str, Any], bound: float) -> 
     ],
 )
 def test_ten_steps_in_float64(gpu: Kernels, on_reference: Any, name: str, way: str) -> None:
-    device = gpu if way == "recorded" else replace(gpu, record=lambda function, version: function)
+    device = gpu if way == "recorded" else replace(gpu, record=lambda function, version, total: function)
     results = train(device, name, np.float64)
     assert results["recorded"] == (way == "recorded")
     compare(results, on_reference(name, np.float64), 1e-10)

@@ -143,8 +143,9 @@ def test_a_rank_that_hangs_ends_the_job_within_half_a_minute(folder):
 
 
 @pytest.mark.slow
-def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder):
+def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder, monkeypatch):
     """They hear nothing there, and give signs of life."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE / "emulation"))
     status, _, error = said(mpi(2, sys.executable, HERE / "mpi_nccl_fails.py", "--out", folder / "run"), timeout=60)
     assert status == 2
     assert "rank 1: NCCL cannot connect the GPUs of the ranks (NCCL_ERROR_SYSTEM_ERROR" in error

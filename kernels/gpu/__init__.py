@@ -1,12 +1,12 @@
 """GPU: the operations of kernels/ on CuPy's arrays; each module launches the kernels of NAME.cu beside its definition.
 
 Read elementwise.py first: it has the paper's formulas as one page of CUDA, without what makes the others fast.
-Everything runs in one stream of its own, because the default one cannot be captured in a graph.
+Operations run in one stream, see turn.py, because the default one cannot be captured in a graph; beside.py has a second
+one for what may run at once, and plans are tried in a third.
 
-Three things are taken from the definitions, all when a net is set up: convolution.Geometry, max_pool.output_shape and
-max_pool.argmax_type (of windows.py); the convolutions here, transposed ones too, inherit the check of a geometry as
-well, and data_norm.Statistics is their tuple. prefetch.Prefetcher is the definition's, which builds each batch when it
-is asked for. All else that a training step runs is in this folder.
+From the definitions come shapes and records: convolution.Geometry and what checks it, windows.py, the tuples
+data_norm.Statistics, Running and ParameterState, the smallest square of subnormal.py, and prefetch.Prefetcher, which
+builds each batch when it is asked for.
 """
 
 from typing import Any
@@ -20,12 +20,13 @@ from minidl.kernels.gpu.glance import Glance as glance
 from minidl.kernels.gpu.graph import record
 from minidl.kernels.gpu.plans import choices, choose
 from minidl.kernels.gpu.source import aligned
+from minidl.kernels.gpu.turn import lock, turn
 
-__all__ = ["array", "beside", "choices", "choose", "describe", "glance", "host", "products", "record", "stream", "xp"]
+__all__ = ["array", "beside", "choices", "choose", "describe", "glance", "host", "lock", "products", "record", "xp"]
 
 host = xp.asnumpy
-stream = xp.cuda.Stream(non_blocking=True)
-stream.__enter__()  # and not use(): the end of any ``with`` of another stream, CuPy's own too, comes back to this one
+with turn:
+    pass  # the thread that loads a GPU computes in the stream of all from now on, with CuPy itself as well
 
 
 def array(values: Any, dtype: Any) -> Any:

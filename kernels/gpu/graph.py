@@ -9,6 +9,7 @@ from typing import Any
 import cupy
 
 from minidl.kernels.gpu import products
+from minidl.kernels.gpu.turn import turn
 
 WARM_UPS = 2  # calls before the recording: plans are made, kernels compiled and buffers grown in them
 
@@ -36,16 +37,17 @@ class Recorded:
 
     def __call__(self) -> None:
         """Do what the function does: by itself at first, then by launching its graph."""
-        if self.total(self.version()) != self.known:
-            self.graph, self.calls = None, 0
-        if self.graph is None and not self.refused and self.calls >= WARM_UPS:
-            self._capture()
-        if self.graph is None:
-            self.function()
-            self.calls += 1
-            self.known = self.total(self.version())
-        else:
-            self.graph.launch()
+        with turn:  # or what another thread asks for would be recorded, too
+            if self.total(self.version()) != self.known:
+                self.graph, self.calls = None, 0
+            if self.graph is None and not self.refused and self.calls >= WARM_UPS:
+                self._capture()
+            if self.graph is None:
+                self.function()
+                self.calls += 1
+                self.known = self.total(self.version())
+            else:
+                self.graph.launch()
 
     def _capture(self) -> None:
         """Record the function's kernels, which are not run, and remember where this is refused.

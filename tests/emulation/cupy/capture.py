@@ -1,6 +1,7 @@
 """What a stream does between begin_capture and end_capture: nothing runs, everything is written down."""
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +11,21 @@ import numpy as np
 _tape: list[tuple[int, Callable[[], Any]]] | None = None  # with the streams that they are in
 _branches: dict[int, int] = {}  # other streams that are captured: how long the tape was when they joined in
 _origin = 0  # the stream that began to capture
-current = 0  # the stream that everything runs on
+_threads = threading.local()  # each with the stream that it computes in
 private_pool = False  # whether memory is taken from another pool than the common one
 
 
 later: list[Callable[[], Any]] = []  # copies to the host that nobody has waited for
+
+
+def current() -> int:
+    """Return the stream that the running thread computes in, at first the default one."""
+    return getattr(_threads, "stream", 0)
+
+
+def compute_in(stream: int) -> None:
+    """Let the running thread compute in another stream."""
+    _threads.stream = stream
 
 
 def arrive() -> None:
@@ -33,7 +44,7 @@ def begin() -> None:
     global _tape, _origin
     if _tape is not None:
         raise RuntimeError("the stream is capturing already")
-    _tape, _origin = [], current
+    _tape, _origin = [], current()
 
 
 def end() -> list[Callable[[], Any]]:
@@ -71,9 +82,10 @@ def wait(stream: int, event: tuple[int, int]) -> None:
 
 def _note(action: Callable[[], Any]) -> None:
     assert _tape is not None
-    if current != _origin and current not in _branches:
+    stream = current()
+    if stream != _origin and stream not in _branches:
         raise RuntimeError("while a stream is captured, another one runs at once what was to be recorded")
-    _tape.append((current, action))
+    _tape.append((stream, action))
 
 
 def run(action: Callable[[], Any]) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from itertools import count
+from threading import local
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,23 +43,24 @@ class Stream:
         self.non_blocking, self.ptr = non_blocking, 0 if null else next(_pointers)
 
     def __enter__(self) -> "Stream":
-        _entered.append(self)
+        _of_thread.entered.append(self)
         return self.use()
 
     def __exit__(self, *_: Any) -> None:
         """Go back to the stream of the ``with`` around this one, or to the default: never to what ``use`` has set."""
-        _entered.pop()
-        (_entered[-1] if _entered else Stream.null).use()
+        entered = _of_thread.entered
+        entered.pop()
+        (entered[-1] if entered else Stream.null).use()
 
     def use(self) -> "Stream":
-        """Make this the current stream."""
-        global _current
-        _current, capture.current = self, self.ptr
+        """Make this the current stream of the running thread."""
+        _of_thread.current = self
+        capture.compute_in(self.ptr)
         return self
 
     def begin_capture(self, mode: Any = None) -> None:
         """Record from now on."""
-        if not self.non_blocking or _current is not self:
+        if not self.non_blocking or get_current_stream() is not self:
             raise RuntimeError("only the current stream, if it is not the default one, can capture")
         capture.begin()
 
@@ -80,13 +82,21 @@ class Stream:
         capture.arrive()
 
 
-Stream.null = _current = Stream(null=True)
-_entered: list[Stream] = []
+class _OfThread(local):
+    """What CuPy keeps for each thread."""
+
+    def __init__(self) -> None:
+        self.current = Stream.null
+        self.entered: list[Stream] = []
+
+
+Stream.null = Stream(null=True)
+_of_thread = _OfThread()
 
 
 def get_current_stream() -> Stream:
-    """Return the stream that everything runs on."""
-    return _current
+    """Return the stream that the running thread computes in."""
+    return _of_thread.current
 
 
 def alloc_pinned_memory(size: int) -> bytearray:
@@ -134,7 +144,7 @@ class Event:
 
     def record(self, stream: Any = None) -> None:
         """Note the time, and what the stream has been asked to do so far."""
-        self.time, self.point = time.perf_counter() + ahead, capture.now((stream or _current).ptr)
+        self.time, self.point = time.perf_counter() + ahead, capture.now((stream or get_current_stream()).ptr)
 
     def synchronize(self) -> None:
         """Wait for it, which cannot be captured."""
