@@ -83,9 +83,9 @@ if EMULATED:
     os.environ["CUPY_CACHE_DIR"] = tempfile.mkdtemp(prefix="minidl-")
     atexit.register(shutil.rmtree, os.environ["CUPY_CACHE_DIR"], True)
     libraries.load = lambda name, library: ""  # the stand-in for cuDNN is all there is
-    from minidl.kernels.gpu import cudnn
+    from minidl.kernels.gpu import trial
 
-    cudnn.TIMES = cudnn.ROUNDS = 1  # the stand-in says how long a plan takes
+    trial.TIMES = trial.ROUNDS = 1  # the stand-in says how long a plan takes
 NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
 
 

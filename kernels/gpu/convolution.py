@@ -33,7 +33,7 @@ class Cudnn(Im2col):
         behind = cudnn.BEHIND[0 if biases is None else 1 + relu]
         shapes, precision = (first.shape, second.shape, out.shape), products.precision()
         planned = cudnn.product(operation, *shapes, self.stride, self.padding, precision, behind)
-        if planned is None:
+        if planned is None or not planned.has_plan():
             super().product(operation, first, second, out, biases, relu)
             return
         if planned.narrow:

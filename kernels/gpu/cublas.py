@@ -12,6 +12,9 @@ from minidl.kernels.gpu import products
 Array = Any
 
 WORKSPACE = 32 << 20  # bytes; with memory of our own nothing is allocated inside of a capture, and results repeat
+NO_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
+STATUS = {1: "not initialized", 7: "invalid value", 8: "not on this GPU", 11: "no access to memory",
+          13: "not executed", 14: "internal error", 15: "not supported"}  # fmt: skip
 NOT_TRANSPOSED, TRANSPOSED = 0, 1
 ANY_ALGORITHM = -1
 TYPES = {"float32": 0, "float64": 1}  # CUDA_R_32F, CUDA_R_64F
@@ -87,5 +90,7 @@ _workspaces: dict[int, Array] = {}
 
 
 def _check(status: int) -> None:
+    if status == NO_MEMORY:
+        raise MemoryError("cuBLAS has no memory for a product of matrices")
     if status:
-        raise RuntimeError(f"cuBLAS failed with status {status}")
+        raise RuntimeError(f"cuBLAS failed: {STATUS.get(status, 'its status')} ({status})")

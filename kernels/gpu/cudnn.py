@@ -8,15 +8,13 @@ What is behind a product, biases and a ReLU, is in the graph of fprop, so that n
 bf16, operands and results are rounded to it, for which cuDNN has many engines that were compiled before; there biases
 and ReLU come with the pass that widens the result. Where an engine is lacking, it is done without.
 
-Of the plans that cuDNN thinks best, the first product that is computed tries which one is the fastest, see plans.py.
-They are tried as graphs, because a small product takes less time than Python needs to launch it. In fp32, those that
-are tried must also make what cuBLAS makes of random numbers: on an H200, cuDNN 9.19 had a plan that rounded its
-operands as tf32 does and did not say so.
+Of the plans that cuDNN thinks best, the first product that is computed takes the fastest one that is right, see
+trial.py; plans.py keeps the choice.
 """
 
 import os
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -24,7 +22,7 @@ import cupy
 import numpy as np
 
 from minidl.kernels.convolution import Geometry
-from minidl.kernels.gpu import bias, libraries, plans, products
+from minidl.kernels.gpu import bf16, bias, libraries, plans, products, trial
 from minidl.kernels.gpu.im2col import Im2col
 
 # The frontend would open a runtime of any CUDA, or find none, and it looks for cuDNN in one place alone.
@@ -41,10 +39,11 @@ INPUTS = {"fprop": ("image", "weight"), "dgrad": ("loss", "filter"), "wgrad": ("
 WEIGHTS = {"fprop": SECOND, "dgrad": SECOND, "wgrad": OUT}
 DATA = {"fprop": FIRST, "dgrad": OUT, "wgrad": FIRST}
 BEHIND = ("", "biases", "biases and ReLU")
-CANDIDATES = 24  # plans that are timed, at most
-TIMES = 10  # that each is run for it, in a row
-ROUNDS = 3  # of which the fastest counts, after one to warm up
-EXACT = 1e-5  # of the largest number of a product: how far off a plan for fp32 may be; rounding to tf32 makes 3e-4
+CANDIDATES = 24  # plans that are tried, at most
+SHAPES_TRIED = 4  # of the data that filters meet; more, as images of many sizes have, take what cuDNN thinks best
+KEPT = 2048  # products that are planned, at most
+EPSILON = 2.0**-24  # to which a sum of float32 is rounded, once for each term
+BOUNDS = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 5e-2}  # of the largest number of a product: how far off a plan may be
 
 
 class Product:
@@ -70,9 +69,18 @@ class Product:
         self.operation, self.stride, self.padding, self.precision = operation, stride, padding, precision
         self.narrow, self.behind = precision == "bf16", behind
         self.half_out, self.fused = self.narrow, fused
+        self.shapes = {FIRST: first, SECOND: second, OUT: out}
+        weights, pixels = self.shapes[WEIGHTS[operation]], {"fprop": out, "dgrad": first, "wgrad": second}[operation]
+        self.multiplications = prod(weights) * prod(pixels[:3])
+        self.terms = self.multiplications // prod(out)  # of a sum
+        filters = operation, weights, stride, padding, precision, behind
+        tried, data = _tried.setdefault(filters, set()), self.shapes[DATA[operation]]
+        if len(tried) < SHAPES_TRIED:
+            tried.add(data)
+        self.most = CANDIDATES if data in tried else 1
         settings = operation, (first, second, out), stride, padding, precision
-        compared = ("compared",) if precision == "fp32" else ()  # what was kept before plans were, is chosen anew
-        self.name = " ".join(map(str, (*settings, behind, *compared)))
+        # Choices that were kept before all plans were compared, are made anew.
+        self.name = " ".join(map(str, (*settings, behind, "compared")))
         try:
             self.graph, self.candidates = self._build(*settings)
         except Exception:
@@ -81,122 +89,81 @@ class Product:
             self.half_out = self.fused = False
             self.graph, self.candidates = self._build(*settings)
         self.plan: int | None = None
+        self.refusal = ""
+
+    def has_plan(self) -> bool:
+        """Return whether there is a plan, which is chosen at the first call, and say so where there is none."""
+        if self.plan is None and not self.refusal:
+            try:
+                self.plan = self._choose()
+            except MemoryError as error:
+                products.say_once(f"plans of cuDNN are taken without a trial, for which memory lacks: {error}")
+                self.plan = next(iter(self.candidates.values()))
+            except RuntimeError as error:
+                self.refusal = products.reason(error)
+                _say_refused(self.operation, tuple(self.shapes.values()), self.precision, self.refusal)
+        return self.plan is not None
 
     def __call__(self, first: Array, second: Array, out: Array, biases: Array = None) -> None:
         """Write the product of the first and the second, and what is behind it, into ``out``.
 
-        In bf16, the first and the second are what bf16.narrow makes.
+        In bf16, the first and the second are what bf16.narrow makes. Raises RuntimeError where there is no plan.
         """
+        if not self.has_plan() or self.plan is None:
+            raise RuntimeError(self.refusal)
         result = cupy.empty(out.shape, np.uint16) if self.half_out else out
         arrays = {FIRST: first, SECOND: second, OUT: result} | ({BIASES: biases} if self.fused else {})
-        pointers = {number: array.data.ptr for number, array in arrays.items()}
-        if self.plan is None:
-            self.plan = self._choose(arrays)
-        self._execute(pointers, self.plan, self._workspace(self.plan))
+        workspace = cupy.empty(max(self.workspace(self.plan), 1), np.uint8)  # CuPy's pool has it again after the call
+        self.execute(arrays, self.plan, workspace)
+        if cupy.cuda.get_current_stream().is_capturing():
+            _recorded.add(self)
         relu = self.behind == BEHIND[2]
         if self.half_out:
             bias.widen(result, biases if self.behind else None, out, relu)
         elif self.behind and not self.fused:
             bias.add(biases, out, relu)
 
-    def _execute(self, pointers: dict[int, int], plan: int, workspace: Array) -> None:
+    def execute(self, arrays: dict[int, Array], plan: int, workspace: Array) -> None:
+        """Compute by a plan, on arrays by the numbers that the graph knows them by."""
+        pointers = {number: array.data.ptr for number, array in arrays.items()}
         handle = _handle(cupy.cuda.get_current_stream().ptr)
         self.graph.execute_plan_at_index(pointers, workspace.data.ptr, plan, handle=handle)
 
-    def _workspace(self, plan: int) -> Array:
-        """Return memory of CuPy's pool, which has it again after the call, for the next product in the stream."""
-        return cupy.empty(max(self.graph.get_workspace_size_plan_at_index(plan), 1), np.uint8)
+    def workspace(self, plan: int) -> int:
+        """Return how many bytes a plan needs beside its arrays."""
+        return int(self.graph.get_workspace_size_plan_at_index(plan))
 
-    def _choose(self, arrays: dict[int, Array]) -> int:
-        """Return the fastest plan, and keep its name; the first where nothing is to choose, or a stream records."""
-        stream = cupy.cuda.get_current_stream()
-        if len(self.candidates) > 1 and not stream.is_capturing():
-            try:
-                arrays, wanted = self._exercise(arrays) if self.precision == "fp32" else (arrays, None)
-            except MemoryError as error:
-                products.say_once(f"plans of cuDNN are taken without a trial, for which memory lacks: {error}")
-                return next(iter(self.candidates.values()))
-            stream.synchronize()  # what is tried runs beside it
-            if times := self._times(arrays, wanted):
-                best = min(times, key=times.__getitem__)
-                kept = _plans().keep(self.name, best)
-                return self.candidates.get(kept, self.candidates[best])
-        return next(iter(self.candidates.values()))
+    def _choose(self) -> int:
+        """Return the plan that is the fastest of those that are right, and keep its name.
 
-    def _exercise(self, arrays: dict[int, Array]) -> tuple[dict[int, Array], Array]:
-        """Return arrays of random numbers in place of these, and what cuBLAS makes of them.
-
-        A run's own numbers may hide what a plan does: they may be zeros, or have a mean that rounding leaves as it is.
+        While a stream records, nothing can be tried, and it is what was kept, or what cuDNN thinks best.
         """
-        random = np.random.default_rng(0)
-        made = {
-            number: cupy.asarray(random.standard_normal(array.shape, np.float32)) for number, array in arrays.items()
+        if cupy.cuda.get_current_stream().is_capturing():
+            return next(iter(self.candidates.values()))
+        arrays, wanted = self._exercise()
+        ways = {
+            name: (partial(self.execute, arrays, plan), self.workspace(plan)) for name, plan in self.candidates.items()
         }
-        return made, self._by_cublas(made)
+        bound = max(BOUNDS[self.precision], EPSILON * self.terms**0.5)
+        best = trial.fastest(ways, arrays[OUT], wanted, bound, self.multiplications)
+        kept = _plans().keep(self.name, best) if len(self.candidates) > 1 else best
+        return self.candidates.get(kept, self.candidates[best])
 
-    def _by_cublas(self, arrays: dict[int, Array]) -> Array:
-        """Return what im2col and cuBLAS make of the same arrays."""
-        filters, y, x, _ = arrays[WEIGHTS[self.operation]].shape
-        geometry = Geometry(arrays[DATA[self.operation]].shape[1:], filters, (y, x), self.stride, self.padding)
-        wanted, relu = cupy.empty_like(arrays[OUT]), self.behind == BEHIND[2]
+    def _exercise(self) -> tuple[dict[int, Array], Array]:
+        """Return arrays of random numbers for the graph, and what im2col and cuBLAS make of them."""
+        arrays = {number: trial.random(shape, 1000 * number) for number, shape in self.shapes.items()}
+        if self.fused:
+            arrays[BIASES] = trial.random(self.shapes[OUT][-1:], 1000 * BIASES)
+        filters, y, x, _ = self.shapes[WEIGHTS[self.operation]]
+        geometry = Geometry(self.shapes[DATA[self.operation]][1:], filters, (y, x), self.stride, self.padding)
+        wanted, relu = cupy.empty(self.shapes[OUT], np.float32), self.behind == BEHIND[2]
         operands = arrays[FIRST], arrays[SECOND]
         Im2col(geometry).product(self.operation, *operands, wanted, arrays.get(BIASES), relu)
-        return wanted
-
-    def _times(self, arrays: dict[int, Array], wanted: Array = None) -> dict[str, float]:
-        """Return the milliseconds that the candidates take TIMES in a row each, of those that run.
-
-        wanted: what they are to make of the arrays, or None: then nobody looks at that. Where no candidate is as exact
-        as it should be, the nearest is taken, and a warning says so. The device is waited for when all have run, as it
-        makes others wait that have a share of it.
-        """
-        tried: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {}
-        errors: dict[str, Array] = {}
-        pointers, out = {number: array.data.ptr for number, array in arrays.items()}, arrays[OUT]
-        workspaces = [cupy.empty(1, np.uint8)]  # each larger than the one before, which graphs still use
-        with _trials() as stream:
-            for name, plan in self.candidates.items():
-                with suppress(MemoryError, RuntimeError):  # its workspace does not fit, or it does not run after all
-                    if self.graph.get_workspace_size_plan_at_index(plan) > workspaces[-1].size:
-                        workspaces.append(self._workspace(plan))
-                    if wanted is not None:
-                        out.fill(np.nan)
-                    graph = self._recorded(pointers, plan, workspaces[-1], stream)
-                    if wanted is not None:
-                        errors[name] = abs(out - wanted).max()
-                    tried[name] = graph, []
-            for graph, marks in tried.values():
-                graph.launch()
-                for _ in range(ROUNDS):
-                    start, stop = cupy.cuda.Event(), cupy.cuda.Event()
-                    start.record()
-                    graph.launch()
-                    stop.record()
-                    marks.append((start, stop))
-            stream.synchronize()
-        elapsed = cupy.cuda.get_elapsed_time
-        times = {name: min(elapsed(*pair) for pair in marks) for name, (_, marks) in tried.items()}
-        return times if wanted is None else self._exact(times, errors, float(abs(wanted).max()))
-
-    def _exact(self, times: dict[str, float], errors: dict[str, Array], largest: float) -> dict[str, float]:
-        """Return the times of the plans that are as exact as float32 is, or of the nearest."""
-        found = {name: float(errors[name]) / (largest or 1) for name in times}
-        off = {name: error for name, error in found.items() if error == error}  # the others left something unwritten
-        least = min(off.values(), default=0.0)
-        if least > EXACT:
-            products.say_once(f"cuDNN's nearest plan for {self.name} is {least:.0e} off, as if it rounded its operands")
-        return {name: times[name] for name, error in off.items() if error <= max(EXACT, least)}
-
-    def _recorded(self, pointers: dict[int, int], plan: int, workspace: Array, stream: Any) -> Any:
-        """Return a graph of TIMES products in a row."""
-        self._execute(pointers, plan, workspace)  # what is loaded at the first time, is not recorded
-        stream.begin_capture()
-        try:
-            for _ in range(TIMES):
-                self._execute(pointers, plan, workspace)
-        finally:
-            graph = stream.end_capture()
-        return graph
+        if self.narrow:
+            arrays |= {number: bf16.narrow(arrays[number]) for number in (FIRST, SECOND)}
+        if self.half_out:
+            arrays[OUT] = cupy.empty(self.shapes[OUT], np.uint16)
+        return arrays, wanted
 
     def _build(
         self, operation: str, shapes: tuple[Shape, Shape, Shape], stride: Pair, padding: Pair, precision: str
@@ -229,20 +196,20 @@ class Product:
         graph.build_operation_graph()
         graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
         # A run is to repeat to the last bit, and float32 is not to become less behind our back.
-        graph.deselect_numeric_notes([notes.NONDETERMINISTIC])
+        graph.deselect_numeric_notes([notes.NONDETERMINISTIC, notes.REDUCED_PRECISION_REDUCTION])
         if not self.narrow:
             graph.deselect_numeric_notes([notes.DOWN_CONVERT_INPUTS])
         if precision == "fp32":
             graph.deselect_numeric_notes([notes.TENSOR_CORE])
         graph.check_support()
         chosen = _plans().get(self.name)
-        candidates = _candidates(graph, chosen)
+        candidates = _candidates(graph, chosen, self.most)
         if chosen and chosen not in candidates:
             _plans().forget(self.name, chosen)
         return graph, candidates
 
 
-@cache  # a captured graph may still run the code of any plan
+@lru_cache(KEPT)
 def product(
     operation: str,
     first: Shape,
@@ -261,12 +228,20 @@ def product(
         fused = operation == "fprop" and behind != "" and precision != "bf16"
         fused = fused and (behind != BEHIND[2] or relu_keeps_nan(precision))
         return Product(operation, first, second, out, stride, padding, precision, behind, fused)
-    except MemoryError:
-        raise
     except Exception as error:  # of any kind: cuDNN, its frontend, and whatever that has imported
-        shapes = f"{operation} of {first}, {second}, {out} in {precision}"
-        products.say_once(f"cuDNN has no engine for {shapes}, and im2col computes it: {products.reason(error)}")
+        if isinstance(error, MemoryError) or "ALLOC_FAILED" in str(error):
+            raise MemoryError(f"cuDNN has no memory to plan a product: {products.reason(error)}") from error
+        _say_refused(operation, (first, second, out), precision, products.reason(error))
         return None
+
+
+def _say_refused(operation: str, shapes: tuple[Shape, ...], precision: str, why: str) -> None:
+    what = f"{operation} of {', '.join(map(str, shapes))} in {precision}"
+    products.say_once(f"cuDNN has no engine for {what}, and im2col computes it: {why}")
+
+
+_tried: dict[Any, set[Shape]] = {}  # the data that plans are tried for, by the filters and all else
+_recorded: set[Product] = set()  # a graph runs their code, for as long as it is there
 
 
 @cache
@@ -280,8 +255,8 @@ def relu_keeps_nan(precision: str) -> bool:
     return product.fused and bool(np.isnan(cupy.asnumpy(out)).all())
 
 
-def _candidates(graph: Any, chosen: str | None) -> dict[str, int]:
-    """Build the plan that was chosen before, or those that are worth a try, the best by cuDNN's own rules first.
+def _candidates(graph: Any, chosen: str | None, most: int) -> dict[str, int]:
+    """Build the plan that was chosen before, or ``most`` that are worth a try, the best by cuDNN's own rules first.
 
     A plan that has to be compiled takes a second or more, and is left out where there is another one before it.
     """
@@ -289,12 +264,12 @@ def _candidates(graph: Any, chosen: str | None) -> dict[str, int]:
     found: dict[str, int] = {}
     for index, name in enumerate(names):
         compiled = cudnn.behavior_note.RUNTIME_COMPILATION in graph.get_behavior_notes_for_plan_at_index(index)
-        if name == chosen if chosen in names else len(found) < CANDIDATES and not (compiled and found):
+        if name == chosen if chosen in names else len(found) < most and not (compiled and found):
             with suppress(Exception):  # one that was ruled out, or that does not work after all
                 graph.build_plan_at_index(index)
                 found[name] = index
     if not found and chosen in names:
-        return _candidates(graph, None)
+        return _candidates(graph, None, most)
     if not found:
         raise cudnn.cudnnGraphNotSupportedError("none of its plans can be built")
     return found
@@ -313,12 +288,6 @@ def _dim(shape: Shape) -> list[int]:
 def _stride(shape: Shape) -> list[int]:
     _, _, x, channels = shape
     return [prod(shape[1:]), 1, x * channels, channels]
-
-
-@cache
-def _trials() -> Any:
-    """Return the stream in which plans are tried; no thread's own, which may be one that cannot record."""
-    return cupy.cuda.Stream(non_blocking=True)
 
 
 @cache

@@ -8,7 +8,9 @@ and takes them again when it goes on, wherever that is.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -30,50 +32,58 @@ def choose(known: Mapping[str, str]) -> None:
 
 
 class Plans:
-    """The names of a machine's plans in a file; a process that cannot write it keeps them for itself."""
+    """The names of a machine's plans, a file for each product, of which processes make each but once.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.known: dict[str, str] = {}
-        self.useless: set[tuple[str, str]] = set()
+    A process that cannot write keeps its choices for itself.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def get(self, product: str) -> str | None:
         """Return the name of the plan that was chosen for a product, if any."""
-        if product not in self.known:
-            self._read()
-        plan = _taken.get(product) or self.known.get(product)
+        plan = _taken.get(product) or _made.get(product) or self._read(product)
         if plan:
             _made[product] = plan
         return plan
 
     def keep(self, product: str, plan: str) -> str:
         """Remember a plan, and return it, or the one that another process has chosen meanwhile."""
-        self._read()
-        plan = _made[product] = self.known.setdefault(product, plan)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile("w", dir=self.path.parent, delete=False, encoding="utf-8") as part:
-                json.dump(self.known, part, indent=1)
-            os.replace(part.name, self.path)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile("w", dir=self.folder, encoding="utf-8", delete=False) as part:
+                json.dump({product: plan}, part)
+            try:
+                if self._read(product) is None:
+                    self._file(product).unlink(missing_ok=True)  # of somebody else
+                with suppress(FileExistsError):
+                    os.link(part.name, self._file(product))  # whole, and only where there is none
+            finally:
+                os.unlink(part.name)
         except OSError as error:
             products.say_once(f"the plans that cuDNN was found to be fastest by cannot be kept: {error}")
+        plan = _made[product] = self._read(product) or plan
         return plan
 
     def forget(self, product: str, plan: str) -> None:
         """Let another plan take the place of one that cannot be used, as after an update of the driver."""
-        self.useless.add((product, plan))
-        for plans in (_taken, self.known):
-            if plans.get(product) == plan:
-                del plans[product]
+        for known in (_taken, _made):
+            if known.get(product) == plan:
+                del known[product]
+        if self._read(product) == plan:
+            with suppress(OSError):
+                self._file(product).unlink()
 
-    def _read(self) -> None:
+    def _file(self, product: str) -> Path:
+        return self.folder / f"{sha256(product.encode()).hexdigest()[:32]}.json"
+
+    def _read(self, product: str) -> str | None:
         try:
-            found = json.loads(self.path.read_text("utf-8"))
+            found = json.loads(self._file(product).read_text("utf-8"))
         except (OSError, ValueError):  # not there yet, or of somebody else
-            return
-        if isinstance(found, dict):
-            pairs = {(str(product), str(plan)) for product, plan in found.items()}
-            self.known |= dict(pairs - self.useless)
+            return None
+        plan = found.get(product) if isinstance(found, dict) else None
+        return str(plan) if plan else None
 
 
 @cache
@@ -81,4 +91,4 @@ def plans(card: str, version: str) -> Plans:
     """Return the plans for a card, by its name, and a version of cuDNN."""
     folder = os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache"
     name = "".join(letter if letter.isalnum() else "-" for letter in f"{card}-{version}")
-    return Plans(Path(folder) / f"minidl-plans-{name}.json")
+    return Plans(Path(folder) / f"minidl-plans-{name}")

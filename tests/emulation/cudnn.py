@@ -17,7 +17,7 @@ from minidl.kernels.convolution import Convolution, Geometry
 
 data_type = Enum("data_type", "NOT_SET FLOAT BFLOAT16 DOUBLE")
 heur_mode = Enum("heur_mode", "A B FALLBACK")
-numerical_note = Enum("numerical_note", "TENSOR_CORE DOWN_CONVERT_INPUTS NONDETERMINISTIC")
+numerical_note = Enum("numerical_note", "TENSOR_CORE DOWN_CONVERT_INPUTS NONDETERMINISTIC REDUCED_PRECISION_REDUCTION")
 
 WORKSPACE = 100  # bytes
 behavior_note = Enum("behavior_note", "RUNTIME_COMPILATION")
