@@ -22,7 +22,7 @@ def for_cudnn() -> str:
 
 
 def load(name: str, library: str) -> str:
-    """Load a library by its file's name, of which NVIDIA's packages think as ``library``, and return where it lies.
+    """Load a library by its file's name, which NVIDIA's pathfinder calls ``library``, and return where it lies.
 
     From then on, the loader knows it by its name. Raises OSError where there is none.
     """
