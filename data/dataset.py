@@ -12,6 +12,7 @@ from minidl.kernels.errors import MinidlError
 Bytes = NDArray[np.uint8]
 VOID = 255
 """The label of a pixel in a mask that has none."""
+MOST_MASK_CLASSES = 128
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,6 +64,11 @@ class Dataset:
             )
 
     def _check_masks(self, masks: Bytes | list[Bytes]) -> None:
+        if len(self.mask_classes) > MOST_MASK_CLASSES:
+            raise MinidlError(
+                f"{self.name} has {len(self.mask_classes)} classes of masks; {MOST_MASK_CLASSES} are as many as a byte "
+                "with a sign counts, which the labels of pixels are"
+            )
         if len(masks) != len(self):
             raise MinidlError(f"{self.name} has {len(self):,} images and {len(masks):,} masks; give one for each image")
         several = isinstance(masks, list) or isinstance(self.images, list)

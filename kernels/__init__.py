@@ -63,7 +63,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         return Kernels(
             device="gpu",
             precision=gpu.products.precision(),
-            constant=_as_it_is,
+            constant=_copy,
             tape=_no_tape,
             **{name: getattr(gpu, name) for name in services},
             **_modules("minidl.kernels.gpu"),
@@ -79,7 +79,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         array=arrays.array,
         host=np.asarray,
         glance=lambda array: lambda: array,
-        constant=_as_it_is if plain else constants.constant,
+        constant=_copy if plain else constants.constant,
         lock=RLock,
         beside=_in_turn,
         choices=dict,
@@ -101,9 +101,9 @@ def take_gpu(number: int) -> None:
         cuda.Device(number % cuda.runtime.getDeviceCount()).use()
 
 
-def _as_it_is(array: Any) -> Any:
-    """Return the array: no operation of this device keeps anything of it."""
-    return array
+def _copy(array: Any) -> Any:
+    """Return a copy, which nobody changes; no operation of this device keeps anything of it."""
+    return array.copy()
 
 
 def _in_turn(first: Callable[[], Any], second: Callable[[], Any]) -> Any:

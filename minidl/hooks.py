@@ -57,6 +57,14 @@ class HookPoint:
                 f"{hook} as a Reparametrization is for weights alone, not for the {self.point}; hang up the "
                 "normalization itself here"
             )
+        if isinstance(self._hook, Reparametrization):
+            self._hook.point = None
+        if isinstance(hook, Reparametrization):
+            if hook.point not in (None, self):
+                raise MinidlError(
+                    f"{hook} as a Reparametrization hangs at other weights, whose copy it keeps; make one for each"
+                )
+            hook.point = self
         self._hook = hook
 
     def __call__(self, array: Array, layer: str = "the layer") -> Array:
@@ -118,6 +126,7 @@ class Reparametrization:
 
     def __init__(self, normalization: Any) -> None:
         self.normalization = normalization
+        self.point: HookPoint | None = None  # where it hangs
         self.effective: Array | None = None
         self.scale: Array | None = None
 

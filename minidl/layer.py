@@ -36,12 +36,13 @@ class Buffers(local):
     """The arrays that the layers of a net have for the running thread, by layer and name.
 
     With its own for each thread, an output holds until the same thread's next forward. replays: of inference with
-    weights that do not change, see replay.py, by the shape of the data.
+    weights that do not change, see replay.py, by the shape of the data. output: of the thread's last forward.
     """
 
     def __init__(self) -> None:
         self.of: defaultdict[Any, dict[str, Array]] = defaultdict(dict)
         self.replays: dict[Shape, Any] = {}
+        self.output: Array = None
 
 
 @dataclass(eq=False)
@@ -123,6 +124,12 @@ class Parameter:
     decay: bool
     gc: bool = False
     wc: bool = False
+    kept: Array = field(default=None, init=False)  # the value when its net was frozen
+
+    @property
+    def in_use(self) -> Array:
+        """The value that a layer computes by: of a frozen net, the one that it was frozen with."""
+        return self.value if self.kept is None else self.kept
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}: {'×'.join(map(str, self.value.shape))}, {self.value.dtype}>"
@@ -200,7 +207,9 @@ class Layer:
     def comp_grads(self, error: Array) -> None:
         """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad), of the weights and not of the biases."""
         if self.parameters():
+            before = [p.grads for p in self.parameters()]
             self.compute_grads(self.accept_error(error))
+            self._check_written(before)
         if self.weights is not None:
             self.at_weights.adjoint(self.weights.grads)
             self.at_grads(self.weights.grads, self.name)
@@ -267,6 +276,15 @@ class Layer:
             )
         self.to_be_checked.discard(function)
 
+    def _check_written(self, before: list[Array]) -> None:
+        """Raise MinidlError where gradients lie in other arrays than before, which an optimizer does not know."""
+        for parameter, grads in zip(self.parameters(), before, strict=True):
+            if parameter.grads is not grads:
+                raise MinidlError(
+                    f"{self.name} ({self}) gave {parameter.name} another array for its gradients in compute_grads, and "
+                    "the optimizer reads the one that was there; write into that one: parameter.grads[...] = …"
+                )
+
     # -- what a layer is given --------------------------------------------------------------------------------
 
     def setup(self, shape: Shape, context: Context) -> Shape:
@@ -309,15 +327,22 @@ class Layer:
                 "one sample, such as (y, x, channels)"
             ) from None
         self.to_be_checked = {"compute_output", "compute_error"}
+        for p in self.parameters():
+            if not (p.value.flags.c_contiguous and p.grads.flags.c_contiguous and p.grads.shape == p.value.shape):
+                raise MinidlError(
+                    f"{p.name} and its gradients must be two arrays of one shape in C's order, which the optimizer "
+                    "goes through as they lie; make them by np.ascontiguousarray"
+                )
         return self.output_shape
 
-    def check_counts(self, **counts: int) -> None:
-        """Raise MinidlError for one of a constructor's arguments that is no whole number of at least 1."""
+    def check_counts(self, least: int = 1, /, **counts: Any) -> tuple[int, ...]:
+        """Return a constructor's whole numbers as Python's; raise MinidlError for one that is none, or below least."""
         for name, count in counts.items():
-            if not isinstance(count, int | np.integer) or count < 1:
+            if not isinstance(count, int | np.integer) or count < least:
                 raise MinidlError(
-                    f"{type(self).__name__} needs {name} to be a whole number of at least 1, and not {count!r}"
+                    f"{type(self).__name__} needs {name} to be a whole number of at least {least}, and not {count!r}"
                 )
+        return tuple(map(int, counts.values()))
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0)."""
@@ -421,6 +446,7 @@ class Layer:
     def train(self) -> None:
         """Prepare for training: forward normalizes the weights and keeps its data."""
         self.training = True
+        self._thaw()
 
     def eval(self) -> None:
         """Prepare for inference: a copy of the weights is normalized once more, and then no hook is called again.
@@ -430,11 +456,19 @@ class Layer:
         """
         self.normalize_weights(in_place=False)
         self.training, self.data, self.samples = False, None, None
+        self._thaw()
 
     def freeze(self) -> None:
-        """Keep the weights as inference uses them now; what an algorithm makes of them is then made once."""
-        if self.weights is not None:
-            self.weights_in_use = self.kernels.constant(self.weights_in_use)
+        """Keep parameters as inference uses them now; what an algorithm makes of weights is then made once."""
+        for parameter in self.parameters():
+            if parameter is self.weights:
+                self.weights_in_use = self.kernels.constant(self.weights_in_use)
+            else:
+                parameter.kept = parameter.value.copy()
+
+    def _thaw(self) -> None:
+        for parameter in self.parameters():
+            parameter.kept = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self}>"

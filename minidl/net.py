@@ -104,7 +104,15 @@ class Net:
             if self.training:
                 self.trained_by = get_ident()
                 self._fuse_unobserved()
-            return self._forward(data)
+            buffers, xp = self.context.buffers, self.kernels.xp
+            if (
+                isinstance(data, xp.ndarray)
+                and buffers.output is not None
+                and xp.may_share_memory(data, buffers.output)
+            ):
+                data = data.copy()  # the output of the last forward, over which this one writes
+            buffers.output = self._forward(data)
+            return buffers.output
 
     def _fuse_unobserved(self) -> None:
         """Let the layers compute alone while somebody looks at an output, which would have gone through a ReLU."""
@@ -182,7 +190,7 @@ class Net:
         with self.context.in_use:
             training = self.training
             if training:
-                self.eval()
+                self.eval()  # or it goes on training
             try:
                 return [self.kernels.host(self._forward(batch)).copy() for batch in batches]
             finally:
@@ -240,7 +248,12 @@ class Net:
     def eval(self) -> None:
         """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again."""
         with self.context.in_use:
-            self.root.eval()
+            try:
+                self.root.eval()
+            except BaseException:  # a hook that fails leaves no part of the net ready for something else than the rest
+                if self.training:
+                    self.root.train()
+                raise
             self.training = False
             self._thaw()
 
@@ -320,7 +333,7 @@ class Net:
             raise MinidlError(
                 f"the saved net has {unknown[0]}, which this net lacks; it belongs to another model or method"
             )
-        ready = {name: self.kernels.array(arrays[name], target.dtype) for name, target in targets.items()}
+        ready = {name: self.kernels.array(arrays[name], target.dtype).copy() for name, target in targets.items()}
         for name, target in targets.items():
             target[...] = ready[name]
         if not self.training:

@@ -136,7 +136,7 @@ def _fully_connected(graph: Graph, layer: Any, data: str) -> str:
 
 def _batch_norm(graph: Graph, layer: Any, data: str) -> str:
     """BN that is not folded away: factor·data + offset."""
-    shape = (-1, *[1] * (len(layer.input_shape) - 1))
+    shape = (-1, 1, 1) if len(layer.input_shape) == 3 else (-1,)  # the channels are last, but in images
     factor, offset = (layer.kernels.host(array).reshape(shape) for array in layer.affine())
     scaled = graph.add("Mul", data, graph.constant(factor, f"{layer.name}.factor"))
     return graph.add("Add", scaled, graph.constant(offset, f"{layer.name}.offset"))
@@ -146,10 +146,15 @@ def _group_norm(graph: Graph, layer: Any, data: str) -> str:
     """GN, LN (one group) and IN (a group for each channel)."""
     gamma, beta = (graph.array(layer, p.value, p.name.rpartition(".")[2]) for p in (layer.gamma, layer.beta))
     groups = layer.input_shape[-1] if type(layer) is InstanceNorm else layer.groups
-    flat = len(layer.input_shape) == 1  # ONNX wants an axis behind the channels
-    data = graph.add("Unsqueeze", data, graph.constant([2])) if flat else data
+    axes = len(layer.input_shape)
+    if axes == 1:  # ONNX wants an axis behind the channels
+        data = graph.add("Unsqueeze", data, graph.constant([2]))
+    elif axes != 3:  # and the channels first, as only images have them there
+        data = graph.add("Transpose", data, perm=[0, axes, *range(1, axes)])
     out = graph.add("GroupNormalization", data, gamma, beta, num_groups=groups, epsilon=layer.epsilon)
-    return graph.add("Squeeze", out, graph.constant([2])) if flat else out
+    if axes == 1:
+        return graph.add("Squeeze", out, graph.constant([2]))
+    return out if axes == 3 else graph.add("Transpose", out, perm=[0, *range(2, axes + 1), 1])
 
 
 def _relu(graph: Graph, layer: Any, data: str) -> str:

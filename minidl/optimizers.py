@@ -36,10 +36,9 @@ class Optimizer:
         gc: Sequence[Parameter] = (),
         wc: Sequence[Parameter] = (),
     ) -> None:
-        if not learning_rate > 0:
-            raise MinidlError(f"the learning rate must be above 0, not {learning_rate}")
-        if not weight_decay >= 0:
-            raise MinidlError(f"the weight decay must be 0 or above, not {weight_decay}")
+        _check_rate(learning_rate)
+        if not 0 <= weight_decay < math.inf:
+            raise MinidlError(f"the weight decay must be a number of 0 or above, not {weight_decay}")
         variant = variant or self.variants[0]
         if variant not in self.variants:
             raise MinidlError(f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}")
@@ -77,6 +76,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
+        _check_rate(value, least=0)
         self.alpha[...] = value
 
     @property
@@ -138,8 +138,8 @@ class Adam(Optimizer):
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        if not all(0 <= psi < 1 for psi in betas):
-            raise MinidlError(f"both betas must be at least 0 and below 1, not {betas}")
+        if len(betas) != 2 or not all(0 <= psi < 1 for psi in betas):
+            raise MinidlError(f"the betas must be two numbers of at least 0 and below 1, not {betas}")
         if not 0 <= epsilon < math.inf:
             raise MinidlError(f"epsilon must be a number of at least 0, not {epsilon}")
         if self.variant == "as_printed" and betas[1] == 0:
@@ -152,6 +152,12 @@ class Adam(Optimizer):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
+
+
+def _check_rate(value: Any, least: float = math.ulp(0)) -> None:
+    """Raise MinidlError for what is no learning rate; in the middle of a training it may be 0."""
+    if not isinstance(value, int | float | np.number) or not least <= value < math.inf:
+        raise MinidlError(f"the learning rate must be a number above 0, not {value}")
 
 
 def stepped(learning_rate: float, epoch: int, every: int) -> float:

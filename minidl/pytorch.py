@@ -32,6 +32,7 @@ from minidl.layers import (
     LayerNorm,
     MaxPool,
     ReLU,
+    Residual,
     Resize,
     Sequential,
     TransposedConvolution,
@@ -111,9 +112,16 @@ def _collect(layer: Layer, flat: Shape | None, found: dict[str, Axes]) -> Shape 
             flat = _collect(child, flat, found)
         return flat
     if isinstance(layer, Container):
-        for child in layer.children:
-            _collect(child, flat, found)
-        return None
+        ends = {_collect(child, flat, found) for child in layer.children}
+        if kind is Residual and len(layer.children) == 1:
+            ends.add(flat)  # the shortcut
+        if len(ends) > 1 or (ends != {None} and kind is not Residual):
+            raise MinidlError(
+                f"{layer.name} ({layer}) takes images that were flattened together with others, or with what is not "
+                "one, and PyTorch has their numbers in another order; flatten behind it, or export to safetensors or "
+                "onnx"
+            )
+        return ends.pop()
     if kind is Flatten:
         return layer.input_shape if len(layer.input_shape) == 3 else flat
     if kind in KERNELS:

@@ -151,7 +151,10 @@ def test_a_layer_refuses_a_shape_that_it_cannot_use(context, layer, shape, messa
         (lambda: Convolution(0, 3), "Convolution needs filters to be a whole number of at least 1, and not 0"),
         (lambda: Convolution(2, 0), "Convolution needs size"),
         (lambda: Convolution(2, 3, stride=0), "Convolution needs stride"),
-        (lambda: Convolution(2, 3, padding=-1), "Convolution needs a padding of at least 0, and not -1"),
+        (
+            lambda: Convolution(2, 3, padding=-1),
+            "Convolution needs padding to be a whole number of at least 0, and not -1",
+        ),
         (lambda: TransposedConvolution(2, 3, stride=-2), "TransposedConvolution needs stride .* not -2"),
         (lambda: FullyConnected(2.5), "FullyConnected needs outputs to be a whole number of at least 1, and not 2.5"),
         (lambda: MaxPool(0, 1), "MaxPool needs size"),

@@ -156,9 +156,9 @@ def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
 @pytest.mark.parametrize(
     "optimizer, options, message",
     [
-        (SGD, {"learning_rate": 0.0}, "learning rate must be above 0"),
-        (SGD, {"learning_rate": float("nan")}, "learning rate must be above 0"),
-        (Adam, {"learning_rate": 1.0, "weight_decay": -1.0}, "weight decay must be 0 or above"),
+        (SGD, {"learning_rate": 0.0}, "learning rate must be a number above 0"),
+        (SGD, {"learning_rate": float("nan")}, "learning rate must be a number above 0"),
+        (Adam, {"learning_rate": 1.0, "weight_decay": -1.0}, "weight decay must be a number of 0 or above"),
         (SGD, {"learning_rate": 1.0, "momentum": 1.0}, "momentum must be"),
         (Adam, {"learning_rate": 1.0, "betas": (0.9, -0.1)}, "betas must be"),
         (Adam, {"learning_rate": 1.0, "variant": "dlib"}, "use standard or as_printed"),

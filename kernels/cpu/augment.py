@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.cpu.chunks import overlap
 from minidl.kernels.cpu.threads import share
 
 Array = NDArray[np.floating]
@@ -47,12 +48,10 @@ def crop(
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop):
             top, left = int(offsets[i, 0]) - border, int(offsets[i, 1]) - border
-            ys, xs = slice(max(0, -top), height - top), slice(max(0, -left), width - left)
+            ys, xs = overlap(top, out_y, height), overlap(left, out_x, width)
             target = out[i]
             target[...] = 0
-            inside = target[ys, xs]
-            y, x = max(0, top), max(0, left)
-            inside[...] = images[indices[i], y : y + inside.shape[0], x : x + inside.shape[1]]
+            target[_slice(ys, top), _slice(xs, left)] = images[indices[i], _slice(ys), _slice(xs)]
             target = target.reshape(out_y, -1)
             target -= row_mean
             target *= out.dtype.type(1 / divisor)
@@ -89,8 +88,9 @@ def crop_with_masks(
         for i in range(start, stop):
             image, mask = images[indices[i]], masks[indices[i]]
             (top, left), (height, width) = corners[i], mask.shape
-            ys, xs = slice(max(0, top), top + out_y), slice(max(0, left), left + out_x)
-            inside = slice(max(0, -top), height - top), slice(max(0, -left), width - left)
+            over = overlap(int(top), out_y, height), overlap(int(left), out_x, width)
+            ys, xs = map(_slice, over)
+            inside = _slice(over[0], int(top)), _slice(over[1], int(left))
             columns = slice(None, None, -1 if mirrored[i] else 1)
             labels[i] = -1
             labels[i][:, columns][inside] = mask[ys, xs].view(np.int8)
@@ -104,6 +104,11 @@ def crop_with_masks(
             rows *= out.dtype.type(1 / divisor)
 
     share(work, len(labels))
+
+
+def _slice(ends: tuple[int, int], start: int = 0) -> slice:
+    """Return the slice between two ends, counted from ``start``."""
+    return slice(ends[0] - start, ends[1] - start)
 
 
 def _next(samples: int, position: NDArray[np.int64], *arrays: NDArray[Any]) -> list[NDArray[Any]]:

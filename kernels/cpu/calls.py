@@ -11,10 +11,14 @@ Calls = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 @dataclass
 class Captured:
-    """Functions with their arguments, in their order, and what must live as long as they may be called."""
+    """Functions with their arguments, in their order, and what must live as long as they may be called.
+
+    whole: whether they are all that computes, and nothing between them depends on the data.
+    """
 
     calls: Calls = field(default_factory=list)
     alive: list[Any] = field(default_factory=list)
+    whole: bool = True
 
 
 class _Mine(local):
@@ -31,6 +35,12 @@ def add_call(function: Callable[..., None], *arguments: Any) -> None:
     """Write a call down, where anybody wants to know of it."""
     if _mine.captured is not None:
         _mine.captured.calls.append((function, arguments))
+
+
+def compute_between() -> None:
+    """Tell that NumPy computes something of the data here, which is no call."""
+    if _mine.captured is not None:
+        _mine.captured.whole = False
 
 
 def keep_alive(*things: Any) -> None:

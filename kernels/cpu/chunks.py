@@ -7,6 +7,16 @@ from minidl.kernels.cpu.program import Program
 Band = tuple[int, int]
 
 
+def overlap(start: int, length: int, size: int) -> tuple[int, int]:
+    """Return where the part begins and ends that a stretch has of 0 … size, which may be nothing of it.
+
+    >>> overlap(-2, 5, 9), overlap(11, 5, 9)
+    ((0, 3), (9, 9))
+    """
+    first = min(max(start, 0), size)
+    return first, max(first, min(start + length, size))
+
+
 class Chunks:
     """Chunks of about ``target`` tiles, of which ``images`` images have ``down`` rows of ``across`` each.
 

@@ -13,6 +13,7 @@ Each pass reads x and, on the way back, the error twice; x̂ is never stored.
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.cpu.calls import compute_between
 from minidl.kernels.cpu.groups import Sums, wide
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.normalize import moments
@@ -37,6 +38,7 @@ def forward(
     statistics; relu: write max(γ·x̂ + β, 0) instead.
     """
     (data, layout), loops = wide(x), current()
+    compute_between()
     mean, variance = (values[:, 0, : gamma.size] for values in moments(data, layout))
     alone = data.shape[1] * layout.tiles * layout.width == 1
     scale = np.zeros_like(variance) if alone else 1 / np.sqrt(variance + epsilon)

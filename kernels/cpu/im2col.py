@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry
-from minidl.kernels.cpu.chunks import Band, Chunks
+from minidl.kernels.cpu.chunks import Band, Chunks, overlap
 from minidl.kernels.cpu.constants import Kept, is_constant
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.program import MIN_PRODUCTS, Operand, PerImage, Program, Recorder, part
@@ -230,7 +230,7 @@ class Im2col(Convolution):
         (y, x, _), (offset_y, offset_x) = self.data_shape, self._offset
         height, width = (band[1] - band[0] - 1) * self.stride[0] + self._reach[0], padded.shape[2]
         top, left = band[0] * self.stride[0] - offset_y, -offset_x
-        first_y, last_y = max(top, 0), max(min(top + height, y), 0)
-        first_x, last_x = max(left, 0), max(min(left + width, x), 0)
+        first_y, last_y = overlap(top, height, y)
+        first_x, last_x = overlap(left, width, x)
         inside = np.s_[:, first_y - top : last_y - top, first_x - left : last_x - left]
         return padded[: program.samples, :height], inside, np.s_[:, first_y:last_y, first_x:last_x]

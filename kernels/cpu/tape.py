@@ -12,12 +12,13 @@ from minidl.kernels.cpu.threads import workers
 class Tape:
     """The calls of ``function()``, for the same thread and the same memory: compiled loops, and work that is shared.
 
-    What NumPy does between them is not on it.
+    What NumPy does between them is not on it. whole: whether that depends on nothing but the weights.
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
         with capture() as self._captured:
             function()
+        self.whole = self._captured.whole
         self._calls = current().joined(self._captured.calls)
         self._version = _version()
 

@@ -4,9 +4,9 @@ Read elementwise.py first: it has the paper's formulas as one page of CUDA, with
 Operations run in one stream, see turn.py, because the default one cannot be captured in a graph; beside.py has a second
 one for what may run at once, and plans are tried in a third.
 
-From the definitions come shapes and records: convolution.Geometry and what checks it, windows.py, the tuples
-data_norm.Statistics, Running and ParameterState, the smallest square of subnormal.py, and prefetch.Prefetcher, which
-builds each batch when it is asked for.
+From the definitions come shapes and records: convolution.Geometry and the check of it, max_pool.output_shape and
+max_pool.argmax_type (of windows.py), the tuples data_norm.Statistics, Running and ParameterState, the smallest square
+that is no subnormal number, and prefetch.Prefetcher, which builds each batch when it is asked for.
 """
 
 from typing import Any

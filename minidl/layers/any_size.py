@@ -1,15 +1,16 @@
 """AnySize: images of any size for a net that needs certain ones."""
 
+from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 from minidl.layers.container import Container
 
 
 class AnySize(Container):
-    """A body whose output has its data's height and width, for images of any size.
+    """A body whose output gets its data's height and width, for images of any size.
 
     The body takes ``least`` pixels along each axis, and any multiple of ``step`` more. Smaller images, and those
-    between, get zeros below and to their right, and the output is cut again. Images of another size than before are no
-    error: all layers are fitted to them anew, with the same parameters.
+    between, get zeros below and to their right, and the output is cut again, or gets zeros where it is too small.
+    Images of another size than before are no error: all layers are fitted to them anew, with the same parameters.
     """
 
     kind = "any size"
@@ -17,8 +18,8 @@ class AnySize(Container):
 
     def __init__(self, body: Layer, least: int, step: int) -> None:
         super().__init__(body)
-        self.check_counts(least=least, step=step)
-        self.body, self.least, self.step = body, least, step
+        self.body = body
+        self.least, self.step = self.check_counts(least=least, step=step)
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Fit the body to the padded size."""
@@ -31,7 +32,12 @@ class AnySize(Container):
         """Pad the data, run the body and cut its output."""
         data = self.kernels.array(data, self.context.dtype)
         if data.ndim == 4 and data.shape[-1] == self.input_shape[-1] and data.shape[1:] != self.input_shape:
-            self.fit(data.shape[1:])
+            known = self.input_shape
+            try:
+                self.fit(data.shape[1:])
+            except MinidlError:
+                self.fit(known)  # what is refused leaves the layers as they were
+                raise
         data = self.accept("data", data, self.input_shape)
         output = self.body.forward(self._cut_or_pad("data", data, self.padded_shape))
         return self._cut_or_pad("output", output, self.output_shape)

@@ -60,8 +60,8 @@ class BatchNorm(DataNorm):
 
     def affine(self) -> tuple[Array, Array]:
         """Return factor and offset of each channel at inference: out = factor·data + offset."""
-        factor = self.gamma.value / self.kernels.xp.sqrt(self.variance + self.epsilon)
-        return factor, self.beta.value - factor * self.mean
+        factor = self.gamma.in_use / self.kernels.xp.sqrt(self.variance + self.epsilon)
+        return factor, self.beta.in_use - factor * self.mean
 
     def running(self) -> dict[str, Array]:
         """Return the running statistics."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from minidl.kernels import Kernels
-from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Shape
 from minidl.layers.product_layer import ProductLayer
 
@@ -23,11 +22,9 @@ class Convolution(ProductLayer):
 
     def __init__(self, filters: int, size: int, stride: int = 1, padding: int | None = None) -> None:
         super().__init__()
-        self.check_counts(filters=filters, size=size, stride=stride)
-        if padding is not None and padding < 0:
-            raise MinidlError(f"{type(self).__name__} needs a padding of at least 0, and not {padding}")
-        self.filters, self.size, self.stride = filters, size, stride
-        self.padding = padding if padding is not None else (size // 2 if stride == 1 else 0)
+        self.filters, self.size, self.stride = self.check_counts(filters=filters, size=size, stride=stride)
+        usual = self.size // 2 if self.stride == 1 else 0
+        (self.padding,) = self.check_counts(0, padding=usual if padding is None else padding)
         self.algorithms: dict[tuple[bool, Shape], Any] = {}  # for a layer that is fused, or not, and the data's shape
         self.algorithm: Any = None
 
@@ -61,7 +58,7 @@ class Convolution(ProductLayer):
     def compute_output(self, data: Array) -> Array:
         """Correlate the data with each filter."""
         out = self.new_output(len(data))
-        self.algorithm.forward(data, self.weights_in_use, self.biases.value, out)
+        self.algorithm.forward(data, self.weights_in_use, self.biases.in_use, out)
         return out
 
     def compute_error(self, error: Array) -> Array:

@@ -54,7 +54,7 @@ class DataNorm(Layer):
         """Normalize, scale and shift the data."""
         out = self.new_output(len(data))
         self.statistics = self.kernels.data_norm.forward(
-            self.view(data), self.gamma.value, self.beta.value, self.epsilon, self.view(out), self.running_to_move()
+            self.view(data), self.gamma.in_use, self.beta.in_use, self.epsilon, self.view(out), self.running_to_move()
         )
         return out
 

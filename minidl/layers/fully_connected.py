@@ -12,8 +12,7 @@ class FullyConnected(ProductLayer):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.check_counts(outputs=outputs)
-        self.outputs = outputs
+        (self.outputs,) = self.check_counts(outputs=outputs)
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create one weight for each pair of an input and an output."""
@@ -25,7 +24,7 @@ class FullyConnected(ProductLayer):
     def compute_output(self, data: Array) -> Array:
         """Weigh the inputs of each sample."""
         out = self.new_output(len(data))
-        self.kernels.fully_connected.forward(data, self.weights_in_use, self.biases.value, out)
+        self.kernels.fully_connected.forward(data, self.weights_in_use, self.biases.in_use, out)
         return out
 
     def compute_error(self, error: Array) -> Array:

@@ -11,8 +11,7 @@ class Pool(Layer):
 
     def __init__(self, size: int, stride: int) -> None:
         super().__init__()
-        self.check_counts(size=size, stride=stride)
-        self.size, self.stride = size, stride
+        self.size, self.stride = self.check_counts(size=size, stride=stride)
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Count the windows that fit; what is left over at the border is not used."""

@@ -1,5 +1,6 @@
 """Resize: bilinear interpolation to another height and width."""
 
+from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 
 
@@ -11,11 +12,13 @@ class Resize(Layer):
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
-        self.size = size
+        if not isinstance(size, tuple | list) or len(size) != 2:
+            raise MinidlError(f"Resize needs a size (y, x), such as (32, 32), and not {size!r}")
+        self.size = tuple(size)
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Keep the channels."""
-        self.check_counts(height=self.size[0], width=self.size[1])
+        self.size = self.check_counts(height=self.size[0], width=self.size[1])
         return (*self.size, shape[-1])
 
     def compute_output(self, data: Array) -> Array:

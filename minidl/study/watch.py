@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from minidl.fuse import fuse, unfuse
+from minidl.fuse import unfuse
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.layers import DataNorm
@@ -90,7 +90,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
     finally:
         for observers, keep in hung:
             observers.remove(keep)
-        fuse(net.root)
+        net.fuse()
 
 
 def _complete(seen: Seen) -> None:

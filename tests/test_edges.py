@@ -1,0 +1,344 @@
+"""Edges of layers and nets, where a wrong number would come out in silence, beside float64 by the definitions."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from minidl import kernels
+from minidl.data.batches import Batches
+from minidl.data.dataset import Dataset
+from minidl.data.pixel_batches import PixelBatches
+from minidl.gradcheck import check_layer, check_net
+from minidl.hooks import Reparametrization
+from minidl.kernels.errors import MinidlError
+from minidl.layer import Layer, Parameter
+from minidl.layers import (
+    AnySize,
+    AveragePool,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    MaxPool,
+    ReLU,
+    Residual,
+    Resize,
+    Sequential,
+    TransposedConvolution,
+)
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.method import parse
+from minidl.net import Net
+from minidl.optimizers import SGD, Adam
+from minidl.study.watch import watch
+
+NORMS = [BatchNorm, LayerNorm, InstanceNorm, GroupNorm]
+
+
+def net_of(*layers, shape, backend=None, dtype=np.float64):
+    return Net(Sequential(*layers), shape, backend or kernels.load("cpu"), dtype=dtype, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((7, 7, 256), lambda: Convolution(2, 2, padding=6)),
+        ((2, 2, 129), lambda: Convolution(17, 3, padding=6)),
+        ((1, 9, 64), lambda: Convolution(3, 2, 3, 7)),
+        ((24, 24, 3), lambda: TransposedConvolution(256, 2, padding=6)),
+        ((14, 14, 3), lambda: TransposedConvolution(256, 2, 2, 5)),
+    ],
+)
+def test_padding_that_is_larger_than_the_filter(backend, random, shape, layer):
+    """Some bands of output rows see nothing of the image."""
+    data = random.standard_normal((2, *shape))
+    found = []
+    for device in (kernels.load("reference"), backend):
+        net = net_of(layer(), shape=shape, backend=device)
+        error = np.random.default_rng(1).standard_normal(net.forward(data).shape)
+        back = device.host(net.root.backpropagate(device.xp.asarray(error))).copy()
+        grads = [device.host(p.grads).copy() for p in net.parameters]
+        outputs = [net.predict(data)]
+        net.freeze()
+        found.append([back, *grads, *outputs, net.predict(data), net.predict(data[:1])])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_frozen_net_has_the_statistics_of_each_batch(backend, random, norm):
+    """Though a trial on random numbers would not show them: a ReLU behind lets through what lies far away alone."""
+    net = net_of(Convolution(4, 3), norm(), ReLU(), Flatten(), FullyConnected(3), shape=(4, 4, 2), backend=backend)
+    net.layers[1].beta.value[...] = -3.5
+    data = 0.01 * random.standard_normal((2, 4, 4, 2))
+    data[:, 1, 1] = 100
+    expected = net.predict(data)
+    net.freeze()
+    for _ in range(4):
+        np.testing.assert_allclose(backend.host(net.forward(data)), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [Convolution(3, 3)],
+        lambda: [Convolution(3, 3), ReLU(), Convolution(3, 3)],
+        lambda: [Residual(Convolution(3, 3))],
+        lambda: [BatchNorm()],
+    ],
+)
+def test_a_net_takes_its_own_last_output(backend, random, layers):
+    data, results = random.standard_normal((3, 4, 4, 3)), []
+    for copied in (True, False):
+        net = net_of(*layers(), shape=(4, 4, 3), backend=backend)
+        first = net.forward(data)
+        second = backend.host(net.forward(first.copy() if copied else first)).copy()
+        net.backpropagate(backend.xp.ones_like(net.forward(data)))
+        net.forward(net.forward(data)[::-1] if not copied else net.forward(data).copy()[::-1])
+        net.backpropagate(backend.xp.ones(second.shape))
+        results.append([second, *(backend.host(p.grads).copy() for p in net.parameters)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_frozen_net_looks_at_no_parameter(backend, random):
+    layers = [Convolution(3, 3), BatchNorm(), LayerNorm(), Flatten(), FullyConnected(2)]
+    net = net_of(*layers, shape=(4, 4, 2), backend=backend)
+    data = random.standard_normal((300, 4, 4, 2))
+    net.freeze()
+    expected = [net.predict(data), net.predict(data[:2])]
+    for parameter in net.parameters:
+        parameter.value += 1
+    for _ in range(2):
+        for found, wanted in zip([net.predict(data), net.predict(data[:2])], expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    net.eval()
+    assert abs(net.predict(data) - expected[0]).max() > 0.1
+
+
+def test_a_refused_size_leaves_the_layers_as_they_were(backend, random):
+    """And is refused the next time as well."""
+    body = Sequential(Convolution(2, 5, padding=0), TransposedConvolution(2, 5, padding=0))
+    net = Net(AnySize(body, least=1, step=1), (8, 8, 3), backend, dtype=np.float64)
+    data = random.standard_normal((1, 8, 8, 3))
+    expected = net.predict(data)
+    for _ in range(2):
+        with pytest.raises(MinidlError, match="leaves nothing"):
+            net.forward(random.standard_normal((1, 3, 3, 3)))
+    np.testing.assert_array_equal(net.predict(data), expected)
+
+
+class TestGradcheck:
+    """What a check must not call wrong, and must not leave behind."""
+
+    @pytest.mark.parametrize("norm", [BatchNorm, InstanceNorm])
+    def test_a_bias_before_a_norm_has_no_gradient_but_rounding(self, backend, random, norm):
+        net = net_of(Convolution(3, 3), norm(), shape=(4, 4, 2), backend=backend)
+        report = check_layer(net.root, random.standard_normal((3, 4, 4, 2)), random)
+        assert any(line.startswith("conv1.biases: its gradient") for line in report.unchecked)
+
+    @pytest.mark.parametrize("before", ["eval", "freeze", "train"])
+    def test_the_net_is_left_as_it_was(self, backend, random, before):
+        layers = [Convolution(3, 3), BatchNorm(), ReLU(), Flatten(), FullyConnected(2)]
+        net = net_of(*layers, shape=(4, 4, 2), backend=backend)
+        getattr(net, before)()
+        data, labels = random.standard_normal((3, 4, 4, 2)), np.array([0, 1, 0])
+        expected = net.predict(data)
+        check_layer(net.root, data, random)
+        check_net(net, SoftmaxCrossEntropy(backend), data, labels, random)
+        assert {net.training, *(layer.training for layer in net.layers)} == {before == "train"}
+        np.testing.assert_allclose(net.predict(data), expected, rtol=1e-12)
+
+
+def test_an_observer_sees_the_output_before_the_relu_after_a_watch_too(random):
+    net = net_of(Convolution(3, 3), ReLU(), Flatten(), FullyConnected(2), shape=(4, 4, 2))
+    loss, data = SoftmaxCrossEntropy(net.kernels), random.standard_normal((3, 4, 4, 2))
+    with watch(net):
+        loss(net.forward(data), np.array([0, 1, 0]))
+        net.backpropagate(loss.error)
+    least = []
+    net.layers[0].at_output.after.append(lambda output: least.append(output.min()))
+    net.forward(data)
+    assert least[0] < 0
+
+
+@pytest.mark.parametrize("way", ["eval", "freeze", "predict"])
+def test_a_hook_that_fails_leaves_the_whole_net_in_training(random, way):
+    net = net_of(Convolution(3, 3), BatchNorm(), Flatten(), FullyConnected(2), shape=(4, 4, 2))
+    data = random.standard_normal((3, 4, 4, 2))
+    expected = net.forward(data).copy()
+
+    def fails(weights):
+        raise ValueError("no")
+
+    net.layers[-1].at_weights.hook = fails
+    with pytest.raises(ValueError, match="no"):
+        net.predict(data) if way == "predict" else getattr(net, way)()
+    net.layers[-1].at_weights.hook = None
+    assert {net.training, *(layer.training for layer in net.layers)} == {True}
+    np.testing.assert_array_equal(net.forward(data), expected)
+    net.backpropagate(np.ones_like(expected))
+
+
+@pytest.mark.parametrize("extents", [(1, 9), (2, 2), (2, 9), (3, 1), (3, 3)])
+def test_images_that_are_smaller_than_their_border(backend, random, extents):
+    images = random.integers(0, 256, (8, *extents, 3), dtype=np.uint8)
+    masks = random.integers(0, 5, (8, *extents), dtype=np.uint8)
+    data = Dataset("tiny", images, np.arange(8) % 2, ("a", "b"), masks, ("v", "w", "x", "y", "z"))
+    for kind in (Batches, PixelBatches):
+        found = []
+        for device in (kernels.load("reference"), backend):
+            batches = kind(data, 4, device, np.float64)
+            for epoch in range(3):
+                for size in batches.shuffle(np.random.default_rng(epoch)):
+                    found.append((device, [device.host(array).copy() for array in batches.next(size)]))
+        half = len(found) // 2
+        for (_, one), (_, other) in zip(found[:half], found[half:], strict=True):
+            for expected, got in zip(one, other, strict=True):
+                np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_more_classes_of_masks_than_labels_can_count_are_refused(random):
+    images, masks = random.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8), np.full((2, 4, 4), 127, np.uint8)
+    Dataset("many", images, None, (), masks, tuple(map(str, range(128))))
+    with pytest.raises(MinidlError, match="129 classes of masks"):
+        Dataset("more", images, None, (), masks, tuple(map(str, range(129))))
+
+
+class Scale(Layer):
+    """out = data·w, with weights as a test makes them."""
+
+    kind = "scale"
+
+    def __init__(self, order="C", assigns=False):
+        super().__init__()
+        self.order, self.assigns = order, assigns
+
+    def infer_shape(self, shape):
+        if self.weights is None:
+            values = np.array(np.ones((shape[-1], shape[-1])), order=self.order)
+            self.weights = Parameter(f"{self.name}.weights", values, np.zeros_like(values), decay=True)
+        return shape
+
+    def compute_output(self, data):
+        return data @ self.weights_in_use.T
+
+    def compute_error(self, error):
+        return error @ self.weights_in_use
+
+    def compute_grads(self, error):
+        if self.assigns:
+            self.weights.grads = error.T @ self.data
+        else:
+            self.weights.grads[...] = error.T @ self.data
+
+
+def test_gradients_that_no_optimizer_would_read_are_refused(random):
+    net = net_of(Scale(assigns=True), shape=(4,))
+    net.forward(random.standard_normal((2, 4)))
+    with pytest.raises(MinidlError, match=r"scale1.*another array for its gradients.*grads\[\.\.\.\]"):
+        net.backpropagate(np.ones((2, 4)))
+    with pytest.raises(MinidlError, match=r"scale1\.weights and its gradients must be two arrays of one shape in C's"):
+        net_of(Scale(order="F"), shape=(4,))
+    net = net_of(Scale(), shape=(4,))
+    before = net.parameters[0].value.copy()
+    net.forward(random.standard_normal((2, 4)))
+    net.backpropagate(np.ones((2, 4)))
+    SGD(net.parameters, net.kernels, 0.1).step()
+    assert (net.parameters[0].value != before).all()
+
+
+def test_a_reparametrization_hangs_at_one_place():
+    net = net_of(Convolution(3, 3), Convolution(3, 3), shape=(4, 4, 2))
+    (normalization,) = parse("WC").normalizations
+    one = Reparametrization(normalization.bind(net.kernels))
+    first, second = net.layers
+    first.at_weights.hook = one
+    with pytest.raises(MinidlError, match="hangs at other weights"):
+        second.at_weights.hook = one
+    first.at_weights.hook = None
+    second.at_weights.hook = one
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8, np.int8])
+def test_numpys_whole_numbers_are_as_good_as_pythons(random, number):
+    def layers(n):
+        return [
+            Convolution(n(5), n(3), n(1), n(1)),
+            AveragePool(n(12), n(2)),
+            MaxPool(n(2), n(2)),
+            Resize((n(3), n(4))),
+            TransposedConvolution(n(2), n(2), stride=n(2)),
+            Flatten(),
+            FullyConnected(n(100)),
+        ]
+
+    data = random.standard_normal((2, 30, 30, 2))
+    expected, found = (net_of(*layers(n), shape=(30, 30, 2)).predict(data) for n in (int, number))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Convolution(2, 3, padding="same"), "padding to be a whole number of at least 0"),
+        (lambda: Convolution(2, 3, padding=1.0), "padding to be a whole number of at least 0"),
+        (lambda: Resize(5), r"Resize needs a size \(y, x\)"),
+        (lambda: SGD([], kernels.load("cpu"), np.inf), "learning rate must be a number above 0"),
+        (lambda: SGD([], kernels.load("cpu"), "1"), "learning rate must be a number above 0"),
+        (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", np.nan), "learning rate must be"),
+        (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", -1), "learning rate must be"),
+        (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", None), "learning rate must be"),
+        (lambda: SGD([], kernels.load("cpu"), 1, weight_decay=np.inf), "weight decay must be a number of 0 or above"),
+        (lambda: Adam([], kernels.load("cpu"), 1, betas=(0.9,)), "betas must be two numbers"),
+    ],
+)
+def test_what_no_layer_and_no_optimizer_takes(make, message):
+    with pytest.raises(MinidlError, match=message):
+        make()
+
+
+def test_a_net_loads_its_own_arrays_exchanged(random):
+    net = net_of(FullyConnected(3), FullyConnected(3), shape=(3,))
+    one, other = (net.layers[i].weights for i in (0, 1))
+    expected = one.value.copy(), other.value.copy()
+    arrays = {p.name: p.value for p in net.parameters}
+    net.load(arrays | {one.name: other.value, other.name: one.value})
+    np.testing.assert_array_equal(one.value, expected[1])
+    np.testing.assert_array_equal(other.value, expected[0])
+
+
+@pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))), reason="needs the extra export")
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (5, 4, 2, 3), (6, 5, 4)])
+def test_norms_of_data_of_any_axes_in_onnx(random, norm, shape):
+    import onnxruntime
+
+    from minidl.onnx_model import onnx_model
+
+    net = net_of(norm(), ReLU(), Flatten(), FullyConnected(3), shape=shape, dtype=np.float32)
+    for parameter in net.parameters:
+        parameter.value[...] = random.standard_normal(parameter.value.shape)
+    for layer in net.layers:
+        for name, array in layer.running().items():
+            if not name.endswith("updates"):
+                array[...] = 0.1 + random.random(array.shape)
+    data = random.standard_normal((2, *shape)).astype(np.float32)
+    expected = net.predict(data)
+    session = onnxruntime.InferenceSession(onnx_model(net, {}, "0"), providers=["CPUExecutionProvider"])
+    there = data.transpose(0, 3, 1, 2) if len(shape) == 3 else data
+    np.testing.assert_allclose(session.run(None, {"data": there})[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_flattened_images_through_a_residual_in_pytorch():
+    from minidl.pytorch import axes_of
+
+    net = net_of(Residual(Sequential(Convolution(2, 3), Flatten()), Flatten()), FullyConnected(3), shape=(4, 5, 2))
+    assert axes_of(net)["fc1.weight"].view == (3, 4, 5, 2)
+    net = net_of(Flatten(), Residual(FullyConnected(40)), ReLU(), FullyConnected(3), shape=(4, 5, 2))
+    with pytest.raises(MinidlError, match=r"add1.*flattened together"):
+        axes_of(net)
