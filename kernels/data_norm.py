@@ -47,7 +47,7 @@ def forward(
     variance = mean_of_group((x - mean) ** 2)
     statistics = Statistics(mean, variance, 1 / np.sqrt(variance + epsilon))
     _affine(_normalized(x, statistics), gamma, beta, out, relu)
-    if running:
+    if running and x.shape[1] > 1:
         move(running, mean, variance, x.shape[1])
     return statistics
 

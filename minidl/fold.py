@@ -30,7 +30,7 @@ def _fold(layer: Layer) -> None:
         for child in layer.children:
             if isinstance(child, BatchNorm) and kept and type(kept[-1]) in LINEAR:
                 factor, offset = child.affine()
-                weights, biases = kept[-1].weights_in_use, kept[-1].biases.value  # in use: as normalized
+                weights, biases = kept[-1].weights_in_use, kept[-1].biases.in_use  # in use: as normalized
                 weights *= factor.reshape(-1, *[1] * (weights.ndim - 1))
                 biases *= factor
                 biases += offset

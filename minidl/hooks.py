@@ -1,6 +1,7 @@
 """Hook points of Algorithm 1 and what may hang there: hooks, which normalize, and observers, which look on."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from minidl.kernels.errors import MinidlError
@@ -57,13 +58,13 @@ class HookPoint:
                 f"{hook} as a Reparametrization is for weights alone, not for the {self.point}; hang up the "
                 "normalization itself here"
             )
+        if isinstance(hook, Reparametrization) and hook.point not in (None, self):
+            raise MinidlError(
+                f"{hook} as a Reparametrization hangs at other weights, whose copy it keeps; make one for each"
+            )
         if isinstance(self._hook, Reparametrization):
             self._hook.point = None
         if isinstance(hook, Reparametrization):
-            if hook.point not in (None, self):
-                raise MinidlError(
-                    f"{hook} as a Reparametrization hangs at other weights, whose copy it keeps; make one for each"
-                )
             hook.point = self
         self._hook = hook
 
@@ -129,6 +130,13 @@ class Reparametrization:
         self.point: HookPoint | None = None  # where it hangs
         self.effective: Array | None = None
         self.scale: Array | None = None
+
+    def __deepcopy__(self, memo: Any) -> "Reparametrization":
+        """Return one that hangs at the copy of its hook point, where that is copied, too, or nowhere."""
+        twin = memo[id(self)] = object.__new__(type(self))
+        own = {name: value for name, value in vars(self).items() if name != "point"}
+        vars(twin).update(deepcopy(own, memo), point=memo.get(id(self.point)))
+        return twin
 
     def __call__(self, raw: Array) -> Array:
         """Return the normalized copy of the raw weights."""

@@ -463,7 +463,7 @@ class Layer:
         for parameter in self.parameters():
             if parameter is self.weights:
                 self.weights_in_use = self.kernels.constant(self.weights_in_use)
-            else:
+            elif parameter.kept is None:  # or a copy of a frozen net, or one that is frozen twice, would take new ones
                 parameter.kept = parameter.value.copy()
 
     def _thaw(self) -> None:

@@ -104,15 +104,8 @@ class Net:
             if self.training:
                 self.trained_by = get_ident()
                 self._fuse_unobserved()
-            buffers, xp = self.context.buffers, self.kernels.xp
-            if (
-                isinstance(data, xp.ndarray)
-                and buffers.output is not None
-                and xp.may_share_memory(data, buffers.output)
-            ):
-                data = data.copy()  # the output of the last forward, over which this one writes
-            buffers.output = self._forward(data)
-            return buffers.output
+            self.context.buffers.output = output = self._forward(data)
+            return output
 
     def _fuse_unobserved(self) -> None:
         """Let the layers compute alone while somebody looks at an output, which would have gone through a ReLU."""
@@ -123,7 +116,10 @@ class Net:
 
     def _forward(self, data: Array) -> Array:
         """Run the data through the layers, or, where it is a small batch for weights that are frozen, replay that."""
-        known = isinstance(data, self.kernels.xp.ndarray) and data.dtype == self.dtype and is_small(data.shape)
+        xp, last = self.kernels.xp, self.context.buffers.output
+        if isinstance(data, xp.ndarray) and last is not None and xp.may_share_memory(data, last):
+            data = data.copy()  # the output of the last forward, over which this one writes
+        known = isinstance(data, xp.ndarray) and data.dtype == self.dtype and is_small(data.shape)
         if self.frozen is None or not known:
             return self.root.forward(data)
         replays = self.context.buffers.replays
@@ -250,7 +246,8 @@ class Net:
         with self.context.in_use:
             try:
                 self.root.eval()
-            except BaseException:  # a hook that fails leaves no part of the net ready for something else than the rest
+            except BaseException:  # of a hook: in training, all of the net goes on with it
+                self._thaw()
                 if self.training:
                     self.root.train()
                 raise
@@ -309,7 +306,7 @@ class Net:
 
         What training is at stays as it is: the normalization is done to a copy.
         """
-        arrays = {p.name: p.value for p in self.parameters}
+        arrays = {p.name: p.in_use for p in self.parameters}
         for layer in self.layers:
             if layer.weights is not None:
                 arrays[layer.weights.name] = layer.normalized_copy() if layer.training else layer.weights_in_use

@@ -124,14 +124,14 @@ def _transposed_convolution(graph: Graph, layer: Any, data: str) -> str:
 
 
 def _convolved(operator: str, graph: Graph, layer: Any, data: str, weights: str) -> str:
-    biases = graph.array(layer, layer.biases.value, "bias")
+    biases = graph.array(layer, layer.biases.in_use, "bias")
     strides, pads = [layer.stride] * 2, [layer.padding] * 4
     return graph.add(operator, data, weights, biases, kernel_shape=[layer.size] * 2, strides=strides, pads=pads)
 
 
 def _fully_connected(graph: Graph, layer: Any, data: str) -> str:
     weights = graph.array(layer, layer.weights_in_use, "weight")
-    return graph.add("Gemm", data, weights, graph.array(layer, layer.biases.value, "bias"), transB=1)
+    return graph.add("Gemm", data, weights, graph.array(layer, layer.biases.in_use, "bias"), transB=1)
 
 
 def _batch_norm(graph: Graph, layer: Any, data: str) -> str:
@@ -144,7 +144,7 @@ def _batch_norm(graph: Graph, layer: Any, data: str) -> str:
 
 def _group_norm(graph: Graph, layer: Any, data: str) -> str:
     """GN, LN (one group) and IN (a group for each channel)."""
-    gamma, beta = (graph.array(layer, p.value, p.name.rpartition(".")[2]) for p in (layer.gamma, layer.beta))
+    gamma, beta = (graph.array(layer, p.in_use, p.name.rpartition(".")[2]) for p in (layer.gamma, layer.beta))
     groups = layer.input_shape[-1] if type(layer) is InstanceNorm else layer.groups
     axes = len(layer.input_shape)
     if axes == 1:  # ONNX wants an axis behind the channels

@@ -156,8 +156,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
 
 def _check_rate(value: Any, least: float = math.ulp(0)) -> None:
     """Raise MinidlError for what is no learning rate; in the middle of a training it may be 0."""
-    if not isinstance(value, int | float | np.number) or not least <= value < math.inf:
-        raise MinidlError(f"the learning rate must be a number above 0, not {value}")
+    if not isinstance(value, int | float | np.number | np.ndarray) or not least <= value < math.inf:
+        what = "above 0" if least else "of 0 or above"
+        raise MinidlError(f"the learning rate must be a number {what}, not {value}")
 
 
 def stepped(learning_rate: float, epoch: int, every: int) -> float:

@@ -123,7 +123,7 @@ def _collect(layer: Layer, flat: Shape | None, found: dict[str, Axes]) -> Shape 
             )
         return ends.pop()
     if kind is Flatten:
-        return layer.input_shape if len(layer.input_shape) == 3 else flat
+        return layer.input_shape if len(layer.input_shape) == 3 and prod(layer.input_shape[:2]) > 1 else flat
     if kind in KERNELS:
         found |= _entries(layer, KERNELS[kind])
     elif kind is FullyConnected:

@@ -1,6 +1,7 @@
 """Edges of layers and nets, where a wrong number would come out in silence, beside float64 by the definitions."""
 
 import importlib.util
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -98,9 +99,11 @@ def test_a_net_takes_its_own_last_output(backend, random, layers):
         first = net.forward(data)
         second = backend.host(net.forward(first.copy() if copied else first)).copy()
         net.backpropagate(backend.xp.ones_like(net.forward(data)))
+        own = net.forward(data).copy() if copied else net.forward(data)
+        predicted = net.predict(own)
         net.forward(net.forward(data)[::-1] if not copied else net.forward(data).copy()[::-1])
         net.backpropagate(backend.xp.ones(second.shape))
-        results.append([second, *(backend.host(p.grads).copy() for p in net.parameters)])
+        results.append([second, predicted, *(backend.host(p.grads).copy() for p in net.parameters)])
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -116,6 +119,13 @@ def test_a_frozen_net_looks_at_no_parameter(backend, random):
     for _ in range(2):
         for found, wanted in zip([net.predict(data), net.predict(data[:2])], expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
+    for array in net.running().values():
+        array += 1
+    twin = deepcopy(net)
+    net.freeze()
+    for one in (net, twin):
+        np.testing.assert_allclose(one.predict(data), expected[0], rtol=1e-12)
+        assert not any((one.effective_weights()[p.name] == p.value).all() for p in one.parameters)
     net.eval()
     assert abs(net.predict(data) - expected[0]).max() > 0.1
 
@@ -260,6 +270,11 @@ def test_a_reparametrization_hangs_at_one_place():
     first.at_weights.hook = one
     with pytest.raises(MinidlError, match="hangs at other weights"):
         second.at_weights.hook = one
+    second.at_weights.hook = deepcopy(one)
+    with pytest.raises(MinidlError, match="hangs at other weights"):
+        second.at_weights.hook = one
+    twin = deepcopy(net)
+    assert [layer.at_weights.hook.point for layer in twin.layers] == [layer.at_weights for layer in twin.layers]
     first.at_weights.hook = None
     second.at_weights.hook = one
 

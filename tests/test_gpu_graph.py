@@ -439,30 +439,47 @@ class TestTurns:
         for count in range(1, 6):
             with cuda.Stream.null:
                 step.recorded()
-                assert cuda.get_current_stream() == usual
+                assert cuda.get_current_stream() == cuda.Stream.null
             assert cuda.get_current_stream() == usual
             np.testing.assert_array_equal(gpu.host(step.total), count)
         assert step.calls == 3
 
-    def test_another_thread_computes_in_the_same_stream_from_its_first_turn_on(self, gpu: Kernels, step: Step) -> None:
+    @pytest.mark.parametrize("own", [False, True])
+    def test_another_thread_computes_in_the_same_stream(self, gpu: Kernels, step: Step, own: bool) -> None:
+        """In its turn, after all that was asked for in its own stream, which goes on after the turn."""
         cuda = gpu.xp.cuda
-        usual = cuda.get_current_stream()
-        seen: list[Any] = []
+        usual, seen = cuda.get_current_stream(), []
+        step.also = lambda: seen.append(cuda.get_current_stream().ptr)
 
         def compute() -> None:
-            seen.append(cuda.get_current_stream().ptr)
-            for _ in range(4):
-                step.recorded()
-            with cuda.Stream(non_blocking=True):
-                pass
-            seen.append(cuda.get_current_stream().ptr)
-            seen.append(step.recorded.graph is not None)  # type: ignore[attr-defined]
+            with cuda.Stream(non_blocking=True) if own else cuda.Stream.null as here:
+                for _ in range(4):
+                    step.rate *= 2
+                    step.recorded()
+                    step.total += 1
+                    assert cuda.get_current_stream() == here
 
         thread = threading.Thread(target=compute)
         thread.start()
         thread.join()
-        assert seen == [0, usual.ptr, True]
-        np.testing.assert_array_equal(gpu.host(step.total), 4)
+        assert seen == [usual.ptr] * 3
+        assert step.recorded.graph is not None  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(gpu.host(step.total), 2 + 4 + 8 + 16 + 4)
+
+    def test_a_turn_that_cannot_begin_is_no_turn(self, gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Or all other threads would wait for its end."""
+        turn, found = gpu.lock(), []
+
+        def fails(stream: Any) -> Any:
+            raise RuntimeError("an illegal address")
+
+        monkeypatch.setattr(gpu.xp.cuda.Stream, "wait_event", lambda *_: fails(None))
+        with gpu.xp.cuda.Stream.null, pytest.raises(RuntimeError, match="illegal"):
+            turn.__enter__()
+        thread = threading.Thread(target=lambda: found.append(turn.lock.acquire(timeout=5)) or turn.lock.release())
+        thread.start()
+        thread.join()
+        assert found == [True]
 
     def test_a_net_in_another_thread_waits_for_the_end_of_a_recording(self, gpu: Kernels, step: Step) -> None:
         """What it asks for would be recorded, too, and not be done."""

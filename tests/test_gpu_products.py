@@ -547,6 +547,54 @@ class TestCudnn:
         results = passes(gpu, gpu.convolution.plan(Geometry(*geometry)), arguments(case))
         close(results, exact(geometry, case), {"fp32": 1e-5, "tf32": 2e-3, "bf16": 2e-2}[precision])
 
+    def test_operands_of_a_trial_have_nothing_in_common(self, library: str, gpu: Kernels) -> None:
+        """Or sums of squares, which are large, would hide how far off the others are."""
+        from minidl.kernels.gpu import trial
+
+        arrays = [gpu.host(trial.random((50_000,), number)) for number in (1, 2, 3)]
+        for i, one in enumerate(arrays):
+            for other in arrays[i + 1 :]:
+                for shift in (0, 1, 999, 1000, 2000):
+                    assert abs(np.corrcoef(one[shift:], other[: len(other) - shift])[0, 1]) < 0.05
+
+    @pytest.mark.parametrize("fault", ["does not run", "is wrong"])
+    def test_a_plan_that_was_kept_and_is_none_any_more_gives_way_to_another(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, fault: str
+    ) -> None:
+        from minidl.kernels.gpu import plans
+
+        run = self.planned(gpu)
+        monkeypatch.setitem(stand_in.seconds, "eng1_a", 1.0)
+        assert run() == ["eng1_b"]
+        anew(plans)
+        compute = stand_in.pygraph._compute
+
+        def faulty(graph: Any, arrays: Any, workspace: int, plan: str) -> None:
+            if plan == "eng1_b" and fault == "does not run":
+                raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED")
+            compute(graph, arrays, workspace, plan)
+            if plan == "eng1_b":
+                graph.out.at(arrays[graph.out.uid])[...] *= 2
+
+        monkeypatch.setattr(stand_in.pygraph, "_compute", faulty)
+        assert run() == ["eng1_a"]
+        anew(plans)
+        assert run() == ["eng1_a"]
+
+    def test_memory_that_lacks_in_a_trial_is_no_fault_of_the_plans(
+        self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from minidl.kernels.gpu import cudnn
+
+        def no_memory(*_: Any, **__: Any) -> None:
+            raise RuntimeError("CUDNN_STATUS_ALLOC_FAILED")
+
+        product = cudnn.Product("fprop", (2, 4, 4, 8), (8, 1, 1, 8), (2, 4, 4, 8), (1, 1), (0, 0), "fp32")
+        with monkeypatch.context() as moment:
+            moment.setattr(stand_in.pygraph, "execute_plan_at_index", no_memory)
+            assert product.has_plan()
+        assert "without a trial, for which memory lacks" in caplog.text
+
     def test_plans_are_tried_for_a_few_shapes_of_the_data(self, library: str, gpu: Kernels) -> None:
         """Images of many sizes would be planned for longer than they are computed."""
         from minidl.kernels.gpu import cudnn
@@ -599,7 +647,7 @@ class TestCudnn:
         convolution = gpu.convolution.plan(Geometry((5, 6, 3), 11, (3, 3), 2, 1))
         with monkeypatch.context() as moment:
             self.fail(moment, lambda graph, step: RuntimeError("[cudnn_frontend] Error: CUDNN_STATUS_ALLOC_FAILED"))
-            with pytest.raises(MemoryError, match="no memory to plan"):
+            with pytest.raises(MemoryError, match="too little memory"):
                 passes(gpu, convolution, arguments(case))
         before = len(stand_in.built)
         passes(gpu, convolution, arguments(case))

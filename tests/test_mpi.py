@@ -142,7 +142,6 @@ def test_a_rank_that_hangs_ends_the_job_within_half_a_minute(folder):
     assert f"go on with: mpiexec -n 2 python train.py --resume {out}" in error
 
 
-@pytest.mark.slow
 def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder, monkeypatch):
     """They hear nothing there, and give signs of life."""
     monkeypatch.setenv("PYTHONPATH", str(HERE / "emulation"))
@@ -152,6 +151,7 @@ def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder, m
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
     whole, out = folder / "whole", folder / "run"
     words = ["--data", folder / "set", *SMALL, "--epochs", 60, "--model", "a", "--method", "WC, GC, BN"]

@@ -20,13 +20,25 @@ from minidl.kernels.gpu.glance import Glance as glance
 from minidl.kernels.gpu.graph import record
 from minidl.kernels.gpu.plans import choices, choose
 from minidl.kernels.gpu.source import aligned
-from minidl.kernels.gpu.turn import lock, turn
+from minidl.kernels.gpu.turn import lock, stream
 
-__all__ = ["array", "beside", "choices", "choose", "describe", "glance", "host", "lock", "products", "record", "xp"]
+__all__ = [
+    "array",
+    "beside",
+    "choices",
+    "choose",
+    "describe",
+    "glance",
+    "host",
+    "lock",
+    "products",
+    "record",
+    "stream",
+    "xp",
+]
 
 host = xp.asnumpy
-with turn:
-    pass  # the thread that loads a GPU computes in the stream of all from now on, with CuPy itself as well
+stream.__enter__()  # and not use(): the end of any ``with`` of another stream, CuPy's own too, comes back to this one
 
 
 def array(values: Any, dtype: Any) -> Any:

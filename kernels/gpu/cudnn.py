@@ -78,16 +78,16 @@ class Product:
         if len(tried) < SHAPES_TRIED:
             tried.add(data)
         self.most = CANDIDATES if data in tried else 1
-        settings = operation, (first, second, out), stride, padding, precision
+        self.settings = operation, (first, second, out), stride, padding, precision
         # Choices that were kept before all plans were compared, are made anew.
-        self.name = " ".join(map(str, (*settings, behind, "compared")))
+        self.name = " ".join(map(str, (*self.settings, behind, "compared")))
         try:
-            self.graph, self.candidates = self._build(*settings)
+            self.graph, self.candidates = self._build(*self.settings)
         except Exception:
             if not (self.half_out or self.fused):
                 raise
             self.half_out = self.fused = False
-            self.graph, self.candidates = self._build(*settings)
+            self.graph, self.candidates = self._build(*self.settings)
         self.plan: int | None = None
         self.refusal = ""
 
@@ -99,9 +99,9 @@ class Product:
             except MemoryError as error:
                 products.say_once(f"plans of cuDNN are taken without a trial, for which memory lacks: {error}")
                 self.plan = next(iter(self.candidates.values()))
-            except RuntimeError as error:
+            except Exception as error:  # of cuDNN's kinds, too
                 self.refusal = products.reason(error)
-                _say_refused(self.operation, tuple(self.shapes.values()), self.precision, self.refusal)
+                _say_refused(*self.settings[:2], self.precision, self.refusal)
         return self.plan is not None
 
     def __call__(self, first: Array, second: Array, out: Array, biases: Array = None) -> None:
@@ -141,19 +141,33 @@ class Product:
         if cupy.cuda.get_current_stream().is_capturing():
             return next(iter(self.candidates.values()))
         arrays, wanted = self._exercise()
-        ways = {
-            name: (partial(self.execute, arrays, plan), self.workspace(plan)) for name, plan in self.candidates.items()
-        }
-        bound = max(BOUNDS[self.precision], EPSILON * self.terms**0.5)
-        best = trial.fastest(ways, arrays[OUT], wanted, bound, self.multiplications)
+        try:
+            best = self._fastest(arrays, wanted)
+        except RuntimeError:  # what was kept, or the one that was to do without others, is none of the right ones here
+            if len(self.candidates) > 1:
+                raise
+            for known in self.candidates:
+                _plans().forget(self.name, known)
+            self.most = CANDIDATES
+            self.graph, self.candidates = self._build(*self.settings)
+            best = self._fastest(arrays, wanted)
         kept = _plans().keep(self.name, best) if len(self.candidates) > 1 else best
         return self.candidates.get(kept, self.candidates[best])
 
+    def _fastest(self, arrays: dict[int, Array], wanted: Array) -> str:
+        """Return the name of the fastest candidate that is right."""
+        ways = {}
+        for name, plan in self.candidates.items():
+            with suppress(Exception):  # of cuDNN's kinds: it cannot even say what it needs
+                ways[name] = partial(self.execute, arrays, plan), self.workspace(plan)
+        bound = max(BOUNDS[self.precision], EPSILON * self.terms**0.5)
+        return trial.fastest(ways, arrays[OUT], wanted, bound, self.multiplications)
+
     def _exercise(self) -> tuple[dict[int, Array], Array]:
         """Return arrays of random numbers for the graph, and what im2col and cuBLAS make of them."""
-        arrays = {number: trial.random(shape, 1000 * number) for number, shape in self.shapes.items()}
+        arrays = {number: trial.random(shape, number) for number, shape in self.shapes.items()}
         if self.fused:
-            arrays[BIASES] = trial.random(self.shapes[OUT][-1:], 1000 * BIASES)
+            arrays[BIASES] = trial.random(self.shapes[OUT][-1:], BIASES)
         filters, y, x, _ = self.shapes[WEIGHTS[self.operation]]
         geometry = Geometry(self.shapes[DATA[self.operation]][1:], filters, (y, x), self.stride, self.padding)
         wanted, relu = cupy.empty(self.shapes[OUT], np.float32), self.behind == BEHIND[2]
@@ -229,8 +243,7 @@ def product(
         fused = fused and (behind != BEHIND[2] or relu_keeps_nan(precision))
         return Product(operation, first, second, out, stride, padding, precision, behind, fused)
     except Exception as error:  # of any kind: cuDNN, its frontend, and whatever that has imported
-        if isinstance(error, MemoryError) or "ALLOC_FAILED" in str(error):
-            raise MemoryError(f"cuDNN has no memory to plan a product: {products.reason(error)}") from error
+        trial.check_memory(error)
         _say_refused(operation, (first, second, out), precision, products.reason(error))
         return None
 
@@ -241,7 +254,7 @@ def _say_refused(operation: str, shapes: tuple[Shape, ...], precision: str, why:
 
 
 _tried: dict[Any, set[Shape]] = {}  # the data that plans are tried for, by the filters and all else
-_recorded: set[Product] = set()  # a graph runs their code, for as long as it is there
+_recorded: set[Product] = set()  # graphs run their code, and nobody knows for how long
 
 
 @cache

@@ -54,12 +54,12 @@ class Plans:
             with NamedTemporaryFile("w", dir=self.folder, encoding="utf-8", delete=False) as part:
                 json.dump({product: plan}, part)
             try:
+                os.link(part.name, self._file(product))  # whole, and only where there is none
+            except OSError:  # there is one, or this file system has no links
                 if self._read(product) is None:
-                    self._file(product).unlink(missing_ok=True)  # of somebody else
-                with suppress(FileExistsError):
-                    os.link(part.name, self._file(product))  # whole, and only where there is none
+                    os.replace(part.name, self._file(product))
             finally:
-                os.unlink(part.name)
+                Path(part.name).unlink(missing_ok=True)
         except OSError as error:
             products.say_once(f"the plans that cuDNN was found to be fastest by cannot be kept: {error}")
         plan = _made[product] = self._read(product) or plan

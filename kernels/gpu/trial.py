@@ -7,8 +7,8 @@ it is. On an H200, cuDNN 9.19 had a plan for float32 that rounded its operands a
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache
+from math import prod
 from typing import Any
 
 import cupy
@@ -23,7 +23,7 @@ TIMES = 10  # that each is run in a graph, in a row
 LONG = 1 << 30  # multiplications that take longer than a launch by themselves, and are run once
 ROUNDS = 3  # of which the fastest counts, after one to warm up
 MOST_MEMORY = 1 << 30  # bytes beside its arrays that a way may want, unless all want more
-SAMPLE = 1_000_003  # random numbers, of which all arrays are made
+SAMPLE = 1_000_003  # random numbers, of which a longer array has all again
 
 
 def fastest(ways: Mapping[str, tuple[Way, int]], out: Array, wanted: Array, bound: float, multiplications: int) -> str:
@@ -34,6 +34,8 @@ def fastest(ways: Mapping[str, tuple[Way, int]], out: Array, wanted: Array, boun
     MemoryError where there is no memory for any. The device is waited for when all have run, as it makes others wait
     that have a share of it.
     """
+    if not ways:
+        raise RuntimeError("none of its plans runs")
     least = min(memory for _, memory in ways.values())
     ways = {name: way for name, way in ways.items() if way[1] <= max(MOST_MEMORY, least)}
     memory = cupy.empty(max(1, *(memory for _, memory in ways.values())), np.uint8)
@@ -43,10 +45,13 @@ def fastest(ways: Mapping[str, tuple[Way, int]], out: Array, wanted: Array, boun
     with _stream() as stream:
         for name, (way, _) in ways.items():
             out.fill(np.nan if out.dtype == np.float32 else 0x7FFF)  # what is left unwritten, is not a number
-            with suppress(Exception):  # of the library's own kinds: it does not run after all
+            try:
                 way(memory)  # what is loaded at the first time, is not recorded
-                error = abs(_wide(out) - wanted).max()
-                tried[name] = _recorded(way, memory, times, stream), error, []
+                graph = _recorded(way, memory, times, stream)
+            except Exception as error:  # of the library's own kinds: it does not run after all
+                check_memory(error)
+            else:
+                tried[name] = graph, abs(_wide(out) - wanted).max(), []
         for graph, _, marks in tried.values() if len(tried) > 1 else ():
             graph.launch()
             for _ in range(ROUNDS):
@@ -67,16 +72,21 @@ def fastest(ways: Mapping[str, tuple[Way, int]], out: Array, wanted: Array, boun
     return min(right, key=lambda name: min((elapsed(*pair) for pair in tried[name][2]), default=0))
 
 
-def random(shape: tuple[int, ...], first: int) -> Array:
-    """Return an array of normal random numbers, the same for the same shape and ``first``."""
-    sample, size = _sample(), int(np.prod(shape))
-    repeats = -(-(size + first) // len(sample))
-    return cupy.tile(sample, repeats)[first : first + size].reshape(shape)
+def check_memory(error: Exception) -> None:
+    """Raise MemoryError where an error says that there is too little memory, which may be for a moment alone."""
+    if isinstance(error, MemoryError) or "ALLOC_FAILED" in str(error):
+        raise MemoryError(f"there is too little memory: {error}") from error
+
+
+def random(shape: tuple[int, ...], seed: int) -> Array:
+    """Return an array of normal random numbers, the same for the same shape and seed."""
+    sample, size = _sample(seed), prod(shape)
+    return cupy.tile(sample, -(-size // len(sample)))[:size].reshape(shape)
 
 
 @cache
-def _sample() -> Array:
-    return cupy.asarray(np.random.default_rng(0).standard_normal(SAMPLE, np.float32))
+def _sample(seed: int) -> Array:
+    return cupy.asarray(np.random.default_rng(seed).standard_normal(SAMPLE, np.float32))
 
 
 def _wide(out: Array) -> Array:

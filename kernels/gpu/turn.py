@@ -1,40 +1,48 @@
 """Turns: threads that run nets on the device do so one at a time, and all of them in one stream.
 
-Kernels of one stream run in the order in which they were asked for, and so a thread sees what another one has done.
-CuPy keeps a current stream for each thread. It is the default one at first, which is ordered with no other and cannot
-be recorded: at its first turn, a thread moves from there to the stream of all, and stays.
+Kernels of one stream run in the order in which they were asked for. CuPy keeps a current stream for each thread, at
+first the default one, which is ordered with no stream like ours and cannot be recorded. A turn of a thread with another
+current stream begins where that one is, and that one goes on where the turn ends.
 """
 
-from threading import RLock, local
+import os
+from threading import RLock
 from typing import Any
 
 import cupy
 
-DEFAULT = (0, 1, 2)  # pointers of CUDA's default streams: the one that is not named, the old one, and a thread's own
-
 stream = cupy.cuda.Stream(non_blocking=True)
+device = cupy.cuda.runtime.getDevice()
 
 
 class Turn:
     """What a thread holds in a turn, as often as it wants."""
 
     def __init__(self) -> None:
-        self.lock, self.known = RLock(), local()
+        self.lock, self.came_from = RLock(), list[Any]()
 
     def __enter__(self) -> None:
         self.lock.acquire()
-        here = cupy.cuda.get_current_stream()
-        if here.ptr not in DEFAULT:
-            return
-        here.synchronize()  # what the thread has computed so far
-        if hasattr(self.known, "thread"):
-            stream.use()  # until the end of the ``with`` that has led to the default one
-        else:
-            self.known.thread = True
-            stream.__enter__()  # the end of any ``with`` of another one, CuPy's own too, comes back to this one
+        try:
+            here = cupy.cuda.get_current_stream()
+            if here.ptr != stream.ptr:
+                if cupy.cuda.runtime.getDevice() != device:  # the first one, where a thread has just begun
+                    cupy.cuda.Device(device).use()
+                stream.wait_event(here.record())
+                stream.__enter__()
+            self.came_from.append(here)
+        except BaseException:
+            self.lock.release()
+            raise
 
     def __exit__(self, *_: Any) -> None:
-        self.lock.release()
+        try:
+            here = self.came_from.pop()
+            if here.ptr != stream.ptr:
+                stream.__exit__()
+                here.wait_event(stream.record())
+        finally:
+            self.lock.release()
 
 
 turn = Turn()
@@ -43,3 +51,12 @@ turn = Turn()
 def lock() -> Turn:
     """Return what the thread holds that runs a net: the same for all nets."""
     return turn
+
+
+def _after_fork() -> None:
+    """Unlock it: a thread that has a turn is not in the child, which CUDA refuses to serve."""
+    turn.__init__()  # type: ignore[misc]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

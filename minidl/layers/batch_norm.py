@@ -28,6 +28,7 @@ class BatchNorm(DataNorm):
         self.mean: Any = None
         self.variance: Any = None
         self.updates: Any = None
+        self.frozen: tuple[Array, Array] | None = None  # factor and offset of a net that is frozen
         self.together: Callable[[Kernels], Kernels] = _as_they_are  # where ranks share a batch, see together.py
 
     def use(self, kernels: Kernels) -> None:
@@ -60,8 +61,19 @@ class BatchNorm(DataNorm):
 
     def affine(self) -> tuple[Array, Array]:
         """Return factor and offset of each channel at inference: out = factor·data + offset."""
+        if self.frozen:
+            return self.frozen
         factor = self.gamma.in_use / self.kernels.xp.sqrt(self.variance + self.epsilon)
         return factor, self.beta.in_use - factor * self.mean
+
+    def freeze(self) -> None:
+        """Keep the running statistics, too."""
+        super().freeze()
+        self.frozen = self.affine()
+
+    def _thaw(self) -> None:
+        super()._thaw()
+        self.frozen = None
 
     def running(self) -> dict[str, Array]:
         """Return the running statistics."""

@@ -72,6 +72,12 @@ class Stream:
         """Return whether the stream records."""
         return capture.recording()
 
+    def record(self, event: "Event | None" = None) -> "Event":
+        """Return an event that notes what the stream has been asked to do so far."""
+        event = event or Event()
+        event.record(self)
+        return event
+
     def wait_event(self, event: "Event") -> None:
         """Go on when all is done that an event has noted."""
         capture.wait(self.ptr, event.point)
