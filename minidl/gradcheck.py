@@ -39,6 +39,7 @@ STEPS = (1, 100, 0.1, 0.01)  # times the step: where it is too short for the rou
 ROUNDING = 4e-15  # of a deep net's loss, for a loss of 1
 COARSE = 1e-4  # relative; how far a gradient may be off where the numeric slopes do not agree among themselves
 NOISE = 1e-10  # relative; two forward passes that differ by more are random
+LOST = "the rounding"  # what is said of gradients that are too small to be compared as closely as others
 KINK = 1e-3  # relative; slopes to both sides that differ by more do not belong to one derivative
 
 
@@ -162,7 +163,7 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
             if not length:
                 report.unchecked.append(f"{name}: its gradient is zero throughout, as far as numbers tell")
             elif length < asked * least:
-                report.unchecked.append(f"{name}: its gradient, {length:.0e} long, is about the rounding of the output")
+                report.unchecked.append(f"{name}: its gradient, {length:.0e} long, is about {LOST} of the output")
             direction = xp.asarray(random.standard_normal(array.shape))
             _judge(where, report[-1], tolerance, lambda a=array, d=direction: _kinked(function, a, d))  # type: ignore[misc]
     _check_hooks(report, hooks, len(data), random, layer.kernels, tolerance)
@@ -221,9 +222,9 @@ def check_net(
                 report.unchecked.append(f"{p.name}: closer than to {best:.0e}, {why}")
                 continue
             report.append(Check(p.name, best))
-            if max(expected, abs(numeric)) < hidden:
-                report.unchecked.append(f"{p.name}: its slope, {numeric:.0e}, is about the rounding of the loss")
             _judge(where, report[-1], tolerance, lambda p=p, d=direction, s=step: _kinked(function, p.value, d, s))  # type: ignore[misc]
+            if max(expected, abs(numeric)) < hidden:
+                report.unchecked.append(f"{p.name}: its slope, {numeric:.0e}, is about {LOST} of the loss")
     _check_hooks(report, hooks, len(data), random, net.kernels, tolerance)
     return report
 

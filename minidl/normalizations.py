@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
+from traceback import extract_tb
 from typing import Any, TypeVar
 
 import numpy as np
@@ -122,7 +123,7 @@ class Normalization:
         except Exception as error:
             raise MinidlError(
                 f"{self.name} cannot be used: {name_of(function)} failed on random numbers of shape {out.shape} with "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}{_where(error)}"
             ) from error
         if not np.isfinite(out).all():
             raise MinidlError(
@@ -248,6 +249,13 @@ def _writing(name: str, function: Any, adjoint: Any) -> tuple[Callable[..., Any]
         _write(name, adjoint, adjoint(error, x), out)
 
     return write, write_adjoint
+
+
+def _where(error: Exception) -> str:
+    """Return the last line of one's own that took part in an error, which is none of this file and of no library."""
+    places = [(at.filename, at.lineno) for at in extract_tb(error.__traceback__)]
+    own = [place for place in places if place[0] != __file__ and "site-packages" not in place[0]]
+    return f", in {own[-1][0]}, line {own[-1][1]}" if own else ""
 
 
 def _takes_out(function: Any) -> bool:

@@ -407,13 +407,16 @@ def test_the_table_of_more_seeds_pairs_them():
     text = table({"A": results(0.50, 0.60, 0.40), "B": results(0.51, 0.62, 0.43), "C": results(0.51, math.nan)})
     assert "| A | 50.00 ± 10.00 |  |  | 0.5000 | 2 |" in text
     assert "| B | 52.00 ± 9.54 | +2.00 ± 0.58 | 0.074 | 0.5000 | 2 |" in text
-    assert "| C | - | - | - | 0.5000 | 2 |" in text
+    assert "| C | nan | - | - | 0.5000 | 2 |" in text
     assert text.endswith(MORE_SEEDS)
 
 
-def test_a_run_that_turned_nan_and_one_that_is_missing_are_dashes():
-    text = table({"A": results(0.5), "WS": results(0.1, loss=None), "EB": {}})
-    assert "| WS | - | - | - | 2 |" in text
+def test_a_run_that_turned_nan_says_where_and_one_that_is_missing_is_a_dash():
+    lost = results(0.1, loss=None)
+    lost[0]["diverged"] = "at step 2 of epoch 1, in the output of fc2"
+    text = table({"A": results(0.5), "WS": lost, "EB": {}})
+    assert "| WS | nan | - | nan | 2 |" in text
+    assert "WS, seed 0: the loss is not a number any more, first at step 2 of epoch 1, in the output of fc2" in text
     assert "| EB | - | - | - | - |" in text
 
 

@@ -105,7 +105,7 @@ def test_all_clients_have_the_same_logits(narrow, tmp_path, name, method, mode):
     data, theirs = images(net)
     right = net.predict(data)
     path, whole = export(tmp_path / "run", "pytorch", None)
-    assert path == tmp_path / "run" / "run.safetensors"
+    assert path == tmp_path / "run" / "run-pytorch.safetensors"
     if has("torch"):
         np.testing.assert_allclose(by_torch(whole, path, theirs), right, rtol=0, atol=1e-5)
     if has("onnx", "onnxruntime"):
@@ -282,6 +282,8 @@ def test_vectors_and_sums_of_other_extents(tmp_path):
         (["--format", "torch"], "the format 'torch' is unknown (did you mean pytorch?); use one of safetensors"),
         (["--to", "nowhere/net.safetensors"], "net.safetensors cannot be written"),
         (["--to", "checkpoint.safetensors"], "has the name of a checkpoint"),
+        (["--to", "net.onnx"], "net.onnx has another ending than the format safetensors"),
+        (["--format", "onnx", "--to", "net.safetensors"], "has another ending than the format onnx"),
     ],
 )
 def test_what_cannot_be_exported_is_one_sentence(narrow, tmp_path, monkeypatch, capsys, words, message):

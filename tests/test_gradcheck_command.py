@@ -1,5 +1,7 @@
 """The command that checks gradients: what it checks, what it says of the rest, and its exit status."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -273,4 +275,6 @@ def test_what_sees_padding_alone_is_not_called_wrong(names):
 @pytest.mark.parametrize("model", ["a", "b"])
 def test_biases_before_bn_whose_gradient_is_zero_are_not_called_wrong(capsys, model):
     assert main(["gradcheck", "--model", model, "--method", "WC, GC, BN"]) == 0
-    assert "conv1.biases: its slope" in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"conv1\.biases[^:]*: its slope", told)
+    assert re.search(r"gradients pass, and \d+ are too small to tell", told)

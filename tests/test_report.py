@@ -458,7 +458,7 @@ def test_filters_are_those_that_the_net_had(tmp_path, small, place):
     [block] = filters.first_filters(groups(run)).blocks
     shown = [images.address(images.filters(weights, filters.ACROSS)) for weights in (before, after)]
     assert [picture.source for picture in block.pictures] == shown
-    assert "have 0.0 % of the weights' energy before training and 0.0 % after it." in block.sentence
+    assert "after their hook, if there is one, and 0.0 % after it." in block.sentence
 
     (tmp_path / "more").mkdir()
     begun = trained(tmp_path / "more", "--method", "WC, BN", "--place", place, "--init", str(run))
@@ -537,6 +537,25 @@ def test_one_class_is_drawn(traced):
     assert matrix.lines == [("red", [2])]
     assert matrix.sentence == "In 2 test images, 100.0 % of the images are right."
     assert [len(block.pictures) for block in predictions._surest(group, seen)] == [2, 0]
+
+
+def test_the_sentence_of_a_fan_is_of_layers_whose_hook_changes_them(traced):
+    """A layer without a hook has the largest mean, which nothing changes."""
+    [group] = cube.read(groups(traced)).groups
+    name = next(name for name in group.first.filters if name[2:] == ("grads", "after"))
+    first, second = list(group.layers)[:2]
+    means = {(first, "before"): 0.25, (first, "after"): 5e-10, (second, "before"): 7.0, (second, "after"): 7.0}
+    made = {
+        name._replace(layer=layer, when=when): np.full((3, 6), mean, np.float32)
+        for (layer, when), mean in means.items()
+    }
+
+    def said(filters):
+        return fan._sentence(replace(group, first=replace(group.first, filters=filters)), "grads", name.step)
+
+    assert "where a hook changes them, the largest mean of a filter is 0.25 before the hook and 5e-10" in said(made)
+    kept = {key: array for key, array in made.items() if key.layer == second}
+    assert said(kept).endswith("in any layer is 7; no hook changes any.")
 
 
 def test_images_without_any_label_are_a_sentence(traced, monkeypatch):

@@ -9,7 +9,7 @@ from minidl.experiment.command import Command, command_line
 
 EXAMPLES = """examples:
   {call} runs/NAME                              the weights, in runs/NAME/NAME.safetensors
-  {call} runs/NAME --format pytorch             the same with PyTorch's names and axes
+  {call} runs/NAME --format pytorch             with PyTorch's names and axes, in runs/NAME/NAME-pytorch.safetensors
   {call} runs/NAME --format onnx                the whole net, in runs/NAME/model.onnx
   {call} runs/NAME --format onnx --to net.onnx  the file somewhere else
 
@@ -32,7 +32,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
         "--to",
         type=path,
         metavar="FILE",
-        help="the file (default: NAME.safetensors or model.onnx in the folder of RUN)",
+        help="the file (default: NAME.safetensors, NAME-pytorch.safetensors or model.onnx in the folder of RUN)",
     )
     own_code.add_option(cli)
     return cli

@@ -17,8 +17,8 @@ from minidl.experiment.settings import Settings
 TABLE, PICTURE, REPORT = "compare.csv", "compare.png", "report.html"
 COLUMNS = ("method", "seed", "epochs", "test_accuracy", "train_loss", "seconds", "run")
 ONE_SEED = f"""\
-One seed; try --seeds 3, as smaller differences say nothing than another seed alone makes in an accuracy:
-{NOISE}."""
+With one seed, a difference may be chance that is not larger than what another seed alone makes in an accuracy:
+{NOISE}. Try --seeds 3."""
 MORE_SEEDS = """\
 difference: to the first method with the same seed, the mean over seeds ± its standard error. p: how probable so large a
 difference is by chance alone (paired t-test); equal methods have p below 0.05 once in 20 times."""
@@ -77,14 +77,20 @@ def table(results: dict[str, dict[int, Result]]) -> str:
         rows.append(
             [
                 method,
-                _number(mean(list(accuracies.values())), ".2f", deviation(list(accuracies.values()))),
+                _number(mean(list(accuracies.values())), ".2f", deviation(list(accuracies.values())), bool(by_seed)),
                 _number(apart.mean, "+.2f", apart.error) if number else "",
                 *([_number(apart.p, ".2g") if number else ""] if several else []),
-                _number(mean([_loss(result) for result in by_seed.values()]), ".4f"),
+                _number(mean([_loss(result) for result in by_seed.values()]), ".4f", lost=bool(by_seed)),
                 _number(mean([result["seconds"] for result in by_seed.values()]), ".0f"),
             ]
         )
     lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines += [
+        f"\n{method}, seed {seed}: the loss is not a number any more, first {result['diverged']}"
+        for method, by_seed in results.items()
+        for seed, result in by_seed.items()
+        if result.get("diverged")
+    ]
     return "\n".join([*lines, "", MORE_SEEDS if several else ONE_SEED])
 
 
@@ -92,8 +98,8 @@ def _loss(result: Result) -> float:
     return float("nan") if result["train_loss"] is None else result["train_loss"]
 
 
-def _number(value: float, form: str, spread: float = float("nan")) -> str:
-    """Return a number, with its spread where there is one, or a dash where there is no number."""
+def _number(value: float, form: str, spread: float = float("nan"), lost: bool = False) -> str:
+    """Return a number, with its spread where there is one; lost: nan where it is none, and not a dash."""
     if value != value:
-        return "-"
+        return "nan" if lost else "-"
     return f"{value:{form}}" + (f" ± {spread:.2f}" if spread == spread else "")

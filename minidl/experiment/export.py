@@ -28,14 +28,18 @@ MODEL = "model.onnx"
 def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
     """Write the net of a run in one of FORMATS, and return where it is and the net.
 
-    run: its folder, or its checkpoint; to: the file, by default NAME.safetensors or model.onnx in the run's folder
-    NAME. Raises MinidlError for an unknown format, where there is no net, for a layer that cannot be exported, and
-    where the file cannot be written; nothing is written then.
+    run: its folder, or its checkpoint; to: the file, by default in the run's folder NAME, as NAME.safetensors,
+    NAME-pytorch.safetensors or model.onnx. Raises MinidlError for an unknown format and for another ending than its
+    own, where there is no net, for a layer that cannot be exported, and where the file cannot be written; nothing is
+    written then.
     """
     if kind not in FORMATS:
         raise MinidlError(f"the format {kind!r} is unknown{meant(kind, FORMATS)}; use one of {', '.join(FORMATS)}")
     folder = run if run.is_dir() else run.parent
-    path = to or folder / (MODEL if kind == "onnx" else f"{folder.resolve().name}.safetensors")
+    endings = {"safetensors": ".safetensors", "pytorch": "-pytorch.safetensors"}
+    path = to or folder / (MODEL if kind == "onnx" else folder.resolve().name + endings[kind])
+    if (path.suffix == ".onnx") != (kind == "onnx") and path.suffix in (".onnx", ".safetensors"):
+        raise MinidlError(f"{path} has another ending than the format {kind}; give --format, or another --to")
     if path.name == checkpoint.NAME:
         raise MinidlError(
             f"{path} has the name of a checkpoint, which the export would be taken for; give another --to"

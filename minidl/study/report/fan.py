@@ -1,5 +1,6 @@
 """The filter fan: filters sorted by their mean, with the band that holds most of their elements, before and after."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -86,19 +87,32 @@ def _columns(filters: Numbers) -> dict[str, list[float]]:
 
 
 def _sentence(group: Traced, point: str, step: int) -> str:
-    """Return how far the filters' means are apart before and after, in all layers at a step."""
-    before, after = (_widest(group, step, point, when) for when in ("before", "after"))
-    said = f"At step {step}, the largest mean of a filter in any layer is"
-    if before is None or before == after:
-        return f"{said} {after:.2g}{'; no hook changes it' if before == after else ' after the hook'}."
-    return f"{said} {before:.2g} before the hook and {after:.2g} after it."
+    """Return the largest mean of a filter at a step, before and after, of the layers whose hook changes filters."""
+    traced = {
+        layer: [group.first.filters.get(Filters(step, layer, point, when)) for when in ("before", "after")]
+        for layer in group.layers
+    }
+    changed = [
+        (before, after)
+        for before, after in traced.values()
+        if before is not None and after is not None and not np.array_equal(before, after, equal_nan=True)
+    ]
+    if changed:
+        before, after = (_widest(arrays) for arrays in zip(*changed, strict=True))
+        return (
+            f"At step {step}, in the layers where a hook changes them, the largest mean of a filter is {before:.2g} "
+            f"before the hook and {after:.2g} after it."
+        )
+    largest = _widest([after for _, after in traced.values() if after is not None])
+    known = any(before is not None for before, _ in traced.values())
+    said = "no hook changes any" if known else "before it they were not traced"
+    return f"At step {step}, the largest mean of a filter in any layer is {largest:.2g}{'; ' + said}."
 
 
-def _widest(group: Traced, step: int, point: str, when: str) -> float | None:
-    """Return the largest mean that is a number, None where none was traced."""
-    found = [array for name, array in group.first.filters.items() if name[0] == step and name[2:] == (point, when)]
-    means = np.abs([mean for array in found for mean in array[:, MEAN]])
-    return float(means.max(where=np.isfinite(means), initial=0)) if found else None
+def _widest(arrays: Iterable[Any]) -> float:
+    """Return the largest mean that is a number."""
+    means = np.abs([mean for array in arrays for mean in array[:, MEAN]])
+    return float(means.max(where=np.isfinite(means), initial=0))
 
 
 @lru_cache
