@@ -6,10 +6,10 @@ A set's own module is imported when the set is asked for, so that ``import minid
 import os
 from pathlib import Path
 
-from minidl.data.dataset import Dataset
+from minidl.data.dataset import Dataset, of_one_size
 from minidl.kernels.errors import MinidlError
 
-__all__ = ["NAMES", "Dataset", "absolute", "default_root", "is_here", "load", "located"]
+__all__ = ["NAMES", "Dataset", "absolute", "check_sizes", "default_root", "is_here", "load", "located"]
 
 NAMES = ("shapes", "cifar10", "cifar100", "voc2012")
 
@@ -29,10 +29,7 @@ def load(
     are made (32), and how, see ``minidl.data.fit`` ("stretch"). Raises MinidlError if there is no such set or its
     files cannot be used.
     """
-    if name in NAMES and (size or fit):
-        raise MinidlError(
-            f"the images of {name} have their sizes already; --image-size and --fit are for a folder of images"
-        )
+    check_sizes(name, size, fit)
     if name == "shapes":
         from minidl.data.shapes import load as load_shapes
 
@@ -56,6 +53,22 @@ def load(
     from minidl.data.folder import load as load_folder
 
     return load_folder(path, size or 32, progress, fit=fit or "stretch")
+
+
+def check_sizes(
+    name: str, size: int | None = None, fit: str | None = None, shrink: int = 1, crop: int | None = None
+) -> None:
+    """Raise MinidlError for sizes that the images of a set cannot be given, before it is read or even downloaded.
+
+    size, fit: see ``load``; shrink, crop: see ``Dataset.shrunk`` and ``Dataset.cropped``.
+    """
+    if name in NAMES and (size or fit):
+        raise MinidlError(
+            f"the images of {name} have their sizes already; --image-size and --fit are for a folder of images"
+        )
+    for option, given in (("--shrink", shrink != 1), ("--crop", crop is not None)):
+        if given and name != "voc2012":
+            raise of_one_size(name, option)
 
 
 def is_here(name: str, root: str | os.PathLike[str] | None = None) -> bool:

@@ -152,4 +152,9 @@ class Dataset:
         """Return images and masks of a set whose sizes differ, which ``option`` is for."""
         if isinstance(self.images, list) and isinstance(self.masks, list):
             return self.images, self.masks
-        raise MinidlError(f"the images of {self.name} are of one size already; {option} is for voc2012")
+        raise of_one_size(self.name, option)
+
+
+def of_one_size(name: str, option: str) -> MinidlError:
+    """Return the error of a set whose images are of one size, which ``option`` is not for."""
+    return MinidlError(f"the images of {name} are of one size already; {option} is for voc2012")

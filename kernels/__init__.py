@@ -19,6 +19,7 @@ from minidl.kernels.cpu.tape import Tape
 from minidl.kernels.errors import MinidlError
 
 DEVICES = ("auto", "cpu", "gpu", "reference")
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,13 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
     device: "cpu", "gpu", "auto" for the GPU where there is one and else the CPU, or "reference", plain NumPy that is
     slow and reads like the paper. precision: of float32 products on a GPU, for the whole process: "tf32" (the default
     where the GPU has it), "fp32" or "bf16"; None leaves it as it is. Raises MinidlError for a GPU that is not there,
-    and for a precision that the device does not have.
+    and for a precision that is unknown or that the device does not have.
     """
     if device not in DEVICES:
         raise MinidlError(f"the device {device!r} is unknown; use {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
+    if precision is not None and precision not in PRECISIONS:
+        known = f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
+        raise MinidlError(f"the precision {precision!r} is unknown; use {known}")
     missing = _missing() if device in ("auto", "gpu") else ""
     if device == "gpu" and missing:
         raise MinidlError(f"no GPU can be used: {missing}; or use --device cpu")

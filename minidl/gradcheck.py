@@ -171,11 +171,18 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
 
 
 def check_net(
-    net: Net, loss: Any, data: Array, labels: Array, random: np.random.Generator, tolerance: float = TOLERANCE
+    net: Net,
+    loss: Any,
+    data: Array,
+    labels: Array,
+    random: np.random.Generator,
+    tolerance: float = TOLERANCE,
+    progress: Callable[[Any], Any] = iter,
 ) -> Report:
     """Check the gradients of each parameter of a net in float64 under its loss, along one random direction each.
 
-    The gradients are those without hooks at errors and gradients. Returns and raises as ``check_layer`` does.
+    The gradients are those without hooks at errors and gradients. progress: what iterates over the parameters, such as
+    tqdm. Returns and raises as ``check_layer`` does.
     """
     where = f"net ({net.name})" if net.name else "the net"
     _check_setup(where, net.context, net.parameters)
@@ -194,7 +201,7 @@ def check_net(
             return loss.alone(net.forward(data), labels).loss
 
         size = 1 + abs(function())
-        for p in net.parameters:
+        for p in progress(net.parameters):
             direction = random.standard_normal(p.value.shape)
             direction /= np.linalg.norm(direction)
             slope = np.sum(computed[p.name] * direction)

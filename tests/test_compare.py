@@ -54,6 +54,16 @@ def folders(tmp_path):
     return sorted(path.parent for path in (tmp_path / "out").glob("*/result.json"))
 
 
+def test_a_folder_of_a_run_is_not_taken_for_several(compare, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.json").write_text("{}")
+    assert compare() == 2
+    holds = f"{tmp_path / 'out'} holds a run, and several runs need a folder of their own; give another --out\n"
+    assert capsys.readouterr().err == f"minidl compare: {holds}"
+    assert minidl(["reproduce", "--table", "2", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"minidl reproduce: {holds}"
+
+
 def test_methods_are_trained_equally_once_and_set_side_by_side(compare, tmp_path, capsys):
     assert compare("--seeds", 2) == 0
     shown = capsys.readouterr().out

@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 from image_folder import write_images
 from kill import kill_runs
+from PIL import Image
 from run_logs import log
 from safetensors.numpy import load_file
 
 import minidl.experiment.run
 import train
 from minidl import checkpoint
+from minidl.__main__ import main
 from minidl.experiment import files, records
 from minidl.experiment.contents import RESULT
 from minidl.experiment.results import KEY, VALUES, read_results
@@ -429,6 +431,13 @@ def test_a_loss_that_is_no_number_ends_a_run_and_says_where(run, tmp_path, capsy
     assert result["diverged"].startswith(where)
     for name, array in load_file(tmp_path / "run" / checkpoint.NAME).items():
         assert np.isfinite(array).all(), name
+    Image.new("RGB", (32, 32)).save(tmp_path / "black.png")
+    for command in (["predict", str(tmp_path / "run"), str(tmp_path / "black.png")], ["export", str(tmp_path / "run")]):
+        assert main(command) == 0
+        note = f"the training of {tmp_path / 'run'} diverged, first {where}"
+        assert capsys.readouterr().err.startswith(f"minidl {command[0]}: {note}")
+    assert run("--model", "a", "--epochs", 1, "--init", tmp_path / "run", out=tmp_path / "next") == 0
+    assert f"Begins with the weights of {tmp_path / 'run'}; {note}" in capsys.readouterr().out
 
 
 NORM = """import minidl

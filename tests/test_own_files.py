@@ -252,6 +252,12 @@ def test_a_word_that_no_file_has_named_says_where_it_may_come_from(run, sentence
     assert vars(train.parser().parse_args([]))["import"] is None
 
 
+def test_a_function_that_ends_the_program_is_told_with_its_line(run, write, sentence):
+    path = write("import sys, minidl\n\n\n@minidl.model('quits')\ndef quits(classes, method):\n    sys.exit(0)\n")
+    assert run("--import", path, "--model", "quits", "--method", "Baseline") == 2
+    assert f"{path}, line 6: it ends the program here; remove that" in sentence()
+
+
 NOTHING_TO_LEARN = """import minidl
 from minidl.layer import Layer
 from minidl.layers import Flatten, Sequential

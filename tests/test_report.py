@@ -369,7 +369,7 @@ def test_filters_show_their_mean_as_brightness():
     "damage, said",
     [
         (lambda run: shutil.rmtree(run), "there is no run in "),
-        (lambda run: (run / "log.csv").unlink(), "has not finished an epoch yet"),
+        (lambda run: (run / "log.csv").unlink(), "no finished epoch; go on with: minidl train --resume"),
         (lambda run: (run / "log.csv").write_text("epoch\nx"), "log.csv"),
         (lambda run: (run / "config.json").write_text("{"), "config.json cannot be read"),
         (lambda run: (run / "config.json").write_text('{"settings": {"model": "a"}}'), "does not say the run's method"),

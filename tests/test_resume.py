@@ -259,6 +259,16 @@ def test_a_checkpoint_without_its_log_writes_it_anew(made, go_on, tmp_path):
     assert log(tmp_path / "run") == log(made / "three")
 
 
+def test_a_finished_run_whose_log_was_lost_gets_it_back(made, go_on, tmp_path, sentence):
+    shutil.copytree(made / "three", tmp_path / "run", dirs_exist_ok=True)
+    kept = {name: (tmp_path / "run" / name).read_text() for name in ("log.csv", "result.json")}
+    (tmp_path / "run" / "log.csv").unlink()
+    assert train.main(["--resume", str(tmp_path / "run")]) == 0
+    assert {name: (tmp_path / "run" / name).read_text() for name in kept} == kept
+    assert train.main(["--resume", str(tmp_path / "run")]) == 2
+    assert "has finished its 3 epochs; give --epochs with a larger number" in sentence()
+
+
 def test_a_log_of_two_epochs_needs_a_checkpoint(go_on, tmp_path, sentence):
     (tmp_path / "run" / checkpoint.NAME).unlink()
     assert go_on() == 2

@@ -60,8 +60,10 @@ def test_rows_are_chosen_by_model_method_or_both():
         "weight tensor (WC)",
         "error channel (EB)",
     ]
-    with pytest.raises(MinidlError, match=r"no row of table 3 is called 'c: BN'; its rows are: a: Baseline;"):
+    with pytest.raises(MinidlError, match=r"no row of table 3 is called 'c: BN'.*; its rows are: a: Baseline;"):
         choose(rows, "c: BN")
+    with pytest.raises(MinidlError, match=r"is called 'WCC' \(did you mean WC\?\); its rows are: a: Baseline;"):
+        choose(rows, "WCC")
     with pytest.raises(MinidlError, match="no row of table 3 is called ''"):
         choose(rows, " ; ")
 
@@ -72,10 +74,13 @@ def test_the_table_says_mean_deviation_difference_and_ranks():
     assert "Net (c) on cifar10; epochs 2:" in text
     assert "| Baseline | 84.14 | 61.00 ± 1.41 | 2 | -23.14 | 2 | 1 |" in text
     assert "| WC | 85.95 | nan ± nan | 2 | nan | 1 | 2 |" in text
-    assert "correlation between the two columns: -1.00" in text
+    assert "between the two columns: none (it takes three rows, which are not all equal)" in text
+    third = Line(Row(3, "cifar10", "c", "GC", 84.0), (50.0,), "epochs 2")
+    three = markdown([Line(rows[0], (60.0,), "epochs 2"), Line(rows[1], (70.0,), "epochs 2"), third], rows)
+    assert "correlation between the two columns: 1.00" in three
     alone = markdown([Line(rows[0], (60.0,), "epochs 2")], rows)
     assert "Net (c) on cifar10, 1 of 2 rows; epochs 2:" in alone
-    assert "between the two columns: none (it takes two rows that differ)" in alone
+    assert "between the two columns: none (it takes three rows, which are not all equal)" in alone
 
 
 def test_the_picture_of_a_table():

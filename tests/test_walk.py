@@ -245,6 +245,13 @@ def test_lessons(seen):
         assert not any(one.startswith(sentence) for one in lessons(changed(seen, 1, angle=2.0)))
 
 
+def test_a_loss_that_is_no_number_is_said_first(seen):
+    assert lessons(replace(seen, loss=(math.nan, math.nan), after=3))[0].startswith(
+        "The loss is no number, as the training before it has diverged: take fewer steps with --after"
+    )
+    assert "the net cannot take this batch" in lessons(replace(seen, loss=(math.nan, 1.0), after=0))[0]
+
+
 def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
     nan = math.nan
     lost = replace(seen.layers[0].weights, hook="N", norm=(1.0, nan), mean=(nan, nan), changed=nan)

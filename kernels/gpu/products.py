@@ -20,7 +20,6 @@ from numpy.typing import DTypeLike
 
 from minidl.kernels.errors import MinidlError
 
-PRECISIONS = ("fp32", "tf32", "bf16")
 TENSOR_CORES = 80  # the least compute capability that multiplies tf32 and bf16
 
 _log = logging.getLogger(__name__)
@@ -30,11 +29,9 @@ _chosen: dict[str, str | None] = {"library": None, "precision": None}
 def choose(precision: str | None = None, library: str | None = None) -> None:
     """Choose for all products from now on; None leaves what was chosen before, and at first takes the fastest.
 
-    Raises MinidlError for a precision that is unknown, or that this GPU does not have.
+    Raises MinidlError for a precision that this GPU does not have.
     """
     capable = int(cupy.cuda.Device().compute_capability) >= TENSOR_CORES
-    if precision is not None and precision not in PRECISIONS:
-        raise MinidlError(f"the precision {precision!r} is unknown; use {', '.join(PRECISIONS)}")
     if precision in ("tf32", "bf16") and not capable:
         raise MinidlError(f"this GPU has no {precision}, which came with compute capability 8.0; use fp32")
     _chosen["precision"] = precision or _chosen["precision"] or ("tf32" if capable else "fp32")

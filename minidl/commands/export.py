@@ -1,6 +1,7 @@
 """The command ``minidl export``: a trained net for other programs."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from minidl.experiment import own_code
@@ -44,8 +45,11 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     options = parser(command).parse_args(arguments)
 
     from minidl.experiment.export import export  # from here on, as --help does not wait for NumPy
+    from minidl.experiment.records import divergence_of
 
     own_code.import_files(vars(options)["import"])
     file, net = export(options.run, options.format, options.to)
+    if note := divergence_of(options.run):
+        print(f"{command.name}: {note}", file=sys.stderr)
     print(f"{file}: {net.parameter_count:,} parameters of net ({net.name}), {file.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 from minidl.experiment import own_code
 from minidl.experiment.argument_types import words
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     """Check as the arguments say; the exit status is 1 where a gradient is wrong."""
     options = parser(command).parse_args(arguments)
 
-    from minidl import kernels  # from here on, as --help does not wait for NumPy
+    from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
+
+    from minidl import kernels
     from minidl.kernels.cpu import loops
     from minidl.layer import Layer
     from minidl.study.checking import check_layers, check_model
@@ -79,10 +82,11 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     files = own_code.import_files(vars(options)["import"])
     loops.use(options.loops)
     shelf = kernels.load(options.device)
+    progress = partial(tqdm, desc="gradients", leave=False, disable=None)
     if options.model:
-        findings = check_model(options.model, options.method, options.mode, shelf)
+        findings = check_model(options.model, options.method, options.mode, shelf, progress)
     else:
         own = [kind for file in files for kind in file.classes(Layer)]
-        findings = check_layers(options.layer, options.method, options.mode, shelf, own)
+        findings = check_layers(options.layer, options.method, options.mode, shelf, own, progress)
     print(verdict(findings, shelf))
     return 1 if findings.failed else 0

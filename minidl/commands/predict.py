@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from minidl.experiment.prediction import find, make_folder, net_of, predict
     from minidl.experiment.prediction_plot import grid
     from minidl.experiment.preparation import choose_device
+    from minidl.experiment.records import divergence_of
     from minidl.words import printable
 
     own_code.import_files(vars(options)["import"])
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     net, files = net_of(options.run, options.device), find(options.pictures)
     out = options.out or (options.run if options.run.is_dir() else options.run.parent) / FOLDER
     make_folder(out)
+    if note := divergence_of(options.run):
+        print(f"{command.name}: {note}", file=sys.stderr)
     found = []
     with tqdm(total=len(files), desc="pictures", unit=" pictures", leave=False, disable=None) as bar:
         for one in predict(net, files, out, DRAWN):

@@ -163,8 +163,8 @@ def _built(found: saved.Saved, device: str) -> Net:
     description = found.description
     if description["model"] not in models.MODELS:
         raise MinidlError(
-            f"the net in {found.path} is of the model {description['model']!r}, which is unknown; import the file that "
-            "names it, or build such a net and load into it by load(path, net=...)"
+            f"the net in {found.path} is of the model {description['model']!r}, which is unknown; --import the file "
+            "that names it (in a program, import it, or load into such a net by checkpoint.load(path, net=...))"
         )
     data_norm = description["data_norm"] if "data_norm" in description else parse(description["method"]).data_norm
     shape, shapes = tuple(description["shape"]), found.net_shapes

@@ -78,8 +78,8 @@ Main = Callable[[Sequence[str] | None, Command], int]
 def command_line(main: Main) -> Main:
     """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 or 143 where interrupted.
 
-    Any other error in a file of one's own is a sentence, too, which names the file and the line. What KeyboardInterrupt
-    was raised with is told after the word "interrupted".
+    Any other error in a file of one's own, and where it ends the program, is a sentence, too, which names the file and
+    the line. What KeyboardInterrupt was raised with is told after the word "interrupted".
     """
 
     @wraps(main)
@@ -90,7 +90,9 @@ def command_line(main: Main) -> Main:
             except KeyboardInterrupt as interrupt:
                 print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
                 return status_of(interrupt)
-            except Exception as error:
+            except Misuse:  # said already
+                raise
+            except (Exception, SystemExit) as error:
                 if not (sentence := sentence_of(error)):
                     raise
                 print(f"{command.name}: {printable(sentence)}", file=sys.stderr)
@@ -111,4 +113,4 @@ def sentence_of(error: BaseException) -> str:
         return told(error)
     if isinstance(error, MinidlError):
         return str(error)
-    return mistake(error) if isinstance(error, Exception) else ""
+    return mistake(error) if isinstance(error, (Exception, SystemExit)) else ""

@@ -16,6 +16,7 @@ from minidl.experiment.options import Options
 from minidl.experiment.own_code import OwnFile, check_unchanged, import_files, records_of
 from minidl.experiment.preparation import Experiment, build_net, prepare
 from minidl.experiment.process_run import carry_out, going_on_when_called_again
+from minidl.experiment.run_folder import check_no_run
 from minidl.experiment.settings import Settings, complete
 from minidl.kernels.cpu.threads import available_cores
 from minidl.kernels.errors import MinidlError
@@ -42,6 +43,7 @@ def compare(options: dict[str, Any], command: Command) -> int:
         experiment = prepare_all(methods, common)
         settings = experiment.settings
         out = Path(options["out"] or Path("runs", f"compare-{settings['model']}-{Path(settings['data']).name}"))
+        check_no_run(out)
         description = experiment.description
         check_earlier(out, settings, files, description)
         if settings["init"]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from minidl.experiment import saved
 from minidl.experiment.checkpoint import NAME
+from minidl.experiment.records import divergence_of
 from minidl.experiment.saved import Saved
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
@@ -50,7 +51,9 @@ class Initial:
 
     def notes(self, net: Net) -> tuple[str, ...]:
         """Return the sentences that say what a net has begun with."""
-        begun, last = f"Begins with the weights of {self.path}.", _last(net)
+        note = divergence_of(self.path)
+        begun = f"Begins with the weights of {self.path}" + (f"; {note}." if note else ".")
+        last = _last(net)
         if not self._begins_anew(net):
             return (begun,)
         there = self.saved.of(net).net_shapes[last.weights.name][0]

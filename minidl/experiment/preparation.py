@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minidl import kernels, models
+from minidl import data, kernels, models
 from minidl.communicator import Communicator
 from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
@@ -104,6 +104,9 @@ def check_names(settings: Settings) -> None:
         raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
     labels.check_name(settings["data"], models.per_pixel(settings["model"]))
+    data.check_sizes(
+        settings["data"], settings.get("image_size"), settings.get("fit"), settings["shrink"], settings["crop"]
+    )
 
 
 def build_net(settings: Settings, train: Source, start: Initial | None = None) -> Net:

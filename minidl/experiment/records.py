@@ -141,3 +141,15 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         raise MinidlError(f"{path} cannot be read ({error}); delete it and run it again") from error
     check(result, contents.RESULT, str(path), "delete it and run it again")
     return result
+
+
+def divergence_of(run: Path) -> str:
+    """Return a sentence on a run that has diverged, whose net is one from before; "" for others, and for a file alone.
+
+    run: the folder, or its checkpoint.
+    """
+    try:
+        where = (read_result(run if run.is_dir() else run.parent) or {}).get("diverged")
+    except MinidlError:  # which concerns those who want the result
+        return ""
+    return f"the training of {run} diverged, first {where}; the net is the one that was saved before" if where else ""

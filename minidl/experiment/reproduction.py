@@ -14,6 +14,7 @@ from minidl.experiment.reproduce_display import Display
 from minidl.experiment.results import write
 from minidl.experiment.row_run import RowRun, run_of, trained_seeds
 from minidl.experiment.rows import choose, read_rows
+from minidl.experiment.run_folder import check_no_run
 from minidl.experiment.time_limit import TimeLimit
 from minidl.words import counted
 
@@ -21,6 +22,7 @@ from minidl.words import counted
 def reproduce(options: argparse.Namespace, command: Command) -> int:
     """Run the rows that the options name and print their table; return the exit status, 1 where a run has failed."""
     files = import_files(vars(options)["import"])
+    check_no_run(options.out)
     rows = read_rows(options.table)
     chosen = choose(rows, options.rows) if options.rows else rows
     seeds = sorted({*range(options.seeds), *trained_seeds(options.out)})

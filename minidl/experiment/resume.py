@@ -16,14 +16,15 @@ from minidl.words import counted
 def resume(experiment: Experiment, folder: Path) -> list[Epoch]:
     """Bring an experiment to where the run in a folder stopped, and return the epochs that it has finished.
 
-    A run that was killed before its result was written has nothing left to train. Log and configuration are written
-    anew. Raises MinidlError, before anything is written, where the files do not fit together, where the set is not the
-    one that the run was trained on, and where the run has come to its end.
+    A run that was killed before its result was written has nothing left to train, nor one whose log was lost later. Log
+    and configuration are written anew. Raises MinidlError, before anything is written, where the files do not fit
+    together, where the set is not the one that the run was trained on, and where the run has come to its end.
     """
     settings = experiment.settings
     _compare(folder, checkpoint.trained_on(folder / checkpoint.NAME), settings["data"], experiment.description)
     epochs = state.restore(experiment, folder)
-    if len(epochs) >= settings["epochs"] and records.read_result(folder) is not None:
+    finished = len(epochs) >= settings["epochs"] and records.read_result(folder) is not None
+    if finished and records.is_log_of(folder, epochs):
         raise MinidlError(
             f"the run in {folder} has finished its {counted(len(epochs), 'epoch')}; give --epochs with a larger "
             "number to go on"

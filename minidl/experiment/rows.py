@@ -7,6 +7,7 @@ from pathlib import Path
 
 from minidl.kernels.errors import MinidlError
 from minidl.method import parse
+from minidl.words import meant
 
 # All tables: table,dataset,model,method,metric,value_percent. The same file as results/paper.csv in a checkout.
 PAPER = Path(__file__).with_name("paper.csv")
@@ -46,8 +47,9 @@ def choose(rows: Sequence[Row], text: str) -> list[Row]:
         word = " ".join(name.lower().split())
         found = [row for row in rows if word in _names(row)]
         if not found:
+            known = [one for row in rows for one in (row.model, row.method, str(row))]
             raise MinidlError(
-                f"no row of table {rows[0].table} is called {name.strip()!r}; its rows are: "
+                f"no row of table {rows[0].table} is called {name.strip()!r}{meant(name, known)}; its rows are: "
                 + "; ".join(map(str, rows))
             )
         chosen += [row for row in found if row not in chosen]

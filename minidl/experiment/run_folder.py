@@ -48,6 +48,12 @@ def make(settings: Settings, fill: Callable[[Path], None]) -> Path:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def check_no_run(out: Path) -> None:
+    """Raise MinidlError where a folder that several runs are to be put into is that of a run itself."""
+    if (out / CONFIG).exists():
+        raise MinidlError(f"{out} holds a run, and several runs need a folder of their own; give another --out")
+
+
 def _put(new: Path, folder: Path, asked: bool) -> Path:
     """Give a new folder its name; where nobody asked for it, with -2, -3 … after it, as two may begin at a time."""
     for number in count(1):

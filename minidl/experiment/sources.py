@@ -16,10 +16,16 @@ def load(settings: Settings) -> tuple[Dataset, Dataset]:
     """Return the training and the test set, cut and shrunk as the settings say."""
     made = {"size": settings.get("image_size"), "fit": settings.get("fit")}
     train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"], **made)
-    return _adapted(train, settings["train_size"], settings), _adapted(test, settings["test_size"], settings)
+    return _adapted(train, "train", settings), _adapted(test, "test", settings)
 
 
-def _adapted(part: Dataset, size: int | None, settings: Settings) -> Dataset:
+def _adapted(part: Dataset, purpose: str, settings: Settings) -> Dataset:
+    size = settings[f"{purpose}_size"]
+    if size and size > len(part):
+        raise MinidlError(
+            f"--{purpose}-size asks for {size:,} images, and {part.name} has {len(part):,} to {purpose} on; give at "
+            "most that"
+        )
     return (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
 
 

@@ -55,6 +55,7 @@ def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
                 f"{'nan' if np.isnan(difference) else f'{difference:+.2f}'} | {there:g} | {own:g} |"
             )
         rank_correlation = spearman(paper, here)
-        said = "none (it takes two rows that differ)" if np.isnan(rank_correlation) else f"{rank_correlation:.2f}"
+        known = len(part) > 2 and not np.isnan(rank_correlation)  # of two, it is 1 or -1 in any case
+        said = f"{rank_correlation:.2f}" if known else "none (it takes three rows, which are not all equal)"
         out += ["", f"Spearman's rank correlation between the two columns: {said}", ""]
     return "\n".join(out)

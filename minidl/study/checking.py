@@ -1,7 +1,7 @@
 """Checking: the gradients of layers, normalizations and nets, each against its definition, gathered for a table."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,12 +83,18 @@ def find_layers(name: str, own: Sequence[type[Layer]] = ()) -> list[str]:
 
 
 def check_layers(
-    layer: str | None, method: str | None, mode: str, kernels: Kernels, own: Sequence[type[Layer]] = ()
+    layer: str | None,
+    method: str | None,
+    mode: str,
+    kernels: Kernels,
+    own: Sequence[type[Layer]] = (),
+    progress: Callable[[Any], Any] = iter,
 ) -> Findings:
     """Check specimens of layers: those that are named, or all; with the hooks of a method, or bare.
 
     Without a layer and a method the adjoint of every normalization is checked as well. own: layers of one's own, each
-    made without arguments and tried on data of all SHAPES. Raises MinidlError for a name that is not known, and where
+    made without arguments and tried on data of all SHAPES; progress: what iterates over the names of layers, such as
+    tqdm. Raises MinidlError for a name that is not known, and where
     a layer of one's own that is named takes none of them.
     """
     check_mode(mode)
@@ -98,7 +104,7 @@ def check_layers(
     findings = Findings()
     if chosen and chosen.data_norm and not layer:
         names += find_layers(chosen.data_norm)
-    for name in names:
+    for name in progress(names):
         own_kind = kinds.get(name)
         specimens = _own_specimens(own_kind, kernels, findings) if own_kind else {name: _specimen(name, kernels)}
         if layer and not specimens:
@@ -117,8 +123,13 @@ def check_layers(
     return findings
 
 
-def check_model(model: str, method: str | None, mode: str, kernels: Kernels) -> Findings:
-    """Check each parameter of a net under its loss, along one random direction; raises as ``models.build`` does."""
+def check_model(
+    model: str, method: str | None, mode: str, kernels: Kernels, progress: Callable[[Any], Any] = iter
+) -> Findings:
+    """Check each parameter of a net under its loss, along one random direction; raises as ``models.build`` does.
+
+    progress: what iterates over the parameters, such as tqdm.
+    """
     options: dict[str, Any] = {"shape": SHAPE, "classes": CLASSES, "dtype": "float64", "device": kernels.device}
     net = models.build(model, method=method or models.best_method(model), mode=mode, **options)
     random = np.random.default_rng(0)
@@ -129,7 +140,7 @@ def check_model(model: str, method: str | None, mode: str, kernels: Kernels) -> 
             p.value += net.kernels.xp.asarray(random.standard_normal(p.value.shape) / 10)
     findings = Findings()
     try:
-        report = check_net(net, SoftmaxCrossEntropy(kernels), data, labels, random, math.inf)
+        report = check_net(net, SoftmaxCrossEntropy(kernels), data, labels, random, math.inf, progress)
     except GradientError as error:
         findings.rows.append(Row(f"net ({model})", "", math.nan, str(error)))
         return findings

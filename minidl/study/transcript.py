@@ -200,8 +200,15 @@ def _seen(walk: Walk) -> Section:
 
 def lessons(walk: Walk) -> list[str]:
     """Return what the walk shows, in sentences: what the hooks did, and what is unusual in the net."""
-    found = [_changed(walk), _lost(walk), _turned(walk), _grown(walk), _dying(walk), _indistinct(walk)]
+    found = [_diverged(walk), _changed(walk), _lost(walk), _turned(walk), _grown(walk), _dying(walk), _indistinct(walk)]
     return [sentence for sentence in found if sentence]
+
+
+def _diverged(walk: Walk) -> str:
+    if math.isfinite(walk.loss[0]):
+        return ""
+    before = "the training before it has diverged" if walk.after else "the net cannot take this batch"
+    return f"The loss is no number, as {before}: take fewer steps with --after, or a smaller --learning-rate."
 
 
 def _kinds(walk: Walk) -> list[tuple[str, list[tuple[str, Point]]]]:

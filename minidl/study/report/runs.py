@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from minidl.experiment import checkpoint, own_code, records
@@ -102,7 +103,10 @@ def read(folder: Path) -> Run:
     own_code.records_of(settings, folder)
     epochs = records.read_log(folder)
     if not epochs:
-        raise MinidlError(f"the run in {folder} has not finished an epoch yet; train it on before it is reported")
+        raise MinidlError(
+            f"the log of the run in {folder} has no finished epoch; go on with: minidl train --resume "
+            f"{quote(str(folder))}, which also writes a lost {records.LOG} anew"
+        )
     return Run(folder, settings, epochs, records.read_result(folder))
 
 
