@@ -67,8 +67,7 @@ def fetch(
     failures: list[_MirrorError] = []
     told = []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _part_of(target) as part:
+        with _folder(target.parent), _part_of(target) as part:
             while queue:
                 url, speed = queue.popleft()
                 try:
@@ -93,9 +92,22 @@ def fetch(
     offline = all(isinstance(failure, _UnreachableError) for failure in failures)
     cause = ", as no mirror can be reached; is this machine online, and does it need a proxy?" if offline else ""
     raise MinidlError(
-        f"{target.name} could not be downloaded{cause} ({'; '.join(told)}); run again to go on from where it "
+        f"{target} could not be downloaded{cause} ({'; '.join(told)}); run again to go on from where it "
         "broke off, or put the file into a folder by hand and name that folder with --data-root DIR"
     )
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Make a folder, which goes again where nothing has come into it: its name may have been a mistake."""
+    new = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if new:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
 
 
 def checksum(file: BinaryIO) -> str:
@@ -241,6 +253,7 @@ class _Guard:
     def keep(self, connected: socket.socket) -> socket.socket:
         """Take a connection under guard and return it."""
         if self.cut:
+            connected.close()
             raise TimeoutError("timed out")
         self.sockets.append(connected.dup())  # TLS takes the connection itself away
         return connected

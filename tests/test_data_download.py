@@ -211,10 +211,17 @@ def test_the_error_lists_what_failed_and_says_what_to_do(server: Server, target:
     wrong = hashlib.sha256(CONTENT[::-1]).hexdigest()
     message = str(caught.value)
     assert message.startswith(
-        f"archive.tar.gz could not be downloaded ({urls[0]}: the server answers 404 Not Found; "
+        f"{target} could not be downloaded ({urls[0]}: the server answers 404 Not Found; "
         f"{urls[1]}: the file has the checksum {wrong} instead of {SHA256}; {closed}: no connection ("
     )
     assert message.endswith("put the file into a folder by hand and name that folder with --data-root DIR")
+    assert not target.parent.exists()
+
+
+def test_a_folder_that_was_there_stays(server: Server, target: Path) -> None:
+    target.parent.mkdir()
+    with pytest.raises(MinidlError, match="404 Not Found"):
+        fetch([server.url("missing")], target, SIZE, SHA256, progress=False)
     assert list(target.parent.iterdir()) == []
 
 
