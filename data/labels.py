@@ -2,12 +2,12 @@
 
 from minidl.kernels.errors import MinidlError
 
-LACKING = {"shapes": None, "voc2012": False}  # by name, whether its pixels have none, or its images; others' pixels
+LABELLED = {"shapes": ("images", "pixels"), "voc2012": ("pixels",)}  # what has labels; in other sets, images alone
 
 
 def check_name(name: str, per_pixel: bool) -> None:
     """Raise MinidlError for a set that has no such labels, before it is read or even downloaded."""
-    if LACKING.get(name, True) is per_pixel:
+    if ("pixels" if per_pixel else "images") not in LABELLED.get(name, ("images",)):
         raise lacking(name, per_pixel)
 
 

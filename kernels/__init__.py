@@ -88,7 +88,7 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
         beside=_in_turn,
         choices=dict,
         choose=_forget_choices,
-        record=lambda function, version, total=int: function,
+        record=_as_it_is,
         tape=_no_tape if plain else Tape,
         describe=_describe_reference if plain else threads.describe,
         **_modules("minidl.kernels" if plain else "minidl.kernels.cpu"),
@@ -118,6 +118,11 @@ def _in_turn(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
 
 def _forget_choices(known: Mapping[str, str]) -> None:
     """Do nothing: this device computes in one way, wherever it is."""
+
+
+def _as_it_is(function: Callable[..., Any], version: Any, total: Any = None) -> Callable[..., Any]:
+    """Return the function itself: on this device, steps are not recorded."""
+    return function
 
 
 def _no_tape(function: Any) -> None:

@@ -13,6 +13,8 @@ reshape to four axes (outer, rows, inner, lanes): one mean for each (outer, inne
     group (of data)       (s, group of channels)              (n, y·x, groups, c/groups)
 """
 
+from math import prod
+
 from minidl.kernels.errors import MinidlError
 
 Shape = tuple[int, ...]
@@ -31,9 +33,7 @@ def area_view(shape: Shape, area: str, groups: int = 1) -> tuple[int, int, int, 
     (1, 12800, 32, 1)
     """
     n, c = shape[0], shape[-1]
-    pixels = 1
-    for extent in shape[1:-1]:
-        pixels *= extent
+    pixels = prod(shape[1:-1])
     views = {
         "global": (1, n, 1, pixels * c),
         "tensor": (n, 1, 1, pixels * c),

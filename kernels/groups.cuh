@@ -190,9 +190,9 @@ __device__ void change_columns(
 
 // out by the affine maps of all groups of ``width`` channels, matrix after matrix.
 extern "C" __global__ void __launch_bounds__(256, 3) change(
-    const REAL* x, const REAL* y, REAL* out, const Affine* affines, int width, int with_relu, Long length, int columns,
-    int channels, int rows) {
+    const REAL* x, const REAL* y, REAL* out, const Affine* affines, int width, Long length, int columns, int channels,
+    int rows) {
     affines += blockIdx.x * (channels / width);
     auto affine_of = [=](int channel) { return affines[channel / width]; };
-    change_columns(x, y, out, length, columns, channels, rows, with_relu, affine_of);
+    change_columns(x, y, out, length, columns, channels, rows, false, affine_of);
 }

@@ -1,6 +1,7 @@
 """Stochastic gradient descent with momentum: Algorithm 2, on all parameters of a net.
 
-ΔW are the gradients of the weights W, M their momentum, α the learning rate and ψ the momentum factor.
+ΔW are the gradients of the weights W, M their momentum, α the learning rate and ψ the momentum factor. The CPU's fast
+version makes zero of weights and M below about 1e-27 (float32), with which many processors are slow.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,7 @@ MOMENTS = 1
 def step(
     parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
 ) -> None:
-    """Update every parameter in place, but not its gradients; learning_rate, steps: α and t, of one element each.
-    The fast versions also make zero of weights and moments below about 1e-27, with which many processors are slow.
-    """
+    """Update every parameter in place, but not its gradients; learning_rate, steps: α and t, of one element each."""
     steps += 1
     alpha, psi = learning_rate, momentum
     for parameter in parameters:

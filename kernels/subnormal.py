@@ -20,6 +20,7 @@ def tiny(dtype: Any) -> float:
 def smallest_square(dtype: Any) -> float:
     """Return what the mean of a gradient's squares must not be below, lest it become subnormal, or zero.
 
-    1.2e-37 for float32: gradients count as zero where they are far below 1e-17, whose squares are the last above it.
+    1.2e-37 for float32: gradients count as zero where they are far below 1e-17, with which (1 − ψ₂)·g² is that small
+    for ψ₂ = 0.999.
     """
     return 10 * float(np.finfo(dtype).tiny)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from minidl.normalizations import normalization
 
 __all__ = ["MinidlError", "__version__", "checkpoint", "data", "kernels", "model", "models", "normalization"]
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _MODULES = {
     "checkpoint": "minidl.experiment.checkpoint",

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         prog="minidl",
         usage="minidl COMMAND ...",
         description="Study where normalizations enter back-propagation.",
-        epilog=f"commands:\n{listed}\n\nThe options of a command are told by: minidl COMMAND --help",
+        epilog=f"commands:\n{listed}\n\nFor the options of a command: minidl COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cli.add_argument("--version", action="version", version=f"minidl {__version__}")

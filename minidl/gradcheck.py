@@ -20,6 +20,7 @@ A Report says what was compared, and in sentences what was not.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
             elif length < asked * least:
                 report.unchecked.append(f"{name}: its gradient, {length:.0e} long, is about {LOST} of the output")
             direction = xp.asarray(random.standard_normal(array.shape))
-            _judge(where, report[-1], tolerance, lambda a=array, d=direction: _kinked(function, a, d))  # type: ignore[misc]
+            _judge(where, report[-1], tolerance, partial(_kinked, function, array, direction))
     _check_hooks(report, hooks, len(data), random, layer.kernels, tolerance)
     return report
 
@@ -229,7 +230,7 @@ def check_net(
                 report.unchecked.append(f"{p.name}: closer than to {best:.0e}, {why}")
                 continue
             report.append(Check(p.name, best))
-            _judge(where, report[-1], tolerance, lambda p=p, d=direction, s=step: _kinked(function, p.value, d, s))  # type: ignore[misc]
+            _judge(where, report[-1], tolerance, partial(_kinked, function, p.value, direction, step))
             if max(expected, abs(numeric)) < hidden:
                 report.unchecked.append(f"{p.name}: its slope, {numeric:.0e}, is about {LOST} of the loss")
     _check_hooks(report, hooks, len(data), random, net.kernels, tolerance)
@@ -331,7 +332,7 @@ def _check_repeatable(where: str, forward: Callable[[], Array], root: Layer) -> 
 
     if differs(root, forward):
         for part in root.layers():
-            if part.data is not None and differs(part, lambda part=part: part.compute_output(part.data)):  # type: ignore[misc]
+            if part.data is not None and differs(part, partial(part.compute_output, part.data)):
                 where = f"{part.name} ({part})"
                 break
         raise MinidlError(

@@ -16,13 +16,21 @@ def name_of(hook: Any) -> str:
     return getattr(hook, "__name__", None) or str(hook)
 
 
+def unlike(result: Any, array: Array) -> str:
+    """Return what a function has made in place of real numbers in the shape of an array, and "" for such numbers."""
+    shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
+    if dtype is None:
+        return type(result).__name__
+    return "" if shape == array.shape and dtype.kind in "fiub" else f"{dtype} of shape {shape}"
+
+
 class HookPoint:
     """One of the three places of Algorithm 1 where ``X = Normalize(X)`` stands.
 
     A hook is any callable from an array to an array of its shape; its result is written back into the array
-    (projection), unless it is a Reparametrization, which only weights can have. Observers get a
-    copy of the array before and after, which they may keep. A net's first layer computes no error, which nobody needs,
-    and has none to see.
+    (projection), unless it is a Reparametrization, which only weights can have. Observers get a copy of the array
+    before and after, which they may keep. A net's first layer passes no error back, so that neither a hook nor an
+    observer at its "error" is ever called.
 
     Where the optimizer's update does the normalization, that is ``in_update``, and neither a hook nor an observer may
     hang here. A trace looks at ``in_update(array.copy())``, which leaves the update alone.
@@ -31,7 +39,7 @@ class HookPoint:
     an observer that cannot be called, and for a hook that returns anything but real numbers in the array's shape.
     """
 
-    def __init__(self, point: str = "weights") -> None:
+    def __init__(self, point: str) -> None:
         self.point = point
         self.refusal = ""  # why no hook may hang here
         self.in_update: Hook | None = None
@@ -95,14 +103,11 @@ class HookPoint:
             observer(array.copy())
 
     def _check(self, result: Any, array: Array, layer: str) -> None:
-        shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
-        if shape == array.shape and dtype is not None and dtype.kind in "fiub":
-            return
-        got = type(result).__name__ if dtype is None else f"{dtype} of shape {shape}"
-        raise MinidlError(
-            f"the hook {name_of(self._hook)} at the {self.point} of {layer} returned {got} for {array.dtype} of shape "
-            f"{array.shape}; let it return an array of that shape, the given one if it changes that in place"
-        )
+        if got := unlike(result, array):
+            raise MinidlError(
+                f"the hook {name_of(self._hook)} at the {self.point} of {layer} returned {got} for {array.dtype} of "
+                f"shape {array.shape}; let it return an array of that shape, the given one if it changes that in place"
+            )
 
     def adjoint(self, grads: Array) -> None:
         """Carry gradients of the array in use back to the array that is kept, in place.

@@ -35,8 +35,9 @@ Shape = tuple[int, ...]
 class Buffers(local):
     """The arrays that the layers of a net have for the running thread, by layer and name.
 
-    With its own for each thread, an output holds until the same thread's next forward. replays: of inference with
-    weights that do not change, see replay.py, by the shape of the data. output: of the thread's last forward.
+    Each thread has its own, so that an output stays valid until the same thread's next forward. replays: recorded
+    forward passes of a frozen net by the shape of their data, see replay.py; output: the result of the thread's last
+    forward.
     """
 
     def __init__(self) -> None:
@@ -49,8 +50,8 @@ class Buffers(local):
 class Context:
     """What all layers of a net share: the device's kernels, the number type, and the source of random weights.
 
-    in_use: is held by the thread that runs the net. saved: the shapes of the parameters that will be loaded, by their
-    names, where that is known before.
+    in_use: a lock, held by the thread that runs the net. saved: the shapes of the parameters that will be loaded, by
+    name, or None where that is not known yet.
     """
 
     kernels: Kernels
@@ -266,7 +267,7 @@ class Layer:
         )
 
     def check_computed(self, function: str, result: Any, shape: Shape) -> None:
-        """Raise MinidlError where a function returned no array of that shape; each is asked once after ``fit``."""
+        """Raise MinidlError unless a function has returned an array of ``shape``; each is checked once."""
         found = getattr(result, "shape", None)
         if found != shape:
             got = type(result).__name__ if found is None else f"an array of shape {tuple(found)}"
@@ -296,8 +297,8 @@ class Layer:
         """Join a net, and get a name in it. Raises MinidlError for a layer that has another place in this net."""
         if self.context is context:
             raise MinidlError(
-                f"{self.name} ({self}) stands twice in this net, but remembers one batch alone; make a layer for each "
-                "place"
+                f"{self.name} ({self}) is used twice in this net, but a layer can remember only one batch; make a "
+                "layer for each place"
             )
         self.context = context
         self.name = context.name(self.kind)
@@ -385,7 +386,7 @@ class Layer:
         return self.context.buffers.of[self]
 
     def accept(self, what: str, array: Array, shape: Shape) -> Array:
-        """Return an array of (samples, …) as operations take it; every array from outside passes here.
+        """Check an array of (samples, …) from outside, and return it in the net's number type and layout.
 
         what: a word for it, such as "data"; shape: of one sample. Raises MinidlError for what is no array of real
         numbers, has another shape, or has no samples.
@@ -403,7 +404,7 @@ class Layer:
         return array
 
     def accept_error(self, error: Array) -> Array:
-        """Return an error as operations take it, which goes back through the last forward in training.
+        """Check an error that is to go back through the last forward in training, and return it as ``accept`` does.
 
         Raises MinidlError as ``accept`` does, where there was no such forward, and where it had other samples.
         """
@@ -451,15 +452,15 @@ class Layer:
     def eval(self) -> None:
         """Prepare for inference: a copy of the weights is normalized once more, and then no hook is called again.
 
-        The weights themselves stay as training left them, and as it will find them again. The last batch is forgotten,
-        and with it the way back.
+        The weights themselves are not changed. The last batch is dropped, so that backward needs a new forward in
+        training.
         """
         self.normalize_weights(in_place=False)
         self.training, self.data, self.samples = False, None, None
         self._thaw()
 
     def freeze(self) -> None:
-        """Keep parameters as inference uses them now; what an algorithm makes of weights is then made once."""
+        """Keep a copy of the parameters for inference, so that algorithms transform the weights only once."""
         for parameter in self.parameters():
             if parameter is self.weights:
                 self.weights_in_use = self.kernels.constant(self.weights_in_use)

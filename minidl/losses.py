@@ -55,7 +55,7 @@ class SoftmaxCrossEntropy:
         output: (samples, classes), or (samples, y, x, classes) for a label of each pixel; labels: (samples,) or
         (samples, y, x), whole numbers in 0 … classes − 1, or negative where there is none: this gives no error and
         does not count. The error holds until the next call. Raises MinidlError for labels of another shape or type;
-        for one that is out of range here, or in ``score`` where looking at it would make a device wait.
+        for one that is out of range, here on the CPU and in ``score`` elsewhere, as a look would make a GPU wait.
         """
         real = np.float64 if output.dtype == np.float64 else np.float32
         output = self.kernels.array(output, real)

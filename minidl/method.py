@@ -1,6 +1,7 @@
 """Methods as the paper's tables write them: "WC, GC, fully", "Baseline, BN", "error sample (EL)"."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from minidl.hooks import HookPoint, Reparametrization, name_of
@@ -160,7 +161,8 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
         )
     for normalization in method.normalizations:
         hook = normalization.bind(kernels)
-        if hook.point == "weights" and mode == "reparametrization":
+        reparametrized = hook.point == "weights" and mode == "reparametrization"
+        if reparametrized:
             hook.require_adjoint()
         for layer in layers:
             point = layer.points[hook.point]
@@ -169,16 +171,21 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
                     f"the method's {hook} would take the place of the hook {name_of(point.hook)} at the {hook.point} "
                     f"of {layer.name}; leave one of them out"
                 )
-            if hook.point == "weights" and mode == "reparametrization":
+            if reparametrized:
                 point.hook = Reparametrization(hook)
             elif place == "optimizer" and _is_centralization(hook):
                 _place_in_update(hook, layer, point)
             else:
                 point.hook = hook
     check_areas(root, samples=2)
+    center_weights(layers)
+
+
+def center_weights(layers: Iterable[Layer]) -> None:
+    """Do to weights what WC in the update would do, as no update has come yet since they were made or changed."""
     for layer in layers:
         if layer.at_weights.in_update is not None:
-            layer.at_weights.in_update(layer.weights.value)  # what the first update would come too late for
+            layer.at_weights.in_update(layer.weights.value)
 
 
 def _is_centralization(normalization: Normalization) -> bool:

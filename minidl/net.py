@@ -19,7 +19,7 @@ from minidl.layers import Container
 from minidl.preprocessing import Preprocessing, pictures
 from minidl.replay import Replay, is_small
 
-REPLAYS = 8  # for so many shapes of small batches
+REPLAYS = 8  # the most shapes of small batches that are recorded
 PREDICTED = 1 << 18  # inputs that ``predict`` gives to a forward pass, where nothing else is said: 85 small images
 
 
@@ -63,7 +63,7 @@ class Net:
         if self.dtype not in (np.float32, np.float64):
             raise MinidlError(f"a net computes in float32 or float64, not in {self.dtype}; choose one of them")
         self.training, self.trained_by = True, 0  # by which thread
-        self.frozen: object = None  # since it last was, by freeze
+        self.frozen: object = None  # a new object at each freeze, None while the net is not frozen
         self.fused = False
         self.exchange: Callable[[], None] = _alone  # what brings gradients together where ranks share a batch
         self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
@@ -115,7 +115,7 @@ class Net:
             self.fused = not observed
 
     def _forward(self, data: Array) -> Array:
-        """Run the data through the layers, or, where it is a small batch for weights that are frozen, replay that."""
+        """Run the data through the layers, or replay the recorded pass, for a small batch through a frozen net."""
         xp, last = self.kernels.xp, self.context.buffers.output
         if isinstance(data, xp.ndarray) and last is not None and xp.may_share_memory(data, last):
             data = data.copy()  # the output of the last forward, over which this one writes
@@ -123,7 +123,7 @@ class Net:
         if self.frozen is None or not known:
             return self.root.forward(data)
         replays = self.context.buffers.replays
-        if data.shape not in replays:  # which may come but once
+        if data.shape not in replays:  # recorded from the second time on: it may not come again
             output = self.root.forward(data)  # refuses data that do not fit
             if len(replays) >= REPLAYS:
                 replays.clear()

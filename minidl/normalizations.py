@@ -9,11 +9,11 @@ name, and then works in ``--method``, on every device and in the gradient checks
 
 Reparametrization needs the adjoint as well, ``adjoint=function(error, x)``, which returns ∂L/∂x, error being ∂L/∂y.
 
-``register`` says the same of functions that write into memory which they are given, as those of kernels/normalize.py
-do, ``function(x, out)`` and ``adjoint(error, output, scale, out)``: both write all of ``out``, whose memory is apart
-from that of x and error, and what the first returns is the ``scale`` that its adjoint gets. A parameter that is called
-``out`` tells the two styles apart, and either may be given to either. Each function is tried on random numbers when a
-net is built, and one that returns or writes something else, or nan, is refused.
+``register`` gives a name without a decorator. Both also take functions that write their result, as those of
+kernels/normalize.py do: ``function(x, out)`` and ``adjoint(error, output, scale, out)``, of which a parameter called
+``out`` is the mark. They fill all of ``out``, which never overlaps x or error; what ``function`` returns is passed to
+the adjoint as ``scale``. Each function is tried on random numbers when a net is built, and one that returns or writes
+something else, or nan, is refused.
 """
 
 import inspect
@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minidl.functions import check_arguments, is_defined_again
-from minidl.hooks import name_of
+from minidl.hooks import name_of, unlike
 from minidl.kernels import Kernels
 from minidl.kernels.areas import AREAS, area_view
 from minidl.kernels.errors import MinidlError
@@ -46,7 +46,8 @@ HUGE = 1e36  # what ``out`` holds before that; nothing of this size may be left 
 class Normalization:
     """A transform over an area at a hook point; bound to a device's kernels, it is a hook.
 
-    transform: a name in kernels/normalize.py ("center", "standardize", "rescale"), or a function of one's own.
+    function: a name in kernels/normalize.py ("center", "standardize", "rescale"), or a function of one's own that
+    writes into its ``out``; function_adjoint: of such a function, if there is one; kernels: None before ``bind``.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Normalization:
         view = area_view(array.shape, self.area)
         if isinstance(self.function, str):
             return getattr(self._operations(), self.function)(array.reshape(view), out.reshape(view))
-        return self.function(array.copy().reshape(view), out.reshape(view))  # a copy, as few think of out being x
+        return self.function(array.copy().reshape(view), out.reshape(view))  # a copy, as out may be the array
 
     def transform_adjoint(self, error: Array, output: Array, scale: Array | None, out: Array) -> None:
         """Write the error with respect to the transform's input into ``out``, which may be the error."""
@@ -182,7 +183,7 @@ def register(
 ) -> None:
     """Give a normalization a name: ``function(x, out)``, or ``y = function(x)``, over ``area`` at a hook point.
 
-    name: any words that no method has yet, upper and lower case being the same, of letters, digits and _ - . +. point:
+    name: one or more words that no method has yet, of letters, digits and _ - . + (case does not matter). point:
     "weights", "error" or "grads"; area: see kernels/areas.py, "group" being for data alone. function: a name of
     TRANSFORMS, which have their adjoints, or one's own. Raises MinidlError for anything else. A function that is
     defined again, as in a notebook, takes the place of its earlier self; to replace any other normalization, delete it
@@ -268,9 +269,7 @@ def _takes_out(function: Any) -> bool:
 
 def _write(name: str, function: Any, result: Any, out: Array) -> None:
     """Write what a function has returned; raise MinidlError unless it is real numbers in the shape of ``out``."""
-    shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
-    if shape != out.shape or dtype is None or dtype.kind not in "fiub":
-        got = type(result).__name__ if dtype is None else f"{dtype} of shape {shape}"
+    if got := unlike(result, out):
         raise MinidlError(
             f"{name} cannot be used: {name_of(function)} returned {got} for {out.dtype} of shape {out.shape}; let it "
             "return real numbers in that shape"

@@ -76,7 +76,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        _check_rate(value, least=0)
+        _check_rate(value, zero=True)
         self.alpha[...] = value
 
     @property
@@ -102,9 +102,9 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Algorithm 2: M = ψM + (1 − ψ)ΔW, W = W − αM; variant "dlib": M = ψM − αΔW, W = W + M, a 1/(1 − ψ) larger step.
+    """Algorithm 2: M = ψM + (1 − ψ)ΔW, W = W − αM; variant "dlib": M = ψM − αΔW, W = W + M.
 
-    momentum: ψ in 0 … 1.
+    The steps of "dlib" are 1/(1 − ψ) times as large. momentum: ψ, 0 ≤ ψ < 1.
     """
 
     kind = "sgd"
@@ -124,7 +124,7 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Algorithm 3; variant "standard" is Kingma and Ba's and DLIB's, "as_printed" has ψ₂ in V̂ and ε in the root.
 
-    betas: ψ₁ and ψ₂, each in 0 … 1; epsilon: ε, 0 or above.
+    betas: ψ₁ and ψ₂, 0 ≤ ψ < 1; epsilon: ε, 0 or above.
     """
 
     kind = "adam"
@@ -154,13 +154,14 @@ class Adam(Optimizer):
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
 
 
-def _check_rate(value: Any, least: float = math.ulp(0)) -> None:
-    """Raise MinidlError for what is no learning rate; in the middle of a training it may be 0."""
-    if not isinstance(value, int | float | np.number | np.ndarray) or not least <= value < math.inf:
-        what = "above 0" if least else "of 0 or above"
+def _check_rate(value: Any, zero: bool = False) -> None:
+    """Raise MinidlError for what is no learning rate; zero: whether it may be 0, as in the middle of a training."""
+    number = isinstance(value, int | float | np.number | np.ndarray)
+    if not number or not 0 <= value < math.inf or (value == 0 and not zero):
+        what = "of 0 or above" if zero else "above 0"
         raise MinidlError(f"the learning rate must be a number {what}, not {value}")
 
 
 def stepped(learning_rate: float, epoch: int, every: int) -> float:
-    """Return the learning rate of an epoch (from 1) that is multiplied by 0.1 after each ``every`` epochs."""
+    """Return the learning rate of an epoch (counted from 1): it is multiplied by 0.1 after every ``every`` epochs."""
     return learning_rate * 0.1 ** ((epoch - 1) // every)

@@ -58,9 +58,9 @@ def build(
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
     "projection" or "reparametrization"; place: of WC and GC, "hooks" or "optimizer", see ``Net``; device: "cpu", "gpu",
     "auto" or "reference", see ``kernels.load``; seed: of the random initial weights; saved: the shapes of what will be
-    loaded into it, see ``Net``. Raises MinidlError for a name,
-    method, mode, place or device that is not known, for a number of classes or a seed that cannot be one, for images
-    too small for the net, and for a model of one's own without an output for each class.
+    loaded into it, see ``Net``. Raises MinidlError for a name, method, mode, place or device that is not known, for a
+    number of classes or a seed that cannot be one, for images too small for the net, and for a model of one's own
+    without an output for each class.
     """
     check(name, method, mode, device, place)
     if _whole(classes) < 2:
@@ -72,15 +72,10 @@ def build(
         raise MinidlError(
             f"the model {name!r} returned {type(root).__name__}; let it return one layer, such as Sequential(...)"
         )
-    options: dict[str, Any] = {
-        "method": method,
-        "mode": mode,
-        "place": place,
-        "dtype": dtype,
-        "seed": seed,
-        "saved": saved,
-    }
-    net = Net(root, shape, kernels.load(device), name=name, **options)
+    operations = kernels.load(device)
+    net = Net(
+        root, shape, operations, name=name, method=method, mode=mode, place=place, dtype=dtype, seed=seed, saved=saved
+    )
     last = "Convolution(classes, 1)" if per_pixel(name) else "FullyConnected(classes)"
     expected = (*(net.shape[:2] if per_pixel(name) else ()), classes)
     if net.output_shape != expected:

@@ -15,9 +15,10 @@ Function = TypeVar("Function", bound=Callable[..., Layer])
 
 @dataclass(frozen=True)
 class Model:
-    """What makes a net's layers, ``layers(classes, method)``, the best method for it, and what has a label.
+    """A named net.
 
-    per_pixel: whether each pixel of an image has one, or else the image as a whole.
+    layers: ``layers(classes, method)`` makes its layers; method: the one that it has by default; per_pixel: whether
+    each pixel of an image has a label, or else the image as a whole.
     """
 
     layers: Callable[..., Layer]

@@ -195,7 +195,7 @@ def test_float64_is_never_rounded(library: str, gpu: Kernels) -> None:
 
 
 def test_precisions_that_cannot_be(gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(MinidlError, match=r"'fp8' is unknown; use fp32, tf32, bf16"):
+    with pytest.raises(MinidlError, match=r"'fp8' is unknown; use fp32, tf32 or bf16"):
         kernels.load("gpu", "fp8")
     with pytest.raises(MinidlError, match="the CPU computes in fp32, not in tf32"):
         kernels.load("cpu", "tf32")

@@ -220,7 +220,7 @@ def test_a_net_of_ones_own_is_saved_and_loaded(random, tmp_path):
     """Even into a net whose hooks would change the weights once more."""
     register("HALF", "weights", "tensor", lambda x: x / 2)
     data, expected = saved(own_net("HALF"), tmp_path / "net", random)
-    with pytest.raises(MinidlError, match=r"of the model '', which is unknown; .* load\(path, net=\.\.\.\)"):
+    with pytest.raises(MinidlError, match=r"a model that has a name; .* checkpoint\.load\(path, net=\.\.\.\)"):
         checkpoint.load(tmp_path / "net")
     for method in ("HALF", "Baseline"):
         net = own_net(method)

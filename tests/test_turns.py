@@ -221,7 +221,7 @@ def test_a_layer_that_was_never_begun_is_explained(backend, kind, around):
 @pytest.mark.parametrize("kind", [ReLU, BatchNorm, lambda: Convolution(2, 3), lambda: Sequential(Double())])
 def test_a_layer_has_one_place_in_one_net(backend, kind):
     for row in (lambda layer: [layer, layer], lambda layer: [layer, Residual(Sequential(Double(), layer))]):
-        with pytest.raises(MinidlError, match=r"1 \(.*\) stands twice in this net.*make a layer for each place"):
+        with pytest.raises(MinidlError, match=r"1 \(.*\) is used twice in this net.*make a layer for each place"):
             Net(Sequential(*row(kind())), SHAPE, backend)
     shared = kind()
     Net(Sequential(shared), SHAPE, backend)

@@ -25,9 +25,7 @@ def copy(source: Array, out: Array) -> None:
 
 
 def add(first: Array, second: Array, out: Array) -> None:
-    """Write first + second into ``out``, whose extents are the larger ones of both and which may be one of them."""
-    if second.ctypes.data == out.ctypes.data:
-        first, second = second, first
+    """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
     in_place = first.ctypes.data == out.ctypes.data
 
     def write(worker: int, start: int, stop: int) -> list[Program]:

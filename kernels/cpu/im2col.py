@@ -184,7 +184,7 @@ class Im2col(Convolution):
 
     def _see(self, program: Program, data: Array, band: Band, padded: Array) -> Operand:
         """Append what pads some images where they must be; return the windows of some output rows, as they overlap."""
-        padded, inside, source = self._region(program, data, band, padded)
+        padded, inside, source = self._region(program, band, padded)
         if padded[inside].shape == padded.shape:
             return PerImage(self._windows(data[source], band))
         program.zero(padded.reshape(-1, padded.shape[-1]))
@@ -203,7 +203,7 @@ class Im2col(Convolution):
 
     def _scatter(self, program: Program, columns: Array, band: Band, padded: Array, out: Array) -> None:
         """Append what adds the windows of some output rows to their places in ``out``: the adjoint of gather."""
-        padded, inside, target = self._region(program, out, band, padded)
+        padded, inside, target = self._region(program, band, padded)
         if self._side_by_side:
             places = self._windows(out[target], band)
             program.copy(columns.reshape(program.samples, *places.shape[1:]), PerImage(places))
@@ -224,7 +224,7 @@ class Im2col(Convolution):
         return as_strided(images, shape, (s, y * self.stride[0], x * self.stride[1], y, x, c))
 
     def _region(
-        self, program: Program, images: Array, band: Band, padded: Array
+        self, program: Program, band: Band, padded: Array
     ) -> tuple[Array, tuple[slice, ...], tuple[slice, ...]]:
         """Return the part of ``padded`` that the output rows need, and where it and the images overlap in each."""
         (y, x, _), (offset_y, offset_x) = self.data_shape, self._offset

@@ -10,7 +10,6 @@ from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.update import update
 from minidl.kernels.parameter_state import ParameterState
 
-Array = NDArray[np.floating]
 MOMENTS = 1
 
 

@@ -3,12 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from minidl.kernels.parameter_state import ParameterState
-
-Array = NDArray[np.floating]
 
 
 def update(

@@ -9,7 +9,6 @@ import numpy as np
 from minidl.kernels.gpu import source
 
 Array = Any
-THREADS = 256
 BLOCKS = 1 << 12  # enough to fill a large card
 COLUMNS, ROWS = 32, 8  # of a block that sums
 MIN_ROWS = 16  # of the matrix for each row of a block that sums
@@ -20,7 +19,7 @@ def add(biases: Array, out: Array, relu: bool = False) -> None:
     """Add biases (columns,) to every row of ``out``; relu: what is negative then becomes zero."""
     blocks, vectors = _whole_rows(out, len(biases), source.aligned(biases, out))
     sizes = np.int64(out.size), *source.ints(len(biases), vectors, relu)
-    source.launch("bias", "add", out.dtype, blocks, THREADS, (biases, out, *sizes))
+    source.launch("bias", "add", out.dtype, blocks, source.THREADS, (biases, out, *sizes))
 
 
 def widen(halves: Array, biases: Array | None, out: Array, relu: bool = False) -> None:
@@ -30,14 +29,14 @@ def widen(halves: Array, biases: Array | None, out: Array, relu: bool = False) -
     biases = biases if with_biases else out
     blocks, vectors = _whole_rows(out, columns, source.aligned(biases, halves, out))
     sizes = np.int64(out.size), *source.ints(columns, vectors, with_biases, relu)
-    source.launch("bias", "widen", out.dtype, blocks, THREADS, (biases, halves, out, *sizes))
+    source.launch("bias", "widen", out.dtype, blocks, source.THREADS, (biases, halves, out, *sizes))
 
 
 def _whole_rows(out: Array, columns: int, aligned: bool) -> tuple[int, bool]:
     """Return the blocks that have a whole number of rows in each step, and whether a thread reads vectors."""
     width = 16 // out.itemsize
     vectors = columns % width == 0 and aligned
-    elements = THREADS * width if vectors else THREADS  # of a block
+    elements = source.THREADS * (width if vectors else 1)  # of a block
     unit = columns // gcd(columns, elements)  # so many blocks have whole rows
     return unit * max(1, min(-(-out.size // (unit * elements)), BLOCKS // unit)), vectors
 

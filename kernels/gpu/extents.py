@@ -17,7 +17,7 @@ def copy(source: Array, out: Array) -> None:
 
 
 def add(first: Array, second: Array, out: Array) -> None:
-    """Write first + second into ``out``, whose extents are the larger ones of both."""
+    """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
     if first.shape == second.shape:
         args = (first, second, out, np.int64(out.size))
         launch("extents", "add", out.dtype, cover(out.size, out.dtype), THREADS, args)

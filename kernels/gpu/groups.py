@@ -100,9 +100,7 @@ def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *ar
     launch(name, kernel, layout.dtype, groups // abreast, (threads, abreast), args)
 
 
-def change(
-    name: str, x: Array, y: Array, out: Array, affines: Array, layout: Layout, width: int, relu: bool = False
-) -> None:
-    """Change x and y into ``out`` by the affine maps (groups, 4) of groups of ``width`` channels; relu: max(…, 0)."""
-    args = (x, y, out, affines, *ints(width, relu), *sizes(layout.fine))
+def change(name: str, x: Array, y: Array, out: Array, affines: Array, layout: Layout, width: int) -> None:
+    """Change x and y into ``out`` by the affine maps (groups, 4) of groups of ``width`` channels."""
+    args = (x, y, out, affines, *ints(width), *sizes(layout.fine))
     launch(name, "change", x.dtype, layout.fine.grid, BLOCK, args)

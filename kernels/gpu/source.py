@@ -62,12 +62,9 @@ def cover(size: int, dtype: Any) -> int:
     return -(-size * np.dtype(dtype).itemsize // (16 * THREADS))
 
 
-def warps(size: int, most: int = THREADS) -> int:
-    """Return how many threads, in whole warps, one block has for ``size`` elements, ``most`` at most.
-
-    For more than THREADS of them, a kernel has to declare how many registers it may use, by __launch_bounds__.
-    """
-    return min(most, -(-max(size, 1) // 32) * 32)
+def warps(size: int) -> int:
+    """Return how many threads, in whole warps, one block has for ``size`` elements, THREADS at most."""
+    return min(THREADS, -(-max(size, 1) // 32) * 32)
 
 
 def aligned(*arrays: Any) -> bool:

@@ -19,7 +19,7 @@ EXAMPLES = """examples:
 
 Pictures of any size, grey, transparent or lying on their side are prepared as the run has prepared its images: they are
 stretched, cropped or padded to their size (see --fit of minidl train); a net that labels pixels takes them as they are.
-A picture that cannot be read is told, and the others go on; the exit status is 1 then, and 2 where none could be read.
+A picture that cannot be read is reported and left out; the exit status is 1 then, and 2 where none could be read.
 """
 
 

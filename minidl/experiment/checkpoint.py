@@ -80,6 +80,12 @@ def save(
             raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
+def file_of(path: str | Path) -> Path:
+    """Return the checkpoint in the folder of a run, and any other path as it is."""
+    path = Path(path)
+    return path / NAME if path.is_dir() else path
+
+
 def _data_norm(net: Net) -> str:
     """Return the data norm that the net still has: of a loaded one, BN was folded into its convolutions."""
     name = net.method.data_norm
@@ -140,9 +146,7 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
     parameters, new and on any device; it becomes the saved net. folded: whether BN is folded. Raises MinidlError as
     ``resume`` does.
     """
-    path = Path(path)
-    path = path / NAME if path.is_dir() else path
-    found = saved.read(path)
+    found = saved.read(file_of(path))
     net = _built(found, device) if net is None else net
     net.load(found.net_arrays())
     for point in net.hook_points:
@@ -161,6 +165,11 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
 def _built(found: saved.Saved, device: str) -> Net:
     """Return a new net as a file describes it, with the shapes that it has there."""
     description = found.description
+    if not description["model"]:
+        raise MinidlError(
+            f"the net in {found.path} was built without a model that has a name; build such a net in a program, and "
+            "load into it by checkpoint.load(path, net=...)"
+        )
     if description["model"] not in models.MODELS:
         raise MinidlError(
             f"the net in {found.path} is of the model {description['model']!r}, which is unknown; --import the file "

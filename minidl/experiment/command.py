@@ -105,12 +105,12 @@ def sentence_of(error: BaseException) -> str:
     """Return an error that the user can do something about as a sentence, and "" for any other."""
     if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
         return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
-    if isinstance(error, Misuse):
-        return error.said
+    if isinstance(error, SystemExit):
+        return error.said if isinstance(error, Misuse) else mistake(error)
     from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
     if isinstance(error, OSError):
         return told(error)
     if isinstance(error, MinidlError):
         return str(error)
-    return mistake(error) if isinstance(error, (Exception, SystemExit)) else ""
+    return mistake(error) if isinstance(error, Exception) else ""

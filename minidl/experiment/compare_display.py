@@ -9,8 +9,7 @@ from tqdm.auto import tqdm
 
 from minidl.experiment.method_run import MethodRun
 from minidl.experiment.records import read_log
-from minidl.experiment.result import accuracy
-from minidl.words import counted
+from minidl.experiment.result import line
 
 
 class Display:
@@ -61,8 +60,7 @@ class Display:
         self.going_on.discard(run.folder)
         result = run.result
         if new and result is not None:
-            epochs = counted(result["epochs"], "epoch")
-            self.say(f"{run.title}: {accuracy(result):.2f} % after {epochs}, {result['seconds']:.0f} s")
+            self.say(line(run.title, result))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from minidl.data import regular_file
-from minidl.experiment.checkpoint import NAME
+from minidl.experiment.checkpoint import file_of
 from minidl.experiment.files import BRIEF, as_json, write_whole
 from minidl.experiment.saved import LARGEST
 from minidl.kernels.errors import MinidlError
@@ -38,8 +38,7 @@ def keep(out: Path, init: str) -> None:
 
 def digest(init: str) -> str:
     """Return the SHA-256 of a file, or of the checkpoint in the folder of a run; raise MinidlError if it is missing."""
-    path = Path(init, NAME) if Path(init).is_dir() else Path(init)
-    found = sha256()
+    path, found = file_of(init), sha256()
     try:
         with regular_file.opened(path, LARGEST) as file:
             while part := file.read(CHUNK):

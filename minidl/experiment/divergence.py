@@ -11,7 +11,6 @@ import numpy as np
 
 from minidl.experiment.sharing import first_word
 from minidl.experiment.trainer import Array, Trainer
-from minidl.fuse import fuse, unfuse
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 
@@ -54,7 +53,6 @@ def _fault(trainer: Trainer, data: Array, labels: Array) -> str:
 def _in_forward(net: Net, data: Array) -> str:
     """Return the first of the data, the normalized weights and the outputs of the layers that is not finite."""
     seen: list[tuple[str, Array]] = [("the data", data)]
-    unfuse(net.root)
     for layer in net.layers:
         if layer.weights is not None:
             seen.append((f"the normalized {layer.weights.name}", layer.normalized_copy()))
@@ -66,7 +64,6 @@ def _in_forward(net: Net, data: Array) -> str:
     net.forward(data)
     for layer in net.layers:
         layer.at_output.after.pop()
-    fuse(net.root)
     return _first(net, seen)
 
 

@@ -45,7 +45,7 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
             f"{path} has the name of a checkpoint, which the export would be taken for; give another --to"
         )
     net = checkpoint.load(run, "cpu", folded=kind == "onnx")
-    description = describe(net, checkpoint.description(folder / checkpoint.NAME if run.is_dir() else run))
+    description = describe(net, checkpoint.description(checkpoint.file_of(run)))
     write_whole(path, {"safetensors": ours, "pytorch": theirs, "onnx": model}[kind](net, description))
     return path, net
 

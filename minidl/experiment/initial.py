@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from minidl.experiment import saved
-from minidl.experiment.checkpoint import NAME
+from minidl.experiment.checkpoint import file_of
 from minidl.experiment.records import divergence_of
 from minidl.experiment.saved import Saved
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.layers import Container
+from minidl.method import center_weights
 from minidl.net import Net
 
 
@@ -45,9 +46,7 @@ class Initial:
             )
         kept = {p.name: net.kernels.host(p.value) for p in last.parameters()} if anew else {}
         net.load(found.net_arrays() | kept)
-        for layer in net.layers:
-            if layer.at_weights.in_update is not None:
-                layer.at_weights.in_update(layer.weights.value)
+        center_weights(net.layers)
 
     def notes(self, net: Net) -> tuple[str, ...]:
         """Return the sentences that say what a net has begun with."""
@@ -72,8 +71,7 @@ def read(path: str) -> Initial:
 
     Raises MinidlError where it is missing or is no such file.
     """
-    folder = Path(path)
-    return Initial(folder, saved.read(folder / NAME if folder.is_dir() else folder, described=False))
+    return Initial(Path(path), saved.read(file_of(path), described=False))
 
 
 def _last(net: Net) -> Layer:

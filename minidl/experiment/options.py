@@ -134,7 +134,8 @@ def add_data(group: Group) -> None:
         "--fit",
         type=words,
         metavar="stretch|crop|pad",
-        help="how: stretch changes their aspect ratio, crop cuts out their middle, pad keeps all of them on black "
+        help="how images get that size: stretch changes their aspect ratio, crop cuts out their middle, pad keeps all "
+        "of them on black "
         "(for a folder of images; default: stretch)",
     )
     group.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
@@ -175,14 +176,16 @@ def add_step(group: Group) -> None:
 
 def _add_schedule(group: Group) -> None:
     """Add what an epoch and a run depend on."""
-    group.add_argument("--epochs", type=positive, metavar="N", help="how often every image is seen")
-    group.add_argument("--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after N epochs")
+    group.add_argument("--epochs", type=positive, metavar="N", help="how many times every image is seen")
+    group.add_argument(
+        "--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after every N epochs"
+    )
     group.add_argument(
         "--test-every",
         type=positive,
         default=1,
         metavar="N",
-        help="test after N epochs each and at the end (default: 1)",
+        help="test after every N epochs, and after the last one (default: 1)",
     )
     group.add_argument(
         "--place",
@@ -215,7 +218,8 @@ def add_device(group: Group) -> None:
         "--precision",
         type=words,
         metavar="fp32|tf32|bf16",
-        help="to which a GPU rounds what it multiplies; sums and weights are float32 in any case (default: tf32)",
+        help="to which a GPU rounds what it multiplies; sums and weights are float32 in any case (default: tf32 "
+        "where the GPU has it, else fp32)",
     )
     group.add_argument(
         "--threads", type=workers, metavar="N", help="of the CPU, in each rank (default: one for each core)"

@@ -23,7 +23,7 @@ def curves(epochs: Sequence[Epoch], title: str) -> bytes:
         for part, line in (("train", "o--"), ("test", "o-")):
             axis.plot(*_series(epochs, f"{part}_{quantity}"), line, markersize=3, label=part)
         axis.legend()
-    return _png(figure, dpi=120)
+    return png(figure, dpi=120)
 
 
 def comparison(runs: Mapping[str, Sequence[Sequence[Epoch]]], title: str) -> bytes:
@@ -39,7 +39,7 @@ def comparison(runs: Mapping[str, Sequence[Sequence[Epoch]]], title: str) -> byt
             for axis, column in zip(axes, ("train_loss", "test_accuracy"), strict=True):
                 axis.plot(*_series(epochs, column), markersize=4, linewidth=1.2, label=label, **look)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
-    return _png(figure, dpi=120)
+    return png(figure, dpi=120)
 
 
 def _over_epochs(title: str, quantities: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
@@ -50,8 +50,7 @@ def _over_epochs(title: str, quantities: Sequence[str]) -> tuple[Figure, Sequenc
         axis.set(xlabel="epoch", ylabel=quantity)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    # The title has the name of a folder, which is no formula, and whose bytes need not be text.
-    figure.suptitle(title.encode(errors="replace").decode(), parse_math=False)
+    figure.suptitle(drawable(title), parse_math=False)  # the name of a folder in it is no formula
     return figure, axes
 
 
@@ -80,7 +79,7 @@ def table(lines: Sequence[Line]) -> bytes:
         plane.set(xlabel="paper, %", ylabel="measured, %")
         plane.grid(alpha=0.3)
     figure.tight_layout()
-    return _png(figure, dpi=100, bbox_inches="tight")
+    return png(figure, dpi=100, bbox_inches="tight")
 
 
 def _by_paper(line: Line) -> float:
@@ -100,7 +99,13 @@ def _draw_order(axis: Axes, lines: Sequence[Line], colours: Any) -> None:
         axis.text(x, -1, title, ha="center", va="center", fontweight="bold")
 
 
-def _png(figure: Figure, **options: Any) -> bytes:
+def drawable(text: str) -> str:
+    """Return a text that can be drawn: a name's bytes need not be text."""
+    return text.encode(errors="replace").decode()
+
+
+def png(figure: Figure, **options: Any) -> bytes:
+    """Return a figure as a PNG; options: of its ``savefig``."""
     file = io.BytesIO()
     figure.savefig(file, format="png", **options)
     return file.getvalue()

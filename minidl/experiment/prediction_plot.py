@@ -1,6 +1,5 @@
 """A picture of predictions: the first pictures with the classes that were found in them."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from minidl.data.pictures import palette
+from minidl.experiment.plots import drawable, png
 from minidl.experiment.prediction import Predicted
 
 COLUMNS = 4
@@ -30,11 +30,11 @@ def grid(predicted: Sequence[Predicted], classes: Sequence[str], top: int) -> by
         else:
             found = "\n".join(f"{name} {share:.1%}" for name, share in one.found[: min(top, LISTED)])
             cells[place].imshow(one.drawn[0])
-            cells[place].set_title(_text(found), fontsize=8, parse_math=False)
-            cells[place].text(0.5, -0.02, _text(one.path.name), fontsize=6, **_BELOW, transform=cells[place].transAxes)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    return file.getvalue()
+            cells[place].set_title(drawable(found), fontsize=8, parse_math=False)
+            cells[place].text(
+                0.5, -0.02, drawable(one.path.name), fontsize=6, **_BELOW, transform=cells[place].transAxes
+            )
+    return png(figure, dpi=100)
 
 
 _BELOW: dict[str, Any] = {"ha": "center", "va": "top", "parse_math": False}
@@ -43,17 +43,12 @@ _BELOW: dict[str, Any] = {"ha": "center", "va": "top", "parse_math": False}
 def _labelled(cells: Sequence[Any], one: Predicted, classes: Sequence[str]) -> None:
     picture, overlay = one.drawn
     cells[0].imshow(picture)
-    cells[0].set_title(_text(one.path.name), fontsize=6, parse_math=False)
+    cells[0].set_title(drawable(one.path.name), fontsize=6, parse_math=False)
     cells[1].imshow(overlay)
     patches = [
-        Patch(color=palette()[classes.index(name)] / 255, label=_text(f"{name} {share:.1%}"))
+        Patch(color=palette()[classes.index(name)] / 255, label=drawable(f"{name} {share:.1%}"))
         for name, share in one.found[:LISTED]
     ]
     legend = cells[1].legend(handles=patches, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _text(text: str) -> str:
-    """Return a text that can be drawn: a name's bytes need not be text."""
-    return text.encode(errors="replace").decode()

@@ -20,6 +20,7 @@ from minidl.kernels.errors import MinidlError
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
 NAMED = 5  # runs, the most that a message names
 PUT_BACK = "put it back as it was, or start a new run"
+LOG_BACK = "put the log back as it was, or start a new run"
 ALWAYS = ("epochs", "train_loss", "test_accuracy", "seconds")  # what every result says
 
 
@@ -110,11 +111,8 @@ def epoch_of(values: dict[str, Any], number: int, where: str) -> Epoch:
     where: the file and its line, for messages.
     """
     if values["epoch"] != number:
-        raise MinidlError(
-            f"{where} holds epoch {values['epoch']:g} where epoch {number} is expected; put the log back as it was, or "
-            "start a new run"
-        )
-    check(values, contents.LOG, where, "put the log back as it was, or start a new run")
+        raise MinidlError(f"{where} holds epoch {values['epoch']:g} where epoch {number} is expected; {LOG_BACK}")
+    check(values, contents.LOG, where, LOG_BACK)
     return Epoch(**values | {"epoch": number})
 
 

@@ -7,9 +7,8 @@ from types import TracebackType
 from tqdm.auto import tqdm
 
 from minidl.experiment.records import read_log
-from minidl.experiment.result import accuracy
+from minidl.experiment.result import line
 from minidl.experiment.row_run import RowRun
-from minidl.words import counted
 
 
 class Display:
@@ -50,6 +49,5 @@ class Display:
         if run not in self.left or (result := run.result) is None:
             return
         self.left.remove(run)
-        epochs, done = counted(result["epochs"], "epoch"), len(self.runs) - len(self.left)
-        line = f"{run.title}: {accuracy(result):.2f} % after {epochs}, {result['seconds']:.0f} s"
-        tqdm.write(f"{line}; {done} of {len(self.runs)} runs done", sys.stderr)
+        done = len(self.runs) - len(self.left)
+        tqdm.write(f"{line(run.title, result)}; {done} of {len(self.runs)} runs done", sys.stderr)

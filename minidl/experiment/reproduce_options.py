@@ -20,7 +20,7 @@ Called again, it goes on where it stopped: a run that has finished is not run ag
 def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = command.parser("Train the rows of a table of the paper, each a run of its own, and compare.", EXAMPLES)
-    cli.add_argument("--table", type=int, required=True, choices=(2, 3, 4, 5), help="of the paper")
+    cli.add_argument("--table", type=int, required=True, choices=(2, 3, 4, 5), help="a table of the paper")
     cli.add_argument(
         "--rows", type=words, metavar="TEXT", help='models, methods or "MODEL: METHOD", with ; between (default: all)'
     )
@@ -51,7 +51,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
         "--time-limit",
         type=rate,
         metavar="MINUTES",
-        help="begin no run that would not end within so many minutes from now, as far as earlier runs of its net tell; "
+        help="start only runs that should end within so many minutes from now, judged by earlier runs of the same net; "
         "called again, it goes on",
     )
     cli.add_argument(

@@ -42,6 +42,11 @@ def accuracy(result: Result) -> float:
     return math.nan if lost else 100 * result["test_accuracy"]
 
 
+def line(title: str, result: Result) -> str:
+    """Return what is printed of one of several runs."""
+    return f"{title}: {accuracy(result):.2f} % after {counted(result['epochs'], 'epoch')}, {result['seconds']:.0f} s"
+
+
 def sentence(result: Result, folder: Path) -> str:
     """Return what a run prints at its end, be it quiet or not."""
     if "diverged" in result:

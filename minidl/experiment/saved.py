@@ -86,7 +86,7 @@ PREPROCESSING = {
     "shape": Kind("two extents", lambda value: _shape(value) and len(value) == 2),
     "classes": _list_of(SHORT),
     "fit": _one_of(*FITS, KEEP),
-    "shrink": Kind("a whole number of at least 1", lambda value: _whole(value, 1, 1000)),
+    "shrink": Kind("a whole number from 1 to 1000", lambda value: _whole(value, 1, 1000)),
 }
 DATA = {"classes": _list_of(SHORT), "train": FIELDS, "test": FIELDS}
 PART = {"images": COUNT, "fingerprint": SHORT}

@@ -8,8 +8,9 @@ from minidl.layers.container import Container
 class AnySize(Container):
     """A body whose output gets its data's height and width, for images of any size.
 
-    The body takes ``least`` pixels along each axis, and any multiple of ``step`` more. Smaller images, and those
-    between, get zeros below and to their right, and the output is cut again, or gets zeros where it is too small.
+    The body takes ``least`` pixels along each axis, and any multiple of ``step`` more. Images of other sizes are padded
+    with zeros at the bottom and on the right up to the next such size; the output is cut back, or padded likewise where
+    it is too small.
     Images of another size than before are no error: all layers are fitted to them anew, with the same parameters.
     """
 

@@ -6,7 +6,7 @@ from minidl.kernels import Kernels
 from minidl.layer import Array, Shape
 from minidl.layers.product_layer import ProductLayer
 
-KEPT = 8  # algorithms of a layer: for so many sizes of images, or half as many where a trace looks on, without fusion
+KEPT = 8  # algorithms of a layer: one for each size of images, and where a trace looks on a second one, without fusion
 
 
 class Convolution(ProductLayer):

@@ -22,7 +22,7 @@ class DataNorm(Layer):
         super().__init__()
         self.gamma: Any = None
         self.beta: Any = None
-        self.kept: tuple[Array, Any] | None = None  # in backpropagate: an error, and what comp_grads found of it
+        self.kept: tuple[Array, Any] | None = None  # during backpropagate alone: the error and its sums
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create γ = 1 and β = 0; refuse data that would all become β."""
@@ -84,7 +84,7 @@ class DataNorm(Layer):
         else:  # backward by itself, which leaves the gradients alone
             sums = self._comp_grads(error, *map(self.kernels.xp.empty_like, (self.gamma.grads, self.beta.grads)))
         self.kernels.data_norm.backward(
-            self.view(error), self.view(self.data), self.gamma.value, self.statistics, sums, self.view(out)
+            self.view(error), self.view(self.data), self.gamma.in_use, self.statistics, sums, self.view(out)
         )
         return out
 

@@ -7,6 +7,7 @@ from typing import Any
 from minidl.hooks import Hook, HookPoint, Reparametrization
 from minidl.layer import Layer
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.method import center_weights
 from minidl.net import Net
 
 Array = Any
@@ -62,9 +63,7 @@ def carry(net: Net, data: Array, labels: Array, moved: Mapping[str, Array]) -> d
         for s in STRIDES:
             for p, value in zip(parameters, start, strict=True):
                 p.value[...] = value + s * (moved[p.name] - value)
-            for layer in net.layers:
-                if layer.at_weights.in_update is not None:
-                    layer.at_weights.in_update(layer.weights.value)
+            center_weights(net.layers)
             losses[s] = loss.alone(net.forward(data), labels).loss
     return losses
 
