@@ -58,8 +58,8 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
     """Train the epochs that are left, and append each to those that are finished, to the log and to the checkpoint.
 
     The checkpoint leaves out ends of epochs that are too short for it, see SELDOM, but for the last one's. An interrupt
-    waits until the step is done and saved. Returns whether the training has diverged: then it ends, and
-    the checkpoint is still the one from before.
+    waits until the step is done and saved. Returns whether the training has diverged: then it ends, and the checkpoint
+    is still the one from before.
     """
     settings, trainer, ranks = experiment.settings, experiment.trainer, experiment.ranks
     saved, duration = time.monotonic(), 0.0  # of the last checkpoint: when it was written, and how long that took

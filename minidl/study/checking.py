@@ -94,8 +94,8 @@ def check_layers(
 
     Without a layer and a method the adjoint of every normalization is checked as well. own: layers of one's own, each
     made without arguments and tried on data of all SHAPES; progress: what iterates over the names of layers, such as
-    tqdm. Raises MinidlError for a name that is not known, and where
-    a layer of one's own that is named takes none of them.
+    tqdm. Raises MinidlError for a name that is not known, and where a layer of one's own that is named takes none of
+    them.
     """
     check_mode(mode)
     chosen = parse(method) if method else None

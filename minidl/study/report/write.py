@@ -32,9 +32,8 @@ def report(
     """Write the report of the runs in the folders and return its path: ``out``, or NAME in the first folder.
 
     root: where the data sets lie, or None for where the runs had them; images: how many test images the nets look at;
-    imported: the files of one's own that have been imported.
-    Raises MinidlError for a folder without a run, and where the page cannot be written. What cannot be drawn for other
-    reasons is said on the page.
+    imported: the files of one's own that have been imported. Raises MinidlError for a folder without a run, and where
+    the page cannot be written. What cannot be drawn for other reasons is said on the page.
     """
     runs = [read(folder) for folder in dict.fromkeys(folders)]
     groups = grouped(runs)
