@@ -14,8 +14,8 @@ from minidl.study.report.runs import Group, Run
 def rebuilt(run: Run) -> Net:
     """Return the net of a run as it was before the first step: its hooks, and from its seed its first weights.
 
-    A run with ``--init`` began with other weights, of which its record has the place alone. Raises MinidlError where the
-    run has no checkpoint, which says how many classes there are, and for what is unknown.
+    A run with ``--init`` began with other weights, of which its record has the place alone. Raises MinidlError where
+    the run has no checkpoint, which says how many classes there are, and for what is unknown.
     """
     description, settings = checkpoint.description(run.checkpoint), run.settings
     chosen = {name: settings[name] for name in ("mode", "place", "seed") if name in settings}
