@@ -62,6 +62,8 @@ def check_sizes(
 
     size, fit: see ``load``; shrink, crop: see ``Dataset.shrunk`` and ``Dataset.cropped``.
     """
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise MinidlError(f"images cannot be made {size!r} pixels high and wide; give a whole number of at least 1")
     if name in NAMES and (size or fit):
         raise MinidlError(
             f"the images of {name} have their sizes already; --image-size and --fit are for a folder of images"

@@ -37,6 +37,7 @@ class Batches:
         check_size(dataset, batch_size)
         xp, n = kernels.xp, len(dataset)
         self.kernels, self.classes, self.samples, self.batch_size = kernels, dataset.classes, n, batch_size
+        self.white = dataset.white
         self.sizes, self.share = sizes(n, batch_size), share
         self.shape: tuple[int, int, int] = dataset.images.shape[1:]
         self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)

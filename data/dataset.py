@@ -22,7 +22,8 @@ class Dataset:
     ``images`` is uint8 ``(n, y, x, 3)``, C-contiguous, red first, or, where sizes differ, a list of images
     ``(y, x, 3)``; ``labels`` is int64 ``(n,)``, an index into ``classes``; ``masks`` is uint8 ``(n, y, x)``, or a
     list, with one label a pixel, an index into ``mask_classes`` or ``VOID``. ``crop`` is how many pixels a side the
-    squares have that training cuts out of images whose sizes differ; 227 in section 5 of the paper. ``notes`` are
+    squares have that training cuts out of images whose sizes differ; 227 in section 5 of the paper. ``white`` is what
+    was white in those images that had more than 8 bits, see images.py. ``notes`` are
     sentences for the user: what was left out when the files were read, and what looks odd. Raises MinidlError where
     labels or masks do not fit images and classes.
     """
@@ -34,6 +35,7 @@ class Dataset:
     masks: Bytes | list[Bytes] | None = None
     mask_classes: tuple[str, ...] = ()
     crop: int = 227
+    white: int = 255
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -89,12 +89,12 @@ def load(
     numbers = {label: number for number, label in enumerate(classes)}
     labelled = [(file, numbers[label]) for part in (train, test) for label in part for file in part[label]]
     name, count = _title(path.resolve()), sum(map(len, train.values()))
-    images, odd = _read_all(name, [file for file, _ in labelled], size, background, progress, fit)
+    images, white, odd = _read_all(name, [file for file, _ in labelled], size, background, progress, fit)
     labels = np.array([label for _, label in labelled], dtype=np.int64)
     notes = (*unused, *aside.notes(path), *odd)
     return (
-        Dataset(name, images[:count], labels[:count], classes, notes=notes),
-        Dataset(name, images[count:], labels[count:], classes),
+        Dataset(name, images[:count], labels[:count], classes, white=white, notes=notes),
+        Dataset(name, images[count:], labels[count:], classes, white=white),
     )
 
 
@@ -225,8 +225,8 @@ def _split(path: Path, files: Files) -> tuple[Files, Files]:
 
 def _read_all(
     name: str, files: Sequence[Path], size: int, background: Colour, progress: bool, fit: str
-) -> tuple[Bytes, list[str]]:
-    """Return the images, uint8 (n, size, size, 3), and notes on those that look odd."""
+) -> tuple[Bytes, int, list[str]]:
+    """Return the images, uint8 (n, size, size, 3), the white of those of more than 8 bits, and notes on odd ones."""
     memory.check(name, 3 * size * size * len(files))
     images = np.empty((len(files), size, size, 3), dtype=np.uint8)
     grey: dict[int, tuple[Bytes | NDArray[np.float32], int]] = {}
@@ -239,9 +239,9 @@ def _read_all(
         else:
             images[index] = values
     # One white for all that have more than 8 bits, so that a dark image stays darker than the others.
-    largest = max((white for _, white in grey.values()), default=0)
+    largest = max((white for _, white in grey.values()), default=255)
     for index, (values, white) in grey.items():
-        images[index] = to_bytes(values, white if white <= 255 else largest)
+        images[index] = to_bytes(values, white, largest)
     notes = list(constant_note(name, files, images))
     narrow = [files[index] for index, (_, white) in grey.items() if white == 255 < largest]
     if narrow:
@@ -249,4 +249,4 @@ def _read_all(
             f"{name}: {len(narrow):,} of {len(grey):,} images of more than 8 bits have no value above 255 and were "
             f"read as images of 8 bits, such as {narrow[0]}"
         )
-    return images, notes
+    return images, largest, notes

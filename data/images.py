@@ -103,11 +103,14 @@ def pixels(
         return np.asarray(fitted(image, size, fit) if size else image), white
 
 
-def to_bytes(values: Bytes | NDArray[np.float32], white: int) -> Bytes:
-    """Return what ``read`` returns as RGB, uint8 (y, x, 3)."""
+def to_bytes(values: Bytes | NDArray[np.float32], white: int, of_set: int = 255) -> Bytes:
+    """Return what ``read`` returns as RGB, uint8 (y, x, 3).
+
+    of_set: what is white in the set that the image belongs to: a dark one of more than 8 bits stays darker than others.
+    """
     if values.ndim == 3:
         return values.astype(np.uint8, copy=False)
-    grey = np.rint(values * (255 / white)).clip(0, 255).astype(np.uint8)
+    grey = np.rint(values * (255 / (white if white <= 255 else max(white, of_set)))).clip(0, 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)
 
 

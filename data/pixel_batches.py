@@ -41,7 +41,7 @@ class PixelBatches:
         self.classes, self.bytes = dataset.mask_classes, (dataset.images, dataset.masks)
         self.extents = np.array([image.shape[:2] for image in dataset.images])
         self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size
-        self.sizes, self.share = sizes(self.samples, batch_size), share
+        self.sizes, self.share, self.white = sizes(self.samples, batch_size), share, dataset.white
         alike = not isinstance(dataset.images, list)
         shortest, longest = int(self.extents.min()), int(self.extents.max())
         self.crop, self.border = (shortest, BORDER) if alike else (min(dataset.crop, longest), 0)

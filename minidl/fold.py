@@ -7,33 +7,37 @@ from minidl.layers import BatchNorm, Container, Convolution, FullyConnected, Seq
 LINEAR = (Convolution, TransposedConvolution, FullyConnected)  # the kinds whose output is W·x + b
 
 
-def fold(root: Layer) -> None:
-    """Take every BN that follows a layer of a LINEAR kind out of a net that is ready for inference.
+def fold(root: Layer) -> list[str]:
+    """Take every BN that follows a layer of a LINEAR kind out of a net that is ready for inference; return their names.
 
     With the line factor·x + offset that BN is at inference, one for each channel:
 
         BN(W·x + b) = (factor·W)·x + (factor·b + offset)
 
-    What has a new neighbour then is fused anew. A BN behind a kind of one's own stays: nothing is known of what that
-    makes of its weights.
+    What has a new neighbour then is fused anew. A BN behind a kind of one's own stays, and so do a BN of one's own and
+    the layers of a Sequential of one's own: nothing is known of what these compute.
     """
-    _fold(root)
+    folded = _fold(root)
     fuse(root)
+    return folded
 
 
-def _fold(layer: Layer) -> None:
+def _fold(layer: Layer) -> list[str]:
+    folded = []
     if isinstance(layer, Container):
         for child in layer.children:
-            _fold(child)
-    if isinstance(layer, Sequential):
+            folded += _fold(child)
+    if type(layer) is Sequential:
         kept: list[Layer] = []
         for child in layer.children:
-            if isinstance(child, BatchNorm) and kept and type(kept[-1]) in LINEAR:
+            if type(child) is BatchNorm and kept and type(kept[-1]) in LINEAR:
                 factor, offset = child.affine()
                 weights, biases = kept[-1].weights_in_use, kept[-1].biases.in_use  # in use: as normalized
                 weights *= factor.reshape(-1, *[1] * (weights.ndim - 1))
                 biases *= factor
                 biases += offset
+                folded.append(child.name)
             else:
                 kept.append(child)
         layer.children = tuple(kept)
+    return folded

@@ -111,21 +111,45 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-@dataclass(repr=False)
 class Parameter:
     """An array that is learned, with its gradients, and what the optimizer's update does with it.
 
     decay: whether weight decay applies, which it does not to biases. gc, wc: whether the mean of each filter is
-    subtracted inside the update, from the gradient before it (GC) and from the weights after it (WC).
+    subtracted inside the update, from the gradient before it (GC) and from the weights after it (WC). Both arrays stay
+    the same ones, as layers and optimizers hold them: what is assigned to ``value`` or ``grads`` is copied into them.
     """
 
-    name: str
-    value: Array
-    grads: Array
-    decay: bool
-    gc: bool = False
-    wc: bool = False
-    kept: Array = field(default=None, init=False)  # the value when its net was frozen
+    def __init__(self, name: str, value: Array, grads: Array, decay: bool, gc: bool = False, wc: bool = False) -> None:
+        self.name, self.decay, self.gc, self.wc = name, decay, gc, wc
+        self._value, self._grads = value, grads
+        self.kept: Array = None  # the value when its net was frozen
+
+    @property
+    def value(self) -> Array:
+        """The array that is learned."""
+        return self._value
+
+    @value.setter
+    def value(self, new: Array) -> None:
+        self._copy("value", new, self._value)
+
+    @property
+    def grads(self) -> Array:
+        """∂L/∂value."""
+        return self._grads
+
+    @grads.setter
+    def grads(self, new: Array) -> None:
+        self._copy("grads", new, self._grads)
+
+    def _copy(self, what: str, new: Array, out: Array) -> None:
+        if new is out:  # as behind value += …
+            return
+        shape = getattr(new, "shape", None)
+        if shape != out.shape:
+            got = type(new).__name__ if shape is None else f"one of shape {shape}"
+            raise MinidlError(f"{self.name}.{what} takes an array of shape {out.shape}, and not {got}")
+        out[...] = new
 
     @property
     def in_use(self) -> Array:
@@ -192,6 +216,8 @@ class Layer:
         output = self.compute_output(data)
         if "compute_output" in self.to_be_checked:
             self.check_computed("compute_output", output, (len(data), *self.output_shape))
+        if output.dtype != self.context.dtype:
+            output = self.kernels.array(output, self.context.dtype)
         if self.training:
             self.samples = len(data)
             self.at_output(output, self.name)
@@ -203,14 +229,14 @@ class Layer:
         result = self.compute_error(error)
         if "compute_error" in self.to_be_checked:
             self.check_computed("compute_error", result, (len(error), *self.input_shape))
+        if result.dtype != self.context.dtype:
+            result = self.kernels.array(result, self.context.dtype)
         return self.normalize_error(result, error)
 
     def comp_grads(self, error: Array) -> None:
         """CompGrads: Grad = GRAD(Data, ErrorIn); Grad = Normalize(Grad), of the weights and not of the biases."""
         if self.parameters():
-            before = [p.grads for p in self.parameters()]
             self.compute_grads(self.accept_error(error))
-            self._check_written(before)
         if self.weights is not None:
             self.at_weights.adjoint(self.weights.grads)
             self.at_grads(self.weights.grads, self.name)
@@ -277,15 +303,6 @@ class Layer:
             )
         self.to_be_checked.discard(function)
 
-    def _check_written(self, before: list[Array]) -> None:
-        """Raise MinidlError where gradients lie in other arrays than before, which an optimizer does not know."""
-        for parameter, grads in zip(self.parameters(), before, strict=True):
-            if parameter.grads is not grads:
-                raise MinidlError(
-                    f"{self.name} ({self}) gave {parameter.name} another array for its gradients in compute_grads, and "
-                    "the optimizer reads the one that was there; write into that one: parameter.grads[...] = …"
-                )
-
     # -- what a layer is given --------------------------------------------------------------------------------
 
     def setup(self, shape: Shape, context: Context) -> Shape:
@@ -346,7 +363,18 @@ class Layer:
         return tuple(map(int, counts.values()))
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
-        """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0)."""
+        """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0).
+
+        A layer that is fitted anew, to images of another size, keeps those that it has. Raises MinidlError where these
+        are of another shape.
+        """
+        if self.weights is not None:
+            if self.weights.value.shape != shape:
+                raise MinidlError(
+                    f"{self.name} ({self}) has weights of shape {self.weights.value.shape}, which data of shape "
+                    f"{self.input_shape} do not fit; give it data of the extents that it was made for"
+                )
+            return
         self.context.expect(f"{self.name}.weights", shape)
         xp, dtype = self.kernels.xp, self.context.dtype
         weights = xp.asarray(glorot(shape, fan_in, fan_out, self.context.random), dtype=dtype)

@@ -65,6 +65,7 @@ class Net:
         self.training, self.trained_by = True, 0  # by which thread
         self.frozen: object = None  # a new object at each freeze, None while the net is not frozen
         self.fused = False
+        self.folded: list[str] = []  # the names of BN that are parts of the layers before them, see fold.py
         self.exchange: Callable[[], None] = _alone  # what brings gradients together where ranks share a batch
         self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
         used = next((layer for layer in root.layers() if layer.context is not None), None)
@@ -81,10 +82,24 @@ class Net:
                 f"images of {extents} pixels" if len(self.shape) == 3 else f"data of shape {self.shape} for one sample"
             )
             raise MinidlError(f"{' '.join(['the net', *name.split()])} cannot take {what}: {error}") from error
+        self._check_names()
         self.fuse()
         methods.attach(self.method, root, mode, kernels, place)
         self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
         self.output_points = [layer.at_output for layer in self.layers]
+
+    def _check_names(self) -> None:
+        """Raise MinidlError where two arrays that a saved net has would have the same name."""
+        owners: dict[str, str] = {}
+        for layer in self.layers:
+            own = [] if isinstance(layer, Container) else [p.name for p in layer.parameters()]
+            for name in (*own, *layer.running()):
+                if name in owners:
+                    raise MinidlError(
+                        f"{owners[name]} and {layer.name} both have a parameter called {name!r}, which a saved net "
+                        'could not tell apart; begin its name with that of its layer, f"{self.name}.…"'
+                    )
+                owners[name] = layer.name
 
     def __deepcopy__(self, memo: Any) -> "Net":
         """Return a net with parameters and memory of its own, and as frozen as this one."""
@@ -242,7 +257,11 @@ class Net:
             self.root.train()
 
     def eval(self) -> None:
-        """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again."""
+        """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again.
+
+        After a change of parameters, call it again: until then, weights with a hook count as they were, others as they
+        are.
+        """
         with self.context.in_use:
             try:
                 self.root.eval()

@@ -151,6 +151,10 @@ def _group_norm(graph: Graph, layer: Any, data: str) -> str:
         data = graph.add("Unsqueeze", data, graph.constant([2]))
     elif axes != 3:  # and the channels first, as only images have them there
         data = graph.add("Transpose", data, perm=[0, axes, *range(1, axes)])
+    # The mean goes first: some programs compute the variance as a difference of squares, which is inexact beside it.
+    grouped = graph.add("Reshape", data, graph.constant([0, groups, -1]))
+    centered = graph.add("Sub", grouped, graph.add("ReduceMean", grouped, graph.constant([2]), keepdims=1))
+    data = graph.add("Reshape", centered, graph.add("Shape", data))
     out = graph.add("GroupNormalization", data, gamma, beta, num_groups=groups, epsilon=layer.epsilon)
     if axes == 1:
         return graph.add("Squeeze", out, graph.constant([2]))

@@ -1,7 +1,7 @@
 """SGD with momentum (Algorithm 2) and Adam (Algorithm 3), and the step schedule of their learning rates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,13 @@ class Optimizer:
 
     def __init__(
         self,
-        parameters: Sequence[Parameter],
+        parameters: Iterable[Parameter],
         kernels: Kernels,
         learning_rate: float,
         weight_decay: float = 0.0,
         variant: str = "",
-        gc: Sequence[Parameter] = (),
-        wc: Sequence[Parameter] = (),
+        gc: Iterable[Parameter] = (),
+        wc: Iterable[Parameter] = (),
     ) -> None:
         _check_rate(learning_rate)
         if not 0 <= weight_decay < math.inf:
@@ -42,12 +42,21 @@ class Optimizer:
         variant = variant or self.variants[0]
         if variant not in self.variants:
             raise MinidlError(f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}")
+        parameters, gc, wc = list(parameters), list(gc), list(wc)  # of iterators, too
+        learned = set(map(id, parameters))
+        if len(learned) < len(parameters):
+            twice = next(p for i, p in enumerate(parameters) if any(p is other for other in parameters[:i]))
+            raise MinidlError(f"{twice.name} is given twice, and would be updated twice in each step; give it once")
         for name, chosen in (("GC", gc), ("WC", wc)):
-            missing = next((p for p in chosen if not any(p is other for other in parameters)), None)
-            if missing is not None:
-                raise MinidlError(
-                    f"{name} is for {missing.name}, which is not among the parameters to learn; add it there"
-                )
+            for p in chosen:
+                if id(p) not in learned:
+                    raise MinidlError(
+                        f"{name} is for {p.name}, which is not among the parameters to learn; add it there"
+                    )
+                if p.value[:1].size < 2:
+                    raise MinidlError(
+                        f"{name} is for {p.name}, whose filters are single numbers, each its own mean; leave it out"
+                    )
         self.variant, self.kernels = variant, kernels
         # What changes from step to step lies on the device, where a recorded step finds it.
         self.alpha, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
@@ -138,7 +147,7 @@ class Adam(Optimizer):
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        if len(betas) != 2 or not all(0 <= psi < 1 for psi in betas):
+        if not isinstance(betas, tuple | list) or len(betas) != 2 or not all(0 <= psi < 1 for psi in betas):
             raise MinidlError(f"the betas must be two numbers of at least 0 and below 1, not {betas}")
         if not 0 <= epsilon < math.inf:
             raise MinidlError(f"epsilon must be a number of at least 0, not {epsilon}")

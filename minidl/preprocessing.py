@@ -26,7 +26,7 @@ class Preprocessing:
     mean: of red, green and blue, in 0 … 255; shape: the extents (y, x) of the images that the net was trained on;
     classes: the names of its outputs; fit: how a picture gets these extents, "stretch", "crop" or "pad" (see
     ``minidl.data.fit``), or "keep" for a net that takes any; shrink: how many times smaller the net sees a picture
-    that is kept, as ``--shrink`` has it.
+    that is kept, as ``--shrink`` has it; white: of the training images that had more than 8 bits.
     """
 
     mean: tuple[float, ...]
@@ -35,6 +35,7 @@ class Preprocessing:
     classes: tuple[str, ...]
     fit: str = "stretch"
     shrink: int = 1
+    white: int = 255
 
     def prepare(self, images: Bytes) -> NDArray[np.float32]:
         """Return (images − mean)/divisor, float32; images: uint8 (…, y, x, 3). Raises MinidlError for others."""
@@ -53,7 +54,7 @@ class Preprocessing:
 
         Raises MinidlError where it cannot be decoded.
         """
-        return image_files.to_bytes(*image_files.read(path))
+        return image_files.to_bytes(*image_files.read(path), self.white)
 
     def fitted(self, picture: Any) -> Bytes:
         """Return a picture as uint8 RGB (y, x, 3), with the extents of the net's images unless it takes any.
@@ -77,7 +78,8 @@ class Preprocessing:
             raise MinidlError(f"a picture of {picture.width}×{picture.height} pixels shows nothing; leave it out")
         name, image = Path("the picture"), ImageOps.exif_transpose(picture)
         size = None if self.fit == KEEP else self.shape[::-1]
-        return image_files.to_bytes(*image_files.pixels(name, image, size, image_files.WHITE, self.fit))
+        values, white = image_files.pixels(name, image, size, image_files.WHITE, self.fit)
+        return image_files.to_bytes(values, white, self.white)
 
     def shrunk(self, picture: Bytes) -> Bytes:
         """Return a fitted picture as the net sees it, ``shrink`` times smaller."""
@@ -97,9 +99,9 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Preprocessing":
-        """Return what ``to_json`` was made from; earlier versions of minidl wrote neither fit nor shrink."""
+        """Return what ``to_json`` was made from; earlier versions wrote no fit, shrink or white."""
         y, x = fields["shape"]
-        more = {name: fields[name] for name in ("fit", "shrink") if name in fields}
+        more = {name: fields[name] for name in ("fit", "shrink", "white") if name in fields}
         return cls(tuple(fields["mean"]), fields["divisor"], (y, x), tuple(fields["classes"]), **more)
 
 

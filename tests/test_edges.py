@@ -247,19 +247,113 @@ class Scale(Layer):
             self.weights.grads[...] = error.T @ self.data
 
 
-def test_gradients_that_no_optimizer_would_read_are_refused(random):
-    net = net_of(Scale(assigns=True), shape=(4,))
-    net.forward(random.standard_normal((2, 4)))
-    with pytest.raises(MinidlError, match=r"scale1.*another array for its gradients.*grads\[\.\.\.\]"):
-        net.backpropagate(np.ones((2, 4)))
+def test_gradients_that_are_assigned_or_written_are_those_that_an_optimizer_reads(random):
     with pytest.raises(MinidlError, match=r"scale1\.weights and its gradients must be two arrays of one shape in C's"):
         net_of(Scale(order="F"), shape=(4,))
-    net = net_of(Scale(), shape=(4,))
-    before = net.parameters[0].value.copy()
-    net.forward(random.standard_normal((2, 4)))
-    net.backpropagate(np.ones((2, 4)))
-    SGD(net.parameters, net.kernels, 0.1).step()
-    assert (net.parameters[0].value != before).all()
+    learned, data = [], random.standard_normal((2, 4))
+    for assigns in (False, True):
+        net = net_of(Scale(assigns=assigns), shape=(4,))
+        optimizer = SGD(net.parameters, net.kernels, 0.1)
+        net.forward(data)
+        net.backpropagate(np.ones((2, 4)))
+        optimizer.step()
+        learned.append(net.parameters[0].value)
+    assert (learned[0] != 1).all()
+    np.testing.assert_array_equal(*learned)
+
+
+def test_what_is_assigned_to_a_parameter_is_copied_into_its_array(backend, random):
+    net = net_of(FullyConnected(5), shape=(3,), backend=backend, dtype=np.float32)
+    weights, values = net.layers[0].weights, random.standard_normal((5, 3))
+    kept, made = weights.value, backend.xp.asarray(np.asfortranarray(values))
+    weights.value = made
+    weights.value += 1
+    assert weights.value is kept
+    np.testing.assert_allclose(backend.host(kept), values + 1, atol=1e-6)
+    for wrong in (made[:1], made.T, [[1.0]], 3.0):
+        with pytest.raises(MinidlError, match=r"fc1\.weights\.value takes an array of shape \(5, 3\), and not "):
+            weights.value = wrong
+
+
+class Pointwise(Layer):
+    """A product for each pixel, whose weights are created whenever it is fitted."""
+
+    kind = "pointwise"
+    data_axes = ("y", "x", "channels")
+
+    def infer_shape(self, shape):
+        self.create_parameters((5, shape[-1]), shape[-1], 5)
+        return *shape[:2], 5
+
+    def compute_output(self, data):
+        return data @ self.weights_in_use.T + self.biases.in_use
+
+
+def test_a_layer_that_is_fitted_anew_keeps_its_parameters(random):
+    net = net_of(AnySize(Sequential(Pointwise(), Convolution(3, 1)), least=1, step=1), shape=(8, 8, 2))
+    first, data = net.parameters[0].value, random.standard_normal((1, 8, 8, 2))
+    expected = net.predict(data)
+    net.predict(random.standard_normal((1, 5, 6, 2)))
+    np.testing.assert_array_equal(net.predict(data), expected)
+    assert net.parameters[0].value is first
+    with pytest.raises(
+        MinidlError, match=r"pointwise1 .* has weights of shape \(5, 2\), which data of shape \(8, 8, 3\)"
+    ):
+        net.layers[0].fit((8, 8, 3))
+
+
+def test_any_size_needs_a_body_that_ends_in_images():
+    with pytest.raises(MinidlError, match=r"a body with an output of shape \(3,\).*let the body end in images"):
+        net_of(AnySize(Sequential(Convolution(4, 3), Flatten(), FullyConnected(3)), least=4, step=1), shape=(8, 8, 2))
+
+
+class Doubling(Layer):
+    """A layer whose results are of another number type than its net's."""
+
+    kind = "doubling"
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = dtype
+
+    def infer_shape(self, shape):
+        return shape
+
+    def compute_output(self, data):
+        return (2 * data).astype(self.dtype)
+
+    def compute_error(self, error):
+        return (2 * error).astype(self.dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, ">f4", np.int32])
+@pytest.mark.parametrize("around", [Residual, lambda body: AnySize(body, 3, 3), Sequential])
+def test_results_of_another_type_are_those_of_the_net(around, dtype):
+    net = net_of(around(Doubling(dtype)), shape=(4, 4, 2), dtype=np.float32)
+    data = np.ones((2, 4, 4, 2), np.float32)
+    expected = 3.0 if around is Residual else 2.0
+    for result in (net.forward(data), net.root.backpropagate(data)):
+        assert result.dtype == np.float32
+        assert (result == expected).all()
+
+
+class Alpha(Layer):
+    """A layer with a parameter that has the same name wherever it stands."""
+
+    kind = "alpha"
+
+    def infer_shape(self, shape):
+        self.alpha = Parameter("alpha", np.ones(shape[-1]), np.zeros(shape[-1]), decay=False)
+        return shape
+
+    def parameters(self):
+        return [self.alpha] if hasattr(self, "alpha") else []
+
+
+def test_two_parameters_of_one_name_are_refused():
+    net_of(Alpha(), FullyConnected(2), shape=(3,))
+    with pytest.raises(MinidlError, match="alpha1 and alpha2 both have a parameter called 'alpha', which a saved net"):
+        net_of(Alpha(), FullyConnected(2), Alpha(), shape=(3,))
 
 
 def test_a_reparametrization_hangs_at_one_place():

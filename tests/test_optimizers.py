@@ -170,3 +170,18 @@ def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
 def test_bad_settings_are_refused(backend, optimizer, options, message):
     with pytest.raises(MinidlError, match=message):
         optimizer([], backend, **options)
+
+
+def test_parameters_may_come_one_by_one_and_not_twice(backend, random):
+    weights, biases = make(backend, random), make(backend, random, (7,), decay=False)
+    biases.name = "q"
+    optimizer = SGD((p for p in (weights, biases)), backend, learning_rate=RATE, gc=(p for p in (weights,)))
+    assert [tensor.gc for tensor in optimizer.tensors] == [True, False]
+    assert len(optimizer.moments()) == 2
+    with pytest.raises(MinidlError, match="is given twice, and would be updated twice"):
+        SGD([weights, biases, weights], backend, learning_rate=RATE)
+    for name in ("gc", "wc"):
+        with pytest.raises(MinidlError, match=f"^{name.upper()} is for .*whose filters are single numbers"):
+            SGD([weights, biases], backend, learning_rate=RATE, **{name: [weights, biases]})
+    with pytest.raises(MinidlError, match="the betas must be two numbers"):
+        Adam([weights], backend, learning_rate=RATE, betas=0.9)

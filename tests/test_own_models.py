@@ -228,6 +228,44 @@ def test_a_net_of_ones_own_is_saved_and_loaded(random, tmp_path):
         np.testing.assert_allclose(net.forward(data), expected, rtol=1e-12)
 
 
+class LeakyNorm(BatchNorm):
+    kind = "leakynorm"
+
+    def compute_output(self, data):
+        normalized = super().compute_output(data)
+        return np.where(normalized > 0, normalized, normalized / 10)
+
+
+class Squared(Sequential):
+    def forward(self, data):
+        first, second = self.children
+        return second.forward(first.forward(data) ** 2)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [Convolution(6, 3), LeakyNorm()],
+        lambda: [Squared(Convolution(6, 3), BatchNorm())],
+        lambda: [Convolution(6, 3), BatchNorm()],
+    ],
+    ids=["norm", "sequential", "plain"],
+)
+def test_bn_is_folded_where_it_is_known_what_both_layers_compute(random, tmp_path, layers):
+    nets = [Net(Sequential(*layers(), Flatten(), FullyConnected(2)), (5, 4, 3), load("cpu")) for _ in range(2)]
+    data = random.standard_normal((4, 5, 4, 3))
+    nets[0].forward(data)
+    checkpoint.save(tmp_path / "net", nets[0], SGD(nets[0].parameters, nets[0].kernels, learning_rate=0.1), 1)
+    nets[0].eval()
+    loaded = checkpoint.load(tmp_path / "net", net=nets[1])
+    np.testing.assert_allclose(loaded.forward(data), nets[0].forward(data), atol=1e-5)
+    plain = type(layers()[-1]) is BatchNorm
+    assert len(loaded.layers) == len(nets[0].layers) - plain
+    if plain:
+        with pytest.raises(MinidlError, match=r"^bn1 was folded into the layer before it.*folded=False\) before you"):
+            checkpoint.save(tmp_path / "again", loaded, SGD(loaded.parameters, loaded.kernels, learning_rate=0.1), 1)
+
+
 @pytest.mark.parametrize(
     "other, message",
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minidl import checkpoint, models
+from minidl import checkpoint, data, models
 from minidl.__main__ import main
 from minidl.data import images as image_files
 from minidl.data.batches import DIVISOR, MEAN
@@ -75,6 +75,23 @@ def test_a_grey_picture_alone_is_a_list_of_one(tiny, tmp_path, random):
     expected = net.predict([np.stack([grey] * 3, -1)])
     for given in (grey, [grey], Image.fromarray(grey)):
         np.testing.assert_array_equal(net.predict(given), expected)
+
+
+@pytest.mark.parametrize("white", [4095, 65535])
+def test_a_dark_picture_of_16_bits_is_as_dark_as_in_training(tmp_path, random, white):
+    for name, top in (("bright", white + 1), ("dark", 3000)):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.fromarray(random.integers(0, top, (12, 16)).astype(np.uint16)).save(tmp_path / name / f"{i}.png")
+    train, test = data.load(str(tmp_path), progress=False, size=16)
+    assert train.white == test.white == white
+    known = Preprocessing(tuple(MEAN), DIVISOR, (16, 16), train.classes, white=white)
+    known = Preprocessing.from_json(json.loads(json.dumps(known.to_json())))
+    for place, name in enumerate(train.classes):
+        file = tmp_path / name / "0.png"
+        seen = train.images[np.flatnonzero(train.labels == place)[0]]
+        np.testing.assert_array_equal(known.fitted(Image.open(file)), seen)
+        assert abs(known.fitted(known.read(file)).mean() - seen.mean()) < 1
 
 
 def test_fits():

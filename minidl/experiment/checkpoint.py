@@ -43,11 +43,17 @@ def save(
     """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
 
     run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises
-    MinidlError for an epoch that is no whole number of at least 0, and where the file cannot be written; the earlier
-    one is still there then.
+    MinidlError for an epoch that is no whole number of at least 0, for a net whose BN was folded in part, or is none of
+    its method, and where the file cannot be written; the earlier one is still there then.
     """
     if not isinstance(epoch, int | np.integer) or epoch < 0:
         raise MinidlError(f"a checkpoint needs the number of the last finished epoch, at least 0, and not {epoch!r}")
+    if net.folded and (net.method.data_norm != "BN" or _data_norm(net)):
+        raise MinidlError(
+            f"{net.folded[0]} was folded into the layer before it when this net was loaded, and its model, which has "
+            "that BN, could not be built again from a file; load it by checkpoint.load(path, folded=False) before you "
+            "train and save it"
+        )
     weights = net.effective_weights()
     arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}
     arrays |= {f"raw/{p.name}": p.value for p in net.parameters if weights[p.name] is not p.value}
@@ -157,7 +163,7 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
     net.eval()
     if folded:
         with np.errstate(all="ignore"):  # a net that has diverged is still a net
-            fold(net.root)
+            net.folded = fold(net.root)
     net.freeze()
     return net
 

@@ -124,8 +124,9 @@ def build_net(settings: Settings, train: Source, start: Initial | None = None) -
     if start:
         start.give(net)
     y, x, _ = train.shape
-    how = {"fit": KEEP if train.per_pixel else settings.get("fit") or "stretch", "shrink": settings["shrink"]}
-    net.preprocessing = Preprocessing(tuple(map(float, MEAN)), DIVISOR, (y, x), train.classes, **how)
+    fit = KEEP if train.per_pixel else settings.get("fit") or "stretch"
+    mean = tuple(map(float, MEAN))
+    net.preprocessing = Preprocessing(mean, DIVISOR, (y, x), train.classes, fit, settings["shrink"], train.white)
     return net
 
 

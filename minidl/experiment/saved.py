@@ -87,6 +87,7 @@ PREPROCESSING = {
     "classes": _list_of(SHORT),
     "fit": _one_of(*FITS, KEEP),
     "shrink": Kind("a whole number from 1 to 1000", lambda value: _whole(value, 1, 1000)),
+    "white": Kind("a whole number from 255 to 65535", lambda value: _whole(value, 255, 65535)),
 }
 DATA = {"classes": _list_of(SHORT), "train": FIELDS, "test": FIELDS}
 PART = {"images": COUNT, "fingerprint": SHORT}
@@ -97,7 +98,7 @@ AXES = {
     "order": _list_of(COUNT),
 }
 # What earlier versions did not write.
-OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "settings", "choices", "fit", "shrink"}
+OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "settings", "choices", "fit", "shrink", "white"}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ class AnySize(Container):
         y, x = (self.least + self.step * max(0, -(-(n - self.least) // self.step)) for n in shape[:2])
         self.padded_shape = (y, x, *shape[2:])
         self.body_shape = self.body.fit(self.padded_shape)
+        if len(self.body_shape) != len(shape):
+            raise MinidlError(
+                f"{self.name} ({self}) has a body with an output of shape {self.body_shape} for one sample, and gives "
+                "every pixel its own; let the body end in images, or take it out of AnySize"
+            )
         return (*shape[:2], *self.body_shape[2:])
 
     def forward(self, data: Array) -> Array:
