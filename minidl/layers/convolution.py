@@ -42,9 +42,8 @@ class Convolution(ProductLayer):
                 del self.algorithms[next(iter(self.algorithms))]
             self.algorithms[key] = self.choose_algorithm(shape)
         self.algorithm = self.algorithms[key]
-        if self.weights is None:
-            fan_in = self.size * self.size * shape[-1]
-            self.create_parameters((self.filters, self.size, self.size, shape[-1]), fan_in, self.filters)
+        fan_in = self.size * self.size * shape[-1]
+        self.create_parameters((self.filters, self.size, self.size, shape[-1]), fan_in, self.filters)
         return self.algorithm.output_shape
 
     def choose_algorithm(self, shape: Shape) -> Any:

@@ -16,9 +16,8 @@ class FullyConnected(ProductLayer):
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create one weight for each pair of an input and an output."""
-        if self.weights is None:
-            (inputs,) = shape
-            self.create_parameters((self.outputs, inputs), inputs, self.outputs)
+        (inputs,) = shape
+        self.create_parameters((self.outputs, inputs), inputs, self.outputs)
         return (self.outputs,)
 
     def compute_output(self, data: Array) -> Array:
