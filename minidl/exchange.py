@@ -8,7 +8,9 @@ the hook points, before the sum, they do what they do inside the update, after i
 before an update and after it, and so are their projections, such as WC. Any other hook of gradients is refused.
 """
 
-from itertools import accumulate
+from collections.abc import Callable
+from functools import partial
+from itertools import accumulate, product
 from typing import Any
 
 from minidl.communicator import Communicator
@@ -33,16 +35,16 @@ class Exchange:
         check_linear(net)
         self.communicator = communicator
         norms = [] if synchronized else [layer for layer in net.layers if isinstance(layer, BatchNorm)]
-        places: list[tuple[Any, str]] = [(p, "grads") for p in net.parameters]
-        places += [(norm, name) for norm in norms for name in ("mean", "variance")]
-        arrays = [getattr(*place) for place in places]
-        ends = [0, *accumulate(-(-array.size // ALIGNED) * ALIGNED for array in arrays)]
+        places: list[tuple[Any, Callable[[Any], None]]] = [(p.grads, p.keep_grads_in) for p in net.parameters]
+        for norm, name in product(norms, ("mean", "variance")):
+            places.append((getattr(norm, name), partial(setattr, norm, name)))
+        ends = [0, *accumulate(-(-array.size // ALIGNED) * ALIGNED for array, _ in places)]
         self.flat = net.kernels.xp.zeros(ends[-1], net.dtype)
         self.running = self.flat[ends[len(net.parameters)] :]
-        for (owner, name), array, start in zip(places, arrays, ends, strict=False):
+        for (array, put), start in zip(places, ends, strict=False):
             part = self.flat[start : start + array.size].reshape(array.shape)
             part[...] = array
-            setattr(owner, name, part)
+            put(part)
         net.exchange = self
 
     def __call__(self) -> None:

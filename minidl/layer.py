@@ -142,6 +142,10 @@ class Parameter:
     def grads(self, new: Array) -> None:
         self._copy("grads", new, self._grads)
 
+    def keep_grads_in(self, array: Array) -> None:
+        """Let another array of the same shape be that of the gradients; an optimizer is to be made after that."""
+        self._grads = array
+
     def _copy(self, what: str, new: Array, out: Array) -> None:
         if new is out:  # as behind value += …
             return
