@@ -120,7 +120,7 @@ class HookPoint:
     def __str__(self) -> str:
         if self.in_update is not None:
             return f"{self.in_update} in the optimizer"
-        return "" if self.hook is None else str(self.hook)
+        return "" if self.hook is None else name_of(self.hook)
 
 
 class Reparametrization:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_nets import one_step, small_batch, small_net
 
+from minidl import models
 from minidl.layers import Convolution
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.normalizations import NORMALIZATIONS
@@ -207,3 +208,14 @@ def test_an_observer_at_an_output_sees_it_before_the_relu(random):
         layer.at_output.after.clear()
     net.forward(data)
     assert relu.writes_over is conv
+
+
+def test_a_function_that_hangs_at_a_net_is_listed_by_its_name():
+    net = models.build("c", device="cpu")
+
+    def halved(array):
+        return array / 2
+
+    net.layers[0].at_weights.hook = halved
+    assert "halved" in str(net)
+    assert "<function" not in str(net)

@@ -458,7 +458,7 @@ def test_filters_are_those_that_the_net_had(tmp_path, small, place):
     [block] = filters.first_filters(groups(run)).blocks
     shown = [images.address(images.filters(weights, filters.ACROSS)) for weights in (before, after)]
     assert [picture.source for picture in block.pictures] == shown
-    assert "after their hook, if there is one, and 0.0 % after it." in block.sentence
+    assert "after their hook, if there is one, and 0.0 % after training." in block.sentence
 
     (tmp_path / "more").mkdir()
     begun = trained(tmp_path / "more", "--method", "WC, BN", "--place", place, "--init", str(run))

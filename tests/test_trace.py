@@ -393,7 +393,7 @@ def test_the_files_of_a_run(made, capsys):
     assert list(dict.fromkeys(int(row["step"]) for row in rows)) == [0, 1, 2, 4, 5]
     assert "nan" not in (folder / "trace.csv").read_text()
     assert rows[0]["e_norm"] == ""
-    back = trace_files.read(folder)
+    back = trace_files.read(str(folder))
     assert back.steps == [0, 1, 2, 4, 5]
     assert len(back.carries) == 2 * 6
     assert math.isnan(back.rows[0].e_norm)

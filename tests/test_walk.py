@@ -235,7 +235,7 @@ def test_lessons(seen):
     for values, sentence in (
         (
             {"angle": 108.2},
-            "The hooks turned conv2's gradient most, by 108°; past 90°, a small step of that layer raises the loss.",
+            "The hooks turned conv2's gradient most, by 108°; past 90°, a small step along it raises the loss.",
         ),
         ({"out_std": 1e6}, "The outputs grow from a deviation of "),
         ({"dead": 0.96}, "In conv2, 96 % of the channels are above 0 in no image, and learn nothing."),
@@ -261,6 +261,8 @@ def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
         "Of no hook it can be said how much it changed (nan).",
         "N left nan or inf in the weights of conv1.",
     ]
+    before = [replace(one, weights=replace(lost, norm=(nan, nan))) for one in layers]  # no fault of the hook
+    assert not any("left nan" in sentence for sentence in lessons(replace(seen, layers=before)))
     dead = [replace(one, out_std=nan, dead=1.0) for one in layers]
     assert not any("learn nothing" in sentence for sentence in lessons(replace(seen, layers=dead)))
 

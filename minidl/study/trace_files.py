@@ -116,11 +116,12 @@ def write(folder: Path, trace: Trace) -> None:
     write_whole(folder / TRACE, _table(Row, trace.rows))
 
 
-def read(folder: Path) -> Trace:
+def read(folder: str | Path) -> Trace:
     """Return the trace of the run in a folder.
 
     Raises MinidlError where there is none, or where a file is missing, damaged or incomplete.
     """
+    folder = Path(folder)
     if not is_traced(folder):
         raise MinidlError(f"there is no trace in {folder} ({TRACE} is missing); train with --trace to get one")
     rows = [Row(step, row.values["layer"], *numbers) for row, step, *numbers in _numbers(folder / TRACE, Row)]

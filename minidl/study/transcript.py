@@ -240,7 +240,7 @@ def _changed(walk: Walk) -> str:
 def _lost(walk: Walk) -> str:
     for what, points in _hooked(walk):
         for name, point in points:
-            if not math.isfinite(point.norm[1]):
+            if math.isfinite(point.norm[0]) and not math.isfinite(point.norm[1]):
                 return f"{point.hook} left nan or inf in the {what} of {name}."
     return ""
 
@@ -249,7 +249,7 @@ def _turned(walk: Walk) -> str:
     most = _most(walk.layers, lambda one: one.angle)
     if most is None or most.angle < 1:
         return ""
-    uphill = "; past 90°, a small step of that layer raises the loss" if most.angle > 90 else ""
+    uphill = "; past 90°, a small step along it raises the loss" if most.angle > 90 else ""
     return f"The hooks turned {most.layer}'s gradient most, by {most.angle:.0f}°{uphill}."
 
 

@@ -75,7 +75,8 @@ def _sentence(groups: Sequence[Traced]) -> str:
     said = []
     for group in groups:
         if medians := _medians(group):
-            said.append(f"{group.label} falls furthest at s = {min(medians, key=lambda s: medians[s]):g}")
+            furthest = min(medians, key=lambda s: medians[s])
+            said.append(f"{group.label} " + (f"falls furthest at s = {furthest:g}" if furthest else "does not fall"))
     return f"In the median of the steps: {', '.join(said)}."
 
 

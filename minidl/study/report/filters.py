@@ -50,7 +50,7 @@ def _pictures(group: Group) -> Pictures:
         pictures = [_picture(before, label, "before")]
         said = (
             f"{100 * mean_share(before, 'tensor'):.1f} % of the weights' energy before training, as the net begins to "
-            f"compute by them, after their hook, if there is one, and {share} after it."
+            f"compute by them, after their hook, if there is one, and {share} after training."
         )
     pictures.append(_picture(after, label, "after"))
     return Pictures(label, f"{len(after)} filters. Their means have {said}", pictures, label)
