@@ -28,10 +28,11 @@ import numpy as np
 from minidl.hooks import Hook, HookPoint, Reparametrization, name_of
 from minidl.kernels import Kernels, load
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Layer, Parameter, Shape
+from minidl.layer import Layer, Shape
 from minidl.method import parse
 from minidl.net import Net
 from minidl.normalizations import PROBE, Normalization
+from minidl.parameter import Parameter
 
 Array = Any
 STEP = 1e-6  # of the central difference: the rounding error, 1e-16/STEP, stays below the tolerance

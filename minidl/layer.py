@@ -27,6 +27,7 @@ from minidl.hooks import HookPoint
 from minidl.initialization import glorot
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
+from minidl.parameter import Parameter
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Shape = tuple[int, ...]
@@ -109,59 +110,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-class Parameter:
-    """An array that is learned, with its gradients, and what the optimizer's update does with it.
-
-    decay: whether weight decay applies, which it does not to biases. gc, wc: whether the mean of each filter is
-    subtracted inside the update, from the gradient before it (GC) and from the weights after it (WC). Both arrays stay
-    the same ones, as layers and optimizers hold them: what is assigned to ``value`` or ``grads`` is copied into them.
-    """
-
-    def __init__(self, name: str, value: Array, grads: Array, decay: bool, gc: bool = False, wc: bool = False) -> None:
-        self.name, self.decay, self.gc, self.wc = name, decay, gc, wc
-        self._value, self._grads = value, grads
-        self.kept: Array = None  # the value when its net was frozen
-
-    @property
-    def value(self) -> Array:
-        """The array that is learned."""
-        return self._value
-
-    @value.setter
-    def value(self, new: Array) -> None:
-        self._copy("value", new, self._value)
-
-    @property
-    def grads(self) -> Array:
-        """∂L/∂value."""
-        return self._grads
-
-    @grads.setter
-    def grads(self, new: Array) -> None:
-        self._copy("grads", new, self._grads)
-
-    def keep_grads_in(self, array: Array) -> None:
-        """Let another array of the same shape be that of the gradients; an optimizer is to be made after that."""
-        self._grads = array
-
-    def _copy(self, what: str, new: Array, out: Array) -> None:
-        if new is out:  # as behind value += …
-            return
-        shape = getattr(new, "shape", None)
-        if shape != out.shape:
-            got = type(new).__name__ if shape is None else f"one of shape {shape}"
-            raise MinidlError(f"{self.name}.{what} takes an array of shape {out.shape}, and not {got}")
-        out[...] = new
-
-    @property
-    def in_use(self) -> Array:
-        """The value that a layer computes by: of a frozen net, the one that it was frozen with."""
-        return self.value if self.kept is None else self.kept
-
-    def __repr__(self) -> str:
-        return f"<Parameter {self.name}: {'×'.join(map(str, self.value.shape))}, {self.value.dtype}>"
 
 
 class Layer:

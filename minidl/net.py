@@ -14,8 +14,9 @@ from minidl.fuse import fuse, unfuse
 from minidl.kernels import Kernels
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Context, Layer, NotSaved, Parameter, Shape, check_saved
+from minidl.layer import Array, Context, Layer, NotSaved, Shape, check_saved
 from minidl.layers import Container
+from minidl.parameter import Parameter
 from minidl.preprocessing import Preprocessing, pictures
 from minidl.replay import Replay, is_small
 

@@ -9,7 +9,7 @@ import numpy as np
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.parameter_state import ParameterState
-from minidl.layer import Parameter
+from minidl.parameter import Parameter
 
 Array = Any
 

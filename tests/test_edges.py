@@ -13,7 +13,7 @@ from minidl.data.pixel_batches import PixelBatches
 from minidl.gradcheck import check_layer, check_net
 from minidl.hooks import Reparametrization
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Layer, Parameter
+from minidl.layer import Layer
 from minidl.layers import (
     AnySize,
     AveragePool,
@@ -35,6 +35,7 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import parse
 from minidl.net import Net
 from minidl.optimizers import SGD, Adam
+from minidl.parameter import Parameter
 from minidl.study.watch import watch
 
 NORMS = [BatchNorm, LayerNorm, InstanceNorm, GroupNorm]

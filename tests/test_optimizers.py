@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from minidl import MinidlError
-from minidl.layer import Parameter
 from minidl.optimizers import SGD, Adam, stepped
+from minidl.parameter import Parameter
 
 STEPS, RATE, DECAY = 5, 0.05, 0.01
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Context, Layer, Parameter, Shape
+from minidl.layer import Array, Context, Layer, Shape
+from minidl.parameter import Parameter
 
 
 class Container(Layer):

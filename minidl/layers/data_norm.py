@@ -6,7 +6,8 @@ from typing import Any
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.running import Running
-from minidl.layer import Array, Layer, Parameter, Shape
+from minidl.layer import Array, Layer, Shape
+from minidl.parameter import Parameter
 
 
 class DataNorm(Layer):
