@@ -1,22 +1,26 @@
 """Writes the tables of docs/results.md anew, between their marks, from the results of the runs: python docs/tables.py
 
-The results are those that ``reproduce.py --out results/small`` has left in results/small/results.csv.
+Those at the small budget are of results/small/results.csv, which ``reproduce.py --out results/small`` has left; those of
+the paper's recipe are of the folders of single runs, results/cifar10-NET-METHOD-300epochs-seedN.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minidl.experiment.files import write_whole
 from minidl.experiment.results import KEY, NAME, VALUES, read_results
 from minidl.experiment.rows import Row, read_rows
 from minidl.experiment.tables import Line, markdown
+from minidl.method import parse
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-RESULTS = CHECKOUT / "results" / "small"
+RUNS = CHECKOUT / "results"
+RESULTS = RUNS / "small"
 PAGE = CHECKOUT / "docs" / "results.md"
 
 
@@ -28,6 +32,7 @@ class Marks(NamedTuple):
 
 
 MARKS = Marks("<!-- tables: written by docs/tables.py -->\n", "<!-- end of the tables -->\n")
+WHOLE = Marks("<!-- whole recipe: written by docs/tables.py -->\n", "<!-- end of the whole recipe -->\n")
 
 
 def tables(folder: Path = RESULTS) -> str:
@@ -52,7 +57,19 @@ def tables(folder: Path = RESULTS) -> str:
     return "\n".join([f"{done} of the {whole} rows of Tables 2 to 5 have been trained.\n", *out])
 
 
-def _lines(rows: Sequence[Row], records: Sequence[dict[str, str]]) -> list[Line]:
+def whole_recipe(folder: Path = RUNS) -> str:
+    """Return the rows of Table 3 that were trained for all 300 epochs on all images."""
+    rows = read_rows(3)
+    names = {(row.model, parse(row.method).canonical()): row.method for row in rows}  # runs say BN for "Baseline, BN"
+    records = []
+    for path in sorted(folder.glob("cifar10-*-300epochs-seed*/result.json")):
+        run = json.loads(path.read_text("utf-8"))
+        run |= {"method": names[run["model"], parse(run["method"]).canonical()], "budget": "all images, 300 epochs"}
+        records.append({**run, "test_accuracy": 100 * run["test_accuracy"]})
+    return markdown(_lines(rows, records), rows)
+
+
+def _lines(rows: Sequence[Row], records: Sequence[dict[str, Any]]) -> list[Line]:
     """Return the rows that have records, with the accuracies of their seeds, by each budget."""
     measured: dict[tuple[str, str, str], list[float]] = {}
     for one in records:
@@ -73,4 +90,5 @@ def page(text: str, content: str, marks: Marks = MARKS) -> str:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
-    write_whole(PAGE, page(PAGE.read_text(encoding="utf-8"), tables()))
+    text = page(PAGE.read_text(encoding="utf-8"), tables())
+    write_whole(PAGE, page(text, whole_recipe(), WHOLE))
