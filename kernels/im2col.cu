@@ -15,7 +15,8 @@ __device__ void add(Vector& sum, const Vector& value) {
     for (int k = 0; k < WIDTH; k++) sum.at[k] += value.at[k];
 }
 
-// blockDim.y output pixels a block, their windows along threadIdx.x
+// blockDim.y output pixels a block. What a window takes of a row of the data lies side by side in both: along threadIdx.x,
+// each thread copies its place of all the window's rows.
 template <typename Unit>
 __device__ void gather(const Unit* data, Unit* columns, Long first, Long count, Geometry g) {
     Long row = (Long)blockIdx.x * blockDim.y + threadIdx.y;
@@ -24,14 +25,18 @@ __device__ void gather(const Unit* data, Unit* columns, Long first, Long count, 
     int x = (int)(pixel % g.out_width) * g.step_x - g.pad_x;
     int y = (int)(pixel / g.out_width % g.out_height) * g.step_y - g.pad_y;
     const Unit* image = data + pixel / g.out_width / g.out_height * g.height * g.width * g.channels;
-    int window = g.kernel_y * g.kernel_x * g.channels;
-    for (int at = threadIdx.x; at < window; at += blockDim.x) {
-        int tap = at / g.channels;
-        int from_y = y + tap / g.kernel_x, from_x = x + tap % g.kernel_x;
-        Unit value = {};
-        if (from_y >= 0 && from_y < g.height && from_x >= 0 && from_x < g.width)
-            value = image[((Long)from_y * g.width + from_x) * g.channels + at % g.channels];
-        columns[row * window + at] = value;
+    int wide = g.kernel_x * g.channels;
+    int left = max(0, -x) * g.channels, right = min(g.kernel_x, g.width - x) * g.channels;  // inside of the image
+    for (int at = threadIdx.x; at < wide; at += blockDim.x) {
+        bool inside = at >= left && at < right;
+        const Unit* from = image + ((Long)y * g.width + x) * g.channels + at;
+        Unit* to = columns + row * g.kernel_y * wide + at;
+#pragma unroll 3
+        for (int i = 0; i < g.kernel_y; i++) {
+            Unit value = {};
+            if (inside && y + i >= 0 && y + i < g.height) value = from[(Long)i * g.width * g.channels];
+            to[i * wide] = value;
+        }
     }
 }
 

@@ -449,6 +449,7 @@ class TestTurns:
         """In its turn, after all that was asked for in its own stream, which goes on after the turn."""
         cuda = gpu.xp.cuda
         usual, seen = cuda.get_current_stream(), []
+        usual.synchronize()  # its arrays are there before another stream takes them
         step.also = lambda: seen.append(cuda.get_current_stream().ptr)
 
         def compute() -> None:
@@ -458,6 +459,7 @@ class TestTurns:
                     step.recorded()
                     step.total += 1
                     assert cuda.get_current_stream() == here
+                here.synchronize()  # the last sum is there before another stream reads it
 
         thread = threading.Thread(target=compute)
         thread.start()

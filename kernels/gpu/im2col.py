@@ -12,7 +12,7 @@ from minidl.kernels.gpu import bias, cublas, source
 Array = Any
 
 CHUNK_BYTES = 1 << 28  # of columns at a time
-WARP, ROWS = 32, 8  # threads of a block along the channels, and pixels
+WARP, ROWS = 32, 8  # threads of a block along what a window takes of a row, and pixels
 
 
 class Im2col(Convolution):
