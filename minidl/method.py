@@ -83,6 +83,8 @@ def parse(text: str) -> Method:
                     f"the method {text!r} normalizes the {normalization.point} twice, by {other} and "
                     f"{normalization}; leave one out"
                 )
+        elif not word:
+            raise MinidlError(f"the method {text!r} has a comma too many, or no word; write, for example, WC, GC")
         elif word.lower() != BASELINE.lower():
             names = [BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY]
             raise MinidlError(

@@ -116,6 +116,7 @@ class Normalization:
             self._try_writing(self.function_adjoint, (error, output, scale), out)
 
     def _try_writing(self, function: Any, args: tuple[Any, ...], out: Array) -> Any:
+        before = out.copy()
         try:
             with np.errstate(all="ignore"):
                 result = function(*args, out)
@@ -132,9 +133,12 @@ class Normalization:
                 f"{out.shape}; let it make finite numbers, as with a small number added to what it divides by"
             )
         if (abs(out) > HUGE / 1e6).any():
-            returned = getattr(result, "shape", None) in (PROBE, out.shape)
-            what = "returned its result instead of writing it into out" if returned else "did not write all of out"
-            raise MinidlError(f"{self.name} cannot be used: {name_of(function)} {what}; write out[...] = …")
+            what = "made numbers above 1e30 of random numbers, or read what was in out before it wrote there"
+            if (out == before).any():
+                returned = getattr(result, "shape", None) in (PROBE, out.shape)
+                what = "returned its result instead of writing it into out" if returned else "did not write all of out"
+                what += "; write out[...] = …"
+            raise MinidlError(f"{self.name} cannot be used: {name_of(function)} {what}")
         return result
 
     def __call__(self, array: Array) -> Array:

@@ -330,6 +330,20 @@ class TestTheChecker:
         with pytest.raises(MinidlError, match=r"dropout1 \(dropout\) is random: .* no derivative; keep its random"):
             check_layer(root, random.standard_normal((3, 2, 3, 2)), random)
 
+    def test_names_the_layer_that_writes_into_its_data(self, context, random):
+        root = Sequential(Flatten(), Flatten(), FullyConnected(3))
+        root.setup((2, 3, 2), context)
+        second = root.children[1]
+        product = second.compute_output
+
+        def wrong(data):
+            data *= 0.5
+            return product(data)
+
+        second.compute_output = wrong
+        with pytest.raises(MinidlError, match=r"flatten2 \(flatten\) writes into its data, which other layers read"):
+            check_layer(root, random.standard_normal((3, 2, 3, 2)), random)
+
     @pytest.mark.quick_on("reference")
     def test_hints_at_a_kink(self, context, random):
         layer = set_up(*LAYERS["relu"], context)

@@ -93,7 +93,8 @@ class TestOwnNormalizations:
             (lambda x: x / 2, "returned its result instead of writing it into out; write out"),
             (lambda x: None, "did not write all of out; write out"),
             ("first", "did not write all of out"),
-            ("in place", "did not write all of out"),
+            ("in place", "made numbers above 1e30 of random numbers, or read what was in out"),
+            ("huge", "made numbers above 1e30 of random numbers, or read what was in out"),
             ("raises", r"failed on random numbers of shape \(4, 1, 1, 36\) with ValueError: no, in .*\.py, line \d+"),
         ],
     )
@@ -106,6 +107,8 @@ class TestOwnNormalizations:
                 out[0] = x[0]
             if wrong == "in place":
                 out[...] = out / 2
+            if wrong == "huge":
+                out[...] = 1e31 * x
             return wrong(x) if callable(wrong) else None
 
         register("OWN", "weights", "tensor", *([function] if where == "function" else [halve, function]))

@@ -379,7 +379,7 @@ def test_filters_show_their_mean_as_brightness():
             ),
             "does not say by file and sha256 what it imports",
         ),
-        (lambda run: (run / "report.html").mkdir(), "report.html cannot be written"),
+        (lambda run: (run / "report.html").mkdir(), "report.html is a folder; name a file in it"),
     ],
 )
 def test_a_folder_that_cannot_be_reported_is_refused(run, capsys, damage, said, monkeypatch):

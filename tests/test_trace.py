@@ -444,6 +444,15 @@ def test_a_resumed_run_keeps_its_schedule(made, given, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_resumed_run_whose_trace_is_lost(made, tmp_path, capsys):
+    shutil.copytree(made / "half", tmp_path / "run")
+    (tmp_path / "run" / "trace.csv").unlink()
+    before = sorted((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir())
+    assert start("--resume", tmp_path / "run", "--epochs", 2) == 2
+    assert "is lost; put trace.csv back, or start anew" in capsys.readouterr().err
+    assert sorted((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir()) == before
+
+
 def test_the_option():
     for given, expected in ((), None), (("--trace",), 50), (("--trace", "7"), 7):
         settings, _ = complete(*read_options(train.parser(), given))
