@@ -325,7 +325,7 @@ def _check_setup(where: str, context: Any, parameters: list[Parameter]) -> None:
 
 
 def _check_repeatable(where: str, forward: Callable[[], Array], root: Layer) -> None:
-    """Raise MinidlError where the same data give two outputs, and name the layer that makes them, or changes its data."""
+    """Raise MinidlError where the same data give two outputs, and name the layer that is random or changes its data."""
 
     def differs(layer: Layer, function: Callable[[], Array]) -> bool:
         first = layer.kernels.host(function()).copy()
@@ -337,7 +337,7 @@ def _check_repeatable(where: str, forward: Callable[[], Array], root: Layer) -> 
             if before is not None and differs(part, partial(part.compute_output, part.data)):
                 where = f"{part.name} ({part})"
                 if not np.array_equal(part.kernels.host(part.data), before, equal_nan=True):
-                    raise MinidlError(f"{where} writes into its data, which other layers read; let it return a new array")
+                    raise MinidlError(f"{where} writes into its data, which others read; let it return a new array")
                 break
         raise MinidlError(
             f"{where} is random: it makes different outputs of the same data, and a difference between two outputs is "

@@ -341,7 +341,7 @@ class TestTheChecker:
             return product(data)
 
         second.compute_output = wrong
-        with pytest.raises(MinidlError, match=r"flatten2 \(flatten\) writes into its data, which other layers read"):
+        with pytest.raises(MinidlError, match=r"flatten2 \(flatten\) writes into its data, which others read"):
             check_layer(root, random.standard_normal((3, 2, 3, 2)), random)
 
     @pytest.mark.quick_on("reference")
