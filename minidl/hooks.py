@@ -25,7 +25,7 @@ def unlike(result: Any, array: Array) -> str:
 
 
 class HookPoint:
-    """One of the three places of Algorithm 1 where ``X = Normalize(X)`` stands.
+    """A place in a layer's pass: one of the three of Algorithm 1 where ``X = Normalize(X)`` stands, or its output.
 
     A hook is any callable from an array to an array of its shape; its result is written back into the array
     (projection), unless it is a Reparametrization, which only weights can have. Observers get a copy of the array

@@ -260,8 +260,8 @@ class Net:
     def eval(self) -> None:
         """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again.
 
-        After a change of parameters, call it again: until then, weights with a hook count as they were, others as they
-        are.
+        After a change of parameters, call it again: until then, weights with a hook keep their old values, and all
+        others have their new ones.
         """
         with self.context.in_use:
             try:

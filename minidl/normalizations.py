@@ -10,10 +10,10 @@ name, and then works in ``--method``, on every device and in the gradient checks
 Reparametrization needs the adjoint as well, ``adjoint=function(error, x)``, which returns ∂L/∂x, error being ∂L/∂y.
 
 ``register`` gives a name without a decorator. Both also take functions that write their result, as those of
-kernels/normalize.py do: ``function(x, out)`` and ``adjoint(error, output, scale, out)``, of which a parameter called
-``out`` is the mark. They fill all of ``out``, which never overlaps x or error; what ``function`` returns is passed to
-the adjoint as ``scale``. Each function is tried on random numbers when a net is built, and one that returns or writes
-something else, or nan, is refused.
+kernels/normalize.py do: ``function(x, out)`` and ``adjoint(error, output, scale, out)``; a function with a parameter
+named ``out`` is taken for one of these. They fill all of ``out``, which never overlaps x or error; what ``function``
+returns is passed to the adjoint as ``scale``. Each function is tried on random numbers when a net is built, and one
+that returns or writes something else, or nan, is refused.
 """
 
 import inspect

@@ -33,7 +33,7 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
   of the data        BN LN IN GN    layers between convolutions and their ReLU
   fully              normalize the penultimate fully connected layer too, not the convolutions alone
 
-What is not said, the recipe of the data set says (section 5 of the paper for CIFAR and VOC2012):
+Options that you leave out come from the recipe of the data set (for CIFAR and VOC2012, section 5 of the paper):
 """
 
 
@@ -183,8 +183,13 @@ def add_step(group: Group) -> None:
         help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
     )
     group.add_argument("--learning-rate", type=rate, metavar="X", help="at the beginning")
-    group.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
-    group.add_argument("--seed", type=natural, default=0, metavar="N", help="of all random numbers (default: 0)")
+    group.add_argument(
+        "--weight-decay",
+        type=decay,
+        metavar="X",
+        help="X times the weights is added to their gradients (L2)",
+    )
+    group.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of every random number (default: 0)")
 
 
 def _add_schedule(group: Group) -> None:
@@ -235,7 +240,7 @@ def add_device(group: Group) -> None:
         "where the GPU has it, else fp32)",
     )
     group.add_argument(
-        "--threads", type=workers, metavar="N", help="of the CPU, in each rank (default: one for each core)"
+        "--threads", type=workers, metavar="N", help="CPU threads of each process (default: one for each core)"
     )
     group.add_argument(
         "--loops",
@@ -260,8 +265,8 @@ def _add_run(group: Group) -> None:
         type=rate,
         default=5.0,
         metavar="MINUTES",
-        help="save after so many minutes, in the middle of an epoch too, beside the end of each, or of several where "
-        "they are very short (default: 5)",
+        help="save every so many minutes, even within an epoch; the end of an epoch is saved anyway, or of several "
+        "where they are very short (default: 5)",
     )
     group.add_argument(
         "--trace",
