@@ -31,8 +31,8 @@ from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.method import parse
 from minidl.net import Net
-from minidl.normalizations import PROBE, Normalization
 from minidl.parameter import Parameter
+from minidl.registry import PROBE, Normalization
 
 Array = Any
 STEP = 1e-6  # of the central difference: the rounding error, 1e-16/STEP, stays below the tolerance

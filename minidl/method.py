@@ -10,7 +10,8 @@ from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
-from minidl.normalizations import BASELINE, DATA_NORM_NAMES, FULLY, NORMALIZATIONS, Normalization
+from minidl.normalizations import NORMALIZATIONS, Normalization
+from minidl.registry import BASELINE, DATA_NORM_NAMES, FULLY
 from minidl.words import meant
 
 MODES = ("projection", "reparametrization")

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from minidl import method as methods
+from minidl.context import Context, NotSaved, check_saved
 from minidl.fuse import fuse, unfuse
 from minidl.kernels import Kernels
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Context, Layer, NotSaved, Shape, check_saved
+from minidl.layer import Array, Layer, Shape
 from minidl.layers import Container
 from minidl.parameter import Parameter
 from minidl.preprocessing import Preprocessing, pictures

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minidl import models
+from minidl.context import Context
 from minidl.gradcheck import (
     GradientError,
     check_layer,
@@ -18,7 +19,7 @@ from minidl.gradcheck import (
 from minidl.hooks import Reparametrization
 from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Context, Layer
+from minidl.layer import Layer
 from minidl.layers import (
     Convolution,
     Flatten,
@@ -29,7 +30,8 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import parse
 from minidl.models import a, b, c, d
 from minidl.net import Net
-from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
+from minidl.normalizations import NORMALIZATIONS, Normalization
+from minidl.registry import PROBE
 from minidl.study.specimens import LAYERS, set_up
 
 # Layers of layers, and layers of other extents than one that is there already.

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from minidl import kernels
+from minidl.context import Context
 from minidl.kernels.cpu import scratch
 from minidl.kernels.cpu.memory_pool import MemoryPool, Piece
-from minidl.layer import Array, Context, Layer, Shape
+from minidl.layer import Array, Layer, Shape
 from minidl.layers import (
     AveragePool,
     BatchNorm,

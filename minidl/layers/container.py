@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from minidl.context import Context
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Context, Layer, Shape
+from minidl.layer import Array, Layer, Shape
 from minidl.parameter import Parameter
 
 
