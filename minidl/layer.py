@@ -57,7 +57,6 @@ class Layer:
         self.writes_over: Layer | None = None  # whose output it may overwrite with its own, see fuse.py
         self.data: Array = None
         self.samples: int | None = None  # of the last forward, where it was one in training and succeeded
-        self.weights_in_use: Array = None
         self.to_be_checked: set[str] = set()  # functions whose results have not been looked at
 
     if not TYPE_CHECKING:  # which would let any name pass
@@ -111,7 +110,7 @@ class Layer:
         """Weights = Normalize(Weights); not in_place: of a copy, and the weights themselves stay as they are."""
         if self.weights is not None:
             weights = self.weights.value if in_place or self.at_weights.hook is None else self.weights.value.copy()
-            self.weights_in_use = self.at_weights(weights, self.name)
+            self.weights.in_use = self.at_weights(weights, self.name)
         elif self.at_weights.hook or self.at_grads.hook:
             raise MinidlError(
                 f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
@@ -246,7 +245,6 @@ class Layer:
         self.weights = Parameter(f"{self.name}.weights", weights, xp.zeros_like(weights), decay=True)
         biases = xp.zeros(shape[0], dtype)
         self.biases = Parameter(f"{self.name}.biases", biases, xp.zeros_like(biases), decay=False)
-        self.weights_in_use = weights
 
     def buffer(self, name: str, shape: Shape, dtype: Any = None) -> Array:
         """Return the layer's own array of that name, allocated once and grown only for a larger batch."""
@@ -356,13 +354,14 @@ class Layer:
         """Keep a copy of the parameters for inference, so that algorithms transform the weights only once."""
         for parameter in self.parameters():
             if parameter is self.weights:
-                self.weights_in_use = self.kernels.constant(self.weights_in_use)
-            elif parameter.kept is None:  # or a copy of a frozen net, or one that is frozen twice, would take new ones
-                parameter.kept = parameter.value.copy()
+                parameter.in_use = self.kernels.constant(parameter.in_use)
+            elif parameter.in_use is parameter.value:  # and is not frozen yet, or of the copy of a frozen net
+                parameter.in_use = parameter.value.copy()
 
     def _thaw(self) -> None:
         for parameter in self.parameters():
-            parameter.kept = None
+            if parameter is not self.weights:
+                parameter.in_use = parameter.value
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self}>"

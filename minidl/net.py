@@ -329,8 +329,8 @@ class Net:
         """
         arrays = {p.name: p.in_use for p in self.parameters}
         for layer in self.layers:
-            if layer.weights is not None:
-                arrays[layer.weights.name] = layer.normalized_copy() if layer.training else layer.weights_in_use
+            if layer.weights is not None and layer.training:
+                arrays[layer.weights.name] = layer.normalized_copy()
         return arrays
 
     def running(self) -> dict[str, Array]:

@@ -212,7 +212,7 @@ def test_copies_and_threads_have_replays_of_their_own(random):
     net.freeze()
     expected = [net.forward(some).copy() for some in data]
     twin = copy.deepcopy(net)
-    assert not any(layer.weights_in_use.flags.writeable for layer in twin.layers if layer.weights)
+    assert not any(layer.weights.in_use.flags.writeable for layer in twin.layers if layer.weights)
     outputs = {}
 
     def answer(i):

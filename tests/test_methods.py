@@ -103,10 +103,10 @@ class Own(Layer):
         return (*shape[:-1], self.outputs)
 
     def compute_output(self, data):
-        return data @ self.weights_in_use.reshape(self.outputs, -1).T
+        return data @ self.weights.in_use.reshape(self.outputs, -1).T
 
     def compute_error(self, error):
-        return error @ self.weights_in_use.reshape(self.outputs, -1)
+        return error @ self.weights.in_use.reshape(self.outputs, -1)
 
     def compute_grads(self, error):
         columns = (array.reshape(-1, array.shape[-1]) for array in (error, self.data))

@@ -82,7 +82,7 @@ class TestOwnNormalizations:
         layer = net.layers[0]
         before = backend.host(layer.weights.value).copy()
         net.forward(backend.xp.asarray(random.standard_normal((2, 4, 4, 3)).astype(np.float32)))
-        np.testing.assert_array_equal(backend.host(layer.weights_in_use), before / 2)
+        np.testing.assert_array_equal(backend.host(layer.weights.in_use), before / 2)
         kept = before if mode == "reparametrization" else before / 2
         np.testing.assert_array_equal(backend.host(layer.weights.value), kept)
 
@@ -197,7 +197,7 @@ def test_the_normalizations_of_the_page_on_every_shelf(backend, random, page):
     raw = backend.host(net.layers[0].weights.value).reshape(3, -1).copy()
     data = backend.xp.asarray(random.standard_normal((1, 3, 2, 2)))
     net.forward(data)
-    used = backend.host(net.layers[0].weights_in_use).reshape(3, -1)
+    used = backend.host(net.layers[0].weights.in_use).reshape(3, -1)
     np.testing.assert_allclose(used, raw / np.linalg.norm(raw, 2), atol=1e-14)
     assert [check.name for check in check_normalization("spectral", (3, 1, 2, 2), random, backend)] == ["spectral"]
     names = [check.name for check in check_layer(net.root, data, random)]

@@ -199,7 +199,7 @@ class ByHand:
             data = layer.forward(data)
             self.outputs[layer.name] = data.copy()
             if layer.weights is not None:
-                self.weights[layer.name] = raw[layer.name], layer.weights_in_use.copy()
+                self.weights[layer.name] = raw[layer.name], layer.weights.in_use.copy()
         loss = SoftmaxCrossEntropy(net.kernels)
         self.loss = loss.alone(data, labels).loss
         self.used = self.back(net, loss.error.copy(), hooks=True)
@@ -296,7 +296,7 @@ def test_filters_and_carry_are_what_they_say(random, method):
     raw = small_net(method)
     wanted = {"before": raw.layers[0].weights.value.copy()}
     raw.forward(data)
-    wanted["after"] = raw.layers[0].weights_in_use
+    wanted["after"] = raw.layers[0].weights.in_use
     for when, weights in wanted.items():
         array = tracer.trace.filters[Filters(0, "conv1", "weights", when)]
         assert array.shape == (3, 6)
