@@ -21,7 +21,10 @@ from minidl.experiment.command import Command
 from minidl.experiment.compare_results import ONE_SEED
 from minidl.experiment.options import parser as options_of
 from minidl.experiment.own_code import OwnFile
+from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
+from minidl.layers import Convolution, Flatten, FullyConnected, ReLU, Residual, Sequential
+from minidl.net import Net
 from minidl.study import trace_files
 
 pytest.importorskip("altair")
@@ -283,6 +286,16 @@ def test_data_go_down_and_errors_come_back_up(traced):
     text = diagram.diagram(groups(traced)).text
     assert text.startswith("Data go down")
     assert "the error that it passes back" in text
+
+
+def test_hooks_are_counted_where_they_are_called():
+    """The first layer's error is never computed, nor that of the first layers of a residual block's two branches."""
+    block = Residual(Sequential(Convolution(3, 3), ReLU(), Convolution(3, 3)), Convolution(3, 1))
+    net = Net(Sequential(block, Flatten(), FullyConnected(2)), (4, 4, 3), load("cpu"), method="WC, EB")
+    assert diagram._in_words(net) == "WC at the weights of 3 layers, EB at the error of 1 layer"
+    found = diagram._diagram({"WC, EB": net})
+    assert [stop.name for stop in found.stops if stop.error is None] == ["conv1", "conv3", "add1"]
+    assert [stop.name for stop in found.stops if stop.error] == ["conv2"]
 
 
 def test_the_same_training_twice_is_no_deviation(run):

@@ -13,6 +13,7 @@ from minidl.study.report.blocks import Picture, Pictures, Section
 from minidl.study.report.diagram import rebuilt
 from minidl.study.report.images import address, filters
 from minidl.study.report.runs import Group
+from minidl.words import counted
 
 ACROSS = 8  # filters in a row
 ENLARGED = 8  # pixels of the page for a weight
@@ -53,13 +54,13 @@ def _pictures(group: Group) -> Pictures:
             f"compute by them, after their hook, if there is one, and {share} after training."
         )
     pictures.append(_picture(after, label, "after"))
-    return Pictures(label, f"{len(after)} filters. Their means have {said}", pictures, label)
+    return Pictures(label, f"{counted(len(after), 'filter')}. The means have {said}", pictures, label)
 
 
 def _picture(weights: Any, label: str, when: str) -> Picture:
     return Picture(
         address(filters(weights, ACROSS)),
-        f"{len(weights)} filters of {label}, {when} training",
+        f"{counted(len(weights), 'filter')} of {label}, {when} training",
         f"{when} training, largest weight {float(np.abs(weights).max()):.2g}",
         ENLARGED * (ACROSS * (weights.shape[2] + 1) - 1),
     )
