@@ -170,6 +170,14 @@ def test_every_chart_has_its_sentence_and_its_data(written):
         assert {len(line) for line in values} == {len(data["trace"]["layers"])}
 
 
+def test_the_gradient_and_the_step_have_names_of_their_own(written):
+    """The paper's ΔW is the gradient, and no step of the optimizer."""
+    said = " ".join(written.texts)
+    assert "ΔW" not in said
+    assert "The same of Step = W(t + 1) − W(t)" in said
+    assert "W + s·Step less that at W, where Step is what the optimizer adds to W" in said
+
+
 def test_json_in_a_script_ends_no_script():
     text = str(page.in_script({"</script><b>": "\u2028"}))
     assert "<" not in text

@@ -160,7 +160,7 @@ def _one_filter(walk: Walk) -> Section:
     layer = next(layer for layer in walk.layers if layer.layer == one.layer)
     return Section(
         [("ONE FILTER", f"{text}; choose with --layer and --filter")],
-        grids=[grid("W", one.weights, layer.weights.hook), grid("ΔW", one.grads, layer.grads.hook)],
+        grids=[grid("Weights", one.weights, layer.weights.hook), grid("Grad", one.grads, layer.grads.hook)],
     )
 
 
