@@ -194,6 +194,14 @@ def test_runs_that_differ_in_the_seed_are_one_group(traced, run):
     assert seeds.NOISE in noise
 
 
+def test_a_method_in_several_spellings_is_one_group(run):
+    spellings = ("GC, WC, fully", "gradient tensor (GC), weight tensor, FULLY", "WC, GC, fully")
+    [group] = groups(*(like(run, f"seed{i}", method=method, seed=i) for i, method in enumerate(spellings)))
+    assert (group.label, group.seeds) == ("WC, GC, fully", "3 seeds (0, 1, 2)")
+    unknown, other = groups(like(run, "b", method="MINE, wc"), like(run, "c", method="bn", seed=1))
+    assert (unknown.label, other.label) == ("MINE, wc", "Baseline, BN")
+
+
 def test_what_differs_beside_the_method_is_named(run):
     found = groups(run, like(run, "b", method="WC", optimizer="sgd", learning_rate=0.1))
     assert [group.label for group in found] == ["WC, GC, fully", "WC"]

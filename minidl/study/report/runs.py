@@ -15,6 +15,7 @@ from minidl.experiment.own_code import Record
 from minidl.experiment.seeds import NOISE
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
+from minidl.method import parse
 
 # What runs that are compared may differ in: the method, which is what is compared; the seed, which is chance; and what
 # leaves the training as it is. All other settings, of later versions too, they should have in common.
@@ -40,10 +41,14 @@ class Run:
         """Where the run keeps its net."""
         return self.folder / checkpoint.NAME
 
-    @property
+    @cached_property
     def method(self) -> str:
-        """What was normalized."""
-        return str(self.settings["method"])
+        """What was normalized, in one spelling: "gradient tensor, WC" is "WC, GC"; as it is where it is not known."""
+        written = str(self.settings["method"])
+        try:
+            return str(parse(written).canonical())
+        except MinidlError:  # of an own file that was not imported
+            return written
 
     @property
     def seed(self) -> int:
