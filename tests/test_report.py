@@ -333,6 +333,34 @@ def test_several_seeds_are_mean_and_deviation(run):
     assert outcome.spread([50.0, 52.0], " %") == "51.0 ± 1.4 %"
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_page_says_how_it_draws_and_which_seed(run, seeds):
+    """What a line, a bar and a band are stands beside each chart, and where one seed stands for several."""
+    folders = [run, *(like(run, f"seed{seed}", seed=seed) for seed in range(1, seeds))]
+    found = groups(*folders)
+    sections = {section.title: section for section in _of_trace(cube.read(found))}
+    features = sections["What it does to the features"].blocks
+    for through, over in zip(features[::2], features[1::2], strict=True):
+        assert ("means over the seeds, bars ± their standard deviation" in through.sentence) == (seeds > 1)
+        assert "Bold: the running median of five traced steps; pale: what was measured" in over.sentence
+        assert ("means over the seeds, bands ± their standard deviation" in over.sentence) == (seeds > 1)
+    assert ("Bars are means over the seeds." in sections["Where the means are"].text) == (seeds > 1)
+    alone = "Of WC, GC, fully, seed 0 alone is drawn, the first of 3 seeds."
+    said = [block.sentence for block in sections["Filter fan"].blocks + filters.first_filters(found).blocks]
+    said.append(" ".join(sections["How far a step carries"].notes))
+    assert len(said) == 4
+    for sentence in said:
+        assert (alone in sentence) == (seeds > 1)
+
+
+def test_seeds_that_were_not_traced_are_named(run):
+    other = like(run, "b", seed=1)
+    (run / "trace.csv").unlink()
+    found = cube.read(groups(run, other))
+    assert found.notes == ["WC, GC, fully: of 2 seeds (0, 1), there is a trace of 1 only."]
+    assert found.groups[0].only == ""
+
+
 @pytest.mark.parametrize("name", ["trace.csv", "carry.csv", "filters.npz"])
 def test_a_damaged_trace_is_a_sentence(run, name):
     (run / name).write_text("step\nx")

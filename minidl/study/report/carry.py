@@ -22,9 +22,8 @@ def carries(cube: Cube) -> Section:
         "How far a step carries",
         "The loss of the batch at W + s·Step less that at W, where Step is what the optimizer adds to W: at s = 1 the "
         "step as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: at the chosen step.",
-        notes=[
-            f"{label}: no loss along a step was traced that is a number." for label, part in found.items() if not part
-        ],
+        notes=[group.only for group in cube.groups if group.only]
+        + [f"{label}: no loss along a step was traced that is a number." for label, part in found.items() if not part],
     )
     if rows:
         section.blocks.append(

@@ -36,7 +36,7 @@ def fans(cube: Cube) -> Section:
                 section.blocks.append(
                     Chart(
                         title=f"{group.label}: {word}",
-                        sentence=_sentence(group, point, rows[-1]["step"]),
+                        sentence=f"{_sentence(group, point, rows[-1]['step'])} {group.only}".rstrip(),
                         spec=_spec(),
                         line="number",
                         columns=("when",),

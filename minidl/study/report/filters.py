@@ -12,7 +12,7 @@ from minidl.study.quantities import mean_share
 from minidl.study.report.blocks import Picture, Pictures, Section
 from minidl.study.report.diagram import rebuilt
 from minidl.study.report.images import address, filters
-from minidl.study.report.runs import Group
+from minidl.study.report.runs import Group, first_of
 from minidl.words import counted
 
 ACROSS = 8  # filters in a row
@@ -54,7 +54,8 @@ def _pictures(group: Group) -> Pictures:
             f"compute by them, after their hook, if there is one, and {share} after training."
         )
     pictures.append(_picture(after, label, "after"))
-    return Pictures(label, f"{counted(len(after), 'filter')}. The means have {said}", pictures, label)
+    sentence = f"{counted(len(after), 'filter')}. The means have {said} {first_of(label, group.runs)}"
+    return Pictures(label, sentence.rstrip(), pictures, label)
 
 
 def _picture(weights: Any, label: str, when: str) -> Picture:

@@ -96,6 +96,11 @@ class Group:
         return f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(seeds)})"
 
 
+def first_of(label: str, runs: Sequence[Run]) -> str:
+    """Return a sentence which says that the first of the runs is drawn alone, "" where there is no other."""
+    return f"Of {label}, seed {runs[0].seed} alone is drawn, the first of {len(runs)} seeds." if len(runs) > 1 else ""
+
+
 def read(folder: Path) -> Run:
     """Return the run in a folder.
 
