@@ -32,6 +32,7 @@ pytest.importorskip("vl_convert")
 
 from minidl.study.report import (
     cards,
+    charts,
     cube,
     diagram,
     fan,
@@ -176,6 +177,24 @@ def test_the_gradient_and_the_step_have_names_of_their_own(written):
     assert "ΔW" not in said
     assert "The same of Step = W(t + 1) − W(t)" in said
     assert "W + s·Step less that at W, where Step is what the optimizer adds to W" in said
+
+
+def test_two_dozen_methods_look_different(run):
+    looks = charts.looks(24)
+    assert len({(look.colour, tuple(look.dash)) for look in looks}) == charts.LOOKS == 24
+    assert len({(look.colour, look.shape) for look in charts.looks(64)}) == 64
+    assert charts.looks(8) == looks[:8]
+    assert {tuple(look.dash) for look in looks[:8]} == {(1, 0)}
+    found = groups(run, *(like(run, f"b{i}", weight_decay=i / 100) for i in range(1, 25)))
+    assert any("Of these 25 methods, the 25th has lines like the first" in said for said in runs.warnings(found))
+    assert not any("lines like" in said for said in runs.warnings(found[1:]))
+
+
+def test_the_buttons_are_the_legend(written):
+    paths = [attributes for tag, attributes in written.tags if tag == "path"]
+    shapes = [path["d"] for path in paths if path.get("class") != "line"]
+    assert shapes[:2] == list(charts.SHAPES.values())[:2]
+    assert [path["stroke-dasharray"] for path in paths if path.get("class") == "line"] == ["1 0", "1 0"]
 
 
 def test_json_in_a_script_ends_no_script():

@@ -88,9 +88,9 @@ def _spec(runs: Sequence[str]) -> dict[str, Any]:
     def y(name: str) -> alt.Y:
         return alt.Y(f"{name}:Q").title("change of the loss").scale(type="symlog", constant=0.1)
 
-    median = base.mark_line(strokeWidth=2).encode(y("median"))
+    median = base.mark_line(strokeWidth=2).encode(y("median"), charts.dash(runs))
     points = base.mark_point(size=60, filled=True, opacity=1).encode(
         y("median"), charts.shape(runs), tooltip=["run:N", "s:Q", alt.Tooltip("median:Q", format=".3g")]
     )
-    here = base.mark_line(strokeWidth=1.5, opacity=0.4).encode(y("loss"))
+    here = base.mark_line(strokeWidth=1.5, opacity=0.4).encode(y("loss"), charts.dash(runs))
     return charts.finished(alt.layer(here, median, points))

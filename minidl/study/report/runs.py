@@ -16,6 +16,7 @@ from minidl.experiment.seeds import NOISE
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
 from minidl.method import parse
+from minidl.study.report.charts import LOOKS
 
 # What runs that are compared may differ in: the method, which is what is compared; the seed, which is chance; and what
 # leaves the training as it is. All other settings, of later versions too, they should have in common.
@@ -163,6 +164,11 @@ def warnings(groups: Sequence[Group]) -> list[str]:
         said.append(
             f"{which} trained with one seed. Another seed alone moves an accuracy by {NOISE}; a difference of that "
             "size may be chance."
+        )
+    if len(groups) > LOOKS:
+        said.append(
+            f"Of these {len(groups)} methods, the {LOOKS + 1}th has lines like the first, and so on; hide some by the "
+            "buttons below."
         )
     return said
 

@@ -68,6 +68,7 @@ def means(cube: Cube) -> Section:
         "Where the means are",
         "The share of the energy, the squared norm, of the mean in the layers at the chosen step: of each channel "
         "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook takes. "
+        "Bars of a layer stand in the order of the methods at the top. "
         f"A bar of more than 100 % ends there.{' Bars are means over the seeds.' if cube.spreads else ''}",
         notes=[*cube.notes],
         narrow=True,
@@ -147,7 +148,7 @@ def _through(runs: tuple[str, ...], layers: tuple[str, ...], log: bool, spreads:
     )
     value = _y("value:Q", log)
     spread = base.mark_rule(strokeWidth=1.5).encode(_y("low:Q", log), alt.Y2("high:Q"))
-    line = base.mark_line(strokeWidth=1.5, opacity=0.5).encode(value)
+    line = base.mark_line(strokeWidth=1.5, opacity=0.5).encode(value, charts.dash(runs))
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
         value, charts.shape(runs), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
     )
@@ -159,8 +160,8 @@ def _over(runs: tuple[str, ...], last: int, log: bool, spreads: bool) -> dict[st
     x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title("step").axis(tickCount=TICKS)
     base = _base(log).encode(x, charts.colour(runs))
     band = base.mark_area(opacity=0.15).encode(_y("low:Q", log), alt.Y2("high:Q"))
-    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", log))
-    median = base.mark_line(strokeWidth=2).encode(_y("median:Q", log))
+    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", log), charts.dash(runs))
+    median = base.mark_line(strokeWidth=2).encode(_y("median:Q", log), charts.dash(runs))
     parts = [charts.chosen("step"), *([band] if spreads else []), raw, median]
     return charts.finished(alt.layer(*parts, height=HEIGHT))
 
