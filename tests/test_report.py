@@ -509,6 +509,27 @@ def test_runs_that_have_diverged_are_reported(tmp_path, small):
     assert not re.search(r"\b(nan|inf)\b", said, re.IGNORECASE)
 
 
+def test_the_net_of_a_run_that_diverged_is_marked(run):
+    """Its filters and predictions are those of a checkpoint from before, and no test came after it."""
+    result = json.loads((run / "result.json").read_text())
+    result["diverged"] = "at step 1 of epoch 2, in the output of fc2"
+    (run / "result.json").write_text(json.dumps(result))
+    lines = (run / "log.csv").read_text().splitlines()
+    row = dict(zip(lines[0].split(","), lines[1].split(","), strict=True)) | {"epoch": "2", "train_loss": "nan"}
+    row |= {"test_loss": "", "test_accuracy": ""}
+    (run / "log.csv").write_text("\n".join([*lines, ",".join(row.values())]) + "\n")
+    found = groups(run)
+    note = (
+        f"WC, GC, fully: the training of {run} diverged, first at step 1 of epoch 2, in the output of fc2; the net is "
+    )
+    for section in (filters.first_filters(found), predictions.predictions(found, None, None)):
+        assert section.notes[0].startswith(note)
+        assert section.blocks
+        assert all(block.title.startswith("WC, GC, fully, before it diverged") for block in section.blocks)
+    assert outcome.outcome(found).blocks[0].lines[0][1] == "diverged"
+    assert outcome.curves(found).blocks[0].sentence.endswith("right in the last test: WC, GC, fully diverged.")
+
+
 def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
     def damaged(*_, **__):
         net = diagram.rebuilt(runs.read(traced))
@@ -549,7 +570,7 @@ def test_one_seed_that_has_diverged_is_not_hidden_by_others(run, loss):
     rewrite(other / "log.csv", lambda line: line | {"train_loss": loss})
     section = outcome.outcome(groups(run, other))
     assert section.text == "WC, GC, fully: after 1 epoch the loss was not a number any more (1 of 2 seeds (0, 1))."
-    assert section.blocks[0].lines[0][2] == "not a number"
+    assert section.blocks[0].lines[0][1:3] == ["100.0 % (1 of 2 diverged)", "not a number"]
     assert math.isnan(seeds.deviation([1.0, float(loss)]))
     [row] = [row for row in outcome._rows(groups(run, other), "loss", 1) if row["part"] == "train"]
     assert row["low"] == row["mean"] == row["high"]

@@ -26,6 +26,7 @@ def first_filters(groups: Sequence[Group]) -> Section:
         "Each small square is a filter; its red, green and blue are its weights for red, green and blue. Grey is 0, "
         "and the largest weight of the picture is white or black, so that the brightness of a filter is its mean.",
     )
+    section.notes += [group.divergence for group in groups if group.divergence]
     for group in groups:
         try:
             section.blocks.append(_pictures(group))
@@ -55,7 +56,7 @@ def _pictures(group: Group) -> Pictures:
         )
     pictures.append(_picture(after, label, "after"))
     sentence = f"{counted(len(after), 'filter')}. The means have {said} {first_of(label, group.runs)}"
-    return Pictures(label, sentence.rstrip(), pictures, label)
+    return Pictures(group.net, sentence.rstrip(), pictures, label)
 
 
 def _picture(weights: Any, label: str, when: str) -> Picture:

@@ -96,6 +96,17 @@ class Group:
         seeds = [str(run.seed) for run in self.runs]
         return f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(seeds)})"
 
+    @cached_property
+    def divergence(self) -> str:
+        """A sentence which says that the saved net of the first run is one from before it diverged, or ""."""
+        said = records.divergence_of(self.first.folder)
+        return f"{self.label}: {said}." if said else ""
+
+    @property
+    def net(self) -> str:
+        """What the saved net of the first run is called."""
+        return f"{self.label}, before it diverged" if self.divergence else self.label
+
 
 def first_of(label: str, runs: Sequence[Run]) -> str:
     """Return a sentence which says that the first of the runs is drawn alone, "" where there is no other."""
