@@ -30,7 +30,7 @@ class HookPoint:
     A hook is any callable from an array to an array of its shape; its result is written back into the array
     (projection), unless it is a Reparametrization, which only weights can have. Observers get a copy of the array
     before and after, which they may keep. A net's first layer passes no error back: a hook at its "error" is refused,
-    and an observer there is never called.
+    and an observer there is never called, nor is one at the "weights" or "grads" of a layer that has none.
 
     Where the optimizer's update does the normalization, that is ``in_update``, and neither a hook nor an observer may
     hang here. A trace looks at ``in_update(array.copy())``, which leaves the update alone.
