@@ -576,6 +576,19 @@ def test_one_seed_that_has_diverged_is_not_hidden_by_others(run, loss):
     assert row["low"] == row["mean"] == row["high"]
 
 
+def test_seeds_that_have_come_less_far_are_told(run):
+    other = like(run, "b", seed=1)
+    for folder in (run, other):
+        about = json.loads((folder / "config.json").read_text())
+        about["settings"]["epochs"] = 2
+        (folder / "config.json").write_text(json.dumps(about))
+    log = (other / "log.csv").read_text()
+    (other / "log.csv").write_text(log + log.splitlines()[1].replace("1,", "2,", 1) + "\n")
+    assert outcome.outcome(groups(run)).text.endswith("in the test after 1 of 2 epochs (seed 0).")
+    assert outcome.outcome(groups(other)).text.endswith("in the test after 2 epochs (seed 1).")
+    assert outcome.outcome(groups(run, other)).text.endswith("in the test after 1 to 2 of 2 epochs (2 seeds (0, 1)).")
+
+
 def test_filters_that_are_no_numbers_are_left_out_of_a_fan(traced):
     [group] = cube.read(groups(traced)).groups
     name = next(name for name in group.first.filters if name[1:] == ("conv1", "grads", "before"))
@@ -651,6 +664,8 @@ def test_the_sentence_of_a_fan_is_of_layers_whose_hook_changes_them(traced):
         return fan._sentence(replace(group, first=replace(group.first, filters=filters)), "grads", name.step)
 
     assert "where a hook changes them, the largest mean of a filter is 0.25 before the hook and 5e-10" in said(made)
+    lost = {key: np.full_like(array, np.nan) if key.layer == first else array for key, array in made.items()}
+    assert said(lost).endswith("in any layer is 7; no hook changes any.")  # of which it could be said
     kept = {key: array for key, array in made.items() if key.layer == second}
     assert said(kept).endswith("in any layer is 7; no hook changes any.")
 

@@ -21,7 +21,8 @@ def carries(cube: Cube) -> Section:
     section = Section(
         "How far a step carries",
         "The loss of the batch at W + s·Step less that at W, where Step is what the optimizer adds to W: at s = 1 the "
-        "step as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: at the chosen step.",
+        "step as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: the last one of them up "
+        "to the chosen step.",
         notes=[group.only for group in cube.groups if group.only]
         + [f"{label}: no loss along a step was traced that is a number." for label, part in found.items() if not part],
     )

@@ -86,18 +86,21 @@ def _accuracy(group: Group) -> str:
 def _sentence(group: Group) -> str:
     if lost := _diverged(group):
         which = group.seeds if len(lost) == len(group.runs) else f"{len(lost)} of {group.seeds}"
-        return f"{group.label}: after {_progress(lost[0])} the loss was not a number any more ({which})."
-    progress = _progress(group.first)
-    if _tested(group.first) is None:
+        return f"{group.label}: after {_progress(lost)} the loss was not a number any more ({which})."
+    progress = _progress(group.runs)
+    if not any(map(_tested, group.runs)):
         return f"{group.label}: not tested in {progress} ({group.seeds})."
     overlap = [run.result["mean_iou"] for run in group.runs if run.result and run.result.get("mean_iou") is not None]
     what = f"of the pixels are right, mean IoU {spread([100 * x for x in overlap], ' %')}," if overlap else "right"
     return f"{group.label}: {_accuracy(group)} {what} in the test after {progress} ({group.seeds})."
 
 
-def _progress(run: Run) -> str:
-    epochs, asked = len(run.epochs), run.settings.get("epochs")
-    progress = f"{epochs}" if asked in (None, epochs) else f"{epochs} of {asked}"
+def _progress(runs: Sequence[Run]) -> str:
+    """Return how many epochs were trained, of those that were asked for, where these are others."""
+    counts, asked = [len(run.epochs) for run in runs], runs[0].settings.get("epochs")
+    least, most = min(counts), max(counts)
+    epochs = f"{most}" if least == most else f"{least} to {most}"
+    progress = epochs if asked in (None, least) else f"{epochs} of {asked}"
     return progress + (" epoch" if progress == "1" else " epochs")
 
 
