@@ -29,8 +29,8 @@ class HookPoint:
 
     A hook is any callable from an array to an array of its shape; its result is written back into the array
     (projection), unless it is a Reparametrization, which only weights can have. Observers get a copy of the array
-    before and after, which they may keep. A net's first layer passes no error back, so that neither a hook nor an
-    observer at its "error" is ever called.
+    before and after, which they may keep. A net's first layer passes no error back: a hook at its "error" is refused,
+    and an observer there is never called, nor is one at the "weights" or "grads" of a layer that has none.
 
     Where the optimizer's update does the normalization, that is ``in_update``, and neither a hook nor an observer may
     hang here. A trace looks at ``in_update(array.copy())``, which leaves the update alone.
@@ -38,6 +38,8 @@ class HookPoint:
     point: "weights", "error" or "grads", or "output", where observers alone may hang. Raises MinidlError for a hook or
     an observer that cannot be called, and for a hook that returns anything but real numbers in the array's shape.
     """
+
+    __slots__ = ("_hook", "after", "before", "in_update", "point", "refusal")  # no other name, such as "hooks", will do
 
     def __init__(self, point: str) -> None:
         self.point = point

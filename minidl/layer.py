@@ -327,6 +327,10 @@ class Layer:
         """Iterate over the layer and all that it is made of."""
         yield self
 
+    def entrances(self) -> Iterator["Layer"]:
+        """Iterate over the parts that get the layer's own data; those of a whole net pass no error back."""
+        yield self
+
     def parameters(self) -> list[Parameter]:
         """Return what the layer learns."""
         return [p for p in (self.weights, self.biases) if p is not None]

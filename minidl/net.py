@@ -87,8 +87,18 @@ class Net:
         self._check_names()
         self.fuse()
         methods.attach(self.method, root, mode, kernels, place)
+        self._close_first_errors()
         self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
         self.output_points = [layer.at_output for layer in self.layers]
+
+    def _close_first_errors(self) -> None:
+        """Raise MinidlError for a hook at an error that is never computed, now and whenever one is hung there."""
+        for part in self.root.entrances():
+            part.at_error.refusal = (
+                f"{part.name} ({part}) gets the net's own data and passes no error back, so that a hook there would "
+                "never be called; hang it at a later layer"
+            )
+            part.at_error.hook = part.at_error.hook
 
     def _check_names(self) -> None:
         """Raise MinidlError where two arrays that a saved net has would have the same name."""

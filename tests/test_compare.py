@@ -390,6 +390,13 @@ def test_the_picture_has_a_colour_for_each_method():
     assert {first, second} < colours(runs | {"EB": [epochs(math.nan, tested=False)]})
 
 
+def test_no_two_of_thirty_methods_look_the_same(monkeypatch):
+    looks = []
+    monkeypatch.setattr(plots, "png", lambda figure, **_: looks.extend(figure.axes[0].get_lines()) or b"")
+    plots.comparison({str(i): [[Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)]] for i in range(30)}, "many")
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in looks}) == 30
+
+
 def test_the_report_is_written_where_its_packages_are(tmp_path, monkeypatch, capsys):
     command, folders = Command("minidl compare", "minidl compare"), [tmp_path / "a run", tmp_path / "b"]
     monkeypatch.setitem(sys.modules, "minidl.study.report.write", None)

@@ -84,6 +84,14 @@ def test_other_steps_are_left_to_the_trainer(random, monkeypatch, method):
     assert set(stepped) == set(range(19)) - {0, 1, 2, 5, 7, 10, 14} - before
 
 
+@pytest.mark.parametrize("name, hint", [("g_removd", r" \(did you mean g_removed\?\)"), ("layer", ""), (3, "")])
+def test_a_column_that_is_not_there_is_a_sentence(name, hint):
+    with pytest.raises(
+        MinidlError, match=f"a trace has no column of numbers {name!r}{hint}; use step, data_mean, .*, step_lost"
+    ):
+        Trace().column(name)
+
+
 # -- the training is the same -----------------------------------------------------------------------------------------
 
 

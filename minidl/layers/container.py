@@ -65,6 +65,11 @@ class Container(Layer):
         for child in self.children:
             yield from child.parts()
 
+    def entrances(self) -> Iterator[Layer]:
+        """Iterate over the container and the first of its children, to which it gives its data."""
+        yield self
+        yield from self.children[0].entrances()
+
     def extend(self, error: Array, shape: Shape) -> Array:
         """Return an error with other extents for each sample: cut where they are smaller, with zeros where larger."""
         if error.shape[1:] == shape:
