@@ -150,6 +150,9 @@ def test_runs_with_other_settings_are_not_mixed(compare, tmp_path, capsys):
         error = capsys.readouterr().err
         assert f"the run in {tmp_path / 'out' / 'baseline-seed0'} has {option} {earlier} and not {value}, so" in error
         assert "give the same settings, or another folder with --out" in error
+    assert compare("--epochs", 2, "--batch-size", 4, methods="WC; EL") == 2
+    error = capsys.readouterr().err
+    assert "epochs 1 and not 2, batch-size 16 and not 4, so" in error or "batch-size 16 and not 4, epochs 1 and" in error
     assert len(folders(tmp_path)) == 2
     assert compare("--threads", 1, "--data-root", tmp_path) == 0
 
