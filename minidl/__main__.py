@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cli.add_argument("--version", action="version", version=f"minidl {__version__}")
-    cli.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
+    cli.add_argument("command", nargs="?", metavar="COMMAND", help="one of the commands below")
     return cli
 
 
