@@ -1,7 +1,7 @@
 """ONNX: a net as a graph of ONNX's operators, one function for each kind of layer.
 
-Images are (samples, channels, y, x) there, so what has three axes for a sample is transposed on the way: weights here,
-and the data where they are flattened, so that fully connected layers keep our order.
+ONNX has images as (samples, channels, y, x), so arrays with three axes for a sample are transposed: the weights here,
+and the data where the graph flattens them, so that fully connected layers keep our order.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ Array = Any
 
 
 class Graph:
-    """A graph in the making: what a layer's function adds its operators to."""
+    """A graph under construction, to which the function of each layer adds its operators."""
 
     def __init__(self, onnx: ModuleType) -> None:
         self.onnx, self.nodes, self.constants = onnx, [], []  # type: ignore[var-annotated]
@@ -59,9 +59,9 @@ class Graph:
         return name
 
     def layer(self, layer: Layer, data: str) -> str:
-        """Add what a layer makes of the data of that name, and return the name of its output.
+        """Add the operators of a layer on the data of that name, and return the name of its output.
 
-        A layer of one's own says it by a method ``to_onnx(graph, data)``. Raises MinidlError for one that does not.
+        A user-defined layer adds them in its method ``to_onnx(graph, data)``; raises MinidlError if it has none.
         """
         function = KINDS.get(type(layer))
         if function:
@@ -76,7 +76,7 @@ class Graph:
         return name
 
     def array(self, layer: Layer, array: Array, name: str, order: tuple[int, ...] | None = None) -> str:
-        """Add an array of a layer's with its axes in another order."""
+        """Add an array of a layer with its axes in another order."""
         host = layer.kernels.host(array)
         return self.constant(host if order is None else host.transpose(order), f"{layer.name}.{name}")
 
@@ -227,8 +227,8 @@ def onnx_model(net: Net, metadata: dict[str, str], producer: str) -> bytes:
 
     Its input ``data`` is float32 (samples, channels, y, x), prepared as for the net, with any number of samples; its
     output ``logits`` is (samples, classes), or (samples, classes, y, x) of a net that labels pixels. metadata:
-    texts that the model carries; producer: the version that wrote it. Raises MinidlError where the package onnx is
-    missing, and for a layer of one's own that does not say how ONNX would have it.
+    texts that the model carries; producer: the version that wrote it. Raises MinidlError if the package onnx is
+    missing, and for a user-defined layer without ``to_onnx``.
     """
     try:
         import onnx
