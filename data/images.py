@@ -157,7 +157,7 @@ def _brightest(path: Path, image: Image.Image) -> int:
             if high <= (1 + slack) * white:
                 return white
     raise MinidlError(
-        f"{path} has values from {low:g} to {high:g}, so that what is white cannot be told; store it with values "
+        f"{path} has values from {low:g} to {high:g}, so that its white is not known; store it with values "
         "from 0 to 255 or from 0 to 65,535, or with floats from 0 to 1"
     )
 

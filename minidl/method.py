@@ -89,7 +89,7 @@ def parse(text: str) -> Method:
             names = [BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY]
             raise MinidlError(
                 f"the method {text!r} has the unknown word {word!r}{_meant(word, names)}; use words of: "
-                f"{', '.join(names)}, or --import the file that names one of your own"
+                f"{', '.join(names)}, or --import the file that defines your own"
             )
     if fully and not chosen:
         raise MinidlError(

@@ -69,8 +69,8 @@ class Graph:
         to_onnx = getattr(layer, "to_onnx", None)
         if to_onnx is None:
             raise MinidlError(
-                f"{layer.name} ({layer}) is a layer of your own, and it is not known how ONNX would have it; write its "
-                "method to_onnx, see docs/use.md, or export to safetensors"
+                f"{layer.name} ({layer}) is a layer of your own without a method to_onnx, which describes it to ONNX; "
+                "write this method, see docs/use.md, or export to safetensors"
             )
         name: str = to_onnx(self, data)
         return name

@@ -168,8 +168,8 @@ def _told(layer: Layer) -> dict[str, Axes]:
     to_pytorch = getattr(layer, "to_pytorch", None)
     if to_pytorch is None:
         raise MinidlError(
-            f"{layer.name} ({layer}) is a layer of your own, and it is not known how PyTorch would have it; write its "
-            "method to_pytorch, see docs/use.md, or export to safetensors"
+            f"{layer.name} ({layer}) is a layer of your own without a method to_pytorch, which describes it to "
+            "PyTorch; write this method, see docs/use.md, or export to safetensors"
         )
     shapes = {name: array.shape for name, array in _arrays(layer)}
     return {

@@ -204,7 +204,7 @@ def test_runs_that_began_with_other_weights_are_not_mixed(compare, tmp_path, cap
     assert shown.out == ""
     (out / "init.json").unlink()
     assert compare("--init", init, methods="Baseline; EL") == 2
-    assert f"nothing says what was in {init} when the runs in {out} began with it" in capsys.readouterr().err
+    assert f"it is not known what was in {init} when the runs in {out} began with it" in capsys.readouterr().err
     (out / "init.json").write_text("{")
     assert compare("--init", init, methods="Baseline; EL") == 2
     assert f"{out / 'init.json'} cannot be read" in capsys.readouterr().err
@@ -305,9 +305,7 @@ def test_a_run_goes_on_with_the_files_that_it_was_begun_with(compare, own, tmp_p
     assert not folders(tmp_path)
     capsys.readouterr()
     assert compare(methods="Baseline; EL") == 2
-    said = (
-        f"the run in {tmp_path / 'out' / 'el-seed0'} was begun with --import {own}, and nothing is imported that you do"
-    )
+    said = f"the run in {tmp_path / 'out' / 'el-seed0'} was begun with --import {own}; minidl imports only files"
     assert said in capsys.readouterr().err
     assert not folders(tmp_path)
     assert compare("--import", own, methods="Baseline; EL") == 0

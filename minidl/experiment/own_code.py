@@ -162,8 +162,8 @@ def begun_with(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path
     known = {file.record["sha256"]: file for file in given}
     if any(record["sha256"] not in known for record in earlier):
         raise _error(
-            f"the run in {folder} was begun with {_names(earlier)}, and nothing is imported that you do not name; add "
-            "that"
+            f"the run in {folder} was begun with {_names(earlier)}; minidl imports only files that you name, so add "
+            "that option"
         )
     return [known[record["sha256"]] for record in earlier]
 
