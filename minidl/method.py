@@ -215,7 +215,7 @@ def check_areas(root: Layer, samples: int) -> None:
         if layer.weights is not None:
             _check_area(layer, layer.at_weights, layer.weights.value.shape, _or_not_fully(layer))
             _check_area(layer, layer.at_grads, layer.weights.value.shape, _or_not_fully(layer))
-        if i:  # the error that the first layer would give to its data, nobody needs
+        if i:  # the first layer passes no error back
             remedy = ", or larger batches" if samples == 1 else _or_not_fully(layer) or ", or larger images"
             _check_area(layer, layer.at_error, (samples, *layer.input_shape), remedy)
 

@@ -182,7 +182,7 @@ def test_a_run_that_does_not_say_its_data_is_not_mixed(compare, tmp_path, capsys
     (tmp_path / "out" / "gc-seed0" / "checkpoint.safetensors").unlink()
     assert compare(methods=f"{METHODS}; WC") == 2
     error = capsys.readouterr().err
-    assert f"were like when the run in {tmp_path / 'out' / 'gc-seed0'} was trained on them, as checkpoint" in error
+    assert f"were when the run in {tmp_path / 'out' / 'gc-seed0'} was trained, as checkpoint" in error
 
 
 @pytest.mark.parametrize("kind", ["run", "file"])
