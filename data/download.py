@@ -237,7 +237,7 @@ class _Guard:
             raise _MirrorError(f"the server answers {error.code} {error.reason}") from error
         except URLError as error:
             raise _UnreachableError(f"no connection ({error.reason})") from error
-        except Exception as error:  # of any kind: an answer that is none of HTTP
+        except Exception as error:  # of any kind: an answer that is not HTTP
             raise _MirrorError(f"no connection ({'timed out' if self.cut else error})") from error
         return response
 
@@ -245,7 +245,7 @@ class _Guard:
         """Return some more of an answer, and nothing where it has ended or broken off."""
         try:
             block = response.read1(most)
-        except Exception:  # of any kind: a connection that breaks, a chunk of a size that is no number
+        except Exception:  # of any kind: a broken connection, a chunk whose size is not a number
             return b""
         self.deadline = time.monotonic() + self.timeout
         return block

@@ -56,7 +56,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
     Raises MinidlError if it is not an image, or too large: a file of 100 bytes may decode to gigabytes.
     """
-    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of one that lies on its side.
+    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of a rotated one.
     with (
         _sentences(path),
         regular_file.opened(path, MOST_BYTES) as file,
@@ -152,7 +152,7 @@ def _brightest(path: Path, image: Image.Image) -> int:
     floats = image.mode == "F"
     slack = OVERSHOOT if floats else 0
     low, high = values.min(), values.max()
-    if low >= -slack * abs(high):  # not so for nan
+    if low >= -slack * abs(high):  # false for nan
         for white in BRIGHTEST[0 if floats else 1 :]:
             if high <= (1 + slack) * white:
                 return white

@@ -46,7 +46,7 @@ class PixelBatches:
         shortest, longest = int(self.extents.min()), int(self.extents.max())
         self.crop, self.border = (shortest, BORDER) if alike else (min(dataset.crop, longest), 0)
         self.shape = (self.crop, self.crop, 3)
-        # A test batch has as many pixels as a training batch at most, but one image at least.
+        # A test batch has at most as many pixels as a training batch, but at least one image.
         largest = max(map(self._own, self.sizes))
         self.pixels = max(largest * self.crop**2, int(self.extents.prod(axis=1).max()))
         xp, n = kernels.xp, self.samples

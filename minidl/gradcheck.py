@@ -37,11 +37,11 @@ from minidl.parameter import Parameter
 Array = Any
 STEP = 1e-6  # of the central difference: the rounding error, 1e-16/STEP, stays below the tolerance
 TOLERANCE = 1e-6
-STEPS = (1, 100, 0.1, 0.01)  # times the step: where it is too short for the rounding, or too long for a kink or a bend
+STEPS = (1, 100, 0.1, 0.01)  # times STEP: longer against rounding, shorter beside a kink or a bend
 ROUNDING = 4e-15  # of a deep net's loss, for a loss of 1
 COARSE = 1e-4  # relative; how far a gradient may be off where the numeric slopes do not agree among themselves
 NOISE = 1e-10  # relative; two forward passes that differ by more are random
-LOST = "the rounding"  # what is said of gradients that are too small to be compared as closely as others
+LOST = "the rounding"  # words on gradients that are too small to be compared as closely as others
 KINK = 1e-3  # relative; slopes to both sides that differ by more do not belong to one derivative
 
 
@@ -149,7 +149,7 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
         def function() -> float:
             return float(xp.sum(cotangent * layer.forward(data)))
 
-        # The rounding of the output hides the smallest slopes: a bias before BN, for one, changes nothing.
+        # The rounding of the output hides the smallest slopes: a bias before BN, for example, changes nothing.
         asked = tolerance if np.isfinite(tolerance) else TOLERANCE
         hidden = ROUNDING * (1 + float(xp.linalg.norm((cotangent * output).reshape(-1)))) / STEP / asked
         for name, array in arrays.items():
@@ -208,10 +208,10 @@ def check_net(
             direction /= np.linalg.norm(direction)
             slope = np.sum(computed[p.name] * direction)
             direction = xp.asarray(direction)
-            # On a steep slope a shorter step, lest the loss bend, or a unit switch, within it.
+            # On a steep slope take a shorter step, so that the loss does not bend and no unit switches within it.
             step = STEP * min(1.0, size / max(abs(slope), 1.0))
-            # A random slope can happen to be almost zero; it is measured by the length that it has on average. And the
-            # rounding of the loss hides the smallest slopes: a bias before BN, for one, changes nothing.
+            # A random slope may happen to be almost zero, so the error is measured against the slope's average length.
+            # The rounding of the loss hides the smallest slopes: a bias before BN, for example, changes nothing.
             expected = float(np.linalg.norm(computed[p.name])) / np.sqrt(p.value.size)
             asked = tolerance if np.isfinite(tolerance) else TOLERANCE
             hidden = ROUNDING * size / step / asked
@@ -223,7 +223,7 @@ def check_net(
                     best, numeric = error, tried[-1]
                 if best <= asked:
                     break
-            # In a deep net units switch within the shortest steps, whose slopes then do not agree either.
+            # In a deep net, units switch even within the shortest steps; then their slopes do not agree either.
             short = [one for times, one in zip(STEPS, tried, strict=False) if times <= 1]
             spread = relative_error(max(short), min(short), max(expected, hidden))
             if asked < best <= min(spread, COARSE):

@@ -136,7 +136,7 @@ def _fully_connected(graph: Graph, layer: Any, data: str) -> str:
 
 def _batch_norm(graph: Graph, layer: Any, data: str) -> str:
     """BN that is not folded away: factor·data + offset."""
-    shape = (-1, 1, 1) if len(layer.input_shape) == 3 else (-1,)  # the channels are last, but in images
+    shape = (-1, 1, 1) if len(layer.input_shape) == 3 else (-1,)  # the channels come last, except in images
     factor, offset = (layer.kernels.host(array).reshape(shape) for array in layer.affine())
     scaled = graph.add("Mul", data, graph.constant(factor, f"{layer.name}.factor"))
     return graph.add("Add", scaled, graph.constant(offset, f"{layer.name}.offset"))
@@ -149,9 +149,9 @@ def _group_norm(graph: Graph, layer: Any, data: str) -> str:
     axes = len(layer.input_shape)
     if axes == 1:  # ONNX wants an axis behind the channels
         data = graph.add("Unsqueeze", data, graph.constant([2]))
-    elif axes != 3:  # and the channels first, as only images have them there
+    elif axes != 3:  # ONNX also wants the channels first, and only images have them so
         data = graph.add("Transpose", data, perm=[0, axes, *range(1, axes)])
-    # The mean goes first: some programs compute the variance as a difference of squares, which is inexact beside it.
+    # Subtract the mean first: some programs compute the variance as an inexact difference of squares.
     grouped = graph.add("Reshape", data, graph.constant([0, groups, -1]))
     centered = graph.add("Sub", grouped, graph.add("ReduceMean", grouped, graph.constant([2]), keepdims=1))
     data = graph.add("Reshape", centered, graph.add("Shape", data))

@@ -22,7 +22,7 @@ from minidl.models.registry import model
 FILTERS = (32, 64, 128)
 
 
-@model("c", method="WC, GC, fully")  # the best of the paper's for this net
+@model("c", method="WC, GC, fully")  # the paper's best method for this net
 def net(classes: int, method: Method, filters: Sequence[int] = FILTERS, hidden: int = 512) -> Sequential:
     """Return the layers of net (c), with ``hidden`` units before the last layer; each max pool halves the sides."""
     stages: list[Layer] = []

@@ -30,7 +30,7 @@ from minidl.models.registry import model
 FILTERS = (64, 128, 256, 512)
 
 
-@model("d", method="WC, GC, BN", per_pixel=True)  # the best of the paper's for this net
+@model("d", method="WC, GC, BN", per_pixel=True)  # the paper's best method for this net
 def net(classes: int, method: Method, filters: Sequence[int] = FILTERS, count: int = 2) -> AnySize:
     """Return the layers of net (d), with ``count`` blocks after each change of size; U connections nest."""
     first = filters[0]
