@@ -1,6 +1,6 @@
 """Data sets by name: each is a training and a test part held in memory as bytes.
 
-A set's own module is imported when the set is asked for, so that ``import minidl.data`` stays cheap.
+The module of a set is imported when the set is loaded, so that ``import minidl.data`` stays fast.
 """
 
 import os
@@ -24,10 +24,9 @@ def load(
     """Return the training and the test part of a data set.
 
     ``name`` is one of ``NAMES`` or the path of a folder of images with one subfolder per class. ``root`` is
-    the folder where downloaded sets are, or are put (default: ``default_root()``). ``progress`` shows a
-    progress bar where something takes long. ``size`` and ``fit`` are for a folder: of how many pixels a side its images
-    are made (32), and how, see ``minidl.data.fit`` ("stretch"). Raises MinidlError if there is no such set or its
-    files cannot be used.
+    the folder for downloaded sets (default: ``default_root()``). ``progress`` shows a progress bar for what takes
+    long. ``size`` and ``fit`` are for a folder of images: the pixels of a side (32), and how images get that size, see
+    ``minidl.data.fit`` ("stretch"). Raises MinidlError if there is no such set or its files cannot be used.
     """
     check_sizes(name, size, fit)
     if name == "shapes":
@@ -58,7 +57,7 @@ def load(
 def check_sizes(
     name: str, size: int | None = None, fit: str | None = None, shrink: int = 1, crop: int | None = None
 ) -> None:
-    """Raise MinidlError for sizes that the images of a set cannot be given, before it is read or even downloaded.
+    """Raise MinidlError for sizes that the images of a set cannot get, before it is read or downloaded.
 
     size, fit: see ``load``; shrink, crop: see ``Dataset.shrunk`` and ``Dataset.cropped``.
     """
@@ -98,12 +97,12 @@ def default_root() -> Path:
 
 
 def located(name: str) -> str:
-    """Return the name of a set as it is, and the path of a folder in a form that holds from wherever it is used."""
+    """Return the name of a set as it is, and the path of a folder as an absolute path."""
     return name if name in NAMES or not os.path.isdir(_path(name)) else str(absolute(name))
 
 
 def absolute(path: str) -> Path:
-    """Return a path from the root; raise MinidlError where it begins with a home that is not known."""
+    """Return an absolute path; raise MinidlError if it begins with an unknown home."""
     return Path(os.path.abspath(_path(path)))
 
 

@@ -1,4 +1,4 @@
-"""Archives: a data set's files are unpacked from a tar file, downloaded or put there by hand, into a folder."""
+"""Archives: unpack a data set's files into a folder, from a tar file that was downloaded or copied there."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ MOST_BYTES = 1 << 32
 
 @dataclass(frozen=True)
 class Archive:
-    """A tar file, its size in bytes, its SHA-256 checksum, and where it can be had, the official place first."""
+    """A tar file, its size in bytes, its SHA-256 checksum, and its download addresses, the official one first."""
 
     name: str
     size: int
@@ -31,10 +31,10 @@ class Archive:
 def unpack(archive: Archive, folder: str, files: Sequence[str] | Choice, root: Path, progress: bool) -> Path:
     """Return ``root/folder`` after writing these files of the archive's ``folder`` there.
 
-    ``files`` are paths in that folder, or a function that chooses them from all those of the archive. An archive in
-    ``root`` is used, otherwise it is downloaded into it. The folder appears only when it is whole. Nothing but the
-    content of the files named is taken from the archive: no path, no link, no permission. Raises MinidlError if the
-    archive cannot be had, is damaged or does not hold the files.
+    ``files`` are paths in that folder, or a function that chooses them from all paths of the archive. If ``root`` has
+    no archive, it is downloaded into ``root``. The folder appears only when it is complete. Only the content of the
+    named files is taken from the archive: no path, no link, no permission. Raises MinidlError if the archive cannot be
+    downloaded, is damaged or lacks one of the files.
     """
     path = root / archive.name
     if not os.path.exists(path):
@@ -55,7 +55,7 @@ def unpack(archive: Archive, folder: str, files: Sequence[str] | Choice, root: P
 
 @contextmanager
 def _checked(archive: Archive, path: Path) -> Iterator[BinaryIO]:
-    """Open an archive and check that it is the one that is meant."""
+    """Open an archive, and check its size and checksum."""
     from minidl.data import download
 
     advice = "delete it so that it is downloaded again, or replace it with the official file"

@@ -20,10 +20,10 @@ Array = Any
 class Batches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and the labels.
 
-    The images and the order of an epoch lie on the device, so that building a batch needs nothing from outside; on a
-    CPU, the next one is built while the current one is in use.
-    shape: of one image's data; share: which part of each batch is made here, as in ``share_of``, where others make the
-    rest of it; sizes are those of whole batches. Raises MinidlError for a batch larger than the set, and for a set that
+    The images and the order of an epoch lie on the device, so building a batch copies nothing to it. On a CPU, a
+    background thread builds the next batch while the current one is in use.
+    shape: of one image's data; share: which part of each batch to build here, as in ``share_of``, if other ranks build
+    the rest; sizes are those of whole batches. Raises MinidlError for a batch larger than the set, and for a set that
     has no label for each image.
     """
 
@@ -49,7 +49,7 @@ class Batches:
         self.labels = xp.empty((buffers, largest), self.truth.dtype)
 
     def shuffle(self, random: np.random.Generator) -> list[int]:
-        """Begin an epoch in random order, each image cropped at random from its bordered self; see ``begin``."""
+        """Begin an epoch in random order, with a random crop of each bordered image; see ``begin``."""
         order = random.permutation(self.samples)
         return self.begin(order, random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True))
 
@@ -60,7 +60,7 @@ class Batches:
         return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
-        """Return the next batch of the epoch: data and labels, which hold until the next call."""
+        """Return the next batch of the epoch: data and labels, which are valid until the next call."""
         return self.prefetcher.next(self._own(size))
 
     def _own(self, size: int) -> int:
@@ -88,7 +88,7 @@ class Batches:
 
 
 def share_of(count: int, share: tuple[int, int]) -> range:
-    """Return which of ``count`` samples in a row are the share (i, n): the i-th, from 0, of n parts as equal as can be.
+    """Return which of ``count`` samples are the share (i, n): the i-th (from 0) of n parts that are nearly equal.
 
     >>> [list(share_of(7, (i, 3))) for i in range(3)]
     [[0, 1], [2, 3], [4, 5, 6]]
@@ -104,9 +104,9 @@ def shares_of(sizes: list[int], share: tuple[int, int]) -> Array:
 
 
 def sizes(samples: int, batch_size: int) -> list[int]:
-    """Return the sizes of the batches of an epoch, of which the last holds what is left.
+    """Return the sizes of the batches of an epoch; the last has the rest.
 
-    A single sample that would be left is joined to the batch before: BN, and other means over a batch, need two.
+    If the rest is a single sample, it joins the batch before: BN, and other means over a batch, need two samples.
     """
     found = pieces(samples, batch_size)
     if batch_size > 1 and len(found) > 1 and found[-1] == 1:
@@ -115,7 +115,7 @@ def sizes(samples: int, batch_size: int) -> list[int]:
 
 
 def pieces(samples: int, most: int) -> list[int]:
-    """Return the sizes of pieces of ``most`` samples, of which the last holds what is left."""
+    """Return the sizes of pieces of ``most`` samples; the last has the rest."""
     return [min(most, samples - start) for start in range(0, samples, most)]
 
 

@@ -11,8 +11,8 @@ Integers = NDArray[np.int32]
 class Bits:
     """A stream of random whole numbers, made from a bit generator's raw output.
 
-    NumPy promises to keep that output; what its ``Generator`` methods make of it may change with a version.
-    Different numbers behind a seed give independent streams.
+    NumPy guarantees that this output does not change; results of its ``Generator`` methods may change with a version.
+    Different numbers after a seed give independent streams.
     """
 
     def __init__(self, seed: int, *stream: int) -> None:

@@ -25,7 +25,7 @@ MOST_RECORDS = 50_000
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a set's files are and how their labels are counted; the last label byte is the one used."""
+    """The files of a set, and how many labels each label byte counts; the last byte has the label that is used."""
 
     title: str
     folder: str

@@ -21,11 +21,10 @@ class Dataset:
 
     ``images`` is uint8 ``(n, y, x, 3)``, C-contiguous, red first, or, where sizes differ, a list of images
     ``(y, x, 3)``; ``labels`` is int64 ``(n,)``, an index into ``classes``; ``masks`` is uint8 ``(n, y, x)``, or a
-    list, with one label a pixel, an index into ``mask_classes`` or ``VOID``. ``crop`` is how many pixels a side the
-    squares have that training cuts out of images whose sizes differ; 227 in section 5 of the paper. ``white`` is what
-    was white in those images that had more than 8 bits, see images.py. ``notes`` are
-    sentences for the user: what was left out when the files were read, and what looks odd. Raises MinidlError where
-    labels or masks do not fit images and classes.
+    list, with one label a pixel, an index into ``mask_classes`` or ``VOID``. ``crop`` is the side in pixels of the
+    squares that training cuts out of images of different sizes; 227 in section 5 of the paper. ``white`` is the value
+    of white in images of more than 8 bits, see images.py. ``notes`` are sentences for the user: which files were left
+    out, and what looks odd. Raises MinidlError if labels or masks do not fit the images and classes.
     """
 
     name: str
@@ -122,8 +121,8 @@ class Dataset:
     def shrunk(self, times: int) -> "Dataset":
         """Return the set with images and masks ``times`` times smaller along both axes.
 
-        A pixel is the mean of ``times`` × ``times`` pixels, and has the label of the one in their middle. Raises
-        MinidlError for a set whose images are of one size, which its nets are made for.
+        A pixel is the mean of ``times`` × ``times`` pixels, and has the label of the pixel in their middle. Raises
+        MinidlError for a set whose images have one size, since its nets are made for that size.
         """
         if times == 1:
             return self
@@ -143,7 +142,7 @@ class Dataset:
     def cropped(self, side: int | None) -> "Dataset":
         """Return the set with training crops of ``side`` pixels a side, or as it is for None.
 
-        Raises MinidlError for a set whose images are of one size, to which they are cropped.
+        Raises MinidlError for a set whose images have one size, since that is the size of its crops.
         """
         if side is None:
             return self
@@ -151,12 +150,12 @@ class Dataset:
         return replace(self, crop=side)
 
     def _lists(self, option: str) -> tuple[list[Bytes], list[Bytes]]:
-        """Return images and masks of a set whose sizes differ, which ``option`` is for."""
+        """Return images and masks of a set of different sizes; only for these does ``option`` work."""
         if isinstance(self.images, list) and isinstance(self.masks, list):
             return self.images, self.masks
         raise of_one_size(self.name, option)
 
 
 def of_one_size(name: str, option: str) -> MinidlError:
-    """Return the error of a set whose images are of one size, which ``option`` is not for."""
+    """Return the error for a set whose images have one size, for which ``option`` does not work."""
     return MinidlError(f"the images of {name} are of one size already; {option} is for voc2012")

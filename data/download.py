@@ -1,7 +1,7 @@
 """Download of a file from a list of mirrors: resumed where it broke off, checked, put in place in one step.
 
-Nothing that a mirror says is believed. No more is kept than the file is long, nothing is waited for longer than a
-least speed allows, and whatever else goes wrong with a mirror is a reason to ask the next one.
+A mirror is never trusted. The download keeps no more bytes than the file has, waits no longer than a least speed
+allows, and after any other error of a mirror asks the next one.
 """
 
 import errno
@@ -57,10 +57,10 @@ def fetch(
 ) -> None:
     """Download ``target`` from the first of the mirrors that delivers a file of this size and SHA-256 checksum.
 
-    What has arrived is kept in ``target`` + ".part" and is continued by the next request, mirror or run. A mirror that
-    has sent nothing of the file for ``timeout`` seconds is broken off, whatever else it sends. One that is slower than
-    ``min_speed`` bytes a second over more than ``patience`` seconds is put behind the others, and left for good where
-    it is slower than ``least_speed`` then. The environment's proxies are used. Raises MinidlError if no mirror delivers
+    The bytes that have arrived are kept in ``target`` + ".part"; the next request, mirror or run continues it. A mirror
+    that has sent nothing of the file for ``timeout`` seconds is cut off, whatever else it sends. A mirror slower than
+    ``min_speed`` bytes a second over more than ``patience`` seconds moves behind the others; if it is then slower than
+    ``least_speed``, it is not asked again. The environment's proxies are used. Raises MinidlError if no mirror delivers
     or the file cannot be written.
     """
     queue = deque((url, min_speed) for url in mirrors)
@@ -99,7 +99,7 @@ def fetch(
 
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
-    """Make a folder, which goes again where nothing has come into it: its name may have been a mistake."""
+    """Make a folder, and remove it at the end if it is still empty: its name may have been a mistake."""
     new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -121,9 +121,9 @@ def checksum(file: BinaryIO) -> str:
 
 @contextmanager
 def _part_of(target: Path) -> Iterator[BinaryIO]:
-    """Open what has arrived of a file, or a new part; raise OSError where that is no file of its own.
+    """Open the part of a file that has arrived, or a new part; raise OSError if it is a link or a device.
 
-    A link in its place would lead to a file that somebody else had chosen to be overwritten.
+    Somebody could put a link there to have another file overwritten.
     """
     path = target.with_name(target.name + ".part")
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -165,7 +165,7 @@ def _receive(
 def _append(
     url: str, part: BinaryIO, start: int, size: int, timeout: float, patience: float, speed: float, bar: tqdm
 ) -> bool:
-    """Ask for the file from byte ``start`` on, append the answer to ``part``, and return whether the end has come."""
+    """Request the file from byte ``start`` on, append the answer to ``part``, and return whether it is complete."""
     with _Guard(timeout) as guard, guard.open(url, start) as response:
         start = _beginning(response, start, size)
         part.seek(start)
@@ -186,7 +186,7 @@ def _append(
 
 
 def _beginning(response: HTTPResponse, start: int, size: int) -> int:
-    """Return the byte of the file that an answer begins with; raise _MirrorError where it cannot be that file's.
+    """Return the byte of the file with which an answer begins; raise _MirrorError if it cannot be from that file.
 
     A server that ignores the Range header sends status 200 and the whole file, which then replaces the part.
     """
@@ -200,7 +200,7 @@ def _beginning(response: HTTPResponse, start: int, size: int) -> int:
 
 
 class _Guard:
-    """Connections of one request, which are cut where nothing of the file has come for some seconds.
+    """Connections of one request, which are cut if nothing of the file has come for some seconds.
 
     The timeout of a socket begins anew with each byte, and http.client reads any number of answers "100 Continue" and
     of trailers, at any pace.
@@ -237,7 +237,7 @@ class _Guard:
             raise _MirrorError(f"the server answers {error.code} {error.reason}") from error
         except URLError as error:
             raise _UnreachableError(f"no connection ({error.reason})") from error
-        except Exception as error:  # of any kind: an answer that is none of HTTP
+        except Exception as error:  # of any kind: an answer that is not HTTP
             raise _MirrorError(f"no connection ({'timed out' if self.cut else error})") from error
         return response
 
@@ -245,7 +245,7 @@ class _Guard:
         """Return some more of an answer, and nothing where it has ended or broken off."""
         try:
             block = response.read1(most)
-        except Exception:  # of any kind: a connection that breaks, a chunk of a size that is no number
+        except Exception:  # of any kind: a broken connection, a chunk whose size is not a number
             return b""
         self.deadline = time.monotonic() + self.timeout
         return block
@@ -269,7 +269,7 @@ class _Guard:
 
 
 def _guarded(kind: type[HTTPConnection], guard: _Guard, *arguments: Any, **options: Any) -> HTTPConnection:
-    """Return a connection that is under guard from its first byte on, before a proxy or TLS has a say."""
+    """Return a connection that is guarded from its first byte on, also while a proxy or TLS answers."""
     connection: Any = kind(*arguments, **options)
     create = connection._create_connection
     connection._create_connection = lambda *address: guard.keep(create(*address))
@@ -295,7 +295,7 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Goes where a server leads, if that is HTTP again, without reading what it says besides, as urllib would."""
+    """Follows redirects to HTTP addresses, without reading their bodies, as urllib would."""
 
     def http_error_302(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any

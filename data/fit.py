@@ -11,8 +11,8 @@ BLACK = 0
 def fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
     """Return an image of ``size`` (x, y), resampled by Lanczos's filter.
 
-    fit: "stretch" changes its aspect ratio, "crop" cuts out the largest part of its middle that has the ratio of
-    ``size``, "pad" keeps all of it, in the middle of a black border. Raises MinidlError for another word.
+    fit: "stretch" changes its aspect ratio, "crop" keeps the largest part of its middle that has the ratio of
+    ``size``, "pad" keeps all of it and adds black borders. Raises MinidlError for another word.
     """
     check_fit(fit)
     if fit == "crop":

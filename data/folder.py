@@ -31,7 +31,7 @@ Files = dict[str, list[Path]]
 
 @dataclass
 class _Aside:
-    """Files of which the user should hear."""
+    """Files that the user should know about."""
 
     unread: list[Path] = field(default_factory=list)
     beside: list[Path] = field(default_factory=list)
@@ -52,21 +52,21 @@ class _Aside:
 def load(
     path: Path, size: int = 32, progress: bool = True, background: Colour = WHITE, fit: str = "stretch"
 ) -> tuple[Dataset, Dataset]:
-    """Return the training and the test part of a folder, with every image made ``size`` x ``size`` as ``fit`` says.
+    """Return the training and the test part of a folder, with every image fitted to ``size`` x ``size`` by ``fit``.
 
-    Subfolders train (or training) and test (testing), or else val (valid, validation), in any case, each with one
-    subfolder per class, are the parts; without them every fifth image of a class in the order of names, or its last
-    one, is a test image. The classes are numbered in the order of their names, and own the images in deeper folders,
-    too. Where an image is transparent, ``background`` is seen.
+    The parts are the subfolders train (or training) and test (testing), or else val (valid, validation), in upper or
+    lower case, each with one subfolder per class. Without them, every fifth image of a class in the order of names, or
+    its last one, is a test image. The classes are numbered in the order of their names, and include the images in
+    deeper folders. ``background`` shows through transparent pixels.
 
-    Files with one value of more than 8 bits for each pixel are scaled by their values: up to 255 they are those of 8
-    bits; floats up to 1 are shares of white; with larger ones, white is 4,095 (12 bits) if no file of the folder
+    Files with one value of more than 8 bits for each pixel are scaled by their values: values up to 255 count as 8
+    bits; floats up to 1 are fractions of white; with larger values, white is 4,095 (12 bits) if no file of the folder
     exceeds it and otherwise 65,535, the same for all of these files.
 
     The notes of the training part say what was left out and what looks odd. Raises MinidlError for fewer than two
     classes, a class without images, with too few to split or with a name that cannot be printed, a part without the
-    other one, an image that cannot be decoded or scaled, more images than memory has room for, and, before anything is
-    read, a fit that is not known.
+    other one, an image that cannot be decoded or scaled, more images than fit into memory, and, before anything is
+    read, an unknown fit.
     """
     check_fit(fit)
     aside = _Aside()

@@ -39,7 +39,7 @@ OVERSHOOT = 0.25
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Return the endings of the files that this Pillow decodes, in lower case and with their dot."""
+    """Return the file name suffixes that this Pillow decodes, in lower case and with their dot."""
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
 
 
@@ -52,11 +52,11 @@ def _formats() -> tuple[str, ...]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image, of which nothing but its head has been read; the one place where Pillow opens a file.
+    """Open an image and read only its header; only this function opens files with Pillow.
 
-    Raises MinidlError where it is none, or too large: an image of 100 bytes may well decode to gigabytes.
+    Raises MinidlError if it is not an image, or too large: a file of 100 bytes may decode to gigabytes.
     """
-    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of one that lies on its side.
+    # Given a path, Pillow maps an uncompressed TIFF into memory and mixes up the pixels of a rotated one.
     with (
         _sentences(path),
         regular_file.opened(path, MOST_BYTES) as file,
@@ -73,7 +73,7 @@ def decode(path: Path) -> Image.Image:
 
 
 def count_pixels(path: Path) -> int:
-    """Return how many pixels an image has, by its head; raise MinidlError where that cannot be read."""
+    """Return the number of pixels in an image's header; raise MinidlError if it cannot be read."""
     with opened(path) as image:
         return image.width * image.height
 
@@ -88,13 +88,13 @@ def read(
 def pixels(
     path: Path, image: Image.Image, size: tuple[int, int] | None, background: Colour, fit: str
 ) -> tuple[Bytes | NDArray[np.float32], int]:
-    """Return an image over a background, fitted to ``size`` (x, y) as ``fit`` says, and what white is in it.
+    """Return an image over a background, fitted to ``size`` (x, y) by ``fit``, and its value of white.
 
-    path: what a message calls the image; fit: see fit.py.
+    path: name of the image in messages; fit: see fit.py.
     The image is uint8 RGB (y, x, 3), with 255 for white, or, where the file holds one value of more than 8 bits for
     each pixel, float32 (y, x), with the smallest of ``BRIGHTEST`` that no value exceeds; ``to_bytes`` makes RGB of it.
-    Of colours of 16 bits Pillow decodes the upper bytes alone.
-    Raises MinidlError where it cannot be converted, or values are negative, not finite or above 65,535.
+    Of colours of 16 bits, Pillow decodes only the upper bytes.
+    Raises MinidlError if it cannot be converted, or if values are negative, not finite or above 65,535.
     """
     deep = image.mode.startswith(("I", "F"))
     white = _brightest(path, image) if deep else 255
@@ -106,7 +106,7 @@ def pixels(
 def to_bytes(values: Bytes | NDArray[np.float32], white: int, of_set: int = 255) -> Bytes:
     """Return what ``read`` returns as RGB, uint8 (y, x, 3).
 
-    of_set: what is white in the set that the image belongs to: a dark one of more than 8 bits stays darker than others.
+    of_set: the value of white in the image's set, so that a dark image of more than 8 bits stays darker than others.
     """
     if values.ndim == 3:
         return values.astype(np.uint8, copy=False)
@@ -123,7 +123,7 @@ def constant_note(name: str, files: Sequence[Path], pixels: Iterable[Bytes]) -> 
 
 
 def _check_extents(image: Image.Image) -> None:
-    """Raise what ``_sentences`` explains where an image has no pixels or too many, or a piece of it has."""
+    """Raise an error, which ``_sentences`` explains, if an image or a piece of it has no pixels or too many."""
     tags = getattr(image, "tag_v2", {})
     width, height = (tags.get(tag, 1) for tag in TILE)
     largest = max(image.width * image.height, width * height)
@@ -152,19 +152,19 @@ def _brightest(path: Path, image: Image.Image) -> int:
     floats = image.mode == "F"
     slack = OVERSHOOT if floats else 0
     low, high = values.min(), values.max()
-    if low >= -slack * abs(high):  # not so for nan
+    if low >= -slack * abs(high):  # false for nan
         for white in BRIGHTEST[0 if floats else 1 :]:
             if high <= (1 + slack) * white:
                 return white
     raise MinidlError(
-        f"{path} has values from {low:g} to {high:g}, so that what is white cannot be told; store it with values "
+        f"{path} has values from {low:g} to {high:g}, so that its white is not known; store it with values "
         "from 0 to 255 or from 0 to 65,535, or with floats from 0 to 1"
     )
 
 
 @contextmanager
 def _sentences(path: Path) -> Iterator[None]:
-    """Raise what Pillow raises as MinidlError; its warnings, of large images and damaged metadata, do not matter."""
+    """Turn errors of Pillow into MinidlError; ignore its warnings about large images and damaged metadata."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

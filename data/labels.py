@@ -1,4 +1,4 @@
-"""Labels: which kind a set must have for a net, one for each image or one for each pixel."""
+"""Labels: the kind that a net needs, one for each image or one for each pixel."""
 
 from minidl.kernels.errors import MinidlError
 
@@ -6,7 +6,7 @@ LABELLED = {"shapes": ("images", "pixels"), "voc2012": ("pixels",)}  # what has 
 
 
 def check_name(name: str, per_pixel: bool) -> None:
-    """Raise MinidlError for a set that has no such labels, before it is read or even downloaded."""
+    """Raise MinidlError for a set that has no such labels, before it is read or downloaded."""
     if ("pixels" if per_pixel else "images") not in LABELLED.get(name, ("images",)):
         raise lacking(name, per_pixel)
 

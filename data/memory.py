@@ -1,4 +1,4 @@
-"""Memory: a set that this machine has no room for is refused before its images are decoded."""
+"""Memory: refuse a set that does not fit into memory, before its images are decoded."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in
 
 
 def check(name: str, needed: int) -> None:
-    """Raise MinidlError where a set needs more bytes than there are."""
+    """Raise MinidlError if a set needs more bytes of memory than there are."""
     if needed > (there := size()):
         raise MinidlError(
             f"the images of {name} take {needed / 1e9:,.1f} GB once they are decoded, and {there / 1e9:,.1f} GB of "
@@ -21,7 +21,7 @@ def check(name: str, needed: int) -> None:
 
 
 def size() -> int:
-    """Return how many bytes of memory this process can have, be they in use or not."""
+    """Return the bytes of memory that this process can have, used or free."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), resource.getrlimit(resource.RLIMIT_AS)[0]]
     for file in CONTAINER:
         with suppress(OSError, ValueError):  # there is none, or it says "max"

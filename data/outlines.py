@@ -1,6 +1,6 @@
 """Outlines that the built-in set draws, as bitmaps.
 
-Everything is decided in whole numbers, so that every machine gets the same bitmaps to the last pixel.
+All arithmetic is in whole numbers, so that every machine gets the same bitmaps to the last pixel.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _regular(corners: int, radius: int) -> Corners:
 
 
 def _star(points: int, outer: int, inner: int) -> Corners:
-    """Corners of a star: every other corner of a regular polygon is drawn in to the inner radius."""
+    """Corners of a star: every other corner of a regular polygon moves in to the inner radius."""
     return [
         corner if index % 2 == 0 else near
         for index, (corner, near) in enumerate(

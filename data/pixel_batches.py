@@ -23,11 +23,11 @@ Request = tuple[int, tuple[int, int]]  # of a batch: how many images, and their 
 class PixelBatches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and int8 labels, −1 for void.
 
-    Training sees square crops with random colour offsets, every second one mirrored; a test sees whole images. Where
-    sizes differ, a crop has ``dataset.crop`` pixels a side, but no more than the longest side of all images; what it
-    has more than an image is black and void; otherwise it has the images' size, out of a black border. share: which
-    part of each batch is made here, as in ``Batches``. Raises MinidlError for a batch larger than the set, and for a
-    set without masks.
+    Training uses square crops with random colour offsets, every second one mirrored; a test uses whole images. If the
+    images have different sizes, a crop has ``dataset.crop`` pixels a side, but no more than the longest side of all
+    images, and is black and void outside its image. If they have one size, a crop has this size, and the image has a
+    black border. share: which part of each batch to build here, as in ``Batches``. Raises MinidlError for a batch
+    larger than the set, and for a set without masks.
     """
 
     per_pixel = True
@@ -46,7 +46,7 @@ class PixelBatches:
         shortest, longest = int(self.extents.min()), int(self.extents.max())
         self.crop, self.border = (shortest, BORDER) if alike else (min(dataset.crop, longest), 0)
         self.shape = (self.crop, self.crop, 3)
-        # A test batch has as many pixels as a training batch at most, but one image at least.
+        # A test batch has at most as many pixels as a training batch, but at least one image.
         largest = max(map(self._own, self.sizes))
         self.pixels = max(largest * self.crop**2, int(self.extents.prod(axis=1).max()))
         xp, n = kernels.xp, self.samples
@@ -70,14 +70,14 @@ class PixelBatches:
         return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
-        """Return the next batch of crops of the epoch: data and labels, which hold until the next call."""
+        """Return the next batch of crops of the epoch: data and labels, which are valid until the next call."""
         return self.prefetcher.next((self._own(size), (self.crop, self.crop)))
 
     def _own(self, size: int) -> int:
         return len(share_of(size, self.share))
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
-        """Iterate over all whole images, or over a share of them, those of one size after those of another."""
+        """Iterate over all whole images, or over a share of them, one size after the other."""
         own = share_of(self.samples, self.share)
         by_size = [sorted(range(self.samples), key=self._extents)[i] for i in own]
         groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]

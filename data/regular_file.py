@@ -1,6 +1,6 @@
-"""Regular file: one that is opened without waiting, and read only where it is a file and no longer than it may be.
+"""Regular file: open a path without waiting, and read it only if it is a file of limited length.
 
-A path that somebody else has chosen may lead to a device, a pipe or a sparse file, of which reading does not end.
+A path that somebody else has chosen may lead to a device, a pipe or a sparse file, where reading does not end.
 """
 
 import errno
@@ -14,11 +14,11 @@ Path = str | os.PathLike[str]
 def opened(path: Path, limit: int) -> BinaryIO:
     """Return a file of at most ``limit`` bytes, opened to be read as bytes.
 
-    Raises OSError as ``open`` does, and also where the path leads to something else than a file, where the file is
-    longer, and where no file can have such a name; ``strerror`` says which.
+    Raises OSError as ``open`` does, and also if the path does not lead to a file, if the file is longer, and if no file
+    can have such a name; ``strerror`` says which.
     """
     try:
-        # O_NONBLOCK: to open a pipe would otherwise wait for somebody who writes into it.
+        # O_NONBLOCK: otherwise, opening a pipe would wait for a writer.
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError:  # a NUL, or a character that names of files cannot have
         raise OSError(errno.EINVAL, "no file can have such a name", os.fspath(path)) from None
@@ -35,7 +35,7 @@ def opened(path: Path, limit: int) -> BinaryIO:
 
 
 def read(path: Path, limit: int) -> bytes:
-    """Return what is in a file of at most ``limit`` bytes; raises OSError as ``opened`` does."""
+    """Return the content of a file of at most ``limit`` bytes; raises OSError as ``opened`` does."""
     with opened(path, limit) as file:
         content = file.read(limit + 1)
     if len(content) > limit:  # it has grown since, or is one of those of /proc, which say that they are empty

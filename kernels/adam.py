@@ -21,8 +21,8 @@ def step(
 ) -> None:
     """Update every parameter in place, but not its gradients; learning_rate, steps: α and t, of one element each.
 
-    The fast versions keep V at 1.2e-37 or above, and the CPU's makes zero of weights and M below about 1e-27 (float32),
-    with which many processors are slow.
+    The fast versions keep V at 1.2e-37 or above, and the CPU's sets weights and M below about 1e-27 (float32) to zero,
+    because many processors are slow with them.
     """
     steps += 1
     alpha, (psi1, psi2), t = learning_rate, betas, steps

@@ -1,8 +1,8 @@
 """Areas of Table 2: which elements of an array share one mean.
 
 Arrays are channels last: data and errors F[s, y, x, c], convolution weights W[out, y, x, in], fully connected
-data F[s, c] and weights W[out, in], which are seen as F[s, 1, 1, c] and W[out, 1, 1, in]. Each area is a free
-reshape to four axes (outer, rows, inner, lanes): one mean for each (outer, inner), taken over rows and lanes.
+data F[s, c] and weights W[out, in], which are seen as F[s, 1, 1, c] and W[out, 1, 1, in]. Each area is a reshape
+without a copy to four axes (outer, rows, inner, lanes): one mean for each (outer, inner), over rows and lanes.
 
     area                  one mean per                        (outer, rows, inner, lanes)
     global                array                               (1, n, 1, rest)
@@ -22,12 +22,12 @@ AREAS = ("global", "tensor", "sample", "channel", "instance", "group")
 
 
 def area_view(shape: Shape, area: str, groups: int = 1) -> tuple[int, int, int, int]:
-    """Return the four axes (outer, rows, inner, lanes) by which ``area`` sees an array of ``shape``.
+    """Return the four axes (outer, rows, inner, lanes) that ``area`` gives to an array of ``shape``.
 
-    shape: (n, y, x, c) or (n, c). groups: how many groups of channels, for the area "group" alone.
-    Raises MinidlError where every element would be alone in its group: centering would make the array zero.
+    shape: (n, y, x, c) or (n, c). groups: number of groups of channels, only for the area "group".
+    Raises MinidlError if every element would be alone in its group: centering would make the array zero.
 
-    >>> area_view((64, 3, 3, 32), "tensor")  # each of 64 filters has a mean of its own
+    >>> area_view((64, 3, 3, 32), "tensor")  # each of 64 filters has its own mean
     (64, 1, 1, 288)
     >>> area_view((50, 16, 16, 32), "channel")  # each of 32 channels, over a batch of 50 images of 16×16
     (1, 12800, 32, 1)

@@ -1,4 +1,4 @@
-"""Arrays as operations take them: of one number type, in the processor's byte order, C-contiguous and aligned."""
+"""Arrays for operations: of one number type, in the processor's byte order, C-contiguous and aligned."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from minidl.kernels.errors import MinidlError
 
 
 def array(values: Any, dtype: Any) -> NDArray[Any]:
-    """Return real numbers of any type and layout as an array that operations take: itself where it is one already.
+    """Return real numbers of any type and layout as an array for operations, without a copy if they are one already.
 
-    values: an array, or anything that NumPy makes an array of. Raises MinidlError for what is no real number.
+    values: an array, or anything that NumPy can make an array of. Raises MinidlError unless they are real numbers.
     """
     if type(values) is np.ndarray and values.dtype == dtype and values.flags.carray:
         return values
@@ -19,7 +19,7 @@ def array(values: Any, dtype: Any) -> NDArray[Any]:
 
 
 def numbers(values: Any) -> NDArray[Any]:
-    """Return real numbers as an array of whatever type they have; raise MinidlError for what are none."""
+    """Return real numbers as an array of their own type; raise MinidlError for anything else."""
     try:
         found = np.asanyarray(values)
     except (ValueError, TypeError, RuntimeError) as error:  # lists of unequal lengths, another framework's tensors

@@ -1,9 +1,9 @@
-"""Augmentation: a batch is cropped from images that stay as bytes, out of a black border, and scaled.
+"""Augmentation: crop a batch from images, which stay bytes and have a black border, and scale it.
 
     out = (clip(crop + colour, 0, 255) − mean)/divisor
 
-The images of a batch are those that stand next in an order; ``position``, an array of one element, says how many
-images of it have been used, and is moved on by the batch.
+The images of a batch are the next ones of an order. ``position``, an array of one element, counts the images of the
+order that have been used; the batch moves it on.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ VOID = 255  # of a mask: no label, −1 as int8
 
 
 def store(images: Any) -> Any:
-    """Return images or masks, an array or a list of arrays of any sizes, as the functions below want them."""
+    """Return images or masks, an array or a list of arrays of any sizes, as the functions below need them."""
     return images
 
 
@@ -33,8 +33,8 @@ def crop(
 ) -> None:
     """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3), thought of with ``border`` black pixels on each side; classes: (n,); order: (n,), indices;
-    offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
+    images: (n, y, x, 3), used as if they had ``border`` black pixels on each side; classes: (n,); order: (n,), indices;
+    offsets: (n, 2), where in the bordered image each crop of the order begins; (border, border) is the image itself;
     mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
     """
     chosen = _advance(position, len(out))
@@ -61,9 +61,9 @@ def crop_with_masks(
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
     images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
-    begins, outside of its image if negative; colours: (n, 3), added inside of the image and clipped to 0 … 255;
-    mirrored: (n,), whether left is right; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
-    (samples, out_y, out_x). Outside of an image pixels are black and labels −1, which 255 becomes, too.
+    begins, outside of its image if negative; colours: (n, 3), added inside the image and clipped to 0 … 255;
+    mirrored: (n,), whether to mirror it; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
+    (samples, out_y, out_x). Outside an image pixels are black and labels −1; masks of 255 become −1, too.
     """
     chosen = _advance(position, len(out))
     orders = (order[chosen].tolist(), corners[chosen].tolist(), colours[chosen], mirrored[chosen].tolist())
@@ -76,7 +76,7 @@ def crop_with_masks(
 
 
 def _advance(position: Array, samples: int) -> slice:
-    """Return where in the order the next samples stand, and move the position on."""
+    """Return the places of the next samples in the order, and move the position on."""
     start = int(position[0])
     position += samples
     return slice(start, start + samples)

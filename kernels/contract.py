@@ -1,7 +1,7 @@
 """Contract of a device: the operations and services that ``load`` returns, the same on every device.
 
-What they compute is said where it is defined, in the files of their names in kernels/. Arrays are the
-device's. Where there is an ``out``, the result is written into it, and nothing is returned but what is said.
+The files of the same names in kernels/ define what they compute. Arrays are the device's. An operation with an ``out``
+writes its result there and returns nothing, unless its docstring says otherwise.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,7 +105,7 @@ class Plan(Protocol):
 
 
 class Convolution(Protocol):
-    """Convolution; ``plan`` prepares it for a geometry, computed by ``algorithm`` or the one that a rule picks."""
+    """Convolution; ``plan`` prepares it for a geometry, with ``algorithm`` or one that a rule chooses."""
 
     def Geometry(
         self,
@@ -121,7 +121,7 @@ class Convolution(Protocol):
 
 
 class TransposedConvolution(Protocol):
-    """Transposed convolution, of the geometry of its own data and filters."""
+    """Transposed convolution; its geometry is that of its data and filters."""
 
     def plan(self, geometry: Any) -> Plan: ...
 
@@ -166,7 +166,7 @@ class FullyConnected(Protocol):
 
 
 class MaxPool(Protocol):
-    """The largest element of each window; what the arrays ``argmax`` hold is the device's own."""
+    """The largest element of each window; each device has its own content of the arrays ``argmax``."""
 
     def output_shape(self, shape: Image, size: int, stride: int) -> Image: ...
 
@@ -230,7 +230,7 @@ class Normalize(Protocol):
 
 
 class Prefetching(Protocol):
-    """A service: the next results are made in the background, in BUFFERS buffers, which are filled in turn."""
+    """A service: builds the next results in the background, in BUFFERS buffers, which it fills in turn."""
 
     BUFFERS: int
 
@@ -238,7 +238,7 @@ class Prefetching(Protocol):
 
 
 class Prefetcher(Protocol):
-    """Computes what is requested; see kernels/prefetch.py and kernels/cpu/prefetch.py."""
+    """Computes the requested results; see kernels/prefetch.py and kernels/cpu/prefetch.py."""
 
     def stop(self) -> None: ...
 
@@ -248,13 +248,13 @@ class Prefetcher(Protocol):
 
 
 class MemoryPools(Protocol):
-    """A service: arrays for a short time; see kernels/memory_pool.py and kernels/cpu/memory_pool.py."""
+    """A service: arrays for a short use; see kernels/memory_pool.py and kernels/cpu/memory_pool.py."""
 
     def MemoryPool(self) -> "MemoryPool": ...
 
 
 class MemoryPool(Protocol):
-    """Gives out arrays, whose memory it may use again when nothing refers to them any more."""
+    """Gives out arrays; it may reuse the memory of an array when nothing refers to it any more."""
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array: ...
 
@@ -294,22 +294,21 @@ class Services:
     """host(array): the array as NumPy's."""
 
     glance: Callable[[Any], Callable[[], Any]]
-    """glance(array): a function that returns the array as NumPy's without waiting; on a GPU, with the values that it
-    had at the function's previous call."""
+    """glance(array): a function that returns the array as NumPy's without waiting; on a GPU, with the values at the
+    function's previous call."""
 
     constant: Callable[[Any], Any]
     """constant(array): a copy that will not change any more, so that an operation may keep what it makes of it."""
 
     lock: Callable[[], Any]
-    """lock(): what a thread holds while it runs a net, as often as it wants; one for all nets where they take turns."""
+    """lock(): a reentrant lock that a thread holds while it runs a net; one for all nets if they take turns."""
 
     beside: Callable[[Callable[[], Any], Callable[[], Any]], Any]
     """beside(first, second): call two functions, at the same time where that is faster, and return what the second
     returns; neither writes to memory that the other one reads or writes."""
 
     choices: Callable[[], dict[str, str]]
-    """choices(): which of several ways was found to be the fastest, by what it is for, where the way may change a
-    result's last bit."""
+    """choices(): which of several ways was the fastest, for each purpose, if the way may change a result's last bit."""
 
     choose: Callable[[Mapping[str, str]], None]
     """choose(choices): take these from now on."""
@@ -320,8 +319,7 @@ class Services:
     device. total(n): the sum of n over the ranks that have a share of the function, where there are several."""
 
     tape: Callable[[Callable[[], None]], Any]
-    """tape(function): what plays the compiled calls of function() again, see cpu/tape.py, or None where there are
-    none."""
+    """tape(function): an object that replays the compiled calls of function(), see cpu/tape.py, or None."""
 
     describe: Callable[[], str]
     """describe(): what the device is, in a few words."""

@@ -18,7 +18,7 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Geometry(NamedTuple):
-    """Shape of the data and settings, for which a convolution is planned.
+    """Shape of the data and settings of a convolution.
 
     data_shape is (y, x, in) of one sample, kernel_size the size (y, x) of the filters; stride and padding are one
     number or a pair (y, x). Data outside of the image count as zero.
@@ -33,7 +33,7 @@ class Geometry(NamedTuple):
 
 
 class Convolution:
-    """The convolution of one geometry; raises MinidlError where no output is left."""
+    """The convolution of one geometry; raises MinidlError if its output would be empty."""
 
     name = "plain"
 
@@ -65,7 +65,7 @@ class Convolution:
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in); the adjoint of forward.
 
-        Where forward multiplies pixels by a matrix, the error times its transpose is added to these pixels.
+        Forward multiplies pixels by a matrix; backward adds the error times its transpose to the same pixels.
         """
         padded = self._pad(np.zeros_like(out))
         for i, j, pixels in windows(padded, self.kernel_size, self.stride):

@@ -22,7 +22,7 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Statistics(NamedTuple):
-    """Mean, biased variance and 1/√(σ² + ε) of each group; here (outer, 1, inner, 1), elsewhere the device's own."""
+    """Mean, biased variance and 1/√(σ² + ε) of each group; here (outer, 1, inner, 1), other devices have their own."""
 
     mean: Array
     variance: Array
@@ -71,9 +71,9 @@ def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = F
 
 
 def comp_grads(error: Array, x: Array, statistics: Statistics, gamma_grads: Array, beta_grads: Array) -> Array:
-    """Write ∂L/∂γ = Σ e·x̂ and ∂L/∂β = Σ e (c,), with e = ``error``, and return what ``backward`` needs of it.
+    """Write ∂L/∂γ = Σ e·x̂ and ∂L/∂β = Σ e (c,), with e = ``error``, and return the sums that ``backward`` needs.
 
-    That is Σ e and Σ e·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
+    These are Σ e and Σ e·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
     """
     products = error * _normalized(x, statistics)
     both = [error.sum(axis=1, dtype=np.float64), products.sum(axis=1, dtype=np.float64)]
@@ -106,5 +106,5 @@ def _affine(x: Array, factor: Array, offset: Array, out: Array, relu: bool) -> N
 
 
 def _of_channels(values: Array, x: Array) -> Array:
-    """See values of the channels (inner·lanes,) as the view x sees them, (inner, lanes)."""
+    """Return values of the channels (inner·lanes,) in the shape of the view x, (inner, lanes)."""
     return values.reshape(x.shape[2:])

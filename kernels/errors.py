@@ -4,5 +4,5 @@
 class MinidlError(ValueError):
     """Something the user gave cannot be used: one sentence that says what, where and what to do.
 
-    ``train.py`` prints it without a traceback and leaves with exit status 2.
+    ``train.py`` prints it without a traceback and ends with exit status 2.
     """

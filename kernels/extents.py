@@ -1,4 +1,4 @@
-"""Arrays of different extents: what is missing counts as zero, as in DLIB's residual additions.
+"""Arrays of different extents: missing elements count as zero, as in DLIB's residual additions.
 
 Arrays are (samples, …), with equal numbers of samples and of axes; along each axis they begin at the same place.
 
@@ -23,7 +23,7 @@ def copy(source: Array, out: Array) -> None:
 
 
 def add(first: Array, second: Array, out: Array) -> None:
-    """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
+    """Write first + second into ``out``, which has the larger extents of both and may be ``first``."""
     total, other = np.empty_like(out), np.empty_like(out)
     copy(first, total)
     copy(second, other)

@@ -3,7 +3,7 @@
     y[s, y, x, c] = max of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
 
 data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The adjoint gives each
-element of the error to the largest element; of equals the first, column by column.
+element of the error to the largest element of its window; among equal ones to the first, column by column.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ def output_shape(shape: tuple[int, int, int], size: int, stride: int) -> tuple[i
 
 
 def argmax_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
-    """Return the shape of the one array that remembers where the maxima are, for data of (samples, y, x, c).
+    """Return the shape of the array of the maxima's places, for data of (samples, y, x, c).
 
     For each pixel of a window it has 1 where this pixel is the maximum, else 0: (size², samples, y, x, c).
     """
@@ -36,7 +36,7 @@ def argmax_type(size: int) -> Any:
 
 
 def forward(data: Array, size: int, stride: int, out: Array, argmax: tuple[Array]) -> None:
-    """Write the maxima into ``out`` and which pixels they come from into ``argmax`` (see ``argmax_shapes``)."""
+    """Write the maxima into ``out`` and the pixels that they come from into ``argmax`` (see ``argmax_shapes``)."""
     pixels = np.stack([pixel for _, _, pixel in windows(data, (size, size), (stride, stride))])
     out[...] = pixels.max(axis=0)
     best = pixels.argmax(axis=0)
@@ -45,7 +45,7 @@ def forward(data: Array, size: int, stride: int, out: Array, argmax: tuple[Array
 
 
 def inference(data: Array, size: int, stride: int, out: Array) -> None:
-    """Write the maxima into ``out``, where nobody asks which pixels they come from."""
+    """Write the maxima into ``out``, without the pixels that they come from."""
     out[...] = np.stack([pixel for _, _, pixel in windows(data, (size, size), (stride, stride))]).max(axis=0)
 
 

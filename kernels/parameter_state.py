@@ -10,9 +10,9 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 class ParameterState:
     """The weights, gradients and moments of one parameter, and what the update does with them.
 
-    weights, grads: arrays of one shape. moments: the running means of the optimizer, of that shape as well.
-    weight_decay: the factor of the weights that is added to the gradient. gc, wc: whether Algorithms 2 and 3
-    subtract the mean of each filter's gradient before, and of each filter after, the update.
+    weights, grads: arrays of one shape. moments: the running means of the optimizer, of the same shape.
+    weight_decay: its product with the weights is added to the gradient. gc, wc: whether Algorithms 2 and 3 subtract
+    the mean of each filter's gradient before the update (GC), and the mean of each filter after it (WC).
     """
 
     weights: Array

@@ -1,4 +1,4 @@
-"""Prefetching: none here, each batch is built when it is asked for, where a debugger sees it."""
+"""Prefetching: none here; each batch is built when it is requested, so that a debugger can follow it."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,7 +7,7 @@ BUFFERS = 1  # results that exist at a time
 
 
 class Prefetcher:
-    """Calls ``make(buffer, request)`` when its result is asked for."""
+    """Calls ``make(buffer, request)`` when its result is requested."""
 
     def __init__(self, make: Callable[[int, Any], Any]) -> None:
         self._make = make

@@ -1,7 +1,7 @@
 """Bilinear interpolation to another size, corner pixels onto corner pixels, as DLIB does it; and its adjoint.
 
-Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels, between two pixels, which it weighs by how
-near they are. Along an axis that is a matrix R (n, m) with two entries in a row, so that for each channel
+Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels, between two pixels, and takes their mean, weighted
+by nearness. Along an axis that is a matrix R (n, m) with two entries in a row, so that for each channel
 
     out = Ry · data · Rxᵀ        ∂L/∂data = Ryᵀ · ∂L/∂out · Rx
 """
@@ -26,7 +26,7 @@ def backward(error: Array, out: Array) -> None:
 
 
 def _matrix(size: int, into: int, like: Array) -> Array:
-    """Return R (into, size): how much of each of ``size`` pixels each of ``into`` places takes.
+    """Return R (into, size): the weight of each of ``size`` pixels in each of ``into`` output pixels.
 
     >>> _matrix(2, 3, np.zeros(1))
     array([[1. , 0. ],

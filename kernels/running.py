@@ -1,4 +1,4 @@
-"""Running statistics: what BN keeps of a training's batches for inference."""
+"""Running statistics: the means and variances that BN collects in training for inference."""
 
 from typing import Any, NamedTuple
 
@@ -6,11 +6,11 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Running(NamedTuple):
-    """Running mean and variance of each channel, and how many batches have moved them.
+    """Running mean and variance of each channel, and the number of batches that have moved them.
 
     mean, variance: (c,); updates: (1,), whole numbers, the count n of batches, which ends at ``window``. A batch moves
-    mean and variance by 1/(n + 1) towards its own mean and unbiased variance; one of a single row, which has none,
-    leaves them.
+    mean and variance by 1/(n + 1) towards its own mean and unbiased variance; a batch of a single row has no unbiased
+    variance and leaves them.
     """
 
     mean: Array

@@ -2,8 +2,8 @@
 
     p = exp(z)/Σ exp(z)        L = −mean log p[label]        ∂L/∂z = (p − onehot)/count
 
-A row is a sample, or a pixel of one. Rows with a negative label have no truth to be compared with (VOC's void): their
-gradient is zero, and they do not count.
+A row is a sample, or a pixel of one. Rows with a negative label have no true class (VOC's void): their gradient is
+zero, and they do not count.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
     logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
-    the sum of their losses, how many are predicted correctly and their number, then the number of labels out of range,
-    whose rows count as if they had none. A prediction is correct where a row's largest logit is its label's.
+    the sum of the losses, the number of correct predictions and the number of rows; then the number of labels out of
+    range, whose rows count as if they had no label. A prediction is correct if the label's logit is the row's largest.
     """
     z = logits - logits.max(axis=-1, keepdims=True)  # the same p, and exp(z) does not overflow
     log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
@@ -35,7 +35,7 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
 
 
 def out_of_range(wrong: int, classes: int) -> MinidlError:
-    """Return what is to be said of labels that no class has."""
+    """Return the message about labels that no class has."""
     return MinidlError(
         f"labels for an output of {classes} classes must be 0 to {classes - 1}, or negative where there is none, but "
         f"{wrong:,} of them are {classes} or more; give the net as many classes as there are, or mend the labels"

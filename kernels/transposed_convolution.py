@@ -1,10 +1,10 @@
-"""Transposed convolution: the adjoint of a convolution from its output's size to its data's, as a layer of its own.
+"""Transposed convolution: the adjoint of a convolution, from its output's size to its data's, as a layer.
 
     out[s, Y, X] = biases + Σ data[s, y, x] · weights[:, i, j]ᵀ    over all i, j, y, x: t·y + i − p = Y, t·x + j − p = X
 
 with the stride t and the padding p. data (samples, y, x, in), output (samples, Y, X, out) with extents
-t·(y − 1) + size − 2p, weights (out, size, size, in), biases (out,). The convolution has this output as its data and
-this data as its output: its backward is our forward, its forward our backward, and in comp_grads data and error change
+t·(y − 1) + size − 2p, weights (out, size, size, in), biases (out,). The convolution's data are our output, and its
+output is our data. So its backward is our forward, its forward is our backward, and in comp_grads data and error change
 places.
 """
 
@@ -21,7 +21,7 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 class TransposedConvolution:
     """The transposed convolution of one geometry; stride and padding are one number.
 
-    Raises MinidlError where the padding leaves no output.
+    Raises MinidlError if the padding leaves no output.
     """
 
     adjoint_plan: Any = staticmethod(convolution.plan)
@@ -60,7 +60,7 @@ class TransposedConvolution:
 
 
 def _swap(weights: Array) -> Array:
-    """See weights (out, y, x, in) as the convolution has them, (in, y, x, out)."""
+    """Return weights (out, y, x, in) as those of the convolution, (in, y, x, out)."""
     return weights.transpose(3, 1, 2, 0)
 
 

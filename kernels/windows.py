@@ -12,8 +12,8 @@ Pair = tuple[int, int]
 def windows(images: Array, size: Pair, stride: Pair) -> Iterator[tuple[int, int, Array]]:
     """Yield i, j and the pixel (i, j) of every window of images (samples, y, x, c), column by column.
 
-    The pixels are a view (samples, windows along y, windows along x, c): the images from (i, j) on, every stride-th
-    pixel, as far as windows fit in.
+    The pixels are a view (samples, windows along y, windows along x, c): every stride-th pixel of the images from
+    (i, j) on, as long as whole windows fit in.
 
     >>> images = np.arange(5).reshape(1, 1, 5, 1)
     >>> [pixels.ravel().tolist() for i, j, pixels in windows(images, size=(1, 2), stride=(1, 3))]
@@ -27,5 +27,5 @@ def windows(images: Array, size: Pair, stride: Pair) -> Iterator[tuple[int, int,
 
 
 def index_type(size: int) -> Any:
-    """Return the smallest type that numbers the pixels of a window: uint8 up to 16 × 16, uint16 up to 256 × 256."""
+    """Return the smallest type that can number the pixels of a window: uint8 up to 16 × 16, uint16 up to 256 × 256."""
     return np.min_scalar_type(size**2 - 1)

@@ -27,7 +27,7 @@ _NAMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is: ``import minidl`` takes no time, and no module needs one above it."""
+    """Import a name at its first use: ``import minidl`` takes no time, and no module imports one above it."""
     if name in _MODULES:
         return import_module(_MODULES[name])
     if name in _NAMES:

@@ -14,7 +14,7 @@ from minidl.words import meant
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the first word."""
+    """Return the parser of the first word, the command."""
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
     cli = Parser(
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cli.add_argument("--version", action="version", version=f"minidl {__version__}")
-    cli.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
+    cli.add_argument("command", nargs="?", metavar="COMMAND", help="one of the commands below")
     return cli
 
 
@@ -35,7 +35,7 @@ def _called() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the first word names with the others, and return its exit status; without any, list them."""
+    """Run the command of the first word with the other words; return its exit status. Without words, list commands."""
     words = sys.argv[1:] if arguments is None else arguments
     cli = parser()
     with lenient(cli.prog):

@@ -1,7 +1,7 @@
-"""Communicator: how the processes talk to each other that train one net together, the ranks.
+"""Communicator: how the ranks, the processes that train one net together, exchange data.
 
-Each rank has the whole net and its share of every batch. Here is the one of a rank that is alone, which has nobody to
-talk to; mpi.py has that of several.
+Each rank has the whole net and its share of every batch. The communicator here is for a single rank; mpi.py has the one
+for several.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ Value = TypeVar("Value")
 
 
 class Communicator:
-    """A rank that is alone.
+    """The communicator of a single rank.
 
-    rank: its number, from 0; size: how many there are; here: its number among those of its host; words: what to tell of
-    them, if anything.
+    rank: its number, from 0; size: number of ranks; here: its number among the ranks of its host; words: a description
+    of the ranks for the user, or "".
     """
 
     rank, size, here = 0, 1, 0
@@ -38,7 +38,7 @@ class Communicator:
         return number
 
     def gather(self, value: Value) -> list[Value]:
-        """Return what each rank has given, in their order; raise what another rank has raised in the meantime."""
+        """Return the values of all ranks, in their order; raise an error that another rank has raised meanwhile."""
         return [value]
 
     def first(self, function: Callable[[], Value]) -> Value:
@@ -46,17 +46,17 @@ class Communicator:
         return function()
 
     def one_before_others(self, function: Callable[[], Value]) -> Value:
-        """Call a function on rank 0 first, as where it downloads what all need, and then on the others."""
+        """Call a function on rank 0 first, for example a download that all ranks need, and then on the others."""
         return function()
 
     def settle(self, threads: int | None) -> None:
-        """Take the cores that this rank computes on; threads: how many it has, where they were asked for."""
+        """Choose the cores that this rank computes on; threads: its number of threads, if the user gave one."""
 
     def serve(self, kernels: Any) -> None:
-        """Sum arrays of this device from now on."""
+        """From now on, sum arrays of this device."""
 
     def begin(self, hint: str) -> None:
-        """Tell that the training begins, in which each rank waits for the others; hint: how to go on if it breaks."""
+        """Begin the training, in which each rank waits for the others; hint: how to go on if it breaks off."""
 
     def end(self) -> None:
-        """Tell that the ranks do not wait for each other any more."""
+        """End the training: the ranks do not wait for each other any more."""

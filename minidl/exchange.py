@@ -1,11 +1,11 @@
-"""Exchange: the one place where ranks that share a batch bring their gradients together, between CompGrads and update.
+"""Exchange: the one place where ranks that share a batch add up their gradients, between CompGrads and the update.
 
-Each rank has computed G_r, the gradients of its share of the loss, whose errors are divided by what is labelled in the
-whole batch (see together.py), so that the gradients of the batch are G = Σ_r G_r, whatever the shares.
+Each rank has computed G_r, the gradients of its share of the loss, whose errors are divided by the number of labels in
+the whole batch (see together.py). So the gradients of the batch are G = Σ_r G_r, for any shares.
 
-GC is linear, GC(Σ_r G_r) = Σ_r GC(G_r), and so is the adjoint of a reparametrization, whose weights all ranks have: at
-the hook points, before the sum, they do what they do inside the update, after it. Weights are the same on all ranks
-before an update and after it, and so are their projections, such as WC. Any other hook of gradients is refused.
+GC is linear, GC(Σ_r G_r) = Σ_r GC(G_r), and so is the adjoint of a reparametrization, whose weights all ranks have. So
+at the hook points, before the sum, they have the same effect as inside the update, after the sum. All ranks have the
+same weights before and after an update, and so the same projections, such as WC. Other hooks of gradients are refused.
 """
 
 from collections.abc import Callable
@@ -23,12 +23,12 @@ ALIGNED = 64  # elements: where each array begins in the flat one, so that devic
 
 
 class Exchange:
-    """Sums a net's gradients over the ranks, in one flat array, of which they are parts from now on.
+    """Sums a net's gradients over the ranks, in one flat array; from now on, the gradients are parts of it.
 
-    It is ``net.exchange`` then, which ``net.backpropagate`` ends with; an optimizer must be made after it. In the same
-    array go the running statistics of BN, each rank's own a moment ago: the mean over the ranks takes their place,
-    since inference needs one net. synchronized: whether they are the same on all ranks by themselves. Raises
-    MinidlError for a hook of gradients that is not linear.
+    It becomes ``net.exchange``, which ``net.backpropagate`` calls at its end; make the optimizer after it. The same
+    array carries the running statistics of BN: each rank replaces its own by the mean over the ranks, since inference
+    needs one net. synchronized: whether these statistics are already the same on all ranks. Raises MinidlError for a
+    hook of gradients that is not linear.
     """
 
     def __init__(self, net: Net, communicator: Communicator, synchronized: bool = False) -> None:

@@ -14,8 +14,8 @@ def fold(root: Layer) -> list[str]:
 
         BN(W·x + b) = (factor·W)·x + (factor·b + offset)
 
-    What has a new neighbour then is fused anew. A BN behind a kind of one's own stays, and so do a BN of one's own and
-    the layers of a Sequential of one's own: nothing is known of what these compute.
+    Layers that have a new neighbour are fused anew. A BN after a user-defined layer stays, and so do a user-defined BN
+    and the layers of a user-defined Sequential, since it is not known what these compute.
     """
     folded = _fold(root)
     fuse(root)

@@ -1,4 +1,4 @@
-"""Functions of one's own, which are given a name: what arguments they take, and whether they were given it before."""
+"""User-defined functions with a name: which arguments they take, and whether they had that name before."""
 
 import inspect
 from typing import Any
@@ -20,9 +20,9 @@ def check_arguments(name: str, function: Any, arguments: str) -> None:
 
 
 def is_defined_again(earlier: Any, function: Any) -> bool:
-    """Return whether a definition was run again that has brought an earlier function, as happens in a notebook.
+    """Return whether a function comes from a definition that was run again, as happens in a notebook.
 
-    It has the same name in the same module then. earlier: the function of that time, perhaps in a wrapper.
+    It then has the same name in the same module. earlier: the earlier function, perhaps in a wrapper.
     """
     if not callable(earlier) or not callable(function):
         return False

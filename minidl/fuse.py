@@ -1,11 +1,11 @@
 """Fusion: neighbouring layers of a net that was set up share a pass over memory, and compute the same as before.
 
-    in place     a ReLU, or an addition, writes its output over that of the layer before, which nobody reads again
-    with a ReLU  the operation of the layer before writes max(output, 0), and the ReLU finds its work done
+    in place     a ReLU, or an addition, overwrites the output of the layer before, which is not read again
+    with a ReLU  the operation of the layer before writes max(output, 0), and the ReLU has nothing left to do
 
 The layers stay where they are, with their hooks, gradients and names. Fusion tells a layer which output it may
-overwrite (``writes_over``) and by which operations it computes (``kernels``). Kinds of one's own compute as they are
-written: nothing is known of what they read again.
+overwrite (``writes_over``) and with which operations it computes (``kernels``). User-defined layers stay as they are
+written, since it is not known what they read again.
 """
 
 from dataclasses import replace
@@ -28,7 +28,7 @@ from minidl.layers import (
     TransposedConvolution,
 )
 
-# The kinds whose operations can end with a ReLU, and those that do not read the output again which they wrote.
+# Kinds whose operations can end with a ReLU, and kinds that do not read their own output again.
 TAKE_A_RELU = (Convolution, TransposedConvolution, FullyConnected, BatchNorm, LayerNorm, InstanceNorm, GroupNorm)
 GIVE_THEIR_OUTPUT = (*TAKE_A_RELU, Concat, Residual)
 
@@ -53,7 +53,7 @@ def fuse(root: Layer) -> None:
 
 
 def unfuse(root: Layer) -> None:
-    """Let every layer compute alone, into memory of its own, as a trace wants to see it."""
+    """Let every layer compute alone, into its own memory, as a trace needs it."""
     for layer in root.parts():
         layer.writes_over = None
         if layer.kernels is not layer.context.kernels:
@@ -61,7 +61,7 @@ def unfuse(root: Layer) -> None:
 
 
 class WithReLU:
-    """An operation whose passes forward write max(…, 0); all else is the operation's own."""
+    """An operation whose forward passes write max(…, 0); all else is unchanged."""
 
     def __init__(self, operation: Any) -> None:
         self.operation = operation
@@ -85,7 +85,7 @@ class WithReLU:
 
 
 def _leave(data: Array, out: Array) -> None:
-    """Leave ``out``, which is ``data`` and has no negative elements any more."""
+    """Do nothing: ``out`` is ``data`` and has no negative elements any more."""
 
 
 def _overwrite(layer: Layer, before: Layer) -> None:

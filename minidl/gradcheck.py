@@ -1,20 +1,20 @@
 """Checks gradients against central differences, in float64 and with random cotangents.
 
 For f(x) = Σ cotangent·layer(x) with a random cotangent, back-propagation gives ∂f/∂x and ∂f/∂weights in one pass;
-the definition of the derivative gives them one element at a time. A cotangent of ones would not do: what batch
-normalization does to it is zero whatever the code, and the check would pass on nothing.
+the definition of the derivative gives them one element at a time. A cotangent of ones would not work: batch
+normalization passes back zero for it even with wrong code, so the check would compare zeros.
 
 What is compared, and what cannot be:
 
-    layers, nets      every gradient as it is before a hook at ``error`` or ``grads`` sees it: no hook can hide an
-                      error. Projected weights are held as forward left them, since the gradient goes past the
+    layers, nets      every gradient before a hook at ``error`` or ``grads`` changes it, so that no hook can hide an
+                      error. Projected weights stay as forward left them, since the gradient ignores the
                       normalization; in reparametrization the derivative is taken through it.
-    normalizations    the adjoint against the numeric derivative of the transform itself, wherever the normalization
-                      hangs, even if nothing there needs the adjoint.
-    hooks             that what they return has the array's shape and is not zero throughout. What a hook at ``error``
-                      or ``grads`` is meant to do has no other definition than itself.
+    normalizations    the adjoint with the numeric derivative of the transform, wherever the normalization hangs, even
+                      if it needs no adjoint there.
+    hooks             only that their result has the array's shape and is not all zeros. For a hook at ``error`` or
+                      ``grads``, there is no other definition to compare with.
 
-A Report says what was compared, and in sentences what was not.
+A Report lists what was compared, and explains what was not.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,11 +37,11 @@ from minidl.registry import PROBE, Normalization
 Array = Any
 STEP = 1e-6  # of the central difference: the rounding error, 1e-16/STEP, stays below the tolerance
 TOLERANCE = 1e-6
-STEPS = (1, 100, 0.1, 0.01)  # times the step: where it is too short for the rounding, or too long for a kink or a bend
+STEPS = (1, 100, 0.1, 0.01)  # times STEP: longer against rounding, shorter beside a kink or a bend
 ROUNDING = 4e-15  # of a deep net's loss, for a loss of 1
 COARSE = 1e-4  # relative; how far a gradient may be off where the numeric slopes do not agree among themselves
 NOISE = 1e-10  # relative; two forward passes that differ by more are random
-LOST = "the rounding"  # what is said of gradients that are too small to be compared as closely as others
+LOST = "the rounding"  # words on gradients that are too small to be compared as closely as others
 KINK = 1e-3  # relative; slopes to both sides that differ by more do not belong to one derivative
 
 
@@ -51,9 +51,9 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: of which gradient, and ‖computed − numeric‖/‖numeric‖.
+    """One comparison: the name of the gradient, and ‖computed − numeric‖/‖numeric‖.
 
-    computed, numeric: the two as NumPy's arrays, where each element was compared.
+    computed, numeric: both as NumPy arrays, if each element was compared.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Report(list[Check]):
 def numeric_gradient(function: Callable[[], float], array: Array, step: float = STEP) -> Array:
     """Return (f(x + step) − f(x − step))/(2·step) for each element x of an array that ``function`` depends on.
 
-    The array may lie on any device; the result is NumPy's.
+    The array may lie on any device; the result is a NumPy array.
     """
     gradient = np.empty(array.shape)
     for index in np.ndindex(array.shape):
@@ -149,7 +149,7 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator, toleranc
         def function() -> float:
             return float(xp.sum(cotangent * layer.forward(data)))
 
-        # The rounding of the output hides the smallest slopes: a bias before BN, for one, changes nothing.
+        # The rounding of the output hides the smallest slopes: a bias before BN, for example, changes nothing.
         asked = tolerance if np.isfinite(tolerance) else TOLERANCE
         hidden = ROUNDING * (1 + float(xp.linalg.norm((cotangent * output).reshape(-1)))) / STEP / asked
         for name, array in arrays.items():
@@ -183,8 +183,8 @@ def check_net(
 ) -> Report:
     """Check the gradients of each parameter of a net in float64 under its loss, along one random direction each.
 
-    The gradients are those without hooks at errors and gradients. progress: what iterates over the parameters, such as
-    tqdm. Returns and raises as ``check_layer`` does.
+    The gradients are those without hooks at errors and gradients. progress: a wrapper for the iteration over the
+    parameters, such as tqdm. Returns and raises as ``check_layer`` does.
     """
     where = f"net ({net.name})" if net.name else "the net"
     _check_setup(where, net.context, net.parameters)
@@ -208,10 +208,10 @@ def check_net(
             direction /= np.linalg.norm(direction)
             slope = np.sum(computed[p.name] * direction)
             direction = xp.asarray(direction)
-            # On a steep slope a shorter step, lest the loss bend, or a unit switch, within it.
+            # On a steep slope take a shorter step, so that the loss does not bend and no unit switches within it.
             step = STEP * min(1.0, size / max(abs(slope), 1.0))
-            # A random slope can happen to be almost zero; it is measured by the length that it has on average. And the
-            # rounding of the loss hides the smallest slopes: a bias before BN, for one, changes nothing.
+            # A random slope may happen to be almost zero, so the error is measured against the slope's average length.
+            # The rounding of the loss hides the smallest slopes: a bias before BN, for example, changes nothing.
             expected = float(np.linalg.norm(computed[p.name])) / np.sqrt(p.value.size)
             asked = tolerance if np.isfinite(tolerance) else TOLERANCE
             hidden = ROUNDING * size / step / asked
@@ -223,7 +223,7 @@ def check_net(
                     best, numeric = error, tried[-1]
                 if best <= asked:
                     break
-            # In a deep net units switch within the shortest steps, whose slopes then do not agree either.
+            # In a deep net, units switch even within the shortest steps; then their slopes do not agree either.
             short = [one for times, one in zip(STEPS, tried, strict=False) if times <= 1]
             spread = relative_error(max(short), min(short), max(expected, hidden))
             if asked < best <= min(spread, COARSE):
@@ -280,7 +280,7 @@ def check_normalization(
 
 @contextmanager
 def _in_training(checked: Layer | Net) -> Iterator[None]:
-    """Prepare a layer or a net for training, and in the end as it was; one that was frozen is ready for inference."""
+    """Prepare a layer or a net for training, and restore its state in the end; a frozen net ends in inference mode."""
     root = checked.root if isinstance(checked, Net) else checked
     training = all(part.training for part in root.layers())
     checked.train()
@@ -293,9 +293,9 @@ def _in_training(checked: Layer | Net) -> Iterator[None]:
 
 @contextmanager
 def _bare(root: Layer) -> Iterator[list[tuple[Layer, HookPoint, Hook]]]:
-    """Project the weights, then take off all hooks but reparametrizations, and yield what hung where.
+    """Project the weights, remove all hooks except reparametrizations, and yield the removed hooks by their places.
 
-    In the end all hooks and running statistics are as they were.
+    At the end, all hooks and running statistics are as before.
     """
     parts = list(root.parts())
     for part in parts:
@@ -353,7 +353,7 @@ def _check_hooks(
     kernels: Kernels,
     tolerance: float,
 ) -> None:
-    """Check that no hook returns zeros or another shape, and the adjoint of each normalization; say what is left."""
+    """Check that no hook returns zeros or another shape, and each adjoint; return what could not be checked."""
     checked: list[tuple[Any, str]] = []
     for layer, point, hook in hooks:
         plain = getattr(hook, "normalization", hook)  # of a reparametrization, which has weights in use to keep
@@ -380,7 +380,7 @@ def _check_hooks(
 
 
 def _kinked(function: Callable[[], float], array: Array, direction: Array, step: float = STEP) -> bool:
-    """Return whether the slopes to both sides of an array differ, as where a unit of a ReLU is just about to switch."""
+    """Return whether the slopes on both sides of an array differ, as where a ReLU is about to switch."""
     here, (above, below) = function(), _beside(function, array, direction, step)
     return abs(above - 2 * here + below) > KINK * abs(above - below)
 

@@ -19,7 +19,7 @@ class Score(NamedTuple):
 
 
 def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
-    """Return labels as an array of ``xp``, one whole number for each row of the output's classes.
+    """Return labels as an array of ``xp``, one whole number for each row of the output.
 
     Raises MinidlError for another shape, and for numbers of another type than integers.
     """
@@ -38,7 +38,7 @@ def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
 class SoftmaxCrossEntropy:
     """Mean softmax cross-entropy: L = −mean log p[label] with p = softmax(output); its ``error`` is ∂L/∂output.
 
-    The sums behind the score stay on the device until somebody asks for it.
+    The sums for the score stay on the device until the score is read.
     """
 
     def __init__(self, kernels: Kernels) -> None:
@@ -53,9 +53,9 @@ class SoftmaxCrossEntropy:
         """Compute the error of a batch and add the batch to the score.
 
         output: (samples, classes), or (samples, y, x, classes) for a label of each pixel; labels: (samples,) or
-        (samples, y, x), whole numbers in 0 … classes − 1, or negative where there is none: this gives no error and
-        does not count. The error holds until the next call. Raises MinidlError for labels of another shape or type;
-        for one that is out of range, here on the CPU and in ``score`` elsewhere, as a look would make a GPU wait.
+        (samples, y, x), whole numbers in 0 … classes − 1, or negative for no label: such a row gives no error and does
+        not count. The error is valid until the next call. Raises MinidlError for labels of another shape or type. For a
+        label out of range it raises here on the CPU, but in ``score`` on a GPU, which would have to wait here.
         """
         real = np.float64 if output.dtype == np.float64 else np.float32
         output = self.kernels.array(output, real)
@@ -82,7 +82,7 @@ class SoftmaxCrossEntropy:
         return self._score(self.totals)
 
     def seen(self) -> Score:
-        """Return the score without waiting for the device, which may be that of the last time; raise as ``score``."""
+        """Return the score without waiting for the device: perhaps that of the last call; raise as ``score``."""
         return self._score(self.glance())
 
     def _score(self, totals: Array) -> Score:

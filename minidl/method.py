@@ -26,8 +26,8 @@ DATA_NORMS: dict[str, type[DataNorm]] = dict(
 class Method:
     """What is normalized: at most one normalization for each hook point and one for the data, and whether "fully".
 
-    data_norm: a name of DATA_NORMS, or ""; fully: the penultimate fully connected layer is normalized too, not the
-    convolutions alone.
+    data_norm: a name of DATA_NORMS, or ""; fully: the penultimate fully connected layer is normalized too, not only
+    the convolutions.
     """
 
     normalizations: tuple[Normalization, ...] = ()
@@ -35,11 +35,11 @@ class Method:
     fully: bool = False
 
     def norm(self) -> list[Layer]:
-        """Return what a net puts between a convolution and its ReLU: a new layer that normalizes the data, or none."""
+        """Return the layers between a convolution and its ReLU: a new layer that normalizes the data, or none."""
         return [DATA_NORMS[self.data_norm]()] if self.data_norm else []
 
     def canonical(self) -> "Method":
-        """Return the method by the first names of what it does, in one order: "gradient tensor, WC" is "WC, GC"."""
+        """Return the method with its first names, in a fixed order: "gradient tensor, WC" becomes "WC, GC"."""
         first = {(n.point, n.area, n.function): n for n in reversed(NORMALIZATIONS.values())}
         named = [first[n.point, n.area, n.function] for n in self.normalizations]
         return replace(self, normalizations=tuple(sorted(named, key=lambda n: ORDER.index(n.point))))
@@ -50,7 +50,7 @@ class Method:
 
 
 def parse(text: str) -> Method:
-    """Read a method as the paper's tables write it; upper and lower case and what stands in () do not matter.
+    """Read a method as the paper's tables write it; case and text in parentheses do not matter.
 
     Raises MinidlError for a word that is not known, for two normalizations of one hook point or of the data, and for
     "fully" without a normalization.
@@ -90,7 +90,7 @@ def parse(text: str) -> Method:
             names = [BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY]
             raise MinidlError(
                 f"the method {text!r} has the unknown word {word!r}{_meant(word, names)}; use words of: "
-                f"{', '.join(names)}, or --import the file that names one of your own"
+                f"{', '.join(names)}, or --import the file that defines your own"
             )
     if fully and not chosen:
         raise MinidlError(
@@ -100,7 +100,7 @@ def parse(text: str) -> Method:
 
 
 def _meant(word: str, names: list[str]) -> str:
-    """Return what an unknown word was meant to be: known ones without their commas, or one that is like it."""
+    """Return a hint on an unknown word: known words without commas between them, or a similar one."""
     known, parts = {name.lower(): name for name in names}, word.lower().split()
     if parts and all(part in known for part in parts):
         return f" (did you mean {', '.join(known[part] for part in parts)}, with commas between?)"
@@ -108,11 +108,11 @@ def _meant(word: str, names: list[str]) -> str:
 
 
 def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
-    """Return the layers that a method normalizes: all with weights but the fully connected ones and the output's.
+    """Return the layers that a method normalizes: all with weights, except the fully connected ones and the last.
 
-    These are all convolutions, and layers of one's own whose ``weights`` have at least two axes, the outputs first. The
-    last layer with such weights makes the output and is never normalized. fully: the penultimate FullyConnected, too.
-    Raises MinidlError where there is none.
+    These are all convolutions, and user-defined layers whose ``weights`` have at least two axes, the outputs first. The
+    last layer with such weights makes the output and is never normalized. fully: also the penultimate FullyConnected.
+    Raises MinidlError if there is none.
     """
     inner = [layer for layer in root.layers() if layer.weights is not None and layer.weights.value.ndim > 1][:-1]
     chosen = [layer for layer in inner if not isinstance(layer, FullyConnected)]
@@ -140,14 +140,14 @@ def check_place(place: str) -> None:
 
 
 def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str = "hooks") -> None:
-    """Hang the method's normalizations at the hook points of the layers that they are for.
+    """Hang the method's normalizations at the hook points of the layers that it normalizes.
 
-    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py). place: of WC and
-    GC, "hooks" or "optimizer", inside its update; other normalizations, and the WC of reparametrization, are hooks in
-    either case. The data are normalized by layers of the root, which may have others than the method names. Raises
-    MinidlError where the method names one that the root lacks, has no layer to normalize, normalizes errors that no
-    layer learns from, or would take the place of another hook, where reparametrization lacks an adjoint, and where an
-    area has single elements, whatever the batch (see ``check_areas``).
+    mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py). place: where WC
+    and GC are done, "hooks" or "optimizer" (inside its update); other normalizations, and WC in reparametrization, are
+    always hooks. Layers of the root normalize the data; it may have others than the method names. Raises MinidlError if
+    the root lacks a data norm of the method, if the method has no layer to normalize, normalizes errors that no layer
+    learns from or would replace another hook, if reparametrization lacks an adjoint, and if an area has single elements
+    for any batch (see ``check_areas``).
     """
     check_mode(mode)
     check_place(place)
@@ -197,14 +197,14 @@ def _passing_back(layers: Sequence[Layer], root: Layer, method: Method, hook: No
 
 
 def center_weights(layers: Iterable[Layer]) -> None:
-    """Do to weights what WC in the update would do, as no update has come yet since they were made or changed."""
+    """Apply the WC of the update to weights that were made or changed since the last update."""
     for layer in layers:
         if layer.at_weights.in_update is not None:
             layer.at_weights.in_update(layer.weights.value)
 
 
 def _is_centralization(normalization: Normalization) -> bool:
-    """Return whether it is what Algorithms 2 and 3 do: each filter of the weights or of the gradient loses its mean."""
+    """Return whether a normalization is that of Algorithms 2 and 3: it subtracts the mean of each filter."""
     return normalization.point != "error" and (normalization.area, normalization.function) == ("tensor", "center")
 
 
@@ -223,14 +223,14 @@ def _place_in_update(normalization: Normalization, layer: Layer, point: HookPoin
 def check_areas(root: Layer, samples: int) -> None:
     """Raise MinidlError for a layer in which a normalization would subtract each element from itself.
 
-    samples: of the smallest batch that will come, which areas of errors may depend on.
+    samples: size of the smallest batch that will come; areas of errors may depend on it.
     """
     entrances = set(root.entrances())
     for layer in root.layers():
         if layer.weights is not None:
             _check_area(layer, layer.at_weights, layer.weights.value.shape, _or_not_fully(layer))
             _check_area(layer, layer.at_grads, layer.weights.value.shape, _or_not_fully(layer))
-        if layer not in entrances:  # the error that the first layer would give to its data, nobody needs
+        if layer not in entrances:  # these pass no error back
             remedy = ", or larger batches" if samples == 1 else _or_not_fully(layer) or ", or larger images"
             _check_area(layer, layer.at_error, (samples, *layer.input_shape), remedy)
 

@@ -1,4 +1,4 @@
-"""MPI: the communicator of several ranks, which mpiexec or srun has started; mpi4py is imported when it is made."""
+"""MPI: the communicator of several ranks, started by mpiexec or srun; it imports mpi4py when it is made."""
 
 import socket
 import threading
@@ -21,10 +21,10 @@ class Elsewhere(MinidlError):
 class MPICommunicator(Communicator):
     """The ranks of MPI's world.
 
-    failed: whether one of them has told of an error; waited_for: whether the others wait for this one where it cannot
-    tell them of one, as in the middle of a sum.
+    failed: whether one of them has reported an error; waited_for: whether the others wait for this one while it cannot
+    report an error to them, as in the middle of a sum.
 
-    Raises MinidlError without mpi4py, and where MPI sees other ranks than ``expected``.
+    Raises MinidlError without mpi4py, and if MPI sees another number of ranks than ``expected``.
     """
 
     def __init__(self, expected: int) -> None:
@@ -52,7 +52,7 @@ class MPICommunicator(Communicator):
         self._sums(array)
 
     def serve(self, kernels: Any) -> None:
-        """Sum arrays of this device from now on: by NCCL on GPUs, where each rank needs one of its own."""
+        """From now on, sum arrays of this device: on GPUs with NCCL, where each rank needs its own GPU."""
         devices = self.gather(kernels.device)
         if len(set(devices)) > 1:
             raise MinidlError(
@@ -92,11 +92,11 @@ class MPICommunicator(Communicator):
         return int(self._one[0])
 
     def gather(self, value: Value) -> list[Value]:
-        """Return what each rank has given; raise Elsewhere where one has told of an error in the place of a value."""
+        """Return the values of all ranks; raise Elsewhere if one has reported an error instead of a value."""
         return self._gathered("", value)
 
     def tell(self, error: str) -> None:
-        """Tell an error in the place of this rank's next value."""
+        """Report an error instead of this rank's next value."""
         self._gathered(error, None)
 
     def _gathered(self, error: str, value: Any) -> list[Any]:
@@ -125,10 +125,10 @@ class MPICommunicator(Communicator):
 
 
 class Pulse:
-    """Signs of life that all ranks give to each other by a thread of each, from now until all have called ``stop``.
+    """Signs of life that a thread in each rank sends to the others, from now until all have called ``stop``.
 
-    lost: is called, in that thread, where a rank has given none for SILENCE seconds: it was killed, it is stopped, or
-    the link to it is cut. MPI itself may wait for ever then.
+    lost: called in that thread if a rank has sent none for SILENCE seconds: it was killed, it is stopped, or the link
+    to it is cut. MPI itself may then wait for ever.
     """
 
     def __init__(self, ranks: MPICommunicator, lost: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """ONNX: a net as a graph of ONNX's operators, one function for each kind of layer.
 
-Images are (samples, channels, y, x) there, so what has three axes for a sample is transposed on the way: weights here,
-and the data where they are flattened, so that fully connected layers keep our order.
+ONNX has images as (samples, channels, y, x), so arrays with three axes for a sample are transposed: the weights here,
+and the data where the graph flattens them, so that fully connected layers keep our order.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ Array = Any
 
 
 class Graph:
-    """A graph in the making: what a layer's function adds its operators to."""
+    """A graph under construction, to which the function of each layer adds its operators."""
 
     def __init__(self, onnx: ModuleType) -> None:
         self.onnx, self.nodes, self.constants = onnx, [], []  # type: ignore[var-annotated]
@@ -59,9 +59,9 @@ class Graph:
         return name
 
     def layer(self, layer: Layer, data: str) -> str:
-        """Add what a layer makes of the data of that name, and return the name of its output.
+        """Add the operators of a layer on the data of that name, and return the name of its output.
 
-        A layer of one's own says it by a method ``to_onnx(graph, data)``. Raises MinidlError for one that does not.
+        A user-defined layer adds them in its method ``to_onnx(graph, data)``; raises MinidlError if it has none.
         """
         function = KINDS.get(type(layer))
         if function:
@@ -69,14 +69,14 @@ class Graph:
         to_onnx = getattr(layer, "to_onnx", None)
         if to_onnx is None:
             raise MinidlError(
-                f"{layer.name} ({layer}) is a layer of your own, and it is not known how ONNX would have it; write its "
-                "method to_onnx, see docs/use.md, or export to safetensors"
+                f"{layer.name} ({layer}) is a layer of your own without a method to_onnx, which describes it to ONNX; "
+                "write this method, see docs/use.md, or export to safetensors"
             )
         name: str = to_onnx(self, data)
         return name
 
     def array(self, layer: Layer, array: Array, name: str, order: tuple[int, ...] | None = None) -> str:
-        """Add an array of a layer's with its axes in another order."""
+        """Add an array of a layer with its axes in another order."""
         host = layer.kernels.host(array)
         return self.constant(host if order is None else host.transpose(order), f"{layer.name}.{name}")
 
@@ -136,7 +136,7 @@ def _fully_connected(graph: Graph, layer: Any, data: str) -> str:
 
 def _batch_norm(graph: Graph, layer: Any, data: str) -> str:
     """BN that is not folded away: factor·data + offset."""
-    shape = (-1, 1, 1) if len(layer.input_shape) == 3 else (-1,)  # the channels are last, but in images
+    shape = (-1, 1, 1) if len(layer.input_shape) == 3 else (-1,)  # the channels come last, except in images
     factor, offset = (layer.kernels.host(array).reshape(shape) for array in layer.affine())
     scaled = graph.add("Mul", data, graph.constant(factor, f"{layer.name}.factor"))
     return graph.add("Add", scaled, graph.constant(offset, f"{layer.name}.offset"))
@@ -149,9 +149,9 @@ def _group_norm(graph: Graph, layer: Any, data: str) -> str:
     axes = len(layer.input_shape)
     if axes == 1:  # ONNX wants an axis behind the channels
         data = graph.add("Unsqueeze", data, graph.constant([2]))
-    elif axes != 3:  # and the channels first, as only images have them there
+    elif axes != 3:  # ONNX also wants the channels first, and only images have them so
         data = graph.add("Transpose", data, perm=[0, axes, *range(1, axes)])
-    # The mean goes first: some programs compute the variance as a difference of squares, which is inexact beside it.
+    # Subtract the mean first: some programs compute the variance as an inexact difference of squares.
     grouped = graph.add("Reshape", data, graph.constant([0, groups, -1]))
     centered = graph.add("Sub", grouped, graph.add("ReduceMean", grouped, graph.constant([2]), keepdims=1))
     data = graph.add("Reshape", centered, graph.add("Shape", data))
@@ -227,8 +227,8 @@ def onnx_model(net: Net, metadata: dict[str, str], producer: str) -> bytes:
 
     Its input ``data`` is float32 (samples, channels, y, x), prepared as for the net, with any number of samples; its
     output ``logits`` is (samples, classes), or (samples, classes, y, x) of a net that labels pixels. metadata:
-    texts that the model carries; producer: the version that wrote it. Raises MinidlError where the package onnx is
-    missing, and for a layer of one's own that does not say how ONNX would have it.
+    texts that the model carries; producer: the version that wrote it. Raises MinidlError if the package onnx is
+    missing, and for a user-defined layer without ``to_onnx``.
     """
     try:
         import onnx

@@ -1,4 +1,4 @@
-"""Parameter: an array that is learned, its gradients, and what an update does with it."""
+"""Parameter: an array that is learned, its gradients, and settings of its update."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Parameter:
-    """An array that is learned, with its gradients, and what the optimizer's update does with it.
+    """An array that is learned, with its gradients and the settings of its update.
 
-    decay: whether weight decay applies, which it does not to biases. gc, wc: whether the mean of each filter is
-    subtracted inside the update, from the gradient before it (GC) and from the weights after it (WC). Both arrays stay
-    the same ones, as layers and optimizers hold them: what is assigned to ``value`` or ``grads`` is copied into them.
+    decay: whether weight decay applies; not to biases. gc, wc: whether the update subtracts the mean of each filter,
+    from the gradient at its beginning (GC) and from the weights at its end (WC). Layers and optimizers hold both
+    arrays, so these are never replaced: values assigned to ``value`` or ``grads`` are copied into them.
     """
 
     def __init__(self, name: str, value: Array, grads: Array, decay: bool, gc: bool = False, wc: bool = False) -> None:
@@ -39,7 +39,7 @@ class Parameter:
         self._copy("grads", new, self._grads)
 
     def keep_grads_in(self, array: Array) -> None:
-        """Let another array of the same shape be that of the gradients; an optimizer is to be made after that."""
+        """Use another array of the same shape for the gradients; make the optimizer after that."""
         self._grads = array
 
     def _copy(self, what: str, new: Array, out: Array) -> None:
@@ -53,7 +53,7 @@ class Parameter:
 
     @property
     def in_use(self) -> Array:
-        """What a layer computes by: the value, or what a hook made of it, or a copy from when its net was frozen."""
+        """The array that a layer computes with: the value, what a hook made of it, or the copy of a frozen net."""
         return self._value if self._in_use is None else self._in_use
 
     @in_use.setter

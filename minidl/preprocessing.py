@@ -1,6 +1,6 @@
-"""What stands before and after a net: how pictures become its data, and what its outputs mean.
+"""Preprocessing: how pictures become a net's data, and what its outputs mean.
 
-This is the one place that knows it, for training's images, for ``net.predict`` and for every command.
+Only this module knows it, for the images of a training, for ``net.predict`` and for every command.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ class Preprocessing:
 
     mean: of red, green and blue, in 0 … 255; shape: the extents (y, x) of the images that the net was trained on;
     classes: the names of its outputs; fit: how a picture gets these extents, "stretch", "crop" or "pad" (see
-    ``minidl.data.fit``), or "keep" for a net that takes any; shrink: how many times smaller the net sees a picture
-    that is kept, as ``--shrink`` has it; white: of the training images that had more than 8 bits.
+    ``minidl.data.fit``), or "keep" for a net that takes any size; shrink: with "keep", how many times smaller the net
+    sees a picture (``--shrink``); white: the value of white in training images of more than 8 bits.
     """
 
     mean: tuple[float, ...]
@@ -88,7 +88,7 @@ class Preprocessing:
     def enlarged(self, output: Any, extents: tuple[int, int]) -> Any:
         """Return the output (y, x, classes) for a picture that was shrunk with the extents (y, x) of the picture.
 
-        Each pixel of the output is that of ``shrink`` × ``shrink`` pixels of the picture.
+        Each pixel of the output stands for ``shrink`` × ``shrink`` pixels of the picture.
         """
         y, x = extents
         return output if self.shrink == 1 else output.repeat(self.shrink, 0).repeat(self.shrink, 1)[:y, :x]
@@ -106,7 +106,7 @@ class Preprocessing:
 
 
 def pictures(given: Any) -> Sequence[Any] | None:
-    """Return the pictures that somebody gives to a net, one after the other, or None for what are none.
+    """Return the pictures given to a net, one after the other, or None if they are not pictures.
 
     given: one picture or several, PIL images or arrays of bytes; a list may have some of each, of different sizes.
     """

@@ -55,9 +55,9 @@ WITHOUT_ARRAYS = (ReLU, MaxPool, AveragePool, GlobalAveragePool, Resize)
 
 @dataclass(frozen=True)
 class Axes:
-    """Where an array of PyTorch's comes from: ours, of ``shape``, is seen as ``view``, whose axes come in ``order``.
+    """How a PyTorch array comes from ours, of ``shape``: it is seen as ``view``, then its axes are put in ``order``.
 
-    theirs: the shape that it has then.
+    theirs: the resulting shape.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Axes:
 
     @classmethod
     def plain(cls, name: str, shape: Shape) -> "Axes":
-        """Return those of an array that both have in the same way."""
+        """Return the axes of an array that is the same in both."""
         return cls(name, shape, shape, tuple(range(len(shape))), shape)
 
     def fitted(self, theirs: Shape) -> "Axes":
@@ -93,8 +93,8 @@ class Axes:
 def axes_of(net: Net) -> dict[str, Axes]:
     """Return PyTorch's names of all arrays of a net, and what each of them is made of.
 
-    A layer of one's own says it by a method ``to_pytorch()``, which returns for each of its arrays by our name
-    PyTorch's name and the order of the axes, and {} where it has none. Raises MinidlError for one that does not.
+    A user-defined layer needs a method ``to_pytorch()``, which returns, for each of its arrays by our name, PyTorch's
+    name and the order of the axes, or {} for a layer without arrays. Raises MinidlError if it is missing.
     """
     found: dict[str, Axes] = {}
     _collect(net.root, None, found)
@@ -168,8 +168,8 @@ def _told(layer: Layer) -> dict[str, Axes]:
     to_pytorch = getattr(layer, "to_pytorch", None)
     if to_pytorch is None:
         raise MinidlError(
-            f"{layer.name} ({layer}) is a layer of your own, and it is not known how PyTorch would have it; write its "
-            "method to_pytorch, see docs/use.md, or export to safetensors"
+            f"{layer.name} ({layer}) is a layer of your own without a method to_pytorch, which describes it to "
+            "PyTorch; write this method, see docs/use.md, or export to safetensors"
         )
     shapes = {name: array.shape for name, array in _arrays(layer)}
     return {

@@ -11,17 +11,17 @@ MOST = 1 << 16  # numbers of a batch: in larger ones, Python's share of the time
 
 
 def is_small(shape: Shape) -> bool:
-    """Return whether a batch is worth a replay."""
+    """Return whether a batch is small enough for a replay to be faster."""
     return 0 < prod(shape) <= MOST
 
 
 class Replay:
-    """The forward pass of one shape of data, on a tape where that is known to be all of it.
+    """The forward pass for one shape of data, on a tape if the tape is known to hold all of it.
 
-    What NumPy computes of the data, as the means of LN, IN and GN, is not on a tape, and what a layer of one's own does
-    with other data, no trial shows. So nets with such layers have none, and the tape of others is tried on random
-    numbers once: where it does not do what the layers do, these go on computing. frozen: since when the weights do not
-    change.
+    A tape does not hold what NumPy computes from the data, such as the means of LN, IN and GN, and no trial shows what
+    a user-defined layer does with other data. So nets with such layers have no tape. Other tapes are tried once on
+    random numbers: if the result differs from that of the layers, the layers go on computing. frozen: the state since
+    which the weights do not change.
     """
 
     def __init__(self, root: Layer, shape: Shape, frozen: object) -> None:
@@ -47,7 +47,7 @@ class Replay:
         self.output = self.root.forward(self.data)
 
     def holds(self, frozen: object) -> bool:
-        """Return whether weights and memory are still those of the tape."""
+        """Return whether the tape still has the net's weights and memory."""
         moved = self.allocations != self.context.allocations or (self.tape is not None and not self.tape.holds())
         return self.frozen is frozen and not moved
 

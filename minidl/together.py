@@ -1,9 +1,9 @@
 """Together: operations on a batch that ranks share, made of those of a device and of sums over the ranks.
 
-    the loss                                   always: the error of each share is divided by what the whole batch counts
-    BN, and hooks of errors over the batch     where they are synchronized; otherwise each rank takes its own share
+    the loss                                   always: the error of each share is divided by the whole batch's count
+    BN, and hooks of errors over the batch     if they are synchronized; otherwise each rank uses its own share
 
-Layers and hooks do not know: they are given these operations in the place of the device's.
+Layers and hooks do not notice: they get these operations in place of the device's.
 """
 
 from dataclasses import dataclass, replace
@@ -31,9 +31,9 @@ def with_loss(kernels: Kernels, communicator: Communicator) -> Kernels:
 
 
 def synchronize(net: Net, communicator: Communicator) -> None:
-    """Let BN, and the hooks of errors over a batch, take the batch of all ranks.
+    """Let BN, and the hooks of errors over a batch, use the batch of all ranks.
 
-    Raises MinidlError for such a hook that is a function of one's own, whose sums nobody knows.
+    Raises MinidlError for such a hook that is a user-defined function, whose sums are not known.
     """
     for layer in net.layers:
         if isinstance(layer, BatchNorm):
@@ -78,7 +78,7 @@ class Loss:
 
 
 class Statistics(NamedTuple):
-    """Mean, biased variance and 1/√(σ² + ε) of the whole batch; rows (1,): how many elements each is of."""
+    """Mean, biased variance and 1/√(σ² + ε) of the whole batch; rows (1,): the number of elements of each."""
 
     mean: Array
     variance: Array
@@ -100,7 +100,7 @@ class DataNorm:
     def forward(
         self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, running: Running | None = None
     ) -> Statistics:
-        """Write γ·x̂ + β into ``out`` and return the statistics of the batch, towards which the running ones move."""
+        """Write γ·x̂ + β into ``out`` and return the statistics of the batch, with which it moves the running ones."""
         own = self.own.forward(x, gamma, beta, epsilon, out)
         sums, rows = sums_and_count(self.communicator, own.mean * x.shape[1], x.shape[1])
         mean = sums / rows
@@ -129,7 +129,7 @@ class DataNorm:
 
 @dataclass(frozen=True)
 class BatchNormTogether:
-    """Makes of operations those by which BN takes the batch of all ranks."""
+    """Replaces operations by those with which BN uses the batch of all ranks."""
 
     communicator: Communicator
 
@@ -173,10 +173,10 @@ class Normalize:
 
 
 def sums_and_count(communicator: Communicator, sums: Array, count: int) -> tuple[Array, Array]:
-    """Return the sums over the ranks of an array, and of how many elements its own sums are of, (1,).
+    """Return the sums over the ranks of an array, and of the number of elements in each rank's sums, (1,).
 
-    The count lies on the device, too: a step that a GPU records must not ask other ranks from Python, where a rank that
-    cannot record the step does not ask any more.
+    The count lies on the device, too: while a GPU records a step, Python must not ask other ranks, since a rank that
+    cannot record the step would not answer.
     """
     flat = sums.reshape(-1)
     both = np.concatenate([flat, np.full_like(flat[:1], count)])

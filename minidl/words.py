@@ -1,4 +1,4 @@
-"""Words of messages: how many there are of a thing, what an unknown word was meant to be, and what can be printed."""
+"""Words of messages: numbers with nouns, guesses for unknown words, and text that can be printed."""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ def counted(number: int, what: str) -> str:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """Return what to say behind an unknown word: which known one it is most like, or nothing.
+    """Return a guess to print after an unknown word, the most similar known one, or nothing.
 
     >>> meant("trian", ["train", "walk"])
     ' (did you mean train?)'
@@ -32,7 +32,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return a message as one line of moderate length, whatever names of files and words of users it repeats.
+    r"""Return a message as one printable line of moderate length; it may contain names of files and words of users.
 
     >>> printable("no image in \x1b[2Jcats\n"), len(printable("a" * 100_000))
     ('no image in \\x1b[2Jcats\\n', 2000)

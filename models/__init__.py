@@ -1,4 +1,4 @@
-"""The nets of Figure 1, one a file."""
+"""The nets of Figure 1, each in its own file."""
 
 from collections.abc import Mapping
 from operator import index
@@ -36,7 +36,7 @@ def best_method(name: str) -> str:
 
 
 def per_pixel(name: str) -> bool:
-    """Return whether a net labels every pixel of an image, or else the image as a whole."""
+    """Return whether a net labels every pixel of an image, rather than the image as a whole."""
     return _model(name).per_pixel
 
 
@@ -57,10 +57,10 @@ def build(
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
     "projection" or "reparametrization"; place: of WC and GC, "hooks" or "optimizer", see ``Net``; device: "cpu", "gpu",
-    "auto" or "reference", see ``kernels.load``; seed: of the random initial weights; saved: the shapes of what will be
-    loaded into it, see ``Net``. Raises MinidlError for a name, method, mode, place or device that is not known, for a
-    number of classes or a seed that cannot be one, for images too small for the net, and for a model of one's own
-    without an output for each class.
+    "auto" or "reference", see ``kernels.load``; seed: of the random initial weights; saved: the shapes of the arrays
+    that will be loaded, see ``Net``. Raises MinidlError for an unknown name, method, mode, place or device, for an
+    invalid number of classes or seed, for images too small for the net, and for a user-defined model without an output
+    for each class.
     """
     check(name, method, mode, device, place)
     if _whole(classes) < 2:
@@ -87,7 +87,7 @@ def build(
 
 
 def _whole(value: Any) -> int:
-    """Return a whole number, and -1 for what is none."""
+    """Return a whole number, and -1 for anything else."""
     try:
         return index(value)
     except TypeError:

@@ -21,7 +21,7 @@ from minidl.models.registry import model
 FILTERS = (32, 64, 128)
 
 
-@model("a", method="WC, GC, fully")  # the best of the paper's for this net
+@model("a", method="WC, GC, fully")  # the paper's best method for this net
 def net(classes: int, method: Method, filters: Sequence[int] = FILTERS, hidden: int = 256) -> Sequential:
     """Return the layers of net (a), with ``hidden`` units before the last layer; each max pool halves the sides."""
     stages: list[Layer] = [

@@ -24,7 +24,7 @@ from minidl.layers import AveragePool, Convolution, FullyConnected, GlobalAverag
 from minidl.method import Method
 from minidl.models.registry import model
 
-METHOD = "WC, GC, BN"  # the best of the paper's for this net
+METHOD = "WC, GC, BN"  # the paper's best method for this net
 FILTERS = (64, 128, 256, 512)
 BLOCKS = (3, 4, 6, 3)
 

@@ -7,9 +7,9 @@
              to 128 and 2 blocks, beside tag 2; to 64 and 2 blocks, beside tag 1        55, 111
     head     transposed conv 7×7 stride 2, 64; BN; ReLU; conv 1×1                       227
 
-Beside a tag means that the channels of the tagged layer and of this one go on side by side, this one resized where
+"Beside a tag" means that the channels of the tagged layer and of this one are concatenated; this one is resized if
 their sizes differ. Blocks are those of net (b); on the way up, transposed convolutions double the size. 40,130,133
-parameters for 21 classes with BN, 17.5 billion multiply-adds for an image of 227 × 227 pixels; any size will do.
+parameters for 21 classes with BN, 17.5 billion multiply-adds for an image of 227 × 227 pixels; any size is allowed.
 
 On VOC2012 the paper has 88.98 % of the pixels with "WC, GC, BN" after 800 epochs. Here 85 epochs on 300 images of a
 quarter of their size bring 76.4 %, where 71.4 % are background, in 77 minutes on one core (docs/results.md has the
@@ -30,7 +30,7 @@ from minidl.models.registry import model
 FILTERS = (64, 128, 256, 512)
 
 
-@model("d", method="WC, GC, BN", per_pixel=True)  # the best of the paper's for this net
+@model("d", method="WC, GC, BN", per_pixel=True)  # the paper's best method for this net
 def net(classes: int, method: Method, filters: Sequence[int] = FILTERS, count: int = 2) -> AnySize:
     """Return the layers of net (d), with ``count`` blocks after each change of size; U connections nest."""
     first = filters[0]

@@ -1,4 +1,4 @@
-"""Models by their names: the nets of Figure 1, and those of one's own, which are written in the same way."""
+"""Models by their names: the nets of Figure 1, and user-defined ones, which are written in the same way."""
 
 import re
 from collections.abc import Callable
@@ -17,8 +17,8 @@ Function = TypeVar("Function", bound=Callable[..., Layer])
 class Model:
     """A named net.
 
-    layers: ``layers(classes, method)`` makes its layers; method: the one that it has by default; per_pixel: whether
-    each pixel of an image has a label, or else the image as a whole.
+    layers: ``layers(classes, method)`` makes its layers; method: its default; per_pixel: whether each pixel of an image
+    has a label, rather than the image as a whole.
     """
 
     layers: Callable[..., Layer]
@@ -30,13 +30,13 @@ MODELS: dict[str, Model] = {}
 
 
 def model(name: str, method: str = "Baseline", per_pixel: bool = False) -> Callable[[Function], Function]:
-    """Give the decorated function a name by which ``models.build`` and ``--model`` know the net that it makes.
+    """Give the decorated function a name by which ``models.build`` and ``--model`` find the net that it makes.
 
     The function takes the number of classes and a Method, whose ``norm()`` goes between a convolution and its ReLU,
-    and returns one layer, such as a Sequential, with an output for each class. method: that ``train.py`` takes where
-    none is given. per_pixel: whether the net labels every pixel, or else the image as a whole. Raises MinidlError for
-    a name that is taken, unless the function is defined again, as in a notebook, for a method that is not known, and
-    for a function that takes other arguments.
+    and returns one layer, such as a Sequential, with an output for each class. method: the default of ``train.py``.
+    per_pixel: whether the net labels every pixel, rather than the image as a whole. Raises MinidlError for a name that
+    is taken, unless the function is defined again, as in a notebook, for an unknown method, and for a function that
+    takes other arguments.
 
         @minidl.model("tiny", method="WC, fully")
         def tiny(classes, method):

@@ -163,7 +163,7 @@ def test_a_layer_of_ones_own_is_tried_on_all_shapes(own, capsys):
     assert main(["gradcheck", "--import", own, "--layer", "Half"]) == 1
     out = " ".join(capsys.readouterr().out.split())
     assert "Halved 5×4×2, data: it is 2 times the true one, in every element" in out
-    assert "A layer of your own was tried on 3 random samples of each shape that stands beside its name." in out
+    assert "minidl tried your own layer on 3 random samples of each shape beside its name." in out
     assert "Halved: data of shape (3, 6), which it refuses (ValueError: not enough values to unpack" in out
     assert out.endswith("The gradient fails.")
     assert main(["gradcheck", "--import", own, "--layer", "small", "--method", "WC", "--device", "reference"]) == 0

@@ -105,10 +105,10 @@ def test_a_run_goes_on_where_its_beginning_is_gone(sets, tmp_path):
     [
         (
             ["--model", "c", "--method", "BN"],
-            "conv1.weights is of shape (2, 5, 5, 3) there and of shape (32, 3, 3, 3) ",
+            "conv1.weights has the shape (2, 5, 5, 3) there instead of (32, 3, 3, 3)",
         ),
         (["--method", "WC"], "bn1.beta is there and not here"),
-        (["--image-size", "40"], "fc1.weights is of shape (256, 64) there and of shape (256, 100) here"),
+        (["--image-size", "40"], "fc1.weights has the shape (256, 64) there instead of (256, 100)"),
         (["--init", "nowhere"], "there is no checkpoint"),
     ],
 )

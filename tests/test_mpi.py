@@ -180,7 +180,7 @@ def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
         (["--nonsense"], ["--nonsense"], "train.py: unrecognized arguments: --nonsense"),
         ([], ["--nonsense"], "train.py: rank 1: unrecognized arguments: --nonsense; see: python train.py --help"),
         (["--nonsense"], [], "train.py: unrecognized arguments: --nonsense"),
-        (["--trace"], ["--trace"], "train.py: a trace shows what a whole batch does"),
+        (["--trace"], ["--trace"], "train.py: a trace needs whole batches"),
     ],
 )
 def test_what_ranks_refuse_is_said_once(folder, first, second, message):

@@ -66,7 +66,7 @@ def test_a_run_goes_on_with_the_same_file_wherever_it_lies(run, page, tmp_path, 
     assert run("--import", page, *SMALL, "--epochs", 1) == 0
     go_on = ("--resume", tmp_path / "run", "--epochs", 2, "--quiet")
     assert run(*go_on) == 2
-    assert f"was begun with --import {page}, and nothing is imported that you do not name; add that" in sentence()
+    assert f"was begun with --import {page}; minidl imports only files that you name, so add that option" in sentence()
     (tmp_path / "elsewhere").mkdir()
     moved = page.rename(tmp_path / "elsewhere" / "renamed.py")
     assert run(*go_on, "--import", moved, "--import", moved) == 2
@@ -100,7 +100,7 @@ def test_nothing_is_imported_because_a_configuration_names_it(run, write, tmp_pa
     config["settings"]["import"] = [{"file": path, "sha256": "0"}]
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     assert run("--resume", tmp_path / "run", "--epochs", 2) == 2
-    assert "nothing is imported that you do not name" in sentence()
+    assert "minidl imports only files that you name" in sentence()
     checkpoint.load(tmp_path / "run", "cpu")
     assert not mark.exists()
 
@@ -246,7 +246,7 @@ def test_a_file_runs_once_as_it_is_and_again_where_it_has_changed(write, tmp_pat
 
 def test_a_word_that_no_file_has_named_says_where_it_may_come_from(run, sentence):
     assert run("--method", "median") == 2
-    assert "or --import the file that names one of your own" in sentence()
+    assert "or --import the file that defines your own" in sentence()
     assert run("--model", "three") == 2
     assert "use one of a, b, b-cifar, c, d, or --import the file that names it" in sentence()
     assert vars(train.parser().parse_args([]))["import"] is None

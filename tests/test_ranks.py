@@ -257,7 +257,7 @@ def test_nets_that_are_not_equal_any_more_are_noticed():
         net = net_of()
         check_equal(rank, net)
         net.parameters[0].value.flat[0] += 1e-12 * rank.rank
-        with pytest.raises(MinidlError, match="the net of rank 1 is not that of rank 0 any more"):
+        with pytest.raises(MinidlError, match="the net of rank 1 differs from that of rank 0"):
             check_equal(rank, net)
 
     on_ranks(2, check)
@@ -266,7 +266,7 @@ def test_nets_that_are_not_equal_any_more_are_noticed():
 @pytest.mark.parametrize(
     "changes, method, message",
     [
-        ({"trace": 50}, "Baseline", "2 ranks have a share each; trace on one"),
+        ({"trace": 50}, "Baseline", "each of 2 ranks has only a share; trace on one rank"),
         ({}, "BN", "leaves a single one to some of 2 ranks"),
         ({}, "EB", "larger batches"),
     ],

@@ -336,7 +336,7 @@ def test_a_run_of_0_1_0_loads_and_goes_on(made, go_on, tmp_path, sentence):
     assert checkpoint.load(tmp_path / "run", "cpu").preprocessing is None
     other = shutil.copytree(made / "set", tmp_path / "other")
     assert go_on("--data", other) == 2
-    assert "does not say what its data" in sentence()
+    assert "has no description of its data" in sentence()
     assert go_on() == 0
     assert log(tmp_path / "run") == log(made / "three")
     assert about(tmp_path / "run")["data"] == about(made / "three")["data"]

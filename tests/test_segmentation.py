@@ -132,7 +132,7 @@ def test_a_net_that_cannot_take_the_images_of_the_test_is_not_trained(run, names
     assert run(*options) == (2 if around == "nothing" else 0)
     if around == "nothing":
         said = capsys.readouterr().err
-        assert "the model 'pix' takes images of 227×227 pixels alone, and its test has others, such as 41×83;" in said
+        assert "the model 'pix' takes only images of 227×227 pixels, but the test has others, such as 41×83;" in said
         assert "put its layers into AnySize(Sequential(...), least=..., step=...), as models/d.py does" in said
         assert not (tmp_path / "run").exists()
         assert run(*options, "--data", "shapes") == 0

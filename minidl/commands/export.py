@@ -14,11 +14,11 @@ EXAMPLES = """examples:
   {call} runs/NAME --format onnx                the whole net, in runs/NAME/model.onnx
   {call} runs/NAME --format onnx --to net.onnx  the file somewhere else
 
-safetensors has our names and axes (conv1.weights: out, y, x, in), pytorch those of a module of PyTorch's own layers
-(conv1.weight: out, in, y, x), for load_state_dict; nothing is pickled. Both are read back by minidl train --init FILE.
-onnx has the layers, too, with BN folded into the convolutions and WC done once and for all: float32 images (samples,
-channels, y, x) come in, prepared as for the net, and logits go out. How images are prepared and what the classes are
-called is in each file. docs/use.md has the names and axes. Writing onnx needs: pip install 'minidl[export]'
+safetensors: the weights with our names and axes (conv1.weights: out, y, x, in). pytorch: the weights with PyTorch's
+names and axes (conv1.weight: out, in, y, x), for load_state_dict. Both can be read by minidl train --init FILE. No file
+is a pickle. onnx: the whole net, with BN folded into the convolutions and WC already applied; it takes float32 images
+(samples, channels, y, x), prepared as for the net, and returns logits. Each file also says how to prepare images, and
+has the names of the classes. docs/use.md lists the names and axes. Writing onnx needs: pip install 'minidl[export]'
 """
 
 
@@ -27,7 +27,11 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli = command.parser("Write a trained net as a file that other programs read.", EXAMPLES)
     cli.add_argument("run", type=path, metavar="RUN", help="folder of a run, or its checkpoint")
     cli.add_argument(
-        "--format", type=words, default="safetensors", metavar="safetensors|pytorch|onnx", help="(default: safetensors)"
+        "--format",
+        type=words,
+        default="safetensors",
+        metavar="safetensors|pytorch|onnx",
+        help="kind of file (default: safetensors)",
     )
     cli.add_argument(
         "--to",

@@ -1,4 +1,4 @@
-"""The command ``minidl gradcheck``: gradients against central differences."""
+"""The command ``minidl gradcheck``: compares gradients with central differences."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from minidl.experiment.command import Command, command_line
 
 EXAMPLES = """examples:
   {call}                                       every kind of layer, and the adjoint of every normalization
-  {call} --layer conv                          the convolutions alone; or: "conv 3x3", fc, bn, residual ...
+  {call} --layer conv                          only the convolutions; or: "conv 3x3", fc, bn, residual ...
   {call} --method "WC, GC, EB"                 layers with these hooks
   {call} --method WS --mode reparametrization  the gradient through the normalization of the weights
-  {call} --model c --method "WC, GC"           each parameter of a net, under its loss
-  {call} --import my_own.py --layer leaky      a layer of your own, see docs/your-own.md
-  {call} --device reference                    by the definitions of all operations
+  {call} --model c --method "WC, GC"           each parameter of a net, with its loss
+  {call} --import my_own.py --layer leaky      your own layer, see docs/your-own.md
+  {call} --device reference                    with the definitions of all operations
 
-A gradient is compared with (f(x + h) - f(x - h))/2h for each number x that a random sum f of the outputs depends on, in
-double precision. One that fails is explained where it can be: by a factor, an axis, a missing term. The exit status is
-0 where all pass, 1 where one fails.
+f is a random weighted sum of the outputs. For each number x that f depends on, the gradient is compared with
+(f(x + h) - f(x - h))/2h in double precision. For a gradient that fails, minidl looks for a cause: a factor, an axis, a
+missing term. The exit status is 0 if all pass, 1 if one fails.
 """
 
 
@@ -31,26 +31,26 @@ def parser(command: Command) -> argparse.ArgumentParser:
         "--layer",
         type=words,
         metavar="NAME",
-        help="a kind of layer, by its first words, or one of your own, by its kind or its class (default: all)",
+        help="a kind of layer, by its first words, or your own layer, by its kind or its class (default: all)",
     )
     what.add_argument(
         "--model",
         type=words,
         metavar="a|b|b-cifar|c|d|NAME",
-        help="a net of Figure 1, or one of your own, in place of layers",
+        help="check a whole net instead of layers: one of Figure 1, or your own",
     )
     cli.add_argument(
         "--method",
         type=words,
         metavar="TEXT",
-        help="the hooks that hang there, written as for minidl train (default: none, and the paper's best for a net)",
+        help="hooks to check, written as for minidl train (default: none for layers, the paper's best for a net)",
     )
     cli.add_argument(
         "--mode",
         type=words,
         default="projection",
         metavar="projection|reparametrization",
-        help="of weights (default: projection)",
+        help="how weights are normalized, as for minidl train (default: projection)",
     )
     cli.add_argument(
         "--device", type=words, default="cpu", metavar="cpu|gpu|reference", help="what computes (default: cpu)"
@@ -60,7 +60,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
         type=words,
         default="numpy",
         metavar="numpy|numba",
-        help="of the CPU; numba compiles them first (default: numpy)",
+        help="what computes the innermost loops on the CPU; numba compiles them first (default: numpy)",
     )
     own_code.add_option(cli)
     return cli

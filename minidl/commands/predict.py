@@ -17,9 +17,9 @@ EXAMPLES = """examples:
   {call} runs/NAME photos/ --json > found.json
   {call} runs/VOC street.jpg --out found/  a net that labels pixels: street-labels.png, in VOC's colours, and an overlay
 
-Pictures of any size, grey, transparent or lying on their side are prepared as the run has prepared its images: they are
-stretched, cropped or padded to their size (see --fit of minidl train); a net that labels pixels takes them as they are.
-A picture that cannot be read is reported and left out; the exit status is 1 then, and 2 where none could be read.
+Pictures may have any size, and may be grey, transparent or rotated. They are prepared as the run prepared its images:
+stretched, cropped or padded (see --fit of minidl train). A net that labels pixels takes pictures of any size. A picture
+that cannot be read is reported and left out; the exit status is then 1, or 2 if none could be read.
 """
 
 
@@ -33,11 +33,11 @@ def parser(command: Command) -> argparse.ArgumentParser:
         "pictures", type=path, nargs="+", metavar="FILE_OR_FOLDER", help="pictures, or folders of pictures"
     )
     cli.add_argument(
-        "--top", type=positive, default=TOP, metavar="K", help=f"tell the K most likely classes (default: {TOP})"
+        "--top", type=positive, default=TOP, metavar="K", help=f"print the K most likely classes (default: {TOP})"
     )
-    cli.add_argument("--json", action="store_true", help="print what was found as JSON")
+    cli.add_argument("--json", action="store_true", help="print the results as JSON")
     cli.add_argument(
-        "--out", type=path, metavar="DIR", help=f"folder for what is drawn (default: {FOLDER} in the folder of RUN)"
+        "--out", type=path, metavar="DIR", help=f"folder for the drawings (default: {FOLDER} in the folder of RUN)"
     )
     own_code.add_option(cli)
     add_device(cli.add_argument_group("where"))

@@ -1,4 +1,4 @@
-"""The command ``minidl report``: one page of HTML on what runs did."""
+"""The command ``minidl report``: an HTML page that shows what runs did."""
 
 import argparse
 from collections.abc import Sequence
@@ -12,29 +12,31 @@ NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}  # packages of 
 EXAMPLES = """examples:
   {call} runs/NAME                              what one run did, in runs/NAME/report.html
   {call} runs/BASELINE runs/WC runs/WC_GC       methods side by side; the first is drawn first
-  {call} runs/WC-seed*                          runs that differ in the seed alone: mean and deviation
+  {call} runs/WC-seed*                          runs that differ only in the seed: mean and deviation
   {call} runs/NAME --out page.html              the page somewhere else
   {call} runs/NAME --data-root sets/            where the test images are, if they have moved
 
-Any run can be shown: its accuracy and curves, the net with its hook points, the first filters before and after, and
-predictions. For what each hook did to weights, gradients and errors, train with: minidl train --trace
-The page needs no network and no other file, so that it can be sent to somebody as it is.
+For any run, the page shows accuracy and curves, the net with its hook points, the first filters before and after, and
+predictions. To see what each hook did to weights, gradients and errors, train with: minidl train --trace
+The page is one file that works offline, so you can send it to others.
 """
 
 
 def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    cli = command.parser("Write one page of HTML that shows what runs did, side by side.", EXAMPLES)
+    cli = command.parser("Write an HTML page that shows what runs did, side by side.", EXAMPLES)
     cli.add_argument("runs", type=path, nargs="+", metavar="RUN", help="folder of a run")
-    cli.add_argument("--out", type=path, metavar="FILE", help="the page (default: report.html in the first run)")
     cli.add_argument(
-        "--data-root", type=place, metavar="DIR", help="where data sets lie (default: where the runs had them)"
+        "--out", type=path, metavar="FILE", help="the page (default: report.html in the folder of the first run)"
+    )
+    cli.add_argument(
+        "--data-root", type=place, metavar="DIR", help="folder of the data sets (default: the one that the runs used)"
     )
     cli.add_argument(
         "--images",
         type=positive,
         metavar="N",
-        help="let the nets look at N test images again (default: 1,000, and 16 where every pixel has a label)",
+        help="run the nets on N test images again (default: 1,000, and 16 if every pixel has a label)",
     )
     own_code.add_option(cli)
     return cli
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
 
     if missing := [package for module, package in NEEDED.items() if find_spec(module) is None]:
         raise MinidlError(
-            f"a report is drawn by packages that are not installed ({', '.join(missing)}); install them with: "
+            f"a report needs packages that are not installed ({', '.join(missing)}); install them with: "
             "pip install 'minidl[study]', or in a checkout: make setup"
         )
     from minidl.study.report.write import report

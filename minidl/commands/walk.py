@@ -15,26 +15,29 @@ EXAMPLES = """examples:
   {call} --method "WC, GC" --layer conv3 --filter 7
   {call} --method GC --html walk.html       the same as a page for a browser
 
-Read it from above: what comes into each layer, what its hook makes of the weights, and what goes out; the loss; then
-from the last layer up, what its hooks make of the gradient and of the error; what the optimizer makes of the gradient;
-the loss of the same batch once more; and one filter in numbers, so that a hook's arithmetic can be followed by hand.
-Methods are written as for: minidl train --help
+The output follows one training step. Forward, for each layer: its input, its weights before and after the hook, its
+output; then the loss. Backward, from the last layer to the first: the gradient and the error before and after their
+hooks. Then what the optimizer makes of the gradient, and the loss of the same batch after the update. At the end, one
+filter in numbers, so that you can check a hook's arithmetic by hand. To learn how to write a method, call:
+minidl train --help
 """
-# What a walk does not ask, and a training's settings have. All hook points are to be seen.
+# Settings of a training that a walk has no options for. It shows all hook points, so place is "hooks".
 FIXED = dict.fromkeys(("test_size", "epochs", "drop_every", "out", "resume", "trace"))
 FIXED |= {"place": "hooks", "test_every": 1, "quiet": False}
 
 
 def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    cli = command.parser("Go through Algorithm 1 with one batch, and see what every hook does.", EXAMPLES)
+    cli = command.parser("Go through Algorithm 1 with one batch and show what every hook does.", EXAMPLES)
     what = cli.add_argument_group("what is looked at")
     what.add_argument("--after", type=natural, default=0, metavar="N", help="train N steps first (default: 0)")
     what.add_argument(
-        "--layer", type=words, metavar="NAME", help="the layer of the filter in numbers (default: the first)"
+        "--layer", type=words, metavar="NAME", help="layer whose filter is printed in numbers (default: the first)"
     )
-    what.add_argument("--filter", type=natural, default=0, metavar="N", help="its number, from 0 (default: 0)")
-    what.add_argument("--html", type=path, metavar="FILE", help="write a page as well; needs the extra study")
+    what.add_argument(
+        "--filter", type=natural, default=0, metavar="N", help="number of that filter, from 0 (default: 0)"
+    )
+    what.add_argument("--html", type=path, metavar="FILE", help="also write an HTML page; needs the extra study")
     add_net(cli.add_argument_group("in which net"))
     add_data(cli.add_argument_group("on what"))
     add_step(cli.add_argument_group("how (defaults: the paper's recipe for the data set)"))

@@ -15,12 +15,12 @@ from minidl.experiment.stop import interrupts, status_of
 from minidl.experiment.system import told
 from minidl.words import printable
 
-# What an installation brings to a checkout: packages of its own, whose folders lie beside that of minidl, and others.
+# Packages that a checkout has only once it is installed: its own, whose folders lie beside minidl's, and others.
 PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence; call: what is typed to call the command."""
+    """A parser whose errors are one sentence; call: what the user types to call the command."""
 
     def __init__(self, call: str, **options: Any) -> None:
         super().__init__(**options)
@@ -39,14 +39,14 @@ class Parser(argparse.ArgumentParser):
         return known, rest
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where the options are told, and leave."""
+        """Print what is wrong and how to list the options, and exit."""
         said = f"{printable(message)}; see: {self.call} --help"
         print(f"{self.prog}: {said}", file=sys.stderr)
         raise Misuse(said)
 
 
 class Misuse(SystemExit):
-    """A command line that is wrong; said: why."""
+    """A wrong command line; said: what is wrong."""
 
     def __init__(self, said: str) -> None:
         super().__init__(2)
@@ -55,15 +55,15 @@ class Misuse(SystemExit):
 
 @dataclass(frozen=True)
 class Command:
-    """What the user has called: ``name`` begins its messages, and ``call`` is what to type to call it again."""
+    """The command that the user called: ``name`` begins its messages, ``call`` is what to type to call it again."""
 
     name: str
     call: str
 
     def parser(self, description: str, examples: str, **options: Any) -> argparse.ArgumentParser:
-        """Return a parser that knows the version; in the examples, {call} stands for how the command is called.
+        """Return a parser with --version; in the examples, {call} stands for how the command is called.
 
-        options: more of argparse.ArgumentParser's.
+        options: further options of argparse.ArgumentParser.
         """
         cli = Parser(
             self.call,
@@ -83,8 +83,8 @@ Main = Callable[[Sequence[str] | None, Command], int]
 def command_line(main: Main) -> Main:
     """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 or 143 where interrupted.
 
-    Any other error in a file of one's own, and where it ends the program, is a sentence, too, which names the file and
-    the line. What KeyboardInterrupt was raised with is told after the word "interrupted".
+    Any other error in a user-defined file is a sentence, too, which names the file and the line; so is an attempt of
+    the file to end the program. What KeyboardInterrupt was raised with is printed after the word "interrupted".
     """
 
     @wraps(main)
@@ -107,7 +107,7 @@ def command_line(main: Main) -> Main:
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return an error that the user can do something about as a sentence, and "" for any other."""
+    """Return the sentence for an error that the user can do something about, and "" for any other."""
     if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
         return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
     if isinstance(error, SystemExit):

@@ -20,8 +20,8 @@ def check(out: Path, init: str) -> None:
     now, earlier = digest(init), _read(out)
     if earlier is None:
         raise MinidlError(
-            f"nothing says what was in {init} when the runs in {out} began with it ({RECORD} is missing); give another "
-            "folder with --out"
+            f"it is not known what was in {init} when the runs in {out} began with it ({RECORD} is missing); give "
+            "another folder with --out"
         )
     if earlier != now:
         raise MinidlError(

@@ -118,7 +118,7 @@ def check_data(folder: Path, data: str, description: Description) -> None:
     earlier = checkpoint.trained_on(path) if path.exists() else None
     if earlier is None:
         raise MinidlError(
-            f"nothing says what {data!r} were like when the run in {folder} was trained on them, as {path.name} is "
+            f"it is not known what the data {data!r} were when the run in {folder} was trained, as {path.name} is "
             "missing or of an earlier minidl; give another folder with --out"
         )
     if changed := difference(earlier, description):

@@ -34,15 +34,15 @@ class Initial:
         for name, shape in shapes.items():
             if found.net_shapes.get(name) != shape and name not in anew:
                 has = found.net_shapes.get(name)
-                there = f"of shape {has} there" if has else "missing there"
+                there = f"has the shape {has} there instead of {shape}" if has else "is missing there"
                 raise MinidlError(
-                    f"{self.path} is no net that this one can begin with: {name} is {there} and of shape {shape} here; "
-                    f"give --init a net of the same layers, of which {last.name} alone may have other outputs"
+                    f"this net cannot begin with the weights of {self.path}: {name} {there}; give --init a net with "
+                    f"the same layers, where only {last.name} may have other outputs"
                 )
         if more := [name for name in found.net_shapes if name not in shapes]:
             raise MinidlError(
-                f"{self.path} is no net that this one can begin with: {more[0]} is there and not here; give --init a "
-                "net of the same layers"
+                f"this net cannot begin with the weights of {self.path}: {more[0]} is there and not here; give --init "
+                "a net with the same layers"
             )
         kept = {p.name: net.kernels.host(p.value) for p in last.parameters()} if anew else {}
         net.load(found.net_arrays() | kept)

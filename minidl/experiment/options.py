@@ -21,17 +21,17 @@ EXAMPLES = """examples:
   {call} --data cifar10 --method "weight channel" a row of Table 2
   {call} --data photos/                           your own images, one subfolder for each class
   {call} --data photos/ --image-size 64 --fit crop --init runs/NAME
-  {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
-  {call} --trace                                  write down what every hook does, for minidl report
-  {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs, as its learning rate falls
-  mpiexec -n 2 {call}                             the same training, each batch shared by two ranks
+  {call} --import my_norm.py --method "median, GC" your own normalization, see docs/your-own.md
+  {call} --trace                                  record what every hook does, for minidl report
+  {call} --resume runs/NAME --epochs 20           continue an earlier run up to epoch 20, with its learning-rate steps
+  mpiexec -n 2 {call}                             the same training, each batch divided between two ranks
 
 A method is written as in the paper's tables: Baseline, or words joined by commas:
   of the weights     WN  WC  WS  "weight global|tensor|channel|instance"
   of the gradients   GC          "gradient global|tensor|channel|instance"
   of the errors      EBN ELN EB EL  "error global|sample|channel|instance"
   of the data        BN LN IN GN    layers between convolutions and their ReLU
-  fully              normalize the penultimate fully connected layer too, not the convolutions alone
+  fully              normalize the penultimate fully connected layer too, not only the convolutions
 
 Options that you leave out come from the recipe of the data set (for CIFAR and VOC2012, section 5 of the paper):
 """
@@ -71,7 +71,7 @@ def add_options(cli: argparse.ArgumentParser) -> None:
 
 
 def as_words(options: Options) -> list[str]:
-    """Return the command line that says options: those that have a value, flags that are true, lists word by word.
+    """Return the command line of some options: those with a value, flags that are true, lists word by word.
 
     A value that begins with - is joined to its name, as argparse would take it for an option.
     """
@@ -93,36 +93,36 @@ def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple
 
 
 def add_net(group: Group) -> None:
-    """Add what a net is made by: its model and its method."""
+    """Add the options that define a net: its model, its method, its first weights."""
     group.add_argument(
         "--model",
         type=words,
         default="c",
         metavar="a|b|b-cifar|c|d|NAME",
-        help="a net of Figure 1; b-cifar is b with a stem for small images, d labels every pixel; or the name of your "
-        "own in a file that you --import (default: c)",
+        help="a net of Figure 1: b-cifar is b with a stem for small images, d labels every pixel; or a net of your own "
+        "from an --import file (default: c)",
     )
     group.add_argument(
         "--method",
         type=words,
         metavar="TEXT",
-        help='what is normalized (default: the best of the paper\'s for the net, "WC, GC, fully" for a and c, '
-        '"WC, GC, BN" for b and d)',
+        help='what to normalize, see below (default: the best method of the paper for the net: "WC, GC, fully" for a '
+        'and c, "WC, GC, BN" for b and d)',
     )
     group.add_argument(
         "--mode",
         type=words,
         default="projection",
         metavar="projection|reparametrization",
-        help="whether normalized weights replace the weights, as in Algorithm 1, or the gradient goes back through "
-        "the normalization (default: projection)",
+        help="projection: the normalized weights replace the weights, as in Algorithm 1; reparametrization: the "
+        "gradient goes back through the normalization (default: projection)",
     )
     group.add_argument(
         "--init",
         type=place,
         metavar="RUN|FILE",
-        help="begin with the weights of a run, or of a file that minidl export wrote, in place of random ones; where "
-        "it has another number of classes, the last layer begins anew",
+        help="begin with the weights of a run, or of a file that minidl export wrote, instead of random weights; if "
+        "the number of classes differs, the last layer begins with random weights",
     )
     own_code.add_option(group)
 
@@ -136,20 +136,19 @@ def add_data(group: Group) -> None:
         metavar="shapes|cifar10|cifar100|voc2012|FOLDER",
         help="a data set, or a folder of images with one subfolder for each class (default: shapes, built in)",
     )
-    group.add_argument("--data-root", type=place, metavar="DIR", help="where data sets lie or are downloaded to")
+    group.add_argument("--data-root", type=place, metavar="DIR", help="folder of the data sets, also for downloads")
     group.add_argument(
         "--image-size",
         type=side,
         metavar="N",
-        help="make the images N pixels high and wide (for a folder of images; default: 32)",
+        help="resize the images to N x N pixels (for a folder of images; default: 32)",
     )
     group.add_argument(
         "--fit",
         type=words,
         metavar="stretch|crop|pad",
-        help="how images get that size: stretch changes their aspect ratio, crop cuts out their middle, pad keeps all "
-        "of them on black "
-        "(for a folder of images; default: stretch)",
+        help="how to resize an image: stretch changes its aspect ratio, crop keeps only its middle, pad keeps all of "
+        "it and adds black borders (for a folder of images; default: stretch)",
     )
     group.add_argument("--train-size", type=positive, metavar="N", help="train on N images (default: all)")
     group.add_argument(
@@ -157,44 +156,44 @@ def add_data(group: Group) -> None:
         type=positive,
         default=1,
         metavar="N",
-        help="train and test on images N times smaller, which is faster (for voc2012; default: 1)",
+        help="make the images N times smaller, which is faster (for voc2012; default: 1)",
     )
     group.add_argument(
         "--crop",
         type=positive,
         metavar="N",
-        help="train on squares with N pixels a side, cut out of the images (for voc2012; default: 227)",
+        help="train on random crops of N x N pixels (for voc2012; default: 227)",
     )
 
 
 def _add_test_size(group: Group) -> None:
-    """Add how much is tested."""
+    """Add the number of test images."""
     group.add_argument("--test-size", type=positive, metavar="N", help="test on N images (default: all)")
 
 
 def add_step(group: Group) -> None:
-    """Add what a training step depends on."""
-    group.add_argument("--batch-size", type=positive, metavar="N", help="images in a step")
-    group.add_argument("--optimizer", type=words, metavar="adam|sgd", help="Algorithm 3 or Algorithm 2")
+    """Add the options that a training step depends on."""
+    group.add_argument("--batch-size", type=positive, metavar="N", help="images in a batch")
+    group.add_argument("--optimizer", type=words, metavar="adam|sgd", help="adam: Algorithm 3; sgd: Algorithm 2")
     group.add_argument(
         "--variant",
         type=words,
         metavar="NAME",
-        help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
+        help="form of the optimizer; adam: standard or as_printed (exactly Algorithm 3); sgd: paper or dlib",
     )
-    group.add_argument("--learning-rate", type=rate, metavar="X", help="at the beginning")
+    group.add_argument("--learning-rate", type=rate, metavar="X", help="learning rate of the first epochs")
     group.add_argument(
         "--weight-decay",
         type=decay,
         metavar="X",
-        help="X times the weights is added to their gradients (L2)",
+        help="add X times the weights to their gradients (L2)",
     )
     group.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of every random number (default: 0)")
 
 
 def _add_schedule(group: Group) -> None:
-    """Add what an epoch and a run depend on."""
-    group.add_argument("--epochs", type=positive, metavar="N", help="how many times every image is seen")
+    """Add the options that an epoch and a run depend on."""
+    group.add_argument("--epochs", type=positive, metavar="N", help="number of passes over all training images")
     group.add_argument(
         "--drop-every", type=positive, metavar="N", help="divide the learning rate by 10 after every N epochs"
     )
@@ -210,34 +209,34 @@ def _add_schedule(group: Group) -> None:
         type=words,
         default="optimizer",
         metavar="hooks|optimizer",
-        help="where WC and GC are done: at the hook points (Algorithm 1), or inside the update (Algorithms 2 and 3), "
-        "which is the same training, and faster (default: optimizer)",
+        help="where to apply WC and GC: at the hook points (Algorithm 1), or inside the update (Algorithms 2 and 3); "
+        "both give the same training, optimizer is faster (default: optimizer)",
     )
     group.add_argument(
         "--sync-bn",
         action="store_true",
-        help="where several ranks share a batch (mpiexec -n N, see docs/scale.md): let BN, and the normalizations of "
-        "errors over a batch, take the batch of all ranks (default: each its own share)",
+        help="with several ranks (mpiexec -n N, see docs/scale.md): compute the means of BN, and of error "
+        "normalizations over a batch, from the whole batch (default: each rank uses its own share)",
     )
 
 
 def add_device(group: Group) -> None:
-    """Add what computes."""
+    """Add the options of the device."""
     group.add_argument(
         "--device",
         type=words,
         default="auto",
         metavar="auto|cpu|gpu|reference",
-        help="auto takes a GPU where there is one; of several the first, or that of CUDA_VISIBLE_DEVICES=N in the "
-        "environment; reference computes on the CPU as the equations say, slowly, to be read and debugged (default: "
-        "auto)",
+        help="auto: a GPU if there is one; of several GPUs the first, unless the environment sets "
+        "CUDA_VISIBLE_DEVICES=N; reference: on the CPU, each operation straight from its equation, slow, for reading "
+        "and debugging (default: auto)",
     )
     group.add_argument(
         "--precision",
         type=words,
         metavar="fp32|tf32|bf16",
-        help="to which a GPU rounds what it multiplies; sums and weights are float32 in any case (default: tf32 "
-        "where the GPU has it, else fp32)",
+        help="precision of a GPU's multiplications; sums and weights are always float32 (default: tf32 if the GPU has "
+        "it, otherwise fp32)",
     )
     group.add_argument(
         "--threads", type=workers, metavar="N", help="CPU threads of each process (default: one for each core)"
@@ -246,27 +245,27 @@ def add_device(group: Group) -> None:
         "--loops",
         type=words,
         metavar="numba|numpy",
-        help="what computes the CPU's innermost loops (default: numba where it is installed)",
+        help="what computes the innermost loops on the CPU (default: numba if it is installed)",
     )
 
 
 def _add_run(group: Group) -> None:
-    """Add where the record of a run is, and what is printed."""
+    """Add where a run is recorded, and what it prints."""
     group.add_argument("--out", type=place, metavar="DIR", help="folder of the run (default: a new one under runs/)")
     group.add_argument(
         "--resume",
         type=place,
         metavar="DIR",
-        help="go on with the run in DIR, with its settings; --data and --data-root may say where its data are now, "
-        "and --crop may be another",
+        help="continue the run in DIR with its settings; give --data or --data-root if its data have moved; --crop "
+        "may change",
     )
     group.add_argument(
         "--save-every",
         type=rate,
         default=5.0,
         metavar="MINUTES",
-        help="save every so many minutes, even within an epoch; the end of an epoch is saved anyway, or of several "
-        "where they are very short (default: 5)",
+        help="save at least this often, also within an epoch; minidl also saves after every epoch, or after several "
+        "epochs if they are very short (default: 5)",
     )
     group.add_argument(
         "--trace",
@@ -274,7 +273,7 @@ def _add_run(group: Group) -> None:
         const=TRACE_EVERY,
         type=positive,
         metavar="K",
-        help="write down what every normalization does, in trace.csv, carry.csv and filters.npz: at steps 0, 1, 2, 5, "
-        f"10, 20, 50 and every K-th ({TRACE_EVERY} where no number is given); the training stays the same",
+        help="record what every normalization does, in trace.csv, carry.csv and filters.npz, at steps 0, 1, 2, 5, 10, "
+        f"20, 50 and every K-th step (K is {TRACE_EVERY} if you give none); the training stays the same",
     )
-    group.add_argument("--quiet", action="store_true", help="print the result alone")
+    group.add_argument("--quiet", action="store_true", help="print only the result")

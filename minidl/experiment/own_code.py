@@ -1,4 +1,4 @@
-"""One's own code: Python files that a command imports, and that name normalizations and models there.
+"""User-defined code: Python files that a command imports, and that define normalizations and models.
 
 A file is imported because the command line says so, never because a configuration or a checkpoint names it.
 """
@@ -29,8 +29,8 @@ def add_option(cli: Any) -> None:
         action="append",
         type=place,
         metavar="FILE",
-        help="import a Python file of your own, such as my_norm.py, which names normalizations (minidl.normalization) "
-        "or models (minidl.model); may be repeated",
+        help="import your own Python file, such as my_norm.py, which defines normalizations (minidl.normalization) or "
+        "models (minidl.model); may be repeated",
     )
 
 
@@ -162,8 +162,8 @@ def begun_with(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path
     known = {file.record["sha256"]: file for file in given}
     if any(record["sha256"] not in known for record in earlier):
         raise _error(
-            f"the run in {folder} was begun with {_names(earlier)}, and nothing is imported that you do not name; add "
-            "that"
+            f"the run in {folder} was begun with {_names(earlier)}; minidl imports only files that you name, so add "
+            "that option"
         )
     return [known[record["sha256"]] for record in earlier]
 
@@ -188,7 +188,7 @@ def _names(records: Sequence[Record]) -> str:
 
 
 def said(error: BaseException) -> str:
-    """Return what an error of one's own code says, with its kind unless that is MinidlError."""
+    """Return what an error in user-defined code says, with its kind unless that is MinidlError."""
     from minidl.kernels.errors import MinidlError
 
     if isinstance(error, SystemExit):

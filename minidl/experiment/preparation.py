@@ -154,7 +154,7 @@ def check_sizes(settings: Settings, net: Net, train: Source, test: Source) -> No
     if not labelled:
         trained, tested = ("×".join(map(str, size)) for size in (net.shape[:2], others[0]))
         raise MinidlError(
-            f"the model {settings['model']!r} takes images of {trained} pixels alone, and its test has others, such as "
+            f"the model {settings['model']!r} takes only images of {trained} pixels, but the test has others, such as "
             f"{tested}; put its layers into AnySize(Sequential(...), least=..., step=...), as models/d.py does"
         )
 

@@ -50,8 +50,8 @@ def _compare(folder: Path, earlier: Description | None, data: str, description: 
         name = located(records.read_settings(folder)["data"])
         if data != name:
             raise MinidlError(
-                f"the run in {folder} does not say what its data {name!r} were like, so that {data!r} cannot be "
-                "compared with them; go on without --data, or start a new run"
+                f"the run in {folder} has no description of its data {name!r}, so {data!r} cannot be compared with "
+                "them; go on without --data, or start a new run"
             )
     elif changed := difference(earlier, description):
         raise MinidlError(

@@ -29,7 +29,7 @@ def share_batches(settings: Settings, net: Net, train: Source, ranks: Communicat
         return ()
     if settings["trace"] is not None:
         raise MinidlError(
-            f"a trace shows what a whole batch does, and {ranks.size} ranks have a share each; trace on one"
+            f"a trace needs whole batches, but each of {ranks.size} ranks has only a share; trace on one rank"
         )
     least, synchronized = min(train.sizes) // ranks.size, settings["sync_bn"]
     norms = any(isinstance(layer, BatchNorm) for layer in net.layers)
@@ -96,8 +96,8 @@ def check_equal(ranks: Communicator, net: Net) -> None:
     for rank, other in enumerate(told):
         if other != told[0]:
             raise MinidlError(
-                f"the net of rank {rank} is not that of rank 0 any more, as where processors of two kinds round "
-                "otherwise; use ranks on machines that are alike"
+                f"the net of rank {rank} differs from that of rank 0, as happens if different processors round "
+                "differently; use ranks on machines of the same kind"
             )
 
 

@@ -34,7 +34,7 @@ PAST = (
     "true and checked: the gradients at the weights as forward left them, before a hook at errors or gradients sees "
     "them. The gradient through a normalization of the weights is that of --mode reparametrization."
 )
-TRIED = f"A layer of your own was tried on {SAMPLES} random samples of each shape that stands beside its name."
+TRIED = f"minidl tried your own layer on {SAMPLES} random samples of each shape beside its name."
 
 
 @dataclass(frozen=True)
