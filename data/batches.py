@@ -7,7 +7,8 @@ import numpy as np
 
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
+from minidl.kernels.arguments import number_type, whole
 from minidl.kernels.errors import MinidlError
 
 MEAN = np.array([122.782, 117.001, 104.298])  # red, green, blue of 0 … 255: section 5 of the paper
@@ -30,11 +31,11 @@ class Batches:
     per_pixel = False
 
     def __init__(
-        self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any, share: tuple[int, int] = (0, 1)
+        self, dataset: Dataset, batch_size: int, kernels: Kernels | str, dtype: Any, share: tuple[int, int] = (0, 1)
     ) -> None:
         if dataset.labels is None or isinstance(dataset.images, list):
             raise lacking(dataset.name, self.per_pixel)
-        check_size(dataset, batch_size)
+        batch_size, kernels, dtype = check_size(dataset, batch_size), load(kernels), number_type(dtype)
         xp, n = kernels.xp, len(dataset)
         self.kernels, self.classes, self.samples, self.batch_size = kernels, dataset.classes, n, batch_size
         self.white = dataset.white
@@ -119,12 +120,12 @@ def pieces(samples: int, most: int) -> list[int]:
     return [min(most, samples - start) for start in range(0, samples, most)]
 
 
-def check_size(dataset: Dataset, batch_size: int) -> None:
-    """Raise MinidlError for a batch larger than the set."""
-    if batch_size < 1:
-        raise MinidlError(f"a batch must have at least one image, not {batch_size}; use a larger --batch-size")
+def check_size(dataset: Dataset, batch_size: int) -> int:
+    """Return the size of a batch as Python's; raise MinidlError for none, and for one larger than the set."""
+    batch_size = whole("the batch_size", batch_size)
     if batch_size > len(dataset):
         raise MinidlError(
             f"a batch of {batch_size} is larger than the {len(dataset)} images of {dataset.name}; use a smaller "
             "--batch-size"
         )
+    return batch_size

@@ -10,7 +10,8 @@ import numpy as np
 from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size, pieces, share_of, shares_of, sizes
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
+from minidl.kernels.arguments import number_type
 
 COLOUR = np.array(  # DLIB's directions, in red, green and blue, in which the colour of photographs varies
     [[-66.379, 25.094, 6.79698], [-68.0492, -0.302309, -13.9539], [-68.4907, -24.0199, 7.27653]]
@@ -33,11 +34,11 @@ class PixelBatches:
     per_pixel = True
 
     def __init__(
-        self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any, share: tuple[int, int] = (0, 1)
+        self, dataset: Dataset, batch_size: int, kernels: Kernels | str, dtype: Any, share: tuple[int, int] = (0, 1)
     ) -> None:
         if dataset.masks is None:
             raise lacking(dataset.name, self.per_pixel)
-        check_size(dataset, batch_size)
+        batch_size, kernels, dtype = check_size(dataset, batch_size), load(kernels), number_type(dtype)
         self.classes, self.bytes = dataset.mask_classes, (dataset.images, dataset.masks)
         self.extents = np.array([image.shape[:2] for image in dataset.images])
         self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size

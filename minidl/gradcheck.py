@@ -242,15 +242,15 @@ def check_normalization(
     normalization: Normalization | str,
     shape: Shape,
     random: np.random.Generator,
-    kernels: Kernels | None = None,
+    kernels: Kernels | str = "cpu",
     tolerance: float = TOLERANCE,
 ) -> Report:
     """Check a normalization's adjoint against the transform's own derivative, on random arrays of ``shape``.
 
     For a random cotangent u, the adjoint gives Jᵀu, and f(x) = Σ u·transform(x) has this gradient. normalization: by
-    its name, or as it was registered; kernels: of the CPU by default. Returns a report of one check, or of none where
-    there is no adjoint or the transform is random. Raises GradientError where they differ, and MinidlError for a name
-    that is not known.
+    its name, or as it was registered; kernels: the operations of a device, or its name. Returns a report of
+    one check, or of none where there is no adjoint or the transform is random. Raises GradientError where they differ,
+    and MinidlError for a name that is not known.
     """
     if isinstance(normalization, str):
         chosen = parse(normalization).normalizations
@@ -259,7 +259,7 @@ def check_normalization(
                 f"{normalization!r} is not the name of one normalization; check one at a time, such as WC"
             )
         (normalization,) = chosen
-    kernels = kernels or load("cpu")
+    kernels = load(kernels)
     xp, host, report = kernels.xp, kernels.host, Report()
     hook = Reparametrization(normalization.bind(kernels))
     x, cotangent = (xp.asarray(random.standard_normal(shape)) for _ in range(2))

@@ -26,6 +26,7 @@ import numpy as np
 from minidl.hooks import HookPoint
 from minidl.initialization import glorot
 from minidl.kernels import Kernels
+from minidl.kernels.arguments import whole
 from minidl.kernels.errors import MinidlError
 from minidl.parameter import Parameter
 
@@ -307,12 +308,7 @@ class Layer:
 
     def check_counts(self, least: int = 1, /, **counts: Any) -> tuple[int, ...]:
         """Return a constructor's whole numbers as Python's; raise MinidlError for one that is none, or below least."""
-        for name, count in counts.items():
-            if not isinstance(count, int | np.integer) or count < least:
-                raise MinidlError(
-                    f"{type(self).__name__} needs {name} to be a whole number of at least {least}, and not {count!r}"
-                )
-        return tuple(map(int, counts.values()))
+        return tuple(whole(f"{name} of {type(self).__name__}", count, least) for name, count in counts.items())
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0).

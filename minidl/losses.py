@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.softmax_loss import out_of_range
 
@@ -41,8 +41,8 @@ class SoftmaxCrossEntropy:
     The sums behind the score stay on the device until somebody asks for it.
     """
 
-    def __init__(self, kernels: Kernels) -> None:
-        self.kernels = kernels
+    def __init__(self, kernels: Kernels | str) -> None:
+        self.kernels = kernels = load(kernels)
         self.buffer: Array = None
         self.error: Array = None
         self.totals = kernels.xp.zeros(4, np.float64)

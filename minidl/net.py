@@ -11,7 +11,8 @@ import numpy as np
 
 from minidl import method as methods
 from minidl.fuse import fuse, unfuse
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
+from minidl.kernels.arguments import number_type, whole
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, NotSaved, Shape, check_saved
@@ -27,10 +28,11 @@ PREDICTED = 1 << 18  # inputs that ``predict`` gives to a forward pass, where no
 class Net:
     """A net: a root layer, set up for data of ``shape`` (of one sample: y, x, channels).
 
-    method: a text as in the paper's tables, such as "WC, GC, fully"; mode: "projection" or "reparametrization"; place:
-    where WC and GC are done, at the hook points of the layers ("hooks"), or inside the update of any Optimizer that is
-    given the net's parameters ("optimizer"). The training is the same. saved: the shapes of the parameters that will be
-    loaded into it, by their names; a net that needs others is refused before it takes memory for them.
+    kernels: the operations of a device, or its name; method: a text as in the paper's tables, such as "WC, GC, fully";
+    mode: "projection" or "reparametrization"; place: where WC and GC are done, at the hook points of the layers
+    ("hooks"), or inside the update of any Optimizer that is given the net's parameters ("optimizer"). The training is
+    the same. saved: the shapes of the parameters that will be loaded into it, by their names; a net that needs others
+    is refused before it takes memory for them.
 
     Threads take turns: a net that is in use makes others wait. Inference may be asked for by any of them; a training
     step, forward and backpropagate, belongs to one.
@@ -40,7 +42,7 @@ class Net:
         self,
         root: Layer,
         shape: Shape,
-        kernels: Kernels,
+        kernels: Kernels | str,
         *,
         name: str = "",
         method: str = "Baseline",
@@ -58,11 +60,12 @@ class Net:
             raise MinidlError(
                 f"a net needs the shape of one sample, such as (32, 32, 3) for (y, x, channels), not {shape}"
             )
+        if not isinstance(root, Layer):
+            raise MinidlError(f"a net is made of one layer, such as Sequential(*layers), and not of {root!r}")
+        kernels, seed = load(kernels), whole("seed of Net", seed, 0)
         self.root, self.kernels, self.name, self.mode = root, kernels, name, mode
         self.method = methods.parse(method)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise MinidlError(f"a net computes in float32 or float64, not in {self.dtype}; choose one of them")
+        self.dtype = number_type(dtype)
         self.training, self.trained_by = True, 0  # by which thread
         self.frozen: object = None  # a new object at each freeze, None while the net is not frozen
         self.fused = False
@@ -160,6 +163,7 @@ class Net:
         on training afterwards, with a new forward. Raises MinidlError as ``forward`` does, for integers that are no
         uint8, for what is no picture, and for pictures where it is not known how to prepare them.
         """
+        batch_size = None if batch_size is None else whole("batch_size of predict", batch_size)
         on_device = isinstance(data, self.kernels.xp.ndarray)
         given = pictures(self.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
         if given is not None:
@@ -212,8 +216,6 @@ class Net:
     @staticmethod
     def _batch_size(asked: int | None, shape: Shape) -> int:
         """Return how many samples of a shape go through the net at a time."""
-        if asked is not None and asked < 1:
-            raise MinidlError(f"predict takes samples in batches of at least 1, and not of {asked}")
         return asked or max(1, PREDICTED // max(1, prod(shape)))
 
     def _unprepared(self, what: str) -> MinidlError:

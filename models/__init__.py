@@ -1,10 +1,10 @@
 """The nets of Figure 1, one a file."""
 
 from collections.abc import Mapping
-from operator import index
 from typing import Any
 
 from minidl import kernels
+from minidl.kernels.arguments import whole
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.method import check_mode, check_place, parse
@@ -63,10 +63,7 @@ def build(
     without an output for each class.
     """
     check(name, method, mode, device, place)
-    if _whole(classes) < 2:
-        raise MinidlError(f"a net needs at least 2 classes, not {classes!r}")
-    if _whole(seed) < 0:
-        raise MinidlError(f"a seed is a whole number of at least 0, not {seed!r}; give another one")
+    classes = whole("classes of build", classes, 2)
     root = _model(name).layers(classes, parse(method))
     if not isinstance(root, Layer):
         raise MinidlError(
@@ -86,18 +83,10 @@ def build(
     return net
 
 
-def _whole(value: Any) -> int:
-    """Return a whole number, and -1 for what is none."""
-    try:
-        return index(value)
-    except TypeError:
-        return -1
-
-
 def _model(name: str) -> Model:
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise MinidlError(
-            f"the model {name!r} is unknown{meant(name, MODELS)}; use one of {', '.join(MODELS)}, or --import the "
+            f"the model {name!r} is unknown{meant(str(name), MODELS)}; use one of {', '.join(MODELS)}, or --import the "
             "file that names it"
         )
     return MODELS[name]

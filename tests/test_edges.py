@@ -395,15 +395,15 @@ def test_numpys_whole_numbers_are_as_good_as_pythons(random, number):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Convolution(2, 3, padding="same"), "padding to be a whole number of at least 0"),
-        (lambda: Convolution(2, 3, padding=1.0), "padding to be a whole number of at least 0"),
+        (lambda: Convolution(2, 3, padding="same"), "padding of Convolution must be a whole number of at least 0"),
+        (lambda: Convolution(2, 3, padding=1.0), "padding of Convolution must be a whole number of at least 0"),
         (lambda: Resize(5), r"Resize needs a size \(y, x\)"),
         (lambda: SGD([], kernels.load("cpu"), np.inf), "learning rate must be a number above 0"),
         (lambda: SGD([], kernels.load("cpu"), "1"), "learning rate must be a number above 0"),
         (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", np.nan), "learning rate must be"),
         (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", -1), "learning rate must be"),
         (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", None), "learning rate must be"),
-        (lambda: SGD([], kernels.load("cpu"), 1, weight_decay=np.inf), "weight decay must be a number of 0 or above"),
+        (lambda: SGD([], kernels.load("cpu"), 1, weight_decay=np.inf), "weight decay must be a number of at least 0"),
         (lambda: Adam([], kernels.load("cpu"), 1, betas=(0.9,)), "betas must be two numbers"),
     ],
 )

@@ -158,7 +158,7 @@ def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
     [
         (SGD, {"learning_rate": 0.0}, "learning rate must be a number above 0"),
         (SGD, {"learning_rate": float("nan")}, "learning rate must be a number above 0"),
-        (Adam, {"learning_rate": 1.0, "weight_decay": -1.0}, "weight decay must be a number of 0 or above"),
+        (Adam, {"learning_rate": 1.0, "weight_decay": -1.0}, "weight decay must be a number of at least 0"),
         (SGD, {"learning_rate": 1.0, "momentum": 1.0}, "momentum must be"),
         (Adam, {"learning_rate": 1.0, "betas": (0.9, -0.1)}, "betas must be"),
         (Adam, {"learning_rate": 1.0, "variant": "dlib"}, "use standard or as_printed"),
@@ -183,5 +183,5 @@ def test_parameters_may_come_one_by_one_and_not_twice(backend, random):
     for name in ("gc", "wc"):
         with pytest.raises(MinidlError, match=f"^{name.upper()} is for .*whose filters are single numbers"):
             SGD([weights, biases], backend, learning_rate=RATE, **{name: [weights, biases]})
-    with pytest.raises(MinidlError, match="the betas must be two numbers"):
+    with pytest.raises(MinidlError, match="the betas must be two numbers of at least 0"):
         Adam([weights], backend, learning_rate=RATE, betas=0.9)
