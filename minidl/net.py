@@ -130,8 +130,7 @@ class Net:
         """Let the layers compute alone while somebody looks at an output, which would have gone through a ReLU."""
         observed = any(point.before or point.after for point in self.output_points)
         if observed == self.fused:
-            (unfuse if observed else fuse)(self.root)
-            self.fused = not observed
+            (self.unfuse if observed else self.fuse)()
 
     def _forward(self, data: Array) -> Array:
         """Run the data through the layers, or replay the recorded pass, for a small batch through a frozen net."""
@@ -251,6 +250,11 @@ class Net:
         """Let neighbouring layers share a pass over memory, see fuse.py; the last batch is forgotten."""
         fuse(self.root)
         self.fused = True
+
+    def unfuse(self) -> None:
+        """Let every layer compute alone, as who looks on wants to see it; the last batch is forgotten."""
+        unfuse(self.root)
+        self.fused = False
 
     def train(self) -> None:
         """Prepare for training."""

@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from minidl import kernels
+from minidl import kernels, models
 from minidl.data.batches import Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
@@ -474,3 +474,36 @@ def test_flattened_images_through_a_residual_in_pytorch():
     net = net_of(Flatten(), Residual(FullyConnected(40)), ReLU(), FullyConnected(3), shape=(4, 5, 2))
     with pytest.raises(MinidlError, match=r"add1.*flattened together"):
         axes_of(net)
+
+
+def test_a_watch_may_lie_in_a_watch_of_the_same_net(backend, random):
+    """Where layers would be fused again behind the inner one, their last batch would be forgotten."""
+    net = models.build("c", shape=(16, 16, 3), method="WC, GC", device=backend)
+    loss, data, labels = SoftmaxCrossEntropy(backend), random.standard_normal((3, 16, 16, 3)), np.array([0, 1, 0])
+    with watch(net) as outer:
+        with watch(net) as inner:
+            loss(net.forward(data), labels)
+            net.backpropagate(loss.error)
+        assert net.observed
+        net.backpropagate(loss.error)
+    assert not net.observed
+    assert net.fused
+    for name, one in outer.items():
+        np.testing.assert_array_equal(backend.host(one.output), backend.host(inner[name].output))
+        np.testing.assert_array_equal(backend.host(one.data), backend.host(inner[name].data))
+
+
+def test_a_copy_that_is_made_inside_of_a_watch_is_not_observed(backend, random):
+    net = models.build("a", shape=(16, 16, 3), method="WC, GC", device=backend)
+    loss, data, labels = SoftmaxCrossEntropy(backend), random.standard_normal((3, 16, 16, 3)), np.array([0, 1, 0])
+    with watch(net) as seen:
+        twin = deepcopy(net)
+        loss(net.forward(data), labels)
+        net.backpropagate(loss.error)
+        grads = seen["conv1"].grads.after
+        loss(twin.forward(-data), labels)
+        twin.backpropagate(loss.error)
+        assert seen["conv1"].grads.after is grads
+    assert not twin.observed
+    assert twin.fused
+    assert [str(point) for point in twin.hook_points] == [str(point) for point in net.hook_points]
