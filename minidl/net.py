@@ -86,11 +86,24 @@ class Net:
                 f"images of {extents} pixels" if len(self.shape) == 3 else f"data of shape {self.shape} for one sample"
             )
             raise MinidlError(f"{' '.join(['the net', *name.split()])} cannot take {what}: {error}") from error
+        self._check_shared()
         self._check_names()
         self.fuse()
         methods.attach(self.method, root, mode, kernels, place)
         self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
         self.output_points = [layer.at_output for layer in self.layers]
+
+    def _check_shared(self) -> None:
+        """Raise MinidlError where two layers have one parameter: each writes its gradients, and none adds to them."""
+        parameters = self.parameters
+        if len(set(map(id, parameters))) < len(parameters):
+            twice = next(p for i, p in enumerate(parameters) if any(p is other for other in parameters[:i]))
+            own = [layer for layer in self.layers if not isinstance(layer, Container)]
+            names = [layer.name for layer in own for p in layer.parameters() if p is twice]
+            raise MinidlError(
+                f"{' and '.join(names)} have the same parameter {twice.name}, whose gradients would be those of one of "
+                "them alone; give each layer a parameter of its own"
+            )
 
     def _check_names(self) -> None:
         """Raise MinidlError where two arrays that a saved net has would have the same name."""
@@ -231,9 +244,11 @@ class Net:
     def backpropagate(self, error: Array) -> None:
         """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward.
 
-        Where ranks share the batch, each has those of the whole batch then; see exchange.py.
+        Where ranks share the batch, each has those of the whole batch then; see exchange.py. Raises MinidlError where
+        layers have been given one parameter together.
         """
         with self.context.in_use:
+            self._check_shared()
             if self.training and self.trained_by not in (0, get_ident()):
                 raise MinidlError(
                     "backpropagate follows a forward pass of another thread, whose data it would take; let one thread "

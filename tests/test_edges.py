@@ -507,3 +507,23 @@ def test_a_copy_that_is_made_inside_of_a_watch_is_not_observed(backend, random):
     assert not twin.observed
     assert twin.fused
     assert [str(point) for point in twin.hook_points] == [str(point) for point in net.hook_points]
+
+
+def test_a_parameter_of_two_layers_is_refused_before_its_gradients_are_wrong(backend, random):
+    """Each layer writes its gradients and none adds to them, so that the sum over both would be nowhere."""
+
+    class Tied(FullyConnected):
+        def infer_shape(self, shape):
+            found = super().infer_shape(shape)
+            self.weights, self.biases = (getattr(first.layers[0], name) for name in ("weights", "biases"))
+            return found
+
+    first = net_of(FullyConnected(5), ReLU(), FullyConnected(5), shape=(5,), backend=backend)
+    with pytest.raises(
+        MinidlError, match=r"fc1 and fc2 have the same parameter fc1.weights, whose .*; give each layer"
+    ):
+        net_of(Tied(5), ReLU(), Tied(5), shape=(5,), backend=backend)
+    first.layers[2].weights = first.layers[0].weights
+    output = first.forward(random.standard_normal((3, 5)))  # which is right
+    with pytest.raises(MinidlError, match=r"fc1 and fc2 have the same parameter fc1.weights"):
+        first.backpropagate(output)
