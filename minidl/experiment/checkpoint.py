@@ -118,11 +118,17 @@ def trained_on(path: Path) -> Description | None:
 def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
     """Bring a net and its optimizer to where they were saved; return the number of the last finished epoch.
 
-    Raises MinidlError where the file is missing, is no checkpoint, or belongs to another net or optimizer.
+    Raises MinidlError where the file is missing, is no checkpoint, or belongs to another net or optimizer, or to one in
+    another precision.
     """
     found = saved.read(path)
     if not found.is_checkpoint:
         raise MinidlError(f"{path} has the weights of a net alone; begin with them by --init, in a new run")
+    if found.dtype != net.dtype:
+        raise MinidlError(
+            f"{path} was saved in {found.dtype}, and this net computes in {net.dtype}, in which it would not be the "
+            f'same; build it with dtype="{found.dtype}"'
+        )
     moments, earlier = optimizer.moments(), found.arrays("optimizer/")
     if moments.keys() != earlier.keys():
         raise MinidlError(f"{path} was saved with another optimizer than {optimizer.kind}; use the one it had")
@@ -146,11 +152,13 @@ def run_state(path: Path) -> dict[str, Any]:
 def load(path: str | Path, device: str = "auto", net: Net | None = None, folded: bool = True) -> Net:
     """Return the saved net, ready for inference: a plain net without hooks, BN folded into its convolutions, frozen.
 
+    It computes in float32 or float64, as it was saved.
+
     path: the folder of a run, its checkpoint, or weights that ``minidl export`` wrote, in either layout. The net knows
     how pictures are prepared and what its classes are called, see ``net.predict`` and ``net.classes``. What the run's
     method was need not be known any more. net: for a net of one's own, whose model has no name here: one with the same
-    parameters, new and on any device; it becomes the saved net. folded: whether BN is folded. Raises MinidlError as
-    ``resume`` does.
+    parameters, new, in any precision and on any device; it becomes the saved net. folded: whether BN is folded. Raises
+    MinidlError where the file is missing, is no such file, or belongs to another net.
     """
     found = saved.read(file_of(path))
     net = _built(found, device) if net is None else net
@@ -185,5 +193,11 @@ def _built(found: saved.Saved, device: str) -> Net:
     shape, shapes = tuple(description["shape"]), found.net_shapes
     method = data_norm or BASELINE
     return models.build(
-        description["model"], method=method, classes=description["classes"], shape=shape, device=device, saved=shapes
+        description["model"],
+        method=method,
+        classes=description["classes"],
+        shape=shape,
+        device=device,
+        dtype=found.dtype,
+        saved=shapes,
     )
