@@ -105,7 +105,15 @@ class Optimizer:
         raise NotImplementedError
 
     def moments(self) -> dict[str, Array]:
-        """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint."""
+        """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint.
+
+        Raises MinidlError where two parameters have one name, as those of two nets may.
+        """
+        if twice := [name for i, name in enumerate(self.names) if name in self.names[:i]]:
+            raise MinidlError(
+                f"two parameters of an optimizer are called {twice[0]}, and a file cannot tell their moments apart; "
+                "give each net an optimizer of its own"
+            )
         return {
             f"{name}.moment{i}": moment
             for name, tensor in zip(self.names, self.tensors, strict=True)

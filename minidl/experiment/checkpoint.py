@@ -43,8 +43,9 @@ def save(
     """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
 
     run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises
-    MinidlError for an epoch that is no whole number of at least 0, for a net whose BN was folded in part, or is none of
-    its method, and where the file cannot be written; the earlier one is still there then.
+    MinidlError for an epoch that is no whole number of at least 0, for an optimizer of another net or of two, for a net
+    whose BN was folded in part, or is none of its method, and where the file cannot be written; the earlier one is
+    still there then.
     """
     if not isinstance(epoch, int | np.integer) or epoch < 0:
         raise MinidlError(f"a checkpoint needs the number of the last finished epoch, at least 0, and not {epoch!r}")
@@ -54,7 +55,15 @@ def save(
             "that BN, could not be built again from a file; load it by checkpoint.load(path, folded=False) before you "
             "train and save it"
         )
+    if not isinstance(optimizer, Optimizer):
+        raise MinidlError(f"a checkpoint needs the optimizer of the net, such as SGD or Adam, and not {optimizer!r}")
     weights = net.effective_weights()
+    for name, tensor in zip(optimizer.names, optimizer.tensors, strict=True):
+        if name not in weights or weights[name].shape != tensor.weights.shape:
+            raise MinidlError(
+                f"the optimizer has a parameter {name} of shape {tensor.weights.shape}, which this net has not; save a "
+                "net together with the optimizer of its own parameters"
+            )
     arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}
     arrays |= {f"raw/{p.name}": p.value for p in net.parameters if weights[p.name] is not p.value}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.moments().items()}
