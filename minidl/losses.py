@@ -49,6 +49,7 @@ class SoftmaxCrossEntropy:
         self.glance = kernels.glance(self.totals)
         self.classes = 0
 
+    @np.errstate(under="ignore")
     def __call__(self, output: Array, labels: Array) -> None:
         """Compute the error of a batch and add the batch to the score.
 

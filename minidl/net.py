@@ -35,7 +35,8 @@ class Net:
     is refused before it takes memory for them.
 
     Threads take turns: a net that is in use makes others wait. Inference may be asked for by any of them; a training
-    step, forward and backpropagate, belongs to one.
+    step, forward and backpropagate, belongs to one. Numbers that are too small for their type become 0, in a loss and
+    an optimizer, too, whatever ``np.seterr`` would make of that.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Net:
             twin.freeze()
         return twin
 
+    @np.errstate(under="ignore")
     def forward(self, data: Array) -> Array:
         """Return the net's output (samples, …) for data (samples, …), real numbers of any type.
 
@@ -165,6 +167,7 @@ class Net:
             replay = replays[data.shape] = Replay(self.root, data.shape, self.frozen)
         return replay(data)
 
+    @np.errstate(under="ignore")
     def predict(self, data: Any, batch_size: int | None = None) -> Any:
         """Return the net's output for any number of samples at inference, as a new NumPy array.
 
@@ -241,6 +244,7 @@ class Net:
         """The names of the net's outputs, where they are known, which they are when it comes from a checkpoint."""
         return self.preprocessing.classes if self.preprocessing else ()
 
+    @np.errstate(under="ignore")
     def backpropagate(self, error: Array) -> None:
         """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward.
 
@@ -278,6 +282,7 @@ class Net:
             self._thaw()
             self.root.train()
 
+    @np.errstate(under="ignore")
     def eval(self) -> None:
         """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again.
 
@@ -300,6 +305,7 @@ class Net:
         self.frozen = None
         self.context.buffers.replays.clear()
 
+    @np.errstate(under="ignore")
     def freeze(self) -> None:
         """Prepare for inference with weights that do not change any more: what can be made of them once, is.
 

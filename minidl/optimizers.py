@@ -134,6 +134,7 @@ class SGD(Optimizer):
         super().__init__(*args, **options)
         self.momentum = real("the momentum", momentum, *SHARE)
 
+    @np.errstate(under="ignore")
     def step(self) -> None:
         """Update every parameter from its gradients."""
         self.operation.step(self.tensors, self.alpha, self.steps, self.momentum, self.variant)
@@ -163,6 +164,7 @@ class Adam(Optimizer):
         if self.variant == "as_printed" and self.betas[1] == 0:
             raise MinidlError("as_printed multiplies by the second of the betas, which must be above 0 and not 0")
 
+    @np.errstate(under="ignore")
     def step(self) -> None:
         """Update every parameter from its gradients."""
         self.operation.step(self.tensors, self.alpha, self.steps, self.betas, self.epsilon, self.variant)

@@ -527,3 +527,24 @@ def test_a_parameter_of_two_layers_is_refused_before_its_gradients_are_wrong(bac
     output = first.forward(random.standard_normal((3, 5)))  # which is right
     with pytest.raises(MinidlError, match=r"fc1 and fc2 have the same parameter fc1.weights"):
         first.backpropagate(output)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+@pytest.mark.parametrize("method", ["WC, GC, BN, fully", "WS, GC, LN"])
+def test_underflows_are_no_errors(backend, random, method, optimizer):
+    """Whatever a program has told NumPy; an overflow is one."""
+    net = models.build("a", shape=(16, 16, 3), method=method, device=backend)
+    loss, update = SoftmaxCrossEntropy(backend), optimizer(net.parameters, backend, 0.01, weight_decay=1e-4)
+    data = random.standard_normal((4, 16, 16, 3)) * np.array([1, 0, 1e-30, 1e-40]).reshape(4, 1, 1, 1)
+    with np.errstate(all="raise"):
+        for scale in (1.0, 1e-30, 1e-38):
+            output = net.forward(data)
+            loss(output * np.float32(1000), np.arange(4))
+            net.backpropagate(backend.array(np.float64(scale) * backend.host(loss.error).astype(float), "float64"))
+            update.step()
+        net.predict(data)
+        net.freeze()
+        net.predict(data)
+        if backend.device != "gpu":  # whose arithmetic NumPy knows nothing of
+            with pytest.raises(FloatingPointError, match="overflow"):
+                net.predict(data * 1e300)
