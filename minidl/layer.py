@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from minidl.hooks import HookPoint
+from minidl.hooks import HookPoint, Reparametrization
 from minidl.initialization import glorot
 from minidl.kernels import Kernels
 from minidl.kernels.arguments import whole
@@ -431,6 +431,8 @@ class Layer:
         The weights themselves are not changed. The last batch is dropped, so that backward needs a new forward in
         training.
         """
+        if isinstance(self.at_weights.hook, Reparametrization):
+            self.at_weights.hook.effective = None  # so that the array in use stays, should the next layer's hook fail
         self.normalize_weights(in_place=False)
         self.training, self.data, self.samples = False, None, None
         self._thaw()

@@ -1,6 +1,7 @@
 """Net: layers that were set up for one shape of data on one device."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from math import prod
 from operator import index
@@ -290,15 +291,21 @@ class Net:
         are.
         """
         with self.context.in_use:
-            try:
+            with self._all_or_none():
                 self.root.eval()
-            except BaseException:  # of a hook: in training, all of the net goes on with it
-                self._thaw()
-                if self.training:
-                    self.root.train()
-                raise
             self.training = False
             self._thaw()
+
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """Let all layers be as they were where something is done to each of them and fails, as a hook may."""
+        before = [(one, vars(one).copy()) for one in (*self.root.parts(), *self.parameters)]
+        try:
+            yield
+        except BaseException:
+            for one, attributes in before:
+                vars(one).update(attributes)
+            raise
 
     def _thaw(self) -> None:
         """Forget what was made of weights that may change now."""
@@ -313,9 +320,12 @@ class Net:
         a CPU it takes several times the memory of the weights.
         """
         with self.context.in_use:
-            if self.training:
-                self.eval()
-            self.root.freeze()
+            with self._all_or_none():
+                if self.training:
+                    self.root.eval()
+                self.root.freeze()
+            self.training = False
+            self._thaw()
             self.frozen = object()
 
     @property

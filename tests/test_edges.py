@@ -195,6 +195,38 @@ def test_a_hook_that_fails_leaves_the_whole_net_in_training(random, way):
     net.backpropagate(np.ones_like(expected))
 
 
+@pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+@pytest.mark.parametrize("way", ["eval", "freeze"])
+@pytest.mark.parametrize("before", ["train", "eval", "freeze"])
+def test_what_fails_in_the_middle_leaves_a_net_as_it_was(backend, random, mode, way, before, monkeypatch):
+    """Its layers are ready for inference all together or not at all."""
+    layers = Convolution(3, 3), BatchNorm(), Flatten(), FullyConnected(2)
+    net = Net(Sequential(*layers), (4, 4, 2), backend, dtype=np.float64, method="WC, GC", mode=mode)
+    data = random.standard_normal((3, 4, 4, 2))
+    net.forward(data)
+    getattr(net, before)()
+    expected = None if before == "train" else net.predict(data)
+    changed = random.standard_normal((3, 3, 3, 2))  # as weights with a hook count after the next eval alone
+    layers[0].weights.value += backend.array(changed, np.float64)
+    state, frozen = [layer.training for layer in net.layers], net.frozen
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(layers[-1], way, fails)
+    with pytest.raises(MemoryError):
+        getattr(net, way)()
+    monkeypatch.undo()
+    assert ([layer.training for layer in net.layers], net.training) == (state, before == "train")
+    assert net.frozen is frozen
+    if before == "train":
+        net.backpropagate(np.ones((3, 2)))  # the last batch is still there
+    else:
+        np.testing.assert_array_equal(net.predict(data), expected)
+    net.eval()
+    assert np.abs(net.predict(data) - (0 if expected is None else expected)).max() > 0.01
+
+
 @pytest.mark.parametrize("extents", [(1, 9), (2, 2), (2, 9), (3, 1), (3, 3)])
 def test_images_that_are_smaller_than_their_border(backend, random, extents):
     images = random.integers(0, 256, (8, *extents, 3), dtype=np.uint8)
