@@ -8,12 +8,13 @@ import numpy as np
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
 from minidl.kernels import Kernels, load
-from minidl.kernels.arguments import number_type, whole
+from minidl.kernels.arguments import check_kind, generator, number_type, whole
 from minidl.kernels.errors import MinidlError
 
 MEAN = np.array([122.782, 117.001, 104.298])  # red, green, blue of 0 … 255: section 5 of the paper
 DIVISOR = 256.0
 BORDER = 4  # black pixels around an image, from which it is cropped again
+PART = "give one part of a set, as in train_set, test_set = data.load(...)"
 
 Array = Any
 
@@ -33,6 +34,7 @@ class Batches:
     def __init__(
         self, dataset: Dataset, batch_size: int, kernels: Kernels | str, dtype: Any, share: tuple[int, int] = (0, 1)
     ) -> None:
+        check_kind("dataset of Batches", dataset, Dataset, PART)
         if dataset.labels is None or isinstance(dataset.images, list):
             raise lacking(dataset.name, self.per_pixel)
         batch_size, kernels, dtype = check_size(dataset, batch_size), load(kernels), number_type(dtype)
@@ -49,8 +51,12 @@ class Batches:
         self.data = xp.empty((buffers, largest, *self.shape), dtype)
         self.labels = xp.empty((buffers, largest), self.truth.dtype)
 
-    def shuffle(self, random: np.random.Generator) -> list[int]:
-        """Begin an epoch in random order, each image cropped at random from its bordered self; see ``begin``."""
+    def shuffle(self, random: np.random.Generator | int) -> list[int]:
+        """Begin an epoch in random order, each image cropped at random from its bordered self; see ``begin``.
+
+        random: a generator of NumPy's, or a seed.
+        """
+        random = generator(random)
         order = random.permutation(self.samples)
         return self.begin(order, random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True))
 

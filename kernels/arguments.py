@@ -1,4 +1,4 @@
-"""Arguments: the numbers that a program gives, checked where they come in, once for all that takes any."""
+"""Arguments: what a program gives, checked where it comes in: numbers, types, random generators and objects."""
 
 import math
 from collections.abc import Callable
@@ -49,3 +49,16 @@ def number_type(dtype: Any) -> np.dtype[Any]:
         given = repr(dtype) if found is None else found
         raise MinidlError(f"a net computes in float32 or float64, not in {given}; choose one of them")
     return found
+
+
+def generator(random: Any) -> np.random.Generator:
+    """Return a generator of random numbers, also of a seed; raise MinidlError for anything else."""
+    if isinstance(random, np.random.Generator):
+        return random
+    return np.random.default_rng(whole("random, a generator of NumPy's or a seed,", random, 0))
+
+
+def check_kind(what: str, value: Any, kind: type, remedy: str) -> None:
+    """Raise MinidlError for what is of another kind than the argument; what: as for ``whole``; remedy: what to do."""
+    if not isinstance(value, kind):
+        raise MinidlError(f"{what} must be of the kind {kind.__name__}, not {type(value).__name__}; {remedy}")

@@ -58,7 +58,7 @@ class SoftmaxCrossEntropy:
         does not count. The error holds until the next call. Raises MinidlError for labels of another shape or type;
         for one that is out of range, here on the CPU and in ``score`` elsewhere, as a look would make a GPU wait.
         """
-        real = np.float64 if output.dtype == np.float64 else np.float32
+        real = np.float64 if getattr(output, "dtype", None) == np.float64 else np.float32
         output = self.kernels.array(output, real)
         labels = checked_labels(labels, output, self.kernels.xp)
         self.classes = output.shape[-1]

@@ -13,7 +13,7 @@ import numpy as np
 from minidl import method as methods
 from minidl.fuse import fuse, unfuse
 from minidl.kernels import Kernels, load
-from minidl.kernels.arguments import number_type, whole
+from minidl.kernels.arguments import check_kind, number_type, whole
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Context, Layer, NotSaved, Shape, check_saved
@@ -62,8 +62,8 @@ class Net:
             raise MinidlError(
                 f"a net needs the shape of one sample, such as (32, 32, 3) for (y, x, channels), not {shape}"
             )
-        if not isinstance(root, Layer):
-            raise MinidlError(f"a net is made of one layer, such as Sequential(*layers), and not of {root!r}")
+        check_kind("root of Net", root, Layer, "make one layer of them all, such as Sequential(*layers)")
+        check_kind("name of Net", name, str, "give a text, or leave it out")
         kernels, seed = load(kernels), whole("seed of Net", seed, 0)
         self.root, self.kernels, self.name, self.mode = root, kernels, name, mode
         self.method = methods.parse(method)
@@ -380,6 +380,7 @@ class Net:
         unknown, a shape differs, or an array is not one of real numbers, before anything is copied.
         """
         targets = {p.name: p.value for p in self.parameters} | self.running()
+        arrays = {name: array if hasattr(array, "shape") else numbers(array) for name, array in arrays.items()}
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
         for name, target in targets.items():
             check_saved(shapes, name, target.shape)

@@ -1,25 +1,28 @@
 """What a program gives by mistake at a door of the Python API is one sentence; what can only mean one thing works."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minidl import data, kernels, models
+from minidl import checkpoint, data, kernels, models
 from minidl.data.batches import Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
-from minidl.gradcheck import check_normalization
+from minidl.gradcheck import check_layer, check_net, check_normalization
 from minidl.kernels.errors import MinidlError
 from minidl.layers import Flatten, FullyConnected, Sequential
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 from minidl.optimizers import SGD, Adam, stepped
+from minidl.study.watch import watch
 
 CPU = kernels.load("cpu")
 IMAGES = np.zeros((4, 8, 9, 3), np.uint8)
 LABELS = np.array([0, 1, 1, 0])
+DATA = np.random.default_rng(0).standard_normal((2, 4, 4, 3))
 SIZES = {"images": list(IMAGES), "labels": None, "masks": [np.zeros((8, 9), np.uint8)] * 4, "mask_classes": ("x",)}
 
 
@@ -126,8 +129,30 @@ def test_a_normalization_is_checked_on_a_device_of_any_name(random: np.random.Ge
 @pytest.mark.parametrize(
     ("give", "message"),
     [
-        (lambda: Net([Flatten()], (4, 4, 3), CPU), r"made of one layer, such as Sequential\(\*layers\), and not of"),
-        (lambda: Net(Flatten, (4, 4, 3), CPU), "made of one layer"),
+        (
+            lambda: Net([Flatten()], (4, 4, 3), CPU),
+            r"root of Net must be .* Layer, not list; .* Sequential\(\*layers\)",
+        ),
+        (lambda: Net(Flatten, (4, 4, 3), CPU), "root of Net must be of the kind Layer, not type"),
+        (lambda: net(name=3), "name of Net must be of the kind str, not int"),
+        (lambda: net().load({p.name: None for p in net().parameters}), "no real numbers"),
+        (lambda: net().predict("photo.jpg"), "takes pictures, and not the name of a file, 'photo.jpg'; open it by PIL"),
+        (lambda: net().predict([Path("photo.jpg")]), "takes pictures, and not the name of a file"),
+        (lambda: watch(net().root).__enter__(), "net of watch must be of the kind Net, not Sequential"),
+        (lambda: check_layer(net(), DATA, 0), "layer of check_layer .* not Net; .*; for a net, there is check_net"),
+        (lambda: check_net(net().root, None, DATA, [0], 0), "net of check_net must be of the kind Net, not Sequential"),
+        (lambda: check_normalization(None, (4, 3), 0), "normalization of check_normalization .*, not NoneType"),
+        (lambda: checkpoint.save("x", sgd(), net(), 0), "net of checkpoint.save must be of the kind Net, not SGD"),
+        (lambda: checkpoint.load("x", net="c"), "net of checkpoint.load must be of the kind Net, not str"),
+        (lambda: Batches((images(), images()), 2, CPU, "float32"), "dataset of Batches .* not tuple; give one part of"),
+        (lambda: PixelBatches(IMAGES, 2, CPU, "float32"), "dataset of PixelBatches must be .* not ndarray"),
+        (
+            lambda: Batches(images(), 2, CPU, "float32").next(2),
+            r"the next batch is none, and not 2; .* shuffle\(random\)",
+        ),
+        (lambda: SoftmaxCrossEntropy(CPU)(None, [0]), "no real numbers"),
+        (lambda: setattr(net().parameters[1], "value", np.array(["a", "b", "c"])), "no real numbers"),
+        (lambda: setattr(net().parameters[1], "value", np.array([1j, 2, 3])), "no real numbers"),
         (lambda: models.build("c", method=None), "a method is a text such as 'WC, GC, fully', not None"),
         (lambda: models.build(None), "the model None is unknown"),
         (lambda: models.build(["c"]), r"the model \['c'\] is unknown"),
@@ -159,6 +184,26 @@ def test_labels_and_classes_may_come_in_lists() -> None:
     np.testing.assert_array_equal(listed.labels, LABELS)
     assert listed.classes == ("a", "b")
     assert listed.subset(2).labels is not None
+
+
+def test_a_seed_is_as_good_as_a_generator() -> None:
+    for one in (Batches(images(), 2, CPU, "float32"), PixelBatches(images(**SIZES), 2, CPU, "float32")):
+        one.shuffle(5)
+        order = one.order.copy()
+        one.shuffle(np.random.default_rng(5))
+        np.testing.assert_array_equal(one.order, order)
+        with pytest.raises(MinidlError, match="random, a generator of NumPy's or a seed, must be a whole number"):
+            one.shuffle(None)
+    layer = net(dtype="float64").root
+    found, expected = (check_layer(layer, DATA, random) for random in (5, np.random.default_rng(5)))
+    assert [check.relative_error for check in found] == [check.relative_error for check in expected]
+
+
+def test_lists_of_numbers_are_as_good_as_arrays() -> None:
+    one, other, loss = net(seed=1), net(seed=2), SoftmaxCrossEntropy(CPU)
+    other.load({p.name: p.value.tolist() for p in one.parameters})
+    np.testing.assert_array_equal(other.predict(DATA), one.predict(DATA))
+    assert loss.alone([[1.0, 2.0], [3.0, 4.0]], [0, 1]) == loss.alone(np.array([[1, 2], [3, 4]], "f4"), [0, 1])
 
 
 def test_one_parameter_is_as_good_as_a_list_of_one() -> None:

@@ -22,6 +22,7 @@ from minidl.experiment import formats, saved
 from minidl.experiment.files import whole
 from minidl.experiment.fingerprint import Description
 from minidl.fold import fold
+from minidl.kernels.arguments import check_kind
 from minidl.kernels.errors import MinidlError
 from minidl.method import BASELINE, DATA_NORMS, parse
 from minidl.net import Net
@@ -47,6 +48,8 @@ def save(
     whose BN was folded in part, or is none of its method, and where the file cannot be written; the earlier one is
     still there then.
     """
+    check_kind("net of checkpoint.save", net, Net, "give the net, and behind it its optimizer")
+    check_kind("optimizer of checkpoint.save", optimizer, Optimizer, "give that of the net, such as SGD or Adam")
     if not isinstance(epoch, int | np.integer) or epoch < 0:
         raise MinidlError(f"a checkpoint needs the number of the last finished epoch, at least 0, and not {epoch!r}")
     if net.folded and (net.method.data_norm != "BN" or _data_norm(net)):
@@ -55,8 +58,6 @@ def save(
             "that BN, could not be built again from a file; load it by checkpoint.load(path, folded=False) before you "
             "train and save it"
         )
-    if not isinstance(optimizer, Optimizer):
-        raise MinidlError(f"a checkpoint needs the optimizer of the net, such as SGD or Adam, and not {optimizer!r}")
     weights = net.effective_weights()
     for name, tensor in zip(optimizer.names, optimizer.tensors, strict=True):
         if name not in weights or weights[name].shape != tensor.weights.shape:
@@ -169,6 +170,8 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
     parameters, new, in any precision and on any device; it becomes the saved net. folded: whether BN is folded. Raises
     MinidlError where the file is missing, is no such file, or belongs to another net.
     """
+    if net is not None:
+        check_kind("net of checkpoint.load", net, Net, "give one with the same parameters, or none")
     found = saved.read(file_of(path))
     net = _built(found, device) if net is None else net
     net.load(found.net_arrays())

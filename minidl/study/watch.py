@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from minidl.kernels.arguments import check_kind
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.layers import DataNorm
@@ -62,6 +63,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         optimizer.step()
         seen["conv1"].grads.before
     """
+    check_kind("net of watch", net, Net, "give the net that is to be watched")
     seen = {layer.name: Seen(layer) for layer in studied_layers(net)}
     following = dict(pairwise(net.layers))
     hung: list[tuple[list[Any], Callable[[Array], None]]] = []
