@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.arguments import whole
+from minidl.kernels.arguments import shown, whole
 from minidl.kernels.errors import MinidlError
 
 Bytes = NDArray[np.uint8]
@@ -64,10 +64,11 @@ class Dataset:
                         "or, where sizes differ, a list of such arrays"
                     )
         for what in ("classes", "mask_classes"):
-            given = getattr(self, what)
-            if not isinstance(given, tuple | list) or not all(isinstance(name, str) for name in given):
-                raise MinidlError(f"{what} of {self.name} must be names, such as ('cat', 'dog'), not {given!r}")
-            object.__setattr__(self, what, tuple(given))
+            value: Any = getattr(self, what)
+            names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
+            if not all(isinstance(name, str) for name in names):
+                raise MinidlError(f"{what} of {self.name} must be names, such as ('cat', 'dog'), not {shown(value)}")
+            object.__setattr__(self, what, names)
         if self.labels is not None:
             object.__setattr__(self, "labels", np.asarray(self.labels))
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from minidl.kernels.errors import MinidlError
 
+SHOWN = 60  # characters of a value, the most that a message shows
+
 
 def whole(what: str, value: Any, least: int = 1) -> int:
     """Return a whole number of any integer type as Python's; raise MinidlError for what is none, or below least.
@@ -20,7 +22,7 @@ def whole(what: str, value: Any, least: int = 1) -> int:
     except TypeError:
         number = least - 1
     if number < least:
-        raise MinidlError(f"{what} must be a whole number of at least {least}, not {value!r}")
+        raise MinidlError(f"{what} must be a whole number of at least {least}, not {shown(value)}")
     return number
 
 
@@ -35,7 +37,7 @@ def real(what: str, value: Any, words: str, fits: Callable[[float], bool]) -> fl
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and fits(number)):
-        raise MinidlError(f"{what} must be a number {words}, not {value!r}")
+        raise MinidlError(f"{what} must be a number {words}, not {shown(value)}")
     return number
 
 
@@ -46,7 +48,7 @@ def number_type(dtype: Any) -> np.dtype[Any]:
     except (TypeError, ValueError):
         found = None
     if found not in (np.float32, np.float64):
-        given = repr(dtype) if found is None else found
+        given = shown(dtype) if found is None else found
         raise MinidlError(f"a net computes in float32 or float64, not in {given}; choose one of them")
     return found
 
@@ -56,6 +58,12 @@ def generator(random: Any) -> np.random.Generator:
     if isinstance(random, np.random.Generator):
         return random
     return np.random.default_rng(whole("random, a generator of NumPy's or a seed,", random, 0))
+
+
+def shown(value: Any) -> str:
+    """Return what a program gave as a message shows it, in one line and not too much of it."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def check_kind(what: str, value: Any, kind: type, remedy: str) -> None:

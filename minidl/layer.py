@@ -431,9 +431,9 @@ class Layer:
         The weights themselves are not changed. The last batch is dropped, so that backward needs a new forward in
         training.
         """
-        if isinstance(self.at_weights.hook, Reparametrization):
-            self.at_weights.hook.effective = None  # so that the array in use stays, should the next layer's hook fail
         self.normalize_weights(in_place=False)
+        if isinstance(self.at_weights.hook, Reparametrization):
+            self.weights_in_use = self.weights_in_use.copy()  # the hook writes into its own, also in an eval that fails
         self.training, self.data, self.samples = False, None, None
         self._thaw()
 

@@ -21,7 +21,7 @@ def check_name(name: str) -> None:
     _model(name)
 
 
-def check(name: str, method: str, mode: str, device: str, place: str = "hooks") -> None:
+def check(name: str, method: str, mode: str, device: str | kernels.Kernels, place: str = "hooks") -> None:
     """Raise MinidlError for a model, method, mode, device or place that ``build`` would refuse."""
     check_name(name)
     parse(method)
@@ -48,7 +48,7 @@ def build(
     shape: tuple[int, int, int] = (32, 32, 3),
     mode: str = "projection",
     place: str = "hooks",
-    device: str = "auto",
+    device: str | kernels.Kernels = "auto",
     dtype: Any = "float32",
     seed: int = 0,
     saved: Mapping[str, tuple[int, ...]] | None = None,
@@ -57,10 +57,10 @@ def build(
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
     "projection" or "reparametrization"; place: of WC and GC, "hooks" or "optimizer", see ``Net``; device: "cpu", "gpu",
-    "auto" or "reference", see ``kernels.load``; seed: of the random initial weights; saved: the shapes of what will be
-    loaded into it, see ``Net``. Raises MinidlError for a name, method, mode, place or device that is not known, for a
-    number of classes or a seed that cannot be one, for images too small for the net, and for a model of one's own
-    without an output for each class.
+    "auto" or "reference", or the operations of one, see ``kernels.load``; seed: of the random initial weights; saved:
+    the shapes of what will be loaded into it, see ``Net``. Raises MinidlError for a name, method, mode, place or device
+    that is not known, for a number of classes or a seed that cannot be one, for images too small for the net, and for a
+    model of one's own without an output for each class.
     """
     check(name, method, mode, device, place)
     classes = whole("classes of build", classes, 2)
