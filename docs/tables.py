@@ -1,7 +1,7 @@
 """Writes the tables of docs/results.md anew, between their marks, from the results of the runs: python docs/tables.py
 
-Those at the small budget are of results/small/results.csv, which ``reproduce.py --out results/small`` has left; those of
-the paper's recipe are of the folders of single runs, results/cifar10-NET-METHOD-300epochs-seedN.
+Those at the small budget are of results/small/results.csv, which ``reproduce.py --out results/small`` has left, and the
+table of the whole recipe is of the folders of single runs, results/cifar10-NET-METHOD-300epochs-seedN.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minidl.experiment import plots
 from minidl.experiment.files import write_whole
 from minidl.experiment.results import KEY, NAME, VALUES, read_results
 from minidl.experiment.rows import Row, read_rows
@@ -22,6 +23,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 RUNS = CHECKOUT / "results"
 RESULTS = RUNS / "small"
 PAGE = CHECKOUT / "docs" / "results.md"
+PICTURE = RUNS / "table3-300epochs.png"
 
 
 class Marks(NamedTuple):
@@ -57,7 +59,7 @@ def tables(folder: Path = RESULTS) -> str:
     return "\n".join([f"{done} of the {whole} rows of Tables 2 to 5 have been trained.\n", *out])
 
 
-def whole_recipe(folder: Path = RUNS) -> str:
+def whole_recipe(folder: Path = RUNS) -> list[Line]:
     """Return the rows of Table 3 that were trained for all 300 epochs on all images."""
     rows = read_rows(3)
     names = {(row.model, parse(row.method).canonical()): row.method for row in rows}  # runs say BN for "Baseline, BN"
@@ -66,7 +68,7 @@ def whole_recipe(folder: Path = RUNS) -> str:
         run = json.loads(path.read_text("utf-8"))
         run |= {"method": names[run["model"], parse(run["method"]).canonical()], "budget": "all images, 300 epochs"}
         records.append({**run, "test_accuracy": 100 * run["test_accuracy"]})
-    return markdown(_lines(rows, records), rows)
+    return _lines(rows, records)
 
 
 def _lines(rows: Sequence[Row], records: Sequence[dict[str, Any]]) -> list[Line]:
@@ -90,5 +92,6 @@ def page(text: str, content: str, marks: Marks = MARKS) -> str:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
-    text = page(PAGE.read_text(encoding="utf-8"), tables())
-    write_whole(PAGE, page(text, whole_recipe(), WHOLE))
+    text, whole = page(PAGE.read_text(encoding="utf-8"), tables()), whole_recipe()
+    write_whole(PAGE, page(text, markdown(whole, read_rows(3)), WHOLE))
+    write_whole(PICTURE, plots.table(whole))

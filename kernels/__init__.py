@@ -4,22 +4,21 @@ NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA; cpu/ and gpu/ 
 is given the operations of its device once, by ``load``.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
-from threading import RLock
 from typing import Any, NoReturn
 
-import numpy as np
-
-from minidl.kernels import arrays
 from minidl.kernels.contract import Operations, Services
-from minidl.kernels.cpu import constants, threads
-from minidl.kernels.cpu.tape import Tape
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.services import PLAIN
 
 DEVICES = ("auto", "cpu", "gpu", "reference")
 PRECISIONS = ("fp32", "tf32", "bf16")
+OWN_SERVICES = {  # of each device's package; the others are PLAIN
+    "reference": (),
+    "cpu": ("constant", "tape", "describe"),
+    "gpu": ("xp", "array", "host", "glance", "lock", "beside", "record", "choices", "choose", "describe"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,39 +61,18 @@ def load(device: str | Kernels = "auto", precision: str | None = None) -> Kernel
     missing = _missing() if device in ("auto", "gpu") else ""
     if device == "gpu" and missing:
         raise MinidlError(f"no GPU can be used: {missing}; or use --device cpu")
-    if device in ("auto", "gpu") and not missing:
-        gpu = import_module("minidl.kernels.gpu")
-        gpu.products.choose(precision)
-        services = ("xp", "array", "host", "glance", "lock", "beside", "record", "choices", "choose", "describe")
-        return Kernels(
-            device="gpu",
-            precision=gpu.products.precision(),
-            constant=_copy,
-            tape=_no_tape,
-            **{name: getattr(gpu, name) for name in services},
-            **_modules("minidl.kernels.gpu"),
-        )
-    plain = device == "reference"
-    if precision not in (None, "fp32"):
-        name = "reference" if plain else "CPU"
+    if device == "auto":
+        device = "cpu" if missing else "gpu"
+    if device != "gpu" and precision not in (None, "fp32"):
+        name = "CPU" if device == "cpu" else device
         raise MinidlError(f"the {name} computes in fp32, not in {precision}; use --precision fp32, or a GPU")
-    return Kernels(
-        device="reference" if plain else "cpu",
-        precision="fp32",
-        xp=np,
-        array=arrays.array,
-        host=np.asarray,
-        glance=lambda array: lambda: array,
-        constant=_copy if plain else constants.constant,
-        lock=RLock,
-        beside=_in_turn,
-        choices=dict,
-        choose=_forget_choices,
-        record=_as_it_is,
-        tape=_no_tape if plain else Tape,
-        describe=_describe_reference if plain else threads.describe,
-        **_modules("minidl.kernels" if plain else "minidl.kernels.cpu"),
-    )
+    package = "minidl.kernels" if device == "reference" else f"minidl.kernels.{device}"
+    own = {name: getattr(import_module(package), name) for name in OWN_SERVICES[device]}
+    if device == "gpu":
+        products = import_module("minidl.kernels.gpu.products")
+        products.choose(precision)
+        precision = products.precision()
+    return Kernels(device=device, precision=precision or "fp32", **PLAIN | own, **_modules(package))
 
 
 def take_gpu(number: int) -> None:
@@ -105,34 +83,6 @@ def take_gpu(number: int) -> None:
     if not _missing():
         cuda = import_module("cupy").cuda
         cuda.Device(number % cuda.runtime.getDeviceCount()).use()
-
-
-def _copy(array: Any) -> Any:
-    """Return a copy, which nobody changes; no operation of this device keeps anything of it."""
-    return array.copy()
-
-
-def _in_turn(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
-    """Call both functions, each of which has all cores of this device, and return what the second returns."""
-    first()
-    return second()
-
-
-def _forget_choices(known: Mapping[str, str]) -> None:
-    """Do nothing: this device computes in one way, wherever it is."""
-
-
-def _as_it_is(function: Callable[..., Any], version: Any, total: Any = None) -> Callable[..., Any]:
-    """Return the function itself: on this device, steps are not recorded."""
-    return function
-
-
-def _no_tape(function: Any) -> None:
-    """Return nothing: this device has no compiled calls, or their own way to be recorded."""
-
-
-def _describe_reference() -> str:
-    return "the reference: every operation as its equation says, in plain NumPy; slow, made for reading and debugging"
 
 
 def _modules(package: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Augmentation: a batch is cropped from images that stay as bytes, out of a black border, and scaled.
 
-    out = (crop + colour − mean)/divisor
+    out = (clip(crop + colour, 0, 255) − mean)/divisor
 
 The images of a batch are those that stand next in an order; ``position``, an array of one element, says how many
 images of it have been used, and is moved on by the batch.

@@ -282,34 +282,52 @@ class Operations:
 
 @dataclass(frozen=True)
 class Services:
-    """Services of a device to its operations.
-
-    xp: the module that makes its arrays; array(values, dtype): real numbers of any type and layout as operations take
-    them, see arrays.py; host(array): the array as NumPy's. glance(array): a function that returns the array as NumPy's
-    without waiting; on a GPU, with the values that it had at the function's previous call. constant(array): the array,
-    or a copy of it, that will not change any more, so that an operation may keep what it makes of it. lock(): what a
-    thread holds while it runs a net, as often as it wants; one for all nets where these take turns. beside(first,
-    second): calls two functions that write to no memory that the other one knows, at once where this brings something,
-    and returns what the second returns. record(function, version, total): a function that does the same, but may record
-    what it does once and then replay it, as long as version(), a number that grows, stays the same; what changes from
-    call to call must lie on the device. total(n): the sum of n over the ranks that have a share of the function, where
-    there are several. choices(): which of several ways was found to be the fastest, by what it is for, where this may
-    change the last bit of a result; choose(choices): take these from now on. tape(function): what plays the compiled
-    calls of function() again, see cpu/tape.py, or None on a device where this brings nothing. describe(): what the
-    device is, in a few words. prefetch, memory_pool: modules, as in ``Operations``.
-    """
+    """Services of a device to its operations, beside their arithmetic."""
 
     xp: ModuleType
+    """Makes the device's arrays: NumPy or CuPy."""
+
     array: Callable[[Any, Any], Any]
+    """array(values, dtype): real numbers of any type and layout, as operations take them; see arrays.py."""
+
     host: Callable[[Any], Any]
+    """host(array): the array as NumPy's."""
+
     glance: Callable[[Any], Callable[[], Any]]
+    """glance(array): a function that returns the array as NumPy's without waiting; on a GPU, with the values that it
+    had at the function's previous call."""
+
     constant: Callable[[Any], Any]
+    """constant(array): a copy that will not change any more, so that an operation may keep what it makes of it."""
+
     lock: Callable[[], Any]
+    """lock(): what a thread holds while it runs a net, as often as it wants; one for all nets where they take turns."""
+
     beside: Callable[[Callable[[], Any], Callable[[], Any]], Any]
+    """beside(first, second): call two functions, at the same time where that is faster, and return what the second
+    returns; neither writes to memory that the other one reads or writes."""
+
     choices: Callable[[], dict[str, str]]
+    """choices(): which of several ways was found to be the fastest, by what it is for, where the way may change a
+    result's last bit."""
+
     choose: Callable[[Mapping[str, str]], None]
+    """choose(choices): take these from now on."""
+
     record: Callable[..., Callable[[], None]]
+    """record(function, version, total): a function that does the same, but may record what it does once and replay it,
+    for as long as version(), a number that grows, stays the same. What changes from call to call must lie on the
+    device. total(n): the sum of n over the ranks that have a share of the function, where there are several."""
+
     tape: Callable[[Callable[[], None]], Any]
+    """tape(function): what plays the compiled calls of function() again, see cpu/tape.py, or None where there are
+    none."""
+
     describe: Callable[[], str]
+    """describe(): what the device is, in a few words."""
+
     prefetch: Prefetching
+    """The module that builds the next batch in a background thread."""
+
     memory_pool: MemoryPools
+    """The module whose arrays share memory that nobody refers to any more."""

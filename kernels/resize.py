@@ -1,7 +1,7 @@
 """Bilinear interpolation to another size, corner pixels onto corner pixels, as DLIB does it; and its adjoint.
 
-Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels, between two neighbours, which it takes by their
-nearness. Along an axis that is a matrix R (n, m) with two entries in a row, so that for each channel
+Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels, between two pixels, which it weighs by how
+near they are. Along an axis that is a matrix R (n, m) with two entries in a row, so that for each channel
 
     out = Ry · data · Rxᵀ        ∂L/∂data = Ryᵀ · ∂L/∂out · Rx
 """

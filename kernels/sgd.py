@@ -35,5 +35,5 @@ def step(
 
 
 def mean(filters: Array) -> Array:
-    """Return the mean of each filter, along axis 0."""
-    return filters.mean(axis=tuple(range(1, filters.ndim)), keepdims=True)
+    """Return the mean of each filter, along axis 0, in float64 (equations 2 and 4)."""
+    return filters.mean(axis=tuple(range(1, filters.ndim)), dtype=float, keepdims=True)

@@ -32,7 +32,7 @@ def _fold(layer: Layer) -> list[str]:
         for child in layer.children:
             if type(child) is BatchNorm and kept and type(kept[-1]) in LINEAR:
                 factor, offset = child.affine()
-                weights, biases = kept[-1].weights_in_use, kept[-1].biases.in_use  # in use: as normalized
+                weights, biases = kept[-1].weights.in_use, kept[-1].biases.in_use  # in use: as normalized
                 weights *= factor.reshape(-1, *[1] * (weights.ndim - 1))
                 biases *= factor
                 biases += offset

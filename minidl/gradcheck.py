@@ -32,8 +32,8 @@ from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.method import parse
 from minidl.net import Net
-from minidl.normalizations import PROBE, Normalization
 from minidl.parameter import Parameter
+from minidl.registry import PROBE, Normalization
 
 Array = Any
 STEP = 1e-6  # of the central difference: the rounding error, 1e-16/STEP, stays below the tolerance
@@ -330,7 +330,7 @@ def _check_setup(where: str, context: Any, parameters: list[Parameter]) -> None:
 
 
 def _check_repeatable(where: str, forward: Callable[[], Array], root: Layer) -> None:
-    """Raise MinidlError where the same data give two outputs, and name the layer that makes them."""
+    """Raise MinidlError where the same data give two outputs, and name the layer that is random or changes its data."""
 
     def differs(layer: Layer, function: Callable[[], Array]) -> bool:
         first = layer.kernels.host(function()).copy()
@@ -338,8 +338,11 @@ def _check_repeatable(where: str, forward: Callable[[], Array], root: Layer) -> 
 
     if differs(root, forward):
         for part in root.layers():
-            if part.data is not None and differs(part, partial(part.compute_output, part.data)):
+            before = None if part.data is None else part.kernels.host(part.data).copy()
+            if before is not None and differs(part, partial(part.compute_output, part.data)):
                 where = f"{part.name} ({part})"
+                if not np.array_equal(part.kernels.host(part.data), before, equal_nan=True):
+                    raise MinidlError(f"{where} writes into its data, which others read; let it return a new array")
                 break
         raise MinidlError(
             f"{where} is random: it makes different outputs of the same data, and a difference between two outputs is "

@@ -25,12 +25,12 @@ def unlike(result: Any, array: Array) -> str:
 
 
 class HookPoint:
-    """One of the three places of Algorithm 1 where ``X = Normalize(X)`` stands.
+    """A place in a layer's pass: one of the three of Algorithm 1 where ``X = Normalize(X)`` stands, or its output.
 
     A hook is any callable from an array to an array of its shape; its result is written back into the array
     (projection), unless it is a Reparametrization, which only weights can have. Observers get a copy of the array
-    before and after, which they may keep. A net's first layer passes no error back, so that neither a hook nor an
-    observer at its "error" is ever called.
+    before and after, which they may keep. A net's first layer passes no error back: a hook at its "error" is refused,
+    and an observer there is never called, nor is one at the "weights" or "grads" of a layer that has none.
 
     Where the optimizer's update does the normalization, that is ``in_update``, and neither a hook nor an observer may
     hang here. A trace looks at ``in_update(array.copy())``, which leaves the update alone.
@@ -38,6 +38,8 @@ class HookPoint:
     point: "weights", "error" or "grads", or "output", where observers alone may hang. Raises MinidlError for a hook or
     an observer that cannot be called, and for a hook that returns anything but real numbers in the array's shape.
     """
+
+    __slots__ = ("_hook", "after", "before", "in_update", "point", "refusal")  # no other name, such as "hooks", will do
 
     def __init__(self, point: str) -> None:
         self.point = point
@@ -78,9 +80,9 @@ class HookPoint:
 
     def __deepcopy__(self, memo: Any) -> "HookPoint":
         """Return one with a copy of the hook and without observers, which look at this net and not at its copy."""
-        twin = memo[id(self)] = object.__new__(type(self))
-        own = {name: value for name, value in vars(self).items() if name not in ("before", "after")}
-        vars(twin).update(deepcopy(own, memo), before=[], after=[])
+        twin = memo[id(self)] = type(self)(self.point)
+        twin.refusal = self.refusal
+        twin._hook, twin.in_update = deepcopy((self._hook, self.in_update), memo)
         return twin
 
     def __call__(self, array: Array, layer: str = "the layer") -> Array:

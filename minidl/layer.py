@@ -10,19 +10,12 @@ A layer of one's own writes ``infer_shape`` and its own products ``compute_outpu
 learns, ``compute_grads``.
 """
 
-import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from math import prod
 from operator import index
-from threading import local
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
-import numpy as np
-
+from minidl.context import Context
 from minidl.hooks import HookPoint, Reparametrization
 from minidl.initialization import glorot
 from minidl.kernels import Kernels
@@ -32,85 +25,6 @@ from minidl.parameter import Parameter
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Shape = tuple[int, ...]
-
-
-class Buffers(local):
-    """The arrays that the layers of a net have for the running thread, by layer and name.
-
-    Each thread has its own, so that an output stays valid until the same thread's next forward. replays: recorded
-    forward passes of a frozen net by the shape of their data, see replay.py; output: the result of the thread's last
-    forward.
-    """
-
-    def __init__(self) -> None:
-        self.of: defaultdict[Any, dict[str, Array]] = defaultdict(dict)
-        self.replays: dict[Shape, Any] = {}
-        self.output: Array = None
-
-
-@dataclass(eq=False)
-class Context:
-    """What all layers of a net share: the device's kernels, the number type, and the source of random weights.
-
-    in_use: a lock, held by the thread that runs the net. saved: the shapes of the parameters that will be loaded, by
-    name, or None where that is not known yet.
-    """
-
-    kernels: Kernels
-    dtype: Any
-    random: np.random.Generator
-    names: Counter[str] = field(default_factory=Counter)
-    allocations: int = 0
-    saved: Mapping[str, Shape] | None = None
-    errors: Any = field(init=False)  # the memory that the errors of all layers share
-    buffers: Buffers = field(default_factory=Buffers, init=False)
-    in_use: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.errors = self.kernels.memory_pool.MemoryPool()
-        self.in_use = self.kernels.lock()
-        _contexts.add(self)
-
-    def __deepcopy__(self, memo: Any) -> "Context":
-        """Return a context for the copies of the layers: with the same names, and with memory of its own."""
-        return Context(self.kernels, self.dtype, deepcopy(self.random, memo), self.names.copy())
-
-    def name(self, kind: str) -> str:
-        """Return the next free name of a kind: conv1, conv2, …"""
-        self.names[kind] += 1
-        return f"{kind}{self.names[kind]}"
-
-    def expect(self, name: str, shape: Shape) -> None:
-        """Raise NotSaved before memory is taken for a parameter of another shape than the saved one."""
-        if self.saved is not None:
-            check_saved(self.saved, name, shape)
-
-
-class NotSaved(MinidlError):
-    """A net cannot be what was saved."""
-
-
-def check_saved(saved: Mapping[str, Shape], name: str, shape: Shape) -> None:
-    """Raise NotSaved where the saved shapes, by name, lack a parameter of this name and shape."""
-    if name not in saved:
-        raise NotSaved(f"the saved net has no {name}; it belongs to another model or method")
-    if saved[name] != shape:
-        raise NotSaved(
-            f"the saved {name} has shape {saved[name]} where this net expects {shape}; it belongs to another model"
-        )
-
-
-_contexts: WeakSet[Context] = WeakSet()
-
-
-def _after_fork() -> None:
-    """Unlock all nets: a thread that ran one is not in the child of a fork."""
-    for context in _contexts:
-        context.in_use = context.kernels.lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Layer:
@@ -142,8 +56,7 @@ class Layer:
         self.writes_over: Layer | None = None  # whose output it may overwrite with its own, see fuse.py
         self.data: Array = None
         self.samples: int | None = None  # of the last forward, where it was one in training and succeeded
-        self.weights_in_use: Array = None
-        self.to_be_checked: set[str] = set()  # of what the layer computes, see ``check_computed``
+        self.to_be_checked: set[str] = set()  # functions whose results have not been looked at
 
     if not TYPE_CHECKING:  # which would let any name pass
 
@@ -166,11 +79,7 @@ class Layer:
         if self.training:
             self.data = data
             self.normalize_weights()
-        output = self.compute_output(data)
-        if "compute_output" in self.to_be_checked:
-            self.check_computed("compute_output", output, (len(data), *self.output_shape))
-        if output.dtype != self.context.dtype:
-            output = self.kernels.array(output, self.context.dtype)
+        output = self.computed("compute_output", self.compute_output(data), (len(data), *self.output_shape))
         if self.training:
             self.samples = len(data)
             self.at_output(output, self.name)
@@ -179,11 +88,7 @@ class Layer:
     def backward(self, error: Array) -> Array:
         """Backward: ErrorOut = BWD(Weights, ErrorIn); ErrorOut = Normalize(ErrorOut)."""
         error = self.accept_error(error)
-        result = self.compute_error(error)
-        if "compute_error" in self.to_be_checked:
-            self.check_computed("compute_error", result, (len(error), *self.input_shape))
-        if result.dtype != self.context.dtype:
-            result = self.kernels.array(result, self.context.dtype)
+        result = self.computed("compute_error", self.compute_error(error), (len(error), *self.input_shape))
         return self.normalize_error(result, error)
 
     def comp_grads(self, error: Array) -> None:
@@ -204,7 +109,7 @@ class Layer:
         """Weights = Normalize(Weights); not in_place: of a copy, and the weights themselves stay as they are."""
         if self.weights is not None:
             weights = self.weights.value if in_place or self.at_weights.hook is None else self.weights.value.copy()
-            self.weights_in_use = self.at_weights(weights, self.name)
+            self.weights.in_use = self.at_weights(weights, self.name)
         elif self.at_weights.hook or self.at_grads.hook:
             raise MinidlError(
                 f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
@@ -245,16 +150,21 @@ class Layer:
             "compute_grads where it learns"
         )
 
-    def check_computed(self, function: str, result: Any, shape: Shape) -> None:
-        """Raise MinidlError unless a function has returned an array of ``shape``; each is checked once."""
-        found = getattr(result, "shape", None)
-        if found != shape:
-            got = type(result).__name__ if found is None else f"an array of shape {tuple(found)}"
-            raise MinidlError(
-                f"{self.name} ({self}) returned {got} from {function}; let it return an array of shape {shape}, as its "
-                "infer_shape has it"
-            )
-        self.to_be_checked.discard(function)
+    def computed(self, function: str, result: Any, shape: Shape) -> Array:
+        """Return what a function has computed, in the net's number type.
+
+        Raises MinidlError unless it is an array of ``shape``, for which each function is checked once.
+        """
+        if function in self.to_be_checked:
+            found = getattr(result, "shape", None)
+            if found != shape:
+                got = type(result).__name__ if found is None else f"an array of shape {tuple(found)}"
+                raise MinidlError(
+                    f"{self.name} ({self}) returned {got} from {function}; let it return an array of shape {shape}, as "
+                    "its infer_shape has it"
+                )
+            self.to_be_checked.discard(function)
+        return result if result.dtype == self.context.dtype else self.kernels.array(result, self.context.dtype)
 
     # -- what a layer is given --------------------------------------------------------------------------------
 
@@ -329,7 +239,6 @@ class Layer:
         self.weights = Parameter(f"{self.name}.weights", weights, xp.zeros_like(weights), decay=True)
         biases = xp.zeros(shape[0], dtype)
         self.biases = Parameter(f"{self.name}.biases", biases, xp.zeros_like(biases), decay=False)
-        self.weights_in_use = weights
 
     def buffer(self, name: str, shape: Shape, dtype: Any = None) -> Array:
         """Return the layer's own array of that name, allocated once and grown only for a larger batch."""
@@ -412,6 +321,10 @@ class Layer:
         """Iterate over the layer and all that it is made of."""
         yield self
 
+    def entrances(self) -> Iterator["Layer"]:
+        """Iterate over the parts that get the layer's own data; those of a whole net pass no error back."""
+        yield self
+
     def parameters(self) -> list[Parameter]:
         """Return what the layer learns."""
         return [p for p in (self.weights, self.biases) if p is not None]
@@ -433,7 +346,7 @@ class Layer:
         """
         self.normalize_weights(in_place=False)
         if isinstance(self.at_weights.hook, Reparametrization):
-            self.weights_in_use = self.weights_in_use.copy()  # the hook writes into its own, also in an eval that fails
+            self.weights.in_use = self.weights.in_use.copy()  # the hook writes into its own, also in an eval that fails
         self.training, self.data, self.samples = False, None, None
         self._thaw()
 
@@ -441,13 +354,14 @@ class Layer:
         """Keep a copy of the parameters for inference, so that algorithms transform the weights only once."""
         for parameter in self.parameters():
             if parameter is self.weights:
-                self.weights_in_use = self.kernels.constant(self.weights_in_use)
-            elif parameter.kept is None:  # or a copy of a frozen net, or one that is frozen twice, would take new ones
-                parameter.kept = parameter.value.copy()
+                parameter.in_use = self.kernels.constant(parameter.in_use)
+            elif parameter.in_use is parameter.value:  # and is not frozen yet, or of the copy of a frozen net
+                parameter.in_use = parameter.value.copy()
 
     def _thaw(self) -> None:
         for parameter in self.parameters():
-            parameter.kept = None
+            if parameter is not self.weights:
+                parameter.in_use = parameter.value
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self}>"

@@ -1,7 +1,7 @@
 """Methods as the paper's tables write them: "WC, GC, fully", "Baseline, BN", "error sample (EL)"."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from minidl.hooks import HookPoint, Reparametrization, name_of
@@ -10,7 +10,8 @@ from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
-from minidl.normalizations import BASELINE, DATA_NORM_NAMES, FULLY, NORMALIZATIONS, Normalization
+from minidl.normalizations import NORMALIZATIONS, Normalization
+from minidl.registry import BASELINE, DATA_NORM_NAMES, FULLY
 from minidl.words import meant
 
 MODES = ("projection", "reparametrization")
@@ -83,6 +84,8 @@ def parse(text: str) -> Method:
                     f"the method {text!r} normalizes the {normalization.point} twice, by {other} and "
                     f"{normalization}; leave one out"
                 )
+        elif not word:
+            raise MinidlError(f"the method {text!r} has a comma too many, or no word; write, for example, WC, GC")
         elif word.lower() != BASELINE.lower():
             names = [BASELINE, *NORMALIZATIONS, *DATA_NORMS, FULLY]
             raise MinidlError(
@@ -142,9 +145,9 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
     mode: "projection" (the weights themselves are overwritten) or "reparametrization" (see hooks.py). place: of WC and
     GC, "hooks" or "optimizer", inside its update; other normalizations, and the WC of reparametrization, are hooks in
     either case. The data are normalized by layers of the root, which may have others than the method names. Raises
-    MinidlError where the method names one that the root lacks, has no layer to normalize, or would take the place of
-    another hook, where reparametrization lacks an adjoint, and where an area has single elements, whatever the batch
-    (see ``check_areas``).
+    MinidlError where the method names one that the root lacks, has no layer to normalize, normalizes errors that no
+    layer learns from, or would take the place of another hook, where reparametrization lacks an adjoint, and where an
+    area has single elements, whatever the batch (see ``check_areas``).
     """
     check_mode(mode)
     check_place(place)
@@ -164,7 +167,7 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
         reparametrized = hook.point == "weights" and mode == "reparametrization"
         if reparametrized:
             hook.require_adjoint()
-        for layer in layers:
+        for layer in _passing_back(layers, root, method, hook) if hook.point == "error" else layers:
             point = layer.points[hook.point]
             if point.hook is not None:
                 raise MinidlError(
@@ -179,6 +182,18 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
                 point.hook = hook
     check_areas(root, samples=2)
     center_weights(layers)
+
+
+def _passing_back(layers: Sequence[Layer], root: Layer, method: Method, hook: Normalization) -> list[Layer]:
+    """Return those of the layers that pass an error back; raise MinidlError where no layer that learns gets one."""
+    entrances, learning = set(root.entrances()), next(layer for layer in root.layers() if layer.parameters())
+    found = [layer for layer in layers if layer not in entrances]
+    if all(layer is learning for layer in found):
+        raise MinidlError(
+            f"the method {str(method)!r} would change nothing by {hook}, as no layer that learns gets an error from "
+            f"{' or '.join(layer.name for layer in layers)} in this net; add a convolution, or leave {hook} out"
+        )
+    return found
 
 
 def center_weights(layers: Iterable[Layer]) -> None:
@@ -210,11 +225,12 @@ def check_areas(root: Layer, samples: int) -> None:
 
     samples: of the smallest batch that will come, which areas of errors may depend on.
     """
-    for i, layer in enumerate(root.layers()):
+    entrances = set(root.entrances())
+    for layer in root.layers():
         if layer.weights is not None:
             _check_area(layer, layer.at_weights, layer.weights.value.shape, _or_not_fully(layer))
             _check_area(layer, layer.at_grads, layer.weights.value.shape, _or_not_fully(layer))
-        if i:  # the error that the first layer would give to its data, nobody needs
+        if layer not in entrances:  # the error that the first layer would give to its data, nobody needs
             remedy = ", or larger batches" if samples == 1 else _or_not_fully(layer) or ", or larger images"
             _check_area(layer, layer.at_error, (samples, *layer.input_shape), remedy)
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from minidl import method as methods
+from minidl.context import Context, NotSaved, check_saved
 from minidl.fuse import fuse, unfuse
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, number_type, whole
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Context, Layer, NotSaved, Shape, check_saved
+from minidl.layer import Array, Layer, Shape
 from minidl.layers import Container
 from minidl.parameter import Parameter
 from minidl.preprocessing import Preprocessing, pictures
@@ -92,6 +93,7 @@ class Net:
         self._check_names()
         self.fuse()
         methods.attach(self.method, root, mode, kernels, place)
+        self._close_first_errors()
         self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
         self.output_points = [layer.at_output for layer in self.layers]
 
@@ -106,6 +108,15 @@ class Net:
                 f"{' and '.join(names)} have the same parameter {twice.name}, whose gradients would be those of one of "
                 "them alone; give each layer a parameter of its own"
             )
+
+    def _close_first_errors(self) -> None:
+        """Raise MinidlError for a hook at an error that is never computed, now and whenever one is hung there."""
+        for part in self.root.entrances():
+            part.at_error.refusal = (
+                f"{part.name} ({part}) gets the net's own data and passes no error back, so that a hook there would "
+                "never be called; hang it at a later layer"
+            )
+            part.at_error.hook = part.at_error.hook
 
     def _check_names(self) -> None:
         """Raise MinidlError where two arrays that a saved net has would have the same name."""
@@ -287,8 +298,8 @@ class Net:
     def eval(self) -> None:
         """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again.
 
-        After a change of parameters, call it again: until then, weights with a hook count as they were, others as they
-        are.
+        After a change of parameters, call it again: until then, weights with a hook keep their old values, and all
+        others have their new ones.
         """
         with self.context.in_use:
             with self._all_or_none():
@@ -365,8 +376,8 @@ class Net:
         """
         arrays = {p.name: p.in_use for p in self.parameters}
         for layer in self.layers:
-            if layer.weights is not None:
-                arrays[layer.weights.name] = layer.normalized_copy() if layer.training else layer.weights_in_use
+            if layer.weights is not None and layer.training:
+                arrays[layer.weights.name] = layer.normalized_copy()
         return arrays
 
     def running(self) -> dict[str, Array]:

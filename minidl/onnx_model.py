@@ -116,12 +116,12 @@ def _any_size(graph: Graph, layer: Any, data: str) -> str:
 
 
 def _convolution(graph: Graph, layer: Any, data: str) -> str:
-    weights = graph.array(layer, layer.weights_in_use, "weight", (0, 3, 1, 2))
+    weights = graph.array(layer, layer.weights.in_use, "weight", (0, 3, 1, 2))
     return _convolved("Conv", graph, layer, data, weights)
 
 
 def _transposed_convolution(graph: Graph, layer: Any, data: str) -> str:
-    weights = graph.array(layer, layer.weights_in_use, "weight", (3, 0, 1, 2))
+    weights = graph.array(layer, layer.weights.in_use, "weight", (3, 0, 1, 2))
     return _convolved("ConvTranspose", graph, layer, data, weights)
 
 
@@ -132,7 +132,7 @@ def _convolved(operator: str, graph: Graph, layer: Any, data: str, weights: str)
 
 
 def _fully_connected(graph: Graph, layer: Any, data: str) -> str:
-    weights = graph.array(layer, layer.weights_in_use, "weight")
+    weights = graph.array(layer, layer.weights.in_use, "weight")
     return graph.add("Gemm", data, weights, graph.array(layer, layer.biases.in_use, "bias"), transB=1)
 
 

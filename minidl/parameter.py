@@ -19,7 +19,7 @@ class Parameter:
     def __init__(self, name: str, value: Array, grads: Array, decay: bool, gc: bool = False, wc: bool = False) -> None:
         self.name, self.decay, self.gc, self.wc = name, decay, gc, wc
         self._value, self._grads = value, grads
-        self.kept: Array = None  # the value when its net was frozen
+        self._in_use: Array = None
 
     @property
     def value(self) -> Array:
@@ -55,8 +55,12 @@ class Parameter:
 
     @property
     def in_use(self) -> Array:
-        """The value that a layer computes by: of a frozen net, the one that it was frozen with."""
-        return self.value if self.kept is None else self.kept
+        """What a layer computes by: the value, or what a hook made of it, or a copy from when its net was frozen."""
+        return self._value if self._in_use is None else self._in_use
+
+    @in_use.setter
+    def in_use(self, array: Array) -> None:
+        self._in_use = None if array is self._value else array
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}: {'×'.join(map(str, self.value.shape))}, {self.value.dtype}>"

@@ -33,11 +33,11 @@ from PIL import Image
 import train
 from minidl import kernels
 from minidl.__main__ import main as minidl
+from minidl.context import Context
 from minidl.data import shapes
 from minidl.experiment import process_run
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
-from minidl.layer import Context
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import parse
 from minidl.models import c

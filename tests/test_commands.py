@@ -71,6 +71,11 @@ def test_the_version_is_told(capsys: Capture) -> None:
         (["trian"], "minidl: no command is called 'trian' (did you mean train?); the commands are train, "),
         (["train", "--epochs", "0"], "minidl train: argument --epochs: must be a whole number of at least 1, not 0; "),
         (["walk", "--nothing"], "minidl walk: unrecognized arguments: --nothing; "),
+        (
+            ["train", "--method", "WC,", "GC", "--seed", "1"],
+            'minidl train: WC, and GC are two arguments; put quotes around them: "WC, GC"; ',
+        ),
+        (["compare", "--methods", "WC;", "GC"], "minidl compare: WC; and GC are two arguments; put quotes "),
         (["report"], "minidl report: the following arguments are required: RUN; "),
     ],
 )

@@ -150,6 +150,11 @@ def test_runs_with_other_settings_are_not_mixed(compare, tmp_path, capsys):
         error = capsys.readouterr().err
         assert f"the run in {tmp_path / 'out' / 'baseline-seed0'} has {option} {earlier} and not {value}, so" in error
         assert "give the same settings, or another folder with --out" in error
+    assert compare("--epochs", 2, "--batch-size", 4, methods="WC; EL") == 2
+    error = capsys.readouterr().err
+    assert (
+        "epochs 1 and not 2, batch-size 16 and not 4, so" in error or "batch-size 16 and not 4, epochs 1 and" in error
+    )
     assert len(folders(tmp_path)) == 2
     assert compare("--threads", 1, "--data-root", tmp_path) == 0
 
@@ -388,6 +393,13 @@ def test_the_picture_has_a_colour_for_each_method():
     runs = {"WC, GC": [epochs(1.0), epochs(1.1)]}
     assert {first, second} & colours(runs) == {first}
     assert {first, second} < colours(runs | {"EB": [epochs(math.nan, tested=False)]})
+
+
+def test_no_two_of_thirty_methods_look_the_same(monkeypatch):
+    looks = []
+    monkeypatch.setattr(plots, "png", lambda figure, **_: looks.extend(figure.axes[0].get_lines()) or b"")
+    plots.comparison({str(i): [[Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)]] for i in range(30)}, "many")
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in looks}) == 30
 
 
 def test_the_report_is_written_where_its_packages_are(tmp_path, monkeypatch, capsys):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from minidl import MinidlError, checkpoint, models
+from minidl.context import Context
 from minidl.fold import fold
 from minidl.kernels.areas import area_view
-from minidl.layer import Context
 from minidl.layers import (
     AveragePool,
     BatchNorm,

@@ -268,10 +268,10 @@ class Scale(Layer):
         return shape
 
     def compute_output(self, data):
-        return data @ self.weights_in_use.T
+        return data @ self.weights.in_use.T
 
     def compute_error(self, error):
-        return error @ self.weights_in_use
+        return error @ self.weights.in_use
 
     def compute_grads(self, error):
         if self.assigns:
@@ -319,7 +319,7 @@ class Pointwise(Layer):
         return *shape[:2], 5
 
     def compute_output(self, data):
-        return data @ self.weights_in_use.T + self.biases.in_use
+        return data @ self.weights.in_use.T + self.biases.in_use
 
 
 def test_a_layer_that_is_fitted_anew_keeps_its_parameters(random):

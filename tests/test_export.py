@@ -298,6 +298,7 @@ def test_vectors_and_sums_of_other_extents(tmp_path):
     [
         (["--format", "torch"], "the format 'torch' is unknown (did you mean pytorch?); use one of safetensors"),
         (["--to", "nowhere/net.safetensors"], "net.safetensors cannot be written"),
+        (["--to", "."], " is a folder; name a file in it"),
         (["--to", "checkpoint.safetensors"], "has the name of a checkpoint"),
         (["--to", "net.onnx"], "net.onnx has another ending than the format safetensors"),
         (["--format", "onnx", "--to", "net.safetensors"], "has another ending than the format onnx"),

@@ -154,8 +154,8 @@ class Clipped(Layer):
 class Bounded(Sequential):
     """A container of one's own that does the same to its data."""
 
-    def compute_output(self, data):
-        return super().compute_output(data if abs(data).max() <= 6 else np.clip(data, -6, 6))
+    def forward(self, data):
+        return super().forward(data if abs(data).max() <= 6 else np.clip(data, -6, 6))
 
 
 @pytest.mark.parametrize("middle", [lambda: Clipped(), lambda: Bounded(Convolution(2, 3))], ids=["layer", "container"])
@@ -212,7 +212,7 @@ def test_copies_and_threads_have_replays_of_their_own(random):
     net.freeze()
     expected = [net.forward(some).copy() for some in data]
     twin = copy.deepcopy(net)
-    assert not any(layer.weights_in_use.flags.writeable for layer in twin.layers if layer.weights)
+    assert not any(layer.weights.in_use.flags.writeable for layer in twin.layers if layer.weights)
     outputs = {}
 
     def answer(i):

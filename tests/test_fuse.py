@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from minidl import models
+from minidl.context import Context
 from minidl.fold import fold
 from minidl.fuse import WithReLU, fuse, unfuse
 from minidl.gradcheck import check_layer
 from minidl.kernels.convolution import Geometry
-from minidl.layer import Context, Layer
+from minidl.layer import Layer
 from minidl.layers import (
     AnySize,
     AveragePool,

@@ -375,8 +375,8 @@ class TestBeside:
     def test_a_layer_computes_gradients_and_error_beside_each_other(
         self, gpu: Kernels, random: np.random.Generator, precision: str
     ) -> None:
+        from minidl.context import Context
         from minidl.kernels.gpu import products
-        from minidl.layer import Context
         from minidl.layers import Convolution, Flatten, FullyConnected, Sequential
 
         products.choose(precision)

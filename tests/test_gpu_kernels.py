@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from minidl import kernels
+from minidl.context import Context
 from minidl.kernels.parameter_state import ParameterState
 from minidl.kernels.running import Running
-from minidl.layer import Context
 from minidl.layers import BatchNorm
 
 pytestmark = pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minidl import models
+from minidl.context import Context
 from minidl.gradcheck import (
     GradientError,
     check_layer,
@@ -15,10 +16,10 @@ from minidl.gradcheck import (
     numeric_gradient,
     relative_error,
 )
-from minidl.hooks import Reparametrization
+from minidl.hooks import HookPoint, Reparametrization
 from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Context, Layer
+from minidl.layer import Layer
 from minidl.layers import (
     Convolution,
     Flatten,
@@ -29,7 +30,8 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import parse
 from minidl.models import a, b, c, d
 from minidl.net import Net
-from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
+from minidl.normalizations import NORMALIZATIONS, Normalization
+from minidl.registry import PROBE
 from minidl.study.specimens import LAYERS, set_up
 
 # Layers of layers, and layers of other extents than one that is there already.
@@ -214,10 +216,10 @@ class TestTheChecker:
         with pytest.raises(GradientError):
             check_layer(layer, random.standard_normal((3, 6)), random)
 
-    def test_rejects_a_missing_adjoint(self, context, random):
+    def test_rejects_a_missing_adjoint(self, context, random, monkeypatch):
         layer = set_up(*LAYERS["fc"], context)
         layer.at_weights.hook = Reparametrization(NORMALIZATIONS["WS"].bind(context.kernels))
-        layer.at_weights.adjoint = lambda grads: None
+        monkeypatch.setattr(HookPoint, "adjoint", lambda *_: None)
         with pytest.raises(GradientError):
             check_layer(layer, random.standard_normal((3, 6)), random)
 
@@ -328,6 +330,20 @@ class TestTheChecker:
         root = Sequential(Flatten(), Dropout(), FullyConnected(3))
         root.setup((2, 3, 2), context)
         with pytest.raises(MinidlError, match=r"dropout1 \(dropout\) is random: .* no derivative; keep its random"):
+            check_layer(root, random.standard_normal((3, 2, 3, 2)), random)
+
+    def test_names_the_layer_that_writes_into_its_data(self, context, random):
+        root = Sequential(Flatten(), Flatten(), FullyConnected(3))
+        root.setup((2, 3, 2), context)
+        second = root.children[1]
+        product = second.compute_output
+
+        def wrong(data):
+            data *= 0.5
+            return product(data)
+
+        second.compute_output = wrong
+        with pytest.raises(MinidlError, match=r"flatten2 \(flatten\) writes into its data, which others read"):
             check_layer(root, random.standard_normal((3, 2, 3, 2)), random)
 
     @pytest.mark.quick_on("reference")

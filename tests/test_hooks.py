@@ -141,7 +141,7 @@ def test_any_callable_is_a_hook(context, random):
     layer.at_weights.hook = context.kernels.xp.sign
     layer.forward(context.kernels.xp.asarray(random.standard_normal((1, 4, 4, 1))))
     assert set(np.unique(context.kernels.host(weights))) == {-1.0, 1.0}
-    assert layer.weights_in_use is weights
+    assert layer.weights.in_use is weights
 
 
 def test_observers_see_before_and_after_and_change_nothing(random):

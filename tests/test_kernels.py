@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minidl.layer import Context
+from minidl.context import Context
 from minidl.layers import MaxPool
 
 

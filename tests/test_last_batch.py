@@ -63,7 +63,8 @@ def test_whole_batches_are_still_recorded(gpu, random):
     some = Dataset("mine", images, random.integers(0, 3, 9), ("a", "b", "c"))
 
     def trained(record):
-        root = Sequential(Convolution(4, 3), ReLU(), MaxPool(2, 2), Flatten(), FullyConnected(3))
+        stages = [layer for _ in range(2) for layer in (Convolution(4, 3), ReLU(), MaxPool(2, 2))]
+        root = Sequential(*stages, Flatten(), FullyConnected(3))
         net, batches = Net(root, (6, 6, 3), gpu, method="EB"), Batches(some, 2, gpu, "float32")
         trainer = Trainer(net, Adam(net.parameters, gpu, learning_rate=0.01), batches, batches, 1, 0)
         if not record:

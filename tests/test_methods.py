@@ -1,5 +1,7 @@
 """Methods as texts, such as "WC, GC, fully", and which layers of a net they reach."""
 
+import re
+
 import numpy as np
 import pytest
 from small_nets import small_net
@@ -7,7 +9,16 @@ from small_nets import small_net
 from minidl import MinidlError, kernels, models
 from minidl.hooks import Reparametrization
 from minidl.layer import Layer
-from minidl.layers import BatchNorm, Convolution, Flatten, FullyConnected, ReLU, Sequential
+from minidl.layers import (
+    BatchNorm,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    ReLU,
+    Residual,
+    Sequential,
+    TransposedConvolution,
+)
 from minidl.method import parse
 from minidl.net import Net
 from minidl.normalizations import Normalization
@@ -37,7 +48,8 @@ def test_methods_are_read_as_the_tables_write_them(text, names, fully):
         ("WX", "unknown word 'WX'; use words of: Baseline, WN, WC"),
         ("WC, WS", "normalizes the weights twice, by WC and WS"),
         ("Baseline, fully", "not what is normalized"),
-        ("WC,,GC", "unknown word ''; use"),
+        ("WC,,GC", "'WC,,GC' has a comma too many, or no word; write, for example, WC, GC"),
+        ("", "'' has a comma too many, or no word"),
         ("wc gc", r"unknown word 'wc gc' \(did you mean WC, GC, with commas between\?\); use"),
         ("WC, GCC", r"unknown word 'GCC' \(did you mean GC\?\); use"),
     ],
@@ -80,11 +92,37 @@ def test_batches_of_one_sample_are_refused_where_a_mean_would_be_of_one_element(
 
 
 def test_the_error_that_the_first_layer_would_make_is_not_looked_at():
-    net = Net(Sequential(FullyConnected(3), ReLU(), FullyConnected(2)), (4,), kernels.load("cpu"), method="EB, fully")
+    """Only of its single pixel could no mean be taken."""
+    root = Sequential(TransposedConvolution(3, 2, stride=2), ReLU(), Convolution(3, 1), Convolution(2, 1))
+    net = Net(root, (1, 1, 4), kernels.load("cpu"), method="EB")
     net.check_batches([1])
     net.train()
-    net.forward(np.ones((1, 4), np.float32))
-    net.backpropagate(np.ones((1, 2), np.float32))
+    net.forward(np.ones((1, 1, 1, 4), np.float32))
+    net.backpropagate(np.ones((1, 2, 2, 2), np.float32))
+
+
+def test_an_error_that_nobody_learns_from_is_refused(backend):
+    """The first layer passes none back, and from that of a layer above a Flatten nothing learns either."""
+    layers = [
+        (Convolution(2, 3), Flatten(), FullyConnected(3)),
+        (Flatten(), FullyConnected(4), FullyConnected(3)),
+        (Residual(Convolution(2, 3), Convolution(2, 1)), Flatten(), FullyConnected(3)),
+    ]
+    for root, name in zip(layers, ("conv1", "fc1", "conv1 or conv2"), strict=True):
+        method = "WC, EB, fully" if name == "fc1" else "WC, EB"
+        said = f"the method '{method}' would change nothing by EB, as no layer that learns gets an error from {name} in"
+        with pytest.raises(MinidlError, match=said):
+            Net(Sequential(*root), (4, 4, 3), backend, method=method)
+
+
+def test_a_method_hangs_no_hook_where_it_would_not_be_called():
+    net = small_net("WC, EB")
+    assert [str(layer.at_error) for layer in net.layers if str(layer.at_weights)] == ["", *["EB"] * 5]
+    assert re.search(r"^conv1 .* WC$", str(net), re.MULTILINE)
+    body = Sequential(Convolution(3, 3), ReLU(), Convolution(3, 3))
+    root = Sequential(Residual(body, Convolution(3, 1)), Flatten(), FullyConnected(2))
+    net = Net(root, (4, 4, 3), kernels.load("cpu"), method="EB")
+    assert [layer.name for layer in net.layers if layer.at_error.hook] == ["conv2"]
 
 
 class Own(Layer):
@@ -102,10 +140,10 @@ class Own(Layer):
         return (*shape[:-1], self.outputs)
 
     def compute_output(self, data):
-        return data @ self.weights_in_use.reshape(self.outputs, -1).T
+        return data @ self.weights.in_use.reshape(self.outputs, -1).T
 
     def compute_error(self, error):
-        return error @ self.weights_in_use.reshape(self.outputs, -1)
+        return error @ self.weights.in_use.reshape(self.outputs, -1)
 
     def compute_grads(self, error):
         columns = (array.reshape(-1, array.shape[-1]) for array in (error, self.data))

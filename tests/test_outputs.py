@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from minidl import models
+from minidl.context import Context
 from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Context
 from minidl.layers import AnySize, Convolution, Flatten, FullyConnected, Residual, Sequential
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net

@@ -94,11 +94,11 @@ class Correlation(Layer):
         return [(slice(None), slice(i, i + y), slice(j, j + x)) for i in range(2) for j in range(2)]
 
     def compute_output(self, data):
-        weights = self.weights_in_use.reshape(self.filters, 4, -1)
+        weights = self.weights.in_use.reshape(self.filters, 4, -1)
         return sum(data[at] @ weights[:, k].T for k, at in enumerate(self.spots())) + self.biases.value
 
     def compute_error(self, error):
-        weights = self.weights_in_use.reshape(self.filters, 4, -1)
+        weights = self.weights.in_use.reshape(self.filters, 4, -1)
         out = self.new_error((len(error), *self.input_shape))
         out[...] = 0
         for k, at in enumerate(self.spots()):
@@ -125,7 +125,7 @@ def test_methods_reach_layers_of_ones_own_at_both_places(backend, random, axes):
             net.backpropagate(backend.xp.asarray(cotangent.standard_normal(output.shape)))
             optimizer.step()
         net.eval()
-        trained.append(backend.host(net.layers[0].weights_in_use).copy())
+        trained.append(backend.host(net.layers[0].weights.in_use).copy())
     np.testing.assert_allclose(trained[0], trained[1], rtol=0, atol=1e-14)
     np.testing.assert_allclose(trained[0].reshape(4, -1).mean(axis=1), 0, atol=1e-15)
 

@@ -42,6 +42,16 @@ def test_what_is_zero_has_no_energy_and_no_angle():
     assert np.isnan(q.alike(zeros))
 
 
+def test_of_what_is_nan_nothing_is_counted():
+    """Neither as dead, nor as passing no ReLU, nor as keeping its sign."""
+    x, lost = np.array([[1, -2], [3, 4]], np.float32), np.array([[1, np.nan], [3, 4]], np.float32)
+    assert (q.dead(x), q.active(x), q.flips(x, -x)) == (0, 0.75, 1)
+    for array in (lost, np.full_like(x, np.nan)):
+        for value in (q.dead(array), q.active(array), q.flips(x, array), q.flips(array, x), q.alike(array)):
+            assert np.isnan(value)
+    assert q.active(np.array([[1, np.inf], [-np.inf, 4]], np.float32)) == 0.75
+
+
 def test_numbers_that_are_infinite_stay_so():
     assert q.energy(np.array([1, np.inf], np.float32)) == np.inf
     assert np.isnan(q.energy(np.array([1, np.nan], np.float32)))

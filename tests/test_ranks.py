@@ -221,7 +221,7 @@ def test_a_hook_of_gradients_that_is_not_linear_is_refused(names):
 
 def test_a_function_of_ones_own_over_a_batch_cannot_be_synchronized(names):
     register("OWN", "error", "channel", lambda x: x - x.mean())
-    with pytest.raises(MinidlError, match="OWN at the errors of conv1 is a function of your own over a whole batch"):
+    with pytest.raises(MinidlError, match="OWN at the errors of conv2 is a function of your own over a whole batch"):
         together.synchronize(net_of("OWN"), Communicator())
 
 

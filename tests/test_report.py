@@ -21,7 +21,10 @@ from minidl.experiment.command import Command
 from minidl.experiment.compare_results import ONE_SEED
 from minidl.experiment.options import parser as options_of
 from minidl.experiment.own_code import OwnFile
+from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
+from minidl.layers import Convolution, Flatten, FullyConnected, ReLU, Residual, Sequential
+from minidl.net import Net
 from minidl.study import trace_files
 
 pytest.importorskip("altair")
@@ -29,6 +32,7 @@ pytest.importorskip("vl_convert")
 
 from minidl.study.report import (
     cards,
+    charts,
     cube,
     diagram,
     fan,
@@ -167,6 +171,32 @@ def test_every_chart_has_its_sentence_and_its_data(written):
         assert {len(line) for line in values} == {len(data["trace"]["layers"])}
 
 
+def test_the_gradient_and_the_step_have_names_of_their_own(written):
+    """The paper's ΔW is the gradient, and no step of the optimizer."""
+    said = " ".join(written.texts)
+    assert "ΔW" not in said
+    assert "The same of Step = W(t + 1) − W(t)" in said
+    assert "W + s·Step less that at W, where Step is what the optimizer adds to W" in said
+
+
+def test_two_dozen_methods_look_different(run):
+    looks = charts.looks(24)
+    assert len({(look.colour, tuple(look.dash)) for look in looks}) == charts.LOOKS == 24
+    assert len({(look.colour, look.shape) for look in charts.looks(64)}) == 64
+    assert charts.looks(8) == looks[:8]
+    assert {tuple(look.dash) for look in looks[:8]} == {(1, 0)}
+    found = groups(run, *(like(run, f"b{i}", weight_decay=i / 100) for i in range(1, 25)))
+    assert any("Of these 25 methods, the 25th has lines like the first" in said for said in runs.warnings(found))
+    assert not any("lines like" in said for said in runs.warnings(found[1:]))
+
+
+def test_the_buttons_are_the_legend(written):
+    paths = [attributes for tag, attributes in written.tags if tag == "path"]
+    shapes = [path["d"] for path in paths if path.get("class") != "line"]
+    assert shapes[:2] == list(charts.SHAPES.values())[:2]
+    assert [path["stroke-dasharray"] for path in paths if path.get("class") == "line"] == ["1 0", "1 0"]
+
+
 def test_json_in_a_script_ends_no_script():
     text = str(page.in_script({"</script><b>": "\u2028"}))
     assert "<" not in text
@@ -181,6 +211,14 @@ def test_runs_that_differ_in_the_seed_are_one_group(traced, run):
     [said, noise] = runs.warnings([first, second])
     assert said == "These runs differ in more than the method: seed (2 seeds (0, 1); seed 1)."
     assert seeds.NOISE in noise
+
+
+def test_a_method_in_several_spellings_is_one_group(run):
+    spellings = ("GC, WC, fully", "gradient tensor (GC), weight tensor, FULLY", "WC, GC, fully")
+    [group] = groups(*(like(run, f"seed{i}", method=method, seed=i) for i, method in enumerate(spellings)))
+    assert (group.label, group.seeds) == ("WC, GC, fully", "3 seeds (0, 1, 2)")
+    unknown, other = groups(like(run, "b", method="MINE, wc"), like(run, "c", method="bn", seed=1))
+    assert (unknown.label, other.label) == ("MINE, wc", "Baseline, BN")
 
 
 def test_what_differs_beside_the_method_is_named(run):
@@ -285,6 +323,16 @@ def test_data_go_down_and_errors_come_back_up(traced):
     assert "the error that it passes back" in text
 
 
+def test_hooks_are_counted_where_they_are_called():
+    """The first layer's error is never computed, nor that of the first layers of a residual block's two branches."""
+    block = Residual(Sequential(Convolution(3, 3), ReLU(), Convolution(3, 3)), Convolution(3, 1))
+    net = Net(Sequential(block, Flatten(), FullyConnected(2)), (4, 4, 3), load("cpu"), method="WC, EB")
+    assert diagram._in_words(net) == "WC at the weights of 3 layers, EB at the error of 1 layer"
+    found = diagram._diagram({"WC, EB": net})
+    assert [stop.name for stop in found.stops if stop.error is None] == ["conv1", "conv3", "add1"]
+    assert [stop.name for stop in found.stops if stop.error] == ["conv2"]
+
+
 def test_the_same_training_twice_is_no_deviation(run):
     found = groups(run, like(run, "b"))
     assert [group.label for group in found] == [f"WC, GC, fully · {folder}" for folder in (run, run.with_name("b"))]
@@ -302,6 +350,34 @@ def test_several_seeds_are_mean_and_deviation(run):
     np.testing.assert_allclose(group.deviations["g_mean"], 2 / np.sqrt(2))
     np.testing.assert_allclose(group.values["g_taken"], 100 * trace.column("g_removed") ** 2)
     assert outcome.spread([50.0, 52.0], " %") == "51.0 ± 1.4 %"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_page_says_how_it_draws_and_which_seed(run, seeds):
+    """What a line, a bar and a band are stands beside each chart, and where one seed stands for several."""
+    folders = [run, *(like(run, f"seed{seed}", seed=seed) for seed in range(1, seeds))]
+    found = groups(*folders)
+    sections = {section.title: section for section in _of_trace(cube.read(found))}
+    features = sections["What it does to the features"].blocks
+    for through, over in zip(features[::2], features[1::2], strict=True):
+        assert ("means over the seeds, bars ± their standard deviation" in through.sentence) == (seeds > 1)
+        assert "Bold: the running median of five traced steps; pale: what was measured" in over.sentence
+        assert ("means over the seeds, bands ± their standard deviation" in over.sentence) == (seeds > 1)
+    assert ("Bars are means over the seeds." in sections["Where the means are"].text) == (seeds > 1)
+    alone = "Of WC, GC, fully, seed 0 alone is drawn, the first of 3 seeds."
+    said = [block.sentence for block in sections["Filter fan"].blocks + filters.first_filters(found).blocks]
+    said.append(" ".join(sections["How far a step carries"].notes))
+    assert len(said) == 4
+    for sentence in said:
+        assert (alone in sentence) == (seeds > 1)
+
+
+def test_seeds_that_were_not_traced_are_named(run):
+    other = like(run, "b", seed=1)
+    (run / "trace.csv").unlink()
+    found = cube.read(groups(run, other))
+    assert found.notes == ["WC, GC, fully: of 2 seeds (0, 1), there is a trace of 1 only."]
+    assert found.groups[0].only == ""
 
 
 @pytest.mark.parametrize("name", ["trace.csv", "carry.csv", "filters.npz"])
@@ -379,7 +455,7 @@ def test_filters_show_their_mean_as_brightness():
             ),
             "does not say by file and sha256 what it imports",
         ),
-        (lambda run: (run / "report.html").mkdir(), "report.html cannot be written"),
+        (lambda run: (run / "report.html").mkdir(), "report.html is a folder; name a file in it"),
     ],
 )
 def test_a_folder_that_cannot_be_reported_is_refused(run, capsys, damage, said, monkeypatch):
@@ -433,6 +509,27 @@ def test_runs_that_have_diverged_are_reported(tmp_path, small):
     assert not re.search(r"\b(nan|inf)\b", said, re.IGNORECASE)
 
 
+def test_the_net_of_a_run_that_diverged_is_marked(run):
+    """Its filters and predictions are those of a checkpoint from before, and no test came after it."""
+    result = json.loads((run / "result.json").read_text())
+    result["diverged"] = "at step 1 of epoch 2, in the output of fc2"
+    (run / "result.json").write_text(json.dumps(result))
+    lines = (run / "log.csv").read_text().splitlines()
+    row = dict(zip(lines[0].split(","), lines[1].split(","), strict=True)) | {"epoch": "2", "train_loss": "nan"}
+    row |= {"test_loss": "", "test_accuracy": ""}
+    (run / "log.csv").write_text("\n".join([*lines, ",".join(row.values())]) + "\n")
+    found = groups(run)
+    note = (
+        f"WC, GC, fully: the training of {run} diverged, first at step 1 of epoch 2, in the output of fc2; the net is "
+    )
+    for section in (filters.first_filters(found), predictions.predictions(found, None, None)):
+        assert section.notes[0].startswith(note)
+        assert section.blocks
+        assert all(block.title.startswith("WC, GC, fully, before it diverged") for block in section.blocks)
+    assert outcome.outcome(found).blocks[0].lines[0][1] == "diverged"
+    assert outcome.curves(found).blocks[0].sentence.endswith("right in the last test: WC, GC, fully diverged.")
+
+
 def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
     def damaged(*_, **__):
         net = diagram.rebuilt(runs.read(traced))
@@ -473,10 +570,23 @@ def test_one_seed_that_has_diverged_is_not_hidden_by_others(run, loss):
     rewrite(other / "log.csv", lambda line: line | {"train_loss": loss})
     section = outcome.outcome(groups(run, other))
     assert section.text == "WC, GC, fully: after 1 epoch the loss was not a number any more (1 of 2 seeds (0, 1))."
-    assert section.blocks[0].lines[0][2] == "not a number"
+    assert section.blocks[0].lines[0][1:3] == ["100.0 % (1 of 2 diverged)", "not a number"]
     assert math.isnan(seeds.deviation([1.0, float(loss)]))
     [row] = [row for row in outcome._rows(groups(run, other), "loss", 1) if row["part"] == "train"]
     assert row["low"] == row["mean"] == row["high"]
+
+
+def test_seeds_that_have_come_less_far_are_told(run):
+    other = like(run, "b", seed=1)
+    for folder in (run, other):
+        about = json.loads((folder / "config.json").read_text())
+        about["settings"]["epochs"] = 2
+        (folder / "config.json").write_text(json.dumps(about))
+    log = (other / "log.csv").read_text()
+    (other / "log.csv").write_text(log + log.splitlines()[1].replace("1,", "2,", 1) + "\n")
+    assert outcome.outcome(groups(run)).text.endswith("in the test after 1 of 2 epochs (seed 0).")
+    assert outcome.outcome(groups(other)).text.endswith("in the test after 2 epochs (seed 1).")
+    assert outcome.outcome(groups(run, other)).text.endswith("in the test after 1 to 2 of 2 epochs (2 seeds (0, 1)).")
 
 
 def test_filters_that_are_no_numbers_are_left_out_of_a_fan(traced):
@@ -554,6 +664,8 @@ def test_the_sentence_of_a_fan_is_of_layers_whose_hook_changes_them(traced):
         return fan._sentence(replace(group, first=replace(group.first, filters=filters)), "grads", name.step)
 
     assert "where a hook changes them, the largest mean of a filter is 0.25 before the hook and 5e-10" in said(made)
+    lost = {key: np.full_like(array, np.nan) if key.layer == first else array for key, array in made.items()}
+    assert said(lost).endswith("in any layer is 7; no hook changes any.")  # of which it could be said
     kept = {key: array for key, array in made.items() if key.layer == second}
     assert said(kept).endswith("in any layer is 7; no hook changes any.")
 

@@ -84,6 +84,14 @@ def test_other_steps_are_left_to_the_trainer(random, monkeypatch, method):
     assert set(stepped) == set(range(19)) - {0, 1, 2, 5, 7, 10, 14} - before
 
 
+@pytest.mark.parametrize("name, hint", [("g_removd", r" \(did you mean g_removed\?\)"), ("layer", ""), (3, "")])
+def test_a_column_that_is_not_there_is_a_sentence(name, hint):
+    with pytest.raises(
+        MinidlError, match=f"a trace has no column of numbers {name!r}{hint}; use step, data_mean, .*, step_lost"
+    ):
+        Trace().column(name)
+
+
 # -- the training is the same -----------------------------------------------------------------------------------------
 
 
@@ -199,7 +207,7 @@ class ByHand:
             data = layer.forward(data)
             self.outputs[layer.name] = data.copy()
             if layer.weights is not None:
-                self.weights[layer.name] = raw[layer.name], layer.weights_in_use.copy()
+                self.weights[layer.name] = raw[layer.name], layer.weights.in_use.copy()
         loss = SoftmaxCrossEntropy(net.kernels)
         self.loss = loss.alone(data, labels).loss
         self.used = self.back(net, loss.error.copy(), hooks=True)
@@ -296,7 +304,7 @@ def test_filters_and_carry_are_what_they_say(random, method):
     raw = small_net(method)
     wanted = {"before": raw.layers[0].weights.value.copy()}
     raw.forward(data)
-    wanted["after"] = raw.layers[0].weights_in_use
+    wanted["after"] = raw.layers[0].weights.in_use
     for when, weights in wanted.items():
         array = tracer.trace.filters[Filters(0, "conv1", "weights", when)]
         assert array.shape == (3, 6)
@@ -442,6 +450,15 @@ def test_a_resumed_run_goes_on_with_its_trace(made, tmp_path, ahead, capsys):
 def test_a_resumed_run_keeps_its_schedule(made, given, message, capsys):
     assert start("--resume", made / "half", "--epochs", 2, *given) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_resumed_run_whose_trace_is_lost(made, tmp_path, capsys):
+    shutil.copytree(made / "half", tmp_path / "run")
+    (tmp_path / "run" / "trace.csv").unlink()
+    before = sorted((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir())
+    assert start("--resume", tmp_path / "run", "--epochs", 2) == 2
+    assert "is lost; put trace.csv back, or start anew" in capsys.readouterr().err
+    assert sorted((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir()) == before
 
 
 def test_the_option():

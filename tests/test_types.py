@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from minidl.context import Context
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Context, Layer
+from minidl.layer import Layer
 from minidl.layers import (
     AnySize,
     AveragePool,

@@ -137,6 +137,7 @@ def test_one_filter_in_numbers(layer, shape):
     assert (seen.filter.weights.before == weights).all()
     one = sections(seen)[5]
     assert f"{layer}, filter {filters - 1} of {filters} (" in str(one)
+    assert [shown.title.partition(",")[0] for shown in one.grids] == ["Weights", "Grad"]
     for shown, hook in zip(one.grids, ("WC", "GC"), strict=True):
         assert shown.before.shape == shown.after.shape == shape
         mean = float(re.fullmatch(r"− \((.*)\)  =", shown.between)[1])
@@ -150,8 +151,8 @@ def test_units_and_hooks_that_subtract_no_single_number():
         "  W, of all 3 inputs, in units of 1e-03; halve: the filter's mean +1.3333 becomes +0.6667\n\n"
         "    +2.0000 -4.0000 +6.0000  → halve →  +1.0000 -2.0000 +3.0000"
     )
-    assert str(grid("ΔW", replace(change, after=change.before), "")) == (
-        "  ΔW, of all 3 inputs, in units of 1e-03; no hook: the filter's mean +1.3333 stays\n\n"
+    assert str(grid("Grad", replace(change, after=change.before), "")) == (
+        "  Grad, of all 3 inputs, in units of 1e-03; no hook: the filter's mean +1.3333 stays\n\n"
         "    +2.0000 -4.0000 +6.0000"
     )
 

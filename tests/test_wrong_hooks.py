@@ -79,6 +79,22 @@ class TestWhatIsNoHook:
             with pytest.raises(MinidlError, match="has no weights of its own; hang the hook at one of its layers"):
                 getattr(container, point).hook = np.sign
 
+    def test_at_the_first_layer_no_error_comes(self, backend):
+        root = Sequential(Residual(Convolution(2, 3), Convolution(2, 1)), Convolution(2, 3))
+        net = Net(root, (4, 4, 3), backend)
+        for part in (root, root.children[0], *net.layers[:3]):
+            with pytest.raises(MinidlError, match=rf"{part.name} .* passes no error back, so .* never be called; hang"):
+                part.at_error.hook = np.sign
+        net.layers[3].at_error.hook = np.sign
+        root = Sequential(Convolution(2, 3), Convolution(2, 3))
+        root.children[0].at_error.hook = np.sign
+        with pytest.raises(MinidlError, match=r"conv1 .* gets the net's own data and passes no error back"):
+            Net(root, (4, 4, 3), backend)
+
+    def test_under_another_name_than_hook(self):
+        with pytest.raises(AttributeError, match="has no attribute 'hooks'"):
+            Convolution(2, 3).at_grads.hooks = np.sign
+
     @pytest.mark.parametrize("container", [Sequential, Residual, Concat, lambda body: AnySize(body, 4, 4)])
     def test_a_container_has_an_error(self, context, random, container):
         plain, hooked = (set_up(container(Sequential(ReLU(), Convolution(2, 3))), context) for _ in range(2))

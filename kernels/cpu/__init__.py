@@ -6,3 +6,9 @@ here, transposed ones too, inherit the check of a geometry as well, and the plai
 name; data_norm.Statistics is their tuple, and softmax_loss.out_of_range their error. All that a training step runs is
 in this folder, but for the bounds of subnormal.py.
 """
+
+from minidl.kernels.cpu.constants import constant
+from minidl.kernels.cpu.tape import Tape as tape
+from minidl.kernels.cpu.threads import describe
+
+__all__ = ["constant", "describe", "tape"]

@@ -42,7 +42,7 @@ def moments(data: Array, layout: Layout) -> tuple[Sums, Sums]:
 
 
 def standardize(x: Array, out: Array, epsilon: float = 1e-5) -> Array:
-    """Subtract the mean and divide by the deviation: y = (x − μ)/√(σ² + ε) (equations 3 and 5 to 9)."""
+    """Subtract the mean and divide by the deviation: y = (x − μ)/√(σ² + ε) (equations 3, 8 and 9)."""
     (data, layout), loops = matrices(x), current()
     mean, variance = moments(data, layout)
     scale = (1 / np.sqrt(variance + epsilon)).astype(x.dtype)

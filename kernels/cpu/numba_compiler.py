@@ -131,7 +131,7 @@ def _collect_again() -> None:
 
 
 def _after_fork() -> None:
-    """Make the lock anew: a thread that alive it, and may have been compiling, is not in the child of a fork."""
+    """Make the lock anew: a thread that held it, and may have been compiling, is not in the child of a fork."""
     global _in_turn
     _in_turn = Lock()
     _collect_again()

@@ -27,7 +27,7 @@ def center_adjoint(error: Array, output: Array, scale: Array | None, out: Array)
 
 
 def standardize(x: Array, out: Array, epsilon: float = 1e-5) -> Array:
-    """Subtract the mean and divide by the deviation: y = (x − μ)/√(σ² + ε) (equations 3 and 5 to 9)."""
+    """Subtract the mean and divide by the deviation: y = (x − μ)/√(σ² + ε) (equations 3, 8 and 9)."""
     return _transform("standardize", x, x, out, epsilon=epsilon)
 
 

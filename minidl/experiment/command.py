@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from minidl import __version__
@@ -31,7 +32,11 @@ class Parser(argparse.ArgumentParser):
         for word in words:
             if word.startswith("-") and word.endswith("=--"):
                 self.error(f"argument {word.removesuffix('=--')}: must have a value other than --")
-        return super().parse_known_args(words, namespace)
+        known, rest = super().parse_known_args(words, namespace)
+        for before, word in pairwise(words):
+            if before.endswith((",", ";")) and word in rest:
+                self.error(f'{before} and {word} are two arguments; put quotes around them: "{before} {word}"')
+        return known, rest
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where the options are told, and leave."""

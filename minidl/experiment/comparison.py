@@ -98,12 +98,15 @@ def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile], descr
     for folder in folders:
         earlier = records.read_settings(folder)
         check_unchanged(files, records_of(earlier, folder), folder)
-        for name, value in settings.items():
-            if name not in FREE and earlier.get(name, value) != value:
-                raise MinidlError(
-                    f"the run in {folder} has {name.replace('_', '-')} {earlier[name]!r} and not {value!r}, so "
-                    "that more than the method would differ; give the same settings, or another folder with --out"
-                )
+        if others := ", ".join(
+            f"{name.replace('_', '-')} {earlier[name]!r} and not {value!r}"
+            for name, value in settings.items()
+            if name not in FREE and earlier.get(name, value) != value
+        ):
+            raise MinidlError(
+                f"the run in {folder} has {others}, so that more than the method would differ; give the same settings, "
+                "or another folder with --out"
+            )
         check_data(folder, settings["data"], description)
     if folders and settings["init"]:
         compare_init.check(out, settings["init"])

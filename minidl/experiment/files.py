@@ -33,6 +33,8 @@ def whole(path: Path) -> Iterator[Path]:
     It is on the disk before it gets its name, and has a name of its own until then, which no link can lead elsewhere.
     Where the block fails, what was at ``path`` stays. Raises MinidlError where the file cannot be written.
     """
+    if path.is_dir():
+        raise MinidlError(f"{path} is a folder; name a file in it")
     part = hidden(path)
     try:
         file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)

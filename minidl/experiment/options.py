@@ -7,6 +7,7 @@ from typing import Any
 from minidl.experiment import own_code
 from minidl.experiment.argument_types import decay, natural, place, positive, rate, side, words, workers
 from minidl.experiment.command import Command
+from minidl.experiment.recipes import FOLDER, RECIPES
 
 Options = dict[str, Any]
 TRACE_EVERY = 50  # steps
@@ -22,7 +23,7 @@ EXAMPLES = """examples:
   {call} --data photos/ --image-size 64 --fit crop --init runs/NAME
   {call} --import my_norm.py --method "median, GC" a normalization of your own, see docs/your-own.md
   {call} --trace                                  write down what every hook does, for minidl report
-  {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs
+  {call} --resume runs/NAME --epochs 20           go on with an earlier run, up to 20 epochs, as its learning rate falls
   mpiexec -n 2 {call}                             the same training, each batch shared by two ranks
 
 A method is written as in the paper's tables: Baseline, or words joined by commas:
@@ -31,16 +32,28 @@ A method is written as in the paper's tables: Baseline, or words joined by comma
   of the errors      EBN ELN EB EL  "error global|sample|channel|instance"
   of the data        BN LN IN GN    layers between convolutions and their ReLU
   fully              normalize the penultimate fully connected layer too, not the convolutions alone
+
+Options that you leave out come from the recipe of the data set (for CIFAR and VOC2012, section 5 of the paper):
 """
 
 
 def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = command.parser(
-        "Train a net of the paper, with normalizations at the hook points of back-propagation.", EXAMPLES
+        "Train a net of the paper, with normalizations at the hook points of back-propagation.", EXAMPLES + _recipes()
     )
     add_options(cli)
     return cli
+
+
+def _recipes() -> str:
+    """Return the recipes as a table, a line for each data set."""
+    form = "  {:9} {:9} {:>13} {:>12} {:>10} {:>6} {:>10}".format
+    lines = [form("", "optimizer", "learning rate", "weight decay", "batch size", "epochs", "drop every")]
+    for name, one in (RECIPES | {"FOLDER": FOLDER}).items():
+        numbers = f"{one.learning_rate:g}", f"{one.weight_decay:g}", one.batch_size, one.epochs, one.drop_every
+        lines.append(form(name, one.optimizer, *numbers))
+    return "\n".join(lines)
 
 
 def add_options(cli: argparse.ArgumentParser) -> None:
@@ -170,8 +183,13 @@ def add_step(group: Group) -> None:
         help="of adam: standard or as_printed (Algorithm 3 to the letter); of sgd: paper or dlib",
     )
     group.add_argument("--learning-rate", type=rate, metavar="X", help="at the beginning")
-    group.add_argument("--weight-decay", type=decay, metavar="X", help="coupled, on weights alone")
-    group.add_argument("--seed", type=natural, default=0, metavar="N", help="of all random numbers (default: 0)")
+    group.add_argument(
+        "--weight-decay",
+        type=decay,
+        metavar="X",
+        help="X times the weights is added to their gradients (L2)",
+    )
+    group.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of every random number (default: 0)")
 
 
 def _add_schedule(group: Group) -> None:
@@ -222,7 +240,7 @@ def add_device(group: Group) -> None:
         "where the GPU has it, else fp32)",
     )
     group.add_argument(
-        "--threads", type=workers, metavar="N", help="of the CPU, in each rank (default: one for each core)"
+        "--threads", type=workers, metavar="N", help="CPU threads of each process (default: one for each core)"
     )
     group.add_argument(
         "--loops",
@@ -247,8 +265,8 @@ def _add_run(group: Group) -> None:
         type=rate,
         default=5.0,
         metavar="MINUTES",
-        help="save after so many minutes, in the middle of an epoch too, beside the end of each, or of several where "
-        "they are very short (default: 5)",
+        help="save every so many minutes, even within an epoch; the end of an epoch is saved anyway, or of several "
+        "where they are very short (default: 5)",
     )
     group.add_argument(
         "--trace",

@@ -32,7 +32,8 @@ def comparison(runs: Mapping[str, Sequence[Sequence[Epoch]]], title: str) -> byt
     Each method has a colour that people with any kind of colour vision can tell from the others', and a mark.
     """
     figure, axes = _over_epochs(title, ("training loss", "test accuracy, %"))
-    looks = cycler(marker=list("osD^vPX*<>")) + style.library["tableau-colorblind10"]["axes.prop_cycle"]
+    marked = cycler(marker=list("osD^vPX*<>")) + style.library["tableau-colorblind10"]["axes.prop_cycle"]
+    looks = cycler(linestyle=["-", "--", ":"]) * marked  # of which 30 differ
     for (method, logs), look in zip(runs.items(), cycle(looks), strict=False):
         for number, epochs in enumerate(logs):
             label = "_" if number else method  # one line of the legend for all runs

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from minidl.context import Context
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Array, Context, Layer, Shape
+from minidl.layer import Array, Layer, Shape
 from minidl.parameter import Parameter
 
 
@@ -63,6 +64,11 @@ class Container(Layer):
         yield self
         for child in self.children:
             yield from child.parts()
+
+    def entrances(self) -> Iterator[Layer]:
+        """Iterate over the container and the first of its children, to which it gives its data."""
+        yield self
+        yield from self.children[0].entrances()
 
     def extend(self, error: Array, shape: Shape) -> Array:
         """Return an error with other extents for each sample: cut where they are smaller, with zeros where larger."""

@@ -57,13 +57,13 @@ class Convolution(ProductLayer):
     def compute_output(self, data: Array) -> Array:
         """Correlate the data with each filter."""
         out = self.new_output(len(data))
-        self.algorithm.forward(data, self.weights_in_use, self.biases.in_use, out)
+        self.algorithm.forward(data, self.weights.in_use, self.biases.in_use, out)
         return out
 
     def compute_error(self, error: Array) -> Array:
         """Spread each element of the error over the data that made it."""
         out = self.new_error((len(error), *self.input_shape))
-        self.algorithm.backward(error, self.weights_in_use, out)
+        self.algorithm.backward(error, self.weights.in_use, out)
         return out
 
     def compute_grads(self, error: Array) -> None:

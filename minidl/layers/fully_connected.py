@@ -23,13 +23,13 @@ class FullyConnected(ProductLayer):
     def compute_output(self, data: Array) -> Array:
         """Weigh the inputs of each sample."""
         out = self.new_output(len(data))
-        self.kernels.fully_connected.forward(data, self.weights_in_use, self.biases.in_use, out)
+        self.kernels.fully_connected.forward(data, self.weights.in_use, self.biases.in_use, out)
         return out
 
     def compute_error(self, error: Array) -> Array:
         """Weigh the errors of each sample with the same weights, transposed."""
         out = self.new_error((len(error), *self.input_shape))
-        self.kernels.fully_connected.backward(error, self.weights_in_use, out)
+        self.kernels.fully_connected.backward(error, self.weights.in_use, out)
         return out
 
     def compute_grads(self, error: Array) -> None:

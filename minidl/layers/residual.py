@@ -1,5 +1,7 @@
 """Residual: the sum of a body and a shortcut."""
 
+from collections.abc import Iterator
+
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 from minidl.layers.container import Container
@@ -48,6 +50,12 @@ class Residual(Container):
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.extents.add(errors[0], errors[1] if len(errors) > 1 else parts[1], out)
         return self.at_error(out, self.name)
+
+    def entrances(self) -> Iterator[Layer]:
+        """Iterate over the connection and both branches, which get the same data."""
+        yield self
+        for child in self.children:
+            yield from child.entrances()
 
     def __str__(self) -> str:
         return "add to the shortcut"

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from minidl import models
+from minidl.context import Context
 from minidl.experiment.own_code import said
 from minidl.gradcheck import TOLERANCE, Check, GradientError, Report, check_layer, check_net, check_normalization
 from minidl.hooks import Reparametrization
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
-from minidl.layer import Context, Layer
+from minidl.layer import Layer
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import check_mode, parse
-from minidl.normalizations import NORMALIZATIONS, PROBE, Normalization
+from minidl.normalizations import NORMALIZATIONS, Normalization
+from minidl.registry import PROBE
 from minidl.study.diagnosis import diagnose
 from minidl.study.specimens import LAYERS, SHAPES, set_up
 from minidl.words import meant

@@ -52,9 +52,9 @@ def normalized(layer: Layer, weights: Array) -> Array | None:
 
 
 def carry(net: Net, data: Array, labels: Array, moved: Mapping[str, Array]) -> dict[float, float]:
-    """Return the loss of a batch at W + s·ΔW for each s of STRIDES, with ΔW = moved − W.
+    """Return the loss of a batch at W + s·Step for each s of STRIDES, with Step = moved − W.
 
-    W are all parameters, and what the normalizations of the weights make of W + s·ΔW is what the net computes with.
+    W are all parameters, and what the normalizations of the weights make of W + s·Step is what the net computes with.
     """
     loss = SoftmaxCrossEntropy(net.kernels)
     parameters, losses = net.parameters, {}

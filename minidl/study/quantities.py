@@ -79,6 +79,8 @@ def angle(x: Array, y: Array) -> float:
 
 def flips(before: Array, after: Array) -> float:
     """Return the share of elements that change their sign, among those that are not 0 before."""
+    if _lost(before) or _lost(after):
+        return math.nan
     counted = before != 0
     return ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
 
@@ -107,12 +109,17 @@ def deviation(x: Array) -> float:
 
 def active(x: Array) -> float:
     """Return the share of elements above 0, which a ReLU lets through."""
-    return float((x > 0).mean())
+    return math.nan if _lost(x) else float((x > 0).mean())
 
 
 def dead(x: Array) -> float:
     """Return the share of channels, the last axis, that are above 0 nowhere in the batch: a ReLU makes them zero."""
-    return float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())
+    return math.nan if _lost(x) else float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())
+
+
+def _lost(x: Array) -> bool:
+    """Return whether an element is nan, which a comparison would take for one that is not above 0."""
+    return bool(np.isnan(x).any())
 
 
 def ratio(part: float, whole: float) -> float:

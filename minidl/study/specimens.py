@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.layer import Context, Layer, Shape
+from minidl.context import Context
+from minidl.layer import Layer, Shape
 from minidl.layers import (
     AnySize,
     AveragePool,

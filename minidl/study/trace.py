@@ -2,7 +2,8 @@
 
 ``trace.csv`` has a row for each traced step (from 0) and each layer with weights; see schedule.py for the steps. x̄ is
 x with each element replaced by the mean of its filter, or for data of its channel. ‖x‖² is an energy, and N the
-normalization at a hook point, which leaves everything as it is where none hangs there.
+normalization at a hook point, which leaves everything as it is where none hangs there. The paper's ΔW is the gradient,
+here G; what the optimizer adds to the weights is Step.
 
     data_mean   ‖x̄‖²/‖x‖² of the data that the layer gets
     alike       the mean cosine between the outputs of different samples, before the ReLU and after a data norm
@@ -22,16 +23,16 @@ normalization at a hook point, which leaves everything as it is where none hangs
     angle       degrees between the gradient in use and that which the same batch and weights would give without any
                 normalization of gradients and errors
     bias_angle  the same of the gradient of the biases
-    step_ratio  ‖ΔW‖/‖W‖ with ΔW = W(t + 1) − W(t), as the optimizer makes it, before the next normalization of the
-                weights
-    step_mean   the energy of the means of ΔW, as in w_mean
-    step_lost   ‖W(t + 1) − N(W(t + 1))‖/‖ΔW‖: how much of the step the next normalization of the weights takes back;
+    step_ratio  ‖Step‖/‖W‖ with Step = W(t + 1) − W(t), as the optimizer makes it, before the next normalization of
+                the weights
+    step_mean   the energy of the means of Step, as in w_mean
+    step_lost   ‖W(t + 1) − N(W(t + 1))‖/‖Step‖: how much of the step the next normalization of the weights takes back;
                 not defined in reparametrization, which takes nothing back
 
 The optimizer's W(t) are the weights after their normalization, in reparametrization those before it. Where the update
 of the optimizer does WC, the weights before it are known from the step before, and are kept in the checkpoint.
 
-``carry.csv`` has for some steps (detailed, see schedule.py) the loss of the step's batch at W + s·ΔW less that at W,
+``carry.csv`` has for some steps (detailed, see schedule.py) the loss of the step's batch at W + s·Step less that at W,
 where all parameters are moved. ``filters.npz`` has for the same steps an array (filters, 6) for each STEP/LAYER/POINT/
 WHEN, with POINT weights or grads and WHEN before or after their normalization: the percentiles 5, 25, 50, 75 and 95 of
 each filter's elements, and their mean. In both, weights before WC are missing where they are not known.

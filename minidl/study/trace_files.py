@@ -20,6 +20,7 @@ from minidl.data import regular_file
 from minidl.experiment import spreadsheet
 from minidl.experiment.files import write_whole
 from minidl.kernels.errors import MinidlError
+from minidl.words import meant
 
 TRACE, CARRY, FILTERS = "trace.csv", "carry.csv", "filters.npz"
 LONG = 1 << 30  # of filters.npz, and of what is in it
@@ -98,7 +99,15 @@ class Trace:
         return list(dict.fromkeys(row.step for row in self.rows))
 
     def column(self, name: str) -> NDArray[np.float64]:
-        """Return a column of numbers as an array (steps, layers), nan where it is not defined."""
+        """Return a column of numbers as an array (steps, layers), nan where it is not defined.
+
+        Raises MinidlError for a name that no such column has.
+        """
+        names = [field.name for field in fields(Row) if field.name != "layer"]
+        if name not in names:
+            raise MinidlError(
+                f"a trace has no column of numbers {name!r}{meant(str(name), names)}; use {', '.join(names)}"
+            )
         return np.array([getattr(row, name) for row in self.rows]).reshape(len(self.steps), len(self.layers))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from minidl.study.table import Table
 from minidl.study.walk import Point, Walk
 from minidl.study.watch import Change
+from minidl.words import counted
 
 Array = Any
 TITLE, WIDTH = 11, 110  # of a section's title with the space behind it, and of the whole
@@ -74,8 +75,8 @@ def title(walk: Walk) -> str:
     """Return what the walk is of."""
     net = walk.net
     mode = f", {net.mode}" if net.mode != "projection" else ""
-    steps = f"after {walk.after} step{'' if walk.after == 1 else 's'}"
-    batch = f"{walk.samples} images of {walk.data}"
+    steps = f"after {counted(walk.after, 'step')}"
+    batch = f"{counted(walk.samples, 'image')} of {walk.data}"
     return f"One batch through Algorithm 1: net ({net.name}), {net.method}{mode}; {batch}, {steps}"
 
 
@@ -159,7 +160,7 @@ def _one_filter(walk: Walk) -> Section:
     layer = next(layer for layer in walk.layers if layer.layer == one.layer)
     return Section(
         [("ONE FILTER", f"{text}; choose with --layer and --filter")],
-        grids=[grid("W", one.weights, layer.weights.hook), grid("ΔW", one.grads, layer.grads.hook)],
+        grids=[grid("Weights", one.weights, layer.weights.hook), grid("Grad", one.grads, layer.grads.hook)],
     )
 
 

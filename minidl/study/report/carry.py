@@ -20,11 +20,11 @@ def carries(cube: Cube) -> Section:
     rows = [row for part in found.values() for row in part]
     section = Section(
         "How far a step carries",
-        "The loss of the batch at W + s·ΔW less that at W, where ΔW is the step that the optimizer makes: at s = 1 the "
-        "step as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: at the chosen step.",
-        notes=[
-            f"{label}: no loss along a step was traced that is a number." for label, part in found.items() if not part
-        ],
+        "The loss of the batch at W + s·Step less that at W, where Step is what the optimizer adds to W: at s = 1 the "
+        "step as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: the last one of them up "
+        "to the chosen step.",
+        notes=[group.only for group in cube.groups if group.only]
+        + [f"{label}: no loss along a step was traced that is a number." for label, part in found.items() if not part],
     )
     if rows:
         section.blocks.append(
@@ -89,9 +89,9 @@ def _spec(runs: Sequence[str]) -> dict[str, Any]:
     def y(name: str) -> alt.Y:
         return alt.Y(f"{name}:Q").title("change of the loss").scale(type="symlog", constant=0.1)
 
-    median = base.mark_line(strokeWidth=2).encode(y("median"))
+    median = base.mark_line(strokeWidth=2).encode(y("median"), charts.dash(runs))
     points = base.mark_point(size=60, filled=True, opacity=1).encode(
         y("median"), charts.shape(runs), tooltip=["run:N", "s:Q", alt.Tooltip("median:Q", format=".3g")]
     )
-    here = base.mark_line(strokeWidth=1.5, opacity=0.4).encode(y("loss"))
+    here = base.mark_line(strokeWidth=1.5, opacity=0.4).encode(y("loss"), charts.dash(runs))
     return charts.finished(alt.layer(here, median, points))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from minidl.kernels.errors import MinidlError
 from minidl.study import trace_files
-from minidl.study.report.runs import Group
+from minidl.study.report.runs import Group, Run, first_of
 from minidl.study.trace_files import Trace
 
 Numbers = NDArray[np.float64]
@@ -25,7 +25,7 @@ class Traced:
     """What the runs of a group have traced in common: the mean over them, and their deviation where they are several.
 
     values, deviations: by quantity, arrays (steps, layers) with nan where it is not defined; first: the trace of the
-    group's first run.
+    group's first run; only: a sentence which says that this one stands for several, or "".
     """
 
     label: str
@@ -34,6 +34,7 @@ class Traced:
     values: dict[str, Numbers]
     deviations: dict[str, Numbers]
     first: Trace
+    only: str = ""
 
 
 @dataclass
@@ -86,7 +87,8 @@ def read(groups: Sequence[Group]) -> Cube:
     cube, untraced = Cube(), []
     for group in groups:
         try:
-            traces = [trace_files.read(run.folder) for run in group.runs if trace_files.is_traced(run.folder)]
+            runs = [run for run in group.runs if trace_files.is_traced(run.folder)]
+            traces = [trace_files.read(run.folder) for run in runs]
         except MinidlError as error:
             cube.notes.append(f"{group.label}: its trace is left out, because {error}.")
             continue
@@ -97,7 +99,10 @@ def read(groups: Sequence[Group]) -> Cube:
                 f"{group.label}: its traces are left out, because they have no steps or layers in common."
             )
         else:
-            cube.groups.append(_together(group.label, traces, steps))
+            cube.groups.append(_together(group, runs, traces, steps))
+            if len(runs) < len(group.runs):
+                traced = ", ".join(str(run.seed) for run in runs)
+                cube.notes.append(f"{group.label}: of {group.seeds}, there is a trace of {traced} only.")
     if cube.groups and untraced:
         cube.notes.append(f"{', '.join(untraced)}: there is no trace; train with --trace to see more.")
     return cube
@@ -116,18 +121,19 @@ def _common_steps(traces: Sequence[Trace]) -> list[int]:
     return [step for step in first.steps if all(step in trace.steps for trace in traces)]
 
 
-def _together(label: str, traces: Sequence[Trace], steps: list[int]) -> Traced:
+def _together(group: Group, runs: Sequence[Run], traces: Sequence[Trace], steps: list[int]) -> Traced:
     first = traces[0]
     cubes = [_quantities(trace, [trace.steps.index(step) for step in steps]) for trace in traces]
     stacks = {name: np.stack([cube[name] for cube in cubes]) for name in cubes[0]}
     several = len(traces) > 1
     return Traced(
-        label,
+        group.label,
         steps,
         first.layers,
         {name: stack.mean(axis=0) for name, stack in stacks.items()},
         {name: stack.std(axis=0, ddof=1) for name, stack in stacks.items()} if several else {},
         first,
+        first_of(group.label, runs),
     )
 
 

@@ -9,6 +9,7 @@ from minidl.layer import Layer
 from minidl.net import Net
 from minidl.study.report.blocks import Diagram, Hooked, Section, Stop
 from minidl.study.report.runs import Group, Run
+from minidl.words import counted
 
 
 def rebuilt(run: Run) -> Net:
@@ -47,15 +48,16 @@ def diagram(groups: Sequence[Group]) -> Section:
 
 def _diagram(nets: dict[str, Net]) -> Diagram:
     net = next(iter(nets.values()))
+    entrances = set(net.root.entrances())
     stops = [
-        _stop(layer, {label: other.layers[i] for label, other in nets.items()}, first=i == 0)
+        _stop(layer, {label: other.layers[i] for label, other in nets.items()}, first=layer in entrances)
         for i, layer in enumerate(net.layers)
     ]
     hooks = [f"{label}: {_in_words(other)}" for label, other in nets.items()]
     extents = "×".join(map(str, net.shape))
     return Diagram(
         f"Net ({net.name})",
-        f"{len(stops)} layers, {net.parameter_count:,} parameters, images of {extents}. {'; '.join(hooks)}.",
+        f"{counted(len(stops), 'layer')}, {net.parameter_count:,} parameters, images of {extents}. {'; '.join(hooks)}.",
         stops,
     )
 
@@ -83,11 +85,11 @@ def _stop(layer: Layer, layers: dict[str, Layer], first: bool) -> Stop:
 
 
 def _in_words(net: Net) -> str:
-    """Return "WC of the weights in 6 layers, GC of the gradient in 6 layers", or "no hook"."""
+    """Return "WC at the weights of 6 layers, GC at the gradient of 6 layers", or "no hook"."""
     counts: dict[str, int] = {}
     for layer in net.layers:
         for what, where in (("weights", "weights"), ("grads", "gradient"), ("error", "error")):
             if said := str(layer.points[what]):
                 words = f"{said} at the {where}"
                 counts[words] = counts.get(words, 0) + 1
-    return ", ".join(f"{words} of {count} layers" for words, count in counts.items()) or "no hook"
+    return ", ".join(f"{words} of {counted(count, 'layer')}" for words, count in counts.items()) or "no hook"

@@ -26,7 +26,8 @@ def fans(cube: Cube) -> Section:
         "Filter fan",
         "The filters of the chosen layer, sorted by their mean before the hook: a dot is the mean of a filter, a band "
         "goes from 5 to 95 % of its elements. Grey is before the hook, in colour after it. A histogram of all elements "
-        "would hide what centring does. Numbers are in thousandths.",
+        "would hide what centring does. Numbers are in thousandths. "
+        f"Drawn are at most {FILTERS} filters of a layer, as far apart in this order as they can be, at {STEPS} steps.",
     )
     for group in cube.groups:
         for point, word in POINTS.items():
@@ -36,7 +37,7 @@ def fans(cube: Cube) -> Section:
                 section.blocks.append(
                     Chart(
                         title=f"{group.label}: {word}",
-                        sentence=_sentence(group, point, rows[-1]["step"]),
+                        sentence=f"{_sentence(group, point, rows[-1]['step'])} {group.only}".rstrip(),
                         spec=_spec(),
                         line="number",
                         columns=("when",),
@@ -89,7 +90,7 @@ def _columns(filters: Numbers) -> dict[str, list[float]]:
 def _sentence(group: Traced, point: str, step: int) -> str:
     """Return the largest mean of a filter at a step, before and after, of the layers whose hook changes filters."""
     traced = {
-        layer: [group.first.filters.get(Filters(step, layer, point, when)) for when in ("before", "after")]
+        layer: [_known(group.first.filters.get(Filters(step, layer, point, when))) for when in ("before", "after")]
         for layer in group.layers
     }
     changed = [
@@ -107,6 +108,11 @@ def _sentence(group: Traced, point: str, step: int) -> str:
     known = any(before is not None for before, _ in traced.values())
     said = "no hook changes any" if known else "before it they were not traced"
     return f"At step {step}, the largest mean of a filter in any layer is {largest:.2g}{'; ' + said}."
+
+
+def _known(filters: Any) -> Any:
+    """Return filters of which a mean is a number, or None."""
+    return None if filters is None or not np.isfinite(filters[:, MEAN]).any() else filters
 
 
 def _widest(arrays: Iterable[Any]) -> float:

@@ -12,7 +12,8 @@ from minidl.study.quantities import mean_share
 from minidl.study.report.blocks import Picture, Pictures, Section
 from minidl.study.report.diagram import rebuilt
 from minidl.study.report.images import address, filters
-from minidl.study.report.runs import Group
+from minidl.study.report.runs import Group, first_of
+from minidl.words import counted
 
 ACROSS = 8  # filters in a row
 ENLARGED = 8  # pixels of the page for a weight
@@ -25,6 +26,7 @@ def first_filters(groups: Sequence[Group]) -> Section:
         "Each small square is a filter; its red, green and blue are its weights for red, green and blue. Grey is 0, "
         "and the largest weight of the picture is white or black, so that the brightness of a filter is its mean.",
     )
+    section.notes += [group.divergence for group in groups if group.divergence]
     for group in groups:
         try:
             section.blocks.append(_pictures(group))
@@ -53,13 +55,14 @@ def _pictures(group: Group) -> Pictures:
             f"compute by them, after their hook, if there is one, and {share} after training."
         )
     pictures.append(_picture(after, label, "after"))
-    return Pictures(label, f"{len(after)} filters. Their means have {said}", pictures, label)
+    sentence = f"{counted(len(after), 'filter')}. The means have {said} {first_of(label, group.runs)}"
+    return Pictures(group.net, sentence.rstrip(), pictures, label)
 
 
 def _picture(weights: Any, label: str, when: str) -> Picture:
     return Picture(
         address(filters(weights, ACROSS)),
-        f"{len(weights)} filters of {label}, {when} training",
+        f"{counted(len(weights), 'filter')} of {label}, {when} training",
         f"{when} training, largest weight {float(np.abs(weights).max()):.2g}",
         ENLARGED * (ACROSS * (weights.shape[2] + 1) - 1),
     )

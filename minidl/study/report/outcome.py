@@ -24,7 +24,7 @@ def curves(groups: Sequence[Group]) -> Section:
     """Return the section with loss and accuracy over the epochs, of training and test."""
     accuracy = Chart(
         title="Accuracy",
-        sentence=f"After the last epoch, the share that is right in the test: {_ends(groups, 'accuracy', 100, ' %')}.",
+        sentence=f"The share that is right in the last test: {_ends(groups, 'accuracy', 100, ' %')}.",
         spec=_curve(groups),
         rows=_rows(groups, "accuracy", 100),
         unit=" %",
@@ -32,7 +32,7 @@ def curves(groups: Sequence[Group]) -> Section:
     )
     loss = Chart(
         title="Loss",
-        sentence=f"After the last epoch, the mean cross-entropy in the test: {_ends(groups, 'loss', 1, '')}.",
+        sentence=f"The mean cross-entropy in the last test: {_ends(groups, 'loss', 1, '')}.",
         spec=_curve(groups),
         rows=_rows(groups, "loss", 1),
         **TABLE,
@@ -64,27 +64,43 @@ def _tested(run: Run) -> Epoch | None:
     return next((epoch for epoch in reversed(run.epochs) if epoch.tested), None)
 
 
+def _diverged(group: Group) -> list[Run]:
+    """Return the runs whose last epoch made no numbers: what was tested before it is not what came out of them."""
+    return [run for run in group.runs if not math.isfinite(run.epochs[-1].train_loss)]
+
+
+def _in_test(group: Group, quantity: str, scale: float, unit: str) -> str:
+    """Return a quantity of the last test of the runs that have not diverged, and how many have."""
+    lost = _diverged(group)
+    last = [epoch for run in group.runs if run not in lost and (epoch := _tested(run))]
+    if len(lost) == len(group.runs):
+        return "diverged"
+    said = spread([scale * getattr(epoch, f"test_{quantity}") for epoch in last], unit) if last else "not tested"
+    return said + (f" ({len(lost)} of {len(group.runs)} diverged)" if lost else "")
+
+
 def _accuracy(group: Group) -> str:
-    last = [epoch for run in group.runs if (epoch := _tested(run))]
-    return spread([100 * epoch.test_accuracy for epoch in last], " %") if last else "not tested"
+    return _in_test(group, "accuracy", 100, " %")
 
 
 def _sentence(group: Group) -> str:
-    lost = [run for run in group.runs if not math.isfinite(run.epochs[-1].train_loss)]
-    if lost:
+    if lost := _diverged(group):
         which = group.seeds if len(lost) == len(group.runs) else f"{len(lost)} of {group.seeds}"
-        return f"{group.label}: after {_progress(lost[0])} the loss was not a number any more ({which})."
-    progress = _progress(group.first)
-    if _tested(group.first) is None:
+        return f"{group.label}: after {_progress(lost)} the loss was not a number any more ({which})."
+    progress = _progress(group.runs)
+    if not any(map(_tested, group.runs)):
         return f"{group.label}: not tested in {progress} ({group.seeds})."
     overlap = [run.result["mean_iou"] for run in group.runs if run.result and run.result.get("mean_iou") is not None]
     what = f"of the pixels are right, mean IoU {spread([100 * x for x in overlap], ' %')}," if overlap else "right"
     return f"{group.label}: {_accuracy(group)} {what} in the test after {progress} ({group.seeds})."
 
 
-def _progress(run: Run) -> str:
-    epochs, asked = len(run.epochs), run.settings.get("epochs")
-    progress = f"{epochs}" if asked in (None, epochs) else f"{epochs} of {asked}"
+def _progress(runs: Sequence[Run]) -> str:
+    """Return how many epochs were trained, of those that were asked for, where these are others."""
+    counts, asked = [len(run.epochs) for run in runs], runs[0].settings.get("epochs")
+    least, most = min(counts), max(counts)
+    epochs = f"{most}" if least == most else f"{least} to {most}"
+    progress = epochs if asked in (None, least) else f"{epochs} of {asked}"
     return progress + (" epoch" if progress == "1" else " epochs")
 
 
@@ -101,11 +117,7 @@ def _line(group: Group) -> list[str]:
 
 
 def _ends(groups: Sequence[Group], quantity: str, scale: float, unit: str) -> str:
-    said = []
-    for group in groups:
-        values = [scale * getattr(epoch, f"test_{quantity}") for run in group.runs if (epoch := _tested(run))]
-        said.append(f"{group.label} {spread(values, unit) if values else 'not tested'}")
-    return ", ".join(said)
+    return ", ".join(f"{group.label} {_in_test(group, quantity, scale, unit)}" for group in groups)
 
 
 def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:

@@ -15,6 +15,7 @@ from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Section
 from minidl.study.report.runs import Group
 from minidl.study.template import template
+from minidl.words import counted
 
 VEGA_LITE = alt.SCHEMA_VERSION.rpartition(".")[0]
 
@@ -36,7 +37,9 @@ def page(groups: Sequence[Group], warnings: Sequence[str], sections: Sequence[Se
     return template(__package__, "page.html").render(
         version=__version__,
         groups=groups,
-        colour_of=dict(zip(labels, charts.colours(len(labels)), strict=True)),
+        runs=counted(sum(len(group.runs) for group in groups), "run"),
+        look_of=dict(zip(labels, charts.looks(len(labels)), strict=True)),
+        shapes=charts.SHAPES,
         warnings=warnings,
         sections=sections,
         trace=trace,

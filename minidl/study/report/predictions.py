@@ -26,6 +26,7 @@ def predictions(groups: Sequence[Group], root: str | None, count: int | None) ->
         "What the net of each run, of the first seed where there are several, makes of test images. A line of a matrix "
         "is a true class, a column what it was taken for. Below it are the images of which the net was surest.",
     )
+    section.notes += [group.divergence for group in groups if group.divergence]
     for group in groups:
         try:
             looked = look(group.first, root, count)
@@ -48,7 +49,7 @@ def _matrix(group: Group, looked: Looked) -> Matrix:
     if wrong[i, j]:
         sentence += f" Most often, {classes[i]} is taken for {classes[j]}: {wrong[i, j]:,} times."
     lines = [(name, line.tolist()) for name, line in zip(classes, counts, strict=True) if line.sum()]
-    return Matrix(f"{group.label}: what is taken for what", sentence, classes, lines, group.label)
+    return Matrix(f"{group.net}: what is taken for what", sentence, classes, lines, group.label)
 
 
 def _surest(group: Group, looked: Looked) -> list[Pictures]:
@@ -64,7 +65,7 @@ def _surest(group: Group, looked: Looked) -> list[Pictures]:
             if order
             else f"None of the images is {which}."
         )
-        found.append(Pictures(f"{group.label}: surest and {which}", sentence, pictures, group.label))
+        found.append(Pictures(f"{group.net}: surest and {which}", sentence, pictures, group.label))
     return found
 
 
@@ -88,7 +89,7 @@ def _overlays(group: Group, looked: Looked) -> list[Pictures]:
             _overlay(looked, image, found, "found"),
         ]
     sentence = "Images with most and with fewest pixels right: as they are, with the truth, and with what was found."
-    return [Pictures(f"{group.label}: best and worst", sentence, pictures, group.label)]
+    return [Pictures(f"{group.net}: best and worst", sentence, pictures, group.label)]
 
 
 def _overlay(looked: Looked, image: Array, labels: Array, what: str) -> Picture:

@@ -46,9 +46,11 @@ REMOVED = (
 )
 OPTIMIZER = (
     Quantity("g_mean", "How much of the gradient is the filters' means?", "‖Ḡ‖²/‖G‖², before the hook"),
-    Quantity("step_mean", "… and of the step that the optimizer makes of it?", "The same of ΔW = W(t + 1) − W(t)"),
+    Quantity("step_mean", "… and of the step that the optimizer makes of it?", "The same of Step = W(t + 1) − W(t)"),
     Quantity(
-        "step_taken", "How much of the step does the next normalization take back?", "‖W(t + 1) − N(W(t + 1))‖²/‖ΔW‖²"
+        "step_taken",
+        "How much of the step does the next normalization take back?",
+        "‖W(t + 1) − N(W(t + 1))‖²/‖Step‖²",
     ),
     Quantity("w_mean", "How much of the weights is the filters' means?", "‖W̄‖²/‖W‖², before the hook"),
 )
@@ -69,5 +71,5 @@ SIZES = (
     ),
     Quantity("g_norm", "How large is the gradient?", "‖G‖, after its hook", "", True),
     Quantity("w_norm", "How large are the weights?", "‖W‖, after their hook", "", True),
-    Quantity("step_ratio", "How large is a step against the weights?", "‖ΔW‖/‖W‖", " %", True),
+    Quantity("step_ratio", "How large is a step against the weights?", "‖Step‖/‖W‖", " %", True),
 )

@@ -15,6 +15,8 @@ from minidl.experiment.own_code import Record
 from minidl.experiment.seeds import NOISE
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
+from minidl.method import parse
+from minidl.study.report.charts import LOOKS
 
 # What runs that are compared may differ in: the method, which is what is compared; the seed, which is chance; and what
 # leaves the training as it is. All other settings, of later versions too, they should have in common.
@@ -40,10 +42,14 @@ class Run:
         """Where the run keeps its net."""
         return self.folder / checkpoint.NAME
 
-    @property
+    @cached_property
     def method(self) -> str:
-        """What was normalized."""
-        return str(self.settings["method"])
+        """What was normalized, in one spelling: "gradient tensor, WC" is "WC, GC"; as it is where it is not known."""
+        written = str(self.settings["method"])
+        try:
+            return str(parse(written).canonical())
+        except MinidlError:  # of an own file that was not imported
+            return written
 
     @property
     def seed(self) -> int:
@@ -89,6 +95,22 @@ class Group:
         """The seeds, in words."""
         seeds = [str(run.seed) for run in self.runs]
         return f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(seeds)})"
+
+    @cached_property
+    def divergence(self) -> str:
+        """A sentence which says that the saved net of the first run is one from before it diverged, or ""."""
+        said = records.divergence_of(self.first.folder)
+        return f"{self.label}: {said}." if said else ""
+
+    @property
+    def net(self) -> str:
+        """What the saved net of the first run is called."""
+        return f"{self.label}, before it diverged" if self.divergence else self.label
+
+
+def first_of(label: str, runs: Sequence[Run]) -> str:
+    """Return a sentence which says that the first of the runs is drawn alone, "" where there is no other."""
+    return f"Of {label}, seed {runs[0].seed} alone is drawn, the first of {len(runs)} seeds." if len(runs) > 1 else ""
 
 
 def read(folder: Path) -> Run:
@@ -153,6 +175,11 @@ def warnings(groups: Sequence[Group]) -> list[str]:
         said.append(
             f"{which} trained with one seed. Another seed alone moves an accuracy by {NOISE}; a difference of that "
             "size may be chance."
+        )
+    if len(groups) > LOOKS:
+        said.append(
+            f"Of these {len(groups)} methods, the {LOOKS + 1}th has lines like the first, and so on; hide some by the "
+            "buttons below."
         )
     return said
 

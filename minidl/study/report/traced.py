@@ -16,6 +16,7 @@ HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
 TICKS = 5  # about so many at an axis
 DECADES = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 3)]
+MEDIAN = "Bold: the running median of five traced steps; pale: what was measured"  # see smooth in page.js
 MIN_SHOWN = 0.01  # percent or degrees that a sentence tells
 PLACES = (  # where a mean is: its title, what it is, the quantity, and what the hook there takes
     ("Data in", "Each channel's mean", "data_mean", ""),
@@ -33,6 +34,7 @@ PLACES = (  # where a mean is: its title, what it is, the quantity, and what the
 
 def traced(cube: Cube) -> list[Section]:
     """Return the sections that draw the cube."""
+    spread = ", and a deviation is drawn down to a tenth of its mean at most" if cube.spreads else ""
     return [
         means(cube),
         _section(
@@ -56,7 +58,7 @@ def traced(cube: Cube) -> list[Section]:
             OPTIMIZER,
             cube,
         ),
-        _section("Sizes down the net and back up", "Axes of sizes are logarithmic.", SIZES, cube),
+        _section("Sizes down the net and back up", f"Axes of sizes are logarithmic{spread}.", SIZES, cube),
     ]
 
 
@@ -65,7 +67,9 @@ def means(cube: Cube) -> Section:
     section = Section(
         "Where the means are",
         "The share of the energy, the squared norm, of the mean in the layers at the chosen step: of each channel "
-        "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook takes.",
+        "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook takes. "
+        "Bars of a layer stand in the order of the methods at the top. "
+        f"A bar of more than 100 % ends there.{' Bars are means over the seeds.' if cube.spreads else ''}",
         notes=[*cube.notes],
         narrow=True,
     )
@@ -110,10 +114,14 @@ def _drawn(cube: Cube, name: str) -> bool:
 def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
     """Return the two cuts of a quantity's cube."""
     name, unit = quantity.name, quantity.unit
+    bars, bands = (
+        f"; means over the seeds, {what} ± their standard deviation" if cube.spreads else ""
+        for what in ("bars", "bands")
+    )
     shared: dict[str, Any] = {"columns": ("run",), "values": {"value": ""}, "cube": {"value": name}, "unit": unit}
     through = Chart(
         title=quantity.question,
-        sentence=f"{quantity.formula}; through the net, at the chosen step. {_overall(cube, name, unit)}",
+        sentence=f"{quantity.formula}; through the net, at the chosen step{bars}. {_overall(cube, name, unit)}",
         spec=_through(tuple(cube.runs), tuple(cube.layers), quantity.log, cube.spreads),
         line="layer",
         at="step",
@@ -122,7 +130,7 @@ def _pair(quantity: Quantity, cube: Cube) -> list[Chart]:
     )
     over = Chart(
         title=f"{quantity.question} Over the steps",
-        sentence=f"In the chosen layer. {_change(cube, name, unit)}",
+        sentence=f"In the chosen layer. {MEDIAN}{bands}. {_change(cube, name, unit)}",
         spec=_over(tuple(cube.runs), max(1, cube.steps[-1]), quantity.log, cube.spreads),
         line="step",
         at="layer",
@@ -140,7 +148,7 @@ def _through(runs: tuple[str, ...], layers: tuple[str, ...], log: bool, spreads:
     )
     value = _y("value:Q", log)
     spread = base.mark_rule(strokeWidth=1.5).encode(_y("low:Q", log), alt.Y2("high:Q"))
-    line = base.mark_line(strokeWidth=1.5, opacity=0.5).encode(value)
+    line = base.mark_line(strokeWidth=1.5, opacity=0.5).encode(value, charts.dash(runs))
     points = base.mark_point(size=70, filled=True, opacity=1).encode(
         value, charts.shape(runs), tooltip=["run:N", "layer:N", "step:Q", alt.Tooltip("value:Q", format=".3g")]
     )
@@ -152,8 +160,8 @@ def _over(runs: tuple[str, ...], last: int, log: bool, spreads: bool) -> dict[st
     x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title("step").axis(tickCount=TICKS)
     base = _base(log).encode(x, charts.colour(runs))
     band = base.mark_area(opacity=0.15).encode(_y("low:Q", log), alt.Y2("high:Q"))
-    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", log))
-    median = base.mark_line(strokeWidth=2).encode(_y("median:Q", log))
+    raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", log), charts.dash(runs))
+    median = base.mark_line(strokeWidth=2).encode(_y("median:Q", log), charts.dash(runs))
     parts = [charts.chosen("step"), *([band] if spreads else []), raw, median]
     return charts.finished(alt.layer(*parts, height=HEIGHT))
 

@@ -1,0 +1,97 @@
+"""Context: what all layers of a net share."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from threading import local
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+
+from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+Shape = tuple[int, ...]
+
+
+class Buffers(local):
+    """The arrays that the layers of a net have for the running thread, by layer and name.
+
+    Each thread has its own, so that an output stays valid until the same thread's next forward. replays: recorded
+    forward passes of a frozen net by the shape of their data, see replay.py; output: the result of the thread's last
+    forward.
+    """
+
+    def __init__(self) -> None:
+        self.of: defaultdict[Any, dict[str, Array]] = defaultdict(dict)
+        self.replays: dict[Shape, Any] = {}
+        self.output: Array = None
+
+
+@dataclass(eq=False)
+class Context:
+    """What all layers of a net share: the device's kernels, the number type, and the source of random weights.
+
+    in_use: a lock, held by the thread that runs the net. saved: the shapes of the parameters that will be loaded, by
+    name, or None where that is not known yet.
+    """
+
+    kernels: Kernels
+    dtype: Any
+    random: np.random.Generator
+    names: Counter[str] = field(default_factory=Counter)
+    allocations: int = 0
+    saved: Mapping[str, Shape] | None = None
+    errors: Any = field(init=False)  # the memory that the errors of all layers share
+    buffers: Buffers = field(default_factory=Buffers, init=False)
+    in_use: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.errors = self.kernels.memory_pool.MemoryPool()
+        self.in_use = self.kernels.lock()
+        _contexts.add(self)
+
+    def __deepcopy__(self, memo: Any) -> "Context":
+        """Return a context for the copies of the layers: with the same names, and with memory of its own."""
+        return Context(self.kernels, self.dtype, deepcopy(self.random, memo), self.names.copy())
+
+    def name(self, kind: str) -> str:
+        """Return the next free name of a kind: conv1, conv2, …"""
+        self.names[kind] += 1
+        return f"{kind}{self.names[kind]}"
+
+    def expect(self, name: str, shape: Shape) -> None:
+        """Raise NotSaved before memory is taken for a parameter of another shape than the saved one."""
+        if self.saved is not None:
+            check_saved(self.saved, name, shape)
+
+
+class NotSaved(MinidlError):
+    """A net cannot be what was saved."""
+
+
+def check_saved(saved: Mapping[str, Shape], name: str, shape: Shape) -> None:
+    """Raise NotSaved where the saved shapes, by name, lack a parameter of this name and shape."""
+    if name not in saved:
+        raise NotSaved(f"the saved net has no {name}; it belongs to another model or method")
+    if saved[name] != shape:
+        raise NotSaved(
+            f"the saved {name} has shape {saved[name]} where this net expects {shape}; it belongs to another model"
+        )
+
+
+_contexts: WeakSet[Context] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Unlock all nets: a thread that ran one is not in the child of a fork."""
+    for context in _contexts:
+        context.in_use = context.kernels.lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

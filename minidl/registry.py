@@ -1,0 +1,281 @@
+"""What a normalization is, and how one gets its name: a transform over an area at one of the hook points.
+
+One of your own is one function and one name, and then works in ``--method``, on every device and in the gradient
+checks:
+
+    @minidl.normalization("MAX", at="weights", area="tensor")
+    def largest_is_one(x):                  # a view (outer, rows, inner, lanes), see kernels/areas.py
+        return x / abs(x).max(axis=(1, 3), keepdims=True)
+
+Reparametrization needs the adjoint as well, ``adjoint=function(error, x)``, which returns ∂L/∂x, error being ∂L/∂y.
+
+``register`` gives a name without a decorator. Both also take functions that write their result, as those of
+kernels/normalize.py do: ``function(x, out)`` and ``adjoint(error, output, scale, out)``; a function with a parameter
+named ``out`` is taken for one of these. They fill all of ``out``, which never overlaps x or error; what ``function``
+returns is passed to the adjoint as ``scale``. Each function is tried on random numbers when a net is built, and one
+that returns or writes something else, or nan, is refused.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from traceback import extract_tb
+from typing import Any, TypeVar
+
+import numpy as np
+
+from minidl.functions import check_arguments, is_defined_again
+from minidl.hooks import name_of, unlike
+from minidl.kernels import Kernels
+from minidl.kernels.areas import AREAS, area_view
+from minidl.kernels.errors import MinidlError
+
+Array = Any
+Function = TypeVar("Function", bound=Callable[..., Any])
+POINTS = ("weights", "error", "grads")
+TRANSFORMS = ("center", "standardize", "rescale")  # of kernels/normalize.py
+BASELINE, FULLY = "Baseline", "fully"  # what else a method is made of, see method.py
+DATA_NORM_NAMES = ("BN", "LN", "IN", "GN")
+PROBE = (4, 3, 3, 4)  # the shape of the random weights on which a normalization is tried
+HUGE = 1e36  # what ``out`` holds before that; nothing of this size may be left in it
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """A transform over an area at a hook point; bound to a device's kernels, it is a hook.
+
+    function: a name in kernels/normalize.py ("center", "standardize", "rescale"), or a function of one's own that
+    writes into its ``out``; function_adjoint: of such a function, if there is one; kernels: None before ``bind``.
+    """
+
+    name: str
+    point: str
+    area: str
+    function: str | Callable[..., Any]
+    function_adjoint: Callable[..., None] | None = None
+    kernels: Kernels | None = None
+
+    def bind(self, kernels: Kernels) -> "Normalization":
+        """Return this normalization with the kernels of a device, ready to be called.
+
+        Functions of one's own are tried on random numbers. Raises MinidlError where one fails, leaves its ``out``, or
+        makes nan or inf.
+        """
+        bound = replace(self, kernels=kernels)
+        if not isinstance(self.function, str):
+            bound._try(kernels.xp)
+        return bound
+
+    def transform(self, array: Array, out: Array) -> Array | None:
+        """Write the normalized array into ``out``, which may be the array; return the scale that the adjoint needs."""
+        view = area_view(array.shape, self.area)
+        if isinstance(self.function, str):
+            return getattr(self._operations(), self.function)(array.reshape(view), out.reshape(view))
+        return self.function(array.copy().reshape(view), out.reshape(view))  # a copy, as out may be the array
+
+    def transform_adjoint(self, error: Array, output: Array, scale: Array | None, out: Array) -> None:
+        """Write the error with respect to the transform's input into ``out``, which may be the error."""
+        view = area_view(error.shape, self.area)
+        if isinstance(self.function, str):
+            adjoint = getattr(self._operations(), f"{self.function}_adjoint")
+            adjoint(error.reshape(view), output.reshape(view), scale, out.reshape(view))
+        else:
+            self.require_adjoint()(error.copy().reshape(view), output.reshape(view), scale, out.reshape(view))
+
+    @property
+    def has_adjoint(self) -> bool:
+        """Whether an error can be carried back through the transform."""
+        return isinstance(self.function, str) or self.function_adjoint is not None
+
+    def require_adjoint(self) -> Any:
+        """Return the adjoint of a function of one's own; raise MinidlError where an error cannot be carried back."""
+        if not self.has_adjoint:
+            raise MinidlError(
+                f"{self.name} has no adjoint, which reparametrization needs; name it with one, by adjoint=…, or use "
+                "projection"
+            )
+        return self.function_adjoint
+
+    def _operations(self) -> Any:
+        if self.kernels is None:
+            raise MinidlError(
+                f"{self.name} does not know its device yet; hang up {self.name} as bind(net.kernels) returns it, or "
+                'choose it by its name, as in Net(..., method="WC")'
+            )
+        return self.kernels.normalize
+
+    def _try(self, xp: Any) -> None:
+        """Raise MinidlError where a function fails on random numbers, leaves elements of its ``out``, or makes nan."""
+        random, view = np.random.default_rng(0), area_view(PROBE, self.area)
+        x, error = (xp.asarray(random.standard_normal(view).astype(np.float32)) for _ in range(2))
+        output, out = (xp.asarray(random.uniform(HUGE, 2 * HUGE, view).astype(np.float32)) for _ in range(2))
+        scale = self._try_writing(self.function, (x,), output)
+        if self.function_adjoint is not None:
+            self._try_writing(self.function_adjoint, (error, output, scale), out)
+
+    def _try_writing(self, function: Any, args: tuple[Any, ...], out: Array) -> Any:
+        before = out.copy()
+        try:
+            with np.errstate(all="ignore"):
+                result = function(*args, out)
+        except MinidlError:
+            raise
+        except Exception as error:
+            raise MinidlError(
+                f"{self.name} cannot be used: {name_of(function)} failed on random numbers of shape {out.shape} with "
+                f"{type(error).__name__}: {error}{_where(error)}"
+            ) from error
+        if not np.isfinite(out).all():
+            raise MinidlError(
+                f"{self.name} cannot be used: {name_of(function)} made nan or inf of random numbers of shape "
+                f"{out.shape}; let it make finite numbers, as with a small number added to what it divides by"
+            )
+        if (abs(out) > HUGE / 1e6).any():
+            what = "made numbers above 1e30 of random numbers, or read what was in out before it wrote there"
+            if (out == before).any():
+                returned = getattr(result, "shape", None) in (PROBE, out.shape)
+                what = "returned its result instead of writing it into out" if returned else "did not write all of out"
+                what += "; write out[...] = …"
+            raise MinidlError(f"{self.name} cannot be used: {name_of(function)} {what}")
+        return result
+
+    def __call__(self, array: Array) -> Array:
+        """Normalize the array in place and return it."""
+        self.transform(array, array)
+        return array
+
+    def __str__(self) -> str:
+        return self.name
+
+
+NORMALIZATIONS: dict[str, Normalization] = {}  # by their names; normalizations.py has those of the paper
+
+
+def normalization(
+    name: str, at: str, area: str = "tensor", adjoint: Callable[..., Any] | None = None
+) -> Callable[[Function], Function]:
+    """Give the decorated function a name by which methods know it: ``y = function(x)`` over ``area`` at a hook point.
+
+    at: "weights", "error" or "grads". x, a copy, is a view (outer, rows, inner, lanes) of what is there: with the area
+    "tensor", (filters, 1, 1, rest) of weights and gradients, (samples, 1, 1, rest) of errors. adjoint:
+    ``adjoint(error, x)``, which returns ∂L/∂x for error = ∂L/∂y; reparametrization alone needs it. Raises MinidlError
+    as ``register`` does.
+
+    >>> @normalization("MAX", at="weights")
+    ... def largest_is_one(x):
+    ...     return x / abs(x).max(axis=(1, 3), keepdims=True)
+    >>> largest_is_one(np.array([1.0, -4.0]).reshape(1, 1, 1, 2)).ravel()
+    array([ 0.25, -1.  ])
+    >>> del NORMALIZATIONS["MAX"]
+    """
+
+    def named(function: Function) -> Function:
+        register(name, at, area, function, adjoint)
+        return function
+
+    return named
+
+
+def register(
+    name: str,
+    point: str,
+    area: str,
+    function: str | Callable[..., Any],
+    adjoint: Callable[..., Any] | None = None,
+) -> None:
+    """Give a normalization a name: ``function(x, out)``, or ``y = function(x)``, over ``area`` at a hook point.
+
+    name: one or more words that no method has yet, of letters, digits and _ - . + (case does not matter). point:
+    "weights", "error" or "grads"; area: see kernels/areas.py, "group" being for data alone. function: a name of
+    TRANSFORMS, which have their adjoints, or one's own. Raises MinidlError for anything else. A function that is
+    defined again, as in a notebook, takes the place of its earlier self; to replace any other normalization, delete it
+    from NORMALIZATIONS first.
+
+    >>> register("channel WS", "weights", "channel", "standardize")
+    >>> NORMALIZATIONS["channel WS"].area
+    'channel'
+    >>> del NORMALIZATIONS["channel WS"]
+    """
+    if point not in POINTS:
+        raise MinidlError(f"the hook point {point!r} is unknown; use one of {', '.join(POINTS)}")
+    areas = [known for known in AREAS if known != "group"]
+    if area not in areas:
+        raise MinidlError(f"the area {area!r} is unknown for {point}; use one of {', '.join(areas)}")
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+( [\w.+-]+)*", name):
+        raise MinidlError(
+            f"a method cannot name {name!r}; use words of letters, digits, _, -, . and +, with one space between them"
+        )
+    taken = {word.lower(): word for word in (BASELINE, FULLY, *DATA_NORM_NAMES, *NORMALIZATIONS)}
+    other = taken.get(name.lower(), "")
+    again = other in NORMALIZATIONS and is_defined_again(NORMALIZATIONS[other].function, function)
+    if other and not again:
+        raise MinidlError(
+            f"the name {name!r} is taken by {other}; use another, or replace a normalization of your own after "
+            f"del NORMALIZATIONS[{other!r}]"
+        )
+    if isinstance(function, str):
+        if function not in TRANSFORMS:
+            raise MinidlError(
+                f"the transform {function!r} is unknown; use {', '.join(TRANSFORMS)} or your own function"
+            )
+        if adjoint is not None:
+            raise MinidlError(f"{name} cannot have another adjoint than that of {function}; leave it out")
+    else:
+        function, adjoint = _writing(name, function, adjoint)
+    if again:
+        del NORMALIZATIONS[other]
+    NORMALIZATIONS[name] = Normalization(name, point, area, function, adjoint)
+
+
+def _writing(name: str, function: Any, adjoint: Any) -> tuple[Callable[..., Any], Callable[..., None] | None]:
+    """Return a function and its adjoint as the library calls them: those that return their result now write it."""
+    if not callable(function):
+        raise MinidlError(f"{name} needs a function (x, out), or one (x) that returns its result, not {function!r}")
+    writes = _takes_out(function)
+    check_arguments(name, function, "(x, out)" if writes else "(x)")
+    if adjoint is not None:
+        check_arguments(name, adjoint, "(error, output, scale, out)" if writes else "(error, x)")
+    if writes:
+        return function, adjoint
+
+    @wraps(function)
+    def write(x: Array, out: Array) -> Array:
+        kept = x.copy()  # for the adjoint, whatever the function does to its x
+        _write(name, function, function(x), out)
+        return kept
+
+    if adjoint is None:
+        return write, None
+
+    @wraps(adjoint)
+    def write_adjoint(error: Array, output: Array, x: Array, out: Array) -> None:
+        _write(name, adjoint, adjoint(error, x), out)
+
+    return write, write_adjoint
+
+
+def _where(error: Exception) -> str:
+    """Return the last line of one's own that took part in an error, which is none of this file and of no library."""
+    places = [(at.filename, at.lineno) for at in extract_tb(error.__traceback__)]
+    own = [place for place in places if place[0] != __file__ and "site-packages" not in place[0]]
+    return f", in {own[-1][0]}, line {own[-1][1]}" if own else ""
+
+
+def _takes_out(function: Any) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a function of C may have no signature; it is tried by bind()
+        return True
+    return any(p.name == "out" or p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _write(name: str, function: Any, result: Any, out: Array) -> None:
+    """Write what a function has returned; raise MinidlError unless it is real numbers in the shape of ``out``."""
+    if got := unlike(result, out):
+        raise MinidlError(
+            f"{name} cannot be used: {name_of(function)} returned {got} for {out.dtype} of shape {out.shape}; let it "
+            "return real numbers in that shape"
+        )
+    out[...] = result
