@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from minidl.data.dataset import Dataset, of_one_size
+from minidl.kernels.arguments import whole
 from minidl.kernels.errors import MinidlError
 
 __all__ = ["NAMES", "Dataset", "absolute", "check_sizes", "default_root", "is_here", "load", "located"]
@@ -43,8 +44,8 @@ def load(
 
         return load_voc(default_root() if root is None else _path(root), progress)
 
-    path = _path(name)
-    if not os.path.isdir(path):
+    path = _path(name) if isinstance(name, str | os.PathLike) else None
+    if path is None or not os.path.isdir(path):
         raise MinidlError(
             f"{name!r} is neither a data set nor a folder; the data sets are {', '.join(NAMES)}, "
             "and a folder must hold one subfolder of images per class"
@@ -61,8 +62,8 @@ def check_sizes(
 
     size, fit: see ``load``; shrink, crop: see ``Dataset.shrunk`` and ``Dataset.cropped``.
     """
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise MinidlError(f"images cannot be made {size!r} pixels high and wide; give a whole number of at least 1")
+    if size is not None:
+        whole("the size of the images", size)
     if name in NAMES and (size or fit):
         raise MinidlError(
             f"the images of {name} have their sizes already; --image-size and --fit are for a folder of images"

@@ -7,12 +7,14 @@ import numpy as np
 
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
+from minidl.kernels.arguments import check_kind, generator, number_type, whole
 from minidl.kernels.errors import MinidlError
 
 MEAN = np.array([122.782, 117.001, 104.298])  # red, green, blue of 0 … 255: section 5 of the paper
 DIVISOR = 256.0
 BORDER = 4  # black pixels around an image, from which it is cropped again
+PART = "give one part of a set, as in train_set, test_set = data.load(...)"
 
 Array = Any
 
@@ -30,11 +32,12 @@ class Batches:
     per_pixel = False
 
     def __init__(
-        self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any, share: tuple[int, int] = (0, 1)
+        self, dataset: Dataset, batch_size: int, kernels: Kernels | str, dtype: Any, share: tuple[int, int] = (0, 1)
     ) -> None:
+        check_kind("dataset of Batches", dataset, Dataset, PART)
         if dataset.labels is None or isinstance(dataset.images, list):
             raise lacking(dataset.name, self.per_pixel)
-        check_size(dataset, batch_size)
+        batch_size, kernels, dtype = check_size(dataset, batch_size), load(kernels), number_type(dtype)
         xp, n = kernels.xp, len(dataset)
         self.kernels, self.classes, self.samples, self.batch_size = kernels, dataset.classes, n, batch_size
         self.white = dataset.white
@@ -48,8 +51,12 @@ class Batches:
         self.data = xp.empty((buffers, largest, *self.shape), dtype)
         self.labels = xp.empty((buffers, largest), self.truth.dtype)
 
-    def shuffle(self, random: np.random.Generator) -> list[int]:
-        """Begin an epoch in random order, with a random crop of each bordered image; see ``begin``."""
+    def shuffle(self, random: np.random.Generator | int) -> list[int]:
+        """Begin an epoch in random order, with a random crop of each bordered image; see ``begin``.
+
+        random: a generator of NumPy's, or a seed.
+        """
+        random = generator(random)
         order = random.permutation(self.samples)
         return self.begin(order, random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True))
 
@@ -119,12 +126,12 @@ def pieces(samples: int, most: int) -> list[int]:
     return [min(most, samples - start) for start in range(0, samples, most)]
 
 
-def check_size(dataset: Dataset, batch_size: int) -> None:
-    """Raise MinidlError for a batch larger than the set."""
-    if batch_size < 1:
-        raise MinidlError(f"a batch must have at least one image, not {batch_size}; use a larger --batch-size")
+def check_size(dataset: Dataset, batch_size: int) -> int:
+    """Return the size of a batch as Python's; raise MinidlError for none, and for one larger than the set."""
+    batch_size = whole("the batch_size", batch_size)
     if batch_size > len(dataset):
         raise MinidlError(
             f"a batch of {batch_size} is larger than the {len(dataset)} images of {dataset.name}; use a smaller "
             "--batch-size"
         )
+    return batch_size

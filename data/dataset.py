@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.arguments import shown, whole
 from minidl.kernels.errors import MinidlError
 
 Bytes = NDArray[np.uint8]
@@ -38,17 +39,37 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the images, and that labels and masks fit images and classes."""
+        """Check the images, and that labels and masks fit images and classes; make an array of labels in a list."""
+        self._check_kinds()
+        axes = ("y", "x", "3") if isinstance(self.images, list) else ("n", "y", "x", "3")
         for images in self.images if isinstance(self.images, list) else [self.images]:
-            if images.dtype != np.uint8 or images.shape[-1] != 3:
+            if images.dtype != np.uint8 or images.ndim != len(axes) or images.shape[-1] != 3:
                 raise MinidlError(
-                    f"{self.name} has images of {images.dtype} of shape {images.shape}; give bytes (uint8) with red, "
-                    "green and blue last"
+                    f"{self.name} has images of {images.dtype} of shape {images.shape}; give bytes (uint8) of shape "
+                    f"({', '.join(axes)}) with red, green and blue last"
                 )
         if self.labels is not None:
             self._check_labels(self.labels)
         if self.masks is not None:
             self._check_masks(self.masks)
+
+    def _check_kinds(self) -> None:
+        """Raise MinidlError for images and masks that are no arrays, and for classes that are no names."""
+        for what, given in (("images", self.images), ("masks", self.masks if self.masks is not None else [])):
+            for one in given if isinstance(given, list) else [given]:
+                if not isinstance(one, np.ndarray):
+                    raise MinidlError(
+                        f"{self.name} has {what} of type {type(one).__name__}; give all in one array of bytes (uint8), "
+                        "or, where sizes differ, a list of such arrays"
+                    )
+        for what in ("classes", "mask_classes"):
+            value: Any = getattr(self, what)
+            names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
+            if not all(isinstance(name, str) for name in names):
+                raise MinidlError(f"{what} of {self.name} must be names, such as ('cat', 'dog'), not {shown(value)}")
+            object.__setattr__(self, what, names)
+        if self.labels is not None:
+            object.__setattr__(self, "labels", np.asarray(self.labels))
 
     def _check_labels(self, labels: NDArray[np.int64]) -> None:
         if labels.shape != (len(self),):
@@ -102,7 +123,7 @@ class Dataset:
         A smaller subset is the beginning of a larger one. Raises MinidlError if ``count`` is not between 1
         and the number of images.
         """
-        if not 1 <= count <= len(self):
+        if whole("count of subset", count) > len(self):
             raise MinidlError(
                 f"{count:,} images were asked for, but this part of {self.name} has {len(self):,}; "
                 f"ask for 1 to {len(self):,}"
@@ -124,7 +145,7 @@ class Dataset:
         A pixel is the mean of ``times`` × ``times`` pixels, and has the label of the pixel in their middle. Raises
         MinidlError for a set whose images have one size, since its nets are made for that size.
         """
-        if times == 1:
+        if whole("times of shrunk", times) == 1:
             return self
         images, masks = self._lists("--shrink")
 
@@ -147,7 +168,7 @@ class Dataset:
         if side is None:
             return self
         self._lists("--crop")
-        return replace(self, crop=side)
+        return replace(self, crop=whole("side of cropped", side))
 
     def _lists(self, option: str) -> tuple[list[Bytes], list[Bytes]]:
         """Return images and masks of a set of different sizes; only for these does ``option`` work."""

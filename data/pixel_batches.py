@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.batches import BORDER, DIVISOR, MEAN, check_size, pieces, share_of, shares_of, sizes
+from minidl.data.batches import BORDER, DIVISOR, MEAN, PART, check_size, pieces, share_of, shares_of, sizes
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
+from minidl.kernels.arguments import check_kind, generator, number_type
 
 COLOUR = np.array(  # DLIB's directions, in red, green and blue, in which the colour of photographs varies
     [[-66.379, 25.094, 6.79698], [-68.0492, -0.302309, -13.9539], [-68.4907, -24.0199, 7.27653]]
@@ -33,11 +34,12 @@ class PixelBatches:
     per_pixel = True
 
     def __init__(
-        self, dataset: Dataset, batch_size: int, kernels: Kernels, dtype: Any, share: tuple[int, int] = (0, 1)
+        self, dataset: Dataset, batch_size: int, kernels: Kernels | str, dtype: Any, share: tuple[int, int] = (0, 1)
     ) -> None:
+        check_kind("dataset of PixelBatches", dataset, Dataset, PART)
         if dataset.masks is None:
             raise lacking(dataset.name, self.per_pixel)
-        check_size(dataset, batch_size)
+        batch_size, kernels, dtype = check_size(dataset, batch_size), load(kernels), number_type(dtype)
         self.classes, self.bytes = dataset.mask_classes, (dataset.images, dataset.masks)
         self.extents = np.array([image.shape[:2] for image in dataset.images])
         self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size
@@ -57,8 +59,9 @@ class PixelBatches:
         self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
         self.data, self.labels = xp.empty((buffers, 3 * self.pixels), dtype), xp.empty((buffers, self.pixels), np.int8)
 
-    def shuffle(self, random: np.random.Generator) -> list[int]:
+    def shuffle(self, random: np.random.Generator | int) -> list[int]:
         """Begin an epoch of crops of all images in random order; return the sizes of its batches."""
+        random = generator(random)
         order = random.permutation(self.samples)
         spare = self.extents[order] - self.crop
         low, high = np.minimum(spare, 0) - self.border, np.maximum(spare, 0) + self.border

@@ -43,14 +43,16 @@ class Kernels(Operations, Services):
         )
 
 
-def load(device: str = "auto", precision: str | None = None) -> Kernels:
-    """Return the operations for ``device``.
+def load(device: str | Kernels = "auto", precision: str | None = None) -> Kernels:
+    """Return the operations for ``device``, or those that are given in its place.
 
     device: "cpu", "gpu", "auto" (the GPU if there is one, otherwise the CPU), or "reference" (plain NumPy, which is
     slow and reads like the paper). precision: of float32 products on a GPU, for the whole process: "tf32" (the default
     if the GPU has it), "fp32" or "bf16"; None leaves it as it is. Raises MinidlError if there is no GPU, and for a
     precision that is unknown or that the device does not have.
     """
+    if isinstance(device, Kernels):
+        return device
     if device not in DEVICES:
         raise MinidlError(f"the device {device!r} is unknown; use {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
     if precision is not None and precision not in PRECISIONS:

@@ -27,6 +27,7 @@ import numpy as np
 
 from minidl.hooks import Hook, HookPoint, Reparametrization, name_of
 from minidl.kernels import Kernels, load
+from minidl.kernels.arguments import check_kind, generator
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.method import parse
@@ -122,14 +123,16 @@ def relative_error(computed: Array, numeric: Array, expected: float = 0.0) -> fl
     return float(difference / length) if length else float(np.inf if difference else 0)
 
 
-def check_layer(layer: Layer, data: Array, random: np.random.Generator, tolerance: float = TOLERANCE) -> Report:
+def check_layer(layer: Layer, data: Array, random: np.random.Generator | int, tolerance: float = TOLERANCE) -> Report:
     """Check every gradient of a layer, or of layers in a container, that was set up in float64, hooks included.
 
     data: (samples, …), small: each element costs two forward passes; it may lie on the layer's device or be NumPy's.
+    random: a generator of NumPy's, or a seed.
     Returns what was checked and what not; raises GradientError where a gradient exceeds the tolerance or is not a
     number, and MinidlError for a layer or data that cannot be checked.
     """
-    where = f"{layer.name} ({layer})"
+    check_kind("layer of check_layer", layer, Layer, "give a layer, such as net.root; for a net, there is check_net")
+    random, where = generator(random), f"{layer.name} ({layer})"
     _check_setup(where, layer.context, layer.parameters())
     xp, host = layer.kernels.xp, layer.kernels.host
     data = xp.asarray(data, dtype=np.float64).copy()
@@ -177,7 +180,7 @@ def check_net(
     loss: Any,
     data: Array,
     labels: Array,
-    random: np.random.Generator,
+    random: np.random.Generator | int,
     tolerance: float = TOLERANCE,
     progress: Callable[[Any], Any] = iter,
 ) -> Report:
@@ -186,7 +189,8 @@ def check_net(
     The gradients are those without hooks at errors and gradients. progress: a wrapper for the iteration over the
     parameters, such as tqdm. Returns and raises as ``check_layer`` does.
     """
-    where = f"net ({net.name})" if net.name else "the net"
+    check_kind("net of check_net", net, Net, "give a net; for a layer, there is check_layer")
+    random, where = generator(random), f"net ({net.name})" if net.name else "the net"
     _check_setup(where, net.context, net.parameters)
     xp, host = net.kernels.xp, net.kernels.host
     data, labels = xp.asarray(data, dtype=np.float64), xp.asarray(labels)
@@ -241,16 +245,16 @@ def check_net(
 def check_normalization(
     normalization: Normalization | str,
     shape: Shape,
-    random: np.random.Generator,
-    kernels: Kernels | None = None,
+    random: np.random.Generator | int,
+    kernels: Kernels | str = "cpu",
     tolerance: float = TOLERANCE,
 ) -> Report:
     """Check a normalization's adjoint against the transform's own derivative, on random arrays of ``shape``.
 
     For a random cotangent u, the adjoint gives Jᵀu, and f(x) = Σ u·transform(x) has this gradient. normalization: by
-    its name, or as it was registered; kernels: of the CPU by default. Returns a report of one check, or of none where
-    there is no adjoint or the transform is random. Raises GradientError where they differ, and MinidlError for a name
-    that is not known.
+    its name, or as it was registered; kernels: the operations of a device, or its name. Returns a report of
+    one check, or of none where there is no adjoint or the transform is random. Raises GradientError where they differ,
+    and MinidlError for a name that is not known.
     """
     if isinstance(normalization, str):
         chosen = parse(normalization).normalizations
@@ -259,7 +263,8 @@ def check_normalization(
                 f"{normalization!r} is not the name of one normalization; check one at a time, such as WC"
             )
         (normalization,) = chosen
-    kernels = kernels or load("cpu")
+    check_kind("normalization of check_normalization", normalization, Normalization, "give its name, such as WC")
+    kernels, random = load(kernels), generator(random)
     xp, host, report = kernels.xp, kernels.host, Report()
     hook = Reparametrization(normalization.bind(kernels))
     x, cotangent = (xp.asarray(random.standard_normal(shape)) for _ in range(2))

@@ -78,6 +78,13 @@ class HookPoint:
             hook.point = self
         self._hook = hook
 
+    def __deepcopy__(self, memo: Any) -> "HookPoint":
+        """Return one with a copy of the hook and without observers, which look at this net and not at its copy."""
+        twin = memo[id(self)] = type(self)(self.point)
+        twin.refusal = self.refusal
+        twin._hook, twin.in_update = deepcopy((self._hook, self.in_update), memo)
+        return twin
+
     def __call__(self, array: Array, layer: str = "the layer") -> Array:
         """Return the array as the rest of the layer, whose name is only for messages, is to use it."""
         hook, result = self._hook, array

@@ -15,12 +15,11 @@ from math import prod
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from minidl.context import Context
-from minidl.hooks import HookPoint
+from minidl.hooks import HookPoint, Reparametrization
 from minidl.initialization import glorot
 from minidl.kernels import Kernels
+from minidl.kernels.arguments import whole
 from minidl.kernels.errors import MinidlError
 from minidl.parameter import Parameter
 
@@ -219,12 +218,7 @@ class Layer:
 
     def check_counts(self, least: int = 1, /, **counts: Any) -> tuple[int, ...]:
         """Return a constructor's whole numbers as Python's; raise MinidlError for one that is none, or below least."""
-        for name, count in counts.items():
-            if not isinstance(count, int | np.integer) or count < least:
-                raise MinidlError(
-                    f"{type(self).__name__} needs {name} to be a whole number of at least {least}, and not {count!r}"
-                )
-        return tuple(map(int, counts.values()))
+        return tuple(whole(f"{name} of {type(self).__name__}", count, least) for name, count in counts.items())
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0).
@@ -351,6 +345,8 @@ class Layer:
         training.
         """
         self.normalize_weights(in_place=False)
+        if isinstance(self.at_weights.hook, Reparametrization):
+            self.weights.in_use = self.weights.in_use.copy()  # the hook writes into its own, also in an eval that fails
         self.training, self.data, self.samples = False, None, None
         self._thaw()
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.softmax_loss import out_of_range
 
@@ -41,14 +41,15 @@ class SoftmaxCrossEntropy:
     The sums for the score stay on the device until the score is read.
     """
 
-    def __init__(self, kernels: Kernels) -> None:
-        self.kernels = kernels
+    def __init__(self, kernels: Kernels | str) -> None:
+        self.kernels = kernels = load(kernels)
         self.buffer: Array = None
         self.error: Array = None
         self.totals = kernels.xp.zeros(4, np.float64)
         self.glance = kernels.glance(self.totals)
         self.classes = 0
 
+    @np.errstate(under="ignore")
     def __call__(self, output: Array, labels: Array) -> None:
         """Compute the error of a batch and add the batch to the score.
 
@@ -57,7 +58,7 @@ class SoftmaxCrossEntropy:
         not count. The error is valid until the next call. Raises MinidlError for labels of another shape or type. For a
         label out of range it raises here on the CPU, but in ``score`` on a GPU, which would have to wait here.
         """
-        real = np.float64 if output.dtype == np.float64 else np.float32
+        real = np.float64 if getattr(output, "dtype", None) == np.float64 else np.float32
         output = self.kernels.array(output, real)
         labels = checked_labels(labels, output, self.kernels.xp)
         self.classes = output.shape[-1]

@@ -1,6 +1,7 @@
 """Net: layers that were set up for one shape of data on one device."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from math import prod
 from operator import index
@@ -12,7 +13,8 @@ import numpy as np
 from minidl import method as methods
 from minidl.context import Context, NotSaved, check_saved
 from minidl.fuse import fuse, unfuse
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
+from minidl.kernels.arguments import check_kind, number_type, whole
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
@@ -28,20 +30,22 @@ PREDICTED = 1 << 18  # inputs that ``predict`` gives to a forward pass, where no
 class Net:
     """A net: a root layer, set up for data of ``shape`` (of one sample: y, x, channels).
 
-    method: a text as in the paper's tables, such as "WC, GC, fully"; mode: "projection" or "reparametrization"; place:
-    where WC and GC are done, at the hook points of the layers ("hooks"), or inside the update of any Optimizer that is
-    given the net's parameters ("optimizer"). The training is the same. saved: the shapes of the parameters that will be
-    loaded into it, by their names; a net that needs others is refused before it takes memory for them.
+    kernels: the operations of a device, or its name; method: a text as in the paper's tables, such as "WC, GC, fully";
+    mode: "projection" or "reparametrization"; place: where WC and GC are done, at the hook points of the layers
+    ("hooks"), or inside the update of any Optimizer that is given the net's parameters ("optimizer"). The training is
+    the same. saved: the shapes of the parameters that will be loaded into it, by their names; a net that needs others
+    is refused before it takes memory for them.
 
     Threads take turns: a net that is in use makes others wait. Inference may be asked for by any of them; a training
-    step, forward and backpropagate, belongs to one.
+    step, forward and backpropagate, belongs to one. Numbers that are too small for their type become 0, in a loss and
+    an optimizer, too, whatever ``np.seterr`` would make of that.
     """
 
     def __init__(
         self,
         root: Layer,
         shape: Shape,
-        kernels: Kernels,
+        kernels: Kernels | str,
         *,
         name: str = "",
         method: str = "Baseline",
@@ -59,11 +63,12 @@ class Net:
             raise MinidlError(
                 f"a net needs the shape of one sample, such as (32, 32, 3) for (y, x, channels), not {shape}"
             )
+        check_kind("root of Net", root, Layer, "make one layer of them all, such as Sequential(*layers)")
+        check_kind("name of Net", name, str, "give a text, or leave it out")
+        kernels, seed = load(kernels), whole("seed of Net", seed, 0)
         self.root, self.kernels, self.name, self.mode = root, kernels, name, mode
         self.method = methods.parse(method)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise MinidlError(f"a net computes in float32 or float64, not in {self.dtype}; choose one of them")
+        self.dtype = number_type(dtype)
         self.training, self.trained_by = True, 0  # by which thread
         self.frozen: object = None  # a new object at each freeze, None while the net is not frozen
         self.fused = False
@@ -84,12 +89,25 @@ class Net:
                 f"images of {extents} pixels" if len(self.shape) == 3 else f"data of shape {self.shape} for one sample"
             )
             raise MinidlError(f"{' '.join(['the net', *name.split()])} cannot take {what}: {error}") from error
+        self._check_shared()
         self._check_names()
         self.fuse()
         methods.attach(self.method, root, mode, kernels, place)
         self._close_first_errors()
         self.hook_points = [point for layer in self.layers for point in (*layer.points.values(), layer.at_output)]
         self.output_points = [layer.at_output for layer in self.layers]
+
+    def _check_shared(self) -> None:
+        """Raise MinidlError where two layers have one parameter: each writes its gradients, and none adds to them."""
+        parameters = self.parameters
+        if len(set(map(id, parameters))) < len(parameters):
+            twice = next(p for i, p in enumerate(parameters) if any(p is other for other in parameters[:i]))
+            own = [layer for layer in self.layers if not isinstance(layer, Container)]
+            names = [layer.name for layer in own for p in layer.parameters() if p is twice]
+            raise MinidlError(
+                f"{' and '.join(names)} have the same parameter {twice.name}, whose gradients would be those of one of "
+                "them alone; give each layer a parameter of its own"
+            )
 
     def _close_first_errors(self) -> None:
         """Raise MinidlError for a hook at an error that is never computed, now and whenever one is hung there."""
@@ -121,6 +139,7 @@ class Net:
             twin.freeze()
         return twin
 
+    @np.errstate(under="ignore")
     def forward(self, data: Array) -> Array:
         """Return the net's output (samples, …) for data (samples, …), real numbers of any type.
 
@@ -138,8 +157,7 @@ class Net:
         """Let the layers compute alone while somebody looks at an output, which would have gone through a ReLU."""
         observed = any(point.before or point.after for point in self.output_points)
         if observed == self.fused:
-            (unfuse if observed else fuse)(self.root)
-            self.fused = not observed
+            (self.unfuse if observed else self.fuse)()
 
     def _forward(self, data: Array) -> Array:
         """Run the data through the layers, or replay the recorded pass, for a small batch through a frozen net."""
@@ -161,6 +179,7 @@ class Net:
             replay = replays[data.shape] = Replay(self.root, data.shape, self.frozen)
         return replay(data)
 
+    @np.errstate(under="ignore")
     def predict(self, data: Any, batch_size: int | None = None) -> Any:
         """Return the net's output for any number of samples at inference, as a new NumPy array.
 
@@ -171,6 +190,7 @@ class Net:
         on training afterwards, with a new forward. Raises MinidlError as ``forward`` does, for integers that are no
         uint8, for what is no picture, and for pictures where it is not known how to prepare them.
         """
+        batch_size = None if batch_size is None else whole("batch_size of predict", batch_size)
         on_device = isinstance(data, self.kernels.xp.ndarray)
         given = pictures(self.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
         if given is not None:
@@ -223,8 +243,6 @@ class Net:
     @staticmethod
     def _batch_size(asked: int | None, shape: Shape) -> int:
         """Return how many samples of a shape go through the net at a time."""
-        if asked is not None and asked < 1:
-            raise MinidlError(f"predict takes samples in batches of at least 1, and not of {asked}")
         return asked or max(1, PREDICTED // max(1, prod(shape)))
 
     def _unprepared(self, what: str) -> MinidlError:
@@ -238,12 +256,15 @@ class Net:
         """The names of the net's outputs, where they are known, which they are when it comes from a checkpoint."""
         return self.preprocessing.classes if self.preprocessing else ()
 
+    @np.errstate(under="ignore")
     def backpropagate(self, error: Array) -> None:
         """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward.
 
-        Where ranks share the batch, each has those of the whole batch then; see exchange.py.
+        Where ranks share the batch, each has those of the whole batch then; see exchange.py. Raises MinidlError where
+        layers have been given one parameter together.
         """
         with self.context.in_use:
+            self._check_shared()
             if self.training and self.trained_by not in (0, get_ident()):
                 raise MinidlError(
                     "backpropagate follows a forward pass of another thread, whose data it would take; let one thread "
@@ -261,6 +282,11 @@ class Net:
         fuse(self.root)
         self.fused = True
 
+    def unfuse(self) -> None:
+        """Let every layer compute alone, as who looks on wants to see it; the last batch is forgotten."""
+        unfuse(self.root)
+        self.fused = False
+
     def train(self) -> None:
         """Prepare for training."""
         with self.context.in_use:
@@ -268,6 +294,7 @@ class Net:
             self._thaw()
             self.root.train()
 
+    @np.errstate(under="ignore")
     def eval(self) -> None:
         """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again.
 
@@ -275,21 +302,28 @@ class Net:
         others have their new ones.
         """
         with self.context.in_use:
-            try:
+            with self._all_or_none():
                 self.root.eval()
-            except BaseException:  # of a hook: in training, all of the net goes on with it
-                self._thaw()
-                if self.training:
-                    self.root.train()
-                raise
             self.training = False
             self._thaw()
+
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """Let all layers be as they were where something is done to each of them and fails, as a hook may."""
+        before = [(one, vars(one).copy()) for one in (*self.root.parts(), *self.parameters)]
+        try:
+            yield
+        except BaseException:
+            for one, attributes in before:
+                vars(one).update(attributes)
+            raise
 
     def _thaw(self) -> None:
         """Forget what was made of weights that may change now."""
         self.frozen = None
         self.context.buffers.replays.clear()
 
+    @np.errstate(under="ignore")
     def freeze(self) -> None:
         """Prepare for inference with weights that do not change any more: what can be made of them once, is.
 
@@ -297,9 +331,12 @@ class Net:
         a CPU it takes several times the memory of the weights.
         """
         with self.context.in_use:
-            if self.training:
-                self.eval()
-            self.root.freeze()
+            with self._all_or_none():
+                if self.training:
+                    self.root.eval()
+                self.root.freeze()
+            self.training = False
+            self._thaw()
             self.frozen = object()
 
     @property
@@ -354,6 +391,7 @@ class Net:
         unknown, a shape differs, or an array is not one of real numbers, before anything is copied.
         """
         targets = {p.name: p.value for p in self.parameters} | self.running()
+        arrays = {name: array if hasattr(array, "shape") else numbers(array) for name, array in arrays.items()}
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
         for name, target in targets.items():
             check_saved(shapes, name, target.shape)

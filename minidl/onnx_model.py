@@ -52,8 +52,10 @@ class Graph:
         return name
 
     def constant(self, values: Any, name: str = "") -> str:
-        """Add an array, or a list of whole numbers, and return its name."""
+        """Add an array, float64 as float32, or a list of whole numbers, and return its name."""
         array = np.asarray(values, np.int64 if isinstance(values, list) else None, order="C")
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
         name = name or f"constant_{len(self.constants) + 1}"
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name

@@ -1,17 +1,22 @@
 """SGD with momentum (Algorithm 2) and Adam (Algorithm 3), and the step schedule of their learning rates."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
+from minidl.kernels.arguments import real, whole
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.parameter_state import ParameterState
 from minidl.parameter import Parameter
 
 Array = Any
+
+
+ABOVE = "above 0", lambda x: x > 0
+FROM = "of at least 0", lambda x: x >= 0
+SHARE = "of at least 0 and below 1", lambda x: 0 <= x < 1
 
 
 class Optimizer:
@@ -29,20 +34,19 @@ class Optimizer:
     def __init__(
         self,
         parameters: Iterable[Parameter],
-        kernels: Kernels,
+        kernels: Kernels | str,
         learning_rate: float,
         weight_decay: float = 0.0,
         variant: str = "",
         gc: Iterable[Parameter] = (),
         wc: Iterable[Parameter] = (),
     ) -> None:
-        _check_rate(learning_rate)
-        if not 0 <= weight_decay < math.inf:
-            raise MinidlError(f"the weight decay must be a number of 0 or above, not {weight_decay}")
+        kernels, learning_rate = load(kernels), real("the learning rate", learning_rate, *ABOVE)
+        weight_decay = real("the weight decay", weight_decay, *FROM)
         variant = variant or self.variants[0]
         if variant not in self.variants:
             raise MinidlError(f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}")
-        parameters, gc, wc = list(parameters), list(gc), list(wc)  # of iterators, too
+        parameters, gc, wc = _listed(parameters), _listed(gc), _listed(wc)
         learned = set(map(id, parameters))
         if len(learned) < len(parameters):
             twice = next(p for i, p in enumerate(parameters) if any(p is other for other in parameters[:i]))
@@ -85,8 +89,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        _check_rate(value, zero=True)
-        self.alpha[...] = value
+        self.alpha[...] = real("the learning rate", value, *FROM)
 
     @property
     def step_count(self) -> int:
@@ -95,14 +98,22 @@ class Optimizer:
 
     @step_count.setter
     def step_count(self, value: int) -> None:
-        self.steps[...] = value
+        self.steps[...] = whole("the step_count", value, 0)
 
     def step(self) -> None:
         """Update every parameter from its gradients."""
         raise NotImplementedError
 
     def moments(self) -> dict[str, Array]:
-        """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint."""
+        """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint.
+
+        Raises MinidlError where two parameters have one name, as those of two nets may.
+        """
+        if twice := [name for i, name in enumerate(self.names) if name in self.names[:i]]:
+            raise MinidlError(
+                f"two parameters of an optimizer are called {twice[0]}, and a file cannot tell their moments apart; "
+                "give each net an optimizer of its own"
+            )
         return {
             f"{name}.moment{i}": moment
             for name, tensor in zip(self.names, self.tensors, strict=True)
@@ -121,10 +132,9 @@ class SGD(Optimizer):
 
     def __init__(self, *args: Any, momentum: float = 0.9, **options: Any) -> None:
         super().__init__(*args, **options)
-        if not 0 <= momentum < 1:
-            raise MinidlError(f"the momentum must be at least 0 and below 1, not {momentum}")
-        self.momentum = momentum
+        self.momentum = real("the momentum", momentum, *SHARE)
 
+    @np.errstate(under="ignore")
     def step(self) -> None:
         """Update every parameter from its gradients."""
         self.operation.step(self.tensors, self.alpha, self.steps, self.momentum, self.variant)
@@ -147,14 +157,14 @@ class Adam(Optimizer):
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        if not isinstance(betas, tuple | list) or len(betas) != 2 or not all(0 <= psi < 1 for psi in betas):
-            raise MinidlError(f"the betas must be two numbers of at least 0 and below 1, not {betas}")
-        if not 0 <= epsilon < math.inf:
-            raise MinidlError(f"epsilon must be a number of at least 0, not {epsilon}")
-        if self.variant == "as_printed" and betas[1] == 0:
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise MinidlError(f"the betas must be two numbers {SHARE[0]}, not {betas!r}")
+        self.betas = real("the first of the betas", betas[0], *SHARE), real("the second of the betas", betas[1], *SHARE)
+        self.epsilon = real("epsilon", epsilon, *FROM)
+        if self.variant == "as_printed" and self.betas[1] == 0:
             raise MinidlError("as_printed multiplies by the second of the betas, which must be above 0 and not 0")
-        self.betas, self.epsilon = betas, epsilon
 
+    @np.errstate(under="ignore")
     def step(self) -> None:
         """Update every parameter from its gradients."""
         self.operation.step(self.tensors, self.alpha, self.steps, self.betas, self.epsilon, self.variant)
@@ -163,14 +173,17 @@ class Adam(Optimizer):
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
 
 
-def _check_rate(value: Any, zero: bool = False) -> None:
-    """Raise MinidlError for what is no learning rate; zero: whether it may be 0, as in the middle of a training."""
-    number = isinstance(value, int | float | np.number | np.ndarray)
-    if not number or not 0 <= value < math.inf or (value == 0 and not zero):
-        what = "of 0 or above" if zero else "above 0"
-        raise MinidlError(f"the learning rate must be a number {what}, not {value}")
+def _listed(parameters: Iterable[Parameter]) -> list[Parameter]:
+    """Return parameters as a list, of an iterator, too; raise MinidlError for anything else."""
+    found = list(parameters) if isinstance(parameters, Iterable) else [parameters]
+    for p in found:
+        if not isinstance(p, Parameter):
+            raise MinidlError(
+                f"an optimizer takes a list of parameters, such as net.parameters, not of {type(p).__name__}"
+            )
+    return found
 
 
 def stepped(learning_rate: float, epoch: int, every: int) -> float:
     """Return the learning rate of an epoch (counted from 1): it is multiplied by 0.1 after every ``every`` epochs."""
-    return learning_rate * 0.1 ** ((epoch - 1) // every)
+    return learning_rate * 0.1 ** ((epoch - 1) // whole("every of stepped", every))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from minidl.kernels.arrays import check_real
 from minidl.kernels.errors import MinidlError
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -49,6 +50,7 @@ class Parameter:
         if shape != out.shape:
             got = type(new).__name__ if shape is None else f"one of shape {shape}"
             raise MinidlError(f"{self.name}.{what} takes an array of shape {out.shape}, and not {got}")
+        check_real(new.dtype)
         out[...] = new
 
     @property

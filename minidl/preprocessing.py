@@ -3,6 +3,7 @@
 Only this module knows it, for the images of a training, for ``net.predict`` and for every command.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,6 +111,9 @@ def pictures(given: Any) -> Sequence[Any] | None:
 
     given: one picture or several, PIL images or arrays of bytes; a list may have some of each, of different sizes.
     """
+    for one in given if isinstance(given, list | tuple) else [given]:
+        if isinstance(one, str | os.PathLike):
+            raise MinidlError(f"predict takes pictures, and not the name of a file, {one!r}; open it by PIL.Image.open")
     if isinstance(given, Image.Image):
         return [given]
     if isinstance(given, np.ndarray):

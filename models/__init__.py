@@ -1,10 +1,10 @@
 """The nets of Figure 1, each in its own file."""
 
 from collections.abc import Mapping
-from operator import index
 from typing import Any
 
 from minidl import kernels
+from minidl.kernels.arguments import whole
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.method import check_mode, check_place, parse
@@ -21,7 +21,7 @@ def check_name(name: str) -> None:
     _model(name)
 
 
-def check(name: str, method: str, mode: str, device: str, place: str = "hooks") -> None:
+def check(name: str, method: str, mode: str, device: str | kernels.Kernels, place: str = "hooks") -> None:
     """Raise MinidlError for a model, method, mode, device or place that ``build`` would refuse."""
     check_name(name)
     parse(method)
@@ -48,7 +48,7 @@ def build(
     shape: tuple[int, int, int] = (32, 32, 3),
     mode: str = "projection",
     place: str = "hooks",
-    device: str = "auto",
+    device: str | kernels.Kernels = "auto",
     dtype: Any = "float32",
     seed: int = 0,
     saved: Mapping[str, tuple[int, ...]] | None = None,
@@ -57,16 +57,13 @@ def build(
 
     method: a text as in the paper's tables, such as "WC, GC, fully"; shape: one image's (y, x, channels); mode:
     "projection" or "reparametrization"; place: of WC and GC, "hooks" or "optimizer", see ``Net``; device: "cpu", "gpu",
-    "auto" or "reference", see ``kernels.load``; seed: of the random initial weights; saved: the shapes of the arrays
-    that will be loaded, see ``Net``. Raises MinidlError for an unknown name, method, mode, place or device, for an
-    invalid number of classes or seed, for images too small for the net, and for a user-defined model without an output
-    for each class.
+    "auto" or "reference", or the operations of one, see ``kernels.load``; seed: of the random initial weights; saved:
+    the shapes of the arrays that will be loaded, see ``Net``. Raises MinidlError for an unknown name, method, mode,
+    place or device, for an invalid number of classes or seed, for images too small for the net, and for a user-defined
+    model without an output for each class.
     """
     check(name, method, mode, device, place)
-    if _whole(classes) < 2:
-        raise MinidlError(f"a net needs at least 2 classes, not {classes!r}")
-    if _whole(seed) < 0:
-        raise MinidlError(f"a seed is a whole number of at least 0, not {seed!r}; give another one")
+    classes = whole("classes of build", classes, 2)
     root = _model(name).layers(classes, parse(method))
     if not isinstance(root, Layer):
         raise MinidlError(
@@ -86,18 +83,10 @@ def build(
     return net
 
 
-def _whole(value: Any) -> int:
-    """Return a whole number, and -1 for anything else."""
-    try:
-        return index(value)
-    except TypeError:
-        return -1
-
-
 def _model(name: str) -> Model:
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise MinidlError(
-            f"the model {name!r} is unknown{meant(name, MODELS)}; use one of {', '.join(MODELS)}, or --import the "
+            f"the model {name!r} is unknown{meant(str(name), MODELS)}; use one of {', '.join(MODELS)}, or --import the "
             "file that names it"
         )
     return MODELS[name]

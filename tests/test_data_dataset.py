@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,9 +40,17 @@ def test_the_whole_set_is_a_subset(numbered: Dataset) -> None:
     assert sorted(numbered.subset(20).labels) == list(range(20))
 
 
-@pytest.mark.parametrize("count", [0, -1, 21])
-def test_a_subset_of_an_impossible_size_is_refused(numbered: Dataset, count: int) -> None:
-    with pytest.raises(MinidlError, match=f"^{count} images were asked for.*numbered has 20; ask for 1 to 20$"):
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (21, "^21 images were asked for.*numbered has 20; ask for 1 to 20$"),
+        (0, "^count of subset must be a whole number of at least 1, not 0$"),
+        (2.0, "^count of subset must be a whole number of at least 1, not 2.0$"),
+        ("2", "^count of subset must be a whole number of at least 1, not '2'$"),
+    ],
+)
+def test_a_subset_of_an_impossible_size_is_refused(numbered: Dataset, count: Any, message: str) -> None:
+    with pytest.raises(MinidlError, match=message):
         numbered.subset(count)
 
 

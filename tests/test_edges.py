@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from minidl import kernels
+from minidl import kernels, models
 from minidl.data.batches import Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
@@ -193,6 +193,38 @@ def test_a_hook_that_fails_leaves_the_whole_net_in_training(random, way):
     assert {net.training, *(layer.training for layer in net.layers)} == {True}
     np.testing.assert_array_equal(net.forward(data), expected)
     net.backpropagate(np.ones_like(expected))
+
+
+@pytest.mark.parametrize("mode", ["projection", "reparametrization"])
+@pytest.mark.parametrize("way", ["eval", "freeze"])
+@pytest.mark.parametrize("before", ["train", "eval", "freeze"])
+def test_what_fails_in_the_middle_leaves_a_net_as_it_was(backend, random, mode, way, before, monkeypatch):
+    """Its layers are ready for inference all together or not at all."""
+    layers = Convolution(3, 3), BatchNorm(), Flatten(), FullyConnected(2)
+    net = Net(Sequential(*layers), (4, 4, 2), backend, dtype=np.float64, method="WC, GC", mode=mode)
+    data = random.standard_normal((3, 4, 4, 2))
+    net.forward(data)
+    getattr(net, before)()
+    expected = None if before == "train" else net.predict(data)
+    changed = random.standard_normal((3, 3, 3, 2))  # as weights with a hook count after the next eval alone
+    layers[0].weights.value += backend.array(changed, np.float64)
+    state, frozen = [layer.training for layer in net.layers], net.frozen
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(layers[-1], way, fails)
+    with pytest.raises(MemoryError):
+        getattr(net, way)()
+    monkeypatch.undo()
+    assert ([layer.training for layer in net.layers], net.training) == (state, before == "train")
+    assert net.frozen is frozen
+    if before == "train":
+        net.backpropagate(np.ones((3, 2)))  # the last batch is still there
+    else:
+        np.testing.assert_array_equal(net.predict(data), expected)
+    net.eval()
+    assert np.abs(net.predict(data) - (0 if expected is None else expected)).max() > 0.01
 
 
 @pytest.mark.parametrize("extents", [(1, 9), (2, 2), (2, 9), (3, 1), (3, 3)])
@@ -395,15 +427,15 @@ def test_numpys_whole_numbers_are_as_good_as_pythons(random, number):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Convolution(2, 3, padding="same"), "padding to be a whole number of at least 0"),
-        (lambda: Convolution(2, 3, padding=1.0), "padding to be a whole number of at least 0"),
+        (lambda: Convolution(2, 3, padding="same"), "padding of Convolution must be a whole number of at least 0"),
+        (lambda: Convolution(2, 3, padding=1.0), "padding of Convolution must be a whole number of at least 0"),
         (lambda: Resize(5), r"Resize needs a size \(y, x\)"),
         (lambda: SGD([], kernels.load("cpu"), np.inf), "learning rate must be a number above 0"),
         (lambda: SGD([], kernels.load("cpu"), "1"), "learning rate must be a number above 0"),
         (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", np.nan), "learning rate must be"),
         (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", -1), "learning rate must be"),
         (lambda: setattr(SGD([], kernels.load("cpu"), 1), "learning_rate", None), "learning rate must be"),
-        (lambda: SGD([], kernels.load("cpu"), 1, weight_decay=np.inf), "weight decay must be a number of 0 or above"),
+        (lambda: SGD([], kernels.load("cpu"), 1, weight_decay=np.inf), "weight decay must be a number of at least 0"),
         (lambda: Adam([], kernels.load("cpu"), 1, betas=(0.9,)), "betas must be two numbers"),
     ],
 )
@@ -474,3 +506,77 @@ def test_flattened_images_through_a_residual_in_pytorch():
     net = net_of(Flatten(), Residual(FullyConnected(40)), ReLU(), FullyConnected(3), shape=(4, 5, 2))
     with pytest.raises(MinidlError, match=r"add1.*flattened together"):
         axes_of(net)
+
+
+def test_a_watch_may_lie_in_a_watch_of_the_same_net(backend, random):
+    """Where layers would be fused again behind the inner one, their last batch would be forgotten."""
+    net = models.build("c", shape=(16, 16, 3), method="WC, GC", device=backend)
+    loss, data, labels = SoftmaxCrossEntropy(backend), random.standard_normal((3, 16, 16, 3)), np.array([0, 1, 0])
+    with watch(net) as outer:
+        with watch(net) as inner:
+            loss(net.forward(data), labels)
+            net.backpropagate(loss.error)
+        assert net.observed
+        net.backpropagate(loss.error)
+    assert not net.observed
+    assert net.fused
+    for name, one in outer.items():
+        np.testing.assert_array_equal(backend.host(one.output), backend.host(inner[name].output))
+        np.testing.assert_array_equal(backend.host(one.data), backend.host(inner[name].data))
+
+
+def test_a_copy_that_is_made_inside_of_a_watch_is_not_observed(backend, random):
+    net = models.build("a", shape=(16, 16, 3), method="WC, GC", device=backend)
+    loss, data, labels = SoftmaxCrossEntropy(backend), random.standard_normal((3, 16, 16, 3)), np.array([0, 1, 0])
+    with watch(net) as seen:
+        twin = deepcopy(net)
+        loss(net.forward(data), labels)
+        net.backpropagate(loss.error)
+        grads = seen["conv1"].grads.after
+        loss(twin.forward(-data), labels)
+        twin.backpropagate(loss.error)
+        assert seen["conv1"].grads.after is grads
+    assert not twin.observed
+    assert twin.fused
+    assert [str(point) for point in twin.hook_points] == [str(point) for point in net.hook_points]
+
+
+def test_a_parameter_of_two_layers_is_refused_before_its_gradients_are_wrong(backend, random):
+    """Each layer writes its gradients and none adds to them, so that the sum over both would be nowhere."""
+
+    class Tied(FullyConnected):
+        def infer_shape(self, shape):
+            found = super().infer_shape(shape)
+            self.weights, self.biases = (getattr(first.layers[0], name) for name in ("weights", "biases"))
+            return found
+
+    first = net_of(FullyConnected(5), ReLU(), FullyConnected(5), shape=(5,), backend=backend)
+    with pytest.raises(
+        MinidlError, match=r"fc1 and fc2 have the same parameter fc1.weights, whose .*; give each layer"
+    ):
+        net_of(Tied(5), ReLU(), Tied(5), shape=(5,), backend=backend)
+    first.layers[2].weights = first.layers[0].weights
+    output = first.forward(random.standard_normal((3, 5)))  # which is right
+    with pytest.raises(MinidlError, match=r"fc1 and fc2 have the same parameter fc1.weights"):
+        first.backpropagate(output)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+@pytest.mark.parametrize("method", ["WC, GC, BN, fully", "WS, GC, LN"])
+def test_underflows_are_no_errors(backend, random, method, optimizer):
+    """Whatever a program has told NumPy; an overflow is one."""
+    net = models.build("a", shape=(16, 16, 3), method=method, device=backend)
+    loss, update = SoftmaxCrossEntropy(backend), optimizer(net.parameters, backend, 0.01, weight_decay=1e-4)
+    data = random.standard_normal((4, 16, 16, 3)) * np.array([1, 0, 1e-30, 1e-40]).reshape(4, 1, 1, 1)
+    with np.errstate(all="raise"):
+        for scale in (1.0, 1e-30, 1e-38):
+            output = net.forward(data)
+            loss(output * np.float32(1000), np.arange(4))
+            net.backpropagate(backend.array(np.float64(scale) * backend.host(loss.error).astype(float), "float64"))
+            update.step()
+        net.predict(data)
+        net.freeze()
+        net.predict(data)
+        if backend.device != "gpu":  # whose arithmetic NumPy knows nothing of
+            with pytest.raises(FloatingPointError, match="overflow"):
+                net.predict(data * 1e300)

@@ -64,10 +64,17 @@ def narrow(small, monkeypatch):
     small("d", filters=(4, 6, 8, 10), count=0)
 
 
-def trained(path, name, method, mode="projection", shape=(32, 32, 3), classes=5, samples=3, rate=0.05):
+def trained(path, name, method, mode="projection", shape=(32, 32, 3), classes=5, samples=3, rate=0.05, dtype="float32"):
     """Train a net for some steps on random numbers, save it as a run, and return what ``load`` makes of it."""
     random = np.random.default_rng(5)
-    options = {"classes": classes, "method": method, "mode": mode, "place": "optimizer", "device": "cpu"}
+    options = {
+        "classes": classes,
+        "method": method,
+        "mode": mode,
+        "place": "optimizer",
+        "device": "cpu",
+        "dtype": dtype,
+    }
     net = models.build(name, shape=shape, **options)
     optimizer = SGD(net.parameters, net.kernels, learning_rate=rate)
     for _ in range(2):
@@ -113,6 +120,16 @@ def test_all_clients_have_the_same_logits(narrow, tmp_path, name, method, mode):
         assert path == tmp_path / "run" / "model.onnx"
         for samples in (3, 1):  # their axis is free
             np.testing.assert_allclose(by_onnx(path, theirs[:samples]), right[:samples], rtol=0, atol=1e-5)
+
+
+@needs_onnx
+@pytest.mark.parametrize("method", ["WC, GC, fully", "WC, GN", "BN"])
+def test_a_net_in_float64_is_a_model_in_float32(narrow, tmp_path, method):
+    net = trained(tmp_path / "run", "a", method, dtype="float64")
+    assert net.dtype == np.float64
+    data, theirs = images(net)
+    path, _ = export(tmp_path / "run", "onnx", None)
+    np.testing.assert_allclose(by_onnx(path, theirs), net.predict(data), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pytorch"])

@@ -56,6 +56,16 @@ def test_a_net_begins_with_all_that_an_earlier_one_has_learned(sets, tmp_path, k
     assert net.running()["bn1.updates"] > 0
 
 
+def test_weights_in_float64_are_rounded_and_that_is_said(sets, tmp_path):
+    assert sets() == 0
+    start, _ = export(tmp_path / "run", "pytorch", tmp_path / "net.safetensors")
+    arrays = {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in load_file(start).items()}
+    save_file(arrays, start)
+    experiment = begun(tmp_path, "--init", start)
+    assert experiment.net.dtype == np.float32
+    assert "These are in float64 there, and rounded to float32 here." in experiment.notes
+
+
 @pytest.mark.parametrize("kind", ["run", "a module's state"])
 def test_another_number_of_classes_begins_the_last_layer_anew(sets, tmp_path, random, capsys, kind):
     assert sets() == 0

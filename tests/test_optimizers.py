@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minidl import MinidlError
+from minidl import MinidlError, checkpoint, models
 from minidl.optimizers import SGD, Adam, stepped
 from minidl.parameter import Parameter
 
@@ -158,7 +158,7 @@ def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
     [
         (SGD, {"learning_rate": 0.0}, "learning rate must be a number above 0"),
         (SGD, {"learning_rate": float("nan")}, "learning rate must be a number above 0"),
-        (Adam, {"learning_rate": 1.0, "weight_decay": -1.0}, "weight decay must be a number of 0 or above"),
+        (Adam, {"learning_rate": 1.0, "weight_decay": -1.0}, "weight decay must be a number of at least 0"),
         (SGD, {"learning_rate": 1.0, "momentum": 1.0}, "momentum must be"),
         (Adam, {"learning_rate": 1.0, "betas": (0.9, -0.1)}, "betas must be"),
         (Adam, {"learning_rate": 1.0, "variant": "dlib"}, "use standard or as_printed"),
@@ -183,5 +183,30 @@ def test_parameters_may_come_one_by_one_and_not_twice(backend, random):
     for name in ("gc", "wc"):
         with pytest.raises(MinidlError, match=f"^{name.upper()} is for .*whose filters are single numbers"):
             SGD([weights, biases], backend, learning_rate=RATE, **{name: [weights, biases]})
-    with pytest.raises(MinidlError, match="the betas must be two numbers"):
+    with pytest.raises(MinidlError, match="the betas must be two numbers of at least 0"):
         Adam([weights], backend, learning_rate=RATE, betas=0.9)
+
+
+def test_the_moments_of_two_nets_are_not_mixed_up():
+    """Their parameters have the same names: one optimizer may move both, but its moments have no names of their own."""
+    nets = [models.build("a", shape=(8, 8, 3), classes=3, device="cpu", seed=seed) for seed in (1, 2)]
+    both = Adam([p for net in nets for p in net.parameters], nets[0].kernels, learning_rate=RATE)
+    both.step()
+    with pytest.raises(MinidlError, match=r"two parameters .* are called conv1.weights, .*; give each net"):
+        both.moments()
+
+
+def test_a_net_is_saved_with_its_own_optimizer(tmp_path):
+    """With another one, the file could not be read."""
+    path = tmp_path / "net.safetensors"
+    small, large = (models.build("a", shape=(n, n, 3), classes=3, device="cpu") for n in (8, 16))
+    other = models.build("c", shape=(16, 16, 3), classes=3, device="cpu")
+    part = SGD(small.parameters[2:], small.kernels, learning_rate=RATE)
+    for net in (large, other):
+        with pytest.raises(MinidlError, match=r"the optimizer has a parameter \w+\.weights of shape .*; save a net"):
+            checkpoint.save(path, small, SGD(net.parameters, net.kernels, learning_rate=RATE), 0)
+    with pytest.raises(MinidlError, match=r"optimizer of checkpoint.save must be of the kind Optimizer, not NoneType"):
+        checkpoint.save(path, small, None, 0)
+    assert not path.exists()
+    checkpoint.save(path, small, part, 0)
+    assert checkpoint.resume(path, small, part) == 0

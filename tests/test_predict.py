@@ -139,7 +139,11 @@ def test_a_picture_that_lies_on_its_side_is_turned(tiny, tmp_path, random):
         (Image.new("L", (0, 3)), "a picture of 0×3 pixels shows nothing; leave it out"),
         (
             [Image.new("L", (4, 3)), "street.jpg"],
-            "a picture is a PIL image or an array of uint8, not str; give one of these",
+            "takes pictures, and not the name of a file, 'street.jpg'; open it by PIL.Image.open",
+        ),
+        (
+            [Image.new("L", (4, 3)), None],
+            "a picture is a PIL image or an array of uint8, not NoneType; give one of these",
         ),
     ],
 )

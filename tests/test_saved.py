@@ -280,6 +280,36 @@ def test_the_same_comes_back(run):
         np.testing.assert_array_equal(moment, arrays[f"optimizer/{name}"])
 
 
+def test_a_net_in_float64_comes_back_in_float64(tmp_path, random):
+    """Whatever file it comes from; a net that is given has its own precision, and only the same one can go on."""
+
+    def net_of(dtype):
+        net = models.build("a", method="WC, GC, BN", classes=3, shape=(8, 8, 3), device="cpu", dtype=dtype)
+        return net, Adam(net.parameters, net.kernels, 1e-3)
+
+    net, optimizer = net_of("float64")
+    data = random.standard_normal((4, 8, 8, 3))
+    net.backpropagate(np.ones_like(net.forward(data)))
+    optimizer.step()
+    path = tmp_path / "run" / checkpoint.NAME
+    path.parent.mkdir()
+    checkpoint.save(path, net, optimizer, 1)
+    expected = net.predict(data)
+    for file in (path, *(export(path, kind, None)[0] for kind in ("safetensors", "pytorch"))):
+        loaded = checkpoint.load(file, "cpu")
+        assert loaded.dtype == np.float64
+        np.testing.assert_allclose(loaded.predict(data), expected, rtol=1e-12, atol=1e-13)
+    assert checkpoint.load(path, net=net_of("float32")[0]).dtype == np.float32
+    with pytest.raises(
+        MinidlError, match=r'was saved in float64, and this net computes in float32, .*dtype="float64"$'
+    ):
+        checkpoint.resume(path, *net_of("float32"))
+    again, its_optimizer = net_of("float64")
+    assert checkpoint.resume(path, again, its_optimizer) == 1
+    for one, other in zip(net.parameters, again.parameters, strict=True):
+        np.testing.assert_array_equal(one.value, other.value)
+
+
 def test_a_net_that_has_diverged_still_loads(run):
     about, arrays = content(run)
     arrays["net/conv1.weights"][...] = np.inf

@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakSet
 
 from minidl.kernels.cpu.threads import workers
+from minidl.kernels.errors import MinidlError
 
 BUFFERS = 2  # results that exist at a time: the one in use and the one that is being built
 
@@ -40,9 +41,12 @@ class Prefetcher:
 
     def next(self, request: Any) -> Any:
         """Return the result for the request, or raise what it raised, and begin with the request after it."""
-        assert self._pending is not None, "nothing was started"
-        expected, future = self._pending
-        assert request == expected, f"{request} comes before its turn: {expected} is next"
+        expected, future = self._pending or ("none", None)
+        if future is None or request != expected:
+            raise MinidlError(
+                f"the next batch is {expected}, and not {request}; begin an epoch by shuffle(random), and ask for its "
+                "batches in the order of the sizes that it returns"
+            )
         result = future.result()
         self._submit_next()
         return result

@@ -22,6 +22,7 @@ from minidl.experiment import formats, saved
 from minidl.experiment.files import whole
 from minidl.experiment.fingerprint import Description
 from minidl.fold import fold
+from minidl.kernels.arguments import check_kind
 from minidl.kernels.errors import MinidlError
 from minidl.method import BASELINE, DATA_NORMS, parse
 from minidl.net import Net
@@ -43,9 +44,12 @@ def save(
     """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
 
     run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises
-    MinidlError for an epoch that is no whole number of at least 0, for a net whose BN was folded in part, or is none of
-    its method, and where the file cannot be written; the earlier one is still there then.
+    MinidlError for an epoch that is no whole number of at least 0, for an optimizer of another net or of two, for a net
+    whose BN was folded in part, or is none of its method, and where the file cannot be written; the earlier one is
+    still there then.
     """
+    check_kind("net of checkpoint.save", net, Net, "give the net, and behind it its optimizer")
+    check_kind("optimizer of checkpoint.save", optimizer, Optimizer, "give that of the net, such as SGD or Adam")
     if not isinstance(epoch, int | np.integer) or epoch < 0:
         raise MinidlError(f"a checkpoint needs the number of the last finished epoch, at least 0, and not {epoch!r}")
     if net.folded and (net.method.data_norm != "BN" or _data_norm(net)):
@@ -55,6 +59,12 @@ def save(
             "train and save it"
         )
     weights = net.effective_weights()
+    for name, tensor in zip(optimizer.names, optimizer.tensors, strict=True):
+        if name not in weights or weights[name].shape != tensor.weights.shape:
+            raise MinidlError(
+                f"the optimizer has a parameter {name} of shape {tensor.weights.shape}, which this net has not; save a "
+                "net together with the optimizer of its own parameters"
+            )
     arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}
     arrays |= {f"raw/{p.name}": p.value for p in net.parameters if weights[p.name] is not p.value}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.moments().items()}
@@ -118,11 +128,17 @@ def trained_on(path: Path) -> Description | None:
 def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
     """Bring a net and its optimizer to where they were saved; return the number of the last finished epoch.
 
-    Raises MinidlError where the file is missing, is no checkpoint, or belongs to another net or optimizer.
+    Raises MinidlError where the file is missing, is no checkpoint, or belongs to another net or optimizer, or to one in
+    another precision.
     """
     found = saved.read(path)
     if not found.is_checkpoint:
         raise MinidlError(f"{path} has the weights of a net alone; begin with them by --init, in a new run")
+    if found.dtype != net.dtype:
+        raise MinidlError(
+            f"{path} was saved in {found.dtype}, and this net computes in {net.dtype}, in which it would not be the "
+            f'same; build it with dtype="{found.dtype}"'
+        )
     moments, earlier = optimizer.moments(), found.arrays("optimizer/")
     if moments.keys() != earlier.keys():
         raise MinidlError(f"{path} was saved with another optimizer than {optimizer.kind}; use the one it had")
@@ -146,12 +162,16 @@ def run_state(path: Path) -> dict[str, Any]:
 def load(path: str | Path, device: str = "auto", net: Net | None = None, folded: bool = True) -> Net:
     """Return the saved net, ready for inference: a plain net without hooks, BN folded into its convolutions, frozen.
 
+    It computes in float32 or float64, as it was saved.
+
     path: the folder of a run, its checkpoint, or weights that ``minidl export`` wrote, in either layout. The net knows
     how pictures are prepared and what its classes are called, see ``net.predict`` and ``net.classes``. What the run's
     method was need not be known any more. net: for a net of one's own, whose model has no name here: one with the same
-    parameters, new and on any device; it becomes the saved net. folded: whether BN is folded. Raises MinidlError as
-    ``resume`` does.
+    parameters, new, in any precision and on any device; it becomes the saved net. folded: whether BN is folded. Raises
+    MinidlError where the file is missing, is no such file, or belongs to another net.
     """
+    if net is not None:
+        check_kind("net of checkpoint.load", net, Net, "give one with the same parameters, or none")
     found = saved.read(file_of(path))
     net = _built(found, device) if net is None else net
     net.load(found.net_arrays())
@@ -185,5 +205,11 @@ def _built(found: saved.Saved, device: str) -> Net:
     shape, shapes = tuple(description["shape"]), found.net_shapes
     method = data_norm or BASELINE
     return models.build(
-        description["model"], method=method, classes=description["classes"], shape=shape, device=device, saved=shapes
+        description["model"],
+        method=method,
+        classes=description["classes"],
+        shape=shape,
+        device=device,
+        dtype=found.dtype,
+        saved=shapes,
     )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minidl.experiment import saved
 from minidl.experiment.checkpoint import file_of
 from minidl.experiment.records import divergence_of
@@ -51,12 +53,14 @@ class Initial:
     def notes(self, net: Net) -> tuple[str, ...]:
         """Return the sentences that say what a net has begun with."""
         note = divergence_of(self.path)
-        begun = f"Begins with the weights of {self.path}" + (f"; {note}." if note else ".")
-        last = _last(net)
-        if not self._begins_anew(net):
-            return (begun,)
-        there = self.saved.of(net).net_shapes[last.weights.name][0]
-        return (begun, f"{last.name} begins anew: it has {net.output_shape[-1]} outputs here and {there} there.")
+        notes = [f"Begins with the weights of {self.path}" + (f"; {note}." if note else ".")]
+        if self.saved.dtype == "float64" and net.dtype != np.float64:
+            notes.append(f"These are in float64 there, and rounded to {net.dtype} here.")
+        if self._begins_anew(net):
+            last = _last(net)
+            there = self.saved.of(net).net_shapes[last.weights.name][0]
+            notes.append(f"{last.name} begins anew: it has {net.output_shape[-1]} outputs here and {there} there.")
+        return tuple(notes)
 
     def _begins_anew(self, net: Net) -> set[str]:
         """Return the names of the last layer's arrays where it has another number of outputs, and otherwise none."""

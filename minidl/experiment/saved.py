@@ -105,13 +105,14 @@ OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "settings", "choices
 class Saved:
     """A file with a saved net that has passed all checks.
 
-    description: what it says as text; shapes: those of its arrays by their names in the file, and axes: for weights in
-    PyTorch's layout, by the same names what they are made of.
+    description: what it says as text; shapes and kinds: those of its arrays by their names in the file, and axes: for
+    weights in PyTorch's layout, by the same names what they are made of.
     """
 
     path: Path
     description: NetDescription
     shapes: Mapping[str, Shape]
+    kinds: Mapping[str, str]
     axes: Mapping[str, Axes]
 
     @property
@@ -137,6 +138,13 @@ class Saved:
             return {axes.name: axes.shape for axes in self.axes.values()}
         prefix = "net/" if self.is_checkpoint else ""
         return {name.removeprefix(prefix): shape for name, shape in self.shapes.items() if name.startswith(prefix)}
+
+    @property
+    def dtype(self) -> str:
+        """The type of numbers that the net computes in: float64 where all its arrays have it, and else float32."""
+        prefix = "net/" if self.is_checkpoint else ""
+        kinds = {kind for name, kind in self.kinds.items() if name.startswith(prefix) and kind not in COUNTS}
+        return "float64" if kinds == {"F64"} else "float32"
 
     def net_arrays(self) -> dict[str, Any]:
         """Return the net's arrays by our names and in our layout; raises MinidlError for values that cannot be."""
@@ -177,7 +185,7 @@ def read(path: Path, described: bool = True) -> Saved:
     axes = _axes(path, description, shapes) if has_axes else {}
     if "layout" not in description:
         _check_names(path, shapes)
-    return Saved(path, description, shapes, axes)
+    return Saved(path, description, shapes, kinds, axes)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from minidl.fuse import unfuse
+from minidl.kernels.arguments import check_kind
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.layers import DataNorm
@@ -54,7 +54,8 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
     The update of the parameters comes after the block. Layers compute one by one, without fusion, and the results are
     the same. Where the update of the optimizer does GC, its ``grads`` show what it will do, on a copy. Where it does
     WC, the weights have lost their mean already when a step begins: ``weights.before`` is None, and what WC took away
-    is seen before that update (see trace.py). Raises MinidlError at the end of a block that did not make this step.
+    is seen before that update (see trace.py). A block may lie inside of another one. Raises MinidlError at the end of a
+    block that did not make this step.
 
         with watch(net) as seen:
             loss(net.forward(data), labels)
@@ -62,6 +63,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         optimizer.step()
         seen["conv1"].grads.before
     """
+    check_kind("net of watch", net, Net, "give the net that is to be watched")
     seen = {layer.name: Seen(layer) for layer in studied_layers(net)}
     following = dict(pairwise(net.layers))
     hung: list[tuple[list[Any], Callable[[Array], None]]] = []
@@ -73,7 +75,9 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         observers.append(keep)
         hung.append((observers, keep))
 
-    unfuse(net.root)
+    fused = net.fused  # which it is not inside of another watch
+    if fused:
+        net.unfuse()
     try:
         for one in seen.values():
             for what, point in one.layer.points.items():
@@ -90,7 +94,8 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
     finally:
         for observers, keep in hung:
             observers.remove(keep)
-        net.fuse()
+        if fused:
+            net.fuse()
 
 
 def _complete(seen: Seen) -> None:

@@ -1,0 +1,72 @@
+"""Arguments: what a program gives, checked where it comes in: numbers, types, random generators and objects."""
+
+import math
+from collections.abc import Callable
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels.errors import MinidlError
+
+SHOWN = 60  # characters of a value, the most that a message shows
+
+
+def whole(what: str, value: Any, least: int = 1) -> int:
+    """Return a whole number of any integer type as Python's; raise MinidlError for what is none, or below least.
+
+    what: the argument and what takes it, such as "seed of Net", for the message.
+    """
+    try:
+        number = least - 1 if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise MinidlError(f"{what} must be a whole number of at least {least}, not {shown(value)}")
+    return number
+
+
+def real(what: str, value: Any, words: str, fits: Callable[[float], bool]) -> float:
+    """Return a number of any real type as Python's; raise MinidlError for what is none, is not finite or does not fit.
+
+    what: as for ``whole``; words: what ``fits`` asks for, such as "above 0".
+    """
+    try:
+        single = getattr(value, "ndim", 0) == 0 and not isinstance(value, bool | str | bytes)  # float reads texts, too
+        number = float(value) if single else math.nan
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and fits(number)):
+        raise MinidlError(f"{what} must be a number {words}, not {shown(value)}")
+    return number
+
+
+def number_type(dtype: Any) -> np.dtype[Any]:
+    """Return float32 or float64 by any of its names; raise MinidlError for another type of numbers, and for None."""
+    try:
+        found = None if dtype is None else np.dtype(dtype)  # which takes None for float64
+    except (TypeError, ValueError):
+        found = None
+    if found not in (np.float32, np.float64):
+        given = shown(dtype) if found is None else found
+        raise MinidlError(f"a net computes in float32 or float64, not in {given}; choose one of them")
+    return found
+
+
+def generator(random: Any) -> np.random.Generator:
+    """Return a generator of random numbers, also of a seed; raise MinidlError for anything else."""
+    if isinstance(random, np.random.Generator):
+        return random
+    return np.random.default_rng(whole("random, a generator of NumPy's or a seed,", random, 0))
+
+
+def shown(value: Any) -> str:
+    """Return what a program gave as a message shows it, in one line and not too much of it."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def check_kind(what: str, value: Any, kind: type, remedy: str) -> None:
+    """Raise MinidlError for what is of another kind than the argument; what: as for ``whole``; remedy: what to do."""
+    if not isinstance(value, kind):
+        raise MinidlError(f"{what} must be of the kind {kind.__name__}, not {type(value).__name__}; {remedy}")
