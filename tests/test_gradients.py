@@ -238,6 +238,25 @@ class TestTheChecker:
         with pytest.raises(GradientError):
             check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
 
+    def test_rejects_a_thousandth_in_the_last_layer_of_a_net(self, random):
+        net = Net(Sequential(FullyConnected(4), FullyConnected(3)), (5,), "reference", dtype="float64")
+        product = net.layers[1].compute_grads
+
+        def wrong(error):
+            product(error)
+            net.layers[1].weights.grads *= 1.001
+
+        net.layers[1].compute_grads = wrong
+        data, labels = random.standard_normal((2, 5)), np.array([1, 2])
+        with pytest.raises(GradientError, match=r"fc2\.weights differs"):
+            check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
+
+    def test_names_the_random_layer_of_a_net(self, random):
+        net = Net(Sequential(FullyConnected(4), Dropout(), FullyConnected(3)), (5,), "reference", dtype="float64")
+        data, labels = random.standard_normal((2, 5)), np.array([1, 2])
+        with pytest.raises(MinidlError, match=r"dropout1 \(dropout\) is random"):
+            check_net(net, SoftmaxCrossEntropy(net.kernels), data, labels, random)
+
     def test_says_how_close_it_came_where_slopes_of_short_steps_differ(self, random):
         net = Net(Sequential(FullyConnected(3), Ripples()), (4,), load("reference"), dtype="float64")
         loss, data, labels = SoftmaxCrossEntropy(net.kernels), random.standard_normal((2, 4)), np.array([1, 2])

@@ -69,6 +69,12 @@ def test_fully_takes_the_penultimate_layer_and_never_the_output():
     assert isinstance(next(iter(small_net("WC", "reparametrization").layers)).at_weights.hook, Reparametrization)
 
 
+def test_fully_takes_one_of_several_fully_connected_layers():
+    root = Sequential(Convolution(2, 3), Flatten(), *(FullyConnected(n) for n in (5, 4, 3)))
+    net = Net(root, (4, 4, 2), "cpu", method="WC, fully")
+    assert [p.name for p in net.normalized_weights()] == ["conv1.weights", "fc2.weights"]
+
+
 @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
 @pytest.mark.parametrize("method", ["weight instance, fully", "gradient instance, fully", "error instance, fully"])
 def test_an_area_of_single_elements_is_refused_when_the_net_is_built(method, mode):

@@ -63,6 +63,23 @@ def test_sample_and_group_views(random):
     np.testing.assert_allclose(means, [[x[s, :, :, :3].mean(), x[s, :, :, 3:].mean()] for s in range(3)])
 
 
+@pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
+def test_what_is_zero_throughout_stays_so(backend, random, name):
+    """ε keeps a group without a length, or without a deviation, from a division by 0."""
+    x = backend.xp.zeros(area_view((4, 3, 3, 2), "tensor"))
+    x[1] = backend.xp.asarray(random.standard_normal(x[1].shape))
+    out = backend.xp.full_like(x, np.nan)
+    getattr(backend.normalize, name)(x, out)
+    out = backend.host(out)
+    assert np.isfinite(out).all()
+    assert out[1].any()
+    assert not out[[0, 2, 3]].any()
+
+
+def test_a_group_may_have_as_many_pixels_as_channels():
+    assert area_view((2, 3, 1, 3), "group", groups=1) == (2, 3, 1, 3)
+
+
 def test_fully_connected_arrays_are_seen_as_one_pixel():
     assert area_view((4, 7), "tensor") == area_view((4, 1, 1, 7), "tensor")
     assert area_view((4, 7), "channel") == area_view((4, 1, 1, 7), "channel")

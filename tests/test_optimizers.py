@@ -65,6 +65,7 @@ def test_the_algorithms_line_by_line(backend, random, kind, gc, wc):
     np.testing.assert_allclose(
         backend.host(parameter.value), written_out(kind, start, gradients, DECAY, gc, wc), atol=1e-12
     )
+    assert optimizer.step_count == STEPS
 
 
 def test_biases_do_not_decay(backend, random):
