@@ -39,13 +39,15 @@ class HookPoint:
     an observer that cannot be called, and for a hook that returns anything but real numbers in the array's shape.
     """
 
-    __slots__ = ("_hook", "after", "before", "in_update", "point", "refusal")  # no other name, such as "hooks", will do
+    # No other name, such as "hooks", can be set by mistake.
+    __slots__ = ("_hook", "after", "before", "changes", "in_update", "point", "refusal")
 
     def __init__(self, point: str) -> None:
         self.point = point
         self.refusal = ""  # why no hook may hang here
         self.in_update: Hook | None = None
         self._hook: Hook | None = None
+        self.changes = 0  # of the hook, which a step that was recorded before does not know
         self.before: list[Observer] = []
         self.after: list[Observer] = []
 
@@ -77,6 +79,7 @@ class HookPoint:
         if isinstance(hook, Reparametrization):
             hook.point = self
         self._hook = hook
+        self.changes += 1
 
     def __deepcopy__(self, memo: Any) -> "HookPoint":
         """Return one with a copy of the hook and without observers, which look at this net and not at its copy."""

@@ -350,9 +350,9 @@ class Net:
         return any(point.before or point.after for point in self.hook_points)
 
     @property
-    def allocations(self) -> int:
-        """How often layers have allocated buffers; a step that was recorded earlier does not know the new ones."""
-        return self.context.allocations
+    def version(self) -> int:
+        """A number that grows when buffers or hooks change, which a step that was recorded earlier does not know."""
+        return self.context.allocations + sum(point.changes for point in self.hook_points)
 
     @property
     def parameters(self) -> list[Parameter]:

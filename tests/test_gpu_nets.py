@@ -139,6 +139,19 @@ def test_observers_see_every_step_of_the_same_training(gpu: Kernels, on_referenc
     compare(results, on_reference(*watched), 1e-10)
 
 
+def test_a_hook_that_is_hung_after_the_recording_is_called(gpu: Kernels) -> None:
+    layers, size, *_ = NETS["c"]
+    batches = Batches(images(size, STEPS * BATCH), BATCH, gpu, np.float64)
+    net = Net(layers(parse("Baseline")), batches.shape, gpu, dtype=np.float64)
+    trainer = Trainer(net, OPTIMIZERS["sgd"](net.parameters, gpu, 0.01), batches, batches, drop_every=9, seed=0)
+    first = net.layers[0]
+    for epoch, hook in enumerate((None, gpu.xp.zeros_like, None), 1):
+        first.at_grads.hook = hook
+        trainer.run_epoch(epoch, test=False)
+        assert trainer.full_step.graph is not None  # type: ignore[attr-defined]
+        assert gpu.host(first.weights.grads).any() == (hook is None)
+
+
 def test_reparametrization(gpu: Kernels, on_reference: Any) -> None:
     results = train(gpu, "b-cifar", np.float64, "reparametrization")
     compare(results, on_reference("b-cifar", np.float64, "reparametrization"), 1e-10)

@@ -108,9 +108,7 @@ class Trainer:
         self.learning_rate, self.drop_every, self.seed = optimizer.learning_rate, drop_every, seed
         self.ranks, self.test_loss = ranks, SoftmaxCrossEntropy(net.kernels)
         self.loss = SoftmaxCrossEntropy(with_loss(net.kernels, ranks) if ranks.size > 1 else net.kernels)
-        self.full_step = net.kernels.record(
-            lambda: self.next_step(train.batch_size), lambda: net.allocations, ranks.total
-        )
+        self.full_step = net.kernels.record(lambda: self.next_step(train.batch_size), lambda: net.version, ranks.total)
         self.progress = Progress()
         self.confusion: Confusion | None = None
 
