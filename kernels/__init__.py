@@ -17,7 +17,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 OWN_SERVICES = {  # of each device's package; the others are PLAIN
     "reference": (),
     "cpu": ("constant", "tape", "describe"),
-    "gpu": ("xp", "array", "host", "glance", "lock", "beside", "record", "choices", "choose", "describe"),
+    "gpu": ("xp", "array", "host", "read_later", "lock", "concurrently", "record", "choices", "choose", "describe"),
 }
 
 

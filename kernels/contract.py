@@ -293,8 +293,8 @@ class Services:
     host: Callable[[Any], Any]
     """host(array): the array as NumPy's."""
 
-    glance: Callable[[Any], Callable[[], Any]]
-    """glance(array): a function that returns the array as NumPy's without waiting; on a GPU, with the values at the
+    read_later: Callable[[Any], Callable[[], Any]]
+    """read_later(array): a function that returns the array as NumPy's without waiting; on a GPU, with the values at the
     function's previous call."""
 
     constant: Callable[[Any], Any]
@@ -303,8 +303,8 @@ class Services:
     lock: Callable[[], Any]
     """lock(): a reentrant lock that a thread holds while it runs a net; one for all nets if they take turns."""
 
-    beside: Callable[[Callable[[], Any], Callable[[], Any]], Any]
-    """beside(first, second): call two functions, at the same time where that is faster, and return what the second
+    concurrently: Callable[[Callable[[], Any], Callable[[], Any]], Any]
+    """concurrently(first, second): call two functions, at the same time if that is faster, and return what the second
     returns; neither writes to memory that the other one reads or writes."""
 
     choices: Callable[[], dict[str, str]]

@@ -11,7 +11,7 @@ from minidl.kernels import arrays
 Array = Any
 
 
-def glance(array: Array) -> Callable[[], Array]:
+def read_later(array: Array) -> Callable[[], Array]:
     """Return a function that returns the array: nothing here makes anyone wait."""
     return lambda: array
 
@@ -21,7 +21,7 @@ def constant(array: Array) -> Array:
     return array.copy()
 
 
-def beside(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
+def concurrently(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
     """Call both functions one after the other, each with all cores, and return what the second returns."""
     first()
     return second()
@@ -49,10 +49,10 @@ PLAIN: dict[str, Any] = {
     "xp": np,
     "array": arrays.array,
     "host": np.asarray,
-    "glance": glance,
+    "read_later": read_later,
     "constant": constant,
     "lock": RLock,
-    "beside": beside,
+    "concurrently": concurrently,
     "choices": dict,
     "choose": choose,
     "record": record,

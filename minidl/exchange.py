@@ -1,7 +1,7 @@
 """Exchange: the one place where ranks that share a batch add up their gradients, between CompGrads and the update.
 
 Each rank has computed G_r, the gradients of its share of the loss, whose errors are divided by the number of labels in
-the whole batch (see together.py). So the gradients of the batch are G = Σ_r G_r, for any shares.
+the whole batch (see synchronized.py). So the gradients of the batch are G = Σ_r G_r, for any shares.
 
 GC is linear, GC(Σ_r G_r) = Σ_r GC(G_r), and so is the adjoint of a reparametrization, whose weights all ranks have. So
 at the hook points, before the sum, they have the same effect as inside the update, after the sum. All ranks have the

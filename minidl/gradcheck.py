@@ -204,7 +204,7 @@ def check_net(
         computed = {p.name: host(p.grads).copy() for p in net.parameters}
 
         def function() -> float:
-            return loss.alone(net.forward(data), labels).loss
+            return loss.score_of(net.forward(data), labels).loss
 
         size = 1 + abs(function())
         for p in progress(net.parameters):

@@ -46,7 +46,7 @@ class SoftmaxCrossEntropy:
         self.buffer: Array = None
         self.error: Array = None
         self.totals = kernels.xp.zeros(4, np.float64)
-        self.glance = kernels.glance(self.totals)
+        self.read_totals = kernels.read_later(self.totals)
         self.classes = 0
 
     @np.errstate(under="ignore")
@@ -68,7 +68,7 @@ class SoftmaxCrossEntropy:
         self.kernels.softmax_loss.forward(output, labels, error, self.totals)
         self.error = error
 
-    def alone(self, output: Array, labels: Array) -> Score:
+    def score_of(self, output: Array, labels: Array) -> Score:
         """Compute the error of a batch, forget all earlier ones and return the score of this batch."""
         self.reset()
         self(output, labels)
@@ -82,9 +82,9 @@ class SoftmaxCrossEntropy:
         """Return the score of all batches since the last reset; raise MinidlError where a label was out of range."""
         return self._score(self.totals)
 
-    def seen(self) -> Score:
+    def latest_score(self) -> Score:
         """Return the score without waiting for the device: perhaps that of the last call; raise as ``score``."""
-        return self._score(self.glance())
+        return self._score(self.read_totals())
 
     def _score(self, totals: Array) -> Score:
         loss, correct, labelled, wrong = totals.tolist()

@@ -65,7 +65,7 @@ class Optimizer:
         # What changes from step to step lies on the device, where a recorded step finds it.
         self.alpha, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
         self.names = [p.name for p in parameters]
-        self.tensors = [
+        self.states = [
             ParameterState(
                 p.value,
                 p.grads,
@@ -116,8 +116,8 @@ class Optimizer:
             )
         return {
             f"{name}.moment{i}": moment
-            for name, tensor in zip(self.names, self.tensors, strict=True)
-            for i, moment in enumerate(tensor.moments, 1)
+            for name, state in zip(self.names, self.states, strict=True)
+            for i, moment in enumerate(state.moments, 1)
         }
 
 
@@ -137,7 +137,7 @@ class SGD(Optimizer):
     @np.errstate(under="ignore")
     def step(self) -> None:
         """Update every parameter from its gradients."""
-        self.operation.step(self.tensors, self.alpha, self.steps, self.momentum, self.variant)
+        self.operation.step(self.states, self.alpha, self.steps, self.momentum, self.variant)
 
 
 class Adam(Optimizer):
@@ -167,7 +167,7 @@ class Adam(Optimizer):
     @np.errstate(under="ignore")
     def step(self) -> None:
         """Update every parameter from its gradients."""
-        self.operation.step(self.tensors, self.alpha, self.steps, self.betas, self.epsilon, self.variant)
+        self.operation.step(self.states, self.alpha, self.steps, self.betas, self.epsilon, self.variant)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
@@ -184,6 +184,6 @@ def _listed(parameters: Iterable[Parameter]) -> list[Parameter]:
     return found
 
 
-def stepped(learning_rate: float, epoch: int, every: int) -> float:
+def step_decay(learning_rate: float, epoch: int, every: int) -> float:
     """Return the learning rate of an epoch (counted from 1): it is multiplied by 0.1 after every ``every`` epochs."""
-    return learning_rate * 0.1 ** ((epoch - 1) // whole("every of stepped", every))
+    return learning_rate * 0.1 ** ((epoch - 1) // whole("every of step_decay", every))

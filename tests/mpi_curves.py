@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from minidl import data, together
+from minidl import data
 from minidl.communicator import Communicator
 from minidl.data.batches import Batches
 from minidl.data.dataset import Dataset
@@ -31,6 +31,7 @@ from minidl.models import a, c, d
 from minidl.mpi import MPICommunicator
 from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS
+from minidl.synchronized import synchronize
 
 IMAGES, BATCH, SIDE, CLASSES = 37, 9, 8, 3  # the last batch of an epoch has 10 images
 SMALL = {"filters": (3, 4, 5), "hidden": 6}
@@ -115,7 +116,7 @@ def curve(case: Case, ranks: Communicator) -> np.ndarray:
     net = Net(root, batches.shape, kernels, **how)
     if ranks.size > 1:
         if case.sync:
-            together.synchronize(net, ranks)
+            synchronize(net, ranks)
         Exchange(net, ranks, case.sync)
     optimizer = OPTIMIZERS[case.optimizer](net.parameters, net.kernels, RATES[case.optimizer], weight_decay=1e-4)
     trainer = Trainer(net, optimizer, batches, batches, drop_every=100, seed=3, ranks=ranks)

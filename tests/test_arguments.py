@@ -16,7 +16,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.layers import Flatten, FullyConnected, Sequential
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
-from minidl.optimizers import SGD, Adam, stepped
+from minidl.optimizers import SGD, Adam, step_decay
 from minidl.study.watch import watch
 
 CPU = kernels.load("cpu")
@@ -54,7 +54,7 @@ WHOLE: list[tuple[Callable[[Any], Any], str]] = [
     (lambda x: images(**SIZES).cropped(x), "side of cropped"),
     (lambda x: data.load("folder", size=x), "size of the images"),
     (lambda x: setattr(sgd(), "step_count", x), "step_count"),
-    (lambda x: stepped(0.1, 3, x), "every of stepped"),
+    (lambda x: step_decay(0.1, 3, x), "every of step_decay"),
     (FullyConnected, "outputs of FullyConnected"),
 ]
 REAL: list[tuple[Callable[[Any], Any], str]] = [
@@ -208,9 +208,9 @@ def test_lists_of_numbers_are_as_good_as_arrays() -> None:
     one, other, loss = net(seed=1), net(seed=2), SoftmaxCrossEntropy(CPU)
     other.load({p.name: p.value.tolist() for p in one.parameters})
     np.testing.assert_array_equal(other.predict(DATA), one.predict(DATA))
-    assert loss.alone([[1.0, 2.0], [3.0, 4.0]], [0, 1]) == loss.alone(np.array([[1, 2], [3, 4]], "f4"), [0, 1])
+    assert loss.score_of([[1.0, 2.0], [3.0, 4.0]], [0, 1]) == loss.score_of(np.array([[1, 2], [3, 4]], "f4"), [0, 1])
 
 
 def test_one_parameter_is_as_good_as_a_list_of_one() -> None:
     weights = net().parameters[0]
-    assert [tensor.gc for tensor in SGD(weights, CPU, 0.1, gc=weights).tensors] == [True]
+    assert [state.gc for state in SGD(weights, CPU, 0.1, gc=weights).states] == [True]

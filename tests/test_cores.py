@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from minidl.experiment import process_run
-from minidl.experiment.cores import Place, beside, place
+from minidl.experiment.cores import Place, place, sharing_cores
 
 
 def places(*told):
@@ -25,7 +25,7 @@ def places(*told):
     ],
 )
 def test_ranks_share_cores_on_their_host_where_they_are_not_bound(told, expected):
-    assert [beside(places(*told), number) for number in range(len(told))] == expected
+    assert [sharing_cores(places(*told), number) for number in range(len(told))] == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be bound to cores here")

@@ -315,9 +315,9 @@ class TestStandIn:
             copy((1,), (1,), (memory[1:], out))
 
 
-def test_a_glance_waits_for_nothing_and_sees_what_was_there_before(gpu: Kernels) -> None:
+def test_a_later_reading_waits_for_nothing_and_sees_what_was_there_before(gpu: Kernels) -> None:
     array = gpu.xp.zeros(3, np.float64)
-    look = gpu.glance(array)
+    look = gpu.read_later(array)
     seen = []
     for i in range(1, 6):
         array[...] = i
@@ -325,10 +325,10 @@ def test_a_glance_waits_for_nothing_and_sees_what_was_there_before(gpu: Kernels)
     assert seen == [[float(i)] * 3 for i in (1, 1, 2, 3, 4)]
 
 
-def test_on_other_devices_a_glance_sees_what_is_there() -> None:
+def test_on_other_devices_a_later_reading_sees_what_is_there() -> None:
     for device in ("cpu", "reference"):
         array = np.zeros(3)
-        look = kernels.load(device).glance(array)
+        look = kernels.load(device).read_later(array)
         array[...] = 7
         assert look().tolist() == [7, 7, 7]
 
@@ -340,7 +340,7 @@ def test_a_training_that_is_lost_is_seen_one_look_later(gpu: Kernels) -> None:
     for step in range(4):
         output[...] = np.nan if step == 1 else 0
         loss(output, labels)
-        losses.append(loss.seen().loss)
+        losses.append(loss.latest_score().loss)
     assert np.isfinite(losses).tolist() == [True, True, False, False]
     assert np.isnan(loss.score().loss)
 
@@ -355,7 +355,9 @@ class TestBeside:
 
         def parts() -> None:
             bias.add(step.total, one)
-            result = gpu.beside(lambda: bias.add(step.rate, one), lambda: bias.add(step.rate, step.total) or "second")
+            result = gpu.concurrently(
+                lambda: bias.add(step.rate, one), lambda: bias.add(step.rate, step.total) or "second"
+            )
             assert result == "second"
             bias.add(one, both)
             bias.add(step.total, both)
@@ -410,7 +412,9 @@ class TestBeside:
         from minidl.kernels.gpu import bias
 
         copy = gpu.xp.zeros(4, np.float32)
-        step.also = lambda: gpu.beside(lambda: bias.add(step.total, copy), lambda: bias.add(step.rate, step.total))
+        step.also = lambda: gpu.concurrently(
+            lambda: bias.add(step.total, copy), lambda: bias.add(step.rate, step.total)
+        )
         for _ in range(2):
             step.recorded()
         assert gpu.host(copy)[0] == 1 + 3
@@ -515,7 +519,7 @@ def test_what_runs_beside_is_waited_for_after_an_error_too(gpu: Kernels, step: S
     def beside() -> None:
         for first, second in ((fails, lambda: None), (lambda: step.rate.sum(), fails)):
             with pytest.raises(ValueError, match="no"):
-                gpu.beside(first, second)
+                gpu.concurrently(first, second)
         out[...] = step.rate
 
     recorded = gpu.record(beside, lambda: 0)

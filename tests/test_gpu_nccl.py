@@ -8,7 +8,7 @@ import pytest
 from conftest import EMULATED
 from test_gpu_nets import BATCH, NETS, images
 
-from minidl import together
+from minidl import synchronized
 from minidl.communicator import Communicator
 from minidl.data.batches import Batches
 from minidl.exchange import Exchange
@@ -44,14 +44,14 @@ def train(gpu: Kernels, name: str, method: str, ranks: Communicator | None) -> d
     layers, size, optimizer, _ = NETS[name]
     net = Net(layers(parse(method)), (size, size, 3), gpu, method=method, dtype=np.float64)
     if ranks:
-        together.synchronize(net, ranks)
+        synchronized.synchronize(net, ranks)
         Exchange(net, ranks, synchronized=True)
     batches = Batches(images(size), BATCH, gpu, np.float64)
     update = OPTIMIZERS[optimizer](net.parameters, gpu, 0.01)
     trainer = Trainer(net, update, batches, batches, drop_every=1, seed=0)
     if ranks:
         trainer.ranks = ranks
-        trainer.loss.kernels = together.with_loss(gpu, ranks)
+        trainer.loss.kernels = synchronized.with_loss(gpu, ranks)
     epochs = [trainer.run_epoch(epoch, test=False) for epoch in (1, 2)]
     assert trainer.full_step.graph is not None
     arrays = {p.name: gpu.host(p.value).copy() for p in net.parameters}

@@ -119,7 +119,7 @@ def test_loss(backend, random):
     loss = SoftmaxCrossEntropy(backend)
     loss(output, labels)
     computed = backend.host(loss.error).copy()
-    numeric = numeric_gradient(lambda: loss.alone(output, labels).loss, output)
+    numeric = numeric_gradient(lambda: loss.score_of(output, labels).loss, output)
     assert relative_error(computed, numeric) < 1e-6
 
 

@@ -31,7 +31,7 @@ def test_labels_of_another_shape_or_type_are_refused(backend, random, name):
     wrong, message = MISFITS[name]
     loss, confusion = SoftmaxCrossEntropy(backend), Confusion(5, backend)
     output = backend.xp.asarray(random.standard_normal((4, 5)))
-    for use in (loss, loss.alone, confusion.add):
+    for use in (loss, loss.score_of, confusion.add):
         with pytest.raises(MinidlError, match=message):
             use(output, backend.xp.asarray(wrong))
     assert loss.error is None
@@ -55,7 +55,7 @@ def test_labels_out_of_range_are_refused(backend, random, dtype, far):
     labels[[7, 299]] = 5, (np.iinfo(dtype).max if far else 5)
     message = "output of 5 classes must be 0 to 4, .* but 2 of them are 5 or more"
     with pytest.raises(MinidlError, match=message):
-        loss.alone(output, backend.xp.asarray(labels))
+        loss.score_of(output, backend.xp.asarray(labels))
     if loss.error is not None:  # of a GPU, which looked later
         error = backend.host(loss.error)
         assert np.isfinite(error).all()
@@ -65,18 +65,18 @@ def test_labels_out_of_range_are_refused(backend, random, dtype, far):
         confusion.add(output, backend.xp.asarray(labels))
     assert not backend.host(confusion.counts).any()
     labels[[7, 299]] = 4
-    expected = SoftmaxCrossEntropy(backend).alone(output, backend.xp.asarray(labels.astype(int)))
-    assert loss.alone(output, backend.xp.asarray(labels)) == pytest.approx(expected)
+    expected = SoftmaxCrossEntropy(backend).score_of(output, backend.xp.asarray(labels.astype(int)))
+    assert loss.score_of(output, backend.xp.asarray(labels)) == pytest.approx(expected)
 
 
 def test_a_loss_takes_strided_labels_and_then_another_number_type(backend, random):
     output, labels = random.standard_normal((6, 5)), backend.xp.asarray(random.integers(0, 5, 12))
     loss = SoftmaxCrossEntropy(backend)
-    exact = loss.alone(backend.xp.asarray(output), labels[::2])
-    assert exact == loss.alone(backend.xp.asarray(output), backend.xp.asarray(backend.host(labels)[::2].copy()))
-    rounded = loss.alone(backend.xp.asarray(output[:4].astype(np.float32)), labels[:4])
+    exact = loss.score_of(backend.xp.asarray(output), labels[::2])
+    assert exact == loss.score_of(backend.xp.asarray(output), backend.xp.asarray(backend.host(labels)[::2].copy()))
+    rounded = loss.score_of(backend.xp.asarray(output[:4].astype(np.float32)), labels[:4])
     assert loss.error.dtype == np.float32
-    assert rounded == pytest.approx(loss.alone(backend.xp.asarray(output[:4]), labels[:4]), rel=1e-5)
+    assert rounded == pytest.approx(loss.score_of(backend.xp.asarray(output[:4]), labels[:4]), rel=1e-5)
 
 
 def test_answers_of_other_classes_are_not_counted(backend):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import MinidlError, checkpoint, models
-from minidl.optimizers import SGD, Adam, stepped
+from minidl.optimizers import SGD, Adam, step_decay
 from minidl.parameter import Parameter
 
 STEPS, RATE, DECAY = 5, 0.05, 0.01
@@ -150,7 +150,7 @@ def test_a_filter_of_equal_gradients_has_none_after_gc(backend):
 
 
 def test_the_learning_rate_is_divided_by_ten_after_each_fifty_epochs():
-    rates = [stepped(1e-3, epoch, 50) for epoch in (1, 50, 51, 100, 101)]
+    rates = [step_decay(1e-3, epoch, 50) for epoch in (1, 50, 51, 100, 101)]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
 
 
@@ -177,7 +177,7 @@ def test_parameters_may_come_one_by_one_and_not_twice(backend, random):
     weights, biases = make(backend, random), make(backend, random, (7,), decay=False)
     biases.name = "q"
     optimizer = SGD((p for p in (weights, biases)), backend, learning_rate=RATE, gc=(p for p in (weights,)))
-    assert [tensor.gc for tensor in optimizer.tensors] == [True, False]
+    assert [state.gc for state in optimizer.states] == [True, False]
     assert len(optimizer.moments()) == 2
     with pytest.raises(MinidlError, match="is given twice, and would be updated twice"):
         SGD([weights, biases, weights], backend, learning_rate=RATE)

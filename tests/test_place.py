@@ -49,7 +49,7 @@ class TestPlace:
     def test_what_the_update_does(self, random, method, mode, inside):
         net, hooked = small_net(method, mode, "optimizer"), small_net(method, mode)
         optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
-        assert {(tensor.wc, tensor.gc) for tensor in optimizer.tensors} == inside
+        assert {(state.wc, state.gc) for state in optimizer.states} == inside
         assert ("in the optimizer" in str(net)) == (len(inside) == 2)
         assert not any(p.wc or p.gc for p in hooked.parameters)
         assert "in the optimizer" not in str(hooked)

@@ -9,7 +9,7 @@ from mpi_curves import Case, curve
 from thread_ranks import ThreadRank, on_ranks
 
 import train
-from minidl import together
+from minidl import synchronized
 from minidl.communicator import Communicator
 from minidl.data.batches import Batches, share_of, shares_of
 from minidl.data.dataset import Dataset
@@ -93,7 +93,7 @@ def test_the_loss_is_weighted_by_what_is_labelled(device, shape, random):
     kernels.softmax_loss.forward(logits, labels, expected, totals)
 
     def forward(rank):
-        loss = together.with_loss(kernels, rank).softmax_loss
+        loss = synchronized.with_loss(kernels, rank).softmax_loss
         error, own = np.empty_like(split(logits, rank)), np.zeros(TOTALS)
         for _ in range(2):
             loss.forward(split(logits, rank), split(labels, rank), error, own)
@@ -115,7 +115,7 @@ def test_a_normalization_over_a_batch_is_that_of_the_whole(function, view, rando
 
     def normalize(rank):
         own = split(x, rank).reshape(shapes[view])
-        getattr(together.Normalize(rank), function)(own, own)
+        getattr(synchronized.Normalize(rank), function)(own, own)
         return own.reshape(-1, 2, 3, 4)
 
     found = np.concatenate(on_ranks(3, normalize))
@@ -148,7 +148,7 @@ def test_bn_of_ranks_is_that_of_the_whole_batch(device, relu, random):
 
         op = WithReLU(kernels.data_norm) if relu else kernels.data_norm
         own = split(x, rank)
-        return bn(together.DataNorm(op, rank), own, split(error, rank))
+        return bn(synchronized.DataNorm(op, rank), own, split(error, rank))
 
     found = on_ranks(3, of_rank)
     np.testing.assert_allclose(np.concatenate([part[0] for part in found]), out, rtol=1e-12, atol=1e-13)
@@ -222,7 +222,7 @@ def test_a_hook_of_gradients_that_is_not_linear_is_refused(names):
 def test_a_function_of_ones_own_over_a_batch_cannot_be_synchronized(names):
     register("OWN", "error", "channel", lambda x: x - x.mean())
     with pytest.raises(MinidlError, match="OWN at the errors of conv2 is a function of your own over a whole batch"):
-        together.synchronize(net_of("OWN"), Communicator())
+        synchronized.synchronize(net_of("OWN"), Communicator())
 
 
 SETTINGS = {"seed": 1, "trace": None, "sync_bn": False, "import": [], "quiet": False, "batch_size": 4}

@@ -19,9 +19,9 @@ from minidl.experiment import budget as budgets
 from minidl.experiment import plots, process_run
 from minidl.experiment.budget import budget
 from minidl.experiment.commit import CHECKOUT, commit
-from minidl.experiment.ranks import ranks, spearman
 from minidl.experiment.row_run import run_of
 from minidl.experiment.rows import PAPER, Row, choose, read_rows
+from minidl.experiment.spearman import ranks, spearman
 from minidl.experiment.tables import Line, markdown
 from minidl.experiment.trainer import Trainer
 from minidl.method import parse

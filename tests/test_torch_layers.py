@@ -139,7 +139,7 @@ def test_u_connections(context):
 def test_the_loss_of_pixels_without_void_ones(backend, random):
     output, labels = random.standard_normal((3, 40, 30, 5)), random.integers(-1, 5, (3, 40, 30)).astype(np.int8)
     loss = SoftmaxCrossEntropy(backend)
-    score = loss.alone(backend.xp.asarray(output), backend.xp.asarray(labels))
+    score = loss.score_of(backend.xp.asarray(output), backend.xp.asarray(labels))
     other = theirs(output)
     expected = functional.cross_entropy(other, torch.tensor(labels.astype(np.int64)), ignore_index=-1)
     expected.backward()

@@ -51,7 +51,7 @@ def test_loss_and_gradients(random, method, size, samples, dtype, trials):
         net, other = pair_of(method, size, dtype)
         data, labels = batch(random, samples, net)
         loss = SoftmaxCrossEntropy(net.kernels)
-        value = loss.alone(net.forward(data), labels).loss
+        value = loss.score_of(net.forward(data), labels).loss
         net.backpropagate(loss.error)
         theirs = other.backward(data, labels)
         gradients = [relative(p.grads, other.ours(p.name, other.values[p.name].grad)) for p in net.parameters]
@@ -62,7 +62,7 @@ def test_loss_and_gradients(random, method, size, samples, dtype, trials):
 def test_loss_of_a_whole_batch_in_float32(random):
     net, other = pair_of("WC, GC, fully", 32, "float32")
     data, labels = batch(random, 50, net)
-    value = SoftmaxCrossEntropy(net.kernels).alone(net.forward(data), labels).loss
+    value = SoftmaxCrossEntropy(net.kernels).score_of(net.forward(data), labels).loss
     assert value == pytest.approx(other.backward(data, labels), rel=1e-5)
 
 

@@ -165,7 +165,7 @@ def test_a_step_that_fails_leaves_the_net_as_it_was(random, monkeypatch, where):
     elif where == "true":
         fc1.compute_grads = fail
     else:
-        monkeypatch.setattr(probes, "SoftmaxCrossEntropy", lambda kernels: SimpleNamespace(alone=fail))
+        monkeypatch.setattr(probes, "SoftmaxCrossEntropy", lambda kernels: SimpleNamespace(score_of=fail))
     with pytest.raises((RuntimeError, MinidlError), match=r"it broke|made of numbers"):
         tracer.step(1, loss, data, labels)
     assert not net.observed
@@ -209,7 +209,7 @@ class ByHand:
             if layer.weights is not None:
                 self.weights[layer.name] = raw[layer.name], layer.weights.in_use.copy()
         loss = SoftmaxCrossEntropy(net.kernels)
-        self.loss = loss.alone(data, labels).loss
+        self.loss = loss.score_of(data, labels).loss
         self.used = self.back(net, loss.error.copy(), hooks=True)
         self.true = self.back(net, loss.error.copy(), hooks=False)
 
@@ -291,9 +291,9 @@ def test_filters_and_carry_are_what_they_say(random, method):
     net, other = (small_net(method, "optimizer") for _ in range(2))
     optimizer, double = (Adam(n.parameters, n.kernels, learning_rate=0.01) for n in (net, other))
     tracer, loss, (data, labels) = tracer_of(net, optimizer, 2), SoftmaxCrossEntropy(net.kernels), small_batch(random)
-    before = loss.alone(other.forward(data), labels).loss
+    before = loss.score_of(other.forward(data), labels).loss
     plain_step(other, double, loss, data, labels)
-    after = loss.alone(other.forward(data), labels).loss
+    after = loss.score_of(other.forward(data), labels).loss
     tracer.step(0, loss, data, labels)
     carried = {carry.s: carry.loss for carry in tracer.trace.carries}
     assert list(carried) == [0, 1, 2, 4, 8, 16]

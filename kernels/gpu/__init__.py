@@ -1,8 +1,8 @@
 """GPU: the operations of kernels/ on CuPy's arrays; each module launches the kernels of NAME.cu beside its definition.
 
 Read elementwise.py first: it has the paper's formulas as one page of CUDA, without what makes the others fast.
-Operations run in one stream, see turn.py, because the default one cannot be captured in a graph; beside.py has a second
-one for what may run at once, and plans are tried in a third.
+Operations run in one stream, see turn.py, because the default one cannot be captured in a graph; concurrently.py has a
+second one for what may run at once, and plans are tried in a third.
 
 From the definitions come shapes and records: convolution.Geometry and the check of it, max_pool.output_shape and
 max_pool.argmax_type (of windows.py), the tuples data_norm.Statistics, Running and ParameterState, the smallest square
@@ -15,23 +15,23 @@ import cupy as xp
 
 from minidl.kernels import arrays
 from minidl.kernels.gpu import products
-from minidl.kernels.gpu.beside import beside
-from minidl.kernels.gpu.glance import Glance as glance
+from minidl.kernels.gpu.concurrently import concurrently
 from minidl.kernels.gpu.graph import record
 from minidl.kernels.gpu.plans import choices, choose
+from minidl.kernels.gpu.read_later import ReadLater as read_later
 from minidl.kernels.gpu.source import aligned
 from minidl.kernels.gpu.turn import lock, stream
 
 __all__ = [
     "array",
-    "beside",
     "choices",
     "choose",
+    "concurrently",
     "describe",
-    "glance",
     "host",
     "lock",
     "products",
+    "read_later",
     "record",
     "stream",
     "xp",

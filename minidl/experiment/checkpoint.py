@@ -59,10 +59,10 @@ def save(
             "train and save it"
         )
     weights = net.effective_weights()
-    for name, tensor in zip(optimizer.names, optimizer.tensors, strict=True):
-        if name not in weights or weights[name].shape != tensor.weights.shape:
+    for name, state in zip(optimizer.names, optimizer.states, strict=True):
+        if name not in weights or weights[name].shape != state.weights.shape:
             raise MinidlError(
-                f"the optimizer has a parameter {name} of shape {tensor.weights.shape}, which this net has not; save a "
+                f"the optimizer has a parameter {name} of shape {state.weights.shape}, which this net has not; save a "
                 "net together with the optimizer of its own parameters"
             )
     arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}

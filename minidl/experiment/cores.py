@@ -20,7 +20,7 @@ def place() -> Place:
     return Place(socket.gethostname(), frozenset(usable))
 
 
-def beside(places: Sequence[Place], number: int) -> list[int]:
+def sharing_cores(places: Sequence[Place], number: int) -> list[int]:
     """Return which processes have cores in common with one of them, itself among them.
 
     It is the only one where the launcher has bound each to cores of its own.

@@ -38,7 +38,7 @@ def first_fault(trainer: Trainer, done: int, epoch: int) -> str:
 def _fault(trainer: Trainer, data: Array, labels: Array) -> str:
     """Make a step and return what of it is not finite first, or nothing."""
     net, loss = trainer.net, SoftmaxCrossEntropy(trainer.loss.kernels)
-    score = loss.alone(net.forward(data), labels)
+    score = loss.score_of(net.forward(data), labels)
     if not np.isfinite(score.loss):
         return first_word(trainer.ranks, _in_forward(net, data)) or "the loss"
     net.backpropagate(loss.error)

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from minidl.experiment import launcher
 from minidl.experiment.command import Command, sentence_of
-from minidl.experiment.cores import beside, place
+from minidl.experiment.cores import place, sharing_cores
 from minidl.experiment.stop import status_of
 from minidl.mpi import SILENCE, MPICommunicator, Pulse
 from minidl.words import counted, printable
@@ -94,7 +94,7 @@ class Job(MPICommunicator):
         mine = [rank for rank, other in enumerate(places) if other.host == host]
         self.here = mine.index(self.rank)
         where = f"{self.size} ranks on {counted(len({place.host for place in places}), 'host')}"
-        sharing = beside(places, self.rank)
+        sharing = sharing_cores(places, self.rank)
         if len(sharing) == 1 < len(mine):
             return f"{where}, each bound by the launcher to cores of its own: {len(own)} for rank 0"
         if threads or not hasattr(os, "sched_setaffinity"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minidl.experiment import launcher
-from minidl.experiment.cores import beside, place
+from minidl.experiment.cores import place, sharing_cores
 from minidl.experiment.options import Options, as_words
 from minidl.experiment.records import CONFIG, read_result
 from minidl.experiment.stop import Terminated, interrupts
@@ -137,7 +137,7 @@ def _shares() -> int:
     from mpi4py.futures import get_comm_workers
 
     workers = get_comm_workers()  # the rank that gives out the runs is not one of them, and needs no core
-    return len(beside(workers.allgather(place()), workers.Get_rank()))
+    return len(sharing_cores(workers.allgather(place()), workers.Get_rank()))
 
 
 def _with_a_share(run: ProcessRun, surroundings: Options, shares: int) -> str:

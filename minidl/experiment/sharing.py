@@ -5,7 +5,7 @@ from zlib import crc32
 
 import numpy as np
 
-from minidl import __version__, together
+from minidl import __version__
 from minidl.communicator import Communicator
 from minidl.exchange import Exchange
 from minidl.experiment.fingerprint import Description, difference
@@ -15,6 +15,7 @@ from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
 from minidl.layers import BatchNorm
 from minidl.net import Net
+from minidl.synchronized import hooks_of_a_batch, synchronize
 
 # Settings that ranks may differ in.
 OWN = ("data", "data_root", "init", "out", "quiet", "save_every", "threads", "import")
@@ -38,10 +39,10 @@ def share_batches(settings: Settings, net: Net, train: Source, ranks: Communicat
             f"BN takes means over a batch, and a batch of {min(train.sizes)} images leaves a single one to some of "
             f"{ranks.size} ranks; use fewer ranks, or another --batch-size or --train-size"
         )
-    of_a_batch = [*(["BN"] if norms else []), *sorted({str(hook) for _, hook in together.hooks_of_a_batch(net)})]
+    of_a_batch = [*(["BN"] if norms else []), *sorted({str(hook) for _, hook in hooks_of_a_batch(net)})]
     net.check_batches([least])
     if synchronized:
-        together.synchronize(net, ranks)
+        synchronize(net, ranks)
     Exchange(net, ranks, synchronized)
     how = (
         "over the batch of all ranks"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.experiment import seeds
-from minidl.experiment.ranks import ranks, spearman
 from minidl.experiment.rows import Row
+from minidl.experiment.spearman import ranks, spearman
 
 
 @dataclass(frozen=True)

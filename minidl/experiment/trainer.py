@@ -12,9 +12,9 @@ from minidl.communicator import Communicator
 from minidl.experiment.metrics import Confusion
 from minidl.losses import Score, SoftmaxCrossEntropy
 from minidl.net import Net
-from minidl.optimizers import Optimizer, stepped
+from minidl.optimizers import Optimizer, step_decay
 from minidl.study.trace import Tracer
-from minidl.together import with_loss
+from minidl.synchronized import with_loss
 
 Array = Any
 
@@ -124,7 +124,7 @@ class Trainer:
 
     def begin(self, epoch: int, after: int = 0) -> list[int]:
         """Make all ready for an epoch (from 1) and let so many batches of it go; return the sizes of the others."""
-        self.optimizer.learning_rate = stepped(self.learning_rate, epoch, self.drop_every)
+        self.optimizer.learning_rate = step_decay(self.learning_rate, epoch, self.drop_every)
         self.net.train()
         self.loss.reset()
         sizes = self.train.shuffle(np.random.default_rng([self.seed, 1, epoch]))
@@ -154,7 +154,7 @@ class Trainer:
                 samples += size
                 done.batches, done.seconds = done.batches + 1, time.perf_counter() - started
                 between(samples, self.loss)
-                if done.batches % CHECKED == 0 and not math.isfinite(self.loss.seen().loss):
+                if done.batches % CHECKED == 0 and not math.isfinite(self.loss.latest_score().loss):
                     break
             trained = self.loss.score()
             tested = self.test_score() if test and math.isfinite(trained.loss) else Score(math.nan, math.nan)

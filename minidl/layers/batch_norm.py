@@ -29,11 +29,11 @@ class BatchNorm(DataNorm):
         self.variance: Any = None
         self.updates: Any = None
         self.frozen: tuple[Array, Array] | None = None  # factor and offset of a net that is frozen
-        self.together: Callable[[Kernels], Kernels] = _as_they_are  # where ranks share a batch, see together.py
+        self.synchronized: Callable[[Kernels], Kernels] = _as_they_are  # where ranks share a batch, see synchronized.py
 
     def use(self, kernels: Kernels) -> None:
         """Compute by these operations from now on."""
-        super().use(self.together(kernels))
+        super().use(self.synchronized(kernels))
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create the running statistics, too."""

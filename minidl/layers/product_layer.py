@@ -12,4 +12,4 @@ class ProductLayer(Layer):
         """Run comp_grads and backward, at once where the device gains by it."""
         if not need_error:
             return super().backpropagate(error, need_error)
-        return self.kernels.beside(partial(self.comp_grads, error), partial(self.backward, error))
+        return self.kernels.concurrently(partial(self.comp_grads, error), partial(self.backward, error))

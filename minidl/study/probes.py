@@ -64,7 +64,7 @@ def carry(net: Net, data: Array, labels: Array, moved: Mapping[str, Array]) -> d
             for p, value in zip(parameters, start, strict=True):
                 p.value[...] = value + s * (moved[p.name] - value)
             center_weights(net.layers)
-            losses[s] = loss.alone(net.forward(data), labels).loss
+            losses[s] = loss.score_of(net.forward(data), labels).loss
     return losses
 
 

@@ -18,17 +18,17 @@ class Rehearsal:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer, self.double = optimizer, copy(optimizer)  # they share the learning rate
         self.double.steps = optimizer.steps.copy()
-        self.double.tensors = [
-            replace(tensor, weights=tensor.weights.copy(), moments=tuple(m.copy() for m in tensor.moments), wc=False)
-            for tensor in optimizer.tensors
+        self.double.states = [
+            replace(state, weights=state.weights.copy(), moments=tuple(m.copy() for m in state.moments), wc=False)
+            for state in optimizer.states
         ]
 
     def __call__(self) -> dict[str, Array]:
         """Return what the update would make of each parameter, by its name; it holds until the next call."""
         self.double.steps[...] = self.optimizer.steps
-        for tensor, original in zip(self.double.tensors, self.optimizer.tensors, strict=True):
-            tensor.weights[...] = original.weights
-            for moment, value in zip(tensor.moments, original.moments, strict=True):
+        for state, original in zip(self.double.states, self.optimizer.states, strict=True):
+            state.weights[...] = original.weights
+            for moment, value in zip(state.moments, original.moments, strict=True):
                 moment[...] = value
         self.double.step()
-        return {name: tensor.weights for name, tensor in zip(self.double.names, self.double.tensors, strict=True)}
+        return {name: state.weights for name, state in zip(self.double.names, self.double.states, strict=True)}

@@ -111,7 +111,7 @@ class Tracer:
         if detailed(number, self.every):
             for one in seen.values():
                 self.trace.filters |= filters(number, one)
-            before = SoftmaxCrossEntropy(self.net.kernels).alone(output, labels).loss
+            before = SoftmaxCrossEntropy(self.net.kernels).score_of(output, labels).loss
             losses = {0.0: before} | carry(self.net, data, labels, moved)
             self.trace.carries += [Carry(number, s, value - before) for s, value in losses.items()]
         return moved

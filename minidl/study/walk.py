@@ -136,14 +136,14 @@ def walk(
             progress()
         batch, labels = next(source)
         with watch(net) as seen:
-            first = loss.alone(net.forward(batch), labels).loss
+            first = loss.score_of(net.forward(batch), labels).loss
             true = true_grads(net, loss.error)
             net.backpropagate(loss.error)  # the last word, for the observers as for the update
         error_norm = norm(loss.error)
         moved = Rehearsal(trainer.optimizer)()
         layers = [_layer_walk(row(after, one, true, moved[one.layer.weights.name]), one) for one in seen.values()]
         trainer.optimizer.step()
-        again = loss.alone(net.forward(batch), labels).loss
+        again = loss.score_of(net.forward(batch), labels).loss
     return Walk(
         net,
         data,

@@ -1,4 +1,4 @@
-"""Beside: two parts of a step that need nothing of each other, in two streams, which are branches of a recorded graph.
+"""Concurrently: two independent parts of a step, in two streams, which are branches of a recorded graph.
 
 Kernels of small batches leave most of a card idle. The second stream begins where the first one is, which waits for it
 in the end, so that the card runs both parts at once where it has them in a graph; launched one by one, they take longer
@@ -15,7 +15,7 @@ import cupy
 from minidl.kernels.gpu import products
 
 
-def beside(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
+def concurrently(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
     """Call both functions, which write to no memory that the other one knows, and return what the second returns."""
     if products.precision() == "bf16":  # where products share operands that one of them has rounded, see bf16.py
         first()

@@ -1,4 +1,4 @@
-"""Together: operations on a batch that ranks share, made of those of a device and of sums over the ranks.
+"""Synchronized: operations on a batch that ranks share, made of those of a device and of sums over the ranks.
 
     the loss                                   always: the error of each share is divided by the whole batch's count
     BN, and hooks of errors over the batch     if they are synchronized; otherwise each rank uses its own share
@@ -37,7 +37,7 @@ def synchronize(net: Net, communicator: Communicator) -> None:
     """
     for layer in net.layers:
         if isinstance(layer, BatchNorm):
-            layer.together = BatchNormTogether(communicator)
+            layer.synchronized = SynchronizedBatchNorm(communicator)
             layer.use(layer.context.kernels)
     net.fuse()
     for layer, hook in hooks_of_a_batch(net):
@@ -128,7 +128,7 @@ class DataNorm:
 
 
 @dataclass(frozen=True)
-class BatchNormTogether:
+class SynchronizedBatchNorm:
     """Replaces operations by those with which BN uses the batch of all ranks."""
 
     communicator: Communicator

@@ -8,7 +8,7 @@ import numpy as np
 Array = Any
 
 
-class Glance:
+class ReadLater:
     """A function that returns an array as it was at the last call; at the first call, as it is.
 
     Copies go to memory that the device can reach by itself, two in turn, and were made long before they are read.
