@@ -1,6 +1,6 @@
 """Net: layers that were set up for one shape of data on one device."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from math import prod
@@ -20,11 +20,11 @@ from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 from minidl.layers import Container
 from minidl.parameter import Parameter
-from minidl.preprocessing import Preprocessing, pictures
+from minidl.predict import outputs_of
+from minidl.preprocessing import Preprocessing
 from minidl.replay import Replay, is_small
 
 REPLAYS = 8  # the most shapes of small batches that are recorded
-PREDICTED = 1 << 18  # inputs that ``predict`` gives to a forward pass, where nothing else is said: 85 small images
 
 
 class Net:
@@ -190,66 +190,19 @@ class Net:
         on training afterwards, with a new forward. Raises MinidlError as ``forward`` does, for integers that are no
         uint8, for what is no picture, and for pictures where it is not known how to prepare them.
         """
-        batch_size = None if batch_size is None else whole("batch_size of predict", batch_size)
-        on_device = isinstance(data, self.kernels.xp.ndarray)
-        given = pictures(self.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
-        if given is not None:
-            return self._predict_pictures(given, batch_size)
-        data = data if on_device else numbers(data)
-        size = self._batch_size(batch_size, data.shape[1:])
-        if not data.ndim:
-            raise MinidlError("predict takes samples (samples, …), and not a single number")
-        if data.dtype.kind in "biu":
-            raise self._unprepared(f"integers of type {data.dtype}")
-        outputs = self._outputs(data[i : i + size] for i in range(0, len(data), size))
-        return np.concatenate(outputs) if outputs else np.empty((0, *self.output_shape), self.dtype)
+        return outputs_of(self, data, batch_size)
 
-    def _predict_pictures(self, given: Sequence[Any], batch_size: int | None) -> Any:
-        known, extents = self.preprocessing, []
-        if known is None:
-            raise self._unprepared("integers of type uint8, or pictures")
-
-        def batches() -> Iterator[Array]:
-            alike: list[Array] = []
-            for picture in map(known.fitted, given):
-                extents.append(picture.shape[:2])
-                small = known.shrunk(picture)
-                if alike and (small.shape != alike[0].shape or len(alike) == self._batch_size(batch_size, small.shape)):
-                    yield known.prepare(np.stack(alike))
-                    alike = []
-                alike.append(small)
-            if alike:
-                yield known.prepare(np.stack(alike))
-
-        outputs = [output for batch in self._outputs(batches()) for output in batch]
-        if known.shrink > 1:
-            outputs = [known.enlarged(*pair) for pair in zip(outputs, extents, strict=True)]
-        if not outputs:
-            return np.empty((0, *self.output_shape), self.dtype)
-        return np.stack(outputs) if len({output.shape for output in outputs}) == 1 else outputs
-
-    def _outputs(self, batches: Iterable[Array]) -> list[Array]:
-        """Return the outputs for batches at inference, in memory of their own."""
+    def infer(self, batches: Iterable[Array]) -> list[Array]:
+        """Return the outputs for batches at inference, as NumPy arrays; a net in training goes on training."""
         with self.context.in_use:
             training = self.training
             if training:
-                self.eval()  # or it goes on training
+                self.eval()
             try:
                 return [self.kernels.host(self._forward(batch)).copy() for batch in batches]
             finally:
                 if training:
                     self.train()
-
-    @staticmethod
-    def _batch_size(asked: int | None, shape: Shape) -> int:
-        """Return how many samples of a shape go through the net at a time."""
-        return asked or max(1, PREDICTED // max(1, prod(shape)))
-
-    def _unprepared(self, what: str) -> MinidlError:
-        remedy = "give uint8 images" if self.preprocessing else "subtract the mean and divide first, as in training"
-        return MinidlError(
-            f"predict got {what}, and this net cannot tell how to prepare them; {remedy}, or give floats"
-        )
 
     @property
     def classes(self) -> tuple[str, ...]:
