@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from minidl.commands import reproduce
-from minidl.experiment.command import Command
+from minidl.experiment.cli.command import Command
 
 COMMAND = Command("reproduce.py", "python reproduce.py")
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from minidl.commands import train
-from minidl.experiment.command import Command
+from minidl.experiment.cli.command import Command
 
 COMMAND = Command("train.py", "python train.py")
 

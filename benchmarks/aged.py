@@ -17,7 +17,7 @@ from step import interleaved
 
 from minidl import checkpoint, data, models
 from minidl.data.batches import Batches
-from minidl.experiment import records
+from minidl.experiment.saving import records
 from minidl.experiment.trainer import Trainer
 from minidl.optimizers import OPTIMIZERS
 

@@ -9,10 +9,10 @@ step; then after each epoch of training with it. Data and net are those of the r
 import argparse
 from pathlib import Path
 
-from minidl.experiment.argument_types import positive, rate
-from minidl.experiment.comparison import read_methods
+from minidl.experiment.cli.argument_types import positive, rate
 from minidl.experiment.preparation import prepare
-from minidl.experiment.records import read_settings
+from minidl.experiment.saving.records import read_settings
+from minidl.experiment.sweeps.comparison import read_methods
 from minidl.experiment.trainer import evaluate
 
 

@@ -223,7 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
     job = Job()
     lay_out()
     sys.path.insert(0, str(CHECKOUT))
-    from minidl.experiment.commit import commit
+    from minidl.experiment.saving.commit import commit
 
     found: dict[str, Any] = {"card": card(job), "date": f"{date.today()}", "commit": commit(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)

@@ -114,8 +114,8 @@ def draw(path: Path) -> None:
 
 def child(model: str, overlap: bool) -> dict[str, Any] | None:
     """Return the milliseconds of steps on this rank, and of the sum of the gradients alone; None on other ranks."""
-    from minidl.experiment.command import Command
-    from minidl.experiment.job import job
+    from minidl.experiment.cli.command import Command
+    from minidl.experiment.ranks.job import job
 
     with job(Command("scale.py", "scale.py")) as (ranks, _):
         ranks.settle(None)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from tables import PAGE, RESULTS, Marks, page
 
-from minidl.experiment.files import write_whole
-from minidl.experiment.results import KEY, NAME, VALUES, read_results
-from minidl.experiment.rows import read_rows
-from minidl.experiment.seeds import Difference, detectable, difference
+from minidl.experiment.saving.files import write_whole
+from minidl.experiment.sweeps.results import KEY, NAME, VALUES, read_results
+from minidl.experiment.sweeps.rows import read_rows
+from minidl.experiment.sweeps.seeds import Difference, detectable, difference
 
 MARKS = Marks("<!-- claims: written by docs/claims.py -->\n", "<!-- end of the claims -->\n")
 LEVEL = 0.05  # p below which a difference is not called chance

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minidl.experiment import plots
-from minidl.experiment.files import write_whole
-from minidl.experiment.results import KEY, NAME, VALUES, read_results
-from minidl.experiment.rows import Row, read_rows
-from minidl.experiment.tables import Line, markdown
+from minidl.experiment.saving.files import write_whole
+from minidl.experiment.sweeps.results import KEY, NAME, VALUES, read_results
+from minidl.experiment.sweeps.rows import Row, read_rows
+from minidl.experiment.sweeps.tables import Line, markdown
 from minidl.method import parse
 
 CHECKOUT = Path(__file__).resolve().parents[1]

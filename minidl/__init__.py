@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minidl import data, kernels, models
-    from minidl.experiment import checkpoint
+    from minidl.experiment.saving import checkpoint
     from minidl.kernels.errors import MinidlError
     from minidl.models.registry import model
     from minidl.normalizations import normalization
@@ -14,7 +14,7 @@ __all__ = ["MinidlError", "__version__", "checkpoint", "data", "kernels", "model
 __version__ = "0.2.0.dev0"
 
 _MODULES = {
-    "checkpoint": "minidl.experiment.checkpoint",
+    "checkpoint": "minidl.experiment.saving.checkpoint",
     "data": "minidl.data",
     "kernels": "minidl.kernels",
     "models": "minidl.models",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from minidl import __version__
 from minidl.commands import COMMANDS
-from minidl.experiment.command import Command, Parser
-from minidl.experiment.console import lenient
+from minidl.experiment.cli.command import Command, Parser
+from minidl.experiment.cli.console import lenient
 from minidl.words import meant
 
 

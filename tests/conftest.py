@@ -35,7 +35,7 @@ from minidl import kernels
 from minidl.__main__ import main as minidl
 from minidl.context import Context
 from minidl.data import shapes
-from minidl.experiment import process_run
+from minidl.experiment.sweeps import process_run
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
 from minidl.losses import SoftmaxCrossEntropy

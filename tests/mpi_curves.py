@@ -21,7 +21,7 @@ from minidl.data.dataset import Dataset
 from minidl.data.pictures import palette
 from minidl.data.pixel_batches import PixelBatches
 from minidl.exchange import Exchange
-from minidl.experiment import launcher
+from minidl.experiment.ranks import launcher
 from minidl.experiment.sharing import check_equal
 from minidl.experiment.trainer import Trainer
 from minidl.kernels import load

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 
 from minidl import checkpoint
 from minidl.experiment import sources
-from minidl.experiment.export import export
-from minidl.experiment.records import read_settings
+from minidl.experiment.saving.records import read_settings
+from minidl.experiment.use.export import export
 
 HEAD = """
 | net | method | mode | largest logit | onnxruntime | PyTorch | ours, exact | onnxruntime, exact | PyTorch, exact |

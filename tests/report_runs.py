@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 import train
-from minidl.experiment import records
+from minidl.experiment.saving import records
 
 NASTY = "<i>b&\"'<⁄script>"  # a class whose name would be HTML, as far as a folder may have it
 

@@ -144,7 +144,7 @@ def test_some_parts_join_what_was_found_of_the_same_commit(job: Any, monkeypatch
     for arguments in (["--parts", "tests"], ["--parts", "steps", "--model", "a", "c"], ["--parts", "compiled"]):
         with pytest.raises(SystemExit):
             job.main(arguments)
-    monkeypatch.setattr("minidl.experiment.commit.commit", lambda: "abc with changes")
+    monkeypatch.setattr("minidl.experiment.saving.commit.commit", lambda: "abc with changes")
     with pytest.raises(SystemExit):
         job.main(["--parts", "tests"])
     assert len(list((tmp_path / "results").glob("Test-*-abc-with-changes.json"))) == 1

@@ -17,16 +17,17 @@ import pytest
 from PIL import Image
 
 from minidl.__main__ import main as minidl
-from minidl.experiment import compare_options, compare_results, plots, process_run
-from minidl.experiment.command import Command
-from minidl.experiment.compare_display import Display
-from minidl.experiment.compare_options import parser
-from minidl.experiment.compare_results import MORE_SEEDS, ONE_SEED, table
-from minidl.experiment.comparison import FREE
-from minidl.experiment.method_run import MethodRun, run_of
-from minidl.experiment.process_run import as_words
-from minidl.experiment.records import read_log, read_settings
-from minidl.experiment.seeds import Difference, detectable, difference
+from minidl.experiment import plots
+from minidl.experiment.cli.command import Command
+from minidl.experiment.saving.records import read_log, read_settings
+from minidl.experiment.sweeps import compare_options, compare_results, process_run
+from minidl.experiment.sweeps.compare_display import Display
+from minidl.experiment.sweeps.compare_options import parser
+from minidl.experiment.sweeps.compare_results import MORE_SEEDS, ONE_SEED, table
+from minidl.experiment.sweeps.comparison import FREE
+from minidl.experiment.sweeps.method_run import MethodRun, run_of
+from minidl.experiment.sweeps.process_run import as_words
+from minidl.experiment.sweeps.seeds import Difference, detectable, difference
 from minidl.experiment.trainer import Epoch, Trainer
 
 METHODS = "Baseline; GC"

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from minidl.experiment import process_run
-from minidl.experiment.cores import Place, place, sharing_cores
+from minidl.experiment.ranks.cores import Place, place, sharing_cores
+from minidl.experiment.sweeps import process_run
 
 
 def places(*told):
@@ -31,9 +31,8 @@ def test_ranks_share_cores_on_their_host_where_they_are_not_bound(told, expected
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be bound to cores here")
 def test_a_process_knows_its_cores():
     one = min(os.sched_getaffinity(0))
-    program = (
-        f"import os; os.sched_setaffinity(0, {{{one}}}); from minidl.experiment.cores import place; print(place())"
-    )
+    told = "from minidl.experiment.ranks.cores import place; print(place())"
+    program = f"import os; os.sched_setaffinity(0, {{{one}}}); {told}"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == str(Place(place().host, frozenset({one})))
 

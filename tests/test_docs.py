@@ -20,10 +20,10 @@ from code_blocks import FENCE, python_blocks
 import train
 from minidl import MinidlError, method, models
 from minidl.commands import COMMANDS
-from minidl.experiment.command import Command, Parser
-from minidl.experiment.comparison import read_methods
-from minidl.experiment.rows import choose, read_rows
-from minidl.experiment.seeds import Difference
+from minidl.experiment.cli.command import Command, Parser
+from minidl.experiment.sweeps.comparison import read_methods
+from minidl.experiment.sweeps.rows import choose, read_rows
+from minidl.experiment.sweeps.seeds import Difference
 
 CHECKOUT = Path(__file__).parents[1]
 FOLDERS = (".", "docs", "docs/study", "benchmarks")

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from minidl import checkpoint, models
 from minidl.__main__ import main
 from minidl.data.batches import DIVISOR, MEAN
-from minidl.experiment.export import export
+from minidl.experiment.use.export import export
 from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer

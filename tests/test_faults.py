@@ -26,9 +26,9 @@ import minidl.experiment.run
 import train
 from minidl import checkpoint
 from minidl.__main__ import main
-from minidl.experiment import files, records
-from minidl.experiment.contents import RESULT
-from minidl.experiment.results import KEY, VALUES, read_results
+from minidl.experiment.saving import files, records
+from minidl.experiment.saving.contents import RESULT
+from minidl.experiment.sweeps.results import KEY, VALUES, read_results
 from minidl.experiment.trainer import Trainer
 from minidl.kernels.errors import MinidlError
 from minidl.study import trace_files

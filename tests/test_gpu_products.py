@@ -728,7 +728,7 @@ class TestCudnn:
 
     def test_a_checkpoint_has_the_plans(self, library: str, gpu: Kernels, tmp_path: Path) -> None:
         from minidl import models
-        from minidl.experiment import checkpoint
+        from minidl.experiment.saving import checkpoint
         from minidl.kernels.gpu import plans
         from minidl.optimizers import Adam
 

@@ -153,7 +153,7 @@ def test_the_front_door_waits_with_everything() -> None:
 
 
 def test_the_front_door_has_the_public_names() -> None:
-    from minidl.experiment import checkpoint
+    from minidl.experiment.saving import checkpoint
     from minidl.kernels.errors import MinidlError
 
     assert minidl.checkpoint is checkpoint

@@ -11,10 +11,10 @@ from safetensors.numpy import load_file, save_file
 import train
 from minidl import checkpoint, data
 from minidl.__main__ import main
-from minidl.experiment.export import export
 from minidl.experiment.options import read
 from minidl.experiment.preparation import prepare
 from minidl.experiment.settings import complete
+from minidl.experiment.use.export import export
 
 
 @pytest.fixture

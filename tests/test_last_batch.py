@@ -143,8 +143,8 @@ def test_an_area_of_single_elements_ends_a_run_before_it_begins(run, tmp_path, a
 
 def test_a_row_that_cannot_run_says_why(tmp_path, capsys, monkeypatch, small, in_this_process):
     """As on net (b), whose last errors have one pixel."""
-    from minidl.experiment import reproduction
-    from minidl.experiment.rows import Row
+    from minidl.experiment.sweeps import reproduction
+    from minidl.experiment.sweeps.rows import Row
 
     row = Row(5, "shapes", "b", "error instance", 50.0)
     monkeypatch.setattr(reproduction, "read_rows", lambda table: [row])

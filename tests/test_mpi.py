@@ -16,7 +16,7 @@ from mpi_curves import CASES, PIXELS, QUICK, curve
 from safetensors.numpy import load_file
 
 from minidl.communicator import Communicator
-from minidl.experiment import records
+from minidl.experiment.saving import records
 from minidl.kernels.cpu import loops, threads
 
 HERE = Path(__file__).parent
@@ -208,7 +208,7 @@ def test_ranks_share_the_cores_and_say_so(folder):
 
 
 SWEEP = """
-from minidl.experiment.process_run import carry_out
+from minidl.experiment.sweeps.process_run import carry_out
 
 class Run:
     def carry_out(self, surroundings):

@@ -14,11 +14,12 @@ import reproduce
 import train
 from minidl import models
 from minidl.__main__ import main as minidl_main
-from minidl.experiment import checkpoint, process_run
-from minidl.experiment.budget import budget
-from minidl.experiment.own_code import import_files, records_of
-from minidl.experiment.row_run import run_of
-from minidl.experiment.rows import read_rows
+from minidl.experiment.cli.own_code import import_files, records_of
+from minidl.experiment.saving import checkpoint
+from minidl.experiment.sweeps import process_run
+from minidl.experiment.sweeps.budget import budget
+from minidl.experiment.sweeps.row_run import run_of
+from minidl.experiment.sweeps.rows import read_rows
 from minidl.kernels.errors import MinidlError
 from minidl.method import parse
 from minidl.normalizations import NORMALIZATIONS
@@ -136,7 +137,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
 
     path, row = write(TINY), read_rows(2)[0]
     monkeypatch.setattr(process_run, "finished", start)
-    monkeypatch.setattr("minidl.experiment.reproduction.data.load", lambda *_: None)
+    monkeypatch.setattr("minidl.experiment.sweeps.reproduction.data.load", lambda *_: None)
     words = ["--table", "2", "--rows", "Baseline", "--out", str(tmp_path / "out"), "--import", path]
     options = reproduce.parser().parse_args(words)
     assert reproduce.main(words) == 1

@@ -5,7 +5,7 @@ import pytest
 
 import minidl
 from minidl import models
-from minidl.experiment import checkpoint
+from minidl.experiment.saving import checkpoint
 from minidl.gradcheck import check_layer
 from minidl.kernels import load
 from minidl.kernels.errors import MinidlError

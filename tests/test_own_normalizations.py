@@ -7,8 +7,8 @@ import pytest
 from small_nets import one_step, small_batch, small_net
 
 import minidl
-from minidl.experiment.own_code import import_files
-from minidl.experiment.process_run import slug
+from minidl.experiment.cli.own_code import import_files
+from minidl.experiment.sweeps.process_run import slug
 from minidl.gradcheck import GradientError, check_layer, check_normalization
 from minidl.kernels import load
 from minidl.kernels.errors import MinidlError

@@ -15,10 +15,10 @@ from minidl.data.batches import Batches, share_of, shares_of
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
 from minidl.exchange import Exchange
-from minidl.experiment import launcher
-from minidl.experiment.command import sentence_of
+from minidl.experiment.cli.command import sentence_of
+from minidl.experiment.cli.stop import Stop, Terminated
+from minidl.experiment.ranks import launcher
 from minidl.experiment.sharing import check_alike, check_equal, first_word, share_batches
-from minidl.experiment.stop import Stop, Terminated
 from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.running import Running

@@ -16,11 +16,11 @@ from safetensors.numpy import load_file, save_file
 
 from minidl import models
 from minidl.__main__ import main
-from minidl.experiment import seeds
-from minidl.experiment.command import Command
-from minidl.experiment.compare_results import ONE_SEED
+from minidl.experiment.cli.command import Command
+from minidl.experiment.cli.own_code import OwnFile
 from minidl.experiment.options import parser as options_of
-from minidl.experiment.own_code import OwnFile
+from minidl.experiment.sweeps import seeds
+from minidl.experiment.sweeps.compare_results import ONE_SEED
 from minidl.kernels import load
 from minidl.kernels.errors import MinidlError
 from minidl.layers import Convolution, Flatten, FullyConnected, ReLU, Residual, Sequential

@@ -18,9 +18,9 @@ from minidl import __version__, data
 from minidl.data.batches import DIVISOR, MEAN, Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
-from minidl.experiment import checkpoint, contents, formats, records
-from minidl.experiment.fingerprint import describe, difference, fingerprint
 from minidl.experiment.options import read
+from minidl.experiment.saving import checkpoint, contents, formats, records
+from minidl.experiment.saving.fingerprint import describe, difference, fingerprint
 from minidl.experiment.settings import complete
 from minidl.kernels.errors import MinidlError
 from minidl.preprocessing import Preprocessing

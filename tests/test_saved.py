@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from minidl import checkpoint, models
-from minidl.experiment import saved
-from minidl.experiment.export import export
+from minidl.experiment.saving import saved
+from minidl.experiment.use.export import export
 from minidl.kernels.errors import MinidlError
 from minidl.models.registry import MODELS
 from minidl.optimizers import Adam

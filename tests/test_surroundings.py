@@ -19,13 +19,13 @@ from safetensors import SafetensorError
 import reproduce
 import train
 from minidl import __version__, data
-from minidl.experiment import checkpoint, files, records, run_folder
-from minidl.experiment.budget import budget
-from minidl.experiment.command import Command
-from minidl.experiment.console import decoration, lenient
-from minidl.experiment.results import KEY, VALUES, read_results, write
-from minidl.experiment.row_run import run_of
-from minidl.experiment.rows import choose, read_rows
+from minidl.experiment.cli.command import Command
+from minidl.experiment.cli.console import decoration, lenient
+from minidl.experiment.saving import checkpoint, files, records, run_folder
+from minidl.experiment.sweeps.budget import budget
+from minidl.experiment.sweeps.results import KEY, VALUES, read_results, write
+from minidl.experiment.sweeps.row_run import run_of
+from minidl.experiment.sweeps.rows import choose, read_rows
 from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
 

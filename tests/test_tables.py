@@ -15,14 +15,15 @@ from PIL import Image
 import reproduce
 import train
 from minidl import MinidlError
-from minidl.experiment import budget as budgets
-from minidl.experiment import plots, process_run
-from minidl.experiment.budget import budget
-from minidl.experiment.commit import CHECKOUT, commit
-from minidl.experiment.row_run import run_of
-from minidl.experiment.rows import PAPER, Row, choose, read_rows
-from minidl.experiment.spearman import ranks, spearman
-from minidl.experiment.tables import Line, markdown
+from minidl.experiment import plots
+from minidl.experiment.saving.commit import CHECKOUT, commit
+from minidl.experiment.sweeps import budget as budgets
+from minidl.experiment.sweeps import process_run
+from minidl.experiment.sweeps.budget import budget
+from minidl.experiment.sweeps.row_run import run_of
+from minidl.experiment.sweeps.rows import PAPER, Row, choose, read_rows
+from minidl.experiment.sweeps.spearman import ranks, spearman
+from minidl.experiment.sweeps.tables import Line, markdown
 from minidl.experiment.trainer import Trainer
 from minidl.method import parse
 
@@ -310,7 +311,7 @@ def test_a_time_limit_leaves_out_what_would_not_end_in_time(quick, tmp_path, mon
 
 def test_a_commit_is_that_of_the_checkout_or_none(tmp_path, monkeypatch):
     assert re.fullmatch(r"[0-9a-f]{9,}( with changes)?", commit.__wrapped__()) or not (CHECKOUT / ".git").exists()
-    monkeypatch.setattr("minidl.experiment.commit.CHECKOUT", tmp_path)
+    monkeypatch.setattr("minidl.experiment.saving.commit.CHECKOUT", tmp_path)
     assert commit.__wrapped__() == ""
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from minidl.__main__ import main
 from minidl.commands import COMMANDS
-from minidl.experiment.command import Command
+from minidl.experiment.cli.command import Command
 from minidl.words import CONTROL
 
 WORDS = [

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from minidl.experiment import launcher
-from minidl.experiment.command import Command, command_line
-from minidl.experiment.compare_options import parser
+from minidl.experiment.cli.command import Command, command_line
+from minidl.experiment.ranks import launcher
+from minidl.experiment.sweeps.compare_options import parser
 
 __all__ = ["main", "parser"]
 
@@ -16,6 +16,6 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     options = vars(parser(command).parse_args(arguments))
     launcher.refuse_copies(command.name)
 
-    from minidl.experiment.comparison import compare  # from here on, as --help does not wait for NumPy
+    from minidl.experiment.sweeps.comparison import compare  # from here on, as --help does not wait for NumPy
 
     return compare(options, command)

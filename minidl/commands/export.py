@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from minidl.experiment import own_code
-from minidl.experiment.argument_types import path, words
-from minidl.experiment.command import Command, command_line
+from minidl.experiment.cli import own_code
+from minidl.experiment.cli.argument_types import path, words
+from minidl.experiment.cli.command import Command, command_line
 
 EXAMPLES = """examples:
   {call} runs/NAME                              the weights, in runs/NAME/NAME.safetensors
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     """Export as the arguments say, and say where the file is."""
     options = parser(command).parse_args(arguments)
 
-    from minidl.experiment.export import export  # from here on, as --help does not wait for NumPy
-    from minidl.experiment.records import divergence_of
+    from minidl.experiment.saving.records import divergence_of
+    from minidl.experiment.use.export import export  # from here on, as --help does not wait for NumPy
 
     own_code.import_files(vars(options)["import"])
     file, net = export(options.run, options.format, options.to)

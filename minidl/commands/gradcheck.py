@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
-from minidl.experiment import own_code
-from minidl.experiment.argument_types import words
-from minidl.experiment.command import Command, command_line
+from minidl.experiment.cli import own_code
+from minidl.experiment.cli.argument_types import words
+from minidl.experiment.cli.command import Command, command_line
 
 EXAMPLES = """examples:
   {call}                                       every kind of layer, and the adjoint of every normalization

@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from minidl.experiment import own_code
-from minidl.experiment.argument_types import path, positive
-from minidl.experiment.command import Command, command_line
+from minidl.experiment.cli import own_code
+from minidl.experiment.cli.argument_types import path, positive
+from minidl.experiment.cli.command import Command, command_line
 from minidl.experiment.options import add_device
 
 TOP, DRAWN = 3, 24
@@ -51,12 +51,12 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
 
     from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
 
-    from minidl.experiment.console import decoration
-    from minidl.experiment.files import as_json, write_whole
-    from minidl.experiment.prediction import find, make_folder, net_of, predict
-    from minidl.experiment.prediction_plot import grid
+    from minidl.experiment.cli.console import decoration
     from minidl.experiment.preparation import choose_device
-    from minidl.experiment.records import divergence_of
+    from minidl.experiment.saving.files import as_json, write_whole
+    from minidl.experiment.saving.records import divergence_of
+    from minidl.experiment.use.prediction import find, make_folder, net_of, predict
+    from minidl.experiment.use.prediction_plot import grid
     from minidl.words import printable
 
     own_code.import_files(vars(options)["import"])

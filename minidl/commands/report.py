@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from minidl.experiment import own_code
-from minidl.experiment.argument_types import path, place, positive
-from minidl.experiment.command import Command, command_line
+from minidl.experiment.cli import own_code
+from minidl.experiment.cli.argument_types import path, place, positive
+from minidl.experiment.cli.command import Command, command_line
 
 NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}  # packages of the extra "study", by their modules
 EXAMPLES = """examples:

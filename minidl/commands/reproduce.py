@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from minidl.experiment import launcher
-from minidl.experiment.command import Command, command_line
-from minidl.experiment.reproduce_options import parser
+from minidl.experiment.cli.command import Command, command_line
+from minidl.experiment.ranks import launcher
+from minidl.experiment.sweeps.reproduce_options import parser
 
 __all__ = ["main", "parser"]
 
@@ -16,6 +16,6 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     options = parser(command).parse_args(arguments)
     launcher.refuse_copies(command.name)
 
-    from minidl.experiment.reproduction import reproduce  # from here on, as --help does not wait for NumPy
+    from minidl.experiment.sweeps.reproduction import reproduce  # from here on, as --help does not wait for NumPy
 
     return reproduce(options, command)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from minidl.experiment import launcher
-from minidl.experiment.command import Command, command_line
-from minidl.experiment.job import job
+from minidl.experiment.cli.command import Command, command_line
 from minidl.experiment.options import parser, read
+from minidl.experiment.ranks import launcher
+from minidl.experiment.ranks.job import job
 
 __all__ = ["main", "parser"]
 

@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from minidl.experiment.argument_types import natural, path, words
-from minidl.experiment.command import Command, command_line
+from minidl.experiment.cli.argument_types import natural, path, words
+from minidl.experiment.cli.command import Command, command_line
 from minidl.experiment.options import add_data, add_device, add_net, add_step, read
 
 EXAMPLES = """examples:

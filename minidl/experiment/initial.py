@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl.experiment import saved
-from minidl.experiment.checkpoint import file_of
-from minidl.experiment.records import divergence_of
-from minidl.experiment.saved import Saved
+from minidl.experiment.saving import saved
+from minidl.experiment.saving.checkpoint import file_of
+from minidl.experiment.saving.records import divergence_of
+from minidl.experiment.saving.saved import Saved
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.layers import Container

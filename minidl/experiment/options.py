@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from minidl.experiment import own_code
-from minidl.experiment.argument_types import decay, natural, place, positive, rate, side, words, workers
-from minidl.experiment.command import Command
+from minidl.experiment.cli import own_code
+from minidl.experiment.cli.argument_types import decay, natural, place, positive, rate, side, words, workers
+from minidl.experiment.cli.command import Command
 from minidl.experiment.recipes import FOLDER, RECIPES
 
 Options = dict[str, Any]

@@ -5,10 +5,10 @@ from pathlib import Path
 from minidl.data.pictures import predictions
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment import plots
-from minidl.experiment.command import Command
-from minidl.experiment.console import decoration
-from minidl.experiment.files import write_whole
+from minidl.experiment.cli.command import Command
+from minidl.experiment.cli.console import decoration
 from minidl.experiment.preparation import Experiment
+from minidl.experiment.saving.files import write_whole
 from minidl.experiment.trainer import Epoch
 
 CURVES, PREDICTIONS = "curves.png", "predictions.png"

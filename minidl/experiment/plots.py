@@ -10,7 +10,7 @@ from cycler import cycler
 from matplotlib import colormaps, style
 from matplotlib.figure import Figure
 
-from minidl.experiment.tables import Line
+from minidl.experiment.sweeps.tables import Line
 from minidl.experiment.trainer import Epoch
 
 Axes = Any

@@ -10,9 +10,9 @@ from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment import initial, sources
-from minidl.experiment.commit import commit
-from minidl.experiment.fingerprint import Description, describe
 from minidl.experiment.initial import Initial
+from minidl.experiment.saving.commit import commit
+from minidl.experiment.saving.fingerprint import Description, describe
 from minidl.experiment.settings import Settings
 from minidl.experiment.sharing import check_alike, share_batches
 from minidl.experiment.sources import Source

@@ -9,18 +9,19 @@ from pathlib import Path
 from shlex import join, quote
 
 from minidl.communicator import Communicator
-from minidl.experiment import divergence, records, run_folder, state
-from minidl.experiment.command import Command
+from minidl.experiment import divergence
+from minidl.experiment.cli.command import Command
+from minidl.experiment.cli.own_code import import_options
+from minidl.experiment.cli.stop import put_off
 from minidl.experiment.display import Display
 from minidl.experiment.introduction import introduction
-from minidl.experiment.own_code import import_options
 from minidl.experiment.pictures import draw
 from minidl.experiment.preparation import ALONE, Experiment, prepare
-from minidl.experiment.result import Result, result_of, sentence
-from minidl.experiment.resume import resume
+from minidl.experiment.saving import records, run_folder, state
+from minidl.experiment.saving.result import Result, result_of, sentence
+from minidl.experiment.saving.resume import resume
 from minidl.experiment.settings import Settings
 from minidl.experiment.sharing import check_equal
-from minidl.experiment.stop import put_off
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
 from minidl.losses import SoftmaxCrossEntropy

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from minidl.data import absolute, located
-from minidl.experiment import own_code
-from minidl.experiment.contents import SETTINGS
+from minidl.experiment.cli import own_code
 from minidl.experiment.options import Options
 from minidl.experiment.recipes import recipe
-from minidl.experiment.records import CONFIG, PUT_BACK, read_settings
-from minidl.experiment.schema import check
+from minidl.experiment.saving.contents import SETTINGS
+from minidl.experiment.saving.records import CONFIG, PUT_BACK, read_settings
+from minidl.experiment.saving.schema import check
 from minidl.kernels.errors import MinidlError
 from minidl.models import best_method
 

@@ -8,7 +8,7 @@ import numpy as np
 from minidl import __version__
 from minidl.communicator import Communicator
 from minidl.exchange import Exchange
-from minidl.experiment.fingerprint import Description, difference
+from minidl.experiment.saving.fingerprint import Description, difference
 from minidl.experiment.settings import Settings
 from minidl.experiment.sources import Source
 from minidl.kernels.cpu import loops

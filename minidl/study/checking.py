@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl import models
 from minidl.context import Context
-from minidl.experiment.own_code import said
+from minidl.experiment.cli.own_code import said
 from minidl.gradcheck import TOLERANCE, Check, GradientError, Report, check_layer, check_net, check_normalization
 from minidl.hooks import Reparametrization
 from minidl.kernels import Kernels

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from minidl.experiment.files import write_whole
+from minidl.experiment.saving.files import write_whole
 from minidl.kernels.errors import MinidlError
 from minidl.study import transcript
 from minidl.study.template import template

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.data import regular_file
-from minidl.experiment import spreadsheet
-from minidl.experiment.files import write_whole
+from minidl.experiment.saving import spreadsheet
+from minidl.experiment.saving.files import write_whole
 from minidl.kernels.errors import MinidlError
 from minidl.words import meant
 

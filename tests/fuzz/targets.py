@@ -34,8 +34,10 @@ from minidl.data import cifar, images, voc
 from minidl.data.archive import Archive, unpack
 from minidl.data.download import fetch
 from minidl.data.pictures import palette
-from minidl.experiment import checkpoint, options, records, results, settings
-from minidl.experiment.command import Command
+from minidl.experiment import options, settings
+from minidl.experiment.cli.command import Command
+from minidl.experiment.saving import checkpoint, records
+from minidl.experiment.sweeps import results
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.layers import BatchNorm, Convolution, Flatten, FullyConnected, ReLU, Sequential

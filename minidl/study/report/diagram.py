@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from minidl import models
-from minidl.experiment import checkpoint
+from minidl.experiment.saving import checkpoint
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.net import Net

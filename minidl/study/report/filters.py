@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.experiment import checkpoint
+from minidl.experiment.saving import checkpoint
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.study.quantities import mean_share

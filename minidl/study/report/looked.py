@@ -8,9 +8,10 @@ import numpy as np
 
 from minidl import data, models
 from minidl.data.dataset import VOID, Dataset
-from minidl.experiment import checkpoint, sources
-from minidl.experiment.fingerprint import fingerprint
-from minidl.experiment.prediction import probabilities
+from minidl.experiment import sources
+from minidl.experiment.saving import checkpoint
+from minidl.experiment.saving.fingerprint import fingerprint
+from minidl.experiment.use.prediction import probabilities
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.study.report.runs import Run

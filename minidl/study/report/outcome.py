@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from minidl.experiment.seeds import deviation, mean
+from minidl.experiment.sweeps.seeds import deviation, mean
 from minidl.experiment.trainer import Epoch
 from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Rows, Section, Table

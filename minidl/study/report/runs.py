@@ -10,9 +10,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from minidl.experiment import checkpoint, own_code, records
-from minidl.experiment.own_code import Record
-from minidl.experiment.seeds import NOISE
+from minidl.experiment.cli import own_code
+from minidl.experiment.cli.own_code import Record
+from minidl.experiment.saving import checkpoint, records
+from minidl.experiment.sweeps.seeds import NOISE
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.errors import MinidlError
 from minidl.method import parse

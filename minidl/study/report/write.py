@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from minidl.experiment.files import write_whole
-from minidl.experiment.own_code import Record
+from minidl.experiment.cli.own_code import Record
+from minidl.experiment.saving.files import write_whole
 from minidl.study.report.blocks import Section
 from minidl.study.report.cards import cards
 from minidl.study.report.carry import carries

@@ -1,0 +1,1 @@
+"""Command lines: their words, their errors, what they print, and user-defined files."""

@@ -1,0 +1,121 @@
+"""A command line: its name, how it is called, and errors that are one sentence and an exit status."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from itertools import pairwise
+from typing import Any, NoReturn
+
+from minidl import __version__
+from minidl.experiment.cli.console import lenient
+from minidl.experiment.cli.own_code import mistake
+from minidl.experiment.cli.stop import interrupts, status_of
+from minidl.experiment.cli.system import told
+from minidl.words import printable
+
+# Packages that a checkout has only once it is installed: its own, whose folders lie beside minidl's, and others.
+PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence; call: what the user types to call the command."""
+
+    def __init__(self, call: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.call = call
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read what argparse knows of a command line; some versions of it would make [] of the value in "--data=--"."""
+        words = sys.argv[1:] if args is None else list(args)
+        for word in words:
+            if word.startswith("-") and word.endswith("=--"):
+                self.error(f"argument {word.removesuffix('=--')}: must have a value other than --")
+        known, rest = super().parse_known_args(words, namespace)
+        for before, word in pairwise(words):
+            if before.endswith((",", ";")) and word in rest:
+                self.error(f'{before} and {word} are two arguments; put quotes around them: "{before} {word}"')
+        return known, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and how to list the options, and exit."""
+        said = f"{printable(message)}; see: {self.call} --help"
+        print(f"{self.prog}: {said}", file=sys.stderr)
+        raise Misuse(said)
+
+
+class Misuse(SystemExit):
+    """A wrong command line; said: what is wrong."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(2)
+        self.said = said
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command that the user called: ``name`` begins its messages, ``call`` is what to type to call it again."""
+
+    name: str
+    call: str
+
+    def parser(self, description: str, examples: str, **options: Any) -> argparse.ArgumentParser:
+        """Return a parser with --version; in the examples, {call} stands for how the command is called.
+
+        options: further options of argparse.ArgumentParser.
+        """
+        cli = Parser(
+            self.call,
+            prog=self.name,
+            description=description,
+            epilog=examples.format(call=self.call),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
+        )
+        cli.add_argument("--version", action="version", version=f"minidl {__version__}")
+        return cli
+
+
+Main = Callable[[Sequence[str] | None, Command], int]
+
+
+def command_line(main: Main) -> Main:
+    """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 or 143 where interrupted.
+
+    Any other error in a user-defined file is a sentence, too, which names the file and the line; so is an attempt of
+    the file to end the program. What KeyboardInterrupt was raised with is printed after the word "interrupted".
+    """
+
+    @wraps(main)
+    def guarded(arguments: Sequence[str] | None, command: Command) -> int:
+        with lenient(command.name), interrupts():
+            try:
+                return main(arguments, command)
+            except KeyboardInterrupt as interrupt:
+                print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
+                return status_of(interrupt)
+            except Misuse:  # said already
+                raise
+            except (Exception, SystemExit) as error:
+                if not (sentence := sentence_of(error)):
+                    raise
+                print(f"{command.name}: {printable(sentence)}", file=sys.stderr)
+                return 2
+
+    return guarded
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return the sentence for an error that the user can do something about, and "" for any other."""
+    if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
+        return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
+    if isinstance(error, SystemExit):
+        return error.said if isinstance(error, Misuse) else mistake(error)
+    from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
+
+    if isinstance(error, OSError):
+        return told(error)
+    if isinstance(error, MinidlError):
+        return str(error)
+    return mistake(error) if isinstance(error, Exception) else ""

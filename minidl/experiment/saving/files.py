@@ -1,0 +1,116 @@
+"""Files: written whole or not at all; JSON and comma-separated values."""
+
+import csv
+import io
+import json
+import math
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from minidl.experiment.cli.system import MORE_FILES, too_many_files
+from minidl.kernels.errors import MinidlError
+
+PART = ".part"  # how the name of what is not whole yet ends
+BRIEF = 1 << 20  # bytes, the most that a configuration or a result may have
+LONG = 1 << 28  # the same of a table
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all, text in UTF-8; raise MinidlError where it cannot be written."""
+    with whole(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a new file to write to, which takes the place of the one at ``path`` when the block has ended.
+
+    It is on the disk before it gets its name, and has a name of its own until then, which no link can lead elsewhere.
+    Where the block fails, what was at ``path`` stays. Raises MinidlError where the file cannot be written.
+    """
+    if path.is_dir():
+        raise MinidlError(f"{path} is a folder; name a file in it")
+    part = hidden(path)
+    try:
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        mode = stat.S_IMODE(os.fstat(file).st_mode)
+        os.close(file)
+        yield part
+        os.chmod(part, mode)  # a library may have put a file of its own there
+        _flush(part, os.O_RDWR)
+        os.replace(part, path)
+        flush_folder(path.parent)
+    except OSError as error:
+        remedy = MORE_FILES if too_many_files(error) else "its folder must be there, writable and with room left"
+        raise MinidlError(f"{path} cannot be written ({error.strerror or error}); {remedy}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def hidden(path: Path) -> Path:
+    """Return a name beside a path, for what takes its place when it is whole; no two are the same."""
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PART}")
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can."""
+    with suppress(OSError):
+        _flush(folder, os.O_RDONLY)
+
+
+def _flush(path: Path, how: int) -> None:
+    file = os.open(path, how)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """Let one program at a time do what is inside, of all that write into a folder, where the system has such locks."""
+    try:
+        from fcntl import LOCK_EX, flock
+    except ImportError:  # Windows
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            flock(opened, LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from a folder what was being written when a run was killed."""
+    for part in (*folder.glob(f".*{PART}"), *folder.glob(".tmp??????")):  # the second is how safetensors calls them
+        with suppress(OSError):
+            part.unlink()
+
+
+def as_json(value: Any) -> str:
+    """Return JSON, in which numbers that are infinite or none are null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: finite(part) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(part) for part in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(value), indent=2, allow_nan=False) + "\n"
+
+
+def as_csv(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as comma-separated values."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()

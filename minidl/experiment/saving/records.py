@@ -1,0 +1,153 @@
+"""The record of a run: what was set, what each epoch brought, and the result."""
+
+import json
+import platform
+import sys
+from dataclasses import astuple, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from minidl import __version__
+from minidl.data import regular_file
+from minidl.experiment.saving import contents, formats, spreadsheet
+from minidl.experiment.saving.files import BRIEF, LONG, as_csv, as_json, write_whole
+from minidl.experiment.saving.schema import check
+from minidl.experiment.trainer import Epoch
+from minidl.kernels.cpu.threads import workers
+from minidl.kernels.errors import MinidlError
+
+CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
+NAMED = 5  # runs, the most that a message names
+PUT_BACK = "put it back as it was, or start a new run"
+LOG_BACK = "put the log back as it was, or start a new run"
+ALWAYS = ("epochs", "train_loss", "test_accuracy", "seconds")  # what every result says
+
+
+def write_config(folder: Path, settings: dict[str, Any]) -> None:
+    """Write every setting, and the versions and the machine that the run used."""
+    packages = ("numpy", "pillow", "safetensors", "matplotlib")
+    config = {
+        "format": formats.FORMAT,
+        "settings": settings,
+        "versions": {"python": platform.python_version(), "minidl": __version__, **dict(map(_version, packages))},
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "threads": workers()},
+        "command": sys.argv,
+    }
+    write_whole(folder / CONFIG, as_json(config))
+
+
+def _version(package: str) -> tuple[str, str | None]:
+    try:
+        return package, version(package)
+    except PackageNotFoundError:
+        return package, None
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of the run in a folder; raise MinidlError where there is none, or one of a later format."""
+    try:
+        config = json.loads(regular_file.read(folder / CONFIG, BRIEF).decode("utf-8-sig"))
+        formats.check(folder / CONFIG, config)
+        settings = {**config["settings"]}
+    except (FileNotFoundError, NotADirectoryError):
+        raise MinidlError(
+            f"there is no run in {folder}, or it had not begun ({CONFIG} is missing); {_instead(folder)}"
+        ) from None
+    except MinidlError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise MinidlError(f"{folder / CONFIG} cannot be read ({error}); start the run anew") from error
+    check(settings, contents.SETTINGS, str(folder / CONFIG), PUT_BACK)
+    return settings
+
+
+def _instead(folder: Path) -> str:
+    """Return what to give in place of a folder that is no run, which may be one of runs."""
+    runs = sorted(config.parent for config in folder.glob(f"[!.]*/{CONFIG}"))
+    more = f" ({len(runs)} in all)" if len(runs) > NAMED else ""
+    named = ", ".join(map(str, runs[:NAMED]))
+    return f"give a run that lies there: {named}{more}" if runs else "give the folder of a run"
+
+
+def write_log(folder: Path, epochs: list[Epoch]) -> None:
+    """Write one line for each epoch."""
+    write_whole(folder / LOG, _log_of(epochs))
+
+
+def is_log_of(folder: Path, epochs: list[Epoch]) -> bool:
+    """Return whether a run's log has the lines of these epochs, and at most one more."""
+    try:
+        written = regular_file.read(folder / LOG, LONG)
+    except OSError:
+        return False
+    expected = _log_of(epochs).encode()
+    return written.startswith(expected) and written[len(expected) :].count(b"\n") <= 1
+
+
+def _log_of(epochs: list[Epoch]) -> str:
+    rows = [[*astuple(epoch)[:-1], f"{epoch.seconds:.2f}"] for epoch in epochs]
+    return as_csv([[field.name for field in fields(Epoch)], *rows])
+
+
+def read_log(folder: Path) -> list[Epoch]:
+    """Return the epochs of a run's log, none where there is no log yet.
+
+    A spreadsheet may have saved it, as long as it says the same; otherwise raises MinidlError, which names the line.
+    """
+    path = folder / LOG
+    if not path.exists():
+        return []
+    epochs: list[Epoch] = []
+    for row in spreadsheet.read(path, [field.name for field in fields(Epoch)]):
+        values = {name: row.number(name, blank_is_nan=name.startswith("test_")) for name in row.values}
+        epochs.append(epoch_of(values, len(epochs) + 1, f"line {row.line} of {path}"))
+    return epochs
+
+
+def epoch_of(values: dict[str, Any], number: int, where: str) -> Epoch:
+    """Return the epoch that numbers by their names describe; raise MinidlError where they cannot, or if it is another.
+
+    where: the file and its line, for messages.
+    """
+    if values["epoch"] != number:
+        raise MinidlError(f"{where} holds epoch {values['epoch']:g} where epoch {number} is expected; {LOG_BACK}")
+    check(values, contents.LOG, where, LOG_BACK)
+    return Epoch(**values | {"epoch": number})
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write the run's result."""
+    write_whole(folder / RESULT, as_json(result))
+
+
+def remove_result(folder: Path) -> None:
+    """Remove a run's result, as it goes on."""
+    (folder / RESULT).unlink(missing_ok=True)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return the result of the run in a folder, or None where it has not finished."""
+    path = folder / RESULT
+    try:
+        result = {**json.loads(regular_file.read(path, BRIEF).decode("utf-8-sig"))}
+        if missing := [name for name in ALWAYS if name not in result]:
+            raise ValueError(f"it does not say {missing[0]}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        raise MinidlError(f"{path} cannot be read ({error}); delete it and run it again") from error
+    check(result, contents.RESULT, str(path), "delete it and run it again")
+    return result
+
+
+def divergence_of(run: Path) -> str:
+    """Return a sentence on a run that has diverged, whose net is one from before; "" for others, and for a file alone.
+
+    run: the folder, or its checkpoint.
+    """
+    try:
+        where = (read_result(run if run.is_dir() else run.parent) or {}).get("diverged")
+    except MinidlError:  # which concerns those who want the result
+        return ""
+    return f"the training of {run} diverged, first {where}; the net is the one that was saved before" if where else ""

@@ -1,0 +1,1 @@
+"""Many runs: comparisons of methods, the tables of the paper, and what their results say."""

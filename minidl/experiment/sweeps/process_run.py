@@ -1,0 +1,165 @@
+"""Runs in processes of their own, some at a time: each is begun, gone on with, or left where it has finished."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minidl.experiment.cli.stop import Terminated, interrupts
+from minidl.experiment.options import Options, as_words
+from minidl.experiment.ranks import launcher
+from minidl.experiment.ranks.cores import place, sharing_cores
+from minidl.experiment.saving.records import CONFIG, read_result
+from minidl.kernels.cpu.threads import available_cores
+from minidl.method import parse
+
+LOOK = 0.5  # seconds between two looks at runs that go on
+RUNNING: set[subprocess.Popen[str]] = set()
+
+
+def finished(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; return its exit status and what it has printed."""
+    env = launcher.for_a_child(os.environ)
+    env["PYTHONSAFEPATH"] = "1"  # Python 3.11: modules that lie where the user is stay out
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
+        RUNNING.add(process)
+        try:
+            printed = process.communicate()
+        except KeyboardInterrupt:
+            process.terminate()  # a launcher tells its ranks alone, and not what these have started
+            raise
+        finally:
+            RUNNING.discard(process)
+    return subprocess.CompletedProcess(command, process.returncode, *printed)
+
+
+@dataclass(frozen=True)
+class ProcessRun:
+    """A training in a process of its own.
+
+    title: its name in messages; folder: where its record is; options: of ``minidl train``, for a run that begins; one
+    that goes on is given its ``--import`` alone.
+    """
+
+    title: str
+    folder: Path
+    options: Options
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The result, None where the run has not finished."""
+        return read_result(self.folder)
+
+    def carry_out(self, surroundings: Options) -> str:
+        """Train, unless it has finished; return what went wrong, or nothing.
+
+        surroundings: options that a run which goes on is given as well.
+        """
+        if self.result is not None:
+            return ""
+        words = as_words(self._place() | surroundings)
+        done = finished([sys.executable, "-m", "minidl", "train", "--quiet", *words])
+        if done.returncode == 0:
+            return ""
+        said = done.stderr.strip().splitlines() or [f"its run ended with status {done.returncode} and said nothing"]
+        return f"{self.title}: {said[-1]}"
+
+    def _place(self) -> Options:
+        if (self.folder / CONFIG).exists():
+            return {"resume": self.folder, "import": self.options.get("import")}
+        return self.options | {"out": self.folder}
+
+
+Run = TypeVar("Run", bound=ProcessRun)
+
+
+def carry_out(
+    runs: Sequence[Run],
+    jobs: int,
+    surroundings: Options,
+    ended: Callable[[Run, str], None],
+    look: Callable[[], None] = lambda: None,
+    fits: Callable[[Run], bool] = lambda run: True,
+) -> None:
+    """Carry out the runs, ``jobs`` at a time, which share the cores, or as many as there are ranks to give them to.
+
+    surroundings: options of all of them; ended: is told each run that has ended, and what went wrong, if anything;
+    look: is called now and then; fits: says of a run whose turn it is whether to begin it, or else to leave it out.
+    Where this process is told to end, so are they, and it waits until they have saved.
+    """
+    pool, task, places = _workers(jobs)
+    left = iter(runs)
+    going_on: dict[Future[str], Run] = {}
+    try:
+        while True:
+            for run in islice(filter(fits, left), places - len(going_on)):
+                going_on[pool.submit(task, run, surroundings)] = run
+            if not going_on:
+                return
+            for future in wait(going_on, LOOK, FIRST_COMPLETED).done:
+                ended(going_on.pop(future), future.result())
+            look()
+    except Terminated:
+        for process in tuple(RUNNING):
+            process.terminate()  # Ctrl-C reaches them by itself, as they share the terminal
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _workers(jobs: int) -> tuple[Executor, Callable[[ProcessRun, Options], str], int]:
+    """Return what carries out tasks side by side, threads here or ranks, what each of them does, and their number."""
+    if launcher.gives_tasks():
+        from mpi4py.futures import MPIPoolExecutor
+
+        pool = MPIPoolExecutor(initializer=_shares)
+        return pool, _on_a_rank, pool.num_workers
+    return ThreadPoolExecutor(jobs), partial(_with_a_share, shares=jobs), jobs
+
+
+def _on_a_rank(run: ProcessRun, surroundings: Options) -> str:
+    with interrupts():
+        return _with_a_share(run, surroundings, _shares())
+
+
+@cache
+def _shares() -> int:
+    """Return how many of the ranks that carry out runs share cores with this one; all call it first at one time."""
+    from mpi4py.futures import get_comm_workers
+
+    workers = get_comm_workers()  # the rank that gives out the runs is not one of them, and needs no core
+    return len(sharing_cores(workers.allgather(place()), workers.Get_rank()))
+
+
+def _with_a_share(run: ProcessRun, surroundings: Options, shares: int) -> str:
+    """Carry out a run with its share of the threads, or of the cores of the host that it is on."""
+    threads = surroundings.get("threads") or available_cores()
+    return run.carry_out(surroundings | {"threads": max(1, threads // shares)})
+
+
+@contextmanager
+def going_on_when_called_again() -> Iterator[None]:
+    """Say what can be done after an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)("called again, it goes on where it stopped") from None
+
+
+def slug(method: str) -> str:
+    """Return a method as a part of a folder's name, the same for all its spellings, and another for any other method.
+
+    >>> slug("gc, weight channel"), slug("WC")
+    ('weight-channel_gc', 'wc')
+    """
+    names = re.sub("[-_]", r"=\g<0>", str(parse(method).canonical()).lower())  # what is a name's own, beside what joins
+    return names.replace(", ", "_").replace(" ", "-")

@@ -1,0 +1,1 @@
+"""Saved nets in use: predictions for pictures, and files for other programs."""
