@@ -9,9 +9,9 @@ numba = pytest.importorskip("numba")
 
 from numba.core.caching import NullCache  # noqa: E402
 
-from minidl.kernels.cpu.numba_compiler import compiled, parallel, ready  # noqa: E402
-from minidl.kernels.cpu.numba_parts import in_parts  # noqa: E402
-from minidl.kernels.cpu.numba_threads import add_at, let_others_run  # noqa: E402
+from minidl.kernels.cpu.loops.numba_compiler import compiled, parallel, ready  # noqa: E402
+from minidl.kernels.cpu.loops.numba_parts import in_parts  # noqa: E402
+from minidl.kernels.cpu.loops.numba_threads import add_at, let_others_run  # noqa: E402
 
 PATIENCE = 1_000_000  # looks at whether the others have begun
 
@@ -64,7 +64,7 @@ def test_the_garbage_collector_waits_while_a_loop_is_compiled_and_then_goes_on(m
 
 def test_forms_that_two_processes_keep_at_once_have_files_of_their_own(tmp_path, monkeypatch):
     """As each has read the index before the other one wrote to it."""
-    from minidl.kernels.cpu.numba_compiler import _Files
+    from minidl.kernels.cpu.loops.numba_compiler import _Files
 
     files = [_Files(str(tmp_path), "loop", "stamp") for _ in range(2)]
     with monkeypatch.context() as patch:

@@ -198,7 +198,7 @@ def test_a_user_without_a_home(run, monkeypatch, capsys):
 def function(tmp_path, monkeypatch):
     """Return a function that compiles x + 1 anew with Numba's cache in a folder of its own, and returns its result."""
     numba = pytest.importorskip("numba")
-    from minidl.kernels.cpu import numba_compiler
+    from minidl.kernels.cpu.loops import numba_compiler
 
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
 
@@ -220,7 +220,7 @@ def test_what_numba_has_compiled_is_kept(function):
 
 def test_what_numba_has_compiled_of_other_sources_is_made_anew(function, monkeypatch, tmp_path):
     """A loop holds what it calls, which may be in another file."""
-    from minidl.kernels.cpu import numba_compiler
+    from minidl.kernels.cpu.loops import numba_compiler
 
     function()
     source = tmp_path / "numba_windows.py"
@@ -246,7 +246,7 @@ def test_a_damaged_file_of_numba_is_made_anew(function, tmp_path, kind, damage):
 def test_numba_without_a_folder_to_keep_anything_in(function, monkeypatch):
     from numba.core.caching import CacheImpl
 
-    from minidl.kernels.cpu import numba_loops
+    from minidl.kernels.cpu.loops import numba_loops
 
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
     assert function() == (0, None)

@@ -1,4 +1,4 @@
-"""Groups of a view as matrices, whose columns are summed and changed by the loops (see loops.py).
+"""Groups of a view as matrices, whose columns are summed and changed by the loops (see loops/).
 
 A view of four axes (outer, rows, inner, lanes), see areas.py, has one group for each (outer, inner). As matrices
 (n, rows, columns) it is

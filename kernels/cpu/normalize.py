@@ -1,7 +1,7 @@
 """Center, standardize and rescale on a CPU; kernels/normalize.py defines them.
 
 The groups of a view are columns of matrices (see groups.py), so that each transform is a pass of sums down the columns
-and a pass x·factor + offset, by the loops in use (loops.py).
+and a pass x·factor + offset, by the loops in use (loops/).
 """
 
 import numpy as np

@@ -13,14 +13,14 @@ from numba import carray, types
 from numba.extending import get_cython_function_address
 from threadpoolctl import threadpool_limits
 
-from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel
-from minidl.kernels.cpu.numba_largest import largest_of_windows
-from minidl.kernels.cpu.numba_parts import call, in_parts
-from minidl.kernels.cpu.numba_rows import COPY, LARGEST, RELU, TILES, WINDOWS
-from minidl.kernels.cpu.numba_threads import add_at, let_others_run
-from minidl.kernels.cpu.numba_tiles import transform_tiles
-from minidl.kernels.cpu.numba_vectors import LINE, pointer
-from minidl.kernels.cpu.numba_windows import AT_A_TIME, multiply_windows
+from minidl.kernels.cpu.loops.numba_compiler import compiled, inlined, parallel
+from minidl.kernels.cpu.loops.numba_largest import largest_of_windows
+from minidl.kernels.cpu.loops.numba_parts import call, in_parts
+from minidl.kernels.cpu.loops.numba_rows import COPY, LARGEST, RELU, TILES, WINDOWS
+from minidl.kernels.cpu.loops.numba_threads import add_at, let_others_run
+from minidl.kernels.cpu.loops.numba_tiles import transform_tiles
+from minidl.kernels.cpu.loops.numba_vectors import LINE, pointer
+from minidl.kernels.cpu.loops.numba_windows import AT_A_TIME, multiply_windows
 
 for _name in ("sgemm", "dgemm"):
     binding.add_symbol(f"minidl_{_name}", get_cython_function_address("scipy.linalg.cython_blas", _name))

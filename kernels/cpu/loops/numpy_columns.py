@@ -1,4 +1,4 @@
-"""Column sums and affine maps, x·factor + offset, of matrices, in NumPy: piece by piece; see loops.py.
+"""Column sums and affine maps, x·factor + offset, of matrices, in NumPy: piece by piece; see __init__.py.
 
 Each worker takes some of the matrices or some rows of a single one, in pieces that stay in its core's cache from one
 pass of NumPy to the next. Sums run down the columns as products with a vector of ones; sums of pieces are float64.

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.calls import Calls
-from minidl.kernels.cpu.numba_compiler import ready
-from minidl.kernels.cpu.numba_interpreter import NORMAL_OR_TRANSPOSED, run_steps
-from minidl.kernels.cpu.numba_rows import ROW, row_of
+from minidl.kernels.cpu.loops.numba_compiler import ready
+from minidl.kernels.cpu.loops.numba_interpreter import NORMAL_OR_TRANSPOSED, run_steps
+from minidl.kernels.cpu.loops.numba_rows import ROW, row_of
 from minidl.kernels.cpu.program import PerImage, Program
 
 Array = NDArray[Any]

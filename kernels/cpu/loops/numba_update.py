@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu import numba_compiler
-from minidl.kernels.cpu.numba_compiler import compiled, inlined, parallel, part_of
-from minidl.kernels.cpu.numba_parts import in_parts
+from minidl.kernels.cpu.loops import numba_compiler
+from minidl.kernels.cpu.loops.numba_compiler import compiled, inlined, parallel, part_of
+from minidl.kernels.cpu.loops.numba_parts import in_parts
 from minidl.kernels.subnormal import smallest_square, tiny
 
 Array = NDArray[np.floating]

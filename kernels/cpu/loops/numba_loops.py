@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.numba_columns import affine, affine2, covariance, moments, products, scale, shift, sums
-from minidl.kernels.cpu.numba_compiler import compiled, parallel, part_of, parts
-from minidl.kernels.cpu.numba_parts import in_parts
-from minidl.kernels.cpu.numba_program import joined, record, run
-from minidl.kernels.cpu.numba_update import adam, sgd
+from minidl.kernels.cpu.loops.numba_columns import affine, affine2, covariance, moments, products, scale, shift, sums
+from minidl.kernels.cpu.loops.numba_compiler import compiled, parallel, part_of, parts
+from minidl.kernels.cpu.loops.numba_parts import in_parts
+from minidl.kernels.cpu.loops.numba_program import joined, record, run
+from minidl.kernels.cpu.loops.numba_update import adam, sgd
 
 __all__ = [
     "adam",

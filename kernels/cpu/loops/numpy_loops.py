@@ -1,4 +1,4 @@
-"""Innermost loops in NumPy; see loops.py.
+"""Innermost loops in NumPy; see __init__.py.
 
 Matrices are (n, rows, columns), and what is said of columns is (n, columns) or, to be applied to them, (n, 1, columns).
 """
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.calls import Calls
-from minidl.kernels.cpu.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
-from minidl.kernels.cpu.numpy_update import adam, sgd
+from minidl.kernels.cpu.loops.numpy_columns import affine, affine2, covariance, moments, products, scale, shift, sums
+from minidl.kernels.cpu.loops.numpy_update import adam, sgd
 from minidl.kernels.cpu.program import AnyInstruction, Largest, Program, Tiles, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share

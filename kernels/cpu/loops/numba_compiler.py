@@ -30,7 +30,7 @@ from minidl.kernels.cpu.threads import shares, workers
 
 def of_sources(folder: Path) -> str:
     """Return a checksum of all files with compiled loops, and with a number in them: each may be a part of any loop."""
-    files = sorted([*folder.glob("numba_*.py"), *folder.glob("cook_toom.py")])
+    files = sorted([*folder.glob("numba_*.py"), *folder.parent.glob("cook_toom.py")])
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

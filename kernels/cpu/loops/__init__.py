@@ -24,7 +24,7 @@ def use(name: str) -> None:
     if find_spec(name) is None:
         raise MinidlError(f"{name} is not installed; install it with: pip install {name}, or use the loops of numpy")
     try:
-        _current = import_module(f"minidl.kernels.cpu.{name}_loops")
+        _current = import_module(f"minidl.kernels.cpu.loops.{name}_loops")
     except ImportError as error:  # its version may not fit NumPy's, or SciPy may be missing
         raise MinidlError(f"{name} cannot be used ({error}); install it anew, or use the loops of numpy") from error
     _unusable = ""

@@ -16,8 +16,8 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from minidl.kernels.cpu.cook_toom import MOST_POINTS
-from minidl.kernels.cpu.numba_compiler import compiled, inlined
-from minidl.kernels.cpu.numba_vectors import CONTRACT, LINE, Vectors, number, pointer, unpacked
+from minidl.kernels.cpu.loops.numba_compiler import compiled, inlined
+from minidl.kernels.cpu.loops.numba_vectors import CONTRACT, LINE, Vectors, number, pointer, unpacked
 
 _ROW = MOST_POINTS * LINE  # bytes of a half-transformed row
 

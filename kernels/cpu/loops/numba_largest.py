@@ -11,8 +11,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minidl.kernels.cpu.numba_compiler import compiled
-from minidl.kernels.cpu.numba_vectors import LINE, Vectors, unpacked
+from minidl.kernels.cpu.loops.numba_compiler import compiled
+from minidl.kernels.cpu.loops.numba_vectors import LINE, Vectors, unpacked
 
 
 def _largest_of(lanes: int) -> Any:

@@ -1,4 +1,4 @@
-"""Column sums and affine maps, x·factor + offset, of matrices, compiled by Numba: one pass for each; see loops.py.
+"""Column sums and affine maps, x·factor + offset, of matrices, compiled by Numba: one pass for each; see __init__.py.
 
 A single column is a row to the compiler. Down several columns, the terms of ROWS rows are added up before they join
 the sums, which saves most of the trips to the sums; ``height`` is ROWS or, for the rows that are left, 1, and a
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu import numba_compiler
-from minidl.kernels.cpu.numba_compiler import bounds, compiled, inlined, parallel
-from minidl.kernels.cpu.numba_parts import in_parts
+from minidl.kernels.cpu.loops import numba_compiler
+from minidl.kernels.cpu.loops.numba_compiler import bounds, compiled, inlined, parallel
+from minidl.kernels.cpu.loops.numba_parts import in_parts
 
 Array = NDArray[np.floating]
 ROWS = 8

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from minidl.kernels.cpu.numba_vectors import CONTRACT, I1, I32, I64, LINE, Vectors, number, unpacked
+from minidl.kernels.cpu.loops.numba_vectors import CONTRACT, I1, I32, I64, LINE, Vectors, number, unpacked
 
 AT_A_TIME = 6  # windows
 
