@@ -3,7 +3,8 @@
     python benchmarks/aged.py runs/NAME --data-root DIR
 
 Weight decay drives the weights of idle units towards zero. Where they become subnormal numbers, many processors slow
-down from epoch to epoch; kernels/update.py keeps them from it. Both steps train on the run's own images, in turn.
+down from epoch to epoch; kernels/subnormal.py has the bounds that keep them from it. Both steps train on the run's own
+images, in turn.
 """
 
 import argparse

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.kernels import Kernels, load
+from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.softmax_loss import out_of_range
 
@@ -23,7 +24,7 @@ def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
 
     Raises MinidlError for another shape, and for numbers of another type than integers.
     """
-    labels, shape = xp.asarray(labels), tuple(output.shape[:-1])
+    labels, shape = xp.asarray(numbers(labels) if isinstance(labels, list) else labels), tuple(output.shape[:-1])
     if labels.shape != shape:
         one_hot = "; of labels that are one-hot, give labels.argmax(axis=-1)" if labels.shape == output.shape else ""
         raise MinidlError(

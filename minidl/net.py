@@ -322,6 +322,7 @@ class Net:
         layers = methods.normalized_layers(self.root, self.method.fully)
         return [layer.weights for layer in layers]
 
+    @np.errstate(under="ignore")
     def effective_weights(self) -> dict[str, Array]:
         """Return every parameter by its name as inference uses it: the weights after their normalization.
 
@@ -344,6 +345,7 @@ class Net:
         unknown, a shape differs, or an array is not one of real numbers, before anything is copied.
         """
         targets = {p.name: p.value for p in self.parameters} | self.running()
+        check_kind("what Net.load takes", arrays, Mapping, "give arrays by name, as net.effective_weights() does")
         arrays = {name: array if hasattr(array, "shape") else numbers(array) for name, array in arrays.items()}
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
         for name, target in targets.items():

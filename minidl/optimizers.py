@@ -186,4 +186,5 @@ def _listed(parameters: Iterable[Parameter]) -> list[Parameter]:
 
 def step_decay(learning_rate: float, epoch: int, every: int) -> float:
     """Return the learning rate of an epoch (counted from 1): it is multiplied by 0.1 after every ``every`` epochs."""
-    return learning_rate * 0.1 ** ((epoch - 1) // whole("every of step_decay", every))
+    done = whole("epoch of step_decay", epoch) - 1
+    return learning_rate * 0.1 ** (done // whole("every of step_decay", every))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minidl.kernels.arrays import check_real
+from minidl.kernels.arrays import check_real, numbers
 from minidl.kernels.errors import MinidlError
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -50,7 +50,10 @@ class Parameter:
         if shape != out.shape:
             got = type(new).__name__ if shape is None else f"one of shape {shape}"
             raise MinidlError(f"{self.name}.{what} takes an array of shape {out.shape}, and not {got}")
-        check_real(new.dtype)
+        if hasattr(new.dtype, "kind"):
+            check_real(new.dtype)
+        else:  # another framework's
+            new = numbers(new)
         out[...] = new
 
     @property

@@ -201,8 +201,8 @@ def test_only_bn_after_weights_is_folded(context):
 
 @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
 def test_a_checkpoint_holds_the_running_statistics(random, tmp_path, mode):
-    net, optimizer = trained("WC, GC, BN, fully", random)
     net = models.build("a", method="WC, GC, BN, fully", mode=mode, shape=(8, 8, 3), dtype="float64", device="cpu")
+    optimizer = Adam(net.parameters, net.kernels, learning_rate=0.01)
     net.train()
     net.forward(random.standard_normal((6, 8, 8, 3)))
     path = tmp_path / checkpoint.NAME

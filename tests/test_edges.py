@@ -303,6 +303,18 @@ def test_what_is_assigned_to_a_parameter_is_copied_into_its_array(backend, rando
     weights.value += 1
     assert weights.value is kept
     np.testing.assert_allclose(backend.host(kept), values + 1, atol=1e-6)
+
+    class Tensor:
+        """Another framework's, whose type of numbers is not NumPy's."""
+
+        shape, dtype = (5, 3), "float32"
+
+        def __array__(self, *_, **__):
+            return values
+
+    if backend.xp is np:
+        weights.value = Tensor()
+        np.testing.assert_allclose(kept, values, atol=1e-6)
     for wrong in (made[:1], made.T, [[1.0]], 3.0):
         with pytest.raises(MinidlError, match=r"fc1\.weights\.value takes an array of shape \(5, 3\), and not "):
             weights.value = wrong
@@ -575,6 +587,7 @@ def test_underflows_are_no_errors(backend, random, method, optimizer):
             net.backpropagate(backend.array(np.float64(scale) * backend.host(loss.error).astype(float), "float64"))
             update.step()
         net.predict(data)
+        net.effective_weights()
         net.freeze()
         net.predict(data)
         if backend.device != "gpu":  # whose arithmetic NumPy knows nothing of

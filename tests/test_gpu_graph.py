@@ -516,13 +516,13 @@ def test_what_runs_beside_is_waited_for_after_an_error_too(gpu: Kernels, step: S
     def fails() -> None:
         raise ValueError("no")
 
-    def beside() -> None:
+    def both() -> None:
         for first, second in ((fails, lambda: None), (lambda: step.rate.sum(), fails)):
             with pytest.raises(ValueError, match="no"):
                 gpu.concurrently(first, second)
         out[...] = step.rate
 
-    recorded = gpu.record(beside, lambda: 0)
+    recorded = gpu.record(both, lambda: 0)
     for _ in range(4):
         recorded()
     np.testing.assert_array_equal(gpu.host(out), 1)

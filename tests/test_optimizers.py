@@ -202,8 +202,9 @@ def test_a_net_is_saved_with_its_own_optimizer(tmp_path):
     path = tmp_path / "net.safetensors"
     small, large = (models.build("a", shape=(n, n, 3), classes=3, device="cpu") for n in (8, 16))
     other = models.build("c", shape=(16, 16, 3), classes=3, device="cpu")
+    twin = models.build("a", shape=(8, 8, 3), classes=3, device="cpu", seed=1)
     part = SGD(small.parameters[2:], small.kernels, learning_rate=RATE)
-    for net in (large, other):
+    for net in (large, other, twin):
         with pytest.raises(MinidlError, match=r"the optimizer has a parameter \w+\.weights of shape .*; save a net"):
             checkpoint.save(path, small, SGD(net.parameters, net.kernels, learning_rate=RATE), 0)
     with pytest.raises(MinidlError, match=r"optimizer of checkpoint.save must be of the kind Optimizer, not NoneType"):

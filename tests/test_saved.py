@@ -19,7 +19,8 @@ from minidl.experiment.saving import saved
 from minidl.experiment.use.export import export
 from minidl.kernels.errors import MinidlError
 from minidl.models.registry import MODELS
-from minidl.optimizers import Adam
+from minidl.optimizers import SGD, Adam
+from minidl.parameter import Parameter
 from minidl.preprocessing import Preprocessing
 
 HUGE = [1_200_000, 1 << 62, 1 << 70, -1, 0, 1.5, True, "ten", None, [], {}, [[[]]], "x" * 20_000]
@@ -278,6 +279,16 @@ def test_the_same_comes_back(run):
         np.testing.assert_array_equal(p.value, arrays.get(f"raw/{p.name}", arrays[f"net/{p.name}"]))
     for name, moment in optimizer.moments().items():
         np.testing.assert_array_equal(moment, arrays[f"optimizer/{name}"])
+
+
+def test_a_file_says_the_precision_whatever_its_arrays_are(tmp_path):
+    """A user-defined layer may have a parameter in another one."""
+    net = models.build("a", method="WC, GC", classes=3, shape=(8, 8, 3), device="cpu", dtype="float64")
+    layer = net.layers[0]
+    layer.biases = Parameter(layer.biases.name, np.zeros(32, np.float32), np.zeros(32, np.float32), decay=False)
+    optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
+    checkpoint.save(tmp_path / checkpoint.NAME, net, optimizer, 1)
+    assert checkpoint.resume(tmp_path / checkpoint.NAME, net, optimizer) == 1
 
 
 def test_a_net_in_float64_comes_back_in_float64(tmp_path, random):

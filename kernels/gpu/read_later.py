@@ -1,4 +1,4 @@
-"""Looks at an array of the device that wait for nothing: each returns what the one before has asked for."""
+"""Read later: a function that returns an array of the device without waiting, as it was at the previous call."""
 
 from typing import Any
 

@@ -12,7 +12,8 @@ class Container(Layer):
     """A layer made of other layers, its children; a kind writes ``infer_shape``, ``forward`` and ``backpropagate``.
 
     It keeps no batch, as each of its children does; of the hook points it has ``at_error`` alone, which
-    ``backpropagate`` ends with. Where it ``computes`` something itself, it has a name and a place among the layers.
+    ``backpropagate`` ends with. Where it ``computes`` something itself, it has a name and a place among the layers. One
+    that gives its data to other children than the first writes ``entrances``, too.
     """
 
     computes = False

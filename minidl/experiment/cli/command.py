@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"argument {word.removesuffix('=--')}: must have a value other than --")
         known, rest = super().parse_known_args(words, namespace)
         for before, word in pairwise(words):
-            if before.endswith((",", ";")) and word in rest:
+            if before.endswith((",", ";")) and word in rest and not word.startswith("-"):
                 self.error(f'{before} and {word} are two arguments; put quotes around them: "{before} {word}"')
         return known, rest
 

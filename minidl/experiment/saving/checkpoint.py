@@ -22,6 +22,7 @@ from minidl.experiment.saving import formats, saved
 from minidl.experiment.saving.files import whole
 from minidl.experiment.saving.fingerprint import Description
 from minidl.fold import fold
+from minidl.kernels import arguments
 from minidl.kernels.arguments import check_kind
 from minidl.kernels.errors import MinidlError
 from minidl.method import BASELINE, DATA_NORMS, parse
@@ -50,19 +51,18 @@ def save(
     """
     check_kind("net of checkpoint.save", net, Net, "give the net, and behind it its optimizer")
     check_kind("optimizer of checkpoint.save", optimizer, Optimizer, "give that of the net, such as SGD or Adam")
-    if not isinstance(epoch, int | np.integer) or epoch < 0:
-        raise MinidlError(f"a checkpoint needs the number of the last finished epoch, at least 0, and not {epoch!r}")
+    epoch = arguments.whole("epoch of checkpoint.save, the last that has finished,", epoch, 0)
     if net.folded and (net.method.data_norm != "BN" or _data_norm(net)):
         raise MinidlError(
             f"{net.folded[0]} was folded into the layer before it when this net was loaded, and its model, which has "
             "that BN, could not be built again from a file; load it by checkpoint.load(path, folded=False) before you "
             "train and save it"
         )
-    weights = net.effective_weights()
+    weights, own = net.effective_weights(), {id(p.value) for p in net.parameters}
     for name, state in zip(optimizer.names, optimizer.states, strict=True):
-        if name not in weights or weights[name].shape != state.weights.shape:
+        if id(state.weights) not in own:
             raise MinidlError(
-                f"the optimizer has a parameter {name} of shape {state.weights.shape}, which this net has not; save a "
+                f"the optimizer has a parameter {name} of shape {state.weights.shape}, which is not this net's; save a "
                 "net together with the optimizer of its own parameters"
             )
     arrays = {f"net/{name}": array for name, array in (weights | net.running()).items()}
@@ -78,7 +78,8 @@ def save(
         "method": str(net.method),
         "data_norm": _data_norm(net),
         "mode": net.mode,
-        "epoch": int(epoch),
+        "dtype": str(net.dtype),
+        "epoch": epoch,
         "time": optimizer.step_count,
         "preprocessing": net.preprocessing and net.preprocessing.to_json(),
         "data": data,

@@ -70,6 +70,7 @@ NET = {
     "method": SHORT,
     "data_norm": _one_of("", *DATA_NORMS),
     "preprocessing": FIELDS | NOTHING,
+    "dtype": _one_of("float32", "float64"),
 }
 RESUMED = {  # of a checkpoint alone
     "mode": _one_of(*MODES),
@@ -98,7 +99,7 @@ AXES = {
     "order": _list_of(COUNT),
 }
 # What earlier versions did not write.
-OPTIONAL = {"minidl", "data_norm", "preprocessing", "data", "settings", "choices", "fit", "shrink", "white"}
+OPTIONAL = {"minidl", "data_norm", "preprocessing", "dtype", "data", "settings", "choices", "fit", "shrink", "white"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,9 @@ class Saved:
 
     @property
     def dtype(self) -> str:
-        """The type of numbers that the net computes in: float64 where all its arrays have it, and else float32."""
+        """The type of numbers that the net computes in, as the file says, or float64 if all its arrays have it."""
+        if said := self.description.get("dtype"):
+            return str(said)
         prefix = "net/" if self.is_checkpoint else ""
         kinds = {kind for name, kind in self.kinds.items() if name.startswith(prefix) and kind not in COUNTS}
         return "float64" if kinds == {"F64"} else "float32"
