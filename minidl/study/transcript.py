@@ -209,7 +209,7 @@ def _diverged(walk: Walk) -> str:
     if math.isfinite(walk.loss[0]):
         return ""
     before = "the training before it has diverged" if walk.after else "the net cannot take this batch"
-    return f"The loss is no number, as {before}: take fewer steps with --after, or a smaller --learning-rate."
+    return f"The loss is not a number, as {before}: take fewer steps with --after, or a smaller --learning-rate."
 
 
 def _kinds(walk: Walk) -> list[tuple[str, list[tuple[str, Point]]]]:
@@ -230,12 +230,12 @@ def _changed(walk: Walk) -> str:
     most = [(what, _most(points, lambda pair: pair[1].changed)) for what, points in hooked]
     told = [f"{pair[1].hook} {_percent(pair[1].changed)} of the {what} ({pair[0]})" for what, pair in most if pair]
     if told:
-        return f"Hooks changed at most, as shares of the norm: {', '.join(told)}."
+        return f"Largest changes by hooks, as shares of the norm: {', '.join(told)}."
     if any(points for _, points in hooked):
-        return "Of no hook it can be said how much it changed (nan)."
+        return "No change by a hook can be computed (nan)."
     means = [(what, _most(points, lambda pair: pair[1].mean[0])) for what, points in _kinds(walk)[:2]]
     found = [f"{_percent(pair[1].mean[0])} of the {what} ({pair[0]})" for what, pair in means if pair]
-    return f"No hook hangs here; filter means make up at most, of the energy: {', '.join(found)}."
+    return f"There is no hook. Largest shares of filter means in the energy: {', '.join(found)}."
 
 
 def _lost(walk: Walk) -> str:
@@ -259,8 +259,8 @@ def _grown(walk: Walk) -> str:
     if largest is None or not largest.out_std > 100 * first.out_std:
         return ""
     return (
-        f"The outputs grow from a deviation of {first.out_std:.3g} in {first.layer} to {largest.out_std:.3g} in "
-        f"{largest.layer}."
+        f"The outputs grow from a standard deviation of {first.out_std:.3g} in {first.layer} to "
+        f"{largest.out_std:.3g} in {largest.layer}."
     )
 
 
