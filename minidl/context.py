@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 class Buffers(local):
     """The arrays that the layers of a net have for the running thread, by layer and name.
 
-    Each thread has its own, so that an output stays valid until the same thread's next forward. replays: recorded
+    Each thread has its own arrays, so an output stays valid until the same thread's next forward. replays: recorded
     forward passes of a frozen net by the shape of their data, see replay.py; output: the result of the thread's last
     forward.
     """
@@ -37,7 +37,7 @@ class Context:
     """What all layers of a net share: the device's kernels, the number type, and the source of random weights.
 
     in_use: a lock, held by the thread that runs the net. saved: the shapes of the parameters that will be loaded, by
-    name, or None where that is not known yet.
+    name, or None if they are not known.
     """
 
     kernels: Kernels
@@ -46,7 +46,7 @@ class Context:
     names: Counter[str] = field(default_factory=Counter)
     allocations: int = 0
     saved: Mapping[str, Shape] | None = None
-    errors: Any = field(init=False)  # the memory that the errors of all layers share
+    errors: Any = field(init=False)  # the memory pool of the errors of all layers
     buffers: Buffers = field(default_factory=Buffers, init=False)
     in_use: Any = field(init=False)
 
@@ -56,7 +56,7 @@ class Context:
         _contexts.add(self)
 
     def __deepcopy__(self, memo: Any) -> "Context":
-        """Return a context for the copies of the layers: with the same names, and with memory of its own."""
+        """Return a context for the copies of the layers, with the same names and its own memory."""
         return Context(self.kernels, self.dtype, deepcopy(self.random, memo), self.names.copy())
 
     def name(self, kind: str) -> str:
@@ -65,17 +65,17 @@ class Context:
         return f"{kind}{self.names[kind]}"
 
     def expect(self, name: str, shape: Shape) -> None:
-        """Raise NotSaved before memory is taken for a parameter of another shape than the saved one."""
+        """Raise NotSaved, before memory is allocated, for a parameter whose shape is not the saved one."""
         if self.saved is not None:
             check_saved(self.saved, name, shape)
 
 
 class NotSaved(MinidlError):
-    """A net cannot be what was saved."""
+    """A net does not have the parameters that were saved."""
 
 
 def check_saved(saved: Mapping[str, Shape], name: str, shape: Shape) -> None:
-    """Raise NotSaved where the saved shapes, by name, lack a parameter of this name and shape."""
+    """Raise NotSaved unless the saved shapes, by name, have a parameter of this name and shape."""
     if name not in saved:
         raise NotSaved(f"the saved net has no {name}; it belongs to another model or method")
     if saved[name] != shape:
@@ -88,7 +88,7 @@ _contexts: WeakSet[Context] = WeakSet()
 
 
 def _after_fork() -> None:
-    """Unlock all nets: a thread that ran one is not in the child of a fork."""
+    """Unlock all nets in the child of a fork, where the thread that ran a net does not exist."""
     for context in _contexts:
         context.in_use = context.kernels.lock()
 

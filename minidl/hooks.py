@@ -1,4 +1,4 @@
-"""Hook points of Algorithm 1 and what may hang there: hooks, which normalize, and observers, which look on."""
+"""Hook points of Algorithm 1, with hooks, which normalize, and observers, which only read."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -12,12 +12,12 @@ Observer = Callable[[Array], None]
 
 
 def name_of(hook: Any) -> str:
-    """Return what people call a hook: a function by its name, anything else as it prints itself."""
+    """Return the name of a hook: of a function its name, of anything else its str()."""
     return getattr(hook, "__name__", None) or str(hook)
 
 
 def unlike(result: Any, array: Array) -> str:
-    """Return what a function has made in place of real numbers in the shape of an array, and "" for such numbers."""
+    """Describe a result that is not real numbers in the array's shape; return "" if it is."""
     shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
     if dtype is None:
         return type(result).__name__
@@ -25,35 +25,36 @@ def unlike(result: Any, array: Array) -> str:
 
 
 class HookPoint:
-    """A place in a layer's pass: one of the three of Algorithm 1 where ``X = Normalize(X)`` stands, or its output.
+    """A place in a layer's pass: one of the three ``X = Normalize(X)`` of Algorithm 1, or the layer's output.
 
-    A hook is any callable from an array to an array of its shape; its result is written back into the array
+    A hook is any callable from an array to an array of the same shape. Its result is written back into the array
     (projection), unless it is a Reparametrization, which only weights can have. Observers get a copy of the array
-    before and after, which they may keep. A net's first layer passes no error back: a hook at its "error" is refused,
-    and an observer there is never called, nor is one at the "weights" or "grads" of a layer that has none.
+    before and after the hook, and may keep it. A net's first layer passes no error back: a hook at its "error" is
+    refused, and an observer there is never called. Observers at "weights" or "grads" of a layer without weights are
+    never called either.
 
-    Where the optimizer's update does the normalization, that is ``in_update``, and neither a hook nor an observer may
-    hang here. A trace looks at ``in_update(array.copy())``, which leaves the update alone.
+    in_update: the normalization that the optimizer's update does at this point; then neither a hook nor an observer
+    is allowed here. A trace observes ``in_update(array.copy())``, which does not change the update.
 
-    point: "weights", "error" or "grads", or "output", where observers alone may hang. Raises MinidlError for a hook or
+    point: "weights", "error" or "grads", or "output", which only observers may use. Raises MinidlError for a hook or
     an observer that cannot be called, and for a hook that returns anything but real numbers in the array's shape.
     """
 
-    # No other name, such as "hooks", can be set by mistake.
+    # Setting another name by mistake, such as "hooks", is an error.
     __slots__ = ("_hook", "after", "before", "changes", "in_update", "point", "refusal")
 
     def __init__(self, point: str) -> None:
         self.point = point
-        self.refusal = ""  # why no hook may hang here
+        self.refusal = ""  # why a hook is refused here
         self.in_update: Hook | None = None
         self._hook: Hook | None = None
-        self.changes = 0  # of the hook, which a step that was recorded before does not know
+        self.changes = 0  # of the hook; a step that was recorded before a change is recorded again
         self.before: list[Observer] = []
         self.after: list[Observer] = []
 
     @property
     def hook(self) -> Hook | None:
-        """What hangs here, or None."""
+        """The hook at this point, or None."""
         return self._hook
 
     @hook.setter
@@ -67,8 +68,8 @@ class HookPoint:
             raise MinidlError(self.refusal)
         if isinstance(hook, Reparametrization) and self.point != "weights":
             raise MinidlError(
-                f"{hook} as a Reparametrization is for weights alone, not for the {self.point}; hang up the "
-                "normalization itself here"
+                f"{hook} as a Reparametrization is for weights alone, not for the {self.point}; use the "
+                "normalization itself as the hook here"
             )
         if isinstance(hook, Reparametrization) and hook.point not in (None, self):
             raise MinidlError(
@@ -82,14 +83,14 @@ class HookPoint:
         self.changes += 1
 
     def __deepcopy__(self, memo: Any) -> "HookPoint":
-        """Return one with a copy of the hook and without observers, which look at this net and not at its copy."""
+        """Return one with a copy of the hook and without observers, which belong to this net, not to its copy."""
         twin = memo[id(self)] = type(self)(self.point)
         twin.refusal = self.refusal
         twin._hook, twin.in_update = deepcopy((self._hook, self.in_update), memo)
         return twin
 
     def __call__(self, array: Array, layer: str = "the layer") -> Array:
-        """Return the array as the rest of the layer, whose name is only for messages, is to use it."""
+        """Call hook and observers, and return the array that the layer uses from now on; layer: a name for messages."""
         hook, result = self._hook, array
         if self.before:
             self._show(self.before, array, layer)
@@ -122,9 +123,9 @@ class HookPoint:
             )
 
     def adjoint(self, grads: Array) -> None:
-        """Carry gradients of the array in use back to the array that is kept, in place.
+        """Turn gradients of the array in use into those of the stored array, in place.
 
-        The two differ in reparametrization alone: in projection the gradient does not pass the normalization.
+        The two differ only in reparametrization: in projection, the gradient does not pass the normalization.
         """
         if isinstance(self.hook, Reparametrization):
             self.hook.adjoint(grads)
@@ -136,7 +137,7 @@ class HookPoint:
 
 
 class Reparametrization:
-    """A weight hook that leaves the raw weights alone: forward uses W = normalize(V), the optimizer moves V.
+    """A weight hook that does not change the raw weights: forward uses W = normalize(V), the optimizer moves V.
 
     The gradient goes back through the normalization's adjoint, ∂L/∂V = (∂W/∂V)ᵀ ∂L/∂W, as in the original
     papers of weight normalization (Salimans and Kingma 2016) and weight standardization (Qiao et al. 2019).
@@ -144,12 +145,12 @@ class Reparametrization:
 
     def __init__(self, normalization: Any) -> None:
         self.normalization = normalization
-        self.point: HookPoint | None = None  # where it hangs
+        self.point: HookPoint | None = None  # the point that it is the hook of
         self.effective: Array | None = None
         self.scale: Array | None = None
 
     def __deepcopy__(self, memo: Any) -> "Reparametrization":
-        """Return one that hangs at the copy of its hook point, where that is copied, too, or nowhere."""
+        """Return a copy; it belongs to the copy of its hook point if that is copied, too, and else to none."""
         twin = memo[id(self)] = object.__new__(type(self))
         own = {name: value for name, value in vars(self).items() if name != "point"}
         vars(twin).update(deepcopy(own, memo), point=memo.get(id(self.point)))

@@ -6,8 +6,7 @@ Algorithm 1 of the paper places the normalizations in three functions, which eve
     Backward     ErrorOut = BWD(Weights, ErrorIn);  ErrorOut = Normalize(ErrorOut)
     CompGrads    Grad = GRAD(Data, ErrorIn);  Grad = Normalize(Grad)
 
-A layer of one's own writes ``infer_shape`` and its own products ``compute_output``, ``compute_error`` and, if it
-learns, ``compute_grads``.
+Your own layer defines ``infer_shape``, ``compute_output``, ``compute_error`` and, if it learns, ``compute_grads``.
 """
 
 from collections.abc import Iterator
@@ -30,38 +29,38 @@ Shape = tuple[int, ...]
 class Layer:
     """One layer of a net.
 
-    Data, outputs and errors are arrays of (samples, …), channels last. ``setup`` comes first; then for each batch
+    Data, outputs and errors are arrays of (samples, …), channels last. Call ``setup`` first; then for each batch
     ``forward(data)``, ``comp_grads(error)`` and ``backward(error)``, where ``error`` is ∂L/∂output and the result of
-    backward is ∂L/∂data. Real numbers of any type and layout are converted to the layer's own. An output holds until
-    the layer's next forward, an error for as long as anyone refers to it.
+    backward is ∂L/∂data. Real numbers of any type and layout are converted to the layer's own. An output is valid until
+    the layer's next forward, an error for as long as something refers to it.
 
-    Both ways back may be called more than once for a batch. Before a forward in training, after one in inference, and
-    with an error of another number of samples, they raise MinidlError.
+    comp_grads and backward may be called more than once for a batch. They raise MinidlError before a forward in
+    training, after a forward in inference, and if the error has another number of samples than the data.
     """
 
     kind = "layer"
-    data_axes: tuple[str, ...] = ()  # of one sample, where a layer needs certain ones, such as (y, x, channels)
+    data_axes: tuple[str, ...] = ()  # of one sample, if a layer needs certain axes: (y, x, channels)
 
     def __init__(self) -> None:
         self.name = self.kind
         self.input_shape: Shape = ()  # of one sample, from setup on
         self.training = True
-        self.weights: Any = None  # a Parameter, where the layer learns
+        self.weights: Any = None  # a Parameter, if the layer learns
         self.biases: Any = None
         self.at_weights, self.at_error, self.at_grads = HookPoint("weights"), HookPoint("error"), HookPoint("grads")
-        self.at_output = HookPoint("output")  # for observers alone
+        self.at_output = HookPoint("output")  # for observers only
         self.at_output.refusal = "an output has no hook; normalize data by a layer, such as BatchNorm"
-        self.context: Any = None  # what it shares with the other layers of its net
-        self.kernels: Any = None  # the operations that it computes by
-        self.writes_over: Layer | None = None  # whose output it may overwrite with its own, see fuse.py
+        self.context: Any = None  # shared by all layers of its net
+        self.kernels: Any = None  # the operations with which it computes
+        self.writes_over: Layer | None = None  # its output may overwrite that layer's, see fuse.py
         self.data: Array = None
-        self.samples: int | None = None  # of the last forward, where it was one in training and succeeded
-        self.to_be_checked: set[str] = set()  # functions whose results have not been looked at
+        self.samples: int | None = None  # of the last forward, if it was in training and succeeded
+        self.to_be_checked: set[str] = set()  # functions whose results are not checked yet
 
-    if not TYPE_CHECKING:  # which would let any name pass
+    if not TYPE_CHECKING:  # a type checker would accept any name
 
         def __getattr__(self, name: str) -> Any:
-            """Explain what is missing in a layer whose own ``__init__`` leaves out the one above."""
+            """Explain the missing attribute of a layer whose own ``__init__`` does not call ``super().__init__()``."""
             if "context" not in vars(self) and not name.startswith("__"):
                 kind = type(self).__name__
                 raise MinidlError(
@@ -100,13 +99,13 @@ class Layer:
             self.at_grads(self.weights.grads, self.name)
 
     def normalize_error(self, result: Array, error: Array) -> Array:
-        """ErrorOut = Normalize(ErrorOut), in memory that is not the given error's, which others may read."""
+        """ErrorOut = Normalize(ErrorOut), never in the memory of ``error``, which others may read."""
         if self.at_error.hook is not None and self.kernels.xp.may_share_memory(result, error):
             result = result.copy()
         return self.at_error(result, self.name)
 
     def normalize_weights(self, in_place: bool = True) -> None:
-        """Weights = Normalize(Weights); not in_place: of a copy, and the weights themselves stay as they are."""
+        """Weights = Normalize(Weights); if not in_place, normalize a copy and leave the weights unchanged."""
         if self.weights is not None:
             weights = self.weights.value if in_place or self.at_weights.hook is None else self.weights.value.copy()
             self.weights.in_use = self.at_weights(weights, self.name)
@@ -117,7 +116,7 @@ class Layer:
             )
 
     def normalized_copy(self) -> Array:
-        """Return Normalize(Weights), and leave the weights as they are; the weights themselves where nothing hangs."""
+        """Return a copy, Normalize(Weights); without a hook, return the weights themselves."""
         hook = self.at_weights.hook
         if hook is None:
             return self.weights.value
@@ -125,10 +124,10 @@ class Layer:
         copy[...] = hook(copy)
         return copy
 
-    # -- what a layer of one's own writes ---------------------------------------------------------------------
+    # -- what your own layer defines --------------------------------------------------------------------------
 
     def infer_shape(self, shape: Shape) -> Shape:
-        """Return the output's shape for data of ``shape`` (both of one sample), and create what depends on it."""
+        """Return the output's shape for data of ``shape`` (both of one sample), and create the parameters."""
         raise self.lacks("infer_shape")
 
     def compute_output(self, data: Array) -> Array:
@@ -144,16 +143,16 @@ class Layer:
         raise self.lacks("compute_grads")
 
     def lacks(self, function: str) -> MinidlError:
-        """Return the error of a layer that does not write one of these functions."""
+        """Return the MinidlError for a layer that does not define this function."""
         return MinidlError(
             f"{self.name} ({self}) has no {function}; a layer needs infer_shape, compute_output and compute_error, and "
             "compute_grads where it learns"
         )
 
     def computed(self, function: str, result: Any, shape: Shape) -> Array:
-        """Return what a function has computed, in the net's number type.
+        """Return a function's result in the net's number type.
 
-        Raises MinidlError unless it is an array of ``shape``, for which each function is checked once.
+        Raises MinidlError unless it is an array of ``shape``; each function is checked once after ``fit``.
         """
         if function in self.to_be_checked:
             found = getattr(result, "shape", None)
@@ -166,7 +165,7 @@ class Layer:
             self.to_be_checked.discard(function)
         return result if result.dtype == self.context.dtype else self.kernels.array(result, self.context.dtype)
 
-    # -- what a layer is given --------------------------------------------------------------------------------
+    # -- set-up, memory and input checks ----------------------------------------------------------------------
 
     def setup(self, shape: Shape, context: Context) -> Shape:
         """Fix the shape of one sample of the data, create the parameters and return the output's shape."""
@@ -174,7 +173,7 @@ class Layer:
         return self.fit(shape)
 
     def attach(self, context: Context) -> None:
-        """Join a net, and get a name in it. Raises MinidlError for a layer that has another place in this net."""
+        """Join a net, and get a name in it. Raises MinidlError for a layer that is already in this net."""
         if self.context is context:
             raise MinidlError(
                 f"{self.name} ({self}) is used twice in this net, but a layer can remember only one batch; make a "
@@ -185,11 +184,11 @@ class Layer:
         self.use(context.kernels)
 
     def use(self, kernels: Kernels) -> None:
-        """Compute by these operations from now on."""
+        """Compute with these operations from now on."""
         self.kernels = kernels
 
     def fit(self, shape: Shape) -> Shape:
-        """Prepare for data of ``shape`` (of one sample), at first or anew; the parameters stay what they are."""
+        """Prepare for data of ``shape`` (of one sample), the first time or again; existing parameters stay."""
         self.samples = None
         self.input_shape = tuple(shape)
         if not shape or (self.data_axes and len(shape) != len(self.data_axes)):
@@ -217,14 +216,14 @@ class Layer:
         return self.output_shape
 
     def check_counts(self, least: int = 1, /, **counts: Any) -> tuple[int, ...]:
-        """Return a constructor's whole numbers as Python's; raise MinidlError for one that is none, or below least."""
+        """Return a constructor's counts as ints; raise MinidlError for one that is no whole number or below least."""
         return tuple(whole(f"{name} of {type(self).__name__}", count, least) for name, count in counts.items())
 
     def create_parameters(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Create weights of ``shape`` by Glorot's formula 16, and zero biases, one for each output (axis 0).
 
-        A layer that is fitted anew, to images of another size, keeps those that it has. Raises MinidlError where these
-        are of another shape.
+        A layer that is fitted again, to images of another size, keeps its weights. Raises MinidlError if they have
+        another shape.
         """
         if self.weights is not None:
             if self.weights.value.shape != shape:
@@ -241,7 +240,7 @@ class Layer:
         self.biases = Parameter(f"{self.name}.biases", biases, xp.zeros_like(biases), decay=False)
 
     def buffer(self, name: str, shape: Shape, dtype: Any = None) -> Array:
-        """Return the layer's own array of that name, allocated once and grown only for a larger batch."""
+        """Return the layer's own array of that name; it is allocated once, and again only for a larger batch."""
         size, buffers = prod(shape), self.buffers
         flat = buffers.get(name)
         if flat is None or flat.size < size:
@@ -257,7 +256,7 @@ class Layer:
         return owner.buffer("output", (samples, *self.output_shape))
 
     def new_error(self, shape: Shape) -> Array:
-        """Return an uninitialized array for an error, whose memory serves again once nobody refers to it."""
+        """Return an uninitialized array for an error; its memory is reused when nothing refers to it any more."""
         return self.context.errors.empty(shape, self.context.dtype)
 
     @property
@@ -273,8 +272,8 @@ class Layer:
     def accept(self, what: str, array: Array, shape: Shape) -> Array:
         """Check an array of (samples, …) from outside, and return it in the net's number type and layout.
 
-        what: a word for it, such as "data"; shape: of one sample. Raises MinidlError for what is no array of real
-        numbers, has another shape, or has no samples.
+        what: a word for it, such as "data"; shape: of one sample. Raises MinidlError unless it is an array of real
+        numbers with this shape and at least one sample.
         """
         try:
             array = self.kernels.array(array, self.context.dtype)
@@ -289,9 +288,9 @@ class Layer:
         return array
 
     def accept_error(self, error: Array) -> Array:
-        """Check an error that is to go back through the last forward in training, and return it as ``accept`` does.
+        """Check an error for the last forward in training, and return it as ``accept`` does.
 
-        Raises MinidlError as ``accept`` does, where there was no such forward, and where it had other samples.
+        Raises MinidlError as ``accept`` does, and if there was no such forward or it had another number of samples.
         """
         error = self.accept("an error", error, self.output_shape)
         if self.samples is None:
@@ -306,10 +305,10 @@ class Layer:
             )
         return error
 
-    # -- what a net asks --------------------------------------------------------------------------------------
+    # -- what a net calls -------------------------------------------------------------------------------------
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
-        """Run comp_grads and backward; return ∂L/∂data, or None where nobody needs it (the net's first layer)."""
+        """Run comp_grads and backward; return ∂L/∂data, or None if not need_error (the net's first layer)."""
         self.comp_grads(error)
         return self.backward(error) if need_error else None
 
@@ -318,7 +317,7 @@ class Layer:
         yield self
 
     def parts(self) -> Iterator["Layer"]:
-        """Iterate over the layer and all that it is made of."""
+        """Iterate over the layer and all its parts."""
         yield self
 
     def entrances(self) -> Iterator["Layer"]:
@@ -330,7 +329,7 @@ class Layer:
         return [p for p in (self.weights, self.biases) if p is not None]
 
     def running(self) -> dict[str, Array]:
-        """Return by name what training leaves behind besides parameters, which a saved net needs as well."""
+        """Return by name the arrays besides parameters that training changes and a saved net needs."""
         return {}
 
     def train(self) -> None:
@@ -339,14 +338,13 @@ class Layer:
         self._thaw()
 
     def eval(self) -> None:
-        """Prepare for inference: a copy of the weights is normalized once more, and then no hook is called again.
+        """Prepare for inference: normalize a copy of the weights once more; after that, no hook is called.
 
-        The weights themselves are not changed. The last batch is dropped, so that backward needs a new forward in
-        training.
+        The weights themselves do not change. The last batch is dropped, so backward needs a new forward in training.
         """
         self.normalize_weights(in_place=False)
         if isinstance(self.at_weights.hook, Reparametrization):
-            self.weights.in_use = self.weights.in_use.copy()  # the hook writes into its own, also in an eval that fails
+            self.weights.in_use = self.weights.in_use.copy()  # the hook may write into its array, even if eval fails
         self.training, self.data, self.samples = False, None, None
         self._thaw()
 
@@ -355,7 +353,7 @@ class Layer:
         for parameter in self.parameters():
             if parameter is self.weights:
                 parameter.in_use = self.kernels.constant(parameter.in_use)
-            elif parameter.in_use is parameter.value:  # and is not frozen yet, or of the copy of a frozen net
+            elif parameter.in_use is parameter.value:  # not frozen yet, or in the copy of a frozen net
                 parameter.in_use = parameter.value.copy()
 
     def _thaw(self) -> None:

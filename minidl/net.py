@@ -1,4 +1,4 @@
-"""Net: layers that were set up for one shape of data on one device."""
+"""Net: layers that are set up for one shape of data on one device."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,21 +24,21 @@ from minidl.predict import outputs_of
 from minidl.preprocessing import Preprocessing
 from minidl.replay import Replay, is_small
 
-REPLAYS = 8  # the most shapes of small batches that are recorded
+REPLAYS = 8  # at most so many shapes of small batches are recorded
 
 
 class Net:
     """A net: a root layer, set up for data of ``shape`` (of one sample: y, x, channels).
 
     kernels: the operations of a device, or its name; method: a text as in the paper's tables, such as "WC, GC, fully";
-    mode: "projection" or "reparametrization"; place: where WC and GC are done, at the hook points of the layers
-    ("hooks"), or inside the update of any Optimizer that is given the net's parameters ("optimizer"). The training is
-    the same. saved: the shapes of the parameters that will be loaded into it, by their names; a net that needs others
-    is refused before it takes memory for them.
+    mode: "projection" or "reparametrization"; place: where WC and GC are applied, at the hook points of the layers
+    ("hooks"), or inside the update of any Optimizer that gets the net's parameters ("optimizer"). The training is
+    the same. saved: the shapes of the parameters that will be loaded into the net, by name; a net that needs others
+    is refused before memory is allocated for them.
 
-    Threads take turns: a net that is in use makes others wait. Inference may be asked for by any of them; a training
-    step, forward and backpropagate, belongs to one. Numbers that are too small for their type become 0, in a loss and
-    an optimizer, too, whatever ``np.seterr`` would make of that.
+    Only one thread uses a net at a time; the others wait. Any thread may run inference, but the forward and the
+    backpropagate of a training step must run in the same thread. Numbers that are too small for their type become 0,
+    also in a loss and an optimizer, whatever ``np.seterr`` says.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Net:
         self.training, self.trained_by = True, 0  # by which thread
         self.frozen: object = None  # a new object at each freeze, None while the net is not frozen
         self.fused = False
-        self.folded: list[str] = []  # the names of BN that are parts of the layers before them, see fold.py
-        self.exchange: Callable[[], None] = _alone  # what brings gradients together where ranks share a batch
-        self.preprocessing: Preprocessing | None = None  # how images become its data, where that is known
+        self.folded: list[str] = []  # names of the BN that are folded into the layer before, see fold.py
+        self.exchange: Callable[[], None] = _alone  # sums gradients over the ranks that share a batch
+        self.preprocessing: Preprocessing | None = None  # how images become its data, if known
         used = next((layer for layer in root.layers() if layer.context is not None), None)
         if used is not None:
             raise MinidlError(f"{used.name} ({used}) was set up for a net already; make new layers for another one")
@@ -98,7 +98,7 @@ class Net:
         self.output_points = [layer.at_output for layer in self.layers]
 
     def _check_shared(self) -> None:
-        """Raise MinidlError where two layers have one parameter: each writes its gradients, and none adds to them."""
+        """Raise MinidlError if layers share a parameter: each overwrites its gradients instead of adding to them."""
         parameters = self.parameters
         if len(set(map(id, parameters))) < len(parameters):
             twice = next(p for i, p in enumerate(parameters) if any(p is other for other in parameters[:i]))
@@ -110,7 +110,7 @@ class Net:
             )
 
     def _close_first_errors(self) -> None:
-        """Raise MinidlError for a hook at an error that is never computed, now and whenever one is hung there."""
+        """Raise MinidlError for a hook at an error that is never computed, now and whenever one is set there."""
         for part in self.root.entrances():
             part.at_error.refusal = (
                 f"{part.name} ({part}) gets the net's own data and passes no error back, so that a hook there would "
@@ -119,7 +119,7 @@ class Net:
             part.at_error.hook = part.at_error.hook
 
     def _check_names(self) -> None:
-        """Raise MinidlError where two arrays that a saved net has would have the same name."""
+        """Raise MinidlError if two arrays of a saved net would have the same name."""
         owners: dict[str, str] = {}
         for layer in self.layers:
             own = [] if isinstance(layer, Container) else [p.name for p in layer.parameters()]
@@ -132,7 +132,7 @@ class Net:
                 owners[name] = layer.name
 
     def __deepcopy__(self, memo: Any) -> "Net":
-        """Return a net with parameters and memory of its own, and as frozen as this one."""
+        """Return a net with its own parameters and memory; it is frozen if this one is."""
         twin = memo[id(self)] = object.__new__(type(self))
         twin.__dict__.update(deepcopy(self.__dict__, memo))
         if twin.frozen is not None:
@@ -144,7 +144,7 @@ class Net:
         """Return the net's output (samples, …) for data (samples, …), real numbers of any type.
 
         The output is the net's own memory and holds until the same thread's next call; ``predict`` returns a new array.
-        Raises MinidlError for what is no array of numbers or has another shape.
+        Raises MinidlError for anything but an array of numbers of the right shape.
         """
         with self.context.in_use:
             if self.training:
@@ -154,7 +154,7 @@ class Net:
             return output
 
     def _fuse_unobserved(self) -> None:
-        """Let the layers compute alone while somebody looks at an output, which would have gone through a ReLU."""
+        """Unfuse while an observer is at an output: fused, that output would already have gone through a ReLU."""
         observed = any(point.before or point.after for point in self.output_points)
         if observed == self.fused:
             (self.unfuse if observed else self.fuse)()
@@ -163,13 +163,13 @@ class Net:
         """Run the data through the layers, or replay the recorded pass, for a small batch through a frozen net."""
         xp, last = self.kernels.xp, self.context.buffers.output
         if isinstance(data, xp.ndarray) and last is not None and xp.may_share_memory(data, last):
-            data = data.copy()  # the output of the last forward, over which this one writes
+            data = data.copy()  # the output of the last forward, which this one overwrites
         known = isinstance(data, xp.ndarray) and data.dtype == self.dtype and is_small(data.shape)
         if self.frozen is None or not known:
             return self.root.forward(data)
         replays = self.context.buffers.replays
-        if data.shape not in replays:  # recorded from the second time on: it may not come again
-            output = self.root.forward(data)  # refuses data that do not fit
+        if data.shape not in replays:  # recorded the second time: a shape may come only once
+            output = self.root.forward(data)  # raises an error for data that do not fit
             if len(replays) >= REPLAYS:
                 replays.clear()
             replays[data.shape] = None
@@ -183,17 +183,17 @@ class Net:
     def predict(self, data: Any, batch_size: int | None = None) -> Any:
         """Return the net's output for any number of samples at inference, as a new NumPy array.
 
-        data: floats as the net was trained on, or pictures where the net knows how to prepare them, which it does when
-        it comes from a checkpoint: uint8 images, as an array or as a list of PIL images and arrays, of any sizes; one
-        alone counts as a list of one. A net that labels the pixels of images of any size returns a list of arrays for
-        pictures of different sizes. batch_size: how many samples go through the net at a time. A net in training goes
-        on training afterwards, with a new forward. Raises MinidlError as ``forward`` does, for integers that are no
-        uint8, for what is no picture, and for pictures where it is not known how to prepare them.
+        data: floats as in training, or pictures if the net comes from a checkpoint and so knows how to prepare them:
+        uint8 images, as an array or as a list of PIL images and arrays, of any sizes; a single picture is a list of
+        one. A net that labels the pixels of images of any size returns a list of arrays for pictures of different
+        sizes. batch_size: how many samples go through the net at a time. A net in training stays in training, but needs
+        a new forward. Raises MinidlError as ``forward`` does, for integers other than uint8, for anything that is no
+        picture, and for pictures if the net does not know how to prepare them.
         """
         return outputs_of(self, data, batch_size)
 
     def infer(self, batches: Iterable[Array]) -> list[Array]:
-        """Return the outputs for batches at inference, as NumPy arrays; a net in training goes on training."""
+        """Return the outputs for batches at inference, as NumPy arrays; a net in training stays in training."""
         with self.context.in_use:
             training = self.training
             if training:
@@ -206,28 +206,28 @@ class Net:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the net's outputs, where they are known, which they are when it comes from a checkpoint."""
+        """The names of the net's outputs if it comes from a checkpoint; else ()."""
         return self.preprocessing.classes if self.preprocessing else ()
 
     @np.errstate(under="ignore")
     def backpropagate(self, error: Array) -> None:
         """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward.
 
-        Where ranks share the batch, each has those of the whole batch then; see exchange.py. Raises MinidlError where
-        layers have been given one parameter together.
+        If ranks share the batch, each rank gets the gradients of the whole batch; see exchange.py. Raises MinidlError
+        if layers share a parameter.
         """
         with self.context.in_use:
             self._check_shared()
             if self.training and self.trained_by not in (0, get_ident()):
                 raise MinidlError(
-                    "backpropagate follows a forward pass of another thread, whose data it would take; let one thread "
-                    "make both, or give each thread a net of its own (copy.deepcopy)"
+                    "backpropagate follows a forward pass of another thread, whose data it would use; let one thread "
+                    "run both, or give each thread its own net (copy.deepcopy)"
                 )
             self.root.backpropagate(error, need_error=False)
             self.exchange()
 
     def check_batches(self, sizes: Iterable[int]) -> None:
-        """Raise MinidlError where batches of such sizes would leave a normalization of errors a single element."""
+        """Raise MinidlError if, with batches of these sizes, a normalization of errors has only one element."""
         methods.check_areas(self.root, min(sizes))
 
     def fuse(self) -> None:
@@ -236,7 +236,7 @@ class Net:
         self.fused = True
 
     def unfuse(self) -> None:
-        """Let every layer compute alone, as who looks on wants to see it; the last batch is forgotten."""
+        """Let every layer compute alone, as observers need it; the last batch is forgotten."""
         unfuse(self.root)
         self.fused = False
 
@@ -249,10 +249,10 @@ class Net:
 
     @np.errstate(under="ignore")
     def eval(self) -> None:
-        """Prepare for inference: copies of the weights are normalized once more, and then no hook is called again.
+        """Prepare for inference: normalize copies of the weights once more; after that, no hook is called.
 
-        After a change of parameters, call it again: until then, weights with a hook keep their old values, and all
-        others have their new ones.
+        Call it again after a change of parameters: until then, inference uses the old values of weights with a hook,
+        and the new values of all other parameters.
         """
         with self.context.in_use:
             with self._all_or_none():
@@ -262,7 +262,7 @@ class Net:
 
     @contextmanager
     def _all_or_none(self) -> Iterator[None]:
-        """Let all layers be as they were where something is done to each of them and fails, as a hook may."""
+        """Restore all layers if the body of the with statement raises an error, as a hook may."""
         before = [(one, vars(one).copy()) for one in (*self.root.parts(), *self.parameters)]
         try:
             yield
@@ -272,16 +272,16 @@ class Net:
             raise
 
     def _thaw(self) -> None:
-        """Forget what was made of weights that may change now."""
+        """Forget what was computed from the weights, as they may change now."""
         self.frozen = None
         self.context.buffers.replays.clear()
 
     @np.errstate(under="ignore")
     def freeze(self) -> None:
-        """Prepare for inference with weights that do not change any more: what can be made of them once, is.
+        """Prepare for inference with weights that do not change: compute once what depends on the weights only.
 
-        Parameters may change afterwards, but are not looked at before the next ``eval`` or ``train``, which end it. On
-        a CPU it takes several times the memory of the weights.
+        Later changes of parameters have no effect until ``eval`` or ``train``, which end this state. On a CPU, it takes
+        several times the memory of the weights.
         """
         with self.context.in_use:
             with self._all_or_none():
@@ -299,17 +299,17 @@ class Net:
 
     @property
     def observed(self) -> bool:
-        """Whether an observer hangs at any hook point."""
+        """Whether there is an observer at any hook point."""
         return any(point.before or point.after for point in self.hook_points)
 
     @property
     def version(self) -> int:
-        """A number that grows when buffers or hooks change, which a step that was recorded earlier does not know."""
+        """A number that grows when buffers or hooks change; a step recorded before is then out of date."""
         return self.context.allocations + sum(point.changes for point in self.hook_points)
 
     @property
     def parameters(self) -> list[Parameter]:
-        """What the net learns."""
+        """The parameters of the net."""
         return self.root.parameters()
 
     @property
@@ -326,7 +326,7 @@ class Net:
     def effective_weights(self) -> dict[str, Array]:
         """Return every parameter by its name as inference uses it: the weights after their normalization.
 
-        What training is at stays as it is: the normalization is done to a copy.
+        This does not change the training: a copy is normalized.
         """
         arrays = {p.name: p.in_use for p in self.parameters}
         for layer in self.layers:
@@ -335,14 +335,14 @@ class Net:
         return arrays
 
     def running(self) -> dict[str, Array]:
-        """Return by name what training leaves behind besides parameters: the running statistics of BN."""
+        """Return by name the arrays besides parameters that training changes: the running statistics of BN."""
         return {name: array for layer in self.layers for name, array in layer.running().items()}
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Copy arrays into the parameters and running statistics by their names.
 
-        WC inside the optimizer's update comes with the next update. Raises MinidlError where a name is missing or
-        unknown, a shape differs, or an array is not one of real numbers, before anything is copied.
+        WC inside the optimizer's update is applied in the next update. Raises MinidlError, before anything is copied,
+        if a name is missing or unknown, a shape differs, or an array is not of real numbers.
         """
         targets = {p.name: p.value for p in self.parameters} | self.running()
         check_kind("what Net.load takes", arrays, Mapping, "give arrays by name, as net.effective_weights() does")

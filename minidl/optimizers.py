@@ -22,10 +22,10 @@ SHARE = "of at least 0 and below 1", lambda x: 0 <= x < 1
 class Optimizer:
     """What SGD and Adam share.
 
-    learning_rate: α > 0, may be changed between steps. weight_decay: ≥ 0, coupled (L2): it is added to the gradient,
-    after GC, of the parameters that decay, which biases do not. gc, wc: the parameters whose filters are centralized
-    inside the update, the gradient before it (GC) and the weights after it (WC), as Algorithms 2 and 3 do; the same
-    as hooks in the layers. Those of a net that was built with place="optimizer" need not be named here.
+    learning_rate: α > 0, may be changed between steps. weight_decay: λ ≥ 0, coupled (L2): λW is added to the gradient
+    after GC; biases do not decay. gc, wc: the parameters whose filters are centralized inside the update, the gradient
+    before it (GC) and the weights after it (WC), as in Algorithms 2 and 3; hooks in the layers do the same. A net that
+    was built with place="optimizer" has marked its parameters, so leave gc and wc out for them.
     """
 
     kind = ""
@@ -59,10 +59,10 @@ class Optimizer:
                     )
                 if p.value[:1].size < 2:
                     raise MinidlError(
-                        f"{name} is for {p.name}, whose filters are single numbers, each its own mean; leave it out"
+                        f"{name} is for {p.name}, whose filters are single numbers, so that all become 0; leave it out"
                     )
         self.variant, self.kernels = variant, kernels
-        # What changes from step to step lies on the device, where a recorded step finds it.
+        # These change from step to step; they are on the device, so that a recorded step can read them.
         self.alpha, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
         self.names = [p.name for p in parameters]
         self.states = [
@@ -93,7 +93,7 @@ class Optimizer:
 
     @property
     def step_count(self) -> int:
-        """How many steps were made, t of Algorithm 3."""
+        """How many steps have been made, t of Algorithm 3."""
         return int(self.steps[0])
 
     @step_count.setter
@@ -107,7 +107,7 @@ class Optimizer:
     def moments(self) -> dict[str, Array]:
         """Return the moments by "parameter's name.moment1" (and 2), for a checkpoint.
 
-        Raises MinidlError where two parameters have one name, as those of two nets may.
+        Raises MinidlError if two parameters have the same name, as those of two nets may.
         """
         if twice := [name for i, name in enumerate(self.names) if name in self.names[:i]]:
             raise MinidlError(
@@ -174,7 +174,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
 
 
 def _listed(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """Return parameters as a list, of an iterator, too; raise MinidlError for anything else."""
+    """Return an iterable of parameters as a list; raise MinidlError for anything else."""
     found = list(parameters) if isinstance(parameters, Iterable) else [parameters]
     for p in found:
         if not isinstance(p, Parameter):

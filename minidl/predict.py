@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minidl.net import Net
 
 Array = Any  # numpy.ndarray or cupy.ndarray
-INPUTS = 1 << 18  # of a batch if its size is not given: 85 small images
+INPUTS = 1 << 18  # numbers in a batch if its size is not given: 85 small images
 
 
 def outputs_of(net: "Net", data: Any, batch_size: int | None) -> Any:
@@ -51,7 +51,7 @@ def _of_pictures(net: "Net", given: Sequence[Any], batch_size: int | None) -> An
 def _batches(
     known: Preprocessing, given: Sequence[Any], extents: list[tuple[int, int]], batch_size: int | None
 ) -> Iterator[Array]:
-    """Yield prepared batches of pictures of one size each, in their order, and append each picture's own extents."""
+    """Yield prepared batches of pictures of one size each, in order, and append each picture's original extents."""
     alike: list[Array] = []
     for picture in map(known.fitted, given):
         extents.append(picture.shape[:2])
@@ -71,4 +71,4 @@ def _size(shape: tuple[int, ...]) -> int:
 
 def _unprepared(net: "Net", what: str) -> MinidlError:
     remedy = "give uint8 images" if net.preprocessing else "subtract the mean and divide first, as in training"
-    return MinidlError(f"predict got {what}, and this net cannot tell how to prepare them; {remedy}, or give floats")
+    return MinidlError(f"predict got {what}, and this net does not know how to prepare them; {remedy}, or give floats")

@@ -1,19 +1,19 @@
-"""What a normalization is, and how one gets its name: a transform over an area at one of the hook points.
+"""Normalizations and their names: each is a transform over an area at one of the hook points.
 
-One of your own is one function and one name, and then works in ``--method``, on every device and in the gradient
+Your own normalization is one function and one name. It then works in ``--method``, on every device and in the gradient
 checks:
 
     @minidl.normalization("MAX", at="weights", area="tensor")
     def largest_is_one(x):                  # a view (outer, rows, inner, lanes), see kernels/areas.py
         return x / abs(x).max(axis=(1, 3), keepdims=True)
 
-Reparametrization needs the adjoint as well, ``adjoint=function(error, x)``, which returns ∂L/∂x, error being ∂L/∂y.
+Reparametrization also needs the adjoint, ``adjoint=function(error, x)``, which returns ∂L/∂x for error = ∂L/∂y.
 
-``register`` gives a name without a decorator. Both also take functions that write their result, as those of
-kernels/normalize.py do: ``function(x, out)`` and ``adjoint(error, output, scale, out)``; a function with a parameter
-named ``out`` is taken for one of these. They fill all of ``out``, which never overlaps x or error; what ``function``
-returns is passed to the adjoint as ``scale``. Each function is tried on random numbers when a net is built, and one
-that returns or writes something else, or nan, is refused.
+``register`` does the same without a decorator. Both also take functions that write their result, like those of
+kernels/normalize.py: ``function(x, out)`` and ``adjoint(error, output, scale, out)``. minidl recognizes them by the
+parameter ``out``. They must fill all of ``out``, which never overlaps x or error; the adjoint gets the return value of
+``function`` as ``scale``. When a net is built, each function is tried on random numbers, and refused if its result is
+nan or has another shape.
 """
 
 import inspect
@@ -36,18 +36,18 @@ Array = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 POINTS = ("weights", "error", "grads")
 TRANSFORMS = ("center", "standardize", "rescale")  # of kernels/normalize.py
-BASELINE, FULLY = "Baseline", "fully"  # what else a method is made of, see method.py
+BASELINE, FULLY = "Baseline", "fully"  # the other words of a method, see method.py
 DATA_NORM_NAMES = ("BN", "LN", "IN", "GN")
 PROBE = (4, 3, 3, 4)  # the shape of the random weights on which a normalization is tried
-HUGE = 1e36  # what ``out`` holds before that; nothing of this size may be left in it
+HUGE = 1e36  # ``out`` is filled with numbers of this size before; none may be left
 
 
 @dataclass(frozen=True)
 class Normalization:
     """A transform over an area at a hook point; bound to a device's kernels, it is a hook.
 
-    function: a name in kernels/normalize.py ("center", "standardize", "rescale"), or a function of one's own that
-    writes into its ``out``; function_adjoint: of such a function, if there is one; kernels: None before ``bind``.
+    function: a name in kernels/normalize.py ("center", "standardize", "rescale"), or a user-defined function that
+    writes into its ``out``; function_adjoint: its adjoint or None; kernels: None before ``bind``.
     """
 
     name: str
@@ -60,8 +60,8 @@ class Normalization:
     def bind(self, kernels: Kernels) -> "Normalization":
         """Return this normalization with the kernels of a device, ready to be called.
 
-        Functions of one's own are tried on random numbers. Raises MinidlError where one fails, leaves its ``out``, or
-        makes nan or inf.
+        User-defined functions are tried on random numbers. Raises MinidlError if one fails, does not fill its ``out``,
+        or gives nan or inf.
         """
         bound = replace(self, kernels=kernels)
         if not isinstance(self.function, str):
@@ -86,11 +86,11 @@ class Normalization:
 
     @property
     def has_adjoint(self) -> bool:
-        """Whether an error can be carried back through the transform."""
+        """Whether an error can be propagated back through the transform."""
         return isinstance(self.function, str) or self.function_adjoint is not None
 
     def require_adjoint(self) -> Any:
-        """Return the adjoint of a function of one's own; raise MinidlError where an error cannot be carried back."""
+        """Return the adjoint of a user-defined function; raise MinidlError if it has none."""
         if not self.has_adjoint:
             raise MinidlError(
                 f"{self.name} has no adjoint, which reparametrization needs; name it with one, by adjoint=…, or use "
@@ -101,13 +101,13 @@ class Normalization:
     def _operations(self) -> Any:
         if self.kernels is None:
             raise MinidlError(
-                f"{self.name} does not know its device yet; hang up {self.name} as bind(net.kernels) returns it, or "
+                f"{self.name} does not know its device yet; use what its bind(net.kernels) returns as the hook, or "
                 'choose it by its name, as in Net(..., method="WC")'
             )
         return self.kernels.normalize
 
     def _try(self, xp: Any) -> None:
-        """Raise MinidlError where a function fails on random numbers, leaves elements of its ``out``, or makes nan."""
+        """Raise MinidlError if a function fails on random numbers, does not fill its ``out``, or gives nan or inf."""
         random, view = np.random.default_rng(0), area_view(PROBE, self.area)
         x, error = (xp.asarray(random.standard_normal(view).astype(np.float32)) for _ in range(2))
         output, out = (xp.asarray(random.uniform(HUGE, 2 * HUGE, view).astype(np.float32)) for _ in range(2))
@@ -129,11 +129,11 @@ class Normalization:
             ) from error
         if not np.isfinite(out).all():
             raise MinidlError(
-                f"{self.name} cannot be used: {name_of(function)} made nan or inf of random numbers of shape "
-                f"{out.shape}; let it make finite numbers, as with a small number added to what it divides by"
+                f"{self.name} cannot be used: {name_of(function)} gave nan or inf for random numbers of shape "
+                f"{out.shape}; let it return finite numbers: add a small number to a denominator, for example"
             )
         if (abs(out) > HUGE / 1e6).any():
-            what = "made numbers above 1e30 of random numbers, or read what was in out before it wrote there"
+            what = "gave numbers above 1e30 for random numbers, or read out before it wrote there"
             if (out == before).any():
                 returned = getattr(result, "shape", None) in (PROBE, out.shape)
                 what = "returned its result instead of writing it into out" if returned else "did not write all of out"
@@ -150,7 +150,7 @@ class Normalization:
         return self.name
 
 
-NORMALIZATIONS: dict[str, Normalization] = {}  # by their names; normalizations.py has those of the paper
+NORMALIZATIONS: dict[str, Normalization] = {}  # by name; normalizations.py has those of the paper
 
 
 def normalization(
@@ -158,9 +158,9 @@ def normalization(
 ) -> Callable[[Function], Function]:
     """Give the decorated function a name by which methods know it: ``y = function(x)`` over ``area`` at a hook point.
 
-    at: "weights", "error" or "grads". x, a copy, is a view (outer, rows, inner, lanes) of what is there: with the area
-    "tensor", (filters, 1, 1, rest) of weights and gradients, (samples, 1, 1, rest) of errors. adjoint:
-    ``adjoint(error, x)``, which returns ∂L/∂x for error = ∂L/∂y; reparametrization alone needs it. Raises MinidlError
+    at: "weights", "error" or "grads". x: a copy of the array there, as a view (outer, rows, inner, lanes); with the
+    area "tensor", (filters, 1, 1, rest) of weights and gradients, (samples, 1, 1, rest) of errors. adjoint:
+    ``adjoint(error, x)``, which returns ∂L/∂x for error = ∂L/∂y; only reparametrization needs it. Raises MinidlError
     as ``register`` does.
 
     >>> @normalization("MAX", at="weights")
@@ -187,10 +187,10 @@ def register(
 ) -> None:
     """Give a normalization a name: ``function(x, out)``, or ``y = function(x)``, over ``area`` at a hook point.
 
-    name: one or more words that no method has yet, of letters, digits and _ - . + (case does not matter). point:
-    "weights", "error" or "grads"; area: see kernels/areas.py, "group" being for data alone. function: a name of
-    TRANSFORMS, which have their adjoints, or one's own. Raises MinidlError for anything else. A function that is
-    defined again, as in a notebook, takes the place of its earlier self; to replace any other normalization, delete it
+    name: one or more words of letters, digits and _ - . +, not used yet (case does not matter). point:
+    "weights", "error" or "grads"; area: see kernels/areas.py, except "group", which is for data. function: a name of
+    TRANSFORMS, which have their adjoints, or your own function. Raises MinidlError for anything else. A function that
+    is defined again, as in a notebook, replaces its earlier version; to replace any other normalization, delete it
     from NORMALIZATIONS first.
 
     >>> register("channel WS", "weights", "channel", "standardize")
@@ -230,7 +230,7 @@ def register(
 
 
 def _writing(name: str, function: Any, adjoint: Any) -> tuple[Callable[..., Any], Callable[..., None] | None]:
-    """Return a function and its adjoint as the library calls them: those that return their result now write it."""
+    """Return a function and its adjoint in the form that writes to ``out``; wrap those that return their result."""
     if not callable(function):
         raise MinidlError(f"{name} needs a function (x, out), or one (x) that returns its result, not {function!r}")
     writes = _takes_out(function)
@@ -242,7 +242,7 @@ def _writing(name: str, function: Any, adjoint: Any) -> tuple[Callable[..., Any]
 
     @wraps(function)
     def write(x: Array, out: Array) -> Array:
-        kept = x.copy()  # for the adjoint, whatever the function does to its x
+        kept = x.copy()  # for the adjoint, as the function may change its x
         _write(name, function, function(x), out)
         return kept
 
@@ -257,7 +257,7 @@ def _writing(name: str, function: Any, adjoint: Any) -> tuple[Callable[..., Any]
 
 
 def _where(error: Exception) -> str:
-    """Return the last line of one's own that took part in an error, which is none of this file and of no library."""
+    """Return the last line of user code in an error's traceback: not of this file, and not of a library."""
     places = [(at.filename, at.lineno) for at in extract_tb(error.__traceback__)]
     own = [place for place in places if place[0] != __file__ and "site-packages" not in place[0]]
     return f", in {own[-1][0]}, line {own[-1][1]}" if own else ""
@@ -266,13 +266,13 @@ def _where(error: Exception) -> str:
 def _takes_out(function: Any) -> bool:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a function of C may have no signature; it is tried by bind()
+    except (TypeError, ValueError):  # a C function may have no signature; bind() tries it
         return True
     return any(p.name == "out" or p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
 def _write(name: str, function: Any, result: Any, out: Array) -> None:
-    """Write what a function has returned; raise MinidlError unless it is real numbers in the shape of ``out``."""
+    """Write a function's result to ``out``; raise MinidlError unless it is real numbers in the shape of ``out``."""
     if got := unlike(result, out):
         raise MinidlError(
             f"{name} cannot be used: {name_of(function)} returned {got} for {out.dtype} of shape {out.shape}; let it "

@@ -93,8 +93,8 @@ class TestOwnNormalizations:
             (lambda x: x / 2, "returned its result instead of writing it into out; write out"),
             (lambda x: None, "did not write all of out; write out"),
             ("first", "did not write all of out"),
-            ("in place", "made numbers above 1e30 of random numbers, or read what was in out"),
-            ("huge", "made numbers above 1e30 of random numbers, or read what was in out"),
+            ("in place", "gave numbers above 1e30 for random numbers, or read out before it wrote there"),
+            ("huge", "gave numbers above 1e30 for random numbers, or read out before it wrote there"),
             ("raises", r"failed on random numbers of shape \(4, 1, 1, 36\) with ValueError: no, in .*\.py, line \d+"),
         ],
     )
@@ -246,8 +246,8 @@ def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(ra
         (lambda x: x + 0j, "returned complex64 of shape"),
         (lambda x: float(x.mean()), "returned float for"),
         (lambda x: x.nothing, "failed on random numbers of shape .* with AttributeError"),
-        (lambda x: x * np.nan, r"made nan or inf of random numbers of shape \(4, 1, 1, 36\); let it make finite"),
-        (lambda x: x * np.float32(np.inf), "made nan or inf of random numbers"),
+        (lambda x: x * np.nan, r"gave nan or inf for random numbers of shape \(4, 1, 1, 36\); let it return finite"),
+        (lambda x: x * np.float32(np.inf), "gave nan or inf for random numbers"),
     ],
 )
 @pytest.mark.parametrize("where", ["function", "adjoint"])

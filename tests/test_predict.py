@@ -157,7 +157,7 @@ def test_a_net_that_does_not_know_how_pictures_are_prepared_says_so(tiny, tmp_pa
     net = save(tmp_path / "run", described=False)
     assert net.classes == ()
     for given in (Image.new("RGB", (4, 4)), np.zeros((12, 16, 3), np.uint8)):
-        with pytest.raises(MinidlError, match="this net cannot tell how to prepare them"):
+        with pytest.raises(MinidlError, match="this net does not know how to prepare them"):
             net.predict(given)
 
 

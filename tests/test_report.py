@@ -175,8 +175,8 @@ def test_the_gradient_and_the_step_have_names_of_their_own(written):
     """The paper's ΔW is the gradient, and no step of the optimizer."""
     said = " ".join(written.texts)
     assert "ΔW" not in said
-    assert "The same of Step = W(t + 1) − W(t)" in said
-    assert "W + s·Step less that at W, where Step is what the optimizer adds to W" in said
+    assert "The same for Step = W(t + 1) − W(t)" in said
+    assert "W + s·Step minus that at W, where Step is what the optimizer adds to W" in said
 
 
 def test_two_dozen_methods_look_different(run):
@@ -361,10 +361,10 @@ def test_the_page_says_how_it_draws_and_which_seed(run, seeds):
     features = sections["What it does to the features"].blocks
     for through, over in zip(features[::2], features[1::2], strict=True):
         assert ("means over the seeds, bars ± their standard deviation" in through.sentence) == (seeds > 1)
-        assert "Bold: the running median of five traced steps; pale: what was measured" in over.sentence
+        assert "Bold: the running median of five traced steps; pale: the measured values" in over.sentence
         assert ("means over the seeds, bands ± their standard deviation" in over.sentence) == (seeds > 1)
     assert ("Bars are means over the seeds." in sections["Where the means are"].text) == (seeds > 1)
-    alone = "Of WC, GC, fully, seed 0 alone is drawn, the first of 3 seeds."
+    alone = "Of WC, GC, fully, only seed 0 is drawn, the first of 3 seeds."
     said = [block.sentence for block in sections["Filter fan"].blocks + filters.first_filters(found).blocks]
     said.append(" ".join(sections["How far a step carries"].notes))
     assert len(said) == 4
@@ -502,7 +502,7 @@ def test_runs_that_have_diverged_are_reported(tmp_path, small):
     said = " ".join(page.texts)
     for what in (
         "after 1 epoch the loss was not a number any more (2 seeds (0, 1))",
-        "no loss along a step was traced that is a number",
+        "no loss along a step is a finite number",
         "its predictions cannot be shown, because the output of the net is not a number any more",
     ):
         assert f"WC, GC, fully: {what}." in said
@@ -527,7 +527,7 @@ def test_the_net_of_a_run_that_diverged_is_marked(run):
         assert section.blocks
         assert all(block.title.startswith("WC, GC, fully, before it diverged") for block in section.blocks)
     assert outcome.outcome(found).blocks[0].lines[0][1] == "diverged"
-    assert outcome.curves(found).blocks[0].sentence.endswith("right in the last test: WC, GC, fully diverged.")
+    assert outcome.curves(found).blocks[0].sentence.endswith("accuracy in the last test: WC, GC, fully diverged.")
 
 
 def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
@@ -555,13 +555,13 @@ def test_filters_are_those_that_the_net_had(tmp_path, small, place):
     [block] = filters.first_filters(groups(run)).blocks
     shown = [images.address(images.filters(weights, filters.ACROSS)) for weights in (before, after)]
     assert [picture.source for picture in block.pictures] == shown
-    assert "after their hook, if there is one, and 0.0 % after training." in block.sentence
+    assert "after the hook, if there is one), and 0.0 % after training." in block.sentence
 
     (tmp_path / "more").mkdir()
     begun = trained(tmp_path / "more", "--method", "WC, BN", "--place", place, "--init", str(run))
     [block] = filters.first_filters(groups(begun)).blocks
     assert [picture.caption.split(",")[0] for picture in block.pictures] == ["after training"]
-    assert f"Before it they were those of {run}, which are not shown" in block.sentence
+    assert f"The initial weights were those of {run}. They are not shown" in block.sentence
 
 
 @pytest.mark.parametrize("loss", ["nan", "inf"])
@@ -624,7 +624,7 @@ def test_every_section_of_a_trace_draws_or_says_why_not(run, damage, blocks):
     page.in_script(found.for_page())
     if blocks:
         notes = {note for section in _of_trace(found) for note in section.notes}
-        assert "… and the error on its way back up? That is not defined in these runs." in notes
+        assert "… and the error on its way back up? This is not defined in these runs." in notes
 
 
 def test_traces_with_nothing_in_common_are_left_out(run):
@@ -679,7 +679,7 @@ def test_images_without_any_label_are_a_sentence(traced, monkeypatch):
     monkeypatch.setattr(looked, "_test_set", lambda *_: (blank, mark))
     monkeypatch.setattr(looked.models, "per_pixel", lambda _: True)
     monkeypatch.setattr(looked, "_output", lambda _, images: np.zeros((*images.shape[:-1], 2)))
-    with pytest.raises(MinidlError, match="none of the 4 images that it looked at has a label"):
+    with pytest.raises(MinidlError, match="none of the 4 images that were predicted has a label"):
         looked.look(run, None, None)
 
 

@@ -225,11 +225,11 @@ def changed(seen, number, **values):
 
 def test_lessons(seen):
     plain = lessons(walk(trainer_of("Baseline"), "noise"))
-    assert plain[0].startswith("No hook hangs here; filter means make up at most, of the energy: ")
+    assert plain[0].startswith("There is no hook. Largest shares of filter means in the energy: ")
     point = Point("GC", (1, 0.1), (0.9, 0), 0.95)
     told = lessons(changed(seen, 1, grads=point))
     assert re.fullmatch(
-        r"Hooks changed at most, as shares of the norm: WC .* of the weights \(conv.\), GC 95.0 % of the gradient "
+        r"Largest changes by hooks, as shares of the norm: WC .* of the weights \(conv.\), GC 95.0 % of the gradient "
         r"\(conv2\), EB .* of the error \(conv2\)\.",
         told[0],
     )
@@ -238,7 +238,7 @@ def test_lessons(seen):
             {"angle": 108.2},
             "The hooks turned conv2's gradient most, by 108°; past 90°, a small step along it raises the loss.",
         ),
-        ({"out_std": 1e6}, "The outputs grow from a deviation of "),
+        ({"out_std": 1e6}, "The outputs grow from a standard deviation of "),
         ({"dead": 0.96}, "In conv2, 96 % of the channels are above 0 in no image, and learn nothing."),
         ({"alike": 0.99}, "conv2 hardly tells images apart: the mean cosine between the outputs of two is 0.99."),
     ):
@@ -248,7 +248,7 @@ def test_lessons(seen):
 
 def test_a_loss_that_is_no_number_is_said_first(seen):
     assert lessons(replace(seen, loss=(math.nan, math.nan), after=3))[0].startswith(
-        "The loss is no number, as the training before it has diverged: take fewer steps with --after"
+        "The loss is not a number, as the training before it has diverged: take fewer steps with --after"
     )
     assert "the net cannot take this batch" in lessons(replace(seen, loss=(math.nan, 1.0), after=0))[0]
 
@@ -259,7 +259,7 @@ def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
     layers = [replace(one, weights=lost, grads=replace(one.grads, hook=""), error=None) for one in seen.layers]
     told = lessons(replace(seen, layers=layers))
     assert told[:2] == [
-        "Of no hook it can be said how much it changed (nan).",
+        "No change by a hook can be computed (nan).",
         "N left nan or inf in the weights of conv1.",
     ]
     before = [replace(one, weights=replace(lost, norm=(nan, nan))) for one in layers]  # no fault of the hook

@@ -1,7 +1,7 @@
 """Augmentation: a batch is cropped from images that stay as bytes, out of a black border, and scaled.
 
-The images of a batch are those that stand next in an order; ``position``, an array of one element, says how many
-images of it have been used, and is moved on by the batch.
+The images of a batch are the next ones in a given order; ``position``, an array of one element, counts the images
+used so far, and grows by the batch.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Array = NDArray[np.floating]
 
 
 def store(images: Any) -> Any:
-    """Return images or masks, an array or a list of arrays of any sizes, as the functions below want them."""
+    """Return images or masks, an array or a list of arrays of any sizes, in the form that the functions below need."""
     return images
 
 
@@ -35,7 +35,7 @@ def crop(
 ) -> None:
     """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3), thought of with ``border`` black pixels on each side; classes: (n,); order: (n,), indices;
+    images: (n, y, x, 3), with ``border`` imaginary black pixels on each side; classes: (n,); order: (n,), indices;
     offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
     mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
     """
@@ -112,7 +112,7 @@ def _slice(ends: tuple[int, int], start: int = 0) -> slice:
 
 
 def _next(samples: int, position: NDArray[np.int64], *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the next samples' part of each array, and move the position on."""
+    """Return the next samples' part of each array, and advance the position."""
     start = int(position[0])
     position += samples
     return [array[start : start + samples] for array in arrays]

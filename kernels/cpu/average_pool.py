@@ -12,7 +12,7 @@ from minidl.kernels.cpu.threads import share
 
 Array = NDArray[np.floating]
 _means, _global_means = Recorder(), Recorder()
-_MIN_PER_THREAD = 1 << 18  # elements; with fewer, waking a thread costs more than it brings
+_MIN_PER_THREAD = 1 << 18  # elements; with fewer, waking a thread costs more than it gains
 
 
 def forward(data: Array, size: int, stride: int, out: Array) -> None:

@@ -1,4 +1,4 @@
-"""Calls that compute, compiled loops and work shared among threads, and who wants to know of them (see tape.py)."""
+"""Record the calls that compute: compiled loops and work shared among threads (see tape.py)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ Calls = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 @dataclass
 class Captured:
-    """Functions with their arguments, in their order, and what must live as long as they may be called.
+    """Functions with their arguments, in order, and the objects that must live as long as they may be called.
 
-    whole: whether they are all that computes, and nothing between them depends on the data.
+    whole: True if these calls are all that computes, and nothing between them depends on the data.
     """
 
     calls: Calls = field(default_factory=list)
@@ -22,7 +22,7 @@ class Captured:
 
 
 class _Mine(local):
-    """What the running thread writes its calls down on, if anything."""
+    """Where the running thread records its calls, or None."""
 
     def __init__(self) -> None:
         self.captured: Captured | None = None
@@ -32,26 +32,26 @@ _mine = _Mine()
 
 
 def add_call(function: Callable[..., None], *arguments: Any) -> None:
-    """Write a call down, where anybody wants to know of it."""
+    """Record a call, if this thread records."""
     if _mine.captured is not None:
         _mine.captured.calls.append((function, arguments))
 
 
 def compute_between() -> None:
-    """Tell that NumPy computes something of the data here, which is no call."""
+    """Report that NumPy computes with the data here, which cannot be recorded as a call."""
     if _mine.captured is not None:
         _mine.captured.whole = False
 
 
 def keep_alive(*things: Any) -> None:
-    """Keep alive, with the calls, things that they know by their addresses alone."""
+    """Keep objects alive with the recorded calls, which have only their addresses."""
     if _mine.captured is not None:
         _mine.captured.alive.append(things)
 
 
 @contextmanager
 def capture() -> Iterator[Captured]:
-    """Write down the calls that this thread makes in the block."""
+    """Record the calls of this thread in the block."""
     before, _mine.captured = _mine.captured, Captured()
     try:
         yield _mine.captured

@@ -8,7 +8,7 @@ Band = tuple[int, int]
 
 
 def overlap(start: int, length: int, size: int) -> tuple[int, int]:
-    """Return where the part begins and ends that a stretch has of 0 … size, which may be nothing of it.
+    """Return the beginning and end of the part of a range that lies in 0 … size; it may be empty.
 
     >>> overlap(-2, 5, 9), overlap(11, 5, 9)
     ((0, 3), (9, 9))
@@ -37,11 +37,11 @@ class Chunks:
         return [(top, min(top + self.height, self.down)) for top in range(0, self.down, self.height)]
 
     def count(self, images: int) -> int:
-        """Return how many chunks some images are."""
+        """Return the number of chunks of some images."""
         return -(-images // self.samples) * -(-self.down // self.height)
 
     def parts(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
-        """Yield how many of the images start to stop a chunk has, and where the chunks of so many begin."""
+        """Yield the images per chunk for the images start to stop, and where the chunks with so many begin."""
         rest = (stop - start) % self.samples
         if stop - start > rest:
             yield self.samples, range(start, stop - rest, self.samples)

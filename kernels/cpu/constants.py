@@ -1,4 +1,4 @@
-"""Constants: weights that do not change any more, and what an algorithm makes of them once instead of every time."""
+"""Constants: weights that do not change any more, and results that algorithms compute from them only once."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,29 +11,29 @@ Array = NDArray[Any]
 
 
 def constant(array: Array) -> Array:
-    """Return a copy that cannot be written to, by which operations know that it does not change."""
+    """Return a read-only copy; operations recognize it as constant."""
     copy = array.copy()
     copy.flags.writeable = False
     return copy
 
 
 def is_constant(array: Array) -> bool:
-    """Return whether an array does not change any more."""
+    """Return whether an array is a constant."""
     return not array.flags.writeable
 
 
 class Kept:
-    """What was made of constants, for as long as these exist."""
+    """Results computed from constants, kept as long as the constants exist."""
 
     def __init__(self) -> None:
         self._made: dict[int, tuple[ref[Array], Array]] = {}
 
     def __deepcopy__(self, memo: Any) -> "Kept":
-        """Return one that has made nothing yet."""
+        """Return an empty one."""
         return Kept()
 
     def of(self, source: Array, make: Callable[[Array], Array]) -> Array:
-        """Return ``make(source)`` of a constant, made once, in memory of its own."""
+        """Return ``make(source)`` of a constant, computed once, in its own memory."""
         known, made = self._made.get(id(source), (None, None))
         if known is None or known() is not source:
             made = make(source)
@@ -42,6 +42,6 @@ class Kept:
         return made
 
     def _forget(self, key: int, gone: "ref[Array]") -> None:
-        """Forget what was made of a constant that is gone, unless another one has its place already."""
+        """Forget the result of a deleted constant, unless a new constant already has its place."""
         if key in self._made and self._made[key][0] is gone:
             del self._made[key]

@@ -2,7 +2,7 @@
 
 Arrays are channels last: data (samples, y, x, in), error (samples, y, x, out), weights (out, y, x, in), biases
 (out,). The algorithms compute the same numbers, all with the methods of ``Convolution``: the plain sum over the
-positions of the filter, one matrix product (im2col), Winograd's algorithm and, for inference alone, the direct one.
+positions of the filter, one matrix product (im2col), Winograd's algorithm and, only for inference, the direct one.
 """
 
 from typing import Any
@@ -31,10 +31,10 @@ _FEWEST_CHANNELS = 12  # measured: below, im2col is faster
 
 
 class ByBatch(Convolution):
-    """A convolution by the algorithm that suits its training and large batches, or directly.
+    """A convolution by the algorithm for training and large batches, or by the direct one.
 
-    The latter where the weights do not change any more and it costs less for the batch at hand: Winograd's algorithm
-    makes up to four times as many numbers of the weights, which a small batch does not repay.
+    It computes directly if the weights are constant and this costs less for the given batch: Winograd's algorithm turns
+    the weights into up to four times as many numbers, which is too much work for a small batch.
     """
 
     def __init__(self, geometry: Geometry, usual: Im2col | Winograd) -> None:
@@ -59,8 +59,8 @@ class ByBatch(Convolution):
 def plan(geometry: Geometry, algorithm: str | None = None) -> Convolution:
     """Return the convolution of this geometry, computed by ``algorithm`` or the one that a rule picks.
 
-    algorithm: "plain", "im2col" or "winograd", or "direct", which goes forward alone and with constants alone. Raises
-    MinidlError for an unknown one, and where Winograd's does not apply.
+    algorithm: "plain", "im2col" or "winograd", or "direct", which has only a forward, and only for constants. Raises
+    MinidlError for an unknown one, and if Winograd's does not apply.
     """
     if algorithm is None:
         return ByBatch(geometry, Winograd(geometry) if _suits_winograd(geometry) else Im2col(geometry))
@@ -70,10 +70,10 @@ def plan(geometry: Geometry, algorithm: str | None = None) -> Convolution:
 
 
 def _suits_winograd(geometry: Geometry) -> bool:
-    """Say whether Winograd's algorithm applies and its savings are more than its transforms cost.
+    """Return whether Winograd's algorithm applies and saves more than its transforms cost.
 
-    They are not where filters have fewer than three taps for each step of the stride, where few channels share the cost
-    of a transform, nor on images of one pixel, which see the middle of each filter only.
+    It does not if filters have fewer than three taps for each step of the stride, if only few channels share the cost
+    of a transform, or on images of one pixel, which use only the middle of each filter.
     """
     y, x, channels = geometry.data_shape
     stride = geometry.stride if isinstance(geometry.stride, tuple) else (geometry.stride, geometry.stride)

@@ -1,9 +1,9 @@
 """Convolution at inference with weights that do not change: im2col without the columns.
 
-The windows of an image overlap in memory, and the innermost loop (numba_windows.py) takes their elements where they
-lie. So nothing is written but the padding of an image, and the weights are read once, in one stream, which is what
-counts where there are few pixels: a layer of 512 filters for 512 channels of 4×4 pixels has 9 MB of weights for 1 MB
-of all else. They are kept in lines (lines.py), without the part of the filters that meets nothing but padding.
+The windows of an image overlap in memory, and the innermost loop (numba_windows.py) reads their elements in
+place. So only the padding of an image is written, and the weights are read once, in one stream. This matters for few
+pixels: a layer of 512 filters for 512 channels of 4×4 pixels has 9 MB of weights and 1 MB of everything else. The
+weights are kept in lines (lines.py), without the part of the filters that meets only padding.
 """
 
 from math import prod
@@ -23,11 +23,11 @@ Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 17  # of padded images: they are read once for each line of filters, from a core's own cache
 _FEWEST_PIXELS = 96  # in a chunk, which reads all weights
-_ROWS_OF_ONE = 8  # of an image, from which on the workers share the rows and not the filters
+_ROWS_OF_ONE = 8  # of a single image; with at least so many, the workers share rows instead of filters
 
 
 class Direct(Im2col):
-    """Convolution of windows as they lie in the images; forward takes a constant (constants.py) for weights."""
+    """Convolution that reads windows in place; forward takes a constant (constants.py) for weights."""
 
     name = "direct"
 
@@ -38,7 +38,7 @@ class Direct(Im2col):
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0.
 
-        The workers share the images, the rows of a single one, or the filters where it has few rows.
+        The workers share the images, the rows of a single image, or the filters if it has few rows.
         """
         lines = self._kept.of(weights, lambda constant: in_lines(constant[self._taps]))
         images, (rows, _, _), width = len(data), self.output_shape, per_line(self.dtype)

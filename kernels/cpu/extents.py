@@ -1,6 +1,6 @@
-"""Arrays of different extents: what is missing counts as zero, as in DLIB's residual additions.
+"""Arrays of different extents: the smaller one is padded with zeros, as in DLIB's residual additions.
 
-Arrays are (samples, …), with equal numbers of samples and of axes; along each axis they begin at the same place.
+Arrays are (samples, …), with equal numbers of samples and of axes; they are aligned at the beginning of each axis.
 """
 
 import numpy as np
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from minidl.kernels.cpu.program import Program, Recorder
 
 Array = NDArray[np.floating]
-_MIN_PER_THREAD = 1 << 15  # elements; with fewer, waking a thread costs more than it brings
+_MIN_PER_THREAD = 1 << 15  # elements; with fewer, waking a thread costs more than it gains
 _copies, _sums = Recorder(), Recorder()
 
 
 def copy(source: Array, out: Array) -> None:
-    """Write ``source`` into ``out``: cropped where out is smaller, zero where it is larger; its adjoint copies back."""
+    """Write ``source`` into ``out``: cropped if out is smaller, zero-padded if larger; the adjoint copies back."""
 
     def write(worker: int, start: int, stop: int) -> list[Program]:
         program = Program()
@@ -40,7 +40,7 @@ def add(first: Array, second: Array, out: Array) -> None:
 
 
 def _write(program: Program, source: Array, out: Array) -> None:
-    """Append what writes an array into another one."""
+    """Append the instructions that write one array into another."""
     common = _common(source, out)
     if out[common].shape != out.shape:
         program.zero(out.reshape(len(out), -1))

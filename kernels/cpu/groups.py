@@ -3,11 +3,11 @@
 A view of four axes (outer, rows, inner, lanes), see areas.py, has one group for each (outer, inner). As matrices
 (n, rows, columns) it is
 
-    (outer·inner, rows·lanes, 1)         where rows or inner is 1, so that each group is contiguous in memory
+    (outer·inner, rows·lanes, 1)         if rows or inner is 1, so that each group is contiguous in memory
     (outer, rows/t, t·inner·lanes)       otherwise: a group is ``lanes`` columns side by side, t times
 
-and all sums run down the columns, as products with a vector of ones. A single matrix has t rows seen side by side as
-one, because NumPy is slow where a row is short; otherwise t is 1.
+and all sums run down the columns, as products with a vector of ones. A single matrix views t rows as one,
+because NumPy is slow with short rows; otherwise t is 1.
 """
 
 from functools import cache
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
 
 
 def matrices(x: Array) -> tuple[Array, Layout]:
-    """See a view (outer, rows, inner, lanes) as matrices (n, rows, columns)."""
+    """View (outer, rows, inner, lanes) as matrices (n, rows, columns)."""
     outer, rows, inner, lanes = x.shape
     if rows > 1 and inner > 1:
         return wide(x)
@@ -49,9 +49,9 @@ def matrices(x: Array) -> tuple[Array, Layout]:
 
 
 def wide(x: Array) -> tuple[Array, Layout]:
-    """See a view (outer, rows, inner, lanes) as matrices (outer, rows, columns).
+    """View (outer, rows, inner, lanes) as matrices (outer, rows, columns).
 
-    Each of the inner·lanes channels has columns of its own.
+    Each of the inner·lanes channels has its own columns.
     """
     outer, rows, inner, lanes = x.shape
     tiles = _tiles(rows, inner * lanes) if outer == 1 else 1
@@ -60,5 +60,5 @@ def wide(x: Array) -> tuple[Array, Layout]:
 
 @cache
 def _tiles(rows: int, columns: int) -> int:
-    """Return how many rows to see as one, so that none is left over."""
+    """Return how many rows to view as one, so that no row is left over."""
     return max(t for t in range(1, max(1, _WIDE // columns) + 1) if rows % t == 0)

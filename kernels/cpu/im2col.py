@@ -8,7 +8,7 @@ convolution into products of plain matrices (Chellapilla, Puri and Simard 2006):
     comp_grads   grads   = errorᵀ · columns
 
 The columns are ky·kx times as large as the data, so they are made for a few images, or a few rows of one image, at a
-time. Where an image is so small that a part of the filter meets nothing but padding, this part is left out: on one
+time. If an image is so small that a part of the filter meets only padding, this part is left out: on one
 pixel, a 3×3 convolution is a 1×1 convolution.
 """
 
@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 20  # of columns, measured; with the operands of the product they fit an L2 cache of 1 MiB
 _MIN_PER_THREAD = 1 << 17  # weights
-_FEWEST_PIXELS = 128  # in a chunk: below, reading the weights again for each chunk takes long
+_FEWEST_PIXELS = 128  # in a chunk; with fewer, reading the weights for each chunk takes long
 
 
 class Im2col(Convolution):
@@ -143,7 +143,7 @@ class Im2col(Convolution):
         self._recorder.run(self.filters, (weights_grads, *totals), sum_up, _MIN_PER_THREAD // weights_grads[0].size + 1)
 
     def _useful(self, axis: int) -> slice:
-        """Return the part of the filter that meets the image anywhere, or one position where there is none."""
+        """Return the part of the filter that meets the image anywhere, or one position if no part does."""
         size, outputs = self.data_shape[axis], self.output_shape[axis]
         step, pad = self.stride[axis], self.padding[axis]
         taps = range(self.kernel_size[axis])
@@ -154,7 +154,7 @@ class Im2col(Convolution):
         """Return the useful part of the weights as a matrix (out, ky·kx·in)."""
         if weights[self._taps].shape == weights.shape:
             return weights.reshape(self.filters, -1)
-        if is_constant(weights):  # a replay, which runs nothing but programs, finds it again
+        if is_constant(weights):  # so that a replay, which runs only programs, finds it
             return self._matrices.of(weights, lambda given: given[self._taps].reshape(self.filters, -1).copy())
         useful = weights[self._taps]
         (matrix,) = carve("weights", self.dtype, useful.shape)
@@ -183,7 +183,7 @@ class Im2col(Convolution):
         return PerImage(pixels[band[0] * x :], y * x, None if band == (0, y) else (band[1] - band[0]) * x)
 
     def _see(self, program: Program, data: Array, band: Band, padded: Array) -> Operand:
-        """Append what pads some images where they must be; return the windows of some output rows, as they overlap."""
+        """Append the padding of some images, if needed; return the overlapping windows of some output rows."""
         padded, inside, source = self._region(program, band, padded)
         if padded[inside].shape == padded.shape:
             return PerImage(self._windows(data[source], band))
@@ -192,7 +192,7 @@ class Im2col(Convolution):
         return self._windows(padded, band)
 
     def _gather(self, program: Program, data: Array, band: Band, padded: Array, columns: Array) -> Operand:
-        """Append what writes the windows that some output rows see; return the windows (pixels, ky·kx·in)."""
+        """Append the instructions that write the windows of some output rows; return the windows (pixels, ky·kx·in)."""
         windows = self._see(program, data, band, padded)
         if isinstance(windows, PerImage) and windows.array.flags.c_contiguous:
             return PerImage(windows.array.reshape(-1, columns.shape[1]), prod(windows.array.shape[1:3]))
@@ -202,7 +202,7 @@ class Im2col(Convolution):
         return columns
 
     def _scatter(self, program: Program, columns: Array, band: Band, padded: Array, out: Array) -> None:
-        """Append what adds the windows of some output rows to their places in ``out``: the adjoint of gather."""
+        """Append the instructions that add the windows of some output rows to ``out``: the adjoint of gather."""
         padded, inside, target = self._region(program, band, padded)
         if self._side_by_side:
             places = self._windows(out[target], band)

@@ -1,8 +1,8 @@
 """Lines: weights that do not change, in the order in which a product with windows reads them.
 
-Filters are taken as many at a time as there are numbers in a cache line, zeros where they are fewer. For each element
-of a window there is a line with what these filters have for it, one line behind the other: (filters / a line's,
-elements of a window, a line's numbers).
+As many filters are grouped as numbers fit into a cache line; missing filters are zeros. For each element of a window,
+one line has the weights of these filters, and the lines follow each other: (groups of filters, elements of a window,
+numbers of a line).
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Max pooling without padding: the largest element of each window.
 
-data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The place of each
-maximum is remembered, in one byte for windows up to 16 × 16; of equals it is the first, counted column by column.
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The position of
+each maximum is stored, in one byte for windows up to 16 × 16; among equals, the first counts, column by column.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> 
 
 
 def inference(data: Array, size: int, stride: int, out: Array) -> None:
-    """Write the maxima into ``out``, where nobody asks for their places.
+    """Write the maxima into ``out``, without their positions.
 
     The workers share the images, or the rows of a single one.
     """

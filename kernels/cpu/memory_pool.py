@@ -1,7 +1,7 @@
 """Memory pool: the memory of an array is used again as soon as nothing refers to the array any more.
 
-Fresh memory costs a page fault every 4 KiB, so that what a training step needs for a short time should lie in memory
-that was used before. No array has to be released: whoever needs it longer keeps a reference to it.
+New memory costs a page fault every 4 KiB, so short-lived arrays of a training step should be in memory that was used
+before. No array has to be released explicitly: a reference keeps it alive.
 """
 
 from collections import deque
@@ -23,12 +23,12 @@ class Piece(NamedTuple):
 
 
 class MemoryPool:
-    """Blocks of memory, pieces of which are given to arrays and come back from them."""
+    """Blocks of memory, whose pieces are lent to arrays and come back from them."""
 
     def __init__(self) -> None:
         self._blocks: list[NDArray[np.uint8]] = []
         self._free: list[Piece] = []  # in order, and no two of them side by side
-        self._returned: deque[Piece] = deque()  # by any thread and at any moment: an array's end interrupts all else
+        self._returned: deque[Piece] = deque()  # by any thread, at any moment: deleting an array can interrupt any code
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialized array; when it and all views of it are gone, its memory is free again."""
@@ -36,11 +36,11 @@ class MemoryPool:
         size = prod(shape) * dtype.itemsize
         piece = self._take(-(-size // ALIGNMENT) * ALIGNMENT)
         memory = self._blocks[piece.block][piece.start : piece.start + size]
-        # The views of an array refer to the object at the bottom of them all, which is the loan.
+        # All views of an array refer to the object at their base, which is the loan.
         return np.asarray(_Loan(self, piece, memory)).view(dtype).reshape(shape)
 
     def give_back(self, piece: Piece) -> None:
-        """Take memory that no array refers to any more."""
+        """Take back memory that no array refers to any more."""
         self._returned.append(piece)
 
     def _take(self, size: int) -> Piece:
@@ -58,7 +58,7 @@ class MemoryPool:
         return best._replace(stop=rest.start)
 
     def _merge(self) -> None:
-        """Make what was given back free, and neighbours one piece."""
+        """Free the returned pieces, and merge neighbours."""
         returned = [self._returned.popleft() for _ in range(len(self._returned))]
         merged: list[Piece] = []
         for free in sorted([*self._free, *returned]):
@@ -70,7 +70,7 @@ class MemoryPool:
 
 
 class _Loan:
-    """What all arrays in a piece of memory refer to; when the last of them is gone, so is the loan."""
+    """The base object of all arrays in a piece of memory; it is deleted with the last of them."""
 
     def __init__(self, pool: MemoryPool, piece: Piece, memory: NDArray[np.uint8]) -> None:
         self._pool, self._piece = pool, piece

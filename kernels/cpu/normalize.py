@@ -11,7 +11,7 @@ from minidl.kernels.cpu.groups import Layout, Sums, matrices
 from minidl.kernels.cpu.loops import current
 
 Array = NDArray[np.floating]
-FIRST = 64  # rows whose mean is a guess of the whole mean
+FIRST = 64  # rows whose mean is the guess of the column's mean
 
 
 def center(x: Array, out: Array) -> None:
@@ -30,7 +30,7 @@ def moments(data: Array, layout: Layout) -> tuple[Sums, Sums]:
     """Return mean and variance of the group that each column belongs to, (n, 1, columns) both.
 
     They come from sums of x − guess and (x − guess)² in one pass. The guess, the mean of a column's first rows, is near
-    the mean, so that nothing is lost in the difference of the squares.
+    the mean, so the difference of the squares loses no digits.
     """
     loops, first = current(), np.ascontiguousarray(data[:, :FIRST])
     guess = (loops.sums(first) / first.shape[1]).astype(data.dtype)[:, None]

@@ -1,4 +1,4 @@
-"""Vectors of ones, by which sums are products of matrices."""
+"""Vectors of ones, with which sums are matrix products."""
 
 from functools import cache
 from typing import Any
@@ -10,11 +10,11 @@ Array = NDArray[Any]
 
 
 def ones(length: int, dtype: Any) -> Array:
-    """Return a vector of ones, which nobody may change and which stays where it is for ever."""
+    """Return a read-only vector of ones, whose memory never moves."""
     return _power_of_two((length - 1).bit_length(), dtype)[:length]
 
 
-@cache  # a few of them serve all lengths, however many sizes of images come
+@cache  # a few vectors are enough for all lengths
 def _power_of_two(exponent: int, dtype: Any) -> Array:
     vector = np.ones(1 << exponent, dtype)
     vector.flags.writeable = False

@@ -5,8 +5,8 @@ On these pixels they are a filter of stride 1:
 
     Σ_i filter[i] · data[t·y + i − p]  =  Σ_{phase < t} Σ_j filter[t·j + phase] · data[t·(y + j) + phase − p]
 
-So in two dimensions each image is t·t smaller images with smaller filters of their own, whose outputs are added up as
-if they were channels.
+So in two dimensions, each image becomes t·t smaller images with their own smaller filters, whose outputs are added up
+like channels.
 """
 
 from typing import NamedTuple

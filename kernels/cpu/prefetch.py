@@ -16,19 +16,19 @@ class Prefetcher:
     """Calls ``make(buffer, request)`` in the background; a result stays valid until its buffer's next turn."""
 
     def __init__(self, make: Callable[[int, Any], Any]) -> None:
-        workers()  # start them here: the thread that does decides on BLAS's threads for ever (threadpoolctl)
+        workers()  # start them here: the thread that starts them fixes BLAS's threads (threadpoolctl)
         self._make, self._buffer = make, 0
         self.restart()
         _all.add(self)
 
     def restart(self) -> None:
-        """Start a new thread, as in the child of a fork, which has none of its parent's."""
+        """Start a new thread, as in the child of a fork, which has no thread of its parent."""
         self._thread = ThreadPoolExecutor(1, "minidl-prefetch")
         self._requests: Iterator[Any] = iter(())
         self._pending: tuple[Any, Future[Any]] | None = None
 
     def stop(self) -> None:
-        """Drop the requests that are left, and wait for the one that is being worked on."""
+        """Drop the remaining requests, and wait for the current one."""
         if self._pending is not None:
             self._pending[1].exception()
         self._requests, self._pending = iter(()), None
@@ -40,7 +40,7 @@ class Prefetcher:
         self._submit_next()
 
     def next(self, request: Any) -> Any:
-        """Return the result for the request, or raise what it raised, and begin with the request after it."""
+        """Return the result for the request, or raise its error, and begin with the next request."""
         expected, future = self._pending or ("none", None)
         if future is None or request != expected:
             raise MinidlError(

@@ -1,8 +1,8 @@
-"""Programs: products of matrices, copies and ReLUs in a row, run for one chunk of a batch after another.
+"""Programs: lists of matrix products, copies and ReLUs, run for one chunk of a batch after another.
 
-A convolution is made of many small instructions. They are written down once, for any chunk's place in the batch, and
-then run for all chunks at once, because Python would take most of the time to issue them one by one. Compiled loops
-also record the programs of all workers as arrays of addresses, to be used again when the same operands come again.
+A convolution consists of many small instructions. They are listed once, for any chunk's place in the batch, and then
+run for all chunks at once, because most of the time would be Python's if it issued them one by one. Compiled loops also
+record the programs of all workers as arrays of addresses, and reuse them when the same operands come again.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -18,14 +18,14 @@ from minidl.kernels.cpu.threads import shares
 
 Array = NDArray[Any]
 
-MIN_PRODUCTS = 1 << 18  # multiplications worth waking a thread for
+MIN_PRODUCTS = 1 << 18  # multiplications that are worth waking a thread
 _MOST_RECORDINGS = 256
 
 
 class PerImage(NamedTuple):
-    """An operand of which each chunk has its own part: those rows of an array that belong to the chunk's images.
+    """An operand with a part for each chunk: the rows of an array that belong to the chunk's images.
 
-    rows: of each image; extent: the rows of a chunk, where it is less than all rows of its images. transposed: whether
+    rows: of each image; extent: the rows of a chunk, if it has not all rows of its images. transposed: whether
     the operand is the part's transpose.
     """
 
@@ -59,9 +59,9 @@ class Instruction(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """out = left · right + biases of windows as they overlap in images, or, with relu, the maximum of that and 0.
+    """out = left · right + biases for overlapping windows of images or, with relu, the maximum of that and 0.
 
-    left: (samples, y, x, rows, columns, channels), where the columns of a window lie side by side; right: the weights
+    left: (samples, y, x, rows, columns, channels), with the columns of a window side by side; right: the weights
     in lines, see lines.py; biases: (filters,); out: (samples, y, x, filters).
     """
 
@@ -76,7 +76,7 @@ class Tiles(NamedTuple):
     """out = down · source · acrossᵀ for each channel of each tile or, with relu, the maximum of that and 0.
 
     down, across: matrices; source: (samples, y, x, rows of a tile, columns of a tile, channels); out: the same with the
-    rows of the matrices in the place of their columns.
+    rows of the matrices instead of their columns.
     """
 
     down: Array
@@ -87,9 +87,9 @@ class Tiles(NamedTuple):
 
 
 class Largest(NamedTuple):
-    """out = the largest element of each window, where not a number counts as largest.
+    """out = the largest element of each window, where nan counts as largest.
 
-    source: (samples, y, x, rows, columns, channels), windows as they overlap; out: (samples, y, x, channels).
+    source: (samples, y, x, rows, columns, channels), overlapping windows; out: (samples, y, x, channels).
     """
 
     source: Array
@@ -138,18 +138,18 @@ class Program:
 
 
 def part(operand: Operand, start: int, samples: int) -> Array:
-    """Return what a chunk has of an operand."""
+    """Return a chunk's part of an operand."""
     return operand.part(start, samples) if isinstance(operand, PerImage) else operand
 
 
 class Recorder:
-    """Runs programs again and again on the same arrays; what it has recorded of them serves the next time."""
+    """Runs programs repeatedly on the same arrays, and reuses its recordings of them."""
 
     def __init__(self) -> None:
         self._recordings: dict[tuple[Hashable, ...], Any] = {}
 
     def __deepcopy__(self, memo: Any) -> "Recorder":
-        """Return one without recordings: these have the addresses of what belongs to the layer that is copied."""
+        """Return one without recordings, as these have the addresses of the original layer's arrays."""
         return Recorder()
 
     def run(
@@ -162,9 +162,9 @@ class Recorder:
     ) -> None:
         """Run what ``write(worker, start, stop)`` returns for shares of ``range(count)``, programs of one worker each.
 
-        All arrays are of one type, float32 or float64. The programs depend on nothing but the variant, the share, the
-        addresses and shapes of the arrays and the worker's scratch memory; whatever else they read is there for ever.
-        Where a recording of the same exists, Python has nothing left to do. No share is smaller than ``minimum``.
+        All arrays are of one type, float32 or float64. The programs depend only on the variant, the share, the
+        addresses and shapes of the arrays and the worker's scratch memory; anything else they read is permanent. If
+        there is a recording of the same, Python has nothing left to do. No share is smaller than ``minimum``.
         """
         loops, parts = current(), shares(count, minimum)
         if not loops.RECORDS:
@@ -175,9 +175,9 @@ class Recorder:
             recording = loops.record([write(*part) for part in parts])
             if len(self._recordings) >= _MOST_RECORDINGS:
                 self._recordings.clear()
-            # Only now: the programs may have needed more scratch memory than there was.
+            # Only now, as the programs may have enlarged the scratch memory.
             self._recordings[self._key(variant, parts, arrays)] = recording
-        keep_alive(arrays, write)  # a recording has addresses, of what write reads as well
+        keep_alive(arrays, write)  # a recording has addresses, also of what write reads
         loops.run(recording)
 
     @staticmethod

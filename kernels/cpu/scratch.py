@@ -1,10 +1,10 @@
 """Scratch memory of the workers, shared by all operations that one thread calls.
 
-What an operation needs only while it runs, it carves from its worker's buffer, which grows to the largest need and
-then stays: a steady training step allocates nothing, and consecutive layers work in memory that is still in the
-cache. Whatever a buffer held before is lost when the next arrays are carved from it.
+An operation carves its temporary arrays from its worker's buffer, which grows to the largest need and then stays. So
+after the first steps, a training step allocates nothing, and consecutive layers work in memory that is still in the
+cache. Carving new arrays from a buffer overwrites the earlier ones.
 
-Each thread that calls operations has buffers of its own, so that nets may run in several threads at a time; a helper
+Each thread that calls operations has its own buffers, so that nets may run in several threads at a time; a helper
 thread (threads.py) works in the buffers of the thread that it helps.
 """
 
@@ -61,13 +61,13 @@ def carve(owner: int | str, dtype: DTypeLike, *shapes: tuple[int, ...]) -> list[
 
 
 def version(owner: int | str) -> tuple[int, int]:
-    """Return where the owner's buffer lies and its size: while both stay, the same arrays are carved from it again."""
+    """Return the address and the size of the owner's buffer: while both stay, the same arrays are carved again."""
     buffer = _mine.buffers.get(owner)
     return (0, 0) if buffer is None else (buffer.__array_interface__["data"][0], buffer.size)
 
 
 def allocate(size: int) -> NDArray[np.uint8]:
-    """Return new memory of ``size`` bytes that begins with a cache line."""
+    """Return new memory of ``size`` bytes, aligned to a cache line."""
     raw = np.empty(size + ALIGNMENT, np.uint8)
     skip = -raw.ctypes.data % ALIGNMENT
     return raw[skip : skip + size]

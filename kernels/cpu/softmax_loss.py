@@ -1,7 +1,7 @@
 """Softmax and cross-entropy in one: p = exp(z)/Σ exp(z), L = −mean log p[label], ∂L/∂z = (p − onehot)/count.
 
-A row is a sample, or a pixel of one. Rows with a negative label have no truth to be compared with (VOC's void): their
-gradient is zero, and they do not count.
+A row is a sample, or a pixel of one. Rows with a negative label have no true class (VOC's void): their gradient is
+zero, and they do not count.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: ND
 
     logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
     the sum of their losses, how many are predicted correctly and their number, then the number of labels out of range.
-    A prediction is correct where a row's largest logit is its label's. Raises MinidlError for a label out of range
-    before anything is written, so that the last of the totals stays what it is.
+    A prediction is correct if a row's largest logit is its label's. Raises MinidlError for a label out of range before
+    anything is written, so that the last of the totals does not change.
     """
     z, e, label = logits.reshape(-1, logits.shape[-1]), error.reshape(-1, logits.shape[-1]), labels.reshape(-1)
     if wrong := int(np.count_nonzero(label >= logits.shape[-1])):

@@ -1,4 +1,4 @@
-"""Tape: the calls by which a function computes, to make them again without the Python between them."""
+"""Tape: the recorded calls of a function, to repeat them without the Python code between them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,9 @@ from minidl.kernels.cpu.threads import workers
 
 
 class Tape:
-    """The calls of ``function()``, for the same thread and the same memory: compiled loops, and work that is shared.
+    """The calls of ``function()``, for the same thread and the same memory: compiled loops, and shared work.
 
-    What NumPy does between them is not on it. whole: whether that depends on nothing but the weights.
+    It does not contain what NumPy computes between them. whole: True if that depends only on the weights.
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -23,11 +23,11 @@ class Tape:
         self._version = _version()
 
     def holds(self) -> bool:
-        """Return whether the calls are still the function's: scratch memory may have moved since."""
+        """Return whether the calls are still valid: scratch memory may have moved since."""
         return self._version == _version()
 
     def play(self) -> None:
-        """Make the calls."""
+        """Repeat the calls."""
         for function, arguments in self._calls:
             function(*arguments)
 

@@ -1,16 +1,15 @@
 """Threads: the work of one operation is shared among the processor's cores.
 
 An operation splits its leading axis (the samples of a batch, mostly) into contiguous shares, one for each worker.
-NumPy and BLAS release the interpreter's lock while they compute, so threads are enough. BLAS itself is held to
-one thread: the workers are the only parallelism, and a share's arrays stay in the cache of the core that made
-them.
+NumPy and BLAS release the interpreter's lock while they compute, so threads are enough. BLAS itself is limited to
+one thread: only the workers run in parallel, and a share's arrays stay in the cache of the core that computed them.
 
-The shares depend on nothing but the number of workers, so that sums over shares are repeatable to the last bit.
-Compiled loops are divided into the same shares, but have threads of their own (see numba_compiler.py).
+The shares depend only on the number of workers, so sums over shares are repeatable to the last bit.
+Compiled loops are divided into the same shares, but have their own threads (see numba_compiler.py).
 
-Several threads of a program may call operations at a time: each has scratch memory of its own, and a helper finishes
-one thread's share before it takes the next one. Threads do not survive a fork, and those of OpenMP cannot be started
-anew: a process that was forked after its parent had computed has a single worker.
+Several threads of a program may call operations at a time: each has its own scratch memory, and a helper finishes one
+thread's share before it takes the next one. Threads do not survive a fork, and those of OpenMP cannot be restarted: a
+process that was forked after its parent had computed has a single worker.
 """
 
 import os
@@ -39,14 +38,14 @@ class _Helper:
         Thread(target=self._run, name="minidl", daemon=True).start()
 
     def start(self, work: Work, share: tuple[int, int, int]) -> _Done:
-        """Begin with a share; the queue returned gets what it raised, or None, when it is done."""
+        """Begin with a share; when it is done, the returned queue gets its error or None."""
         done: _Done = SimpleQueue()
-        # In the caller's context, np.errstate holds for the helpers as well.
+        # In the caller's context, so that np.errstate also holds for the helpers.
         self._tasks.put((copy_context(), scratch.buffers(), work, share, done))
         return done
 
     def end(self) -> None:
-        """Let the thread end after the share that it is at."""
+        """Let the thread end after its current share."""
         self._tasks.put(None)
 
     def _run(self) -> None:
@@ -59,7 +58,7 @@ class _Helper:
                 context.run(work, *share)
             except BaseException as error:
                 raised = error
-            # A helper that is done must not keep the operation's arrays alive.
+            # An idle helper must not keep the operation's arrays alive.
             scratch.work_in({})
             del task, context, buffers, work, share
             done.put(raised)
@@ -69,9 +68,8 @@ class _Helper:
 class _Team:
     """The workers; worker 0 is the caller's own thread.
 
-    Where there is one worker for each core, every worker stays on a core of its own. Left alone, Linux wakes a
-    helper on the core of the thread that woke it and may let both share this core for a long time while another
-    one is idle.
+    With one worker for each core, every worker stays on its own core. Otherwise Linux would wake a helper on the core
+    of the thread that woke it, and might let both share this core for a long time while another core is idle.
     """
 
     def __init__(self, size: int) -> None:
@@ -96,7 +94,7 @@ def _usable_cores() -> set[int]:
 
 
 def _move_to(cores: set[int]) -> None:
-    """Let the calling thread run on these cores only, where the operating system can be told."""
+    """Let the calling thread run only on these cores, if the operating system supports this."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 
@@ -132,7 +130,7 @@ def _start_team(size: int) -> _Team:
 
 
 def _present() -> _Team:
-    """Return the team, started where there is none; ``_team_lock`` is locked."""
+    """Return the team, and start it if there is none; ``_team_lock`` must be locked."""
     return _team or _start_team(1 if _forked else available_cores())
 
 
@@ -157,7 +155,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def describe() -> str:
-    """Return in words how many cores compute."""
+    """Return a text with the number of cores that compute."""
     return f"CPU, {workers()} of {available_cores()} cores"
 
 

@@ -1,8 +1,8 @@
 """Tiles: images split into tiles, and a matrix applied to every tile along y and along x.
 
 A tiling covers an axis with windows of equal width, one every ``step`` pixels, the first at −padding. Windows may
-hang over the ends, where the image counts as zero. There, the matrix leaves out the columns that would meet zeros,
-so that no image is ever copied to be padded; likewise, it leaves out the rows that make outputs beyond the ends.
+extend over the ends, where the image is zero. There, the matrix leaves out the columns that would meet zeros, so that
+no image has to be copied for padding. Likewise, it leaves out the rows for outputs beyond the ends.
 """
 
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ class Plane(NamedTuple):
 def transform_tiles(
     program: Program, matrix: Array, planes: list[Plane], band: tuple[int, int], transformed: Array
 ) -> None:
-    """Append what transforms the tiles of some images; a tile is one of x in a row of y in ``band``.
+    """Append the instructions that transform the tiles of some images, in the rows of tiles ``band``.
 
         transformed[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
 
@@ -76,7 +76,7 @@ def transform_tiles(
 def write_tiles(
     program: Program, matrix: Array, transformed: Array, planes: list[Plane], band: tuple[int, int], relu: bool = False
 ) -> None:
-    """Append what writes tiles of outputs, which do not overlap, from transformed tiles.
+    """Append the instructions that write tiles of outputs, which do not overlap, from transformed tiles.
 
         tile[s, t, u][k, l, :] = Σ_{i, j} matrix[k, i] · matrix[l, j] · transformed[i, s, t, u, j, :]
 
@@ -89,9 +89,9 @@ def write_tiles(
 def _runs(
     program: Program, planes: list[Plane], band: tuple[int, int], transformed: Array
 ) -> Iterator[tuple[PerImage, Array, Run, Run]]:
-    """Yield tiles that lie on the images in the same way along y and x, transformed tiles, and how the former lie.
+    """Yield tiles at equal positions relative to the edges, their transformed tiles, and these positions.
 
-    Both are (samples, rows of tiles, tiles of a row, …, c), the former with pixels, the latter with points.
+    Both are (samples, rows of tiles, tiles of a row, …, c), the tiles with pixels, the transformed ones with points.
     """
     by_tile = transformed[:, : program.samples].transpose(1, 2, 3, 0, 4, 5)
     for (images, y, x), part in zip(planes, _channels(by_tile, planes), strict=True):

@@ -1,8 +1,8 @@
-"""Transposed convolution: the adjoint of a convolution from its output's size to its data's, as a layer of its own.
+"""Transposed convolution: the adjoint of a convolution from its output's size to its data's, as a separate layer.
 
 data (samples, y, x, in), output (samples, Y, X, out) with Y = stride·(y − 1) + size − 2·padding, weights (out, size,
 size, in), biases (out,). The convolution has this output as its data and this data as its output, so its backward is
-our forward, its forward our backward, and in comp_grads data and error change places.
+our forward, its forward is our backward, and in comp_grads data and error change places.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
-        self.none = np.zeros(geometry.data_shape[2], geometry.dtype)  # what the adjoint has for biases
+        self.none = np.zeros(geometry.data_shape[2], geometry.dtype)  # the biases of the adjoint
         self._kept = Kept()
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:

@@ -11,8 +11,8 @@ def update(
 ) -> None:
     """Update each parameter in place by ``loop(rule(parameter), weights, grads, *moments)``.
 
-    The arrays are (n, length): whole filters where their means are subtracted, single elements otherwise. The weight
-    decay is added to the gradient after GC (coupled L2). The loops set to zero what is nearly subnormal, see
+    The arrays are (n, length): whole filters if their means are subtracted, single elements otherwise. The weight
+    decay is added to the gradient after GC (coupled L2). The loops set nearly subnormal numbers to zero, see
     subnormal.py.
     """
     for parameter in parameters:

@@ -1,13 +1,13 @@
 """Convolution in fewer multiplications: Winograd's algorithm, with products that stay in the cache.
 
-The output is cut into tiles of m×m pixels, each of which depends on n×n pixels of the data, n = m + r − 1 for filters
-of r×r. Tiles of data d, filters g and tiles of error e are transformed to n×n points (``cook_toom.py`` has A, B, G):
+The output is divided into tiles of m×m pixels. Each depends on n×n pixels of the data, n = m + r − 1 for filters of
+r×r. Tiles of data d, filters g and tiles of error e are transformed to n×n points (``cook_toom.py`` has A, B, G):
 
     V = B d Bᵀ        U = G g Gᵀ        Ê = A e Aᵀ
 
-At each point (i, j), the transformed tiles are a matrix (tiles, in), the transformed filters one (in, out), and what
-remains of the convolution is n² products of matrices, where each output pixel costs n²/m² multiplications per pair
-of channels instead of r² (2.25 instead of 9 for F(4×4, 3×3)):
+At each point (i, j), the transformed tiles are a matrix (tiles, in) and the transformed filters a matrix (in, out).
+The convolution becomes n² matrix products, and each output pixel costs n²/m² multiplications per pair of channels
+instead of r² (2.25 instead of 9 for F(4×4, 3×3)):
 
     forward       out tile  = Aᵀ (V·U) A + biases
     comp_grads    grads     = Gᵀ (Êᵀ·V) G,     the adjoint of forward with respect to g
@@ -15,11 +15,11 @@ of channels instead of r² (2.25 instead of 9 for F(4×4, 3×3)):
                   by 180°, from out to in. The direct adjoint Bᵀ (Ê·Uᵀ) B costs as much and would overlap in its
                   outputs.
 
-The row of A at the point 1 is all ones. So biases added at (1, 1) arrive at every pixel, and the transformed
-errors at (1, 1) are the sums that the biases' gradients need.
+The row of A at the point 1 is all ones. So biases added at (1, 1) are added to every pixel, and the transformed
+errors at (1, 1) are the sums for the biases' gradients.
 
-All this is for stride 1. With a larger stride, the phases of the images (see phases.py) take the place of the
-images, and their channels stand side by side in V.
+All this is for stride 1. With a larger stride, the phases of the images (see phases.py) replace the
+images, and their channels are side by side in V.
 
 Chunks of some images, or of some rows of tiles of one image, keep V and V·U in a core's own cache. Sources: Winograd
 1980; Lavin and Gray 2016.
@@ -48,7 +48,7 @@ Array = NDArray[Any]
 
 _ONE = 1  # the index of the point 1 among the points of A, B and G
 _CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; measured, half or a quarter is as good
-_FEWEST_TILES = 32  # in a chunk: smaller matrix products are slow
+_FEWEST_TILES = 32  # in a chunk, as smaller matrix products are slow
 _TILES_PER_WEIGHTS = 4  # of an image cost what the weights do; measured with 10 and 50 images and 64 to 512 channels
 _MOST_TAPS = 5
 _MOST_OUTPUTS = 4  # along an edge of a tile: 6 round three times as much; (b), (c) and (b-cifar) gain 4 % at most
@@ -83,7 +83,7 @@ class Winograd(Convolution):
 
     @staticmethod
     def applies(kernel_size: Pair, stride: Pair) -> bool:
-        """Return whether the algorithm is for such filters and strides."""
+        """Return whether the algorithm supports such filters and strides."""
         (y, x), (step_y, step_x) = kernel_size, stride
         return y == x and step_y == step_x and 2 <= -(-y // step_y) <= _MOST_TAPS
 
@@ -190,7 +190,7 @@ class Winograd(Convolution):
             self._recorder.run(images, arrays, write, variant=relu)
 
     def _multiply(self, program: Program, v: Array, weights: Array, biases: Array | None, products: Array) -> None:
-        """Append what writes V·U, and adds biases at the point 1; lines of weights meet tiles where these lie."""
+        """Append the instructions for V·U plus biases at the point 1; weights in lines read the tiles in place."""
         if weights.shape[-1] == 1:
             program.product(v, weights[..., 0].transpose(1, 2, 3, 0), products)
             if biases is not None:
@@ -215,7 +215,7 @@ class Winograd(Convolution):
         y = max(plane.y.size + plane.y.padding for plane in covered)
         x = max(plane.x.size + plane.x.padding for plane in covered)
         channels, filters = self.data_shape[2] * len(self._phases), self.filters
-        # The transformed weights are read again for each chunk: they should be fewer than its own numbers, here half.
+        # Each chunk reads all transformed weights, so they should be fewer than its own numbers, here half.
         balanced = 2 * channels * filters // (channels + filters)
         fitting = _CHUNK_BYTES // (self._n**2 * (channels + filters) * self.dtype.itemsize)
         return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, balanced, fitting))
@@ -224,8 +224,8 @@ class Winograd(Convolution):
 def _best_tile(height: int, width: int, taps: int) -> int:
     """Return the m of F(m×m, taps×taps) with the least work for outputs of height × width pixels.
 
-    Large tiles save most, unless they hang over the edges. But they make n²/taps² values of each weight, which is as
-    much work as several tiles. Of equals the smallest has the smallest rounding errors.
+    Large tiles save most, unless they extend over the edges. But they turn each weight into n²/taps² values, which is
+    as much work as several tiles. Among equals, the smallest tile has the smallest rounding errors.
     """
     sizes = range(2, _MOST_OUTPUTS + 1)
     return min(sizes, key=lambda m: (-(-height // m) * -(-width // m) + _TILES_PER_WEIGHTS) * (m + taps - 1) ** 2)

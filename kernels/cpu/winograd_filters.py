@@ -1,7 +1,7 @@
 """Filter transform of Winograd's algorithm, and its adjoint: U = G g Gᵀ (see winograd.py).
 
 Both axes are transformed at once. Each phase of the filters has a matrix (n², taps of a filter): the columns of G ⊗ G
-where a tap belongs to the phase, zeros elsewhere.
+for taps of the phase, zeros elsewhere.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from minidl.kernels.cpu.scratch import carve
 Array = NDArray[Any]
 
 _MIN_PER_THREAD = 1 << 12  # weights
-_ADJOINT = "adjoint"  # a variant of the recorder, beside the transforms, rotated or not
+_ADJOINT = "adjoint"  # a variant of the recorder; the others are the transforms, rotated or not
 
 
 class FilterTransform:
@@ -27,7 +27,7 @@ class FilterTransform:
     def __init__(self, g: Array, kernel_size: Pair, phases: list[Phase], dtype: Any) -> None:
         self._points, self._taps, self._dtype = len(g), kernel_size[0] * kernel_size[1], dtype
         self._matrices = [_matrix(g, kernel_size, phase).astype(dtype) for phase in phases]
-        # Rotated by 180°, the first tap is the last of r, also where a phase has fewer.
+        # Rotated by 180°, the first tap becomes the last of r, even if a phase has fewer.
         self._rotated = [_matrix(g[:, ::-1], kernel_size, phase).astype(dtype) for phase in phases]
         self._adjoints = [matrix.T.copy() for matrix in self._matrices]
         self._recorder, self._kept, self._kept_rotated = Recorder(), Kept(), Kept()
@@ -47,8 +47,8 @@ class FilterTransform:
     def _transformed(self, weights: Array, rotated: bool) -> Array:
         """Return the transformed weights (out, n, n, phases·in), or rotated ones (phases·in, n, n, out).
 
-        Both are views of (n, n, out, phases·in), because BLAS takes a transposed matrix as it is: to transpose weights
-        took two or three times as long as all else here.
+        Both are views of (n, n, out, phases·in), because BLAS accepts transposed matrices: transposing the weights took
+        two or three times as long as everything else here.
         """
         n, (filters, _, _, channels) = self._points, weights.shape
         matrices = self._rotated if rotated else self._matrices

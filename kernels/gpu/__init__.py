@@ -1,12 +1,12 @@
 """GPU: the operations of kernels/ on CuPy's arrays; each module launches the kernels of NAME.cu beside its definition.
 
-Read elementwise.py first: it has the paper's formulas as one page of CUDA, without what makes the others fast.
-Operations run in one stream, see turn.py, because the default one cannot be captured in a graph; concurrently.py has a
-second one for what may run at once, and plans are tried in a third.
+Read elementwise.py first: it has the paper's formulas on one page, without the optimizations of the other files.
+Operations run in one stream, see turn.py, because the default stream cannot be captured in a graph; concurrently.py has
+a second stream for parallel work, and plans are tried in a third.
 
 From the definitions come shapes and records: convolution.Geometry and the check of it, max_pool.output_shape and
 max_pool.argmax_type (of windows.py), the tuples data_norm.Statistics, Running and ParameterState, the smallest square
-that is no subnormal number, and prefetch.Prefetcher, which builds each batch when it is asked for.
+that is not subnormal, and prefetch.Prefetcher, which builds each batch when it is requested.
 """
 
 from typing import Any
@@ -38,11 +38,11 @@ __all__ = [
 ]
 
 host = xp.asnumpy
-stream.__enter__()  # and not use(): the end of any ``with`` of another stream, CuPy's own too, comes back to this one
+stream.__enter__()  # not use(): after any ``with`` of another stream, also in CuPy, this one is current again
 
 
 def array(values: Any, dtype: Any) -> Any:
-    """Return real numbers on the device as operations take them; see kernels/arrays.py."""
+    """Return real numbers on the device in the form that operations need; see kernels/arrays.py."""
     if not isinstance(values, xp.ndarray):
         return xp.asarray(arrays.array(values, dtype))
     if values.dtype == dtype and values.flags.c_contiguous:

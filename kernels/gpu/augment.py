@@ -8,11 +8,11 @@ import numpy as np
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-ROWS = 4  # of a sample, by each thread: to know where the first pixel lies, it has to read four numbers in turn
+ROWS = 4  # of a sample, for each thread: it reads four numbers, one after another, to locate its first pixel
 
 
 class Pictures(NamedTuple):
-    """Images or masks of any sizes: all their bytes, where each begins (n,), and rows and columns of each (n, 2)."""
+    """Images or masks of any sizes: all their bytes, the start of each (n,), and rows and columns of each (n, 2)."""
 
     bytes: Array
     starts: Array
@@ -41,7 +41,7 @@ def crop(
 ) -> None:
     """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
 
-    images: of ``store``, each thought of with ``border`` black pixels on each side; classes: (n,); order: (n,),
+    images: of ``store``, each with ``border`` imaginary black pixels on each side; classes: (n,); order: (n,),
     indices; offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the
     image itself; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
     """
@@ -86,10 +86,10 @@ def _launch(kernel: str, *args: Any) -> None:
 
 
 def _advance(position: Array, out: Array) -> None:
-    """Move on by the samples of ``out``."""
+    """Advance the position by the samples of ``out``."""
     launch("augment", "advance", out.dtype, 1, 1, (position, np.int64(len(out))))
 
 
 def _scaling(mean: Any, divisor: float, dtype: Any) -> tuple[np.generic, ...]:
-    """Return the colours' means, and the factor that stands for the divisor."""
+    """Return the colours' means, and the reciprocal of the divisor."""
     return tuple(dtype.type(number) for number in (*mean, 1 / divisor))

@@ -8,7 +8,7 @@ from minidl.kernels.gpu.windows import kind, over_tiles
 
 Array = Any
 COLUMNS, ROWS = 32, 8  # channels and pixels of a block that sums up whole planes
-PIXELS = 4  # that a thread of the global average's adjoint writes: the more, the less often is the error read
+PIXELS = 4  # written by a thread of the global average's adjoint; more pixels mean fewer reads of the error
 
 
 def forward(data: Array, size: int, stride: int, out: Array) -> None:

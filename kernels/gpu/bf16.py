@@ -1,4 +1,4 @@
-"""Arrays of float32 as bfloat16; CuPy sees the halves as whole numbers of 16 bits."""
+"""Arrays of float32 as bfloat16; for CuPy, they are integers of 16 bits."""
 
 from typing import Any
 
@@ -23,15 +23,15 @@ def narrow(wide: Array) -> Array:
 class Narrowed:
     """The operands of a layer's products in bfloat16: each is rounded once in a step, and two products read it.
 
-    A product that has rounded an operand leaves it to the other one. As nobody can see whether an array was changed
-    meanwhile, a step begins with ``forget``, and then the operands stay what they are until both have read them.
+    A product that has rounded an operand keeps it for the other one. Changes of an array cannot be detected, so a step
+    begins with ``forget``, and the operands must not change until both products have read them.
     """
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], tuple[Array, Array]] = {}  # by operand and reader: the array, and its halves
 
     def forget(self) -> None:
-        """Leave nothing to any product."""
+        """Drop all kept operands."""
         self.kept.clear()
 
     def take(self, name: str, operation: str, array: Array) -> Array:

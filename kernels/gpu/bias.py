@@ -16,7 +16,7 @@ PARTS = 512  # of the rows, at most: as many partial sums for each column
 
 
 def add(biases: Array, out: Array, relu: bool = False) -> None:
-    """Add biases (columns,) to every row of ``out``; relu: what is negative then becomes zero."""
+    """Add biases (columns,) to every row of ``out``; relu: then set negative elements to zero."""
     blocks, vectors = _whole_rows(out, len(biases), source.aligned(biases, out))
     sizes = np.int64(out.size), *source.ints(len(biases), vectors, relu)
     source.launch("bias", "add", out.dtype, blocks, source.THREADS, (biases, out, *sizes))
@@ -37,7 +37,7 @@ def _whole_rows(out: Array, columns: int, aligned: bool) -> tuple[int, bool]:
     width = 16 // out.itemsize
     vectors = columns % width == 0 and aligned
     elements = source.THREADS * (width if vectors else 1)  # of a block
-    unit = columns // gcd(columns, elements)  # so many blocks have whole rows
+    unit = columns // gcd(columns, elements)  # a multiple of this number of blocks has whole rows
     return unit * max(1, min(-(-out.size // (unit * elements)), BLOCKS // unit)), vectors
 
 

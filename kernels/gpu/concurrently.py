@@ -1,9 +1,9 @@
-"""Concurrently: two independent parts of a step, in two streams, which are branches of a recorded graph.
+"""Concurrently: run two independent parts of a step in two streams, which become branches of a recorded graph.
 
-Kernels of small batches leave most of a card idle. The second stream begins where the first one is, which waits for it
-in the end, so that the card runs both parts at once where it has them in a graph; launched one by one, they take longer
-to be launched than to run. The way is the same then, as what a stream needs of cuDNN and cuBLAS is made before a
-recording, which forbids that.
+Kernels of small batches leave most of a card idle. The second stream begins where the first one is, and the first waits
+for it at the end, so in a graph the card runs both parts at once. Without a graph this gains nothing, because launching
+the kernels takes longer than running them. The two streams are used all the same, since the handles of cuDNN and cuBLAS
+for a stream must be made before the recording, which forbids this.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from minidl.kernels.gpu import products
 
 
 def concurrently(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
-    """Call both functions, which write to no memory that the other one knows, and return what the second returns."""
-    if products.precision() == "bf16":  # where products share operands that one of them has rounded, see bf16.py
+    """Call both functions, which must not write memory that the other uses; return the result of the second."""
+    if products.precision() == "bf16":  # products share rounded operands, see bf16.py
         first()
         return second()
     stream = cupy.cuda.get_current_stream()
@@ -28,13 +28,13 @@ def concurrently(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
         with branch:
             first()
         return second()
-    finally:  # after an error, too: the branch may still be at work on memory that comes next
+    finally:  # even after an error: the branch may still use memory that is reused next
         ends.record(branch)
         stream.wait_event(ends)
 
 
 @cache
 def _branch(stream: int) -> tuple[Any, Any, Any]:
-    """Return the stream beside another one, and the events at which it begins and ends; the same at every call."""
+    """Return the second stream of a stream, and the events of its begin and end; always the same objects."""
     begins, ends = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
     return cupy.cuda.Stream(non_blocking=True), begins, ends

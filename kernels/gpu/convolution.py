@@ -16,7 +16,7 @@ Array = Any
 
 
 class Cudnn(Im2col):
-    """Convolution by cuDNN, and by im2col where cuDNN has no engine for a shape."""
+    """Convolution by cuDNN, or by im2col if cuDNN has no engine for a shape."""
 
     name = "cuDNN"
 
@@ -28,7 +28,7 @@ class Cudnn(Im2col):
         self, operation: str, first: Array, second: Array, out: Array, biases: Array = None, relu: bool = False
     ) -> None:
         """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``, plus biases, if any."""
-        from minidl.kernels.gpu import cudnn  # here, as only some machines have it
+        from minidl.kernels.gpu import cudnn  # imported here, as only some machines have it
 
         behind = cudnn.BEHIND[0 if biases is None else 1 + relu]
         shapes, precision = (first.shape, second.shape, out.shape), products.precision()

@@ -1,4 +1,4 @@
-"""Matrix products by cuBLAS, called directly: what goes through CuPy cannot be captured in a CUDA graph."""
+"""Matrix products by cuBLAS, called directly, because calls through CuPy cannot be captured in a CUDA graph."""
 
 import ctypes
 from functools import cache
@@ -11,7 +11,7 @@ from minidl.kernels.gpu import products
 
 Array = Any
 
-WORKSPACE = 32 << 20  # bytes; with memory of our own nothing is allocated inside of a capture, and results repeat
+WORKSPACE = 32 << 20  # bytes; our own memory avoids allocations inside a capture, and makes results repeatable
 NO_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
 STATUS = {1: "not initialized", 7: "invalid value", 8: "not on this GPU", 11: "no access to memory",
           13: "not executed", 14: "internal error", 15: "not supported"}  # fmt: skip
@@ -25,7 +25,7 @@ COMPUTE = {"fp32": 68, "tf32": 77, "bf16": 75, "float64": 70}
 def multiply(
     a: Array, b: Array, out: Array, *, transpose_a: bool = False, transpose_b: bool = False, add: bool = False
 ) -> None:
-    """Write a · b into ``out``, or add it; with either of them transposed before.
+    """Write a · b into ``out``, or add it to ``out``; either may be transposed before.
 
     All are contiguous matrices of one type, float32 or float64; float32 is multiplied in the precision chosen in
     products.py. cuBLAS counts columns first, so to it each matrix is its transpose, and outᵀ = bᵀ · aᵀ.
@@ -63,7 +63,7 @@ def multiply(
 @cache
 def library() -> Any:
     """Return the cuBLAS that CuPy has loaded, or would load."""
-    from cupy_backends.cuda.libs import cublas as loaded  # noqa: F401  # loads it, wherever it lies
+    from cupy_backends.cuda.libs import cublas as loaded  # noqa: F401  # loads it, wherever it is
 
     blas = ctypes.CDLL(f"libcublas.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}")
     whole, pointer = ctypes.c_int, ctypes.c_void_p

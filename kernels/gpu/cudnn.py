@@ -2,13 +2,13 @@
 
     fprop    data, weights → output        dgrad    error, weights → data's error      wgrad    data, error → grads
 
-Arrays lie channels last. cuDNN counts their axes as samples, channels, y, x, and learns from the strides how they lie.
+Arrays have their channels last. cuDNN numbers the axes samples, channels, y, x, and gets the order from the strides.
 
-What is behind a product, biases and a ReLU, is in the graph of fprop, so that no pass over memory is needed for it. In
-bf16, operands and results are rounded to it, for which cuDNN has many engines that were compiled before; there biases
-and ReLU come with the pass that widens the result. Where an engine is lacking, it is done without.
+Biases and a ReLU after a product are in the graph of fprop, so they need no extra pass over memory. In bf16, operands
+and results are rounded to it, for which cuDNN has many precompiled engines; there the pass that widens the result adds
+biases and ReLU. If there is no such engine, the steps are done separately.
 
-Of the plans that cuDNN thinks best, the first product that is computed takes the fastest one that is right, see
+The first product that is computed tries the plans that cuDNN ranks best, and takes the fastest correct one, see
 trial.py; plans.py keeps the choice.
 """
 
@@ -25,7 +25,7 @@ from minidl.kernels.convolution import Geometry
 from minidl.kernels.gpu import bf16, bias, libraries, plans, products, trial
 from minidl.kernels.gpu.im2col import Im2col
 
-# The frontend would open a runtime of any CUDA, or find none, and it looks for cuDNN in one place alone.
+# The frontend might open a runtime of another CUDA, or none, and it looks for cuDNN in only one place.
 os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.for_cudnn())
 
 import cudnn
@@ -34,22 +34,22 @@ Array = Any
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 
-FIRST, SECOND, OUT, BIASES = 1, 2, 3, 4  # the numbers by which a graph knows its arrays
+FIRST, SECOND, OUT, BIASES = 1, 2, 3, 4  # the numbers of the arrays in a graph
 INPUTS = {"fprop": ("image", "weight"), "dgrad": ("loss", "filter"), "wgrad": ("image", "loss")}
 WEIGHTS = {"fprop": SECOND, "dgrad": SECOND, "wgrad": OUT}
 DATA = {"fprop": FIRST, "dgrad": OUT, "wgrad": FIRST}
 BEHIND = ("", "biases", "biases and ReLU")
 CANDIDATES = 24  # plans that are tried, at most
-SHAPES_TRIED = 4  # of the data that filters meet; more, as images of many sizes have, take what cuDNN thinks best
+SHAPES_TRIED = 4  # of the data for the same filters; further shapes take the plan that cuDNN ranks best
 KEPT = 2048  # products that are planned, at most
-EPSILON = 2.0**-24  # to which a sum of float32 is rounded, once for each term
-BOUNDS = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 5e-2}  # of the largest number of a product: how far off a plan may be
+EPSILON = 2.0**-24  # the relative rounding of a float32 sum, once for each term
+BOUNDS = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 5e-2}  # the largest error of a plan, per largest number of a product
 
 
 class Product:
-    """One product, planned for arrays of given shapes, and what is ``behind`` it, one of BEHIND.
+    """One product, planned for arrays of given shapes, and the operation ``behind`` it, one of BEHIND.
 
-    half_out: the output is rounded to bfloat16; fused: what is behind the product is in its graph; each only where
+    half_out: the output is rounded to bfloat16; fused: the operation behind the product is in its graph; each only if
     cuDNN has an engine for it.
     """
 
@@ -79,7 +79,7 @@ class Product:
             tried.add(data)
         self.most = CANDIDATES if data in tried else 1
         self.settings = operation, (first, second, out), stride, padding, precision
-        # Choices that were kept before all plans were compared, are made anew.
+        # Choices from versions that did not compare all plans are made again.
         self.name = " ".join(map(str, (*self.settings, behind, "compared")))
         try:
             self.graph, self.candidates = self._build(*self.settings)
@@ -92,28 +92,28 @@ class Product:
         self.refusal = ""
 
     def has_plan(self) -> bool:
-        """Return whether there is a plan, which is chosen at the first call, and say so where there is none."""
+        """Return whether there is a plan, which is chosen at the first call; log if there is none."""
         if self.plan is None and not self.refusal:
             try:
                 self.plan = self._choose()
             except MemoryError as error:
                 products.say_once(f"plans of cuDNN are taken without a trial, for which memory lacks: {error}")
                 self.plan = next(iter(self.candidates.values()))
-            except Exception as error:  # of cuDNN's kinds, too
+            except Exception as error:  # including cuDNN's own types
                 self.refusal = products.reason(error)
                 _say_refused(*self.settings[:2], self.precision, self.refusal)
         return self.plan is not None
 
     def __call__(self, first: Array, second: Array, out: Array, biases: Array = None) -> None:
-        """Write the product of the first and the second, and what is behind it, into ``out``.
+        """Write the product of the first and the second, with the operation behind it, into ``out``.
 
-        In bf16, the first and the second are what bf16.narrow makes. Raises RuntimeError where there is no plan.
+        In bf16, the first and the second are results of bf16.narrow. Raises RuntimeError if there is no plan.
         """
         if not self.has_plan() or self.plan is None:
             raise RuntimeError(self.refusal)
         result = cupy.empty(out.shape, np.uint16) if self.half_out else out
         arrays = {FIRST: first, SECOND: second, OUT: result} | ({BIASES: biases} if self.fused else {})
-        workspace = cupy.empty(max(self.workspace(self.plan), 1), np.uint8)  # CuPy's pool has it again after the call
+        workspace = cupy.empty(max(self.workspace(self.plan), 1), np.uint8)  # returns to CuPy's pool after the call
         self.execute(arrays, self.plan, workspace)
         if cupy.cuda.get_current_stream().is_capturing():
             _recorded.add(self)
@@ -124,26 +124,26 @@ class Product:
             bias.add(biases, out, relu)
 
     def execute(self, arrays: dict[int, Array], plan: int, workspace: Array) -> None:
-        """Compute by a plan, on arrays by the numbers that the graph knows them by."""
+        """Compute with a plan, on arrays given by their numbers in the graph."""
         pointers = {number: array.data.ptr for number, array in arrays.items()}
         handle = _handle(cupy.cuda.get_current_stream().ptr)
         self.graph.execute_plan_at_index(pointers, workspace.data.ptr, plan, handle=handle)
 
     def workspace(self, plan: int) -> int:
-        """Return how many bytes a plan needs beside its arrays."""
+        """Return how many bytes a plan needs besides its arrays."""
         return int(self.graph.get_workspace_size_plan_at_index(plan))
 
     def _choose(self) -> int:
-        """Return the plan that is the fastest of those that are right, and keep its name.
+        """Return the fastest correct plan, and keep its name.
 
-        While a stream records, nothing can be tried, and it is what was kept, or what cuDNN thinks best.
+        While a stream records, plans cannot be tried; then return the kept plan, or cuDNN's best.
         """
         if cupy.cuda.get_current_stream().is_capturing():
             return next(iter(self.candidates.values()))
         arrays, wanted = self._exercise()
         try:
             best = self._fastest(arrays, wanted)
-        except RuntimeError:  # what was kept, or the one that was to do without others, is none of the right ones here
+        except RuntimeError:  # the kept plan, or the only one, is not correct here
             if len(self.candidates) > 1:
                 raise
             for known in self.candidates:
@@ -155,16 +155,16 @@ class Product:
         return self.candidates.get(kept, self.candidates[best])
 
     def _fastest(self, arrays: dict[int, Array], wanted: Array) -> str:
-        """Return the name of the fastest candidate that is right."""
+        """Return the name of the fastest correct candidate."""
         ways = {}
         for name, plan in self.candidates.items():
-            with suppress(Exception):  # of cuDNN's kinds: it cannot even say what it needs
+            with suppress(Exception):  # cuDNN's own types: the plan cannot even report its workspace
                 ways[name] = partial(self.execute, arrays, plan), self.workspace(plan)
         bound = max(BOUNDS[self.precision], EPSILON * self.terms**0.5)
         return trial.fastest(ways, arrays[OUT], wanted, bound, self.multiplications)
 
     def _exercise(self) -> tuple[dict[int, Array], Array]:
-        """Return arrays of random numbers for the graph, and what im2col and cuBLAS make of them."""
+        """Return arrays of random numbers for the graph, and the result of im2col and cuBLAS for them."""
         arrays = {number: trial.random(shape, number) for number, shape in self.shapes.items()}
         if self.fused:
             arrays[BIASES] = trial.random(self.shapes[OUT][-1:], BIASES)
@@ -209,7 +209,7 @@ class Product:
         graph.validate()
         graph.build_operation_graph()
         graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-        # A run is to repeat to the last bit, and float32 is not to become less behind our back.
+        # Runs must be repeatable to the last bit, and float32 must not be rounded further without notice.
         graph.deselect_numeric_notes([notes.NONDETERMINISTIC, notes.REDUCED_PRECISION_REDUCTION])
         if not self.narrow:
             graph.deselect_numeric_notes([notes.DOWN_CONVERT_INPUTS])
@@ -234,7 +234,7 @@ def product(
     precision: str,
     behind: str = "",
 ) -> Product | None:
-    """Return a product planned for these shapes, all (samples or filters, y, x, channels), or None, and say why.
+    """Return a product planned for these shapes, all (samples or filters, y, x, channels), or None, and log why.
 
     operation: "fprop", "dgrad" or "wgrad"; precision: one of products.PRECISIONS; behind: one of BEHIND.
     """
@@ -242,7 +242,7 @@ def product(
         fused = operation == "fprop" and behind != "" and precision != "bf16"
         fused = fused and (behind != BEHIND[2] or relu_keeps_nan(precision))
         return Product(operation, first, second, out, stride, padding, precision, behind, fused)
-    except Exception as error:  # of any kind: cuDNN, its frontend, and whatever that has imported
+    except Exception as error:  # any type: from cuDNN, its frontend, or its imports
         trial.check_memory(error)
         _say_refused(operation, (first, second, out), precision, products.reason(error))
         return None
@@ -253,13 +253,13 @@ def _say_refused(operation: str, shapes: tuple[Shape, ...], precision: str, why:
     products.say_once(f"cuDNN has no engine for {what}, and im2col computes it: {why}")
 
 
-_tried: dict[Any, set[Shape]] = {}  # the data that plans are tried for, by the filters and all else
-_recorded: set[Product] = set()  # graphs run their code, and nobody knows for how long
+_tried: dict[Any, set[Shape]] = {}  # shapes of data for which plans were tried, by filters and other arguments
+_recorded: set[Product] = set()  # kept alive, as recorded graphs run their code
 
 
 @cache
 def relu_keeps_nan(precision: str) -> bool:
-    """Say whether a ReLU in a graph leaves what is not a number, by which a run sees that it has diverged."""
+    """Return whether a ReLU in a graph keeps nan, with which a run detects that it has diverged."""
     shape = 8, 1, 1, 8
     ones = cupy.ones(shape, np.float32)
     data, out = cupy.full_like(ones, np.nan), cupy.zeros_like(ones)
@@ -269,16 +269,16 @@ def relu_keeps_nan(precision: str) -> bool:
 
 
 def _candidates(graph: Any, chosen: str | None, most: int) -> dict[str, int]:
-    """Build the plan that was chosen before, or ``most`` that are worth a try, the best by cuDNN's own rules first.
+    """Build the plan that was chosen before, or at most ``most`` candidates, in the order of cuDNN's ranking.
 
-    A plan that has to be compiled takes a second or more, and is left out where there is another one before it.
+    A plan that has to be compiled takes a second or more, and is skipped if there is another one before it.
     """
     names = [graph.get_plan_name_at_index(index) for index in range(graph.get_execution_plan_count())]
     found: dict[str, int] = {}
     for index, name in enumerate(names):
         compiled = cudnn.behavior_note.RUNTIME_COMPILATION in graph.get_behavior_notes_for_plan_at_index(index)
         if name == chosen if chosen in names else len(found) < most and not (compiled and found):
-            with suppress(Exception):  # one that was ruled out, or that does not work after all
+            with suppress(Exception):  # a plan that was ruled out, or does not work
                 graph.build_plan_at_index(index)
                 found[name] = index
     if not found and chosen in names:

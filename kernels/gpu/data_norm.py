@@ -30,7 +30,7 @@ def forward(
     layout = wide(x)
     found = cupy.empty((3, layout.matrices, layout.channels))
     with_running = np.int32(running is not None and x.shape[1] > 1)
-    mean, variance, updates, window = running or Running(gamma, beta, cupy.empty(1, np.int64), 0)  # left as they are
+    mean, variance, updates, window = running or Running(gamma, beta, cupy.empty(1, np.int64), 0)  # not changed
     settings = (_elements(layout), np.float64(epsilon), found, _stride(layout), with_running, mean, variance, updates)
     finish("data_norm", "statistics", sums("data_norm", x, x, layout), layout, layout.width, *settings)
     args = (x, found[0], found[2], gamma, beta, out, np.int32(relu), with_running, updates, np.int32(window))

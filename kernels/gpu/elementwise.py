@@ -1,11 +1,12 @@
-"""The paper's formulas in CuPy's ElementwiseKernel and ReductionKernel: the page to read before the RawKernels.
+"""The paper's formulas in CuPy's ElementwiseKernel and ReductionKernel: read this page before the RawKernels.
 
-CuPy makes a CUDA kernel of a formula: an ElementwiseKernel computes it for each element, a ReductionKernel sums it over
-axes. T is the arrays' number type, float or double. Arrays are views (outer, rows, inner, lanes), see areas.py; what is
+CuPy compiles a CUDA kernel from a formula: an ElementwiseKernel computes it for each element, a ReductionKernel sums it
+over axes. T is the arrays' number type, float or double. Arrays are views (outer, rows, inner, lanes), see areas.py;
 one number for each group has the shape (outer, 1, inner, 1), and is double, because float loses digits in long sums.
 
-The functions do what their namesakes in normalize.py, data_norm.py, sgd.py and adam.py do, in more passes over memory.
-Nets train with those; they are tested against this page, and benchmarks/kernels.py times both. A net can use it, too:
+The functions compute the same as those in normalize.py, data_norm.py, sgd.py and adam.py, in more passes over memory.
+Nets train with the latter. Tests compare them with this page, and benchmarks/kernels.py times both. A net can use this
+page, too:
 
     replace(load("gpu"), normalize=elementwise, data_norm=elementwise, sgd=elementwise.sgd, adam=elementwise.adam)
 """
@@ -141,7 +142,7 @@ def comp_grads(
 
 
 def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Any, out: Array) -> None:
-    """Write ∂L/∂x: ∂L/∂x̂ = γ·error through the adjoint of standardize, which needs none of ``sums``."""
+    """Write ∂L/∂x: ∂L/∂x̂ = γ·error through the adjoint of standardize, which does not need ``sums``."""
     normalized = STANDARDIZE(x, statistics.mean, statistics.scale)
     standardize_adjoint(gamma.reshape(x.shape[2:]) * error, normalized, statistics.scale, out)
 

@@ -1,4 +1,4 @@
-"""Arrays of different extents on a GPU, where what is missing counts as zero: see kernels/extents.py and extents.cu."""
+"""Arrays of different extents on a GPU, the smaller one padded with zeros: see kernels/extents.py and extents.cu."""
 
 from itertools import chain
 from math import gcd
@@ -12,7 +12,7 @@ Array = Any
 
 
 def copy(source: Array, out: Array) -> None:
-    """Write ``source`` into ``out``: cropped where out is smaller, zero where it is larger; its adjoint copies back."""
+    """Write ``source`` into ``out``: cropped if out is smaller, zero-padded if larger; the adjoint copies back."""
     _launch("copy", source, out)
 
 
@@ -35,6 +35,6 @@ def _launch(kernel: str, *arrays: Array) -> None:
 
 
 def _image(array: Array) -> tuple[int, int, int]:
-    """See an array of (samples, …), of up to four axes, as images of y, x, c."""
+    """View an array (samples, …) of up to four axes as images of y, x, c."""
     extents = [1, 1, *array.shape[1:]][-3:]
     return extents[0], extents[1], extents[2]

@@ -11,7 +11,7 @@ import cupy
 from minidl.kernels.gpu import products
 from minidl.kernels.gpu.turn import turn
 
-WARM_UPS = 2  # calls before the recording: plans are made, kernels compiled and buffers grown in them
+WARM_UPS = 2  # calls before the recording, in which plans are made, kernels compiled and buffers allocated
 
 _log = logging.getLogger(__name__)
 
@@ -19,9 +19,9 @@ _log = logging.getLogger(__name__)
 class Recorded:
     """A function that is recorded, to be called again and again on the same arrays.
 
-    version: of those arrays, a number that grows; where it does, what was recorded before is forgotten. total: the sum
-    of a number over the ranks that have a share of the function. They record it together, or none does: NCCL wants a
-    sum over ranks to be recorded by all of them, or by none (its guide, "Using NCCL with CUDA Graphs").
+    version: a number that grows when the arrays change; then the recording is dropped. total: the sum of a number over
+    the ranks that share the function. All of them record it, or none: NCCL requires that a sum over ranks is recorded
+    by all of them, or by none (its guide, "Using NCCL with CUDA Graphs").
     """
 
     def __init__(
@@ -29,15 +29,15 @@ class Recorded:
     ) -> None:
         self.function, self.version, self.total = function, version, total
         self.graph: Any = None
-        # A pool that is dropped gives no memory back to the card: one serves all recordings, and is emptied at the end.
+        # A deleted pool returns no memory to the card, so one pool serves all recordings, and is emptied at the end.
         self.pool = cupy.cuda.MemoryPool()
         weakref.finalize(self, self.pool.free_all_blocks)
         self.known = -1
         self.calls, self.refused = 0, False
 
     def __call__(self) -> None:
-        """Do what the function does: by itself at first, then by launching its graph."""
-        with turn:  # or what another thread asks for would be recorded, too
+        """Run the function, at first directly, then by launching its graph."""
+        with turn:  # or the calls of another thread would be recorded, too
             if self.total(self.version()) != self.known:
                 self.graph, self.calls = None, 0
             if self.graph is None and not self.refused and self.calls >= WARM_UPS:
@@ -50,15 +50,15 @@ class Recorded:
                 self.graph.launch()
 
     def _capture(self) -> None:
-        """Record the function's kernels, which are not run, and remember where this is refused.
+        """Record the function's kernels without running them, and remember if this is refused.
 
-        What the function allocates meanwhile comes from a pool of memory that nobody else gets any of, for as long as
-        the graph lives: each launch works in the same places again.
+        Meanwhile the function allocates from a separate memory pool, which nothing else uses as long as the graph
+        exists: each launch uses the same addresses again.
         """
         collects = gc.isenabled()
-        gc.collect()  # now, as what it would free later may ask for what a stream that records cannot do
+        gc.collect()  # now, as a collection during the recording might call what a recording forbids
         gc.disable()
-        cupy.get_default_memory_pool().free_all_blocks()  # what the warm-ups had for a while, the graph needs again
+        cupy.get_default_memory_pool().free_all_blocks()  # the graph needs the temporary memory of the warm-ups again
         try:
             graph, refusal = self._recorded(cupy.cuda.get_current_stream())
         finally:
@@ -70,7 +70,7 @@ class Recorded:
             return
         refusal = refusal or "another rank cannot record them"
         _log.warning(f"steps cannot be recorded as a CUDA graph and run one kernel at a time: {refusal}")
-        self.pool.free_all_blocks()  # which the steps need, now that they run by themselves
+        self.pool.free_all_blocks()  # the steps need it, as they now run directly
 
     def _recorded(self, stream: Any) -> tuple[Any, str | None]:
         """Return the graph of the function's kernels, or why there is none."""
@@ -82,12 +82,12 @@ class Recorded:
         try:
             with cupy.cuda.using_allocator(self.pool.malloc):
                 self.function()
-        except (RuntimeError, MemoryError) as error:  # what a stream that records cannot do, or no memory for both
+        except (RuntimeError, MemoryError) as error:  # a call that a recording forbids, or too little memory for both
             refusal = products.reason(error)
         finally:
             try:
                 graph = stream.end_capture()
-            except RuntimeError as error:  # the recording was broken by what it refused
+            except RuntimeError as error:  # a refused call has broken the recording
                 refusal = refusal or products.reason(error)
         return graph, refusal
 

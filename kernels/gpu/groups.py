@@ -12,8 +12,8 @@ Array = Any
 LANES, ROWS, BATCH = 32, 8, 4  # as in groups.cuh
 BLOCK = LANES * ROWS  # threads
 WARP, FEW = 32, 8  # threads; terms that one thread adds up, at most
-BLOCKS = 512  # enough to keep every card's memory busy; a constant, so that sums do not depend on the card
-FINE_BLOCKS = 8192  # of kernels that leave no partial sums: small blocks leave fewer multiprocessors idle at the end
+BLOCKS = 512  # enough for the memory of any card; a constant, so that sums do not depend on the card
+FINE_BLOCKS = 8192  # of kernels without partial sums: with small blocks, fewer multiprocessors are idle at the end
 
 
 class Layout(NamedTuple):
@@ -66,13 +66,13 @@ class Layout(NamedTuple):
 
 
 def matrices(x: Array) -> Layout:
-    """See a view (outer, rows, inner, lanes) as matrices; a group that is contiguous is one with a single channel."""
+    """View (outer, rows, inner, lanes) as matrices; a contiguous group is a matrix with a single channel."""
     outer, rows, inner, lanes = x.shape
     return Layout(outer * inner, rows * lanes, 1, 1, x.dtype) if rows == 1 or inner == 1 else wide(x)
 
 
 def wide(x: Array) -> Layout:
-    """See a view (outer, rows, inner, lanes) as matrices that have all of the inner·lanes channels."""
+    """View (outer, rows, inner, lanes) as matrices that have all inner·lanes channels."""
     outer, rows, inner, lanes = x.shape
     return Layout(outer, rows * inner * lanes, inner * lanes, lanes, x.dtype)
 

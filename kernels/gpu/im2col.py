@@ -18,7 +18,7 @@ WARP, ROWS = 32, 8  # threads of a block along what a window takes of a row, and
 class Im2col(Convolution):
     """Convolution through chunks of im2col; arguments and methods are those of Convolution.
 
-    ``product`` is one of the three without the biases, whose parts other algorithms replace.
+    ``product`` computes one of the three without the biases; other algorithms replace it.
     """
 
     name = "im2col and cuBLAS"
@@ -72,7 +72,7 @@ class Im2col(Convolution):
             bias.add(biases, out, relu)
 
     def _memory(self, pixels: int) -> Array:
-        """Return memory for the windows of some pixels; CuPy's pool has it again after the call."""
+        """Return memory for the windows of some pixels; it returns to CuPy's pool after the call."""
         return cupy.empty((pixels, self.window), self.dtype)
 
     def gather(self, data: Array, start: int, columns: Array) -> None:
@@ -82,10 +82,10 @@ class Im2col(Convolution):
         self._launch("gather", shape, self._unit(data, columns), data, columns, *area)
 
     def scatter(self, columns: Array, start: int, out: Array) -> None:
-        """Add windows to their places in ``out``, or write them, where they are the first of their images."""
+        """Add windows to their places in ``out``; write the first ones of an image instead."""
         of_image = self.output_shape[0] * self.output_shape[1]
         first, last = start // of_image, -(-(start + len(columns)) // of_image)
-        # A chunk that begins inside of an image adds to it, and writes the images that it is the first of.
+        # A chunk that begins inside an image adds to it, and writes the images that begin in it.
         y, x, channels = self.data_shape
         middle, unit = first + (start % of_image > 0), self._unit(columns, out)
         for image, end, more in ((first, middle, 1), (middle, last, 0)):

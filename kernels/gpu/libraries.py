@@ -1,6 +1,6 @@
-"""CUDA's libraries as files: pip puts them where the loader does not look, and cuDNN's frontend not always.
+"""CUDA's libraries as files: pip installs them where the loader, and sometimes cuDNN's frontend, does not look.
 
-CuPy has the runtime inside, so that nothing else may have loaded it.
+CuPy contains the runtime, so the separate library may not be loaded yet.
 """
 
 import ctypes
@@ -13,18 +13,18 @@ import cupy
 
 
 def for_cudnn() -> str:
-    """Load cuDNN and the runtime of the CUDA that CuPy was built for; return where the runtime lies. Raises OSError.
+    """Load cuDNN and the runtime of the CUDA that CuPy was built for; return the runtime's path. Raises OSError.
 
-    Another package may have brought one of another CUDA, which is left alone.
+    A runtime of another CUDA, from another package, is not touched.
     """
     load("libcudnn.so.9", "cudnn")
     return load(f"libcudart.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}", "cudart")
 
 
 def load(name: str, library: str) -> str:
-    """Load a library by its file's name, which NVIDIA's pathfinder calls ``library``, and return where it lies.
+    """Load a library by its file's name, which NVIDIA's pathfinder calls ``library``, and return its path.
 
-    From then on, the loader knows it by its name. Raises OSError where there is none.
+    After that, the loader finds it by its name. Raises OSError if there is none.
     """
     for file in (*_of_pip(name), *_of_pathfinder(name, library), name):
         with suppress(OSError):
@@ -39,8 +39,8 @@ def _of_pip(name: str) -> Iterator[str]:
 
 
 def _of_pathfinder(name: str, library: str) -> Iterator[str]:
-    """Yield what NVIDIA's own search finds: in a Conda environment, a toolkit, wherever the loader looks."""
-    with suppress(Exception):  # whatever it cannot do, there may be another place
+    """Yield the paths that NVIDIA's own search finds: in a Conda environment, a toolkit, or the loader's path."""
+    with suppress(Exception):  # if it fails, there may be another place
         from cuda import pathfinder
 
         found = pathfinder.load_nvidia_dynamic_lib(library).abs_path

@@ -31,7 +31,7 @@ def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> 
 
 
 def inference(data: Array, size: int, stride: int, out: Array) -> None:
-    """Write the maxima into ``out``, where nobody asks for their places."""
+    """Write the maxima into ``out``, without their positions."""
     (shape,) = argmax_shapes(data.shape, size, stride)
     forward(data, size, stride, out, (cupy.empty(shape, argmax_type(size)),))
 

@@ -1,4 +1,4 @@
-"""Memory pool: CuPy's own, which uses the memory of an array again as soon as nothing refers to the array any more."""
+"""Memory pool: CuPy's own, which reuses the memory of an array as soon as nothing refers to the array any more."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """NCCL: sums of arrays over the GPUs of several processes, one each.
 
-They run in the stream of all kernels, so that a CUDA graph records them like any other; whoever replays the graph must
-do so on all GPUs.
+They run in the same stream as all kernels, so a CUDA graph records them like other kernels; then the graph must be
+replayed on all GPUs.
 """
 
 from importlib import import_module
@@ -16,7 +16,7 @@ Array = Any
 
 
 def unique_id() -> Any:
-    """Return a new name for a group of processes, which the first of them makes and tells the others.
+    """Return a new name for a group of processes; the first process makes it and sends it to the others.
 
     Raises MinidlError without NCCL.
     """
@@ -45,7 +45,7 @@ def _library() -> Any:
 class Sums:
     """The sums of a group of ``size`` processes that know the same ``name``, of which this is number ``rank``.
 
-    It waits for all of them, and raises MinidlError where NCCL cannot bring them together.
+    It waits for all of them, and raises MinidlError if NCCL cannot connect them.
     """
 
     def __init__(self, name: Any, rank: int, size: int) -> None:

@@ -1,7 +1,7 @@
 """Center, standardize and rescale, and their adjoints, on a GPU: see kernels/normalize.py and normalize.cu.
 
-Groups that are contiguous and fit the registers of a block, such as filters, take one launch and one pass over the
-memory; all others are summed, and then changed.
+Contiguous groups that fit the registers of a block, such as filters, take one launch and one pass over the memory; all
+others take a pass to sum them and a pass to change them.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
-"""Plans of cuDNN that were the fastest when they were timed, by the products that they are for.
+"""Plans of cuDNN that were the fastest in a trial, one for each product.
 
-Others may sum in another order, and which is the fastest may change from run to run: what was chosen once is kept in
-CuPy's folder for compiled kernels, so that equal seeds give equal runs on one machine, and a run saves its own choices
-and takes them again when it goes on, wherever that is.
+Plans differ in the order of their sums, and the fastest may change from run to run. So choices are kept in CuPy's
+folder for compiled kernels, and equal seeds give equal runs on one machine. A run also saves its choices, and uses them
+again when it is resumed, on any machine.
 """
 
 import json
@@ -17,7 +17,7 @@ from tempfile import NamedTemporaryFile
 from minidl.kernels.gpu import products
 
 _made: dict[str, str] = {}  # choices of this process
-_taken: dict[str, str] = {}  # of a run that goes on
+_taken: dict[str, str] = {}  # of a resumed run
 
 
 def choices() -> dict[str, str]:
@@ -26,13 +26,13 @@ def choices() -> dict[str, str]:
 
 
 def choose(known: Mapping[str, str]) -> None:
-    """Take these plans for products that are planned from now on, before those of the machine."""
+    """Use these plans for products planned from now on, in preference to those of the machine."""
     _taken.clear()
     _taken.update(known)
 
 
 class Plans:
-    """The names of a machine's plans, a file for each product, of which processes make each but once.
+    """The names of a machine's plans, a file for each product, which only one process writes.
 
     A process that cannot write keeps its choices for itself.
     """
@@ -41,20 +41,20 @@ class Plans:
         self.folder = folder
 
     def get(self, product: str) -> str | None:
-        """Return the name of the plan that was chosen for a product, if any."""
+        """Return the name of the plan that was chosen for a product, or None."""
         plan = _taken.get(product) or _made.get(product) or self._read(product)
         if plan:
             _made[product] = plan
         return plan
 
     def keep(self, product: str, plan: str) -> str:
-        """Remember a plan, and return it, or the one that another process has chosen meanwhile."""
+        """Keep a plan and return it, or return the one that another process has chosen meanwhile."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with NamedTemporaryFile("w", dir=self.folder, encoding="utf-8", delete=False) as part:
                 json.dump({product: plan}, part)
             try:
-                os.link(part.name, self._file(product))  # whole, and only where there is none
+                os.link(part.name, self._file(product))  # complete, and only if there is none
             except OSError:  # there is one, or this file system has no links
                 if self._read(product) is None:
                     os.replace(part.name, self._file(product))
@@ -66,7 +66,7 @@ class Plans:
         return plan
 
     def forget(self, product: str, plan: str) -> None:
-        """Let another plan take the place of one that cannot be used, as after an update of the driver."""
+        """Forget a plan that cannot be used, for example after an update of the driver."""
         for known in (_taken, _made):
             if known.get(product) == plan:
                 del known[product]
@@ -80,7 +80,7 @@ class Plans:
     def _read(self, product: str) -> str | None:
         try:
             found = json.loads(self._file(product).read_text("utf-8"))
-        except (OSError, ValueError):  # not there yet, or of somebody else
+        except (OSError, ValueError):  # missing, or of another user
             return None
         plan = found.get(product) if isinstance(found, dict) else None
         return str(plan) if plan else None

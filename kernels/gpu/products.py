@@ -1,14 +1,14 @@
-"""Products on the GPU: which library computes them, and how exactly; one choice for all layers of a process.
+"""Products on the GPU: library and precision, chosen once for all layers of a process.
 
-library: "cuDNN" where it works, else "cuBLAS" (on the columns of im2col). float64 is always cuBLAS.
+library: "cuDNN" if it works, else "cuBLAS" (on the columns of im2col). float64 is always cuBLAS.
 
     precision   operands are rounded to       sums       results are rounded to
     fp32        nothing                       float32    nothing
     tf32        10 bits of their mantissa     float32    nothing
     bf16        7 bits of their mantissa      float32    7 bits of their mantissa, by cuDNN
 
-Arrays are float32 in all of them. In bf16, what cuDNN makes of a product is rounded before it becomes float32 again,
-as PyTorch does in autocast: outputs before their biases are added, errors, and gradients of weights.
+Arrays are float32 in all of them. In bf16, cuDNN's results are rounded before they become float32 again, as in
+PyTorch's autocast: outputs before their biases are added, errors, and gradients of weights.
 """
 
 import logging
@@ -27,7 +27,7 @@ _chosen: dict[str, str | None] = {"library": None, "precision": None}
 
 
 def choose(precision: str | None = None, library: str | None = None) -> None:
-    """Choose for all products from now on; None leaves what was chosen before, and at first takes the fastest.
+    """Choose for all products from now on; None keeps the earlier choice, or at first takes the fastest.
 
     Raises MinidlError for a precision that this GPU does not have.
     """
@@ -44,12 +44,12 @@ def precision() -> str:
 
 
 def library() -> str:
-    """Return the library that makes the products of float32."""
+    """Return the library that computes float32 products."""
     return _chosen["library"] or ("cuBLAS" if cudnn_fails() else "cuDNN")
 
 
 def by_cudnn(dtype: DTypeLike) -> bool:
-    """Say whether cuDNN makes the products of this type."""
+    """Return whether cuDNN computes the products of this type."""
     return np.dtype(dtype) == np.float32 and library() == "cuDNN"
 
 
@@ -60,18 +60,18 @@ def describe() -> str:
 
 
 def cudnn_fails() -> str:
-    """Return why cuDNN cannot be used in the precision chosen, or nothing where small products come out right."""
+    """Return why cuDNN cannot be used in the chosen precision, or "" if small products are correct."""
     return probe(precision())
 
 
 @cache
 def probe(precision: str) -> str:
-    """Return why cuDNN cannot be used in a precision, and say so, or nothing."""
+    """Return why cuDNN cannot be used in a precision, and log it, or return ""."""
     try:
         why = _tried(precision)
     except MemoryError:
         raise
-    except Exception as error:  # of any kind: the frontend imports what it finds, and asserts what it expects
+    except Exception as error:  # any type: from the frontend's imports and assertions
         why = reason(error)
     if why:
         say_once(f"cuDNN cannot be used, and im2col with cuBLAS makes the products, which is slower: {why}")
@@ -95,7 +95,7 @@ def _tried(precision: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of what an error says, or its name."""
+    """Return the first line of an error's message, or its name."""
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Read later: a function that returns an array of the device without waiting, as it was at the previous call."""
+"""Read an array of the device without waiting: each call returns the copy that the previous call began."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Array = Any
 class ReadLater:
     """A function that returns an array as it was at the last call; at the first call, as it is.
 
-    Copies go to memory that the device can reach by itself, two in turn, and were made long before they are read.
+    Copies go to two pinned host buffers in turn, and are complete long before they are read.
     """
 
     def __init__(self, array: Array) -> None:
@@ -20,7 +20,7 @@ class ReadLater:
         self.made: Any = None  # the event after the last copy
 
     def __call__(self) -> Array:
-        """Return a host array, which holds until the next call."""
+        """Return a host array, which is valid until the next call."""
         first = self.made is None
         if first:
             self._copy()

@@ -1,4 +1,4 @@
-"""CUDA sources, which stand beside the definitions: they are compiled and their kernels launched here."""
+"""Compile the CUDA sources, which are beside the definitions, and launch their kernels."""
 
 import re
 from functools import cache
@@ -10,7 +10,7 @@ import numpy as np
 
 SOURCES = Path(__file__).resolve().parents[1]
 REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-THREADS = 256  # of a block, where nothing else is better
+THREADS = 256  # of a block, by default
 
 Extents = int | tuple[int, ...]
 
@@ -44,7 +44,7 @@ def launch(name: str, kernel: str, dtype: Any, grid: Extents, block: Extents, ar
     """Run ``kernel`` of NAME.cu on a grid of blocks of threads; nothing happens on an empty grid.
 
     args: contiguous arrays on the device, and NumPy's scalars of just the types that the kernel declares, because
-    nobody else would notice others. Raises TypeError for anything else.
+    nothing else checks them. Raises TypeError for anything else.
     """
     for i, argument in enumerate(args):
         if isinstance(argument, cupy.ndarray):

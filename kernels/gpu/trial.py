@@ -1,4 +1,4 @@
-"""Trial: which of several ways to compute something is the fastest that is right.
+"""Trial: find the fastest of several ways to compute something, among those with correct results.
 
 The ways are tried as graphs, because a small product takes less time than Python needs to launch it, in a stream of
 their own, as a thread's may be one that cannot record. Each must make what another library makes of random numbers, up

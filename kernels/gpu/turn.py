@@ -1,4 +1,4 @@
-"""Turns: threads that run nets on the device do so one at a time, and all of them in one stream.
+"""Turns: threads use the device one at a time, and all in one stream.
 
 Kernels of one stream run in the order in which they were asked for. CuPy keeps a current stream for each thread, at
 first the default one, which is ordered with no stream like ours and cannot be recorded. A turn of a thread with another
@@ -54,7 +54,7 @@ def lock() -> Turn:
 
 
 def _after_fork() -> None:
-    """Unlock it: a thread that has a turn is not in the child, which CUDA refuses to serve."""
+    """Unlock it: the thread that had a turn does not exist in the child, where CUDA does not work anyway."""
     turn.__init__()  # type: ignore[misc]
 
 

@@ -1,4 +1,4 @@
-"""The display of a run: a bar that moves while an epoch trains, and a line of a table when it has ended."""
+"""The display of a run: a progress bar during an epoch, and a table line after it."""
 
 import time
 
@@ -9,7 +9,7 @@ from minidl.losses import SoftmaxCrossEntropy
 
 
 class Display:
-    """Shows a run of ``epochs`` with ``samples`` images each, or nothing of it where it is quiet."""
+    """Shows a run of ``epochs`` with ``samples`` images each; shows nothing if it is quiet."""
 
     HEAD = "epoch  learning rate  train loss  accuracy   test loss  accuracy    seconds"
 
@@ -24,7 +24,7 @@ class Display:
             print(text, flush=True)
 
     def begin(self, epoch: int, done: int = 0) -> None:
-        """Start the bar of an epoch, of which so many samples were trained on before."""
+        """Start the bar of an epoch, at the number of samples already trained."""
         self.first = self.first or epoch + done / self.samples
         self.epoch = epoch
         self.bar = tqdm(
@@ -38,7 +38,7 @@ class Display:
         )
 
     def progress(self, samples: int, loss: SoftmaxCrossEntropy) -> None:
-        """Move the bar; the score, for which the device must be waited for, is only asked for when the bar is drawn."""
+        """Move the bar; read the score, which waits for the device, only when the bar is drawn."""
         if self.bar.update(samples - self.bar.n):
             done = self.epoch - self.first + samples / self.samples
             left = (time.perf_counter() - self.started) * ((self.epochs - self.first + 1) / done - 1)

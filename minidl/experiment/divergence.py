@@ -1,8 +1,8 @@
-"""Divergence: at which step, and in which layer first, a training got a number that is infinite or none.
+"""Divergence: find the step and the layer in which a training first computed inf or nan.
 
-While a net trains, its loss is looked at now and then, since a look makes a device wait. Once it is lost, all weights
-are: the training is brought back to its last checkpoint and makes the steps since then once more, one by one, and what
-each computes is looked at in its order.
+During training, the loss is checked only now and then, since a check waits for the device. When it is inf or nan, the
+weights are useless. So the training goes back to its last checkpoint, makes the steps since then again, one by one,
+and checks each result in order.
 """
 
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ from minidl.net import Net
 
 
 def is_finite(net: Net) -> bool:
-    """Return whether all that a net has learned are numbers, and finite."""
+    """Return whether all learned numbers of a net are finite."""
     return _first(net, ((p.name, p.value) for p in net.parameters)) == ""
 
 
 def first_fault(trainer: Trainer, done: int, epoch: int) -> str:
-    """Make the steps up to an epoch's end again from where the trainer is; say where something first is not finite.
+    """Repeat the steps up to an epoch's end from the trainer's state; return where a number first is not finite.
 
-    done: epochs that it has finished. The net is left in the middle of that step.
+    done: the number of finished epochs. The net is left in the middle of that step.
     """
     after = trainer.progress.batches
     with np.errstate(all="ignore"):
@@ -36,7 +36,7 @@ def first_fault(trainer: Trainer, done: int, epoch: int) -> str:
 
 
 def _fault(trainer: Trainer, data: Array, labels: Array) -> str:
-    """Make a step and return what of it is not finite first, or nothing."""
+    """Make a step and return which of its arrays is not finite first, or ""."""
     net, loss = trainer.net, SoftmaxCrossEntropy(trainer.loss.kernels)
     score = loss.score_of(net.forward(data), labels)
     if not np.isfinite(score.loss):
@@ -51,7 +51,7 @@ def _fault(trainer: Trainer, data: Array, labels: Array) -> str:
 
 
 def _in_forward(net: Net, data: Array) -> str:
-    """Return the first of the data, the normalized weights and the outputs of the layers that is not finite."""
+    """Return which of the data, the normalized weights and the layers' outputs is not finite first, or ""."""
     seen: list[tuple[str, Array]] = [("the data", data)]
     for layer in net.layers:
         if layer.weights is not None:
@@ -68,5 +68,5 @@ def _in_forward(net: Net, data: Array) -> str:
 
 
 def _first(net: Net, arrays: Iterable[tuple[str, Array]]) -> str:
-    """Return the name of the first array that is not finite, or nothing."""
+    """Return the name of the first array that is not finite, or ""."""
     return next((name for name, array in arrays if not bool(net.kernels.xp.isfinite(array).all())), "")

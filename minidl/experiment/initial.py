@@ -1,4 +1,4 @@
-"""The weights that a training begins with, where they are those of an earlier net: --init."""
+"""Initial weights from an earlier net: --init."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,15 @@ from minidl.net import Net
 
 @dataclass(frozen=True)
 class Initial:
-    """A saved net whose weights, biases, γ, β and running statistics another one begins with."""
+    """A saved net that gives a new net its weights, biases, γ, β and running statistics."""
 
     path: Path
     saved: Saved
 
     def give(self, net: Net) -> None:
-        """Copy all that the nets share into a new net; WC in the update is done to it once, as to one that is built.
+        """Copy all arrays that both nets have into a new net; if the update does WC, apply it once, as in a built net.
 
-        Raises MinidlError, before anything is copied, where a layer differs by more than the number of classes.
+        Raises MinidlError, before anything is copied, if a layer differs by more than the number of classes.
         """
         found = self.saved.of(net)
         last = _last(net)
@@ -51,7 +51,7 @@ class Initial:
         center_weights(net.layers)
 
     def notes(self, net: Net) -> tuple[str, ...]:
-        """Return the sentences that say what a net has begun with."""
+        """Return sentences on what a net begins with."""
         note = divergence_of(self.path)
         notes = [f"Begins with the weights of {self.path}" + (f"; {note}." if note else ".")]
         if self.saved.dtype == "float64" and net.dtype != np.float64:
@@ -63,7 +63,7 @@ class Initial:
         return tuple(notes)
 
     def _begins_anew(self, net: Net) -> set[str]:
-        """Return the names of the last layer's arrays where it has another number of outputs, and otherwise none."""
+        """Return the names of the last layer's arrays if it has another number of outputs, and else none."""
         there, names = self.saved.of(net).net_shapes, _shapes(_last(net))
         differ = all(name in there and there[name][:1] != shape[:1] for name, shape in names.items())
         alike = all(name in there and there[name][1:] == shape[1:] for name, shape in names.items())
@@ -73,13 +73,13 @@ class Initial:
 def read(path: str) -> Initial:
     """Return the saved net in the folder of a run, a checkpoint or an exported file.
 
-    Raises MinidlError where it is missing or is no such file.
+    Raises MinidlError if it is missing or no such file.
     """
     return Initial(Path(path), saved.read(file_of(path), described=False))
 
 
 def _last(net: Net) -> Layer:
-    """Return the layer that makes the output; raise MinidlError where no layer has weights."""
+    """Return the last layer with weights; raise MinidlError if no layer has weights."""
     layers = [layer for layer in net.layers if layer.weights is not None]
     if not layers:
         raise MinidlError("no layer of this net has weights that an earlier net could give it; leave out --init")
@@ -87,7 +87,7 @@ def _last(net: Net) -> Layer:
 
 
 def _shapes(layer: Layer) -> dict[str, Shape]:
-    """Return the shapes of what a layer has learned, by name."""
+    """Return the shapes of a layer's learned arrays, by name."""
     if isinstance(layer, Container):
         return {}
     arrays: dict[str, Any] = {p.name: p.value for p in layer.parameters()} | layer.running()

@@ -1,4 +1,4 @@
-"""The introduction of a run: what it tells before its first epoch."""
+"""The introduction of a run: what it prints before its first epoch."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from minidl.words import printable
 
 
 def introduction(experiment: Experiment, folder: Path) -> list[str]:
-    """Return the lines: the net, the device, what the user should know, the data, and where the record is."""
+    """Return the lines: the net, the device, notes for the user, the data, and where the record is."""
     kernels = experiment.net.kernels
     loops_note = loops.warning() if kernels.device == "cpu" else ""
     return [

@@ -1,4 +1,4 @@
-"""Metrics beside loss and accuracy: which classes are taken for which."""
+"""Metrics besides loss and accuracy: the confusion of classes."""
 
 from typing import Any
 
@@ -13,16 +13,17 @@ Array = Any
 
 
 class Confusion:
-    """How often pixels of each class were taken for each class: counts (truth, prediction)."""
+    """How often pixels of each class were predicted as each class: counts (truth, prediction)."""
 
     def __init__(self, classes: int, kernels: Kernels) -> None:
         self.kernels = kernels
         self.counts = kernels.xp.zeros((classes, classes), np.int64)
 
     def add(self, output: Array, labels: Array) -> None:
-        """Count the predictions of a batch; output: (…, classes), labels: (…), negative where there is none.
+        """Count the predictions of a batch; output: (…, classes), labels: (…), negative for pixels without a label.
 
-        Raises MinidlError for an output of other classes, and for labels of another shape or type or out of range.
+        Raises MinidlError for an output with another number of classes, and for labels of another shape or type, or out
+        of range.
         """
         labels, classes = checked_labels(labels, output, self.kernels.xp), len(self.counts)
         if output.shape[-1] != classes:
@@ -35,7 +36,7 @@ class Confusion:
 
     @property
     def mean_iou(self) -> float:
-        """The mean of intersection over union of truth and predictions, over the classes that either of them has."""
+        """The mean of intersection over union of truth and predictions, over the classes that occur in either."""
         counts = self.kernels.host(self.counts)
         hits = counts.diagonal()
         unions = counts.sum(axis=0) + counts.sum(axis=1) - hits

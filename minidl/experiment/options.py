@@ -87,7 +87,7 @@ def as_words(options: Options) -> list[str]:
 
 
 def read(cli: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[Options, Options]:
-    """Return all options of a command line, once with the defaults and once with None where nothing was given."""
+    """Return all options of a command line, once with the defaults and once with None for those not given."""
     options = vars(cli.parse_args(arguments))
     return options, vars(cli.parse_args(arguments, argparse.Namespace(**dict.fromkeys(options))))
 
@@ -250,7 +250,7 @@ def add_device(group: Group) -> None:
 
 
 def _add_run(group: Group) -> None:
-    """Add where a run is recorded, and what it prints."""
+    """Add the options of a run's record and output."""
     group.add_argument("--out", type=place, metavar="DIR", help="folder of the run (default: a new one under runs/)")
     group.add_argument(
         "--resume",

@@ -1,4 +1,4 @@
-"""The pictures of a run: its curves, and of a net that labels pixels some predictions."""
+"""The pictures of a run: its curves and, for a net that labels pixels, some predictions."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ EXAMPLES = 8  # test images in predictions.png
 
 
 def draw(experiment: Experiment, folder: Path, epochs: list[Epoch], command: Command) -> None:
-    """Draw into the folder of the run; what cannot be drawn is told, and the run has not failed for it."""
+    """Draw into the folder of the run; if a picture fails, say so and go on."""
     settings, test = experiment.settings, experiment.test
     title = f"net ({settings['model']}) on {experiment.data}: {settings['method']}"
     with decoration(command.name, CURVES):
         write_whole(folder / CURVES, plots.curves(epochs, title))
     net = experiment.net
-    if isinstance(test, PixelBatches) and not net.training:  # as it is after a test, which a net that diverged lacks
+    if isinstance(test, PixelBatches) and not net.training:  # a test leaves it so; a net that diverged had no test
         with decoration(command.name, PREDICTIONS):
             drawn = predictions(test.examples(EXAMPLES), lambda data: net.kernels.host(net.forward(data)))
             write_whole(folder / PREDICTIONS, drawn)

@@ -29,14 +29,14 @@ def curves(epochs: Sequence[Epoch], title: str) -> bytes:
 def comparison(runs: Mapping[str, Sequence[Sequence[Epoch]]], title: str) -> bytes:
     """Draw the training loss and the test accuracy of methods over the epochs, one line for each of their runs.
 
-    Each method has a colour that people with any kind of colour vision can tell from the others', and a mark.
+    Each method has its own mark, and a colour that colour-blind readers can also tell from the others.
     """
     figure, axes = _over_epochs(title, ("training loss", "test accuracy, %"))
     marked = cycler(marker=list("osD^vPX*<>")) + style.library["tableau-colorblind10"]["axes.prop_cycle"]
-    looks = cycler(linestyle=["-", "--", ":"]) * marked  # of which 30 differ
+    looks = cycler(linestyle=["-", "--", ":"]) * marked  # 30 different ones
     for (method, logs), look in zip(runs.items(), cycle(looks), strict=False):
         for number, epochs in enumerate(logs):
-            label = "_" if number else method  # one line of the legend for all runs
+            label = "_" if number else method  # one entry in the legend for all runs
             for axis, column in zip(axes, ("train_loss", "test_accuracy"), strict=True):
                 axis.plot(*_series(epochs, column), markersize=4, linewidth=1.2, label=label, **look)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
@@ -51,19 +51,19 @@ def _over_epochs(title: str, quantities: Sequence[str]) -> tuple[Figure, Sequenc
         axis.set(xlabel="epoch", ylabel=quantity)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    figure.suptitle(drawable(title), parse_math=False)  # the name of a folder in it is no formula
+    figure.suptitle(drawable(title), parse_math=False)  # it has the name of a folder, which is no formula
     return figure, axes
 
 
 def _series(epochs: Sequence[Epoch], column: str) -> tuple[list[int], list[float]]:
-    """Return the epochs, those with a test where it is about that, and their losses or their accuracies in percent."""
+    """Return the epochs, or for test results those with a test, and their losses or accuracies in percent."""
     shown = [epoch for epoch in epochs if column.startswith("train") or epoch.tested]
     scale = 100 if column.endswith("accuracy") else 1
     return [epoch.epoch for epoch in shown], [scale * getattr(epoch, column) for epoch in shown]
 
 
 def table(lines: Sequence[Line]) -> bytes:
-    """Draw for each net its rows from best to worst, the paper's beside ours, and the accuracies one over the other."""
+    """Draw for each net its rows from best to worst, the paper's beside ours, and the accuracies against each other."""
     finite = [line for line in lines if np.isfinite([line.row.paper, line.mean]).all()]
     nets = list(dict.fromkeys(line.row.model for line in finite)) or [""]
     parts = [sorted((line for line in finite if line.row.model == net), key=_by_paper) for net in nets]
@@ -88,7 +88,7 @@ def _by_paper(line: Line) -> float:
 
 
 def _draw_order(axis: Axes, lines: Sequence[Line], colours: Any) -> None:
-    """Draw a line from each row's place in the paper, where ``lines`` have it, to its place here."""
+    """Draw a line from each row's place in the paper, if ``lines`` have it, to its place here."""
     ours = sorted(lines, key=lambda line: -line.mean)
     for place, (line, colour) in enumerate(zip(lines, colours, strict=False)):
         own = ours.index(line)
@@ -101,7 +101,7 @@ def _draw_order(axis: Axes, lines: Sequence[Line], colours: Any) -> None:
 
 
 def drawable(text: str) -> str:
-    """Return a text that can be drawn: a name's bytes need not be text."""
+    """Return a text that can be drawn: a file name may have bytes that are no text."""
     return text.encode(errors="replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Preparation of a run: builds all that it needs from its settings, before anything is written."""
+"""Preparation of a run: builds everything from its settings, before anything is written."""
 
 from dataclasses import dataclass, field
 
@@ -33,8 +33,8 @@ ALONE = Communicator()
 class Experiment:
     """A run that is ready to begin.
 
-    data: the name of its set; description: of the data, for the checkpoint; notes: what the user should know of them,
-    and of the ranks that share the batches; commit: of the code that trains.
+    data: the name of its set; description: of the data, for the checkpoint; notes: for the user, on the data and on
+    the ranks that share the batches; commit: of the code that trains.
     """
 
     settings: Settings
@@ -54,14 +54,14 @@ class Experiment:
 
     @property
     def optimizer(self) -> Optimizer:
-        """What changes its parameters."""
+        """The optimizer of the net."""
         return self.trainer.optimizer
 
 
 def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE) -> Experiment:
-    """Return what the settings describe; the batch in them may be cut to the set.
+    """Return the experiment that the settings describe; its batch size may be reduced to the size of the set.
 
-    begins: whether training begins, with the weights that ``--init`` names, or an earlier run will be brought back.
+    begins: True if a new training begins, with the weights of ``--init``, False if an earlier run will be resumed.
     ranks: that train it together. Raises MinidlError for settings that are unknown, do not fit together, do not fit the
     data, or are not the same on all ranks.
     """
@@ -85,9 +85,9 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
 
 
 def choose_device(settings: Settings, ranks: Communicator = ALONE) -> Kernels:
-    """Return the operations of the device; on the CPU, with the loops and the threads that were asked for.
+    """Return the operations of the device; on the CPU, with the loops and threads of the settings.
 
-    Of several GPUs of a host, each rank takes the one of its number there.
+    If a host has several GPUs, each rank takes the one with its number on the host.
     """
     if ranks.size > 1 and settings["device"] in ("auto", "gpu"):
         kernels.take_gpu(ranks.here)
@@ -99,7 +99,7 @@ def choose_device(settings: Settings, ranks: Communicator = ALONE) -> Kernels:
 
 
 def check_names(settings: Settings) -> None:
-    """Raise MinidlError for what is unknown or does not fit together, before a data set is read or even downloaded."""
+    """Raise MinidlError for unknown or conflicting settings, before a data set is read or downloaded."""
     if settings["optimizer"] not in OPTIMIZERS:
         raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
@@ -110,9 +110,9 @@ def check_names(settings: Settings) -> None:
 
 
 def build_net(settings: Settings, train: Source, start: Initial | None = None) -> Net:
-    """Return the net for the batches that it will be trained on, with the weights that it starts with, if any.
+    """Return the net for the batches of the training, with its initial weights, if given.
 
-    Raises MinidlError where it has nothing to learn.
+    Raises MinidlError if it has no parameters.
     """
     net = _build(settings, train)
     if not net.parameters:
@@ -136,9 +136,9 @@ def _build(settings: Settings, train: Source) -> Net:
 
 
 def check_sizes(settings: Settings, net: Net, train: Source, test: Source) -> None:
-    """Raise MinidlError where a test has images of other sizes than training, which the net cannot take.
+    """Raise MinidlError if a test has images of other sizes than training and the net cannot take them.
 
-    A net that is not known to take them is tried, on one image without colour and as a copy, before it is trained.
+    If this is not known of a net, a copy of it is tried on one black image before the training.
     """
     if not isinstance(test, PixelBatches) or isinstance(net.root, AnySize):
         return
@@ -173,10 +173,10 @@ def build_optimizer(settings: Settings, net: Net) -> Optimizer:
 def build_tracer(
     settings: Settings, train: Source, net: Net, optimizer: Optimizer, start: Initial | None
 ) -> Tracer | None:
-    """Return what traces the training, or None where nobody asked for it.
+    """Return the tracer of the training, or None without --trace.
 
-    WC in the optimizer is done to the weights that a net begins with when it is built. At hooks it waits for the first
-    forward, so that a net with hooks shows what they were.
+    WC in the optimizer is applied to the initial weights when a net is built. A hook applies WC only in the first
+    forward, so that a net with hooks still has the weights before it.
     """
     if settings["trace"] is None:
         return None

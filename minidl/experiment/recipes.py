@@ -1,4 +1,4 @@
-"""How each data set is trained on, where the command line does not say otherwise (section 5 of the paper)."""
+"""The recipe of each data set, the defaults of the command line (section 5 of the paper)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A run: prepared, begun or gone on with, trained epoch by epoch, and concluded."""
+"""A run: prepared, begun or resumed, trained epoch by epoch, and concluded."""
 
 import math
 import time
@@ -27,14 +27,14 @@ from minidl.kernels.errors import MinidlError
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.study import trace_files
 
-SELDOM = 10  # times as long as it takes to save: so long, at least, a run trains before an epoch's end is saved again
+SELDOM = 10  # between two saves, a run trains at least so many times as long as a save takes
 
 
 def run(settings: Settings, resumed: Path | None, command: Command, ranks: Communicator = ALONE) -> Result:
-    """Train as the settings say, go on with the run in the folder ``resumed``, if any, and return the result.
+    """Train as the settings say, or resume the run in the folder ``resumed``, and return the result.
 
-    ranks: that train it together, of which the first writes and draws all there is. Nothing is written before all is
-    ready to train. Raises MinidlError for what the user can change.
+    ranks: that train it together; only the first writes and draws. Nothing is written before everything is ready to
+    train. Raises MinidlError for errors that the user can correct.
     """
     with _explained(settings, resumed, command):
         experiment = prepare(settings, resumed is None, ranks)
@@ -50,20 +50,20 @@ def run(settings: Settings, resumed: Path | None, command: Command, ranks: Commu
 
 
 def begin(experiment: Experiment, folder: Path) -> None:
-    """Write into a new folder all that a run goes on from."""
+    """Write into a new folder everything that a run needs to be resumed."""
     state.save(experiment, folder, [])
     records.write_config(folder, experiment.settings)
 
 
 def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
-    """Train the epochs that are left, and append each to those that are finished, to the log and to the checkpoint.
+    """Train the remaining epochs; after each, extend the list of finished epochs and the log, and save.
 
-    The checkpoint leaves out ends of epochs that are too short for it, see SELDOM, but for the last one's. An interrupt
-    waits until the step is done and saved. Returns whether the training has diverged: then it ends, and the checkpoint
-    is still the one from before.
+    After short epochs, see SELDOM, the checkpoint is not always saved, but after the last epoch it is. An interrupt
+    takes effect when the step is done and saved. Returns whether the training has diverged: then it ends, and the
+    checkpoint is still the one from before.
     """
     settings, trainer, ranks = experiment.settings, experiment.trainer, experiment.ranks
-    saved, duration = time.monotonic(), 0.0  # of the last checkpoint: when it was written, and how long that took
+    saved, duration = time.monotonic(), 0.0  # when the last checkpoint was written, and how long that took
     display = Display(settings["epochs"], experiment.train.samples, settings["quiet"])
     for line in (*introduction(experiment, folder), "", Display.HEAD):
         display.say(line)
@@ -110,26 +110,26 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
 
 
 def _ended(ranks: Communicator, asked: KeyboardInterrupt) -> KeyboardInterrupt:
-    """Return the interrupt that all ranks end with."""
+    """Return the interrupt with which all ranks end."""
     ranks.end()
     return asked
 
 
 def lost(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> str:
-    """Write what there is of a training that has diverged in its last epoch, and return where it did."""
+    """Write the records of a training that diverged in its last epoch, and return where it diverged."""
     state.save_record(experiment, folder, epochs)
     done = len(state.restore(experiment, folder))
     return divergence.first_fault(experiment.trainer, done, len(epochs))
 
 
 def conclude(experiment: Experiment, folder: Path, epochs: list[Epoch], diverged: str, command: Command) -> Result:
-    """Draw the pictures, write the result, which comes last, and print the sentence that a run ends with.
+    """Draw the pictures, then write the result, and print the last sentence of a run.
 
-    diverged: where, if it has. A run without a result is concluded when it is gone on with.
+    diverged: where it diverged, or "". A run without a result is concluded when it is resumed.
     """
     trainer = experiment.trainer
     if trainer.test.per_pixel and not diverged and trainer.confusion is None:
-        trainer.test_score()  # the run ended after its last epoch and before its result
+        trainer.test_score()  # the run was stopped after its last epoch and before its result
     result = result_of(experiment, epochs, diverged)
     experiment.ranks.end()
     if experiment.ranks.rank:
@@ -149,7 +149,7 @@ def _how(settings: Settings, folder: Path | None, command: Command) -> str:
 
 @contextmanager
 def _explained(settings: Settings, folder: Path | None, command: Command) -> Iterator[None]:
-    """Say what can be done after an interrupt, and where memory is too small."""
+    """Say what to do after an interrupt, or if memory is too small."""
     begun = folder is not None and (folder / records.CONFIG).exists()
     how = _how(settings, folder, command)
     try:

@@ -1,4 +1,4 @@
-"""Settings: what a run was asked for, complete with the recipe of its data set or with what an earlier run had."""
+"""Settings: the options of a run, completed by the recipe of its data set or by the settings of the resumed run."""
 
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ CHANGEABLE = (
 
 
 def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
-    """Return the settings of a run, and the folder of the run to go on with, if any; see ``options.read``.
+    """Return the settings of a run, and the folder of the run to resume, or None; see ``options.read``.
 
-    The files of ``--import`` are run, and the settings say which they were. Paths of data are absolute.
-    ``batch_is_default`` says that nobody asked for the batch, which may be cut to the set. Raises MinidlError where
-    there is no such run, or where its settings cannot be changed to those that are given.
+    The files of ``--import`` are run and recorded in the settings. Paths of data are absolute. ``batch_is_default``: no
+    batch size was given, so it may be reduced to the size of the set. Raises MinidlError if there is no such run, or if
+    its settings cannot be changed to the given ones.
     """
     files = own_code.read(options["import"])
     settings = {name: value for name, value in options.items() if name != "resume"}
@@ -34,7 +34,7 @@ def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
     folder = Path(options["resume"]) if options["resume"] else None
     if folder:
         earlier = settings | {"import": []} | read_settings(folder)
-        check(earlier, SETTINGS, str(folder / CONFIG), PUT_BACK)  # which may lack some
+        check(earlier, SETTINGS, str(folder / CONFIG), PUT_BACK)  # some may be missing
         earlier = _with_absolute_paths(earlier)
         own_code.check_same(files, own_code.records_of(earlier, folder), folder)
         settings = _changed(earlier, given, folder) | {"import": settings["import"]}
@@ -53,7 +53,7 @@ def _with_recipe(settings: Settings) -> Settings:
 
 
 def _changed(earlier: Settings, given: Options, folder: Path) -> Settings:
-    """Return the settings of an earlier run with the changes that are given; its files have been compared before."""
+    """Return the settings of an earlier run with the given changes; its files are compared before."""
     changes = {
         name: value for name, value in _with_absolute_paths(given).items() if value is not None and name != "import"
     }

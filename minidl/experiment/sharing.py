@@ -1,4 +1,4 @@
-"""Sharing: what is prepared where ranks share each batch, and what must be the same on all of them."""
+"""Sharing: the preparation of ranks that share each batch, and the checks that they agree."""
 
 from typing import Any
 from zlib import crc32
@@ -17,14 +17,14 @@ from minidl.layers import BatchNorm
 from minidl.net import Net
 from minidl.synchronized import hooks_of_a_batch, synchronize
 
-# Settings that ranks may differ in.
+# Settings that may differ between ranks.
 OWN = ("data", "data_root", "init", "out", "quiet", "save_every", "threads", "import")
 
 
 def share_batches(settings: Settings, net: Net, train: Source, ranks: Communicator) -> tuple[str, ...]:
-    """Let the net's gradients be those of all ranks; return what to tell of them, nothing of a rank that is alone.
+    """Let the net's gradients be those of the whole batch; return notes for the user, none for a single rank.
 
-    An optimizer must be made afterwards. Raises MinidlError for what a share of a batch is not enough for.
+    Build the optimizer after this. Raises MinidlError for a trace, and if a rank's share of a batch is too small.
     """
     if ranks.size == 1:
         return ()
@@ -54,7 +54,7 @@ def share_batches(settings: Settings, net: Net, train: Source, ranks: Communicat
 
 
 def check_alike(ranks: Communicator, settings: Settings, description: Description, net: Net) -> None:
-    """Raise MinidlError, on all ranks, where one has other settings, data, weights or a device of another kind."""
+    """Raise MinidlError, on all ranks, if one has other settings, data, weights or a device of another kind."""
     if ranks.size == 1:
         return
     kernels = net.kernels
@@ -84,7 +84,7 @@ def _unlike(rank: int, what: str) -> MinidlError:
 
 
 def checksum(net: Net) -> int:
-    """Return a checksum of all that a net has learned."""
+    """Return a checksum of all learned numbers of a net."""
     found = 0
     for array in (*(p.value for p in net.parameters), *net.running().values()):
         found = crc32(np.ascontiguousarray(net.kernels.host(array)).data, found)
@@ -92,7 +92,7 @@ def checksum(net: Net) -> int:
 
 
 def check_equal(ranks: Communicator, net: Net) -> None:
-    """Raise MinidlError, on all ranks, where a net is not the same on all of them, to the last bit."""
+    """Raise MinidlError, on all ranks, if a net is not the same on all of them, to the last bit."""
     told = ranks.gather(checksum(net)) if ranks.size > 1 else []
     for rank, other in enumerate(told):
         if other != told[0]:
@@ -103,6 +103,6 @@ def check_equal(ranks: Communicator, net: Net) -> None:
 
 
 def first_word(ranks: Communicator, words: str) -> str:
-    """Return the words of the first rank that has any, or nothing."""
+    """Return the message of the first rank that has one, or ""."""
     told: list[Any] = ranks.gather(words)
     return next(filter(None, told), "")

@@ -30,7 +30,7 @@ def _adapted(part: Dataset, purpose: str, settings: Settings) -> Dataset:
 
 
 def cut_batch(settings: Settings, train: Dataset) -> tuple[str, ...]:
-    """Cut a batch that nobody asked for to the training set; return a note where it was cut."""
+    """Reduce a default batch size to the size of the training set; return a note if it was reduced."""
     asked, images = settings["batch_size"], len(train)
     if not settings.pop("batch_is_default", False) or asked <= images:
         return ()
@@ -41,7 +41,7 @@ def cut_batch(settings: Settings, train: Dataset) -> tuple[str, ...]:
 def batches(
     settings: Settings, train: Dataset, test: Dataset, operations: Kernels, ranks: Communicator
 ) -> tuple[Source, Source]:
-    """Return the batches to train on and to test on: with a label for each image or each pixel, as the net has them.
+    """Return the training and test batches, with a label for each image or each pixel, as the net needs.
 
     Each rank gets its share of them. Raises MinidlError for a batch with fewer images than ranks.
     """

@@ -1,4 +1,4 @@
-"""Trains a net for an epoch, and measures it."""
+"""Trainer: trains a net for an epoch, and tests it."""
 
 import math
 import time
@@ -20,11 +20,11 @@ Array = Any
 
 
 ALONE = Communicator()
-CHECKED = 20  # steps after which training looks whether its loss is still a number; a GPU tells what it was before
+CHECKED = 20  # steps between two checks that the loss is a number; a GPU reports an earlier loss
 
 
 class BatchSource(Protocol):
-    """Where batches (data, labels) come from; see data/batches.py and data/pixel_batches.py.
+    """A source of batches (data, labels); see data/batches.py and data/pixel_batches.py.
 
     classes: their names; per_pixel: whether each pixel has a label, or each sample one; sizes: of an epoch's batches.
     """
@@ -47,9 +47,9 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch brought: losses, accuracies (0 … 1), and the seconds that training and measuring took.
+    """The results of an epoch: losses, accuracies (0 … 1), and the seconds of training and of the test.
 
-    Loss and accuracy of the test are nan where there was none; ``tested`` says so.
+    Without a test, its loss and accuracy are nan, and ``tested`` is False.
     """
 
     epoch: int
@@ -70,8 +70,8 @@ class Epoch:
 class Progress:
     """How far a training has come.
 
-    Of the epoch that has begun: how many batches were trained, the seconds that they took, and the sums behind the
-    score of its loss (see losses.py). Of those before it: seconds and samples of training, for the images per second.
+    For the current epoch: the number of trained batches, their seconds, and the sums for the score of its loss (see
+    losses.py). For the epochs before it: seconds and samples of training, for the images per second.
     """
 
     batches: int = 0
@@ -87,10 +87,10 @@ Between = Callable[[int, SoftmaxCrossEntropy], None]
 class Trainer:
     """Trains a net with an optimizer.
 
-    seed: of the order and augmentation of the samples. Each epoch has random numbers of its own, all drawn when it
-    begins, so that a resumed run knows them from the number of the epoch, wherever it goes on. drop_every: epochs after
-    which the learning rate is divided by 10. tracer: makes the steps that are its due in the trainer's place, and looks
-    on. ranks: that have a share of each batch, of whose size all words here are the whole; see exchange.py, too.
+    seed: of the order and augmentation of the samples. Each epoch has its own random numbers, drawn when it begins;
+    they depend only on the seed and the number of the epoch, so a resumed run gets the same. drop_every: epochs after
+    which the learning rate is divided by 10. tracer: makes the traced steps instead of the trainer, and records them.
+    ranks: each has a share of each batch; sizes and scores here are those of the whole batch; see also exchange.py.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Trainer:
         self.step(*self.train.next(size))
 
     def begin(self, epoch: int, after: int = 0) -> list[int]:
-        """Make all ready for an epoch (from 1) and let so many batches of it go; return the sizes of the others."""
+        """Prepare an epoch (from 1) and skip its first batches; return the sizes of the remaining ones."""
         self.optimizer.learning_rate = step_decay(self.learning_rate, epoch, self.drop_every)
         self.net.train()
         self.loss.reset()
@@ -133,14 +133,14 @@ class Trainer:
         return sizes[after:]
 
     def run_epoch(self, epoch: int, between: Between = lambda samples, loss: None, test: bool = True) -> Epoch:
-        """Train for one epoch (from 1), or for what ``progress`` leaves of it, and, where asked to, test.
+        """Train for one epoch (from 1), or for the rest of it after ``progress``, and test if asked to.
 
-        between: called after each batch with the number of samples so far and the loss, whose score may be asked for.
-        Training stops early where the loss is not a number any more, and then there is no test.
+        between: called after each batch with the number of samples so far and the loss, whose score it may read.
+        Training stops early if the loss is not a number any more, and then there is no test.
         """
         done = self.progress
         started = time.perf_counter() - done.seconds
-        with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, said below
+        with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not a number is a result, reported below
             sizes = self.begin(epoch, done.batches)
             samples = self.train.samples - sum(sizes)
             self.loss.totals[...] = self.net.kernels.xp.asarray(done.totals)
@@ -165,7 +165,7 @@ class Trainer:
         return Epoch(epoch, rate, *trained, *tested, seconds)
 
     def test_score(self) -> Score:
-        """Measure the net on the test samples; ``confusion`` keeps which classes of pixels were taken for which."""
+        """Test the net on the test samples; ``confusion`` counts the predicted classes of pixels."""
         self.confusion = Confusion(len(self.test.classes), self.net.kernels) if self.test.per_pixel else None
         evaluate(self.net, self.test_loss, self.test, self.confusion)
         self.ranks.sum(self.test_loss.totals)
@@ -180,7 +180,7 @@ class Trainer:
 
 
 def evaluate(net: Net, loss: SoftmaxCrossEntropy, source: BatchSource, confusion: Confusion | None = None) -> Score:
-    """Measure a net on all samples: hooks off, the weights as inference uses them. It is left ready for inference."""
+    """Test a net on all samples, without hooks, with the weights of inference. It stays in inference mode."""
     net.eval()
     loss.reset()
     for data, labels in source.in_order():

@@ -1,4 +1,4 @@
-"""AnySize: images of any size for a net that needs certain ones."""
+"""AnySize: images of any size for a net that needs certain sizes."""
 
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
@@ -8,10 +8,10 @@ from minidl.layers.container import Container
 class AnySize(Container):
     """A body whose output gets its data's height and width, for images of any size.
 
-    The body takes ``least`` pixels along each axis, and any multiple of ``step`` more. Images of other sizes are padded
-    with zeros at the bottom and on the right up to the next such size; the output is cut back, or padded likewise where
-    it is too small.
-    Images of another size than before are no error: all layers are fitted to them anew, with the same parameters.
+    The body takes ``least`` pixels along each axis, plus any multiple of ``step``. Images of other sizes are padded
+    with zeros at the bottom and on the right up to the next such size. The output is cut back to the images' size, or
+    padded with zeros if it is too small. When the size of the images changes, all layers are fitted to it again, with
+    the same parameters.
     """
 
     kind = "any size"
@@ -29,8 +29,8 @@ class AnySize(Container):
         self.body_shape = self.body.fit(self.padded_shape)
         if len(self.body_shape) != len(shape):
             raise MinidlError(
-                f"{self.name} ({self}) has a body with an output of shape {self.body_shape} for one sample, and gives "
-                "every pixel its own; let the body end in images, or take it out of AnySize"
+                f"{self.name} ({self}) has a body with an output of shape {self.body_shape} for one sample, but needs "
+                "an output for every pixel; let the body end in images, or take it out of AnySize"
             )
         return (*shape[:2], *self.body_shape[2:])
 
@@ -42,7 +42,7 @@ class AnySize(Container):
             try:
                 self.fit(data.shape[1:])
             except MinidlError:
-                self.fit(known)  # what is refused leaves the layers as they were
+                self.fit(known)  # after an error, the layers are as before
                 raise
         data = self.accept("data", data, self.input_shape)
         output = self.body.forward(self._cut_or_pad("data", data, self.padded_shape))

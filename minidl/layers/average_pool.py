@@ -32,7 +32,7 @@ class GlobalAveragePool(Layer):
     data_axes = ("y", "x", "channels")
 
     def infer_shape(self, shape: Shape) -> Shape:
-        """Keep the channels alone."""
+        """Keep only the channels."""
         return shape[-1:]
 
     def compute_output(self, data: Array) -> Array:

@@ -1,4 +1,4 @@
-"""BatchNorm: BN, with the running statistics of inference."""
+"""BatchNorm: BN, with running statistics for inference."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,15 +28,15 @@ class BatchNorm(DataNorm):
         self.mean: Any = None
         self.variance: Any = None
         self.updates: Any = None
-        self.frozen: tuple[Array, Array] | None = None  # factor and offset of a net that is frozen
-        self.synchronized: Callable[[Kernels], Kernels] = _as_they_are  # where ranks share a batch, see synchronized.py
+        self.frozen: tuple[Array, Array] | None = None  # factor and offset in a frozen net
+        self.synchronized: Callable[[Kernels], Kernels] = _as_they_are  # if ranks share a batch, see synchronized.py
 
     def use(self, kernels: Kernels) -> None:
-        """Compute by these operations from now on."""
+        """Compute with these operations from now on."""
         super().use(self.synchronized(kernels))
 
     def infer_shape(self, shape: Shape) -> Shape:
-        """Create the running statistics, too."""
+        """Create γ, β and the running statistics."""
         if self.mean is None:
             xp, dtype = self.kernels.xp, self.context.dtype
             self.mean, self.variance = xp.zeros(shape[-1], dtype), xp.ones(shape[-1], dtype)
@@ -44,11 +44,11 @@ class BatchNorm(DataNorm):
         return super().infer_shape(shape)
 
     def view(self, array: Array) -> Array:
-        """See an array as one group for each channel, even where this is a single element: it becomes β."""
+        """View an array with one group for each channel; if that is a single element, it becomes β."""
         return array.reshape(1, -1, array.shape[-1], 1)
 
     def compute_output(self, data: Array) -> Array:
-        """Normalize by the statistics of the batch in training, by the running ones otherwise."""
+        """Normalize by the statistics of the batch in training, and by the running statistics at inference."""
         if not self.training:
             out = self.new_output(len(data))
             self.kernels.data_norm.inference(self.view(data), *self.affine(), self.view(out))
@@ -67,7 +67,7 @@ class BatchNorm(DataNorm):
         return factor, self.beta.in_use - factor * self.mean
 
     def freeze(self) -> None:
-        """Keep the running statistics, too."""
+        """Keep copies of the parameters, and the factor and offset of the running statistics."""
         super().freeze()
         self.frozen = self.affine()
 
@@ -85,5 +85,5 @@ class BatchNorm(DataNorm):
 
 
 def _as_they_are(kernels: Kernels) -> Kernels:
-    """Return the operations: the batch is this process's alone."""
+    """Return the operations unchanged: this process has the whole batch."""
     return kernels

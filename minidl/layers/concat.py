@@ -8,8 +8,8 @@ from minidl.layers.resize import Resize
 class Concat(Container):
     """U connection (Ronneberger et al. 2015): out = the channels of the data, then those of body(data).
 
-    What the body makes is resized to the data's height and width. The body of a U-net's outermost connection holds
-    the next one, and so on.
+    The body's output is resized to the data's height and width. In a U-net, the body of the outermost connection
+    contains the next connection, and so on.
     """
 
     kind = "concat"
@@ -28,14 +28,14 @@ class Concat(Container):
         return y, x, channels + self.body_shape[-1]
 
     def forward(self, data: Array) -> Array:
-        """Put the data and what the body makes of them side by side."""
+        """Concatenate the channels of the data and of the body's output."""
         data = self.accept("data", data, self.input_shape)
         out = self.new_output(len(data))
         self.kernels.concat.forward(data, self.resize.forward(self.body.forward(data)), out)
         return out
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
-        """Give the body its channels of the error, and add the data's own to what comes back."""
+        """Propagate the body's channels of the error back through it, and add the data's channels of the error."""
         error = self.accept("an error", error, self.output_shape)
         own = self.new_error((len(error), *self.input_shape))
         part = self.new_error((len(error), *self.body_shape))

@@ -1,4 +1,4 @@
-"""Container: what all layers that are made of other layers have in common."""
+"""Container: the base class of all layers that are made of other layers."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ from minidl.parameter import Parameter
 
 
 class Container(Layer):
-    """A layer made of other layers, its children; a kind writes ``infer_shape``, ``forward`` and ``backpropagate``.
+    """A layer made of other layers; a subclass defines ``infer_shape``, ``forward`` and ``backpropagate``.
 
-    It keeps no batch, as each of its children does; of the hook points it has ``at_error`` alone, which
-    ``backpropagate`` ends with. Where it ``computes`` something itself, it has a name and a place among the layers. One
-    that gives its data to other children than the first writes ``entrances``, too.
+    Its children keep the batch. Its only hook point is ``at_error``, which ``backpropagate`` calls last. If it
+    ``computes`` something itself, it has a name and is one of the net's layers. A subclass that
+    gives its data to other children than the first also defines ``entrances``.
     """
 
     computes = False
@@ -31,8 +31,8 @@ class Container(Layer):
             point.refusal = f"a {self.kind} layer has no weights of its own; hang the hook at one of its layers"
 
     def attach(self, context: Context) -> None:
-        """Give each child its name, in the order of the forward pass, and then itself where it computes."""
-        self.context = context  # a layer that stands twice in a net is found among its children
+        """Name the children in the order of the forward pass, and then the container if it computes."""
+        self.context = context  # so that a layer used twice is found among its children
         self.use(context.kernels)
         for child in self.children:
             child.attach(context)
@@ -48,20 +48,20 @@ class Container(Layer):
         raise self.lacks("backpropagate")
 
     def lacks(self, function: str) -> MinidlError:
-        """Return the error of a container that does not write one of its functions."""
+        """Return the MinidlError for a container that does not define this function."""
         return MinidlError(
             f"{self.name} ({self}) has no {function}; a container needs infer_shape, forward and backpropagate"
         )
 
     def layers(self) -> Iterator[Layer]:
-        """Iterate over the layers of all children, and then the container itself where it computes."""
+        """Iterate over the layers of all children, and then the container itself if it computes."""
         for child in self.children:
             yield from child.layers()
         if self.computes:
             yield self
 
     def parts(self) -> Iterator[Layer]:
-        """Iterate over the container and all that it is made of."""
+        """Iterate over the container and all its parts."""
         yield self
         for child in self.children:
             yield from child.parts()
@@ -72,7 +72,7 @@ class Container(Layer):
         yield from self.children[0].entrances()
 
     def extend(self, error: Array, shape: Shape) -> Array:
-        """Return an error with other extents for each sample: cut where they are smaller, with zeros where larger."""
+        """Return an error with other extents for each sample: cut if they are smaller, padded with zeros if larger."""
         if error.shape[1:] == shape:
             return error
         out = self.new_error((len(error), *shape))
@@ -80,7 +80,7 @@ class Container(Layer):
         return out
 
     def parameters(self) -> list[Parameter]:
-        """Return what all children learn."""
+        """Return the parameters of all children."""
         return [parameter for child in self.children for parameter in child.parameters()]
 
     def train(self) -> None:
@@ -94,6 +94,6 @@ class Container(Layer):
             child.eval()
 
     def freeze(self) -> None:
-        """Keep the weights of all children as inference uses them now."""
+        """Freeze all children: inference uses the weights of now."""
         for child in self.children:
             child.freeze()

@@ -6,7 +6,7 @@ from minidl.kernels import Kernels
 from minidl.layer import Array, Shape
 from minidl.layers.product_layer import ProductLayer
 
-KEPT = 8  # algorithms of a layer: one for each size of images, and where a trace looks on a second one, without fusion
+KEPT = 8  # algorithms of a layer: one for each size of images, two if a trace also runs it unfused
 
 
 class Convolution(ProductLayer):
@@ -18,18 +18,18 @@ class Convolution(ProductLayer):
 
     kind = "conv"
     data_axes = ("y", "x", "channels")
-    operation = "convolution"  # of the kernels
+    operation = "convolution"  # its name in the kernels
 
     def __init__(self, filters: int, size: int, stride: int = 1, padding: int | None = None) -> None:
         super().__init__()
         self.filters, self.size, self.stride = self.check_counts(filters=filters, size=size, stride=stride)
         usual = self.size // 2 if self.stride == 1 else 0
         (self.padding,) = self.check_counts(0, padding=usual if padding is None else padding)
-        self.algorithms: dict[tuple[bool, Shape], Any] = {}  # for a layer that is fused, or not, and the data's shape
+        self.algorithms: dict[tuple[bool, Shape], Any] = {}  # by (fused or not, shape of the data)
         self.algorithm: Any = None
 
     def use(self, kernels: Kernels) -> None:
-        """Compute by these operations from now on, which bring their own algorithms."""
+        """Compute with these operations from now on, and with their own algorithms."""
         super().use(kernels)
         if self.input_shape:
             self.fit(self.input_shape)
@@ -47,7 +47,7 @@ class Convolution(ProductLayer):
         return self.algorithm.output_shape
 
     def choose_algorithm(self, shape: Shape) -> Any:
-        """Return the algorithm for data of ``shape``, which the device chooses."""
+        """Return the algorithm that the device chooses for data of ``shape``."""
         size = (self.size, self.size)
         geometry = self.kernels.convolution.Geometry(
             shape, self.filters, size, self.stride, self.padding, self.context.dtype
@@ -61,7 +61,7 @@ class Convolution(ProductLayer):
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Spread each element of the error over the data that made it."""
+        """Add each element of the error, times the weights, to the data that it was computed from."""
         out = self.new_error((len(error), *self.input_shape))
         self.algorithm.backward(error, self.weights.in_use, out)
         return out

@@ -13,7 +13,7 @@ from minidl.parameter import Parameter
 class DataNorm(Layer):
     """Normalization of the data: out = γ·x̂ + β with x̂ = (data − μ)/√(σ² + ε), γ and β one for each channel.
 
-    data (samples, …, c); μ and σ² are those of the area, in training and, unless a kind says otherwise, at inference.
+    data (samples, …, c); μ and σ² are those of the area, in training and, except for BN, at inference.
     """
 
     area = ""
@@ -23,16 +23,16 @@ class DataNorm(Layer):
         super().__init__()
         self.gamma: Any = None
         self.beta: Any = None
-        self.kept: tuple[Array, Any] | None = None  # during backpropagate alone: the error and its sums
+        self.kept: tuple[Array, Any] | None = None  # only during backpropagate: the error and its sums
 
     def infer_shape(self, shape: Shape) -> Shape:
-        """Create γ = 1 and β = 0; refuse data that would all become β."""
+        """Create γ = 1 and β = 0; raise MinidlError if each mean is of one element, as every output would be β."""
         *plane, channels = shape
         together = channels // self.groups if self.area == "group" else 1
-        if self.area != "channel" and prod(plane) * together == 1:  # a channel's mean is over the other samples, too
+        if self.area != "channel" and prod(plane) * together == 1:  # a channel's mean is over all samples
             raise MinidlError(
-                f"{self.name} ({self}) got data of shape {shape} for one sample, where each mean is that of a single "
-                "element, which subtracting it would make zero; use another normalization or larger images"
+                f"{self.name} ({self}) got data of shape {shape} for one sample, so that each mean is of a single "
+                "element, and subtracting it gives zero; use another normalization or larger images"
             )
         if self.gamma is None:
             self.context.expect(f"{self.name}.gamma", (channels,))
@@ -43,12 +43,12 @@ class DataNorm(Layer):
         return shape
 
     def view(self, array: Array) -> Array:
-        """See an array of the data's shape by its groups, (outer, rows, inner, lanes)."""
+        """View an array of the data's shape by its groups, (outer, rows, inner, lanes)."""
         return array.reshape(area_view(array.shape, self.area, self.groups))
 
     @property
     def groups(self) -> int:
-        """How many groups of channels have a mean of their own, for the area "group"."""
+        """The number of groups of channels, each with its own mean, for the area "group"."""
         return 1
 
     def compute_output(self, data: Array) -> Array:
@@ -60,11 +60,11 @@ class DataNorm(Layer):
         return out
 
     def running_to_move(self) -> Running | None:
-        """Return the running statistics that a batch in training moves, if there are any."""
+        """Return the running statistics that a training batch updates, or None."""
         return None
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
-        """Run comp_grads, and then backward with the sums that it found."""
+        """Run comp_grads, and then backward with the sums that comp_grads computed."""
         self.kept = (None, None)
         try:
             return super().backpropagate(self.accept_error(error), need_error)
@@ -82,7 +82,7 @@ class DataNorm(Layer):
         out = self.new_error(error.shape)
         if self.kept is not None and self.kept[0] is error:
             sums = self.kept[1]
-        else:  # backward by itself, which leaves the gradients alone
+        else:  # backward alone, which must not change the gradients
             sums = self._comp_grads(error, *map(self.kernels.xp.empty_like, (self.gamma.grads, self.beta.grads)))
         self.kernels.data_norm.backward(
             self.view(error), self.view(self.data), self.gamma.in_use, self.statistics, sums, self.view(out)
@@ -101,7 +101,7 @@ class DataNorm(Layer):
 class GroupNorm(DataNorm):
     """Group normalization (Wu and He 2018): one mean for each sample and group of channels, 32 groups or fewer.
 
-    In a layer whose channels 32 does not divide, the groups are as many as the two numbers' greatest common divisor.
+    The number of groups is the greatest common divisor of 32 and the number of channels.
     """
 
     kind = "gn"
@@ -109,7 +109,7 @@ class GroupNorm(DataNorm):
 
     @property
     def groups(self) -> int:
-        """How many groups of channels have a mean of their own."""
+        """The number of groups of channels, each with its own mean."""
         return gcd(32, self.input_shape[-1])
 
     def __str__(self) -> str:

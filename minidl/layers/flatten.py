@@ -1,4 +1,4 @@
-"""Flatten: images as rows of numbers."""
+"""Flatten: each image becomes one row of numbers."""
 
 from math import prod
 
@@ -6,7 +6,7 @@ from minidl.layer import Array, Layer, Shape
 
 
 class Flatten(Layer):
-    """Flatten: (samples, y, x, c) seen as (samples, y·x·c), without moving an element."""
+    """Flatten: (samples, y, x, c) viewed as (samples, y·x·c), without a copy."""
 
     kind = "flatten"
 

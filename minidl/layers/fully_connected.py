@@ -1,4 +1,4 @@
-"""FullyConnected: each output from all inputs, with a bias."""
+"""FullyConnected: each output is a weighted sum of all inputs, plus a bias."""
 
 from minidl.layer import Array, Shape
 from minidl.layers.product_layer import ProductLayer
@@ -21,13 +21,13 @@ class FullyConnected(ProductLayer):
         return (self.outputs,)
 
     def compute_output(self, data: Array) -> Array:
-        """Weigh the inputs of each sample."""
+        """Multiply the inputs of each sample by the weights, and add the biases."""
         out = self.new_output(len(data))
         self.kernels.fully_connected.forward(data, self.weights.in_use, self.biases.in_use, out)
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Weigh the errors of each sample with the same weights, transposed."""
+        """Multiply the error of each sample by the transposed weights."""
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.fully_connected.backward(error, self.weights.in_use, out)
         return out

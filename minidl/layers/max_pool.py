@@ -10,7 +10,7 @@ class MaxPool(Pool):
     kind = "maxpool"
 
     def compute_output(self, data: Array) -> Array:
-        """Take the largest element of each window and, in training, remember where it stood."""
+        """Take the largest element of each window and, in training, remember its position."""
         out = self.new_output(len(data))
         if not self.training:
             self.kernels.max_pool.inference(data, self.size, self.stride, out)
@@ -22,7 +22,7 @@ class MaxPool(Pool):
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Send each error to the element that won."""
+        """Write each error to the position of the largest element."""
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.max_pool.backward(error, self.size, self.stride, self.argmax, out)
         return out

@@ -1,4 +1,4 @@
-"""Pool: what max and average pooling have in common."""
+"""Pool: the base class of max and average pooling."""
 
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
@@ -14,7 +14,7 @@ class Pool(Layer):
         self.size, self.stride = self.check_counts(size=size, stride=stride)
 
     def infer_shape(self, shape: Shape) -> Shape:
-        """Count the windows that fit; what is left over at the border is not used."""
+        """Count the windows that fit; the remaining pixels at the border are not used."""
         if min(shape[:2]) < self.size:
             raise MinidlError(f"{self.name} ({self}) expected images of at least its window and got data of {shape}")
         y, x, channels = shape

@@ -1,4 +1,4 @@
-"""ProductLayer: what convolutions and fully connected layers have in common."""
+"""ProductLayer: the base class of convolutions and fully connected layers."""
 
 from functools import partial
 
@@ -6,10 +6,10 @@ from minidl.layer import Array, Layer
 
 
 class ProductLayer(Layer):
-    """A layer of products: those of comp_grads and of backward read the same arrays, and write to different ones."""
+    """A layer of matrix products: comp_grads and backward read the same arrays and write to different ones."""
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
-        """Run comp_grads and backward, at once where the device gains by it."""
+        """Run comp_grads and backward, concurrently if this is faster on the device."""
         if not need_error:
             return super().backpropagate(error, need_error)
         return self.kernels.concurrently(partial(self.comp_grads, error), partial(self.backward, error))

@@ -13,13 +13,13 @@ class ReLU(Layer):
         return shape
 
     def compute_output(self, data: Array) -> Array:
-        """Cut off what is negative."""
+        """Replace negative elements by 0."""
         self.output = self.new_output(len(data))
         self.kernels.relu.forward(data, self.output)
         return self.output
 
     def compute_error(self, error: Array) -> Array:
-        """Let the error through where the output is positive."""
+        """Keep the error where the output is positive, and write 0 elsewhere."""
         out = self.new_error(error.shape)
         self.kernels.relu.backward(error, self.output, out)
         return out

@@ -10,8 +10,8 @@ from minidl.layers.container import Container
 class Residual(Container):
     """Residual connection (He et al. 2016): out = body(data) + shortcut(data), the shortcut being the data by default.
 
-    As in DLIB, the output takes the larger extent of each dimension (height, width and channels), and what is missing
-    counts as zero: a shortcut needs no convolution to grow its channels.
+    As in DLIB, the output has the larger extent of each dimension (height, width and channels), and zeros pad the
+    smaller branch: a shortcut needs no convolution to get more channels.
     """
 
     kind = "add"
@@ -33,7 +33,7 @@ class Residual(Container):
         return tuple(max(extents) for extents in zip(*self.shapes, strict=True))
 
     def forward(self, data: Array) -> Array:
-        """Add what both branches make of the data."""
+        """Add the outputs of both branches."""
         data = self.accept("data", data, self.input_shape)
         first, *others = [child.forward(data) for child in self.children]
         out = self.new_output(len(data))
@@ -41,7 +41,7 @@ class Residual(Container):
         return out
 
     def backpropagate(self, error: Array, need_error: bool = True) -> Array | None:
-        """Give each branch the part of the error that its output has, and add what comes back."""
+        """Propagate the error back through both branches, cut to their outputs, and add the results."""
         error = self.accept("an error", error, self.output_shape)
         parts = [self.extend(error, shape) for shape in self.shapes]
         errors = [child.backpropagate(part, need_error) for child, part in zip(self.children, parts, strict=False)]

@@ -22,7 +22,7 @@ class Resize(Layer):
         return (*self.size, shape[-1])
 
     def compute_output(self, data: Array) -> Array:
-        """Interpolate the data, unless they have the size."""
+        """Interpolate the data, unless they already have the size."""
         if self.input_shape == self.output_shape:
             return data
         out = self.new_output(len(data))
@@ -30,7 +30,7 @@ class Resize(Layer):
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Give each error to the pixels that it was interpolated from."""
+        """Distribute each error to the pixels that its output was interpolated from."""
         if self.input_shape == self.output_shape:
             return error
         out = self.new_error((len(error), *self.input_shape))

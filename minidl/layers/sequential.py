@@ -5,12 +5,12 @@ from minidl.layers.container import Container
 
 
 class Sequential(Container):
-    """Layers one after the other: forward runs down the list, backpropagation up."""
+    """Layers one after the other: forward from first to last, backpropagate from last to first."""
 
     kind = "sequential"
 
     def infer_shape(self, shape: Shape) -> Shape:
-        """Fit each layer to the output's shape of the one before."""
+        """Fit each layer to the output shape of the previous layer."""
         for child in self.children:
             shape = child.fit(shape)
         return shape

@@ -6,8 +6,8 @@ from minidl.layers.convolution import Convolution
 class TransposedConvolution(Convolution):
     """Transposed convolution: out[s, t·y + i − p, t·x + j − p, o] sums data[s, y, x, c]·W[o, i, j, c]; plus b[o].
 
-    data (samples, y, x, in), weights (out, size, size, in), stride t; the output has t·(n − 1) + size − 2p pixels where
-    the data has n. DLIB's padding p is the default: size//2 for stride 1, none for any other.
+    data (samples, y, x, in), weights (out, size, size, in), stride t; data of n pixels give an output
+    of t·(n − 1) + size − 2p pixels. DLIB's padding p is the default: size//2 for stride 1, none for any other.
     """
 
     kind = "tconv"

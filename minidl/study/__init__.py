@@ -1,1 +1,1 @@
-"""The study of hook points: what every normalization does to weights, data, errors and gradients while a net trains."""
+"""Study tools: they show what each normalization does to weights, data, errors and gradients while a net trains."""

@@ -1,7 +1,7 @@
-"""Card: what a normalization is, found by probing it alone, without training; for one of your own as well.
+"""Card: the properties of a normalization, also of a user-defined one, found by probes without training.
 
-A probe gives it random numbers in float64 and compares what comes back, as far as the ε of its denominators and
-rounding allow (TOLERANCE). What holds for random numbers holds in general: they are no case that anything is made for.
+A probe applies it to random numbers in float64 and compares results, up to rounding and the ε of its denominators
+(TOLERANCE). A property that holds for random numbers holds in general, as they are no special case.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,21 @@ from minidl.study.quantities import norm
 from minidl.study.table import Table
 
 Array = Any
-SHAPES = {"weights": (8, 3, 3, 4), "grads": (8, 3, 3, 4), "error": (6, 5, 4, 3)}  # of the probes, by hook point
+SHAPES = {"weights": (8, 3, 3, 4), "grads": (8, 3, 3, 4), "error": (6, 5, 4, 3)}  # of the random arrays, by hook point
 MEAN, DEVIATION = 0.5, 2.0  # of their elements
 TOLERANCE = 1e-4  # relative
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a normalization N is.
+    """The properties of a normalization N.
 
-    point, area: where it hangs and what shares a mean; adjoint: whether an error can be carried back through it.
-    idempotent: N(N(x)) = N(x), a second time changes nothing. shift: N(x + c) = N(x), a constant does not matter.
-    doubled: what N(2x) is, "N(x)", "2N(x)" or "neither". linear: N(ax + by) = aN(x) + bN(y). orthogonal:
-    x − N(x) ⟂ N(x), what it takes away says nothing of what it leaves. mean_kept: the norm of the areas' means after it
-    over that before; norm_kept: ‖N(x)‖/‖x‖; both for random x whose elements have the mean 0.5 and the deviation 2.
+    point, area: its hook point, and which elements share a mean; adjoint: whether an error can be propagated back
+    through it. idempotent: N(N(x)) = N(x), a second application changes nothing. shift: N(x + c) = N(x), an added
+    constant changes nothing. doubled: N(2x) is "N(x)", "2N(x)" or "neither". linear: N(ax + by) = aN(x) + bN(y).
+    orthogonal: x − N(x) ⟂ N(x), what it removes is orthogonal to what it leaves. mean_kept: the norm of the areas'
+    means after it, divided by that before; norm_kept: ‖N(x)‖/‖x‖; both for random x with mean 0.5 and standard
+    deviation 2.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Card:
 def card(normalization: Normalization, kernels: Kernels) -> Card:
     """Return the card of a normalization, such as NORMALIZATIONS["WC"].
 
-    Raises MinidlError where one of your own fails on random numbers.
+    Raises MinidlError if a user-defined one fails on random numbers.
     """
     bound = normalization.bind(kernels)
     random = np.random.default_rng(0)
@@ -59,7 +60,7 @@ def card(normalization: Normalization, kernels: Kernels) -> Card:
     def n(array: Array) -> Array:
         return bound(array.copy())
 
-    with np.errstate(all="ignore"):  # a logarithm, say, of a negative number: nothing that it makes is equal to another
+    with np.errstate(all="ignore"):  # such as the logarithm of a negative number: nan equals nothing
         nx, twice = n(x), n(2 * x)
         return Card(
             name=bound.name,

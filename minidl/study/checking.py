@@ -1,4 +1,4 @@
-"""Checking: the gradients of layers, normalizations and nets, each against its definition, gathered for a table."""
+"""Checking: compare the gradients of layers, normalizations and nets with their definition, and list the results."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ Array = Any
 SAMPLES = 3
 CLASSES = 4
 SHAPE = (32, 32, 3)  # of the images on which a net is checked
-HOOKED = ("conv 3×3", "transposed conv 3×3", "fc")  # what hooks are tried on, where no layer is named
+HOOKED = ("conv 3×3", "transposed conv 3×3", "fc")  # hooks are tried on these if no layer is named
 PAST = (
     "In projection the gradient does not pass the normalization, so a net with hooks has no true gradient. This is "
     "true and checked: the gradients at the weights as forward left them, before a hook at errors or gradients sees "
@@ -39,7 +39,7 @@ TRIED = f"minidl tried your own layer on {SAMPLES} random samples of each shape 
 
 @dataclass(frozen=True)
 class Row:
-    """One gradient: of which layer and of what, its relative error, and where it fails, why."""
+    """One gradient: its layer, what it is the gradient of, its relative error and, if it is wrong, an explanation."""
 
     layer: str
     of: str
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass
 class Findings:
-    """What was checked, notes on how, and in sentences what was not."""
+    """The checked gradients, notes, and sentences on what was not checked."""
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -67,9 +67,9 @@ class Findings:
 
 
 def find_layers(name: str, own: Sequence[type[Layer]] = ()) -> list[str]:
-    """Return the specimens whose names begin with the words of ``name``; an x stands for × as well.
+    """Return the specimens whose names begin with the words of ``name``; an x matches ×, too.
 
-    own: layers of one's own, which are found by their kind or their class. Raises MinidlError where there is none.
+    own: user-defined layers, found by their kind or their class. Raises MinidlError if no specimen has this name.
     """
     words = name.lower().replace("×", "x").split()
     found = [one for one in LAYERS if one.lower().replace("×", "x").split()[: len(words)] == words]
@@ -92,12 +92,11 @@ def check_layers(
     own: Sequence[type[Layer]] = (),
     progress: Callable[[Any], Any] = iter,
 ) -> Findings:
-    """Check specimens of layers: those that are named, or all; with the hooks of a method, or bare.
+    """Check specimens of layers: those with this name, or all; with the hooks of a method, or without.
 
-    Without a layer and a method the adjoint of every normalization is checked as well. own: layers of one's own, each
-    made without arguments and tried on data of all SHAPES; progress: what iterates over the names of layers, such as
-    tqdm. Raises MinidlError for a name that is not known, and where a layer of one's own that is named takes none of
-    them.
+    Without a layer and a method, check the adjoint of every normalization, too. own: user-defined layers, each
+    made without arguments and tried on data of all SHAPES; progress: wraps the iteration over the names of layers, like
+    tqdm. Raises MinidlError for an unknown name, and if the named user-defined layer accepts none of the SHAPES.
     """
     check_mode(mode)
     chosen = parse(method) if method else None
@@ -130,7 +129,7 @@ def check_model(
 ) -> Findings:
     """Check each parameter of a net under its loss, along one random direction; raises as ``models.build`` does.
 
-    progress: what iterates over the parameters, such as tqdm.
+    progress: wraps the iteration over the parameters, like tqdm.
     """
     options: dict[str, Any] = {"shape": SHAPE, "classes": CLASSES, "dtype": "float64", "device": kernels.device}
     net = models.build(model, method=method or models.best_method(model), mode=mode, **options)
@@ -138,7 +137,7 @@ def check_model(
     labels = random.integers(0, CLASSES, (SAMPLES, *net.output_shape[:-1]))
     data = random.standard_normal((SAMPLES, *SHAPE))
     for p in net.parameters:
-        if not p.decay:  # biases of zero put what sees nothing but padding on the kink of a ReLU
+        if not p.decay:  # with zero biases, outputs that see only padding are at the kink of a ReLU
             p.value += net.kernels.xp.asarray(random.standard_normal(p.value.shape) / 10)
     findings = Findings()
     try:
@@ -161,7 +160,7 @@ def _specimen(name: str, kernels: Kernels) -> Layer:
 
 
 def _own_specimens(kind: type[Layer], kernels: Kernels, findings: Findings) -> dict[str, Layer]:
-    """Return a layer of one's own for each of the SHAPES that it takes, and say why there are no others."""
+    """Return a user-defined layer for each of the SHAPES that it accepts, and why it refuses the others."""
     specimens: dict[str, Layer] = {}
     try:
         kind()
@@ -171,7 +170,7 @@ def _own_specimens(kind: type[Layer], kernels: Kernels, findings: Findings) -> d
     for shape in SHAPES:
         try:
             specimens[f"{kind.__name__} {'×'.join(map(str, shape))}"] = set_up(kind, shape, _context(kernels))
-        except Exception as error:  # whatever one's own code raises
+        except Exception as error:  # user code may raise anything
             why = said(error)
             findings.unchecked.append(f"{kind.__name__}: data of shape {(SAMPLES, *shape)}, which it refuses ({why})")
     if specimens and TRIED not in findings.notes:
@@ -184,7 +183,7 @@ def _context(kernels: Kernels) -> Context:
 
 
 def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findings) -> None:
-    """Hang a normalization at each layer that has its hook point, unless its area would be single elements there."""
+    """Set a normalization as the hook of each layer with its hook point, unless its areas would be single elements."""
     for layer in root.layers():
         if normalization.point != "error" and layer.weights is None:
             continue
@@ -219,7 +218,7 @@ def _add_adjoint(normalization: Normalization, kernels: Kernels, findings: Findi
 
 
 def _add_rest(report: Report, findings: Findings) -> None:
-    """Add what a report says beside its gradients, but for the adjoints, which come once for each normalization."""
+    """Add what a report leaves unchecked, except missing adjoints, which are listed once for each normalization."""
     findings.unchecked += [sentence for sentence in report.unchecked if "has no adjoint" not in sentence]
 
 
@@ -233,7 +232,7 @@ def _passes(check: Check) -> bool:
 
 
 def grouped(sentences: Sequence[str]) -> Iterator[str]:
-    """Yield each sentence once, with the names of all layers of which it is said."""
+    """Yield each sentence once, with the names of all its layers."""
     names: dict[str, list[str]] = {}
     for sentence in sentences:
         name, colon, rest = sentence.partition(": ")

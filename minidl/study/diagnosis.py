@@ -1,7 +1,7 @@
-"""Diagnosis: in words, how a gradient that fails its check differs from the true one, where that has a simple form.
+"""Diagnosis: explain in words how a wrong gradient differs from the true one, if the difference has a simple form.
 
-Each test supposes one fault and asks whether, were that fault mended, the two would agree to a part in a hundred
-thousand. They are tried from the simplest on; the first that holds is told.
+Each test assumes one fault, corrects it, and asks whether the two gradients then agree to 1e-5. The tests run from the
+simplest fault on, and the first that succeeds is reported.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from minidl.kernels.errors import MinidlError
 
 Array = Any  # of NumPy
 AGREE = 1e-5  # relative; central differences are right to about 1e-8
-FEW = 0.5  # the largest share of wrong elements that is called a part
+FEW = 0.5  # the largest share of wrong elements that is still "a few"
 NOTHING = "no simple explanation: no factor, no transposed or reversed axis, no missing term with a mean, no part"
 AREAS = {
     "global": "the whole array",
@@ -28,10 +28,10 @@ AREAS = {
 
 
 def diagnose(computed: Array, true: Array, samples: int = 0, data: Array = None) -> str:
-    """Return a sentence on how a computed gradient differs from the true one; NOTHING where none is found.
+    """Return a sentence on how a computed gradient differs from the true one; NOTHING if no test succeeds.
 
-    samples: of the batch, a factor that is easily forgotten; data: where the derivative was taken, if it is of the
-    gradient's shape, with which a term can be proportional.
+    samples: of the batch, an easily forgotten factor; data: the point at which the derivative was taken, if it has the
+    gradient's shape, as a term may be proportional to it.
     """
     if not np.isfinite(true).all():
         return f"its definition has no finite value for {(~np.isfinite(true)).sum()} of its {true.size} elements"
@@ -74,7 +74,7 @@ def _transposed(computed: Array, true: Array) -> str:
     for order in permutations(range(computed.ndim)):
         if order == tuple(range(computed.ndim)):
             continue
-        # As if its elements had been written with the axes in this order.
+        # The gradient as if its elements had been written with the axes in this order.
         written = computed.reshape([true.shape[axis] for axis in order])
         if _agree(written.transpose(np.argsort(order)), true):
             moved = [str(axis) for axis, place in enumerate(order) if axis != place]
@@ -130,7 +130,7 @@ def _terms(computed: Array, true: Array, data: Array) -> str:
 
 
 def _areas(array: Array, least: int = 2) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield the areas with so many elements in each group at least, the largest groups first, and their views."""
+    """Yield the areas whose groups have at least so many elements, largest groups first, and their views."""
     if array.ndim < 2:
         shape = (1, array.size)
         if array.size > least:

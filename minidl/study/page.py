@@ -1,4 +1,4 @@
-"""Page: a walk as one file of HTML that needs nothing else, by the template walk.html beside this file."""
+"""Page: a walk as one self-contained HTML file, made with the template walk.html beside this file."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ TEMPLATE = "walk.html"
 
 
 def check(path: Path) -> None:
-    """Raise MinidlError where no page could be written to ``path``, before the work for it begins."""
+    """Raise MinidlError if no page can be written to ``path``, before the walk begins."""
     template(__package__, TEMPLATE)
     if path.is_dir() or not path.parent.is_dir():
         raise MinidlError(f"a page cannot be written to {path}; give the name of a file in a folder that is there")
 
 
 def write(path: Path, walk: Walk) -> None:
-    """Write the page of a walk, whole or not at all."""
+    """Write the page of a walk, completely or not at all."""
     layer = next(layer for layer in walk.layers if layer.layer == walk.filter.layer)
     page = template(__package__, TEMPLATE).render(
         title=transcript.title(walk), sections=transcript.sections(walk), layer=layer, signed=transcript.signed

@@ -1,4 +1,4 @@
-"""Probes: what a net would do with hooks taken off, or with other weights; afterwards it is as it was."""
+"""Probes: what a net would compute without hooks or with other weights; afterwards the net is as before."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +17,8 @@ STRIDES = (1.0, 2.0, 4.0, 8.0, 16.0)
 def true_grads(net: Net, error: Array) -> dict[str, Array]:
     """Return every parameter's gradients without any hook of errors and gradients, for the last forward, as copies.
 
-    There are none where no error is normalized: what comes to the hooks of gradients is these then. error: ∂L/∂output.
-    The parameters keep these gradients until the next backpropagation.
+    The result is empty if no error is normalized, as the hooks of gradients then get the true gradients. error:
+    ∂L/∂output. The parameters keep these gradients until the next backpropagation.
     """
     parts = list(net.root.parts())
     if all(part.at_error.hook is None for part in parts):
@@ -41,9 +41,9 @@ def _without_hooks(points: list[HookPoint]) -> Iterator[None]:
 
 
 def normalized(layer: Layer, weights: Array) -> Array | None:
-    """Return what will stand in the place of a layer's weights after their normalization, as a copy.
+    """Return a layer's weights after their next normalization, as a copy.
 
-    It is None in reparametrization, which leaves the weights that are learned as they are.
+    It is None in reparametrization, which does not change the learned weights.
     """
     hook = layer.at_weights.in_update or layer.at_weights.hook
     if isinstance(hook, Reparametrization):
@@ -54,7 +54,7 @@ def normalized(layer: Layer, weights: Array) -> Array | None:
 def carry(net: Net, data: Array, labels: Array, moved: Mapping[str, Array]) -> dict[float, float]:
     """Return the loss of a batch at W + s·Step for each s of STRIDES, with Step = moved − W.
 
-    W are all parameters, and what the normalizations of the weights make of W + s·Step is what the net computes with.
+    W are all parameters; the net computes with W + s·Step after the normalizations of the weights.
     """
     loss = SoftmaxCrossEntropy(net.kernels)
     parameters, losses = net.parameters, {}

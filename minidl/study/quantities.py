@@ -1,8 +1,8 @@
 """Quantities of a study: numbers that say what a normalization does to an array.
 
-Each takes arrays of NumPy or CuPy and returns a float, nan where it is not defined (of an array of zeros, say). Shares
-are energies, sums of squares, where nothing else is said: the energy of the means and the energy of what is left add up
-to the energy of the array.
+Each takes arrays of NumPy or CuPy and returns a float, nan if it is not defined (as for an array of zeros). Unless
+stated otherwise, shares are shares of the energy Σ x²: the energy of the means and the energy of the rest add up to the
+energy of the array.
 """
 
 import math
@@ -14,14 +14,14 @@ from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
 
 Array = Any
-ROW = 4096  # products that are summed in the arrays' own precision, before these sums are summed in double precision
-SAFE = (1e-20, 1e30)  # of a sum in float32: its products are neither too small to count nor too large for the type
+ROW = 4096  # products per sum in the arrays' own precision; these sums are added in double precision
+SAFE = (1e-20, 1e30)  # of a sum in float32: its products neither underflow nor overflow
 
 
 def inner(x: Array, y: Array) -> float:
     """Return ⟨x, y⟩ = Σ x·y.
 
-    Double precision for every product would take thirty times as long; it is left to sums that are not in SAFE.
+    Double precision for every product would take thirty times as long; only sums outside SAFE use it.
     """
     a, b = x.ravel(), y.ravel()
     whole = a.size - a.size % ROW
@@ -61,17 +61,17 @@ def mean_share(x: Array, area: str) -> float:
 
 
 def removed(before: Array, after: Array) -> float:
-    """Return ‖x − N(x)‖/‖x‖: how much of the norm a normalization takes away."""
+    """Return ‖x − N(x)‖/‖x‖: how much a normalization removes, relative to the norm."""
     return ratio(norm(before - after), norm(before))
 
 
 def angle(x: Array, y: Array) -> float:
-    """Return the angle between two arrays, seen as vectors, in degrees.
+    """Return the angle between two arrays, taken as vectors, in degrees.
 
     >>> angle(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
     45.0
     """
-    along = ratio(inner(x, y), energy(y))  # of y, in x: what is left of x is at right angles to y
+    along = ratio(inner(x, y), energy(y))  # the multiple of y in x; the rest of x is orthogonal to y
     across = norm(x - along * y)
     known = math.isfinite(across) and (across or along)
     return math.degrees(math.atan2(across, along * norm(y))) if known else math.nan
@@ -88,13 +88,13 @@ def flips(before: Array, after: Array) -> float:
 def alike(x: Array) -> float:
     """Return how alike the samples are: the mean cosine between different ones, −1/(n − 1) … 1.
 
-    With zᵢ the sample i as a vector and ẑᵢ = zᵢ/‖zᵢ‖ it is (‖Σ ẑᵢ‖² − n)/(n(n − 1)): 1 where all point the same way,
-    so that what follows cannot tell them apart, and 0 where they are orthogonal on average. Samples that are zero are
-    left out.
+    With zᵢ the sample i as a vector and ẑᵢ = zᵢ/‖zᵢ‖ it is (‖Σ ẑᵢ‖² − n)/(n(n − 1)): 1 if all point in the same
+    direction, so that the next layer cannot tell them apart, and 0 if they are orthogonal on average. Samples that are
+    zero are left out.
     """
     z = x.reshape(len(x), -1)
     largest = np.abs(z).max(axis=1, keepdims=True)
-    z = z / np.where(largest > 0, largest, 1)  # whose squares neither vanish nor overflow
+    z = z / np.where(largest > 0, largest, 1)  # so that squares neither underflow nor overflow
     norms = np.sqrt((z[:, None, :] @ z[:, :, None]).ravel())
     factors = np.where(norms > 0, 1 / np.where(norms > 0, norms, 1), 0)
     n = int((norms > 0).sum())
@@ -102,7 +102,7 @@ def alike(x: Array) -> float:
 
 
 def deviation(x: Array) -> float:
-    """Return the standard deviation of all elements, the root of their mean square less the square of their mean."""
+    """Return the standard deviation of all elements, √(mean(x²) − mean(x)²)."""
     mean = float(x.mean(dtype=np.float64))
     return math.sqrt(max(energy(x) / x.size - mean * mean, 0.0))
 
@@ -113,12 +113,12 @@ def active(x: Array) -> float:
 
 
 def dead(x: Array) -> float:
-    """Return the share of channels, the last axis, that are above 0 nowhere in the batch: a ReLU makes them zero."""
+    """Return the share of channels (last axis) that are nowhere above 0 in the batch: a ReLU makes them zero."""
     return math.nan if _lost(x) else float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())
 
 
 def _lost(x: Array) -> bool:
-    """Return whether an element is nan, which a comparison would take for one that is not above 0."""
+    """Return whether an element is nan, as a comparison would count it as not above 0."""
     return bool(np.isnan(x).any())
 
 

@@ -1,4 +1,4 @@
-"""Rehearsal: what an optimizer's next update makes of the weights, before it normalizes them."""
+"""Rehearsal: the weights after an optimizer's next update, before WC."""
 
 from copy import copy
 from dataclasses import replace
@@ -12,7 +12,7 @@ Array = Any
 class Rehearsal:
     """The next update of an optimizer, done on copies and without WC; GC is done, as it comes before the update.
 
-    The copies are made once, and serve in each rehearsal.
+    The copies are made once, and reused in each rehearsal.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -24,7 +24,7 @@ class Rehearsal:
         ]
 
     def __call__(self) -> dict[str, Array]:
-        """Return what the update would make of each parameter, by its name; it holds until the next call."""
+        """Return each parameter after the update, by name; the result is valid until the next call."""
         self.double.steps[...] = self.optimizer.steps
         for state, original in zip(self.double.states, self.optimizer.states, strict=True):
             state.weights[...] = original.weights

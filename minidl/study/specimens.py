@@ -62,11 +62,11 @@ LAYERS: dict[str, tuple[Make, Shape]] = {
     "residual of smaller body": (lambda: Residual(Convolution(1, 3, padding=0)), (4, 5, 2)),
 }
 
-SHAPES = ((5, 4, 2), (5, 4), (6,))  # on which layers of one's own are tried: those of an image, a sequence, a vector
+SHAPES = ((5, 4, 2), (5, 4), (6,))  # user-defined layers are tried on these: image, sequence, vector
 
 
 def set_up(make: Make, shape: Shape, context: Context) -> Layer:
-    """Return a layer whose biases, γ and β are random and whose gradients are poisoned."""
+    """Return a layer whose biases, γ and β are random and whose gradients are nan, which the layer must overwrite."""
     layer = make()
     layer.setup(shape, context)
     for p in layer.parameters():

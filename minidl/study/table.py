@@ -1,4 +1,4 @@
-"""Table: words in rows and columns, as lines of text here, and of a page by its template."""
+"""Table: words in rows and columns; printed as text here, and as HTML by a page's template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 class Table:
     """A table of words.
 
-    head: of each column; align: "<" (left) or ">" (right) for each column; groups: titles over columns that belong
-    together, each with the number of its columns, from the first on.
+    head: of each column; align: "<" (left) or ">" (right) for each column; groups: titles above columns that belong
+    together, each with its number of columns, from the first column on.
 
     >>> print(Table(("layer", "mean"), "<>", [("conv1", "8 %")]))
     layer  mean
@@ -28,7 +28,7 @@ class Table:
         for title, count in self.groups:
             above = above.ljust(sum(widths[:first]) + 2 * first) + title
             first += count
-            widths[first - 1] += max(0, len(above) - sum(widths[:first]) - 2 * (first - 1))  # room for the title
+            widths[first - 1] += max(0, len(above) - sum(widths[:first]) - 2 * (first - 1))  # space for the title
         cells = list(zip(self.align, widths, strict=True))
         lines = ["  ".join(f"{word:{side}{n}}" for word, (side, n) in zip(row, cells, strict=True)) for row in rows]
         return "\n".join(line.rstrip() for line in ([above] if above else []) + lines)

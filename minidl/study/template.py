@@ -1,4 +1,4 @@
-"""Template: a page of HTML that is filled in, in which texts are escaped and a name that is missing is an error."""
+"""Template: an HTML page with fields to fill in; texts are escaped, and a missing name is an error."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from minidl.kernels.errors import MinidlError
 
 
 def template(package: str, name: str) -> Any:
-    """Return the template of that name among a package's files; raise MinidlError where Jinja2 is not installed."""
+    """Return the template of that name among a package's files; raise MinidlError if Jinja2 is not installed."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError:

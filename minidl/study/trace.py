@@ -1,16 +1,16 @@
 """Trace: what every normalization does at its hook point while a net trains, in tables beside the log.
 
 ``trace.csv`` has a row for each traced step (from 0) and each layer with weights; see schedule.py for the steps. x̄ is
-x with each element replaced by the mean of its filter, or for data of its channel. ‖x‖² is an energy, and N the
-normalization at a hook point, which leaves everything as it is where none hangs there. The paper's ΔW is the gradient,
-here G; what the optimizer adds to the weights is Step.
+x with each element replaced by the mean of its filter or, for data, of its channel. ‖x‖² is the energy of x, and N the
+normalization at a hook point; without one, N(x) = x. G is the gradient, the paper's ΔW; Step is what the optimizer adds
+to the weights.
 
     data_mean   ‖x̄‖²/‖x‖² of the data that the layer gets
     alike       the mean cosine between the outputs of different samples, before the ReLU and after a data norm
                 such as BN; at the end of a residual block, before the shortcut is added
     out_std     the standard deviation of this output
-    active      the share of its elements above 0, which a ReLU right behind lets through
-    dead        the share of its channels that are above 0 nowhere in the batch
+    active      the share of its elements above 0, which a ReLU right after it lets through
+    dead        the share of its channels that are nowhere above 0 in the batch
     w_norm      ‖W‖ of the weights in use, after their normalization
     w_mean      ‖W̄‖²/‖W‖² before it
     w_removed   ‖W − N(W)‖/‖W‖ with W before it
@@ -20,22 +20,22 @@ here G; what the optimizer adds to the weights is Step.
     g_mean      ‖Ḡ‖²/‖G‖² before it
     g_removed   ‖G − N(G)‖/‖G‖ with G before it
     flips       the share of the elements of the gradient whose sign the normalization changes
-    angle       degrees between the gradient in use and that which the same batch and weights would give without any
+    angle       degrees between the gradient in use and the gradient that the same batch and weights give without any
                 normalization of gradients and errors
-    bias_angle  the same of the gradient of the biases
+    bias_angle  the same for the gradient of the biases
     step_ratio  ‖Step‖/‖W‖ with Step = W(t + 1) − W(t), as the optimizer makes it, before the next normalization of
                 the weights
     step_mean   the energy of the means of Step, as in w_mean
     step_lost   ‖W(t + 1) − N(W(t + 1))‖/‖Step‖: how much of the step the next normalization of the weights takes back;
                 not defined in reparametrization, which takes nothing back
 
-The optimizer's W(t) are the weights after their normalization, in reparametrization those before it. Where the update
-of the optimizer does WC, the weights before it are known from the step before, and are kept in the checkpoint.
+W(t) are the weights after their normalization; in reparametrization, those before it. If the update of the optimizer
+does WC, the weights before it are known from the previous step, and are kept in the checkpoint.
 
-``carry.csv`` has for some steps (detailed, see schedule.py) the loss of the step's batch at W + s·Step less that at W,
-where all parameters are moved. ``filters.npz`` has for the same steps an array (filters, 6) for each STEP/LAYER/POINT/
+``carry.csv`` has, for some steps (detailed, see schedule.py), the loss of the step's batch at W + s·Step minus that at
+W, with all parameters moved. ``filters.npz`` has for the same steps an array (filters, 6) for each STEP/LAYER/POINT/
 WHEN, with POINT weights or grads and WHEN before or after their normalization: the percentiles 5, 25, 50, 75 and 95 of
-each filter's elements, and their mean. In both, weights before WC are missing where they are not known.
+each filter's elements, and their mean. In both files, weights before WC are missing if they are not known.
 """
 
 from collections.abc import Mapping
@@ -59,12 +59,12 @@ Array = Any
 
 
 class Tracer:
-    """Looks on while a net trains, and changes nothing: to the last bit on a CPU and on the reference.
+    """Records a training without changing it: on a CPU and on the reference, results are the same to the last bit.
 
-    On a GPU, which may choose other algorithms where layers are not fused, a traced step may differ by rounding.
+    On a GPU a traced step may differ by rounding, as the GPU may choose other algorithms for unfused layers.
 
-    every: see schedule.py. raw: by the names of parameters, the weights from which the optimizer's WC has just taken
-    the mean, where they are known.
+    every: see schedule.py. raw: by the names of parameters, the weights before the last WC in the optimizer, if
+    known.
     """
 
     def __init__(self, net: Net, optimizer: Optimizer, every: int, raw: Mapping[str, Array]) -> None:
@@ -74,15 +74,15 @@ class Tracer:
         self.trace = Trace()
 
     def go_on(self, trace: Trace, raw: Mapping[str, Array]) -> None:
-        """Append to an earlier trace what comes after the steps that the optimizer has made; raw: as it was then."""
+        """Continue an earlier trace after the steps that the optimizer has made; raw: as it was then."""
         self.trace, self.raw = trace.until(self.optimizer.step_count), raw
 
     def due(self, step: int) -> bool:
-        """Return whether the tracer has to make a step: a traced one, or the one that shows what WC takes before it."""
+        """Return whether the tracer makes a step: a traced one, or the one before, which shows what WC removes."""
         return traced(step, self.every) or self._before_a_traced(step)
 
     def step(self, number: int, loss: SoftmaxCrossEntropy, data: Array, labels: Array) -> None:
-        """Train on one batch as ``Trainer.step`` does, and look on."""
+        """Train on one batch as ``Trainer.step`` does, and record it."""
         if traced(number, self.every):
             moved = self._traced_step(number, loss, data, labels)
         else:
@@ -97,7 +97,7 @@ class Tracer:
         return bool(self.centered) and traced(step + 1, self.every)
 
     def _traced_step(self, number: int, loss: SoftmaxCrossEntropy, data: Array, labels: Array) -> dict[str, Array]:
-        """Compute the gradients of a batch and record what is seen; return what the update will make of the weights."""
+        """Compute the gradients of a batch and record them; return the weights after the coming update."""
         with watch(self.net) as seen:
             output = self.net.forward(data)
             loss(output, labels)
@@ -120,7 +120,7 @@ class Tracer:
 def row(step: int, seen: Seen, true: Mapping[str, Array], moved: Array) -> Row:
     """Return the row of a layer.
 
-    true: the gradients without hooks by the names of parameters, empty where no hook of errors has changed them; moved:
+    true: the gradients without hooks by the names of parameters, empty if no hook of errors has changed them; moved:
     the weights W(t + 1) before their normalization.
     """
     layer, weights, error, grads = seen.layer, seen.weights, seen.error, seen.grads
@@ -166,6 +166,6 @@ def filters(step: int, seen: Seen) -> dict[Filters, NDArray[np.float32]]:
 
 def percentiles(weights: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the PERCENTILES of each filter's elements, and then their mean."""
-    elements = np.sort(weights.reshape(len(weights), -1), axis=1)  # percentile is slower with what is in disorder
+    elements = np.sort(weights.reshape(len(weights), -1), axis=1)  # np.percentile is faster with sorted elements
     columns = [*np.percentile(elements, PERCENTILES, axis=1), elements.mean(axis=1, dtype=np.float64)]
     return np.stack(columns, axis=1).astype(np.float32)

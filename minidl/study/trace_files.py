@@ -1,7 +1,7 @@
-"""Files of a trace in the folder of a run: trace.csv, carry.csv and filters.npz, written whole and read again.
+"""Files of a trace in the folder of a run: trace.csv, carry.csv and filters.npz; written completely or not at all.
 
-What the columns and arrays mean is said in trace.py. A number that is not defined, nan or infinite, is a blank cell,
-which is read as nan. The members of filters.npz are named STEP/LAYER/POINT/WHEN, such as 50/conv1/grads/before.
+trace.py says what the columns and arrays mean. A number that is nan or infinite is written as a blank cell, and read
+as nan. The members of filters.npz are named STEP/LAYER/POINT/WHEN, such as 50/conv1/grads/before.
 """
 
 import csv
@@ -23,13 +23,13 @@ from minidl.kernels.errors import MinidlError
 from minidl.words import meant
 
 TRACE, CARRY, FILTERS = "trace.csv", "carry.csv", "filters.npz"
-LONG = 1 << 30  # of filters.npz, and of what is in it
+LONG = 1 << 30  # bytes of filters.npz, and of its contents
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one step did in one layer with weights: a line of trace.csv; see trace.py for each column."""
+    """One step in one layer with weights: a line of trace.csv; see trace.py for each column."""
 
     step: int
     layer: str
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Carry:
-    """A line of carry.csv: what ``s`` times a step would add to the loss of its batch."""
+    """A line of carry.csv: how much ``s`` times a step would change the loss of its batch."""
 
     step: int
     s: float
@@ -81,7 +81,7 @@ class Trace:
     filters: dict[Filters, NDArray[np.float32]] = field(default_factory=dict)
 
     def until(self, step: int) -> "Trace":
-        """Return what was seen before a step."""
+        """Return the part of the trace before a step."""
         return Trace(
             [row for row in self.rows if row.step < step],
             [carry for carry in self.carries if carry.step < step],
@@ -95,13 +95,13 @@ class Trace:
 
     @property
     def steps(self) -> list[int]:
-        """The traced steps, in their order."""
+        """The traced steps, in order."""
         return list(dict.fromkeys(row.step for row in self.rows))
 
     def column(self, name: str) -> NDArray[np.float64]:
-        """Return a column of numbers as an array (steps, layers), nan where it is not defined.
+        """Return a column of numbers as an array (steps, layers), nan if it is not defined.
 
-        Raises MinidlError for a name that no such column has.
+        Raises MinidlError if there is no such column.
         """
         names = [field.name for field in fields(Row) if field.name != "layer"]
         if name not in names:
@@ -112,12 +112,12 @@ class Trace:
 
 
 def is_traced(folder: Path) -> bool:
-    """Return whether the run in a folder has left a trace."""
+    """Return whether the run in a folder has a trace."""
     return (folder / TRACE).exists()
 
 
 def write(folder: Path, trace: Trace) -> None:
-    """Write a trace into the folder of its run, each file whole."""
+    """Write a trace into the folder of its run, each file completely or not at all."""
     packed = io.BytesIO()
     np.savez_compressed(packed, **{"/".join(map(str, name)): array for name, array in trace.filters.items()})  # type: ignore[arg-type]
     write_whole(folder / FILTERS, packed.getvalue())
@@ -128,7 +128,7 @@ def write(folder: Path, trace: Trace) -> None:
 def read(folder: str | Path) -> Trace:
     """Return the trace of the run in a folder.
 
-    Raises MinidlError where there is none, or where a file is missing, damaged or incomplete.
+    Raises MinidlError if there is none, or a file is missing, damaged or incomplete.
     """
     folder = Path(folder)
     if not is_traced(folder):
@@ -154,7 +154,7 @@ def _cell(value: Any) -> Any:
 
 
 def _numbers(path: Path, kind: type) -> Iterable[tuple[Any, ...]]:
-    """Yield each line of a table, its step and its other numbers; steps may not go back."""
+    """Yield each line of a table, its step and its other numbers; steps must not decrease."""
     columns = [field.name for field in fields(kind)]
     names, last = [name for name in columns if name not in ("step", "layer")], 0.0
     for row in spreadsheet.read(path, columns):
@@ -169,7 +169,7 @@ def _numbers(path: Path, kind: type) -> Iterable[tuple[Any, ...]]:
 
 
 def _check_layers(path: Path, rows: Sequence[Row]) -> None:
-    """Raise MinidlError where a step lacks a layer that the first one has, or has others."""
+    """Raise MinidlError if a step has not the same layers as the first step."""
     expected: list[str] = []
     for step, group in groupby(rows, lambda row: row.step):
         layers = [row.layer for row in group]

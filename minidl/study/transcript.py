@@ -1,4 +1,4 @@
-"""Transcript: a walk in words, as sections that are printed here, and made a page by page.py."""
+"""Transcript: a walk as sections of text, printed here, and turned into a page by page.py."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,16 +14,16 @@ from minidl.study.watch import Change
 from minidl.words import counted
 
 Array = Any
-TITLE, WIDTH = 11, 110  # of a section's title with the space behind it, and of the whole
-ROWS, COLUMNS = 5, 5  # of a filter, the most that are shown
-NONE = "·"  # where there is nothing to say
+TITLE, WIDTH = 11, 110  # columns of a section's title with the space after it, and of the whole
+ROWS, COLUMNS = 5, 5  # of a filter, at most
+NONE = "·"  # an empty cell
 
 
 @dataclass(frozen=True)
 class Grid:
     """A part of a filter in numbers, before and after a hook, in units of a power of ten.
 
-    between: what leads from the one to the other; after: None where no hook hangs.
+    between: the operation between them; after: None without a hook.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Grid:
     after: Array | None
 
     def share(self, value: float) -> float:
-        """Return how large a number is beside the largest, 0 … 1."""
+        """Return a number relative to the largest, 0 … 1."""
         largest = max(float(abs(part).max()) for part in (self.before, self.after) if part is not None)
         return abs(value) / largest if largest else 0.0
 
@@ -67,12 +67,12 @@ class Section:
 
 
 def transcript(walk: Walk) -> str:
-    """Return a walk as text, at most 110 columns wide where names are those of the paper."""
+    """Return a walk as text, at most 110 columns wide with the paper's names."""
     return "\n\n".join([fill(title(walk), WIDTH), *map(str, sections(walk))])
 
 
 def title(walk: Walk) -> str:
-    """Return what the walk is of."""
+    """Return the title: the net, its method and the batch."""
     net = walk.net
     mode = f", {net.mode}" if net.mode != "projection" else ""
     steps = f"after {counted(walk.after, 'step')}"
@@ -81,7 +81,7 @@ def title(walk: Walk) -> str:
 
 
 def sections(walk: Walk) -> list[Section]:
-    """Return the steps of a walk in their order."""
+    """Return the steps of a walk in order."""
     return [_forward(walk), _loss(walk), _backward(walk), _update(walk), _again(walk), _one_filter(walk), _seen(walk)]
 
 
@@ -200,7 +200,7 @@ def _seen(walk: Walk) -> Section:
 
 
 def lessons(walk: Walk) -> list[str]:
-    """Return what the walk shows, in sentences: what the hooks did, and what is unusual in the net."""
+    """Return sentences on what the walk shows: what the hooks did, and what is unusual in the net."""
     found = [_diverged(walk), _changed(walk), _lost(walk), _turned(walk), _grown(walk), _dying(walk), _indistinct(walk)]
     return [sentence for sentence in found if sentence]
 
@@ -209,11 +209,11 @@ def _diverged(walk: Walk) -> str:
     if math.isfinite(walk.loss[0]):
         return ""
     before = "the training before it has diverged" if walk.after else "the net cannot take this batch"
-    return f"The loss is no number, as {before}: take fewer steps with --after, or a smaller --learning-rate."
+    return f"The loss is not a number, as {before}: take fewer steps with --after, or a smaller --learning-rate."
 
 
 def _kinds(walk: Walk) -> list[tuple[str, list[tuple[str, Point]]]]:
-    """Return the hook points by what is there, each with the name of its layer."""
+    """Return the hook points by kind, each with the name of its layer."""
     return [
         ("weights", [(one.layer, one.weights) for one in walk.layers]),
         ("gradient", [(one.layer, one.grads) for one in walk.layers]),
@@ -230,12 +230,12 @@ def _changed(walk: Walk) -> str:
     most = [(what, _most(points, lambda pair: pair[1].changed)) for what, points in hooked]
     told = [f"{pair[1].hook} {_percent(pair[1].changed)} of the {what} ({pair[0]})" for what, pair in most if pair]
     if told:
-        return f"Hooks changed at most, as shares of the norm: {', '.join(told)}."
+        return f"Largest changes by hooks, as shares of the norm: {', '.join(told)}."
     if any(points for _, points in hooked):
-        return "Of no hook it can be said how much it changed (nan)."
+        return "No change by a hook can be computed (nan)."
     means = [(what, _most(points, lambda pair: pair[1].mean[0])) for what, points in _kinds(walk)[:2]]
     found = [f"{_percent(pair[1].mean[0])} of the {what} ({pair[0]})" for what, pair in means if pair]
-    return f"No hook hangs here; filter means make up at most, of the energy: {', '.join(found)}."
+    return f"There is no hook. Largest shares of filter means in the energy: {', '.join(found)}."
 
 
 def _lost(walk: Walk) -> str:
@@ -259,8 +259,8 @@ def _grown(walk: Walk) -> str:
     if largest is None or not largest.out_std > 100 * first.out_std:
         return ""
     return (
-        f"The outputs grow from a deviation of {first.out_std:.3g} in {first.layer} to {largest.out_std:.3g} in "
-        f"{largest.layer}."
+        f"The outputs grow from a standard deviation of {first.out_std:.3g} in {first.layer} to "
+        f"{largest.out_std:.3g} in {largest.layer}."
     )
 
 
@@ -279,12 +279,12 @@ def _indistinct(walk: Walk) -> str:
 
 
 def _most(items: Sequence[Any], key: Callable[[Any], float]) -> Any:
-    """Return the item with the largest number, or None where none has one."""
+    """Return the item with the largest number, or None if none has a number."""
     return max((item for item in items if math.isfinite(key(item))), key=key, default=None)
 
 
 def _hook(points: Iterator[Point] | Sequence[Point]) -> str:
-    """Return the head of a column for what is behind the hook of some of the points, which have the same."""
+    """Return the head of the column for the values after the hook, which is the same at all the points."""
     name = next((point.hook for point in points if point.hook), "")
     return f"→ {name}" if name else "no hook"
 
@@ -300,7 +300,7 @@ def _error(error: Point | None) -> tuple[str, ...]:
 
 
 def signed(value: float) -> str:
-    """Return a number with its sign and four digits; what is rounded to zero has a plus."""
+    """Return a number with its sign and four digits; a number that rounds to zero has a plus."""
     return f"{round(float(value), 4) + 0.0:+.4f}"
 
 

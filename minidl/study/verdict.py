@@ -1,4 +1,4 @@
-"""Verdict: what a check of gradients found, as text."""
+"""Verdict: the result of a gradient check, as text."""
 
 from textwrap import fill
 
@@ -11,7 +11,7 @@ WIDTH = 110
 
 
 def verdict(findings: Findings, kernels: Kernels) -> str:
-    """Return a table of the gradients, the reasons of those that fail, what was not checked, and the sum."""
+    """Return a table of the gradients, explanations of the wrong ones, what was not checked, and a summary."""
     device = {"cpu": "CPU", "gpu": "GPU"}.get(kernels.device, kernels.device)
     most = f"a relative error up to {TOLERANCE:.0e} passes"
     head = f"Gradients against central differences, in float64 on the {device}; {most}."

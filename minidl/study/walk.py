@@ -1,4 +1,4 @@
-"""Walk: one batch through Algorithm 1 and the update after it, by the real layers, in numbers."""
+"""Walk: one batch through Algorithm 1 and the update after it, in the real layers, in numbers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ Array = Any
 class Point:
     """A hook point in numbers.
 
-    hook: what hangs there, or ""; norm: ‖x‖; mean: the share of the means in the energy, of filters or, for errors, of
-    channels, each before the hook and after it; changed: ‖x − N(x)‖/‖x‖, what a centering removes.
+    hook: its name, or ""; norm: ‖x‖; mean: the share of the means in the energy (means of filters or, for errors, of
+    channels), both before the hook and after it; changed: ‖x − N(x)‖/‖x‖, what a centering removes.
     """
 
     hook: str
@@ -37,10 +37,10 @@ class Point:
 
 @dataclass(frozen=True)
 class LayerWalk(Row):
-    """What a batch did in a layer: what a trace writes down of it, and more.
+    """One batch in one layer: the numbers of a trace, and more.
 
-    shape: of one sample's data; data_alike, out_mean: as alike and data_mean, of the data and of the output; error:
-    what the layer passes back, None for a net's first layer, which computes none.
+    shape: of one sample's data; data_alike, out_mean: like alike and data_mean, but of the data and of the output;
+    error: what the layer passes back, None for a net's first layer, which computes none.
     """
 
     shape: Shape
@@ -53,7 +53,7 @@ class LayerWalk(Row):
 
 @dataclass(frozen=True)
 class Filter:
-    """One filter and its gradient, before and after the hooks, as NumPy's arrays (y, x, in) or (in,)."""
+    """One filter and its gradient, before and after the hooks, as NumPy arrays (y, x, in) or (in,)."""
 
     layer: str
     number: int
@@ -66,7 +66,7 @@ class Filter:
 class Walk:
     """One batch through a net.
 
-    samples: in the batch; after: how many steps came before; loss: of the batch, before and after the step;
+    samples: in the batch; after: the number of steps before it; loss: of the batch, before and after the step;
     error_norm: of ∂L/∂output; layers: in the order of the forward pass.
     """
 
@@ -85,8 +85,7 @@ class Walk:
 def find_filter(net: Net, layer: str | None, number: int) -> Layer:
     """Return the layer of a filter, by default the first one.
 
-    Raises MinidlError for a net without filters, a name that no layer with filters has, and a number that no filter of
-    it has.
+    Raises MinidlError for a net without filters, a layer name without filters, and a number without a filter.
     """
     layers = {one.name: one for one in studied_layers(net)}
     if not layers:
@@ -106,7 +105,7 @@ def find_filter(net: Net, layer: str | None, number: int) -> Layer:
 
 
 def batches(trainer: Trainer) -> Iterator[tuple[Array, Array]]:
-    """Iterate over the batches of a training, epoch after epoch, without an end; each holds until the next."""
+    """Iterate over the batches of a training, epoch after epoch, endlessly; each is valid until the next."""
     epoch = 1
     while True:
         for size in trainer.begin(epoch):
@@ -122,15 +121,15 @@ def walk(
     number: int = 0,
     progress: Callable[[], Any] = lambda: None,
 ) -> Walk:
-    """Train for ``after`` steps, then go through the next one and say what was seen.
+    """Train for ``after`` steps, then record the next one.
 
-    The net's WC and GC are to be at its hook points. data: the name of the set; layer, number: of the filter that is
-    shown; progress: called after each training step. Raises MinidlError as ``find_filter`` does, before it trains.
+    The net's WC and GC must be at its hook points. data: the name of the set; layer, number: of the filter to
+    show; progress: called after each training step. Raises MinidlError as ``find_filter`` does, before it trains.
     """
     net, loss = trainer.net, trainer.loss
     shown = find_filter(net, layer, number)
     source = batches(trainer)
-    with np.errstate(all="ignore"):  # that a net has left all bounds is a result
+    with np.errstate(all="ignore"):  # that a net diverges is a result
         for _ in range(after):
             trainer.step(*next(source))
             progress()
@@ -138,7 +137,7 @@ def walk(
         with watch(net) as seen:
             first = loss.score_of(net.forward(batch), labels).loss
             true = true_grads(net, loss.error)
-            net.backpropagate(loss.error)  # the last word, for the observers as for the update
+            net.backpropagate(loss.error)  # again, so that observers and the update get these gradients
         error_norm = norm(loss.error)
         moved = Rehearsal(trainer.optimizer)()
         layers = [_layer_walk(row(after, one, true, moved[one.layer.weights.name]), one) for one in seen.values()]

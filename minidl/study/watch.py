@@ -1,4 +1,4 @@
-"""Watching: look at all hook points of a net during one training step, and leave the step as it is."""
+"""Watching: observe all hook points of a net during one training step, without changing the step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ Array = Any
 
 @dataclass
 class Change:
-    """What is at a hook point before and after its hook, as copies; None where nothing passed it."""
+    """The array at a hook point before and after its hook, as copies; None if nothing passed it."""
 
     before: Array = None
     after: Array = None
@@ -25,11 +25,11 @@ class Change:
 
 @dataclass
 class Seen:
-    """What one step did in a layer with weights.
+    """The arrays of one step in a layer with weights.
 
-    data: what came in; output: what came out, after the data norm that follows the layer, if any. That is what a ReLU
-    behind it gets, or, at the end of a residual block, what the shortcut is added to. weights, error, grads: at the
-    three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer passes back. A net's first layer
+    data: the layer's input; output: its output, after the data norm that follows the layer, if any. This is the input
+    of a ReLU after it, or, at the end of a residual block, what the shortcut is added to. weights, error, grads: at the
+    three hook points of Algorithm 1, where ``error`` is ∂L/∂data, which the layer passes back; a net's first layer
     computes none. bias_grads: the gradient of its biases.
     """
 
@@ -43,19 +43,19 @@ class Seen:
 
 
 def studied_layers(net: Net) -> list[Layer]:
-    """Return the layers that a study looks at: all whose weights have filters, which those of data norms have not."""
+    """Return the layers that a study observes: all whose weights have filters, so no data norms."""
     return [layer for layer in net.layers if layer.weights is not None and layer.weights.value.ndim > 1]
 
 
 @contextmanager
 def watch(net: Net) -> Iterator[dict[str, Seen]]:
-    """Look at a forward pass in training and the backpropagation after it; what was seen, by the layers' names.
+    """Observe a forward pass in training and the backpropagation after it; give a Seen for each layer, by name.
 
-    The update of the parameters comes after the block. Layers compute one by one, without fusion, and the results are
-    the same. Where the update of the optimizer does GC, its ``grads`` show what it will do, on a copy. Where it does
-    WC, the weights have lost their mean already when a step begins: ``weights.before`` is None, and what WC took away
-    is seen before that update (see trace.py). A block may lie inside of another one. Raises MinidlError at the end of a
-    block that did not make this step.
+    Update the parameters after the block. Layers compute one by one, without fusion, with the same results. If the
+    update of the optimizer does GC, ``grads`` show its effect on a copy. If it does WC, the weights have no mean any
+    more when a step begins: ``weights.before`` is None, and what WC removed can only be observed before that update
+    (see trace.py). A block may be inside another one. Raises MinidlError at the end of a block that did not make this
+    step.
 
         with watch(net) as seen:
             loss(net.forward(data), labels)
@@ -75,7 +75,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
         observers.append(keep)
         hung.append((observers, keep))
 
-    fused = net.fused  # which it is not inside of another watch
+    fused = net.fused  # False inside another watch
     if fused:
         net.unfuse()
     try:
@@ -99,7 +99,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
 
 
 def _complete(seen: Seen) -> None:
-    """Add what no observer can be given: the data, and what the update will do."""
+    """Add what observers do not get: the data, and what the update will do."""
     layer = seen.layer
     if seen.output is None or layer.samples is None:
         raise _unseen(

@@ -1,1 +1,1 @@
-"""Command lines: their words, their errors, what they print, and user-defined files."""
+"""Command lines: their arguments, errors and output, and user-defined files."""

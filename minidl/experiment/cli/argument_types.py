@@ -1,7 +1,7 @@
-"""Words of a command line: each function reads one kind of them from its text, or says what it must be.
+"""Argument types: each function reads one kind of value from its text, or says what the value must be.
 
-Every option that takes a value has one of these, or a choice, so that nothing is computed or written for a word that
-cannot be meant.
+Every option with a value has one of these types, or choices, so that a wrong value is refused before anything is
+computed or written.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from minidl.words import CONTROL
 
 LARGEST = (1 << 31) - 1  # whole number
-WORKERS, SIDE = 1_024, 8_192  # the most threads, or runs at a time, and pixels of a side
+WORKERS, SIDE = 1_024, 8_192  # the most threads (or runs at a time), and the most pixels of a side
 NAME, PATH = 255, 4_095  # bytes that a name and a path may have
 
 
@@ -36,7 +36,7 @@ seeds = partial(_whole, low=1, high=10_000)
 
 
 def part(text: str) -> tuple[int, int]:
-    """Read which of how many parts, "1/8" to "8/8"."""
+    """Read a part and the number of parts, "1/8" to "8/8"."""
     number, _, parts = text.partition("/")
     both = positive(number), positive(parts)
     if both[0] > both[1]:
@@ -65,17 +65,17 @@ def _real(text: str, fits: Callable[[float], bool], what: str) -> float:
 
 
 def words(text: str) -> str:
-    """Read a name or some words, of which one at least is there."""
+    """Read a text of at least one word."""
     if not text.strip() or CONTROL.search(text):
         raise argparse.ArgumentTypeError(f"must be words that can be printed, not {text!r}")
     return text
 
 
 def place(text: str) -> str:
-    """Read where a file or a folder is."""
+    """Read the path of a file or a folder, as text."""
     try:
         parts = [os.fsencode(part) for part in text.split("/")]
-    except UnicodeEncodeError:  # a character that no name can have
+    except UnicodeEncodeError:  # a character that no file name can have
         parts = []
     if not text.strip() or any(character < " " for character in text) or not parts:
         raise argparse.ArgumentTypeError(f"must be a path that can be printed, not {text!r}")
@@ -87,5 +87,5 @@ def place(text: str) -> str:
 
 
 def path(text: str) -> Path:
-    """Read where a file or a folder is, as a path."""
+    """Read the path of a file or a folder."""
     return Path(place(text))

@@ -1,4 +1,4 @@
-"""A command line: its name, how it is called, and errors that are one sentence and an exit status."""
+"""Command: the name of a command, how it is called, and errors of one sentence with an exit status."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ from minidl.experiment.cli.stop import interrupts, status_of
 from minidl.experiment.cli.system import told
 from minidl.words import printable
 
-# Packages that a checkout has only once it is installed: its own, whose folders lie beside minidl's, and others.
+# Packages that are missing if a checkout is not installed: its own, in folders beside minidl's, and others.
 PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
 
 
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         self.call = call
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Read what argparse knows of a command line; some versions of it would make [] of the value in "--data=--"."""
+        """Parse the known options; some versions of argparse would turn the value of "--data=--" into []."""
         words = sys.argv[1:] if args is None else list(args)
         for word in words:
             if word.startswith("-") and word.endswith("=--"):
@@ -81,7 +81,7 @@ Main = Callable[[Sequence[str] | None, Command], int]
 
 
 def command_line(main: Main) -> Main:
-    """Let ``main`` end with an exit status: 2 and a sentence where it raises MinidlError, 130 or 143 where interrupted.
+    """Let ``main`` end with an exit status: 2 and a sentence for a MinidlError, 130 or 143 for an interrupt.
 
     Any other error in a user-defined file is a sentence, too, which names the file and the line; so is an attempt of
     the file to end the program. What KeyboardInterrupt was raised with is printed after the word "interrupted".
@@ -95,7 +95,7 @@ def command_line(main: Main) -> Main:
             except KeyboardInterrupt as interrupt:
                 print("\n" + "; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
                 return status_of(interrupt)
-            except Misuse:  # said already
+            except Misuse:  # already printed
                 raise
             except (Exception, SystemExit) as error:
                 if not (sentence := sentence_of(error)):
@@ -107,7 +107,7 @@ def command_line(main: Main) -> Main:
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return the sentence for an error that the user can do something about, and "" for any other."""
+    """Return the sentence for an error that the user can correct, and "" for any other."""
     if isinstance(error, ModuleNotFoundError) and error.name in PARTS:
         return f"minidl is not installed here ({error.name} is missing); run make setup, or: pip install -e ."
     if isinstance(error, SystemExit):

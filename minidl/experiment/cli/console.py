@@ -1,4 +1,4 @@
-"""What a command line prints and draws beside its result, of which nothing may end its work."""
+"""Console: what a command prints and draws; a failure of its output never ends the command."""
 
 import io
 import logging
@@ -13,7 +13,7 @@ Lost = Callable[[OSError], None]
 
 
 class _Lenient:
-    """A text stream: characters that it cannot encode become "?", and once it is closed or full it is left alone."""
+    """A text stream: characters that it cannot encode become "?"; once closed or full, it is no longer used."""
 
     def __init__(self, stream: Any, lost: Lost) -> None:
         self.stream = io.StringIO() if stream is None else stream  # None: the program was started without it
@@ -23,7 +23,7 @@ class _Lenient:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write what can be written."""
+        """Write the text, as far as possible."""
         try:
             self._try(self.stream.write, text)
         except UnicodeEncodeError as error:
@@ -41,7 +41,7 @@ class _Lenient:
             function(*arguments)
         except OSError as error:
             self.gone = True
-            with suppress(OSError):  # what is left in the stream goes nowhere, or Python would try again at its end
+            with suppress(OSError):  # discard what is left, or Python would try to write it again at exit
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self.stream.fileno())
                 os.close(nowhere)
@@ -50,7 +50,7 @@ class _Lenient:
 
 @contextmanager
 def lenient(program: str) -> Iterator[None]:
-    """Let no output end what runs inside; that standard output was lost is said once, as the program."""
+    """Let no failing output end the work inside; report a lost standard output once, in the program's name."""
 
     def told(error: OSError) -> None:
         print(f"{program}: nothing more can be printed ({error.strerror}); the work goes on", file=sys.stderr)
@@ -63,17 +63,17 @@ def lenient(program: str) -> Iterator[None]:
         try:
             yield
         finally:
-            out.lost = untold  # the work is done
+            out.lost = untold  # no report: the work is done
             out.flush()
             err.flush()
 
 
 @contextmanager
 def decoration(program: str, what: str) -> Iterator[None]:
-    """Let the drawing of ``what`` fail in one sentence, as the program, and without a word of the library's own."""
+    """If drawing ``what`` fails, print one sentence, in the program's name, and nothing of the library's."""
     logger = logging.getLogger("matplotlib")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it tells of fonts and of folders that it cannot write
+    logger.setLevel(logging.ERROR)  # it warns of fonts and of read-only folders
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 from minidl.experiment.cli.argument_types import place
 
 Kind = TypeVar("Kind")
-RUN: set[str] = set()  # the files that were run
+RUN: set[str] = set()  # the files that have been run
 MOST_BYTES = 1 << 24  # of one file
-Record = dict[str, str]  # of a file: its path and the hash of what is in it, as a run's configuration has them
+Record = dict[str, str]  # of a file: its path and the hash of its contents, as in a run's configuration
 
 
 def add_option(cli: Any) -> None:
@@ -37,7 +37,7 @@ def add_option(cli: Any) -> None:
 def import_files(paths: Sequence[str] | None) -> list["OwnFile"]:
     """Import the files of ``--import``, if any, and return them.
 
-    Raises MinidlError where one is missing, and where one fails, with the line.
+    Raises MinidlError if one is missing, or fails; then the message has the line.
     """
     files = read(paths)
     for file in files:
@@ -46,20 +46,20 @@ def import_files(paths: Sequence[str] | None) -> list["OwnFile"]:
 
 
 def read(paths: Sequence[str] | None) -> list["OwnFile"]:
-    """Read the files of ``--import``, none of which is run yet."""
+    """Read the files of ``--import`` without running them."""
     return [OwnFile.read(Path(path)) for path in paths or ()]
 
 
 @dataclass(frozen=True)
 class OwnFile:
-    """A file that was read, to be run as a module of its own name."""
+    """A file that has been read; it runs as a module with the file's name."""
 
     path: Path
     content: bytes
 
     @classmethod
     def read(cls, path: Path) -> "OwnFile":
-        """Return the file at a path; raise MinidlError where it cannot be read."""
+        """Return the file at a path; raise MinidlError if it cannot be read."""
         from minidl.data import regular_file  # here, as --help does not wait for NumPy
 
         try:
@@ -71,14 +71,13 @@ class OwnFile:
 
     @property
     def record(self) -> Record:
-        """What a run remembers of the file."""
+        """The path and the hash of the file, for a run's configuration."""
         return {"file": str(self.path), "sha256": sha256(self.content).hexdigest()}
 
     def run(self) -> None:
-        """Run the file as a module, unless it was run already as it is now.
+        """Run the file as a module, unless it has already run with the same contents.
 
-        Raises MinidlError, with the line, where it fails or ends the program, and where it has the name of another
-        module.
+        Raises MinidlError, with the line, if it fails or ends the program, or if it has the name of another module.
         """
         module = ModuleType(self._name())
         module.__file__ = str(self.path)
@@ -98,7 +97,7 @@ class OwnFile:
             raise _error(mistake(error, str(self.path)) or f"{self.path}, line 1: {said(error)}") from error
 
     def classes(self, base: type[Kind]) -> list[type[Kind]]:
-        """Return the kinds of ``base`` that the file has defined when it was run, in their order."""
+        """Return the subclasses of ``base`` that the file defined when it ran, in order."""
         known = vars(sys.modules[self.path.stem]).values()
         defined = [one for one in known if isinstance(one, type) and one.__module__ == self.path.stem]
         return [one for one in dict.fromkeys(defined) if issubclass(one, base)]
@@ -109,16 +108,16 @@ class OwnFile:
         if self.path.suffix != ".py" or not name.isidentifier():
             raise _error(f"the file {self.path.name} cannot be a module; give it a name such as my_norm.py")
         known = sys.modules.get(name)
-        spec = find_spec(name) if known is None else known.__spec__  # None for what came by --import
+        spec = find_spec(name) if known is None else known.__spec__  # None for a module of --import
         if spec is not None and (spec.origin is None or Path(spec.origin).resolve() != self.path):
             raise _error(f"{self.path} has the name of another module; rename it, such as my_{name}.py")
         return name
 
 
 def mistake(error: BaseException, *files: str) -> str:
-    """Return an error as a sentence that begins with the last line that took part in it, of files that were run.
+    """Return an error as a sentence that begins with the last line of an imported file in its traceback.
 
-    files: which of them may be blamed, by default all. Where none took part, return "".
+    files: those to search for, by default all imported ones. Without such a line, return "".
     """
     places = [(at.filename, at.lineno) for at in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
@@ -128,14 +127,14 @@ def mistake(error: BaseException, *files: str) -> str:
 
 
 def import_options(records: Sequence[Record]) -> list[str]:
-    """Return the words of a command line by which the same files are imported."""
+    """Return the command-line arguments that import the same files."""
     return [word for record in records for word in ("--import", record["file"])]
 
 
 def records_of(settings: Mapping[str, Any], folder: Path) -> list[Record]:
-    """Return what the run in a folder has imported; raise MinidlError where its settings do not say it as they should.
+    """Return the files that the run in a folder imported; raise MinidlError if its settings are damaged there.
 
-    Runs of minidl 0.1.0 could import nothing, and say nothing of it.
+    Runs of minidl 0.1.0 could not import files, and their settings do not mention them.
     """
     try:
         return [{name: str(record[name]) for name in ("file", "sha256")} for record in settings.get("import", ())]
@@ -147,7 +146,7 @@ def records_of(settings: Mapping[str, Any], folder: Path) -> list[Record]:
 
 
 def check_same(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> None:
-    """Raise MinidlError unless the files that are given now are those that the run in a folder was begun with.
+    """Raise MinidlError unless the given files are those with which the run in a folder began.
 
     earlier: their records, as ``records_of`` returns them; the files may have moved since.
     """
@@ -157,7 +156,7 @@ def check_same(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path
 
 
 def begun_with(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> list[OwnFile]:
-    """Return those of the files that the run in a folder was begun with; raise MinidlError where one is missing."""
+    """Return those files with which the run in a folder began; raise MinidlError if one is missing."""
     check_unchanged(given, earlier, folder)
     known = {file.record["sha256"]: file for file in given}
     if any(record["sha256"] not in known for record in earlier):
@@ -169,9 +168,9 @@ def begun_with(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path
 
 
 def check_unchanged(given: Sequence[OwnFile], earlier: Sequence[Record], folder: Path) -> None:
-    """Raise MinidlError where a file has the name of one that the run in a folder was begun with, and other contents.
+    """Raise MinidlError if a file has the name of one with which the run in a folder began, but other contents.
 
-    Two of one name cannot be told apart by what they name, wherever they lie.
+    Files of the same name define the same names, wherever they are, so they could be confused.
     """
     before = {Path(record["file"]).name: record["sha256"] for record in earlier}
     for file in given:
@@ -188,7 +187,7 @@ def _names(records: Sequence[Record]) -> str:
 
 
 def said(error: BaseException) -> str:
-    """Return what an error in user-defined code says, with its kind unless that is MinidlError."""
+    """Return the message of an error in user-defined code, with its type unless that is MinidlError."""
     from minidl.kernels.errors import MinidlError
 
     if isinstance(error, SystemExit):

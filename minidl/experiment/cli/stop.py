@@ -1,4 +1,4 @@
-"""Stop: Ctrl-C and SIGTERM, each an interrupt that a command may put off until what it does is saved."""
+"""Stop: Ctrl-C and SIGTERM are interrupts, which a command may defer until its work is saved."""
 
 import signal
 import threading
@@ -14,23 +14,23 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
-    """An interrupt by SIGTERM, as a batch system sends it before it ends a program."""
+    """An interrupt by SIGTERM, which a batch system sends before it ends a program."""
 
 
 class Stop:
-    """What was asked for while a command put interrupts off: an interrupt to raise when it can, or None."""
+    """The deferred interrupt of a command, to be raised when its work is saved, or None."""
 
     def __init__(self) -> None:
         self.asked: KeyboardInterrupt | None = None
 
     def on_any(self, ranks: "Communicator") -> KeyboardInterrupt | None:
-        """Return what was asked for on any of the ranks, or None on all of them."""
+        """Return, on all ranks, the interrupt of any rank, or None."""
         number = ranks.most(_number(self.asked) if self.asked else 0)
         return interrupt(number) if number else None
 
 
 def interrupt(number: int) -> KeyboardInterrupt:
-    """Return the interrupt that a signal stands for."""
+    """Return the interrupt for a signal."""
     return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
 
 
@@ -58,7 +58,7 @@ def interrupts() -> Iterator[None]:
 
 @contextmanager
 def put_off() -> Iterator[Stop]:
-    """Only note the first Ctrl-C or SIGTERM; a second one ends what runs inside at once."""
+    """Only record the first Ctrl-C or SIGTERM; a second one ends the work inside at once."""
     stop = Stop()
 
     def noted(number: int, frame: FrameType | None) -> None:
@@ -72,7 +72,7 @@ def put_off() -> Iterator[Stop]:
 
 @contextmanager
 def _handled(handler: Any) -> Iterator[None]:
-    """Handle the signals so; outside of the main thread, which alone gets them, do nothing."""
+    """Handle the signals with this function; outside the main thread, which alone gets signals, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Errors of the operating system, in words for people."""
+"""Errors of the operating system, in plain words."""
 
 import errno
 
@@ -6,7 +6,7 @@ MORE_FILES = "let it have more files open, as by: ulimit -n 4096"
 
 
 def told(error: OSError) -> str:
-    """Return what an error says, of which file, and what can be done where that is known."""
+    """Return an error's message, its file and, if known, a remedy."""
     what = error.strerror or str(error)
     named = f"{error.filename}: {what}" if error.filename else what
     return f"{named}; {MORE_FILES}" if too_many_files(error) else named

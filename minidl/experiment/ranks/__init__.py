@@ -1,1 +1,1 @@
-"""Processes that share a command: how they were started, which cores they have, and how they end."""
+"""Ranks, the processes that share a command: how they start, which cores they use, and how they end."""

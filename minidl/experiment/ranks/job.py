@@ -1,4 +1,4 @@
-"""Job: a command that runs on several ranks, from its start to its end, be that what was asked for or not."""
+"""Job: a command that runs on several ranks, from its start to its regular or early end."""
 
 import time
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from minidl.experiment.ranks import launcher
 
 @contextmanager
 def job(command: Command) -> Iterator[tuple[Communicator, Command]]:
-    """Give the ranks of a command, and the command as it is called again on them; without a launcher, one rank alone.
+    """Give the ranks of a command, and the command with how to call it again on them; without a launcher, one rank.
 
-    What is read of the command line inside is told to the others where it is wrong on one of them. All ranks leave
-    together: a launcher may end them all when the first has left, and rank 0 has something to say before.
+    If the command line is wrong on one rank, the others learn it. All ranks leave together: a launcher may end all
+    ranks when the first has left, and rank 0 must print its messages before.
     """
     rank, size = launcher.told()
     if size == 1 or launcher.gives_tasks():
@@ -30,7 +30,7 @@ def job(command: Command) -> Iterator[tuple[Communicator, Command]]:
             ranks = Job(rank, size, command)
         except Exception:
             if rank:
-                time.sleep(SAYS_FIRST)  # there is no MPI by which to wait for rank 0
+                time.sleep(SAYS_FIRST)  # without MPI, nothing else can wait for rank 0
                 raise SystemExit(2) from None
             raise
         try:

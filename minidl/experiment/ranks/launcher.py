@@ -1,4 +1,4 @@
-"""Launcher: what mpiexec and srun tell a process by its environment, before anything of MPI is loaded."""
+"""Launcher: what mpiexec and srun set in a process's environment, read before MPI is loaded."""
 
 import io
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 
-# Of MPICH and Intel MPI, Open MPI, MVAPICH, and of a step of Slurm: how many ranks there are, and which this one is.
+# Size and rank by MPICH and Intel MPI, Open MPI, MVAPICH, and a step of Slurm.
 TOLD = (
     ("PMI_SIZE", "PMI_RANK"),
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
@@ -17,11 +17,11 @@ OF_RANKS = (
     *("PMI_", "PMIX_", "PMI2_", "MPI_LOCAL", "OMPI_", "PRTE_", "MV2_", "HYDI_", "HYDRA_"),
     *("SLURM_STEP_", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_NPROCS", "SLURM_TASK_PID"),
 )
-FUTURES = "mpi4py.futures"  # by whose -m one rank works and gives tasks to the others
+FUTURES = "mpi4py.futures"  # with python -m of this, one rank runs the program and gives tasks to the others
 
 
 def told() -> tuple[int, int]:
-    """Return the number of this rank and how many there are: 0 of 1 where no launcher says anything else."""
+    """Return the number of this rank and the number of ranks: 0 of 1 without a launcher."""
     for size, rank in TOLD:
         count, number = os.environ.get(size, ""), os.environ.get(rank, "")
         if count.isdecimal() and number.isdecimal():
@@ -35,7 +35,7 @@ def gives_tasks() -> bool:
 
 
 def refuse_tasks() -> None:
-    """Raise MinidlError in a command that has no runs to give to the others."""
+    """Raise MinidlError in a command that has no runs to give to other ranks."""
     if gives_tasks():
         from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
@@ -43,16 +43,16 @@ def refuse_tasks() -> None:
 
 
 def leave_it_to_the_first() -> None:
-    """End all ranks but the first of a command that starts runs of its own, and is not to run on each.
+    """End all ranks except the first, for a command that starts runs itself and must not run on each rank.
 
-    They end well: some launchers end all ranks at the first that does not, and rank 0 has something to say before.
+    They end with status 0: some launchers end all ranks at the first failure, and rank 0 must print its messages first.
     """
     if told()[0]:
         raise SystemExit(0)
 
 
 def refuse_copies(name: str) -> None:
-    """Raise MinidlError in a command that starts runs of its own where a launcher has started several of it."""
+    """Raise MinidlError in a command that starts runs itself if a launcher has started several copies of it."""
     size = told()[1]
     if size == 1 or gives_tasks():
         return
@@ -65,18 +65,18 @@ def refuse_copies(name: str) -> None:
 
 
 def call(ranks: int) -> str:
-    """Return what is typed before a command to start it on so many ranks again."""
+    """Return the words before a command that start it on so many ranks again."""
     return f"{'srun' if 'SLURM_STEP_NUM_TASKS' in os.environ else 'mpiexec'} -n {ranks}"
 
 
 def for_a_child(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without what makes a process a rank, for a child that is a program of its own."""
+    """Return an environment without the launcher's variables, for a child that is no rank."""
     return {name: value for name, value in environment.items() if not name.startswith(OF_RANKS)}
 
 
 @contextmanager
 def one_voice(rank: int) -> Iterator[None]:
-    """Let nothing be printed by another rank than the first: they would all say the same."""
+    """Let only the first rank print, as all would print the same."""
     silent = io.StringIO()
     with redirect_stdout(silent) if rank else nullcontext(), redirect_stderr(silent) if rank else nullcontext():
         yield

@@ -1,8 +1,8 @@
-"""Ranks of a command, which look after each other: what one of them raises, or that it is lost, ends them all.
+"""Ranks of a command: an error in one of them, or its loss, ends them all.
 
-Before the training, a rank that fails tells the others in the place of what they wait for; all end, and rank 0 says
-why. In the training the others wait in the middle of a sum, and the rank that fails ends them. Where no rank can say
-anything any more, as launchers end all when one was killed, a process says it that looks on.
+Before the training, a failing rank sends its error to the others instead of what they wait for; all end, and rank 0
+prints the reason. During the training the others wait inside a sum, so the failing rank ends them. If no rank can print
+any more, because the launcher ends all when one is killed, a separate process prints the message.
 """
 
 import atexit
@@ -23,43 +23,43 @@ from minidl.mpi import SILENCE, MPICommunicator, Pulse
 from minidl.words import counted, printable
 
 LOOK_ON = "import sys\nlast = ''\nfor last in sys.stdin: pass\nif last.strip(): sys.stderr.write(last)"
-SAYS_FIRST = 5.0  # seconds in which rank 0 can end the others before they say themselves what has happened
+SAYS_FIRST = 5.0  # seconds that rank 0 has to end the others; after that, they print the error themselves
 
 
 class Job(MPICommunicator):
-    """The ranks of a command, of which this process is one; rank and size: as the launcher tells them."""
+    """The ranks of a command, one of which is this process; rank and size: from the launcher."""
 
     def __init__(self, rank: int, size: int, command: Command) -> None:
-        self.command, self.onlooker = command, Onlooker(rank)  # a process, which is not started once MPI is there
+        self.command, self.onlooker = command, Onlooker(rank)  # a process, started before MPI is loaded
         super().__init__(size)
-        atexit.register(self.world.Barrier)  # MPI's own end mostly waits for all, but need not
+        atexit.register(self.world.Barrier)  # MPI_Finalize usually waits for all ranks, but need not
         self.over = False
         self.begin_hint("the run had not begun")
         self.pulse = Pulse(self, self.lost)
 
     def begin_hint(self, hint: str) -> None:
-        """Let this be what is said at the end of a job that breaks."""
+        """Set the message to print if the job breaks."""
         self.hint = hint
         self.onlooker.say(f"{self.command.name}: one of {self.size} ranks was ended, and the job with it; {hint}")
 
     def begin(self, hint: str) -> None:
-        """Tell that the training begins; hint: how to go on if it breaks."""
+        """Mark the beginning of the training; hint: how to resume it if it breaks."""
         self.waited_for = True
         self.begin_hint(hint)
 
     def end(self) -> None:
-        """Tell that the ranks do not wait for each other any more."""
+        """Mark the end of the training: the ranks do not wait for each other any more."""
         self.waited_for, self.over = False, True
 
     def leave(self) -> None:
-        """Tell that this rank has nothing to do any more, and wait until none has."""
+        """Report that this rank has finished, and wait until all have."""
         self.onlooker.say("")
         self.pulse.stop()
 
     def broken(self, error: BaseException) -> None:
-        """Let an error that ends this rank end the others as well."""
+        """Let an error that ends this rank also end the others."""
         interrupted = isinstance(error, KeyboardInterrupt)
-        # An interrupt may come to ranks at different places, where what one of them tells, another would not hear.
+        # An interrupt may find the ranks at different places, where they could not receive each other's messages.
         if self.waited_for or (interrupted and not self.over):
             what = "interrupted" if interrupted else sentence_of(error) or "".join(traceback.format_exception(error))
             self.fail(what, status_of(error))
@@ -67,22 +67,22 @@ class Job(MPICommunicator):
             self.tell(sentence_of(error) or f"{type(error).__name__}: {error}")
 
     def lost(self) -> NoReturn:
-        """End all that can be reached, as a rank cannot."""
+        """End all ranks that can be reached, as one cannot."""
         if self.rank:
             time.sleep(SAYS_FIRST)
         self.fail(f"a rank gave no sign of life for {SILENCE:.0f} s: it was ended, or the link to it is cut", 2)
 
     def fail(self, what: str, status: int) -> NoReturn:
-        """Say what has happened, and end all ranks."""
+        """Print what has happened, and end all ranks."""
         self.onlooker.say("")
         with suppress(OSError):
             os.write(2, f"{self.command.name}: rank {self.rank}: {printable(what)}; {self.hint}\n".encode())
-        threading.Timer(SAYS_FIRST, os._exit, (status,)).start()  # where the launcher cannot be reached
+        threading.Timer(SAYS_FIRST, os._exit, (status,)).start()  # if the launcher cannot be reached
         self.abort(status)
         os._exit(status)
 
     def settle(self, threads: int | None) -> None:
-        """Give this rank cores of its own, unless launcher or user have.
+        """Give this rank its own cores, unless the launcher or the user has done so.
 
         All threads that start later stay on these cores, and are as many.
         """
@@ -108,7 +108,7 @@ class Job(MPICommunicator):
 
 
 class Onlooker:
-    """A process of its own, which says the last that it was told when rank 0 has ended, whatever has ended it."""
+    """A separate process that prints its last message when rank 0 has ended, whatever ended it."""
 
     def __init__(self, rank: int) -> None:
         self.process: subprocess.Popen[str] | None = None
@@ -123,7 +123,7 @@ class Onlooker:
             )
 
     def say(self, text: str) -> None:
-        """Let this be the last, or nothing."""
+        """Set the message to print, or "" for none."""
         if self.process and self.process.stdin:
             with suppress(OSError):
                 self.process.stdin.write(text + "\n")

@@ -1,1 +1,1 @@
-"""What a run leaves behind and is continued from: its folder, its records and its checkpoint."""
+"""What a run writes and resumes from: its folder, its records and its checkpoint."""

@@ -1,7 +1,7 @@
-"""Saves a training run and brings it back: one safetensors file, written whole or not at all.
+"""Checkpoint: save and restore a training run in one safetensors file, written completely or not at all.
 
 The file holds, by name: ``net/NAME``, every parameter as inference uses it and the running statistics of BN;
-``raw/NAME``, the weights that the optimizer moves, where these are others; ``optimizer/NAME.moment1`` (and 2);
+``raw/NAME``, the weights that the optimizer moves, if these are different; ``optimizer/NAME.moment1`` (and 2);
 ``run/NAME``, how far the run has come (see state.py); and, as text, what is needed to build the net again, how its data
 are prepared, what it was trained on, and the number of the last finished epoch.
 """
@@ -42,7 +42,7 @@ def save(
     run: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the net, its optimizer, the number of the last finished epoch, what describes the data set, and the run.
+    """Write the net, its optimizer, the number of the last finished epoch, the description of the data, and the run.
 
     run: arrays by name, see state.py; settings: those of config.json, by which it is known what made the file. Raises
     MinidlError for an epoch that is no whole number of at least 0, for an optimizer of another net or of two, for a net
@@ -90,27 +90,27 @@ def save(
     with whole(Path(path)) as part:
         try:
             save_file(files, part, {"minidl": json.dumps(description, allow_nan=False)})
-            with safe_open(part, framework="np"):  # which sees whether the file is as long as it says
+            with safe_open(part, framework="np"):  # this checks that the file is complete
                 pass
-        except SafetensorError as error:  # in whose text the number of the system's error is
+        except SafetensorError as error:  # its text has the number of the system's error
             number = re.search(r"os error (\d+)", str(error))
             raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
 def file_of(path: str | Path) -> Path:
-    """Return the checkpoint in the folder of a run, and any other path as it is."""
+    """Return the checkpoint in the folder of a run; return any other path unchanged."""
     path = Path(path)
     return path / NAME if path.is_dir() else path
 
 
 def _data_norm(net: Net) -> str:
-    """Return the data norm that the net still has: of a loaded one, BN was folded into its convolutions."""
+    """Return the data norm that the net still has: in a loaded net, BN is folded into its convolutions."""
     name = net.method.data_norm
     return name if name and any(isinstance(layer, DATA_NORMS[name]) for layer in net.layers) else ""
 
 
 def description(path: Path) -> saved.NetDescription:
-    """Return what a checkpoint says as text: its model, method, mode, shape, number of classes, preprocessing, data.
+    """Return the texts of a checkpoint: its model, method, mode, shape, number of classes, preprocessing, data.
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
@@ -118,7 +118,7 @@ def description(path: Path) -> saved.NetDescription:
 
 
 def trained_on(path: Path) -> Description | None:
-    """Return what describes the data set of a checkpoint, None for one of minidl 0.1.0, which did not save it.
+    """Return the description of a checkpoint's data set, None for one of minidl 0.1.0, which did not save it.
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
@@ -127,7 +127,7 @@ def trained_on(path: Path) -> Description | None:
 
 
 def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
-    """Bring a net and its optimizer to where they were saved; return the number of the last finished epoch.
+    """Restore a net and its optimizer; return the number of the last finished epoch.
 
     Raises MinidlError where the file is missing, is no checkpoint, or belongs to another net or optimizer, or to one in
     another precision.
@@ -153,7 +153,7 @@ def resume(path: Path, net: Net, optimizer: Optimizer) -> int:
 
 
 def run_state(path: Path) -> dict[str, Any]:
-    """Return how far the run of a checkpoint had come, by name, see state.py; empty where it does not say so.
+    """Return the run's state in a checkpoint, by name, see state.py; empty if the checkpoint has none.
 
     Raises MinidlError where the file is missing or is no checkpoint.
     """
@@ -177,13 +177,13 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
     net = _built(found, device) if net is None else net
     net.load(found.net_arrays())
     for point in net.hook_points:
-        point.hook = None  # what was saved is normalized
+        point.hook = None  # saved weights are already normalized
     if prepared := found.description.get("preprocessing"):
         kept = net.name in models.MODELS and models.per_pixel(net.name)  # earlier versions did not say the fit
         net.preprocessing = Preprocessing.from_json(({"fit": KEEP} if kept else {}) | prepared)
     net.eval()
     if folded:
-        with np.errstate(all="ignore"):  # a net that has diverged is still a net
+        with np.errstate(all="ignore"):  # a net that has diverged can be loaded, too
             net.folded = fold(net.root)
     net.freeze()
     return net

@@ -1,4 +1,4 @@
-"""Commit: the state of the sources that a run is made by, where they are a checkout of git's."""
+"""Commit: the git commit of the sources with which a run is made."""
 
 import subprocess
 from functools import cache
@@ -13,11 +13,11 @@ DESCRIBE = ("git", "describe", "--always", "--exclude=*", f"--abbrev={DIGITS}", 
 
 @cache
 def commit() -> str:
-    """Return the commit, with " with changes" behind it where files differ from it; nothing outside of a checkout."""
+    """Return the commit, followed by " with changes" if files differ from it; "" outside a git checkout."""
     if not (CHECKOUT / ".git").exists():
         return ""
     try:
         done = subprocess.run(DESCRIBE, cwd=CHECKOUT, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):  # there is no git, or it waits for something
+    except (OSError, subprocess.TimeoutExpired):  # git is missing, or waits for something
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Contents of a run's files, which may have been edited or come from elsewhere: what each value of them must be."""
+"""Contents of a run's files: the schema of each value, as files may have been edited or come from elsewhere."""
 
 from minidl.experiment.cli.argument_types import SIDE, WORKERS
 from minidl.experiment.saving.schema import (
@@ -29,7 +29,7 @@ SETTINGS = {  # of config.json
     **dict.fromkeys(("quiet", "batch_is_default", "sync_bn"), FLAG),
     "import": LIST,
 }
-LOG = {  # a line of log.csv, for one epoch; a loss is infinite or nan where the net has diverged
+LOG = {  # a line of log.csv, for one epoch; a loss is infinite or nan if the net has diverged
     "epoch": COUNT,
     "learning_rate": FROM,
     "train_loss": LOSS | NAN,

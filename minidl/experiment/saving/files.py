@@ -1,4 +1,4 @@
-"""Files: written whole or not at all; JSON and comma-separated values."""
+"""Files: written completely or not at all; JSON and comma-separated values."""
 
 import csv
 import io
@@ -15,23 +15,23 @@ from typing import Any
 from minidl.experiment.cli.system import MORE_FILES, too_many_files
 from minidl.kernels.errors import MinidlError
 
-PART = ".part"  # how the name of what is not whole yet ends
-BRIEF = 1 << 20  # bytes, the most that a configuration or a result may have
-LONG = 1 << 28  # the same of a table
+PART = ".part"  # the ending of an incomplete file's name
+BRIEF = 1 << 20  # bytes, the most in a configuration or a result
+LONG = 1 << 28  # bytes, the most in a table
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all, text in UTF-8; raise MinidlError where it cannot be written."""
+    """Write a file completely or not at all, text in UTF-8; raise MinidlError if it cannot be written."""
     with whole(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a new file to write to, which takes the place of the one at ``path`` when the block has ended.
+    """Give a new file to write to, which replaces the one at ``path`` when the block has ended.
 
-    It is on the disk before it gets its name, and has a name of its own until then, which no link can lead elsewhere.
-    Where the block fails, what was at ``path`` stays. Raises MinidlError where the file cannot be written.
+    The file is on the disk before it gets its name; until then it has a temporary name, which cannot be an existing
+    link. If the block fails, the file at ``path`` stays. Raises MinidlError if the file cannot be written.
     """
     if path.is_dir():
         raise MinidlError(f"{path} is a folder; name a file in it")
@@ -41,7 +41,7 @@ def whole(path: Path) -> Iterator[Path]:
         mode = stat.S_IMODE(os.fstat(file).st_mode)
         os.close(file)
         yield part
-        os.chmod(part, mode)  # a library may have put a file of its own there
+        os.chmod(part, mode)  # a library may have replaced the file
         _flush(part, os.O_RDWR)
         os.replace(part, path)
         flush_folder(path.parent)
@@ -54,12 +54,12 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def hidden(path: Path) -> Path:
-    """Return a name beside a path, for what takes its place when it is whole; no two are the same."""
+    """Return a unique name in the folder of a path, for a file that replaces it when it is complete."""
     return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PART}")
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can."""
+    """Write the names in a folder to the disk, if the system can."""
     with suppress(OSError):
         _flush(folder, os.O_RDONLY)
 
@@ -74,7 +74,7 @@ def _flush(path: Path, how: int) -> None:
 
 @contextmanager
 def taking_turns(folder: Path) -> Iterator[None]:
-    """Let one program at a time do what is inside, of all that write into a folder, where the system has such locks."""
+    """Let only one program at a time write into a folder, if the system has such locks."""
     try:
         from fcntl import LOCK_EX, flock
     except ImportError:  # Windows
@@ -90,14 +90,14 @@ def taking_turns(folder: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove from a folder what was being written when a run was killed."""
-    for part in (*folder.glob(f".*{PART}"), *folder.glob(".tmp??????")):  # the second is how safetensors calls them
+    """Remove from a folder the incomplete files of a killed run."""
+    for part in (*folder.glob(f".*{PART}"), *folder.glob(".tmp??????")):  # the second are those of safetensors
         with suppress(OSError):
             part.unlink()
 
 
 def as_json(value: Any) -> str:
-    """Return JSON, in which numbers that are infinite or none are null."""
+    """Return JSON, with null for infinite numbers and nan."""
 
     def finite(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a checkpoint knows of its data set, by which a resumed run sees whether it is the same."""
+"""The description of a data set in a checkpoint, with which a resumed run checks that the data are the same."""
 
 from hashlib import blake2b
 from typing import Any
@@ -12,7 +12,7 @@ PARTS = {"train": "training", "test": "test"}
 
 
 def describe(classes: tuple[str, ...], train: Dataset, test: Dataset) -> Description:
-    """Return the names of the classes, and the number of images and the fingerprint of each part, as JSON has them."""
+    """Return the names of the classes, and the number of images and the fingerprint of each part, for JSON."""
     parts = zip(PARTS, (train, test), strict=True)
     return {"classes": list(classes)} | {
         name: {"images": len(part), "fingerprint": fingerprint(part)} for name, part in parts
@@ -33,7 +33,7 @@ def fingerprint(part: Dataset) -> str:
 
 
 def difference(earlier: Description, now: Description) -> str:
-    """Say in which respect a set is not what it was, or nothing."""
+    """Return how a set differs from its earlier description, or ""."""
     names, present = earlier["classes"], now["classes"]
     if len(names) != len(present):
         return f"there were {len(names)} classes and are {len(present)} now"

@@ -1,8 +1,8 @@
-"""The version of the format of what a run leaves behind, its settings and its checkpoint.
+"""The version of the format of a run's settings and checkpoint.
 
-It is raised whenever earlier code would read them wrongly. 0, of minidl 0.1.0, is not written in them; 1 has it, and
-in the checkpoint the preprocessing and what describes the data set; 2 may be saved in the middle of an epoch, and has
-the log.
+It increases whenever earlier code would read them wrongly. 0 is minidl 0.1.0, whose files do not contain it. 1 has the
+version, and in the checkpoint the preprocessing and the description of the data set. 2 may be saved in the middle of an
+epoch, and has the log.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ FORMAT = 2
 
 
 def check(path: Path, content: dict[str, Any]) -> None:
-    """Raise MinidlError for what a later version wrote; ``content`` is what was read of the file."""
+    """Raise MinidlError if a later version wrote the file; ``content`` is what was read from it."""
     written = content.get("format", 0)
     if not isinstance(written, int) or written > FORMAT:
         raise MinidlError(

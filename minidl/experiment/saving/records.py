@@ -1,4 +1,4 @@
-"""The record of a run: what was set, what each epoch brought, and the result."""
+"""The record of a run: its settings, the results of each epoch, and the final result."""
 
 import json
 import platform
@@ -21,7 +21,7 @@ CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
 NAMED = 5  # runs, the most that a message names
 PUT_BACK = "put it back as it was, or start a new run"
 LOG_BACK = "put the log back as it was, or start a new run"
-ALWAYS = ("epochs", "train_loss", "test_accuracy", "seconds")  # what every result says
+ALWAYS = ("epochs", "train_loss", "test_accuracy", "seconds")  # in every result
 
 
 def write_config(folder: Path, settings: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def _version(package: str) -> tuple[str, str | None]:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Return the settings of the run in a folder; raise MinidlError where there is none, or one of a later format."""
+    """Return the settings of the run in a folder; raise MinidlError if there is none, or it has a later format."""
     try:
         config = json.loads(regular_file.read(folder / CONFIG, BRIEF).decode("utf-8-sig"))
         formats.check(folder / CONFIG, config)
@@ -63,7 +63,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _instead(folder: Path) -> str:
-    """Return what to give in place of a folder that is no run, which may be one of runs."""
+    """Return what to use instead of a folder that is no run, but may contain runs."""
     runs = sorted(config.parent for config in folder.glob(f"[!.]*/{CONFIG}"))
     more = f" ({len(runs)} in all)" if len(runs) > NAMED else ""
     named = ", ".join(map(str, runs[:NAMED]))
@@ -91,9 +91,9 @@ def _log_of(epochs: list[Epoch]) -> str:
 
 
 def read_log(folder: Path) -> list[Epoch]:
-    """Return the epochs of a run's log, none where there is no log yet.
+    """Return the epochs of a run's log, none if there is no log yet.
 
-    A spreadsheet may have saved it, as long as it says the same; otherwise raises MinidlError, which names the line.
+    A spreadsheet may have saved it, if the values are the same; else raises MinidlError, which names the line.
     """
     path = folder / LOG
     if not path.exists():
@@ -106,7 +106,7 @@ def read_log(folder: Path) -> list[Epoch]:
 
 
 def epoch_of(values: dict[str, Any], number: int, where: str) -> Epoch:
-    """Return the epoch that numbers by their names describe; raise MinidlError where they cannot, or if it is another.
+    """Return the epoch with these numbers, given by name; raise MinidlError if they are wrong, or of another epoch.
 
     where: the file and its line, for messages.
     """
@@ -122,12 +122,12 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
 
 
 def remove_result(folder: Path) -> None:
-    """Remove a run's result, as it goes on."""
+    """Remove a run's result, as the run is resumed."""
     (folder / RESULT).unlink(missing_ok=True)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """Return the result of the run in a folder, or None where it has not finished."""
+    """Return the result of the run in a folder, or None if it has not finished."""
     path = folder / RESULT
     try:
         result = {**json.loads(regular_file.read(path, BRIEF).decode("utf-8-sig"))}
@@ -142,12 +142,12 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def divergence_of(run: Path) -> str:
-    """Return a sentence on a run that has diverged, whose net is one from before; "" for others, and for a file alone.
+    """Return a sentence on a diverged run, whose net is an earlier one; "" for other runs, and for a single file.
 
     run: the folder, or its checkpoint.
     """
     try:
         where = (read_result(run if run.is_dir() else run.parent) or {}).get("diverged")
-    except MinidlError:  # which concerns those who want the result
+    except MinidlError:  # only those who read the result need to know
         return ""
     return f"the training of {run} diverged, first {where}; the net is the one that was saved before" if where else ""

@@ -1,4 +1,4 @@
-"""The result of a run: what result.json holds, and the sentence that a run ends with."""
+"""The result of a run: the contents of result.json, and the last sentence of a run."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ Result = dict[str, Any]
 
 
 def result_of(experiment: Experiment, epochs: list[Epoch], diverged: str) -> Result:
-    """Return what was trained, where, and what came of it; diverged: where the training did, or nothing."""
+    """Return what was trained, where, and with what result; diverged: where the training diverged, or ""."""
     settings, trainer, kernels = experiment.settings, experiment.trainer, experiment.net.kernels
     done = trainer.progress
     return {
@@ -37,18 +37,18 @@ def result_of(experiment: Experiment, epochs: list[Epoch], diverged: str) -> Res
 
 
 def accuracy(result: Result) -> float:
-    """Return the test accuracy of a run's result in percent, nan where its loss became nan."""
+    """Return the test accuracy of a run's result in percent, nan if its loss became nan."""
     lost = result["train_loss"] is None or result["test_accuracy"] is None
     return math.nan if lost else 100 * result["test_accuracy"]
 
 
 def line(title: str, result: Result) -> str:
-    """Return what is printed of one of several runs."""
+    """Return the line that is printed for one of several runs."""
     return f"{title}: {accuracy(result):.2f} % after {counted(result['epochs'], 'epoch')}, {result['seconds']:.0f} s"
 
 
 def sentence(result: Result, folder: Path) -> str:
-    """Return what a run prints at its end, be it quiet or not."""
+    """Return what a run prints at its end, even if it is quiet."""
     if "diverged" in result:
         return (
             f"the loss is not a number any more, first {result['diverged']}, and the run ended there: {folder}, whose "

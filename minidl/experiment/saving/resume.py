@@ -1,4 +1,4 @@
-"""Goes on with a run: checks that the folder, its checkpoint and the data set belong together, and clears up."""
+"""Resume a run: check that the folder, its checkpoint and the data set belong together, and clean up."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from minidl.words import counted
 
 
 def resume(experiment: Experiment, folder: Path) -> list[Epoch]:
-    """Bring an experiment to where the run in a folder stopped, and return the epochs that it has finished.
+    """Bring an experiment to the point where the run in a folder stopped, and return its finished epochs.
 
-    A run that was killed before its result was written has nothing left to train, nor one whose log was lost later. Log
-    and configuration are written anew. Raises MinidlError, before anything is written, where the files do not fit
-    together, where the set is not the one that the run was trained on, and where the run has come to its end.
+    A run that was killed just before its result was written, or whose log was lost later, has nothing left to train.
+    Log and configuration are written again. Raises MinidlError, before anything is written, if the files do not fit
+    together, if the run was trained on another set, or if the run is complete.
     """
     settings = experiment.settings
     _compare(folder, checkpoint.trained_on(folder / checkpoint.NAME), settings["data"], experiment.description)
@@ -45,7 +45,7 @@ def _clear_up(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None
 
 
 def _compare(folder: Path, earlier: Description | None, data: str, description: Description) -> None:
-    """Raise MinidlError for other data than the run in a folder had; where that is not known, for another name."""
+    """Raise MinidlError for other data than those of the run in a folder; if these are unknown, for another name."""
     if earlier is None:
         name = located(records.read_settings(folder)["data"])
         if data != name:

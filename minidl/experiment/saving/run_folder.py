@@ -1,4 +1,4 @@
-"""The folder of a run: it is there with its configuration and its first checkpoint, or not at all."""
+"""The folder of a run: it exists with its configuration and its first checkpoint, or not at all."""
 
 import errno
 import os
@@ -20,10 +20,10 @@ WRITTEN = (checkpoint.NAME, LOG, RESULT, TRACE, CARRY, FILTERS, CURVES, PREDICTI
 
 
 def make(settings: Settings, fill: Callable[[Path], None]) -> Path:
-    """Make the folder of a new run, the one that was asked for or one of its own under runs/, and return it.
+    """Make the folder of a new run, the given one or a new one under runs/, and return it.
 
-    fill: writes into a folder, which gets its name only then. Raises MinidlError where it cannot be written, holds a
-    run already, or a file that a run would write over.
+    fill: writes into the folder before it gets its name. Raises MinidlError if the folder cannot be written, or already
+    has a run or a file that a run would overwrite.
     """
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{settings['model']}-{Path(settings['data']).name}"
     asked, folder = bool(settings["out"]), Path(settings["out"] or Path("runs", name))
@@ -49,13 +49,13 @@ def make(settings: Settings, fill: Callable[[Path], None]) -> Path:
 
 
 def check_no_run(out: Path) -> None:
-    """Raise MinidlError where a folder that several runs are to be put into is that of a run itself."""
+    """Raise MinidlError if the folder for several runs is itself the folder of a run."""
     if (out / CONFIG).exists():
         raise MinidlError(f"{out} holds a run, and several runs need a folder of their own; give another --out")
 
 
 def _put(new: Path, folder: Path, asked: bool) -> Path:
-    """Give a new folder its name; where nobody asked for it, with -2, -3 … after it, as two may begin at a time."""
+    """Give a new folder its name; if the name is taken and not the user's choice, append -2, -3 …"""
     for number in count(1):
         own = folder.with_name(f"{folder.name}-{number}") if number > 1 else folder
         try:
@@ -69,9 +69,9 @@ def _put(new: Path, folder: Path, asked: bool) -> Path:
 
 
 def _put_into(new: Path, folder: Path) -> Path:
-    """Move what is in a new folder into one that was there, the configuration last, which makes it a run's.
+    """Move the contents of a new folder into an existing one, the configuration last, as it marks the folder of a run.
 
-    Where a file cannot be moved, those before it are removed again: none of the folder's own had their names.
+    If a file cannot be moved, those already moved are removed again; they have replaced no file of the folder.
     """
     moved = []
     try:

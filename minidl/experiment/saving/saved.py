@@ -1,7 +1,7 @@
-"""Saved nets: what a file of minidl says of the net in it, checked as a whole before a net is built or memory is taken.
+"""Saved nets: read a file's description of its net, and check all of it before a net is built or memory is allocated.
 
 There are two kinds of files, both safetensors with a description in JSON as their metadata ``minidl``: checkpoints,
-see checkpoint.py, and exported weights, see export.py. What a file says is not believed: it may come from anybody.
+see checkpoint.py, and exported weights, see export.py. Files are not trusted: they may come from anybody.
 """
 
 import json
@@ -27,7 +27,7 @@ from minidl.preprocessing import KEEP
 from minidl.pytorch import Axes, axes_of
 
 LARGEST = 1 << 34  # bytes of a file
-LARGEST_HEADER = 1 << 24  # bytes of what a file says of itself
+LARGEST_HEADER = 1 << 24  # bytes of a file's header
 LONGEST = 500  # characters of a text
 LARGEST_SAMPLE = 1 << 30  # numbers of one sample of the data
 NEVER_NEGATIVE = (".variance", ".updates", ".moment2")
@@ -35,7 +35,7 @@ FLOATS, COUNTS = ("F32", "F64", "F16"), ("I64",)
 STATE = (*FLOATS, "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")  # of a run
 
 NetDescription = dict[str, Any]
-UNDESCRIBED: NetDescription = {"layout": "pytorch"}  # weights in PyTorch's names that another program has saved
+UNDESCRIBED: NetDescription = {"layout": "pytorch"}  # weights of another program, with PyTorch's names
 
 
 def _whole(value: Any, least: int = 0, most: int = 1 << 62) -> bool:
@@ -72,7 +72,7 @@ NET = {
     "preprocessing": FIELDS | NOTHING,
     "dtype": _one_of("float32", "float64"),
 }
-RESUMED = {  # of a checkpoint alone
+RESUMED = {  # only of a checkpoint
     "mode": _one_of(*MODES),
     "epoch": COUNT,
     "time": COUNT,
@@ -98,7 +98,7 @@ AXES = {
     "view": Kind("a shape", lambda value: value == [] or _shape(value)),
     "order": _list_of(COUNT),
 }
-# What earlier versions did not write.
+# Fields that earlier versions did not write.
 OPTIONAL = {"minidl", "data_norm", "preprocessing", "dtype", "data", "settings", "choices", "fit", "shrink", "white"}
 
 
@@ -106,8 +106,8 @@ OPTIONAL = {"minidl", "data_norm", "preprocessing", "dtype", "data", "settings",
 class Saved:
     """A file with a saved net that has passed all checks.
 
-    description: what it says as text; shapes and kinds: those of its arrays by their names in the file, and axes: for
-    weights in PyTorch's layout, by the same names what they are made of.
+    description: its metadata; shapes and kinds: of its arrays, by their names in the file; axes: for weights in
+    PyTorch's layout, by the same names, the axes of our arrays.
     """
 
     path: Path
@@ -118,11 +118,11 @@ class Saved:
 
     @property
     def is_checkpoint(self) -> bool:
-        """Whether training can go on from it, or it has weights alone."""
+        """Whether it can resume a training; else it has only weights."""
         return "layout" not in self.description
 
     def of(self, net: Net) -> "Saved":
-        """Return the file as what holds this net: weights in PyTorch's names that say nothing else are read by it."""
+        """Return the file as one of this net; for weights with PyTorch's names only, the net describes them."""
         if self.description != UNDESCRIBED:
             return self
         known = axes_of(net)
@@ -150,7 +150,7 @@ class Saved:
         return "float64" if kinds == {"F64"} else "float32"
 
     def net_arrays(self) -> dict[str, Any]:
-        """Return the net's arrays by our names and in our layout; raises MinidlError for values that cannot be."""
+        """Return the net's arrays by our names and in our layout; raises MinidlError for impossible values."""
         if self.axes:
             return {self.axes[name].name: self.axes[name].back(array) for name, array in self.arrays("").items()}
         return self.arrays("net/" if self.is_checkpoint else "")
@@ -169,10 +169,10 @@ class Saved:
 
 
 def read(path: Path, described: bool = True) -> Saved:
-    """Return what a file says, none of whose arrays is read yet.
+    """Return a file with its description checked, but without reading its arrays.
 
-    described: whether it must say which net it holds, or may be the state of a module of PyTorch's, see ``Saved.of``.
-    Raises MinidlError where it is missing, is no regular file of a net that minidl has saved, or contradicts itself.
+    described: True if it must have a description, False if it may be the state of a PyTorch module, see ``Saved.of``.
+    Raises MinidlError if it is missing, is no regular file with a net that minidl has saved, or contradicts itself.
     """
     with _opened(path) as file:
         metadata = file.metadata() or {}
@@ -215,7 +215,7 @@ def _refused(path: Path, why: str) -> MinidlError:
 
 
 def _description(path: Path, metadata: Mapping[str, str]) -> NetDescription:
-    """Return what a file says as text, once each field and all together are what they must be."""
+    """Return the metadata of a file, after checking each field and their combination."""
     try:
         description = json.loads(metadata["minidl"], parse_constant=_no_number, parse_int=_integer)
     except KeyError:
@@ -254,13 +254,13 @@ def _no_number(word: str) -> None:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 20:  # which would take Python long to read
+    if len(digits) > 20:  # Python would need long to convert it
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)
 
 
 def _check_names(path: Path, shapes: Mapping[str, Shape]) -> None:
-    """Raise MinidlError for an array of a checkpoint that belongs to nothing, or has another shape than it should."""
+    """Raise MinidlError for an unknown array of a checkpoint, or one with a wrong shape."""
     for name, shape in shapes.items():
         part, _, rest = name.partition("/")
         if part in ("net", "run"):
@@ -273,7 +273,7 @@ def _check_names(path: Path, shapes: Mapping[str, Shape]) -> None:
 
 
 def _axes(path: Path, description: NetDescription, shapes: Mapping[str, Shape]) -> dict[str, Axes]:
-    """Return what the arrays of a file in PyTorch's layout are made of."""
+    """Return the axes of the arrays of a file in PyTorch's layout."""
     said = description.get("axes")
     if not isinstance(said, dict) or said.keys() != shapes.keys() or not all(map(FIELDS.fits, said.values())):
         raise _refused(path, "it does not say its axes")

@@ -1,4 +1,4 @@
-"""Reads a table of comma-separated values, even if a spreadsheet has saved it since."""
+"""Read a table of comma-separated values, even if a spreadsheet program has saved it."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ SEPARATORS = ",;\t"
 
 @dataclass(frozen=True)
 class Row:
-    """A row: the line of the file that it ends in, the text of each column, and what stands for a decimal point."""
+    """A row: the line of the file at its end, the text of each column, and the decimal separator."""
 
     path: Path
     line: int
@@ -30,7 +30,7 @@ class Row:
         if not text and blank_is_nan:
             return math.nan
         try:
-            return float(text.replace(self.point, ".").replace("_", "?"))  # which Python allows between digits
+            return float(text.replace(self.point, ".").replace("_", "?"))  # Python would allow _ between digits
         except ValueError:
             raise MinidlError(
                 f"line {self.line} of {self.path} has {shown(repr(text))} for {column}, which is no number; put the "
@@ -39,11 +39,11 @@ class Row:
 
 
 def read(path: Path, columns: Sequence[str], later: Sequence[str] = ()) -> list[Row]:
-    """Return the rows of a table with these columns, in any order; ``later`` ones, if it lacks them, are empty.
+    """Return the rows of a table with these columns, in any order; missing ``later`` columns are empty.
 
-    A mark of UTF-8 at its beginning, quotes, any ends of lines, empty lines, and semicolons or tabs instead of commas,
-    with which a decimal point may be a comma, change nothing. Raises MinidlError for a file that cannot be read, other
-    columns, and a row that is too long.
+    The table may have a byte order mark, quotes, any line ends, empty lines, and semicolons or tabs instead of commas;
+    then a decimal point may be a comma. Raises MinidlError for a file that cannot be read, other columns, and a row
+    that is too long.
     """
     try:
         text = regular_file.read(path, LONG).decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""The state of a run: all that it goes on from to the last bit, in one file, and the log and the trace beside it.
+"""The state of a run: one file from which it is resumed to the last bit, with the log and the trace beside it.
 
 A checkpoint has the net and its optimizer, and under ``run/NAME``:
 
@@ -7,8 +7,8 @@ A checkpoint has the net and its optimizer, and under ``run/NAME``:
     train_seconds, trained_samples
     traced/NAME               the weights before the last WC in the update, which the next row of a trace needs
 
-The order and the augmentation of the samples follow from the seed and the number of the epoch, so that no state of a
-random generator is needed, nor what is prepared ahead of its turn.
+The order and the augmentation of the samples depend only on the seed and the number of the epoch. So neither the state
+of a random generator nor the prefetched batches need to be saved.
 """
 
 from dataclasses import asdict, astuple, fields
@@ -31,10 +31,10 @@ REMEDY = "use the checkpoint of an earlier time, or start a new run"
 
 
 def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
-    """Write the log, the trace and the checkpoint, which comes last as it must not know of what they lack.
+    """Write the log, the trace and then the checkpoint, which must not be ahead of them.
 
-    epochs: those that have finished. Of several ranks, which are all the same, the first writes. Raises MinidlError
-    where something cannot be written; the earlier checkpoint is still there then.
+    epochs: the finished ones. All ranks have the same state; the first writes it. Raises MinidlError if something
+    cannot be written; then the earlier checkpoint is still there.
     """
     if experiment.ranks.rank:
         return
@@ -50,7 +50,7 @@ def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
 
 
 def save_record(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
-    """Write the log and the trace alone, which may know of more than the checkpoint."""
+    """Write only the log and the trace, which may be ahead of the checkpoint."""
     if experiment.ranks.rank:
         return
     records.write_log(folder, epochs)
@@ -59,10 +59,10 @@ def save_record(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> No
 
 
 def restore(experiment: Experiment, folder: Path) -> list[Epoch]:
-    """Bring an experiment to where the run in a folder was saved, and return the epochs that it has finished.
+    """Bring an experiment to the saved state of the run in a folder, and return its finished epochs.
 
-    The log need not say the same: it is written again. Raises MinidlError where there is no checkpoint, or where what
-    it holds does not fit together, or to the net.
+    The log may differ, as it is written again. Raises MinidlError if there is no checkpoint, or if its contents do not
+    fit together, or do not fit the net.
     """
     path, trainer = folder / checkpoint.NAME, experiment.trainer
     done = checkpoint.resume(path, experiment.net, experiment.optimizer)
@@ -100,7 +100,7 @@ def _progress(arrays: dict[str, Any], trainer: Trainer, path: Path) -> Progress:
 
 
 def _array(arrays: dict[str, Any], name: str, shape: tuple[int, ...], path: Path) -> Any:
-    """Return an array; raise MinidlError for another shape or type, and where it is missing."""
+    """Return an array; raise MinidlError if it is missing or has another shape or type."""
     array = arrays.get(name)
     if array is None or array.shape != shape or array.dtype != np.float64:
         what = "no" if array is None else f"{array.dtype} of shape {array.shape} for"
@@ -109,7 +109,7 @@ def _array(arrays: dict[str, Any], name: str, shape: tuple[int, ...], path: Path
 
 
 def _of_earlier_versions(folder: Path, done: int) -> list[Epoch]:
-    """Return the epochs of a run of which only the log knows; it may be an epoch ahead of the checkpoint."""
+    """Return the epochs of a run that only the log has; it may be one epoch ahead of the checkpoint."""
     epochs = records.read_log(folder)
     if len(epochs) < done:
         state = f"ends with epoch {len(epochs)}" if epochs else "is missing"

@@ -1,1 +1,1 @@
-"""Many runs: comparisons of methods, the tables of the paper, and what their results say."""
+"""Many runs: comparisons of methods, the tables of the paper, and their statistics."""

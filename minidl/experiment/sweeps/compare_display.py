@@ -1,4 +1,4 @@
-"""The display of a comparison: a bar for each method, which moves with the epochs of its runs, and a line for a run."""
+"""The display of a comparison: a progress bar for each method, and a line for each finished run."""
 
 import sys
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from minidl.experiment.sweeps.method_run import MethodRun
 
 
 class Display:
-    """Shows runs of ``epochs`` each, grouped by their methods, or nothing of them where it is quiet."""
+    """Shows runs of ``epochs`` each, grouped by method; shows nothing if it is quiet."""
 
     def __init__(self, runs: Sequence[MethodRun], epochs: int, quiet: bool) -> None:
         self.runs, self.epochs, self.quiet = runs, epochs, quiet
@@ -41,7 +41,7 @@ class Display:
         self.look()
 
     def look(self) -> None:
-        """Move the bars to what the logs of the runs say."""
+        """Move the bars by the logs of the runs."""
         for method, bar in self.bars.items():
             if bar.disable:
                 continue
@@ -55,7 +55,7 @@ class Display:
             bar.refresh()
 
     def ended(self, run: MethodRun) -> None:
-        """Say what came of a run."""
+        """Print the result of a run."""
         new = run.folder in self.going_on
         self.going_on.discard(run.folder)
         result = run.result

@@ -1,4 +1,4 @@
-"""The file that the runs of a comparison begin with, ``--init``: what was in it, as the runs know its path alone."""
+"""The file of ``--init`` of a comparison: record its contents, as the runs record only its path."""
 
 import json
 from hashlib import sha256
@@ -16,7 +16,7 @@ REMEDY = "put the file back as it was, or give another folder with --out"
 
 
 def check(out: Path, init: str) -> None:
-    """Raise MinidlError where the runs under ``out`` began with other weights than there are now, or nobody knows."""
+    """Raise MinidlError if the runs under ``out`` began with other weights than those of now, or with unknown ones."""
     now, earlier = digest(init), _read(out)
     if earlier is None:
         raise MinidlError(
@@ -31,7 +31,7 @@ def check(out: Path, init: str) -> None:
 
 
 def keep(out: Path, init: str) -> None:
-    """Write down what is in the file, before the first run begins with it."""
+    """Record the digest of the file, before the first run begins with it."""
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / RECORD, as_json({"init": init, "sha256": digest(init)}))
 
@@ -49,7 +49,7 @@ def digest(init: str) -> str:
 
 
 def _read(out: Path) -> str | None:
-    """Return the SHA-256 in the record, or None where there is none."""
+    """Return the SHA-256 in the record, or None if there is none."""
     try:
         return str(json.loads(regular_file.read(out / RECORD, BRIEF))["sha256"])
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The options of ``minidl compare``: those of ``minidl train``, without what differs from run to run."""
+"""The options of ``minidl compare``: those of ``minidl train``, without those that differ from run to run."""
 
 import argparse
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli = command.parser(
         "Train with several methods, from equal weights and on equal batches, and compare the results.",
         EXAMPLES,
-        conflict_handler="resolve",  # an option that is added again takes the place of train's
+        conflict_handler="resolve",  # an option that is added again replaces that of train
     )
     group = cli.add_argument_group("what is compared")
     group.add_argument(

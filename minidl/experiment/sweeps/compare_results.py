@@ -26,7 +26,7 @@ difference is by chance alone (paired t-test); equal methods have p below 0.05 o
 
 
 def write(out: Path, runs: Sequence[MethodRun], settings: Settings, command: Command) -> str:
-    """Write what has finished of the runs, the picture and the report; return the table and where the files are."""
+    """Write the results of the finished runs, the picture and the report; return the table and where the files are."""
     finished = [(run, result) for run in runs if (result := run.result) is not None]
     methods = list(dict.fromkeys(run.method for run in runs))
     of = {name: {run.seed: result for run, result in finished if run.method == name} for name in methods}
@@ -67,7 +67,7 @@ def _figures(result: Result) -> list[str]:
 
 
 def table(results: dict[str, dict[int, Result]]) -> str:
-    """Return the table of the results, by method and seed, in Markdown, and how to read it."""
+    """Return the table of the results, by method and seed, in Markdown, with an explanation."""
     several = any(len(by_seed) > 1 for by_seed in results.values())
     head = ["method", "test accuracy, %", "difference", *(["p"] if several else []), "training loss", "seconds"]
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]

@@ -1,4 +1,4 @@
-"""A comparison: the same training with several methods, side by side, and what came of each."""
+"""A comparison: the same training with several methods, and the results of each."""
 
 import sys
 from collections.abc import Sequence
@@ -24,20 +24,19 @@ from minidl.kernels.errors import MinidlError
 from minidl.method import parse
 from minidl.words import counted
 
-OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that do not go to all runs as they are
-# In these the runs of a comparison may differ.
+OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that are not passed on unchanged to all runs
+# Settings that may differ between the runs of a comparison.
 FREE = ("method", "seed", "out", "quiet", "save_every", "threads", "loops", "data_root", "import")
 SURROUNDINGS = ("threads", "loops", "data_root")
 
 
 def compare(options: dict[str, Any], command: Command) -> int:
-    """Run every method with every seed, print and draw what came of them; return the exit status, 1 where one failed.
+    """Run every method with every seed, print and draw the results; return the exit status, 1 if a run failed.
 
-    Nothing is trained before all methods are known to fit the net and the data, and earlier runs in the folder to have
-    the same settings, data and weights to begin with. Raises MinidlError where they do not, and where data or weights
-    have changed before the last run began.
+    Training begins only if all methods fit the net and the data, and earlier runs in the folder have the same settings,
+    data and initial weights. Raises MinidlError if not, and if data or weights change before the last run has begun.
     """
-    files = import_files(options["import"])  # which may name some of the methods
+    files = import_files(options["import"])  # they may define some of the methods
     methods = read_methods(options["methods"])
     common = {name: value for name, value in options.items() if name not in OWN}
     with going_on_when_called_again():
@@ -57,13 +56,13 @@ def compare(options: dict[str, Any], command: Command) -> int:
         failures = train(runs, jobs, {name: common[name] for name in SURROUNDINGS}, display)
     for failure in failures:
         print(f"{command.name}: {failure}", file=sys.stderr)
-    check_earlier(out, settings, files, description)  # each run has read the files anew when it began
+    check_earlier(out, settings, files, description)  # each run has read the files again when it began
     print(write(out, runs, settings, command))
     return 1 if failures else 0
 
 
 def read_methods(text: str) -> list[str]:
-    """Return the methods of a text, which has ; between them; raise MinidlError for fewer than two or equal ones."""
+    """Return the methods of a text, separated by semicolons; raise MinidlError for fewer than two or equal ones."""
     methods = [str(parse(method.strip())) for method in text.split(";") if method.strip()]
     if len(methods) < 2:
         raise MinidlError(
@@ -82,7 +81,7 @@ def read_methods(text: str) -> list[str]:
 
 
 def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
-    """Return the first method's run, ready to begin; raise MinidlError where any of them could not begin."""
+    """Return the first method's run, ready to begin; raise MinidlError if any of the runs cannot begin."""
     settings, _ = complete(common | {"method": methods[0], "seed": 0, "out": None, "resume": None}, {})
     experiment = prepare(settings)
     for method in methods[1:]:
@@ -91,9 +90,9 @@ def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
 
 
 def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile], description: Description) -> None:
-    """Raise MinidlError for a run in the folder that differs from all runs of this comparison in more than the method.
+    """Raise MinidlError for a run in the folder that differs from this comparison in more than the method.
 
-    It may have imported other files, but none of these with other contents. description: of the data as they are now.
+    It may have imported other files, but not the same files with other contents. description: of the data of now.
     """
     folders = [config.parent for config in sorted(out.glob(f"[!.]*/{records.CONFIG}"))]
     for folder in folders:
@@ -114,7 +113,7 @@ def check_earlier(out: Path, settings: Settings, files: Sequence[OwnFile], descr
 
 
 def check_data(folder: Path, data: str, description: Description) -> None:
-    """Raise MinidlError where the run in a folder was trained on other data than there are now, or nobody knows."""
+    """Raise MinidlError if the run in a folder was trained on other data than those of now, or on unknown data."""
     path = folder / checkpoint.NAME
     earlier = checkpoint.trained_on(path) if path.exists() else None
     if earlier is None:
@@ -132,7 +131,7 @@ def check_data(folder: Path, data: str, description: Description) -> None:
 def introduction(
     methods: Sequence[str], seeds: int, jobs: int, experiment: Experiment, out: Path, runs: Sequence[MethodRun]
 ) -> str:
-    """Return what the comparison will cost, and where its record is."""
+    """Return how much the comparison will train, and where its record is."""
     epochs, finished = experiment.settings["epochs"], sum(run.result is not None for run in runs)
     done = f" ({finished} have finished already)" if finished else ""
     return (
@@ -143,7 +142,7 @@ def introduction(
 
 
 def train(runs: Sequence[MethodRun], jobs: int, surroundings: Options, display: Display) -> list[str]:
-    """Carry out the runs under the eyes of the display; return what went wrong."""
+    """Carry out the runs and show them in the display; return the errors."""
     failures: list[str] = []
 
     def ended(run: MethodRun, problem: str) -> None:

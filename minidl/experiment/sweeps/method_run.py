@@ -1,4 +1,4 @@
-"""A method's run: the training with one of the methods that are compared and a seed, in a process of its own."""
+"""A method's run: the training with one of the compared methods and a seed, in its own process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,9 @@ class MethodRun(ProcessRun):
 
 
 def run_of(out: Path, method: str, seed: int, common: Options, files: Sequence[OwnFile] = ()) -> MethodRun:
-    """Return the run of a method with a seed, in a folder under ``out``; common: the options that all runs have.
+    """Return the run of a method with a seed, in a folder under ``out``; common: the options of all runs.
 
-    files: of one's own. A run that goes on imports those that it was begun with; raises MinidlError where one is
-    missing.
+    files: the imported ones. A resumed run imports those with which it began; raises MinidlError if one is missing.
     """
     folder = out / f"{slug(method)}-seed{seed}"
     if (folder / records.CONFIG).exists() and records.read_result(folder) is None:

@@ -1,4 +1,4 @@
-"""Runs in processes of their own, some at a time: each is begun, gone on with, or left where it has finished."""
+"""Runs in their own processes, some at a time: each is begun, or resumed, or skipped if it has finished."""
 
 import os
 import re
@@ -21,21 +21,21 @@ from minidl.experiment.saving.records import CONFIG, read_result
 from minidl.kernels.cpu.threads import available_cores
 from minidl.method import parse
 
-LOOK = 0.5  # seconds between two looks at runs that go on
+LOOK = 0.5  # seconds between two checks of the running processes
 RUNNING: set[subprocess.Popen[str]] = set()
 
 
 def finished(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; return its exit status and what it has printed."""
+    """Run a command to its end; return its exit status and its output."""
     env = launcher.for_a_child(os.environ)
-    env["PYTHONSAFEPATH"] = "1"  # Python 3.11: modules that lie where the user is stay out
+    env["PYTHONSAFEPATH"] = "1"  # Python 3.11: do not import modules from the current folder
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
         RUNNING.add(process)
         try:
             printed = process.communicate()
         except KeyboardInterrupt:
-            process.terminate()  # a launcher tells its ranks alone, and not what these have started
+            process.terminate()  # a launcher signals its ranks, but not their children
             raise
         finally:
             RUNNING.discard(process)
@@ -44,10 +44,10 @@ def finished(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 @dataclass(frozen=True)
 class ProcessRun:
-    """A training in a process of its own.
+    """A training in its own process.
 
-    title: its name in messages; folder: where its record is; options: of ``minidl train``, for a run that begins; one
-    that goes on is given its ``--import`` alone.
+    title: its name in messages; folder: where its record is; options: of ``minidl train``, for a new run; a
+    resumed run gets only its ``--import``.
     """
 
     title: str
@@ -56,13 +56,13 @@ class ProcessRun:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The result, None where the run has not finished."""
+        """The result, None if the run has not finished."""
         return read_result(self.folder)
 
     def carry_out(self, surroundings: Options) -> str:
-        """Train, unless it has finished; return what went wrong, or nothing.
+        """Train, unless it has finished; return the error, or "".
 
-        surroundings: options that a run which goes on is given as well.
+        surroundings: options that a resumed run also gets.
         """
         if self.result is not None:
             return ""
@@ -90,11 +90,11 @@ def carry_out(
     look: Callable[[], None] = lambda: None,
     fits: Callable[[Run], bool] = lambda run: True,
 ) -> None:
-    """Carry out the runs, ``jobs`` at a time, which share the cores, or as many as there are ranks to give them to.
+    """Carry out the runs, ``jobs`` at a time, which share the cores, or as many as there are other ranks.
 
-    surroundings: options of all of them; ended: is told each run that has ended, and what went wrong, if anything;
-    look: is called now and then; fits: says of a run whose turn it is whether to begin it, or else to leave it out.
-    Where this process is told to end, so are they, and it waits until they have saved.
+    surroundings: options of all runs; ended: called with each run that has ended, and its error or ""; look: called
+    now and then; fits: whether to begin a run when its turn comes, or to skip it. If this process is told to end, it
+    ends the runs, too, and waits until they have saved.
     """
     pool, task, places = _workers(jobs)
     left = iter(runs)
@@ -110,14 +110,14 @@ def carry_out(
             look()
     except Terminated:
         for process in tuple(RUNNING):
-            process.terminate()  # Ctrl-C reaches them by itself, as they share the terminal
+            process.terminate()  # Ctrl-C reaches them anyway, as they share the terminal
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _workers(jobs: int) -> tuple[Executor, Callable[[ProcessRun, Options], str], int]:
-    """Return what carries out tasks side by side, threads here or ranks, what each of them does, and their number."""
+    """Return an executor of parallel tasks (threads or ranks), the task for each run, and the number of workers."""
     if launcher.gives_tasks():
         from mpi4py.futures import MPIPoolExecutor
 
@@ -133,22 +133,22 @@ def _on_a_rank(run: ProcessRun, surroundings: Options) -> str:
 
 @cache
 def _shares() -> int:
-    """Return how many of the ranks that carry out runs share cores with this one; all call it first at one time."""
+    """Return how many of the ranks that carry out runs share cores with this one; all call it first, together."""
     from mpi4py.futures import get_comm_workers
 
-    workers = get_comm_workers()  # the rank that gives out the runs is not one of them, and needs no core
+    workers = get_comm_workers()  # without the rank that gives out the runs, which needs no core
     return len(sharing_cores(workers.allgather(place()), workers.Get_rank()))
 
 
 def _with_a_share(run: ProcessRun, surroundings: Options, shares: int) -> str:
-    """Carry out a run with its share of the threads, or of the cores of the host that it is on."""
+    """Carry out a run with its share of the threads, or of the cores of its host."""
     threads = surroundings.get("threads") or available_cores()
     return run.carry_out(surroundings | {"threads": max(1, threads // shares)})
 
 
 @contextmanager
 def going_on_when_called_again() -> Iterator[None]:
-    """Say what can be done after an interrupt."""
+    """Say what to do after an interrupt."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -156,10 +156,10 @@ def going_on_when_called_again() -> Iterator[None]:
 
 
 def slug(method: str) -> str:
-    """Return a method as a part of a folder's name, the same for all its spellings, and another for any other method.
+    """Return a method as a part of a folder's name: the same for all its spellings, different for other methods.
 
     >>> slug("gc, weight channel"), slug("WC")
     ('weight-channel_gc', 'wc')
     """
-    names = re.sub("[-_]", r"=\g<0>", str(parse(method).canonical()).lower())  # what is a name's own, beside what joins
+    names = re.sub("[-_]", r"=\g<0>", str(parse(method).canonical()).lower())  # mark the - and _ of names
     return names.replace(", ", "_").replace(" ", "-")

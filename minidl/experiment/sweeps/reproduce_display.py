@@ -1,4 +1,4 @@
-"""The display of a table's runs: a bar that moves with their epochs, and a line for each run that has ended."""
+"""The display of a table's runs: a progress bar of their epochs, and a line for each finished run."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from minidl.experiment.sweeps.row_run import RowRun
 
 
 class Display:
-    """Shows how many runs are done, how many epochs are left, and how long these take, were they all alike."""
+    """Shows how many runs are done, how many epochs are left, and how long these take if all take equally long."""
 
     def __init__(self, runs: Sequence[RowRun]) -> None:
         self.runs = runs
@@ -38,14 +38,14 @@ class Display:
         return sum(len(read_log(run.folder)) if run in self.left else run.epochs for run in self.runs)
 
     def look(self) -> None:
-        """Move the bar to what the logs of the runs say."""
+        """Move the bar by the logs of the runs."""
         if not self.bar.disable:
             self.bar.set_description_str(f"{len(self.runs) - len(self.left)} of {len(self.runs)} runs", refresh=False)
             self.bar.n = self._done()
             self.bar.refresh()
 
     def ended(self, run: RowRun) -> None:
-        """Say what came of a run."""
+        """Print the result of a run."""
         if run not in self.left or (result := run.result) is None:
             return
         self.left.remove(run)

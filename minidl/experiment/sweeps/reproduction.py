@@ -20,7 +20,7 @@ from minidl.words import counted
 
 
 def reproduce(options: argparse.Namespace, command: Command) -> int:
-    """Run the rows that the options name and print their table; return the exit status, 1 where a run has failed."""
+    """Run the rows that the options name and print their table; return the exit status, 1 if a run has failed."""
     files = import_files(vars(options)["import"])
     check_no_run(options.out)
     rows = read_rows(options.table)
@@ -34,7 +34,7 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with going_on_when_called_again():
         if any(run.result is None for run in runs):
-            data.load(rows[0].data, options.data_root)  # one download for all, or one sentence about what is wrong
+            data.load(rows[0].data, options.data_root)  # one download for all runs, or one error
         failures = train(runs, table, options, command)
     print(write(options.out, table, command))
     for failure in failures:
@@ -43,7 +43,7 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
 
 
 def train(runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Namespace, command: Command) -> list[str]:
-    """Carry out the runs, and write the results of the table's after each of them; return what went wrong."""
+    """Carry out the runs, and write the table's results after each of them; return the errors."""
     failures: list[str] = []
     limit = TimeLimit(options.time_limit, table)
     with Display(runs) as display:

@@ -15,14 +15,14 @@ from minidl.experiment.sweeps.row_run import RowRun
 from minidl.experiment.sweeps.tables import Line, markdown
 
 NAME = "results.csv"
-KEY = ("table", "model", "method", "seed", "run")  # columns of it that say what was run
+KEY = ("table", "model", "method", "seed", "run")  # columns of results.csv that identify a run
 VALUES = ("data", "epochs", "paper", "test_accuracy", "seconds", "budget", "commit", "machine")
-LATER = ("budget", "commit", "machine")  # those that files of version 0.1.0 lack
-Records = dict[tuple[str, ...], tuple[str, ...]]  # the rows of it: VALUES by KEY
+LATER = ("budget", "commit", "machine")  # columns missing in files of version 0.1.0
+Records = dict[tuple[str, ...], tuple[str, ...]]  # rows of results.csv: VALUES by KEY
 
 
 def read_results(path: Path) -> Records:
-    """Return the rows of results.csv, by what was run; none where there is no such file."""
+    """Return the rows of results.csv by KEY; none if there is no such file."""
     if not path.exists():
         return {}
     rows = spreadsheet.read(path, [*KEY, *VALUES], LATER)
@@ -42,8 +42,8 @@ def write_results(out: Path, records: Records) -> None:
 def write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
     """Write the Markdown table and the plot of the runs that have finished, and results.csv; return the table.
 
-    runs: of all rows of the table. Nothing is written before one of them has finished. Several programs may do so at a
-    time: each waits for its turn, and then knows of all that has finished.
+    runs: of all rows of the table. Nothing is written before one of them has finished. Several programs may call this
+    at once: each waits for its turn, and then includes all finished runs.
     """
     with taking_turns(out):
         return _write(out, runs, command)

@@ -1,4 +1,4 @@
-"""A row's run: the training of a row of a table with a seed, in a process of its own."""
+"""A row's run: the training of a row of a table with a seed, in its own process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ class RowRun(ProcessRun):
 
     @property
     def epochs(self) -> int:
-        """How many epochs the run takes."""
+        """The number of epochs of the run."""
         return int(self.options.get("epochs", recipe(self.row.data).epochs))
 
     @property
     def budget(self) -> str:
-        """What its budget sets for the training, such as "epochs 15, train_size 10000", or "the paper's recipe"."""
+        """The settings of its budget, such as "epochs 15, train_size 10000", or "the paper's recipe"."""
         own = {"data", "model", "method", "seed", "import", "test_every"}
         return ", ".join(f"{k} {v}" for k, v in sorted(self.options.items()) if k not in own) or "the paper's recipe"
 
 
 def run_of(out: Path, row: Row, seed: int, budget: Options, files: Sequence[OwnFile] = ()) -> RowRun:
-    """Return the run of a row, in a folder under ``out``; rows of two tables that are one training share it.
+    """Return the run of a row, in a folder under ``out``; rows of two tables share it if they are the same training.
 
-    budget: options that say for how long it is trained, on how much. Runs that import files of one's own have folders
-    of their own, by what is in the files.
+    budget: options for the length of the training and the amount of data. Runs that import user-defined files have
+    separate folders, which depend on the files' contents.
     """
     cost = "-".join(f"{name[0]}{value}" for name, value in sorted(budget.items()) if name != "test_every") or "full"
     own = "".join(f"-{file.record['sha256'][:8]}" for file in files)
@@ -45,6 +45,6 @@ def run_of(out: Path, row: Row, seed: int, budget: Options, files: Sequence[OwnF
 
 
 def trained_seeds(out: Path) -> set[int]:
-    """Return the seeds of which there are runs under ``out``: what earlier calls have trained is part of a table."""
+    """Return the seeds with runs under ``out``, as runs of earlier calls are part of a table."""
     names = (path.name.rpartition("-seed")[2].partition("-")[0] for path in out.glob("*-seed*"))
     return {int(name) for name in names if name.isdecimal()}

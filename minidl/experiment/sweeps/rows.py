@@ -1,4 +1,4 @@
-"""The rows of the paper's result tables, and those that a text names."""
+"""The rows of the paper's result tables, and the choice of some by a text."""
 
 import csv
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Values over seeds: their mean and deviation, and what the differences between two methods' say."""
+"""Statistics over seeds: mean, standard deviation, and tests of the difference between two methods."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ NOISE = "0.3 to 2 points in three epochs on 10,000 images of CIFAR-10, and more 
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean, nan of no values and where any of them is."""
+    """Return the mean, nan for no values or if any of them is nan."""
     return float(np.mean(values)) if len(values) else math.nan
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Return the standard deviation (1/(n − 1)), nan for fewer than two values and where any of them is not finite."""
+    """Return the standard deviation (1/(n − 1)), nan for fewer than two values or if any of them is not finite."""
     with np.errstate(invalid="ignore"):
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
@@ -25,8 +25,8 @@ def deviation(values: Sequence[float]) -> float:
 class Difference:
     """The paired difference of two methods, with equal seeds: its mean, the standard error of that, and p.
 
-    pairs: how many seeds both have; p: how probable so large a mean is, or a larger one, by chance alone, between
-    methods that are equal (Student's paired t-test). Error and p are nan for fewer than two pairs.
+    pairs: the number of seeds that both have; p: the probability of such a mean, or a larger one, by chance alone if
+    the methods are equal (Student's paired t-test). Error and p are nan for fewer than two pairs.
     """
 
     mean: float
@@ -45,9 +45,9 @@ def difference(values: Mapping[int, float], others: Mapping[int, float]) -> Diff
 
 
 def detectable(found: Difference, power: float = 0.8, level: float = 0.05) -> float:
-    """Return the smallest difference that a test would have seen: for p < level in ``power`` of all cases.
+    """Return the smallest difference that a test would find: with p < level in ``power`` of all cases.
 
-    (t(1 − level/2) + t(power))·error, with Student's quantiles t; nan where the error is.
+    (t(1 − level/2) + t(power))·error, with Student's quantiles t; nan if the error is nan.
     """
     freedom = found.pairs - 1
     if math.isnan(found.error) or freedom < 1:

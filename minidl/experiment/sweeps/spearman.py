@@ -6,7 +6,7 @@ import numpy as np
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Return the rank of each value, 1 for the largest; equals share the mean of their ranks, nan comes last."""
+    """Return the rank of each value, 1 for the largest; equal values get the mean of their ranks, nan comes last."""
     numbers = np.nan_to_num(np.asarray(values, float), nan=-np.inf)
     return [float(np.sum(numbers > x) + (np.sum(numbers == x) + 1) / 2) for x in numbers]
 

@@ -12,7 +12,7 @@ from minidl.experiment.sweeps.spearman import ranks, spearman
 
 @dataclass(frozen=True)
 class Line:
-    """A row with what was measured by a budget, in percent, for each seed."""
+    """A row with the measured values of a budget, in percent, for each seed."""
 
     row: Row
     values: tuple[float, ...]
@@ -32,7 +32,7 @@ class Line:
 def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
     """Return a table for each net: paper, measured, seeds, difference, ranks; and Spearman's correlation of the ranks.
 
-    rows: all of the paper's table; the ranks are those among the rows that were measured by the same budget.
+    rows: all of the paper's table; the ranks are among the rows that were measured with the same budget.
     """
     out = []
     for model, budget in dict.fromkeys((line.row.model, line.budget) for line in lines):
@@ -55,7 +55,7 @@ def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
                 f"{'nan' if np.isnan(difference) else f'{difference:+.2f}'} | {there:g} | {own:g} |"
             )
         rank_correlation = spearman(paper, here)
-        known = len(part) > 2 and not np.isnan(rank_correlation)  # of two, it is 1 or -1 in any case
+        known = len(part) > 2 and not np.isnan(rank_correlation)  # of two rows, it is always 1 or -1
         said = f"{rank_correlation:.2f}" if known else "none (it takes three rows, which are not all equal)"
         out += ["", f"Spearman's rank correlation between the two columns: {said}", ""]
     return "\n".join(out)

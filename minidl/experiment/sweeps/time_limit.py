@@ -1,4 +1,4 @@
-"""Time limit of several runs: none is begun that would not end before it."""
+"""Time limit of several runs: a run begins only if it will end before the limit."""
 
 import math
 import statistics
@@ -9,7 +9,7 @@ from minidl.experiment.sweeps.row_run import RowRun
 
 
 class TimeLimit:
-    """So many minutes from now, or none; table: runs whose results tell how long one of a net takes."""
+    """A limit of so many minutes from now, or none; table: runs whose results tell how long a run of a net takes."""
 
     def __init__(self, minutes: float | None, table: Sequence[RowRun]) -> None:
         self.end = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -17,9 +17,9 @@ class TimeLimit:
         self.left_out: list[RowRun] = []
 
     def fits(self, run: RowRun) -> bool:
-        """Return whether a run will end in time, and remember it where it will not.
+        """Return whether a run will end in time, and remember it if not.
 
-        It takes as long as half of the runs of its net did; where none has ended, it fits as long as there is time.
+        The estimate is the median time of the finished runs of its net; if there is none, any remaining time is enough.
         """
         alike = [other for other in self.table if other.row.model == run.row.model]
         seconds = [result["seconds"] for other in alike if (result := other.result)]

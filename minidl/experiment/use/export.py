@@ -1,8 +1,8 @@
 """Exports: a saved net as a file that other programs read, without pickle.
 
 The two kinds of safetensors have a description in JSON as their metadata ``minidl``: the model, its classes, shape and
-method, and how images are prepared; ``layout`` says whose names and axes the arrays have, ``axes`` what PyTorch's are
-made of. An ONNX model has the same description, and BN folded into the layers before it.
+method, and how images are prepared; ``layout`` says whether names and axes are ours or PyTorch's, ``axes`` which
+of our axes PyTorch's arrays have. An ONNX model has the same description, and BN folded into the layers before it.
 """
 
 import json
@@ -29,9 +29,9 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
     """Write the net of a run in one of FORMATS, and return where it is and the net.
 
     run: its folder, or its checkpoint; to: the file, by default in the run's folder NAME, as NAME.safetensors,
-    NAME-pytorch.safetensors or model.onnx. Raises MinidlError for an unknown format and for another ending than its
-    own, where there is no net, for a layer that cannot be exported, and where the file cannot be written; nothing is
-    written then.
+    NAME-pytorch.safetensors or model.onnx. Raises MinidlError, and writes nothing, for an
+    unknown format, for a wrong ending, if there is no net, for a layer that cannot be exported, and if the file cannot
+    be written.
     """
     if kind not in FORMATS:
         raise MinidlError(f"the format {kind!r} is unknown{meant(kind, FORMATS)}; use one of {', '.join(FORMATS)}")
@@ -51,7 +51,7 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
 
 
 def describe(net: Net, description: dict[str, Any]) -> dict[str, Any]:
-    """Return what an exported file says of its net; description: what its checkpoint says."""
+    """Return the description of an exported file; description: that of its checkpoint."""
     kept = {name: description[name] for name in ("model", "classes", "shape", "method")}
     prepared = net.preprocessing and net.preprocessing.to_json()
     return {
@@ -82,7 +82,7 @@ def model(net: Net, description: dict[str, Any]) -> bytes:
 
 
 def arrays_of(net: Net) -> dict[str, Any]:
-    """Return all that a net has learned, by name, as inference uses it."""
+    """Return all learned arrays of a net, by name, as inference uses them."""
     return {name: net.kernels.host(array) for name, array in (net.effective_weights() | net.running()).items()}
 
 

@@ -1,4 +1,4 @@
-"""Predictions: what a saved net finds in pictures from files, which are read and looked at one after another."""
+"""Predictions of a saved net for picture files, which are read one after another."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,17 +22,17 @@ from minidl.words import printable
 
 TOGETHER = 64  # pictures that go through a net at a time
 OVERLAY = 0.5  # the share of a label's colour in an overlay
-SIDE = 256  # pixels of the longer side of a picture that is kept to be drawn
+SIDE = 256  # pixels of the longer side of a picture that is kept for drawing
 
 Bytes = NDArray[np.uint8]
 
 
 @dataclass
 class Predicted:
-    """What became of a file.
+    """The prediction for a file.
 
     found: the classes with their probabilities, the most likely first, or with their shares of the pixels; error: why
-    there are none. drawn: the picture, small, and what is drawn beside it, for those that will be drawn.
+    there are none. drawn: the picture, small, and what is drawn beside it, if the picture will be drawn.
     """
 
     path: Path
@@ -67,7 +67,7 @@ def net_of(run: Path, device: str) -> Net:
 
 
 def make_folder(out: Path) -> None:
-    """Create the folder for what is drawn; raise MinidlError where it cannot be."""
+    """Create the folder for the pictures; raise MinidlError if this fails."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,7 +75,7 @@ def make_folder(out: Path) -> None:
 
 
 def find(places: Sequence[Path]) -> list[Path]:
-    """Return the files that are named, and all pictures in the folders that are, in the order of their names.
+    """Return the given files, and all pictures in the given folders, in the order of their names.
 
     Raises MinidlError for a folder without any.
     """
@@ -93,10 +93,10 @@ def find(places: Sequence[Path]) -> list[Path]:
 
 
 def predict(net: Net, files: Iterable[Path], out: Path, draw: int) -> Iterator[Predicted]:
-    """Yield what a net finds in each file, in their order; of one that cannot be read, why.
+    """Yield the prediction for each file, in order, or the reason why the file cannot be read.
 
-    out: the folder for what is written of a net that labels pixels, the labels and an overlay for each picture; draw:
-    how many of the pictures are kept to be drawn.
+    out: for a net that labels pixels, the folder for the labels and an overlay of each picture; draw: how many of the
+    pictures are kept for drawing.
     """
     look = _segment(net, out) if len(net.output_shape) == 3 else _classify(net)
     together = 1 if len(net.output_shape) == 3 else TOGETHER
@@ -183,7 +183,7 @@ def _ranked(classes: Sequence[str], shares: Any) -> list[tuple[str, float]]:
 
 
 def _new_name(stem: str, taken: set[str]) -> str:
-    """Return a name for files that no other picture's have, on systems that see no case as well."""
+    """Return a unique name for a picture's files, even on systems that ignore case."""
     name = stem = stem[:80]
     for number in count(2):
         if name.lower() not in taken:
@@ -200,7 +200,7 @@ def _small(picture: Bytes) -> Bytes:
 
 
 def _png(pixels: Bytes, colours: Bytes | None = None) -> bytes:
-    """Return pixels as a PNG; labels as indices of colours, as VOC has its masks."""
+    """Return pixels as a PNG; labels as colour indices, like the masks of VOC."""
     image, file = Image.fromarray(pixels), BytesIO()
     if colours is not None:
         image.putpalette(colours.tobytes())

@@ -1,4 +1,4 @@
-"""A picture of predictions: the first pictures with the classes that were found in them."""
+"""A figure of predictions: the first pictures with their predicted classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ LISTED = 6  # classes that a legend names
 
 
 def grid(predicted: Sequence[Predicted], classes: Sequence[str], top: int) -> bytes:
-    """Draw pictures with their most likely classes, or, where pixels have labels, with an overlay and its colours."""
+    """Draw pictures with their most likely classes or, for labels of pixels, with an overlay and a legend."""
     labelled = bool(predicted[0].files)
     columns = min(COLUMNS // 2 if labelled else COLUMNS, len(predicted))
     rows = -(-len(predicted) // columns)

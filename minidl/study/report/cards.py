@@ -15,9 +15,9 @@ def cards(groups: Sequence[Group]) -> Section:
     """Return the section: a line for each normalization of any run."""
     section = Section(
         "Cards of the normalizations",
-        "What a normalization N is, found by giving it random numbers x. N(N(x)) = N(x): a second time changes "
-        "nothing. N(x + c) = N(x): a constant does not matter. N(2x): what becomes of a larger x. x − N(x) ⟂ N(x): "
-        "what it takes away says nothing of what it leaves. Mean and norm: how much of them is left.",
+        "The properties of a normalization N, found by tests on random numbers x. N(N(x)) = N(x): a second application "
+        "changes nothing. N(x + c) = N(x): an added constant changes nothing. N(2x): the result for twice the numbers. "
+        "x − N(x) ⟂ N(x): what it removes is orthogonal to what it leaves. Mean and norm: how much of them is left.",
     )
     used: dict[str, Normalization] = {}
     for group in groups:

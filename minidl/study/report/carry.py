@@ -20,11 +20,11 @@ def carries(cube: Cube) -> Section:
     rows = [row for part in found.values() for row in part]
     section = Section(
         "How far a step carries",
-        "The loss of the batch at W + s·Step less that at W, where Step is what the optimizer adds to W: at s = 1 the "
-        "step as it is, at s = 16 sixteen times as long. Solid: the median of the steps; pale: the last one of them up "
-        "to the chosen step.",
+        "The loss of the batch at W + s·Step minus that at W, where Step is what the optimizer adds to W. At s = 1 the "
+        "step is as it was made, at s = 16 it is sixteen times as long. Solid: the median of the traced steps; pale: "
+        "the last one up to the chosen step.",
         notes=[group.only for group in cube.groups if group.only]
-        + [f"{label}: no loss along a step was traced that is a number." for label, part in found.items() if not part],
+        + [f"{label}: no loss along a step is a finite number." for label, part in found.items() if not part],
     )
     if rows:
         section.blocks.append(

@@ -32,7 +32,7 @@ def diagram(groups: Sequence[Group]) -> Section:
         "The net and its hook points",
         "Data go down the list, from layer to layer; errors come back up. A layer that learns has three hook points: "
         "of its weights, before each forward pass; of its gradient, before the optimizer takes it; and of the error "
-        "that it passes back. The circle is a hook point with nothing in it; the first layer passes no error back.",
+        "that it passes back. A circle is a hook point without a hook; the first layer passes no error back.",
     )
     nets: dict[tuple[str, ...], dict[str, Net]] = {}
     for group in groups:

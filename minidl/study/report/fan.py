@@ -25,9 +25,9 @@ def fans(cube: Cube) -> Section:
     section = Section(
         "Filter fan",
         "The filters of the chosen layer, sorted by their mean before the hook: a dot is the mean of a filter, a band "
-        "goes from 5 to 95 % of its elements. Grey is before the hook, in colour after it. A histogram of all elements "
+        "goes from 5 to 95 % of its elements. Grey is before the hook, coloured after it. A histogram of all elements "
         "would hide what centring does. Numbers are in thousandths. "
-        f"Drawn are at most {FILTERS} filters of a layer, as far apart in this order as they can be, at {STEPS} steps.",
+        f"At most {FILTERS} filters of a layer are drawn, evenly spaced in this order, at {STEPS} steps.",
     )
     for group in cube.groups:
         for point, word in POINTS.items():

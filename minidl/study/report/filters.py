@@ -44,15 +44,15 @@ def _pictures(group: Group) -> Pictures:
     if init:
         pictures = []
         said = (
-            f"{share} of the weights' energy after training. Before it they were those of {init}, which are not shown, "
-            "as another net may be there now."
+            f"{share} of the weights' energy after training. The initial weights were those of {init}. They are not "
+            "shown, as another net may be there now."
         )
     else:
         before = _weights(rebuilt(run))
         pictures = [_picture(before, label, "before")]
         said = (
-            f"{100 * mean_share(before, 'tensor'):.1f} % of the weights' energy before training, as the net begins to "
-            f"compute by them, after their hook, if there is one, and {share} after training."
+            f"{100 * mean_share(before, 'tensor'):.1f} % of the weights' energy before training (after the hook, if "
+            f"there is one), and {share} after training."
         )
     pictures.append(_picture(after, label, "after"))
     sentence = f"{counted(len(after), 'filter')}. The means have {said} {first_of(label, group.runs)}"

@@ -79,7 +79,7 @@ def look(run: Run, root: str | None, count: int | None) -> Looked:
         certainty = probabilities(output).max(axis=-1)
     looked = Looked(classes, images, labels, found, certainty, len(test), per_pixel)
     if not looked.confusion.any():
-        raise MinidlError(f"none of the {len(images)} images that it looked at has a label; try more with --images")
+        raise MinidlError(f"none of the {len(images)} images that were predicted has a label; try more with --images")
     return looked
 
 

@@ -24,7 +24,7 @@ def curves(groups: Sequence[Group]) -> Section:
     """Return the section with loss and accuracy over the epochs, of training and test."""
     accuracy = Chart(
         title="Accuracy",
-        sentence=f"The share that is right in the last test: {_ends(groups, 'accuracy', 100, ' %')}.",
+        sentence=f"The accuracy in the last test: {_ends(groups, 'accuracy', 100, ' %')}.",
         spec=_curve(groups),
         rows=_rows(groups, "accuracy", 100),
         unit=" %",
@@ -37,9 +37,9 @@ def curves(groups: Sequence[Group]) -> Section:
         rows=_rows(groups, "loss", 1),
         **TABLE,
     )
-    text = "Training (dashed) and test (solid) after each epoch; the score of training is the mean over its epoch."
+    text = "Training (dashed) and test (solid) after each epoch; a training value is the mean over its epoch."
     if any(len(group.runs) > 1 for group in groups):
-        text += " Lines are means over the seeds, bands one standard deviation to both sides."
+        text += " Lines are means over the seeds, bands are ± one standard deviation."
     return Section("Curves", text, [accuracy, loss])
 
 

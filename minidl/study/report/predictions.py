@@ -23,8 +23,8 @@ def predictions(groups: Sequence[Group], root: str | None, count: int | None) ->
     """Return the section; see ``look`` for where the images come from."""
     section = Section(
         "Predictions",
-        "What the net of each run, of the first seed where there are several, makes of test images. A line of a matrix "
-        "is a true class, a column what it was taken for. Below it are the images of which the net was surest.",
+        "The predictions of each run's net for test images; of several seeds, the first. A row of the matrix is a true "
+        "class, a column a predicted class. Below it are the images of which the net was surest.",
     )
     section.notes += [group.divergence for group in groups if group.divergence]
     for group in groups:
@@ -88,7 +88,7 @@ def _overlays(group: Group, looked: Looked) -> list[Pictures]:
             _overlay(looked, image, truth, "truth"),
             _overlay(looked, image, found, "found"),
         ]
-    sentence = "Images with most and with fewest pixels right: as they are, with the truth, and with what was found."
+    sentence = "The images with most and with fewest pixels right: the image, with the truth, and with the prediction."
     return [Pictures(f"{group.net}: best and worst", sentence, pictures, group.label)]
 
 

@@ -21,7 +21,7 @@ FEATURES = (
         "Mean cosine between the outputs of different images, before the ReLU",
     ),
     Quantity("active", "How much of the output passes the ReLU?", "Share of the outputs above 0"),
-    Quantity("dead", "How many channels are dead?", "Share of the channels that are above 0 nowhere in the batch"),
+    Quantity("dead", "How many channels are dead?", "Share of the channels that are nowhere above 0 in the batch"),
 )
 REMOVED = (
     Quantity("w_taken", "How much of the weights does the hook remove?", "‖W − N(W)‖²/‖W‖²"),
@@ -46,7 +46,7 @@ REMOVED = (
 )
 OPTIMIZER = (
     Quantity("g_mean", "How much of the gradient is the filters' means?", "‖Ḡ‖²/‖G‖², before the hook"),
-    Quantity("step_mean", "… and of the step that the optimizer makes of it?", "The same of Step = W(t + 1) − W(t)"),
+    Quantity("step_mean", "… and of the step that the optimizer makes of it?", "The same for Step = W(t + 1) − W(t)"),
     Quantity(
         "step_taken",
         "How much of the step does the next normalization take back?",
@@ -71,5 +71,5 @@ SIZES = (
     ),
     Quantity("g_norm", "How large is the gradient?", "‖G‖, after its hook", "", True),
     Quantity("w_norm", "How large are the weights?", "‖W‖, after their hook", "", True),
-    Quantity("step_ratio", "How large is a step against the weights?", "‖Step‖/‖W‖", " %", True),
+    Quantity("step_ratio", "How large is a step relative to the weights?", "‖Step‖/‖W‖", " %", True),
 )

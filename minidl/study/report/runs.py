@@ -111,7 +111,7 @@ class Group:
 
 def first_of(label: str, runs: Sequence[Run]) -> str:
     """Return a sentence which says that the first of the runs is drawn alone, "" where there is no other."""
-    return f"Of {label}, seed {runs[0].seed} alone is drawn, the first of {len(runs)} seeds." if len(runs) > 1 else ""
+    return f"Of {label}, only seed {runs[0].seed} is drawn, the first of {len(runs)} seeds." if len(runs) > 1 else ""
 
 
 def read(folder: Path) -> Run:
@@ -122,13 +122,13 @@ def read(folder: Path) -> Run:
     settings = records.read_settings(folder)
     for name, kind in (("model", str), ("method", str), ("data", str), ("seed", int)):
         if not isinstance(settings.get(name), kind):
-            raise MinidlError(f"{folder / records.CONFIG} does not say the run's {name}; start the run anew")
+            raise MinidlError(f"{folder / records.CONFIG} does not say the run's {name}; start the run again")
     own_code.records_of(settings, folder)
     epochs = records.read_log(folder)
     if not epochs:
         raise MinidlError(
             f"the log of the run in {folder} has no finished epoch; go on with: minidl train --resume "
-            f"{quote(str(folder))}, which also writes a lost {records.LOG} anew"
+            f"{quote(str(folder))}, which also writes a lost {records.LOG} again"
         )
     return Run(folder, settings, epochs, records.read_result(folder))
 
@@ -174,7 +174,7 @@ def warnings(groups: Sequence[Group]) -> list[str]:
     if single:
         which = "Each of them was" if single == len(groups) else f"{single} of the {len(groups)} were"
         said.append(
-            f"{which} trained with one seed. Another seed alone moves an accuracy by {NOISE}; a difference of that "
+            f"{which} trained with one seed. Another seed alone changes an accuracy by {NOISE}; a difference of this "
             "size may be chance."
         )
     if len(groups) > LOOKS:

@@ -16,45 +16,45 @@ HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
 TICKS = 5  # about so many at an axis
 DECADES = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 3)]
-MEDIAN = "Bold: the running median of five traced steps; pale: what was measured"  # see smooth in page.js
+MEDIAN = "Bold: the running median of five traced steps; pale: the measured values"  # see smooth in page.js
 MIN_SHOWN = 0.01  # percent or degrees that a sentence tells
 PLACES = (  # where a mean is: its title, what it is, the quantity, and what the hook there takes
     ("Data in", "Each channel's mean", "data_mean", ""),
-    ("Weights", "Each filter's mean, and below it what the hook takes", "w_mean", "w_taken"),
-    ("Gradient", "Each filter's mean, and below it what the hook takes", "g_mean", "g_taken"),
+    ("Weights", "Each filter's mean, and below it what the hook removes", "w_mean", "w_taken"),
+    ("Gradient", "Each filter's mean, and below it what the hook removes", "g_mean", "g_taken"),
     (
         "Step of the optimizer",
         "Each filter's mean, and below it what the next hook takes back",
         "step_mean",
         "step_taken",
     ),
-    ("Error", "What the hook takes", "", "e_taken"),
+    ("Error", "What the hook removes", "", "e_taken"),
 )
 
 
 def traced(cube: Cube) -> list[Section]:
     """Return the sections that draw the cube."""
-    spread = ", and a deviation is drawn down to a tenth of its mean at most" if cube.spreads else ""
+    spread = ", and standard deviations reach down to a tenth of the mean at most" if cube.spreads else ""
     return [
         means(cube),
         _section(
             "What it does to the features",
             "A layer whose outputs are all alike cannot tell its images apart. A ReLU passes what is above 0; a dead "
-            "channel is above 0 for no image of the batch.",
+            "channel is not above 0 for any image of the batch.",
             FEATURES,
             cube,
         ),
         _section(
             "What each hook removes, and the angle",
-            "What a hook removes is given as a share of the energy, the squared norm, of what it gets; of a "
-            "standardization it may be more than all. The angle is 0° where gradients are as without any hook.",
+            "What a hook removes is given as a share of the energy, the squared norm, of its input; for a "
+            "standardization it may be more than 100 %. The angle is 0° if gradients are as without any hook.",
             REMOVED,
             cube,
         ),
         _section(
             "What the optimizer makes of it",
-            "Adam divides each weight's gradient by a number of its own, so that a step has a mean again, although the "
-            "gradient had none; and a normalization of the weights takes the mean of the step away, if there is one.",
+            "Adam divides each weight's gradient by another number, so a step has a mean again, although the gradient "
+            "had none. A normalization of the weights, if there is one, then removes the mean of the step.",
             OPTIMIZER,
             cube,
         ),
@@ -67,9 +67,9 @@ def means(cube: Cube) -> Section:
     section = Section(
         "Where the means are",
         "The share of the energy, the squared norm, of the mean in the layers at the chosen step: of each channel "
-        "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook takes. "
-        "Bars of a layer stand in the order of the methods at the top. "
-        f"A bar of more than 100 % ends there.{' Bars are means over the seeds.' if cube.spreads else ''}",
+        "of the data, of each filter of weights, gradient and step. The pale bar is the share that the hook removes. "
+        "The bars of a layer are in the order of the methods at the top. "
+        f"Bars above 100 % are cut off there.{' Bars are means over the seeds.' if cube.spreads else ''}",
         notes=[*cube.notes],
         narrow=True,
     )
@@ -102,7 +102,7 @@ def _section(title: str, text: str, quantities: Sequence[Quantity], cube: Cube) 
         if _drawn(cube, quantity.name):
             section.blocks += _pair(quantity, cube)
         else:
-            section.notes.append(f"{quantity.question} That is not defined in these runs.")
+            section.notes.append(f"{quantity.question} This is not defined in these runs.")
     return section
 
 
