@@ -3,8 +3,12 @@
 import inspect
 from typing import Any
 
-from minidl.hooks import name_of
 from minidl.kernels.errors import MinidlError
+
+
+def name_of(hook: Any) -> str:
+    """Return the name of a hook: of a function its name, of anything else its str()."""
+    return getattr(hook, "__name__", None) or str(hook)
 
 
 def check_arguments(name: str, function: Any, arguments: str) -> None:

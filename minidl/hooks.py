@@ -4,16 +4,12 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+from minidl.functions import check_arguments, name_of
 from minidl.kernels.errors import MinidlError
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Hook = Callable[[Array], Array]
 Observer = Callable[[Array], None]
-
-
-def name_of(hook: Any) -> str:
-    """Return the name of a hook: of a function its name, of anything else its str()."""
-    return getattr(hook, "__name__", None) or str(hook)
 
 
 def unlike(result: Any, array: Array) -> str:
@@ -66,6 +62,8 @@ class HookPoint:
             )
         if hook is not None and self.refusal:
             raise MinidlError(self.refusal)
+        if hook is not None:
+            check_arguments(f"the hook point {self.point}", hook, "(array)")
         if isinstance(hook, Reparametrization) and self.point != "weights":
             raise MinidlError(
                 f"{hook} as a Reparametrization is for weights alone, not for the {self.point}; use the "
@@ -134,6 +132,29 @@ class HookPoint:
         if self.in_update is not None:
             return f"{self.in_update} in the optimizer"
         return "" if self.hook is None else name_of(self.hook)
+
+
+class HookPlace:
+    """An attribute of a layer that holds a hook point, which no hook can replace by mistake."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, layer: Any, owner: type | None = None) -> Any:
+        if layer is None:
+            return self
+        try:
+            return vars(layer)[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None
+
+    def __set__(self, layer: Any, point: Any) -> None:
+        if not isinstance(point, HookPoint):
+            raise MinidlError(
+                f"{self.name} of {layer.name} is a hook point; set its hook, as in layer.{self.name}.hook = "
+                f"{name_of(point)}"
+            )
+        vars(layer)[self.name] = point
 
 
 class Reparametrization:

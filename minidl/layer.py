@@ -15,10 +15,11 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from minidl.context import Context
-from minidl.hooks import HookPoint, Reparametrization
+from minidl.functions import check_arguments
+from minidl.hooks import HookPlace, HookPoint, Reparametrization
 from minidl.initialization import glorot
 from minidl.kernels import Kernels
-from minidl.kernels.arguments import whole
+from minidl.kernels.arguments import check_kind, whole
 from minidl.kernels.errors import MinidlError
 from minidl.parameter import Parameter
 
@@ -40,6 +41,8 @@ class Layer:
 
     kind = "layer"
     data_axes: tuple[str, ...] = ()  # of one sample, if a layer needs certain axes: (y, x, channels)
+
+    at_weights, at_error, at_grads, at_output = HookPlace(), HookPlace(), HookPlace(), HookPlace()
 
     def __init__(self) -> None:
         self.name = self.kind
@@ -179,9 +182,18 @@ class Layer:
                 f"{self.name} ({self}) is used twice in this net, but a layer can remember only one batch; make a "
                 "layer for each place"
             )
+        self._check_definition()
         self.context = context
         self.name = context.name(self.kind)
         self.use(context.kernels)
+
+    def _check_definition(self) -> None:
+        """Raise MinidlError if a user-defined layer has methods with other arguments, or a kind that is no word."""
+        name = type(self).__name__
+        check_kind(f"kind of {name}", self.kind, str, "give a word")
+        methods = {"infer_shape": "(shape)", "compute_output": "(data)", "compute_error": "(error)"}
+        for method, arguments in (methods | {"compute_grads": "(error)"}).items():
+            check_arguments(f"a layer {name}", getattr(self, method), arguments)
 
     def use(self, kernels: Kernels) -> None:
         """Compute with these operations from now on."""
@@ -208,6 +220,7 @@ class Layer:
             ) from None
         self.to_be_checked = {"compute_output", "compute_error"}
         for p in self.parameters():
+            check_kind(f"each parameter of {self.name}", p, Parameter, "make it by create_parameters, or by Parameter")
             if not (p.value.flags.c_contiguous and p.grads.flags.c_contiguous and p.grads.shape == p.value.shape):
                 raise MinidlError(
                     f"{p.name} and its gradients must be two arrays of one shape in C's order, which the optimizer "
@@ -292,6 +305,8 @@ class Layer:
 
         Raises MinidlError as ``accept`` does, and if there was no such forward or it had another number of samples.
         """
+        if error is None:
+            raise MinidlError(f"{self.name} ({self}) got None for an error; call the loss first, which computes it")
         error = self.accept("an error", error, self.output_shape)
         if self.samples is None:
             raise MinidlError(

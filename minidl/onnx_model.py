@@ -238,7 +238,7 @@ def onnx_model(net: Net, metadata: dict[str, str], producer: str) -> bytes:
     except ImportError as error:
         raise MinidlError(
             f"a model for ONNX is written by the package onnx, which cannot be imported ({error}); install it with: "
-            "pip install 'minidl[export]'"
+            "pip install -e '.[export]'"
         ) from error
     graph = Graph(onnx)
     graph.nodes.append(onnx.helper.make_node("Identity", [graph.layer(net.root, INPUT)], [OUTPUT], OUTPUT))

@@ -154,7 +154,7 @@ NORMALIZATIONS: dict[str, Normalization] = {}  # by name; normalizations.py has 
 
 
 def normalization(
-    name: str, at: str, area: str = "tensor", adjoint: Callable[..., Any] | None = None
+    name: str, at: str = "", area: str = "tensor", adjoint: Callable[..., Any] | None = None
 ) -> Callable[[Function], Function]:
     """Give the decorated function a name by which methods know it: ``y = function(x)`` over ``area`` at a hook point.
 
@@ -170,6 +170,11 @@ def normalization(
     array([ 0.25, -1.  ])
     >>> del NORMALIZATIONS["MAX"]
     """
+    if not at or not isinstance(name, str):
+        raise MinidlError(
+            f"a normalization needs a name and its hook point, at= one of {', '.join(POINTS)}, as in "
+            '@minidl.normalization("MAX", at="weights")'
+        )
 
     def named(function: Function) -> Function:
         register(name, at, area, function, adjoint)

@@ -73,7 +73,7 @@ def test_the_version_is_told(capsys: Capture) -> None:
         (["walk", "--nothing"], "minidl walk: unrecognized arguments: --nothing; "),
         (
             ["train", "--method", "WC,", "GC", "--seed", "1"],
-            'minidl train: WC, and GC are two arguments; put quotes around them: "WC, GC"; ',
+            'minidl train: WC, and GC are two arguments; put quotes around them: --method "WC, GC"; ',
         ),
         (["train", "--method", "WC,", "--fooo", "3"], "minidl train: unrecognized arguments: --fooo 3; "),
         (["compare", "--methods", "WC;", "GC"], "minidl compare: WC; and GC are two arguments; put quotes "),

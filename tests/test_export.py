@@ -317,7 +317,7 @@ def test_without_onnx_it_is_said_what_to_install(narrow, tmp_path, monkeypatch, 
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     trained(tmp_path / "run", "a", "WC")
     assert main(["export", str(tmp_path / "run"), "--format", "onnx"]) == 2
-    assert "pip install 'minidl[export]'" in capsys.readouterr().err
+    assert "pip install -e '.[export]'" in capsys.readouterr().err
     assert not (tmp_path / "run" / "model.onnx").exists()
 
 

@@ -335,3 +335,36 @@ def test_nothing_is_loaded_where_an_array_is_none_of_real_numbers(random):
         net.load(arrays | {list(arrays)[-1]: np.ones_like(list(arrays.values())[-1]) * 1j})
     for p in net.parameters:
         np.testing.assert_array_equal(p.value, before[p.name])
+
+
+class Wrong(Layer):
+    """A layer whose functions take other arguments than those that it is given."""
+
+    def infer_shape(self, shape):
+        return shape
+
+    def compute_output(self):
+        return self.data
+
+    def compute_error(self, error):
+        return error
+
+
+@pytest.mark.parametrize(
+    "attributes, message",
+    [
+        ({}, r"a layer Wrong calls compute_output\(data\), which takes other arguments"),
+        ({"kind": 3}, "kind of Wrong must be of the kind str, not int; give a word"),
+        (
+            {
+                "compute_output": lambda self, data: data,
+                "infer_shape": lambda self, shape: setattr(self, "biases", 1) or shape,
+            },
+            "each parameter of layer1 must be of the kind Parameter, not int; make it by create_parameters",
+        ),
+    ],
+)
+def test_a_layer_that_is_defined_in_another_way_is_one_sentence(attributes, message):
+    kind = type("Wrong", (Wrong,), attributes)
+    with pytest.raises(MinidlError, match=message):
+        Net(Sequential(kind(), FullyConnected(2)), (4,), "cpu")

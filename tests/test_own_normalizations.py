@@ -15,7 +15,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.layers import Convolution, Sequential
 from minidl.method import parse
 from minidl.net import Net
-from minidl.normalizations import NORMALIZATIONS, register
+from minidl.normalizations import NORMALIZATIONS, normalization, register
 from minidl.optimizers import SGD
 
 pytestmark = pytest.mark.usefixtures("names")
@@ -114,6 +114,13 @@ class TestOwnNormalizations:
         register("OWN", "weights", "tensor", *([function] if where == "function" else [halve, function]))
         with pytest.raises(MinidlError, match=f"OWN cannot be used: function {message}"):
             Net(Sequential(Convolution(2, 3), Convolution(2, 3)), (4, 4, 3), backend, method="OWN")
+
+    @pytest.mark.parametrize("given", [("MAX",), (halve,)])
+    def test_a_hook_point_that_is_forgotten(self, given):
+        with pytest.raises(
+            MinidlError, match="a normalization needs a name and its hook point, at= one of weights, error"
+        ):
+            normalization(*given)
 
     def test_it_is_tried_once_for_a_net(self, random):
         register("NOISE", "grads", "tensor", noise)

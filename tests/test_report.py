@@ -471,7 +471,7 @@ def test_a_folder_that_cannot_be_reported_is_refused(run, capsys, damage, said, 
 def test_without_the_packages_it_says_what_to_install(run, capsys, monkeypatch):
     monkeypatch.setattr("minidl.commands.report.NEEDED", {"no_such_module": "altair"})
     assert main(["report", str(run)]) == 2
-    assert "(altair); install them with: pip install 'minidl[study]'" in capsys.readouterr().err
+    assert "(altair); install them with: pip install -e '.[study]'" in capsys.readouterr().err
 
 
 def mark_data(folder, marks):

@@ -95,6 +95,23 @@ class TestWhatIsNoHook:
         with pytest.raises(AttributeError, match="has no attribute 'hooks'"):
             Convolution(2, 3).at_grads.hooks = np.sign
 
+    @pytest.mark.parametrize("name", ["at_weights", "at_error", "at_grads", "at_output"])
+    def test_a_hook_point_is_not_overwritten(self, name):
+        layer = Convolution(2, 3)
+        point = getattr(layer, name)
+        with pytest.raises(
+            MinidlError, match=rf"{name} of conv is a hook point; set its hook, as in layer\.{name}\.hook"
+        ):
+            setattr(layer, name, np.sign)
+        assert getattr(layer, name) is point
+
+    @pytest.mark.parametrize("hook", [lambda: None, lambda a, b: a])
+    def test_a_hook_takes_one_array(self, hook):
+        with pytest.raises(
+            MinidlError, match=r"the hook point grads calls <lambda>\(array\), which takes other arguments"
+        ):
+            Convolution(2, 3).at_grads.hook = hook
+
     @pytest.mark.parametrize("container", [Sequential, Residual, Concat, lambda body: AnySize(body, 4, 4)])
     def test_a_container_has_an_error(self, context, random, container):
         plain, hooked = (set_up(container(Sequential(ReLU(), Convolution(2, 3))), context) for _ in range(2))

@@ -18,7 +18,7 @@ safetensors: the weights with our names and axes (conv1.weights: out, y, x, in).
 names and axes (conv1.weight: out, in, y, x), for load_state_dict. Both can be read by minidl train --init FILE. No file
 is a pickle. onnx: the whole net, with BN folded into the convolutions and WC already applied; it takes float32 images
 (samples, channels, y, x), prepared as for the net, and returns logits. Each file also says how to prepare images, and
-has the names of the classes. docs/use.md lists the names and axes. Writing onnx needs: pip install 'minidl[export]'
+has the names of the classes. docs/use.md lists the names and axes. Writing onnx needs: pip install -e '.[export]'
 """
 
 

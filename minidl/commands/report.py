@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     if missing := [package for module, package in NEEDED.items() if find_spec(module) is None]:
         raise MinidlError(
             f"a report needs packages that are not installed ({', '.join(missing)}); install them with: "
-            "pip install 'minidl[study]', or in a checkout: make setup"
+            "pip install -e '.[study]', or: make setup"
         )
     from minidl.study.report.write import report
 

@@ -10,7 +10,7 @@ def template(package: str, name: str) -> Any:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError:
-        raise MinidlError("a page needs Jinja2, which the extra study has: pip install 'minidl[study]'") from None
+        raise MinidlError("a page needs Jinja2, which the extra study has: pip install -e '.[study]'") from None
     environment = Environment(
         loader=PackageLoader(package, ""),
         autoescape=True,

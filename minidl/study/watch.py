@@ -23,7 +23,7 @@ class Change:
     after: Array = None
 
 
-@dataclass
+@dataclass(repr=False)
 class Seen:
     """The arrays of one step in a layer with weights.
 
@@ -40,6 +40,9 @@ class Seen:
     error: Change = field(default_factory=Change)
     grads: Change = field(default_factory=Change)
     bias_grads: Array = None
+
+    def __repr__(self) -> str:
+        return f"<Seen {self.layer.name}: data, output, weights, error, grads, bias_grads>"
 
 
 def studied_layers(net: Net) -> list[Layer]:

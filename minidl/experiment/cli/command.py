@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from itertools import pairwise
 from typing import Any, NoReturn
 
 from minidl import __version__
@@ -33,9 +32,9 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("-") and word.endswith("=--"):
                 self.error(f"argument {word.removesuffix('=--')}: must have a value other than --")
         known, rest = super().parse_known_args(words, namespace)
-        for before, word in pairwise(words):
-            if before.endswith((",", ";")) and word in rest and not word.startswith("-"):
-                self.error(f'{before} and {word} are two arguments; put quotes around them: "{before} {word}"')
+        for option, value, word in zip(words, words[1:], words[2:], strict=False):
+            if option.startswith("--") and word in rest and not value.startswith("-") and not word.startswith("-"):
+                self.error(f'{value} and {word} are two arguments; put quotes around them: {option} "{value} {word}"')
         return known, rest
 
     def error(self, message: str) -> NoReturn:

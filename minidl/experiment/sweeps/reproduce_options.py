@@ -30,7 +30,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
         default="full",
         help="full: the paper's recipe; small: short enough for two cores: for CIFAR 10,000 images and 15 epochs, with "
         "the learning rate divided by 10 after 10 (net (b): 6 and 4); for VOC2012 all images at a quarter of their "
-        "size, in batches of 5, for 25 epochs, with the learning rate divided by 10 after 20",
+        "size, in batches of 5, for 25 epochs, with the learning rate divided by 10 after 20 (default: full)",
     )
     cli.add_argument(
         "--epochs",
