@@ -135,18 +135,13 @@ class HookPoint:
 
 
 class HookPlace:
-    """An attribute of a layer that holds a hook point, which no hook can replace by mistake."""
+    """An attribute of a layer that holds a hook point, which no hook can replace by mistake.
+
+    It has no ``__get__``, so that Python finds the point in the layer itself, as fast as any other attribute.
+    """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-
-    def __get__(self, layer: Any, owner: type | None = None) -> Any:
-        if layer is None:
-            return self
-        try:
-            return vars(layer)[self.name]
-        except KeyError:
-            raise AttributeError(self.name) from None
 
     def __set__(self, layer: Any, point: Any) -> None:
         if not isinstance(point, HookPoint):

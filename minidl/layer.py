@@ -42,7 +42,10 @@ class Layer:
     kind = "layer"
     data_axes: tuple[str, ...] = ()  # of one sample, if a layer needs certain axes: (y, x, channels)
 
-    at_weights, at_error, at_grads, at_output = HookPlace(), HookPlace(), HookPlace(), HookPlace()
+    at_weights: Any = HookPlace()
+    at_error: Any = HookPlace()
+    at_grads: Any = HookPlace()
+    at_output: Any = HookPlace()
 
     def __init__(self) -> None:
         self.name = self.kind

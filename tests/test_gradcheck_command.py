@@ -181,6 +181,7 @@ def test_layers_of_ones_own_are_among_all(own, monkeypatch, capsys):
     assert "Sized: it cannot be made without arguments (" in out
     assert "Nothing: data of shape (3, 6), which it refuses (nothing1 (nothing) has no infer_shape; a layer" in out
     assert "Fully 6" not in out
+    assert out.endswith("No gradient of Nothing was checked.")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
 
 @command_line
 def main(arguments: Sequence[str] | None, command: Command) -> int:
-    """Check as the arguments say; the exit status is 1 where a gradient is wrong."""
+    """Check as the arguments say; the exit status is 1 if a gradient is wrong or a user-defined layer was not tried."""
     options = parser(command).parse_args(arguments)
 
     from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
@@ -89,4 +89,4 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
         own = [kind for file in files for kind in file.classes(Layer)]
         findings = check_layers(options.layer, options.method, options.mode, shelf, own, progress)
     print(verdict(findings, shelf))
-    return 1 if findings.failed else 0
+    return 1 if findings.failed or findings.untried else 0

@@ -54,11 +54,12 @@ class Row:
 
 @dataclass
 class Findings:
-    """The checked gradients, notes, and sentences on what was not checked."""
+    """The checked gradients, notes, sentences on what was not checked, and user-defined layers that no data suited."""
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    untried: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> list[Row]:
@@ -173,6 +174,8 @@ def _own_specimens(kind: type[Layer], kernels: Kernels, findings: Findings) -> d
         except Exception as error:  # user code may raise anything
             why = said(error)
             findings.unchecked.append(f"{kind.__name__}: data of shape {(SAMPLES, *shape)}, which it refuses ({why})")
+    if not specimens:
+        findings.untried.append(kind.__name__)
     if specimens and TRIED not in findings.notes:
         findings.notes.append(TRIED)
     return specimens

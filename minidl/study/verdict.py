@@ -25,6 +25,8 @@ def verdict(findings: Findings, kernels: Kernels) -> str:
     if findings.unchecked:
         parts.append("\n".join(["not checked:", *map(_told, grouped(findings.unchecked))]))
     parts.append(_sum(len(findings.rows), len(findings.failed), sum(lost)))
+    if findings.untried:
+        parts.append(f"No gradient of {' or '.join(findings.untried)} was checked.")
     return "\n\n".join(parts)
 
 
