@@ -23,6 +23,11 @@ def check_arguments(name: str, function: Any, arguments: str) -> None:
         return
 
 
+def described(method: str, error: Exception) -> str:
+    """Return a sentence on a user-defined method of a layer that describes it to another program and failed."""
+    return f"{method} failed with {type(error).__name__}: {error}; docs/use.md says what it takes and returns"
+
+
 def is_defined_again(earlier: Any, function: Any) -> bool:
     """Return whether a function comes from a definition that was run again, as happens in a notebook.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.functions import described
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.layers import (
@@ -74,7 +75,15 @@ class Graph:
                 f"{layer.name} ({layer}) is a layer of your own without a method to_onnx, which describes it to ONNX; "
                 "write this method, see docs/use.md, or export to safetensors"
             )
-        name: str = to_onnx(self, data)
+        try:
+            name = to_onnx(self, data)
+        except Exception as error:  # user code may raise anything
+            raise MinidlError(f"{layer.name} ({layer}): {described('to_onnx', error)}") from error
+        if not isinstance(name, str):
+            raise MinidlError(
+                f"{layer.name} ({layer}): to_onnx returned {type(name).__name__}; let it return the name of its "
+                "output, as graph.add does"
+            )
         return name
 
     def array(self, layer: Layer, array: Array, name: str, order: tuple[int, ...] | None = None) -> str:
@@ -96,6 +105,11 @@ class Graph:
         if any(more):
             data = self.add("Pad", data, self.constant([0] * (len(more) + 2) + more))
         return data
+
+
+def _own(net: Net) -> list[str]:
+    """Return the user-defined layers of a net."""
+    return [f"{layer.name} ({layer})" for layer in net.root.parts() if type(layer) not in KINDS]
 
 
 def _as_there(shape: Shape) -> list[int]:
@@ -256,6 +270,12 @@ def onnx_model(net: Net, metadata: dict[str, str], producer: str) -> bytes:
         producer_version=producer,
     )
     onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise MinidlError(
+            f"the model that {' and '.join(_own(net)) or 'the net'} makes is not valid in ONNX: "
+            f"{' '.join(str(error).split())}"
+        ) from error
     content: bytes = model.SerializeToString()
     return content

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.functions import described
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.layers import (
@@ -172,10 +173,13 @@ def _told(layer: Layer) -> dict[str, Axes]:
             "PyTorch; write this method, see docs/use.md, or export to safetensors"
         )
     shapes = {name: array.shape for name, array in _arrays(layer)}
-    return {
-        theirs: Axes(name, shapes[name], shapes[name], tuple(order), tuple(shapes[name][axis] for axis in order))
-        for name, (theirs, order) in to_pytorch().items()
-    }
+    try:
+        return {
+            theirs: Axes(name, shapes[name], shapes[name], tuple(order), tuple(shapes[name][axis] for axis in order))
+            for name, (theirs, order) in to_pytorch().items()
+        }
+    except Exception as error:  # user code may raise or return anything
+        raise MinidlError(f"{layer.name} ({layer}): {described('to_pytorch', error)}") from error
 
 
 def _arrays(layer: Layer) -> Iterator[tuple[str, Array]]:

@@ -250,6 +250,31 @@ def own(names, tmp_path):
 
 
 @needs_onnx
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"to_onnx": lambda self: ""}, "half1 (half): to_onnx failed with TypeError: "),
+        (
+            {"to_onnx": lambda self, graph, data: None},
+            "half1 (half): to_onnx returned NoneType; let it return the name",
+        ),
+        ({"to_onnx": lambda self, graph, data: "nowhere"}, "the model that half1 (half) makes is not valid in ONNX: "),
+        ({"to_pytorch": lambda self, x: {}}, "half1 (half): to_pytorch failed with TypeError: "),
+        ({"to_pytorch": lambda self: None}, "half1 (half): to_pytorch failed with AttributeError: "),
+        ({"to_pytorch": lambda self: {"a": 1}}, "half1 (half): to_pytorch failed with TypeError: "),
+    ],
+)
+def test_a_layer_of_ones_own_that_describes_itself_wrongly(own, tmp_path, wrong, message, capsys):
+    own(type("Half", (TellingHalf,), wrong))
+    kind = next(iter(wrong)).removeprefix("to_")
+    assert main(["export", str(tmp_path / "run"), "--format", kind]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"minidl export: {message}")
+    assert shown.count("\n") == 1
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [checkpoint.NAME]
+
+
+@needs_onnx
 @pytest.mark.parametrize("kind", ["onnx", "pytorch"])
 def test_a_layer_of_ones_own_is_refused_by_name(own, tmp_path, kind, capsys):
     own(Half)
