@@ -194,8 +194,8 @@ class Layer:
         """Raise MinidlError if a user-defined layer has methods with other arguments, or a kind that is no word."""
         name = type(self).__name__
         check_kind(f"kind of {name}", self.kind, str, "give a word")
-        methods = {"infer_shape": "(shape)", "compute_output": "(data)", "compute_error": "(error)"}
-        for method, arguments in (methods | {"compute_grads": "(error)"}).items():
+        for method in ("infer_shape", "compute_output", "compute_error", "compute_grads"):
+            arguments = {"infer_shape": "(shape)", "compute_output": "(data)"}.get(method, "(error)")
             check_arguments(f"a layer {name}", getattr(self, method), arguments)
 
     def use(self, kernels: Kernels) -> None:

@@ -19,7 +19,7 @@ from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 from minidl.layers import Container
-from minidl.parameter import Parameter
+from minidl.parameter import Parameter, repeated
 from minidl.predict import outputs_of
 from minidl.preprocessing import Preprocessing
 from minidl.replay import Replay, is_small
@@ -99,9 +99,7 @@ class Net:
 
     def _check_shared(self) -> None:
         """Raise MinidlError if layers share a parameter: each overwrites its gradients instead of adding to them."""
-        parameters = self.parameters
-        if len(set(map(id, parameters))) < len(parameters):
-            twice = next(p for i, p in enumerate(parameters) if any(p is other for other in parameters[:i]))
+        if twice := repeated(self.parameters):
             own = [layer for layer in self.layers if not isinstance(layer, Container)]
             names = [layer.name for layer in own for p in layer.parameters() if p is twice]
             raise MinidlError(

@@ -9,7 +9,7 @@ from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import real, whole
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.parameter_state import ParameterState
-from minidl.parameter import Parameter
+from minidl.parameter import Parameter, repeated
 
 Array = Any
 
@@ -48,8 +48,7 @@ class Optimizer:
             raise MinidlError(f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}")
         parameters, gc, wc = _listed(parameters), _listed(gc), _listed(wc)
         learned = set(map(id, parameters))
-        if len(learned) < len(parameters):
-            twice = next(p for i, p in enumerate(parameters) if any(p is other for other in parameters[:i]))
+        if twice := repeated(parameters):
             raise MinidlError(f"{twice.name} is given twice, and would be updated twice in each step; give it once")
         for name, chosen in (("GC", gc), ("WC", wc)):
             for p in chosen:

@@ -1,5 +1,6 @@
 """Parameter: an array that is learned, its gradients, and settings of its update."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from minidl.kernels.arrays import check_real, numbers
@@ -67,3 +68,13 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}: {'×'.join(map(str, self.value.shape))}, {self.value.dtype}>"
+
+
+def repeated(parameters: Iterable[Parameter]) -> Parameter | None:
+    """Return the first parameter that is given twice, or None."""
+    known: set[int] = set()
+    for parameter in parameters:
+        if id(parameter) in known:
+            return parameter
+        known.add(id(parameter))
+    return None
