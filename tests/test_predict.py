@@ -223,6 +223,18 @@ def test_one_that_cannot_be_read_does_not_stop_the_others(tiny, tmp_path, photos
     assert "holds no pictures" in capsys.readouterr().err
 
 
+def test_a_drawing_that_fails_is_not_said_to_be_there(tiny, tmp_path, photos, predict, capsys):
+    """A folder in its place stands for a disk that is full."""
+    save(tmp_path / "run")
+    (tmp_path / "run" / "predicted" / "predictions.png").mkdir(parents=True)
+    assert predict(photos) == 0
+    told = capsys.readouterr()
+    assert "predictions.png could not be drawn" in told.err
+    assert "drawn" not in told.out
+    assert predict(photos, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["drawn"] is None
+
+
 def test_pixels_are_labelled_in_vocs_colours(tiny, tmp_path, photos, predict, capsys):
     net = save(tmp_path / "run", "d", KEEP)
     assert predict(photos, "--json") == 0

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 import reproduce
 import train
 from minidl import __version__, data
+from minidl.__main__ import main as minidl
 from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.console import decoration, lenient
 from minidl.experiment.saving import checkpoint, files, records, run_folder
@@ -337,6 +338,29 @@ def test_a_place_for_runs_that_is_no_folder(run, tmp_path, monkeypatch, in_the_w
     Path("runs").write_text("") if in_the_way == "file" else Path("runs").symlink_to("nowhere/at/all")
     with pytest.raises(MinidlError, match="cannot be written"):
         run_folder.make({"model": "c", "data": "set", "out": None}, lambda new: None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "--methods", "WC; GC", "--epochs", 1],
+        ["reproduce", "--table", 2],
+        ["predict", "run", "pictures"],
+    ],
+)
+def test_a_folder_that_cannot_be_written_ends_a_command_before_it_works(
+    run, folder, tmp_path, monkeypatch, capsys, words
+):
+    assert run(*SMALL, "--quiet") == 0
+    monkeypatch.chdir(tmp_path)
+    Path("pictures").symlink_to(folder)
+    (tmp_path / "taken").write_text("a file")
+    capsys.readouterr()
+    assert minidl([*map(str, words), "--out", "taken/out"]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"minidl {words[0]}: the folder taken/out cannot be written (Not a directory); give an")
+    assert told.err.count("\n") == 1
+    assert not told.out
 
 
 @pytest.mark.parametrize("out", [None, "other"])

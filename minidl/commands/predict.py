@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
 
     from minidl.experiment.cli.console import decoration
     from minidl.experiment.preparation import choose_device
-    from minidl.experiment.saving.files import as_json, write_whole
+    from minidl.experiment.saving.files import as_json, make_folder, write_whole
     from minidl.experiment.saving.records import divergence_of
-    from minidl.experiment.use.prediction import find, make_folder, net_of, predict
+    from minidl.experiment.use.prediction import find, net_of, predict
     from minidl.experiment.use.prediction_plot import grid
     from minidl.words import printable
 
@@ -76,15 +76,16 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
             elif not options.json:
                 bar.write(one.sentence(options.top))
     drawn = [one for one in found if one.found and one.drawn]
-    picture = out / PICTURE
+    picture = None
     if drawn:
         with decoration(command.name, PICTURE):
-            write_whole(picture, grid(drawn, net.classes, options.top))
+            write_whole(out / PICTURE, grid(drawn, net.classes, options.top))
+            picture = str(out / PICTURE)
     failed = [one for one in found if one.error]
     if options.json:
         fields = [one.as_fields(options.top) for one in found]
-        print(as_json({"run": str(options.run), "pictures": fields, "drawn": str(picture) if drawn else None}), end="")
-    elif drawn:
+        print(as_json({"run": str(options.run), "pictures": fields, "drawn": picture}), end="")
+    elif picture:
         print(f"{len(drawn)} of {len(found)} pictures are drawn in {picture}")
     if failed:
         print(f"{command.name}: {len(failed)} of {len(found)} pictures could not be read", file=sys.stderr)

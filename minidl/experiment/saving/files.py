@@ -20,6 +20,17 @@ BRIEF = 1 << 20  # bytes, the most in a configuration or a result
 LONG = 1 << 28  # bytes, the most in a table
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder for what a command writes; raise MinidlError if nothing can be written there, before any work."""
+    trial = hidden(folder / "trial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise MinidlError(f"the folder {folder} cannot be written ({error.strerror}); give another with --out") from error
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file completely or not at all, text in UTF-8; raise MinidlError if it cannot be written."""
     with whole(path) as part:

@@ -11,6 +11,7 @@ from minidl.experiment.cli.own_code import OwnFile, check_unchanged, import_file
 from minidl.experiment.options import Options
 from minidl.experiment.preparation import Experiment, build_net, prepare
 from minidl.experiment.saving import checkpoint, records
+from minidl.experiment.saving.files import make_folder
 from minidl.experiment.saving.fingerprint import Description, difference
 from minidl.experiment.saving.run_folder import check_no_run
 from minidl.experiment.settings import Settings, complete
@@ -46,6 +47,7 @@ def compare(options: dict[str, Any], command: Command) -> int:
         check_no_run(out)
         description = experiment.description
         check_earlier(out, settings, files, description)
+        make_folder(out)
         if settings["init"]:
             compare_init.keep(out, settings["init"])
         runs = [run_of(out, method, seed, common, files) for seed, method in product(range(options["seeds"]), methods)]

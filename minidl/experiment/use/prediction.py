@@ -66,14 +66,6 @@ def net_of(run: Path, device: str) -> Net:
     return net
 
 
-def make_folder(out: Path) -> None:
-    """Create the folder for the pictures; raise MinidlError if this fails."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MinidlError(f"the folder {out} cannot be written ({error.strerror}); give another with --out") from error
-
-
 def find(places: Sequence[Path]) -> list[Path]:
     """Return the given files, and all pictures in the given folders, in the order of their names.
 
