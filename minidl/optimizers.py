@@ -20,7 +20,7 @@ SHARE = "of at least 0 and below 1", lambda x: 0 <= x < 1
 
 
 class Optimizer:
-    """What SGD and Adam share.
+    """What SGD and Adam share; an optimizer of your own defines ``kind``, ``moment_count`` and ``step``.
 
     learning_rate: α > 0, may be changed between steps. weight_decay: λ ≥ 0, coupled (L2): λW is added to the gradient
     after GC; biases do not decay. gc, wc: the parameters whose filters are centralized inside the update, the gradient
@@ -29,7 +29,8 @@ class Optimizer:
     """
 
     kind = ""
-    variants: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ("standard",)
+    centralizes = False  # whether ``step`` does GC and WC where a state says so
 
     def __init__(
         self,
@@ -68,18 +69,30 @@ class Optimizer:
             ParameterState(
                 p.value,
                 p.grads,
-                tuple(kernels.xp.zeros_like(p.value) for _ in range(self.operation.MOMENTS)),
+                tuple(kernels.xp.zeros_like(p.value) for _ in range(self.moment_count)),
                 weight_decay if p.decay else 0.0,
                 gc=p.gc or any(p is other for other in gc),
                 wc=p.wc or any(p is other for other in wc),
             )
             for p in parameters
         ]
+        centralized = next((p for p, state in zip(parameters, self.states, strict=True) if state.gc or state.wc), None)
+        if centralized and not self.centralizes:
+            raise MinidlError(
+                f"{self.kind} does not do GC and WC in its update, as {centralized.name} needs it; build the net with "
+                'place="hooks" (--place hooks), or let step do both and set centralizes = True'
+            )
 
     @property
     def operation(self) -> Any:
         """The update of all parameters, on the device."""
         return getattr(self.kernels, self.kind)
+
+    @property
+    def moment_count(self) -> int:
+        """How many moments each parameter has."""
+        count: int = self.operation.MOMENTS
+        return count
 
     @property
     def learning_rate(self) -> float:
@@ -127,6 +140,7 @@ class SGD(Optimizer):
     """
 
     kind = "sgd"
+    centralizes = True
     variants = ("paper", "dlib")
 
     def __init__(self, *args: Any, momentum: float = 0.9, **options: Any) -> None:
@@ -146,6 +160,7 @@ class Adam(Optimizer):
     """
 
     kind = "adam"
+    centralizes = True
     variants = ("standard", "as_printed")
 
     def __init__(

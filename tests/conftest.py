@@ -45,6 +45,7 @@ from minidl.models.registry import MODELS
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS
 from minidl.optimizers import OPTIMIZERS
+from minidl.optimizers import OPTIMIZERS
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -160,8 +161,8 @@ def context(backend: Kernels, random: np.random.Generator) -> Context:
 
 @pytest.fixture
 def names() -> Iterator[None]:
-    """Forget the names that a test gives: of normalizations, of models, and of the modules that ``--import`` makes."""
-    tables: tuple[dict[str, Any], ...] = (NORMALIZATIONS, MODELS)
+    """Forget the names that a test gives: of normalizations, of models, of optimizers, and of the modules that ``--import`` makes."""
+    tables: tuple[dict[str, Any], ...] = (NORMALIZATIONS, MODELS, OPTIMIZERS)
     known, modules = [dict(table) for table in tables], set(sys.modules)
     yield
     for table, before in zip(tables, known, strict=True):
@@ -304,11 +305,11 @@ def narrow(small: Callable[..., None]) -> None:
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    """Return the file of docs/your-own.md, of which the first four blocks are the parts."""
+    """Return the file of docs/your-own.md, of which the first eight blocks are the parts."""
     blocks = python_blocks(Path(__file__).parents[1] / "docs" / "your-own.md")
-    assert all(len(list(filter(None, block.code.splitlines()))) <= 15 for block in blocks[:4])
+    assert all(len(list(filter(None, block.code.splitlines()))) <= 22 for block in blocks[:8])
     path = tmp_path / "my_own.py"
-    path.write_text("\n\n".join(block.code for block in blocks[:4]))
+    path.write_text("\n\n".join(block.code for block in blocks[:8]))
     return path
 
 

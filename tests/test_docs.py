@@ -116,11 +116,12 @@ import contextlib, functools, io, json, sys, traceback
 from minidl.data import shapes
 from minidl.models.registry import MODELS
 from minidl.normalizations import NORMALIZATIONS
+from minidl.optimizers import OPTIMIZERS
 shapes.load = functools.cache(shapes.load)  # drawn once for all pages
 printed = {}
 for page, blocks in json.load(sys.stdin).items():
     names, printed[page] = {"__name__": "__main__"}, []
-    known = [(table, dict(table)) for table in (MODELS, NORMALIZATIONS)]
+    known = [(table, dict(table)) for table in (MODELS, NORMALIZATIONS, OPTIMIZERS)]
     for code in blocks:
         with contextlib.redirect_stdout(io.StringIO()) as out:
             try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import MinidlError, checkpoint, models
-from minidl.optimizers import SGD, Adam, step_decay
+from minidl.optimizers import SGD, Adam, Optimizer, step_decay
 from minidl.parameter import Parameter
 
 STEPS, RATE, DECAY = 5, 0.05, 0.01
@@ -212,3 +212,29 @@ def test_a_net_is_saved_with_its_own_optimizer(tmp_path):
     assert not path.exists()
     checkpoint.save(path, small, part, 0)
     assert checkpoint.resume(path, small, part) == 0
+
+
+def test_an_optimizer_of_ones_own_never_leaves_out_gc_and_wc_in_silence(backend):
+    """Where a net leaves them to the update, one that does neither is refused, and one that says it does both is not."""
+
+    class Plain(Optimizer):
+        kind = "plain"
+        moment_count = 0
+
+        def step(self):
+            for state in self.states:
+                state.weights -= self.alpha * state.grads
+
+    class Centralizing(Plain):
+        centralizes = True
+
+    def net(method, place):
+        return models.build("c", method=method, device=backend, place=place)
+
+    for method in ("WC", "GC", "WC, GC, fully"):
+        parameters = net(method, "optimizer").parameters
+        with pytest.raises(MinidlError, match="plain does not do GC and WC in its update, as conv1.weights needs it"):
+            Plain(parameters, backend, 0.1)
+        Centralizing(parameters, backend, 0.1)
+    for method, place in (("Baseline", "optimizer"), ("WC, GC", "hooks")):
+        Plain(net(method, place).parameters, backend, 0.1).step()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from run_logs import log
+from safetensors.numpy import load_file
 
 import reproduce
 import train
@@ -75,10 +76,25 @@ def test_a_run_goes_on_with_the_same_file_wherever_it_lies(run, page, tmp_path, 
     NORMALIZATIONS.pop("median")
     NORMALIZATIONS.pop("spectral")
     models.MODELS.pop("three")
+    models.MODELS.pop("three-clipped")
     assert run(*go_on, "--import", moved) == 0
     assert log(tmp_path / "run") == log(tmp_path / "whole")
     kept = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["import"]
     assert [record["file"] for record in kept] == [str(moved)]
+
+
+def test_a_run_with_the_optimizer_of_the_page_goes_on_with_its_moments(run, page, tmp_path, sentence):
+    options = ("--import", page, *SMALL, "--optimizer", "sign")
+    assert run(*options) == 2
+    assert "sign does not do GC and WC in its update, as conv1.weights needs it; build the net with" in sentence()
+    assert not (tmp_path / "run").exists()
+    options += ("--place", "hooks")
+    assert run(*options, out="whole") == 0
+    assert run(*options, "--epochs", 1) == 0
+    assert run("--import", page, "--resume", tmp_path / "run", "--epochs", 2, "--quiet") == 0
+    assert log(tmp_path / "run") == log(tmp_path / "whole")
+    moments = [load_file(tmp_path / name / checkpoint.NAME)["optimizer/conv1.weights.moment1"] for name in ("run", "whole")]
+    np.testing.assert_array_equal(*moments)
 
 
 def test_a_file_that_has_changed_is_not_run(run, page, tmp_path, sentence):

@@ -211,13 +211,33 @@ def test_the_normalizations_of_the_page_on_every_shelf(backend, random, page):
     assert "conv1.weights" in names
 
 
-def test_the_layer_of_the_page_on_every_shelf(backend, random, page):
+def depthwise(data, weights, biases):
+    """Return the sum that the docstring of Depthwise has, element by element."""
+    out, bordered = np.empty_like(data), np.pad(data, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for (n, y, x, c), _ in np.ndenumerate(out):
+        out[n, y, x, c] = (bordered[n, y : y + 3, x : x + 3, c] * weights[c]).sum() + biases[c]
+    return out
+
+
+@pytest.mark.parametrize(
+    "name, formula, checked",
+    [
+        ("LeakyReLU", lambda data: np.maximum(data, data / 10), []),
+        ("Depthwise", depthwise, ["weights", "biases"]),
+        ("PReLU", lambda data, slope: np.where(data > 0, data, slope * data), ["slope"]),
+    ],
+)
+def test_the_layers_of_the_page_on_every_shelf(backend, random, page, name, formula, checked):
     import_files([str(page)])
-    layer = sys.modules["my_own"].LeakyReLU()
-    Net(layer, (3, 4, 2), backend, dtype="float64")
+    layer = getattr(sys.modules["my_own"], name)()
+    net = Net(layer, (3, 4, 2), backend, dtype="float64")
+    for parameter in net.parameters:
+        parameter.value = backend.xp.asarray(random.standard_normal(parameter.value.shape))
     data = random.standard_normal((2, 3, 4, 2))
-    np.testing.assert_array_equal(backend.host(layer.forward(data)), np.maximum(data, data / 10))
-    assert [check.name for check in check_layer(layer, data, random)] == ["error"]
+    expected = formula(data, *(backend.host(parameter.value) for parameter in net.parameters))
+    np.testing.assert_allclose(backend.host(layer.forward(data)), expected, atol=1e-14)
+    names = [f"{layer.name}.{parameter}" for parameter in checked]
+    assert [check.name for check in check_layer(layer, data, random)] == ["error", *names]
 
 
 def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(random):
