@@ -45,7 +45,6 @@ from minidl.models.registry import MODELS
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS
 from minidl.optimizers import OPTIMIZERS
-from minidl.optimizers import OPTIMIZERS
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -161,7 +160,7 @@ def context(backend: Kernels, random: np.random.Generator) -> Context:
 
 @pytest.fixture
 def names() -> Iterator[None]:
-    """Forget the names that a test gives: of normalizations, of models, of optimizers, and of the modules that ``--import`` makes."""
+    """Forget the names that a test gives, of normalizations, models and optimizers, and the modules of ``--import``."""
     tables: tuple[dict[str, Any], ...] = (NORMALIZATIONS, MODELS, OPTIMIZERS)
     known, modules = [dict(table) for table in tables], set(sys.modules)
     yield

@@ -93,7 +93,9 @@ def test_a_run_with_the_optimizer_of_the_page_goes_on_with_its_moments(run, page
     assert run(*options, "--epochs", 1) == 0
     assert run("--import", page, "--resume", tmp_path / "run", "--epochs", 2, "--quiet") == 0
     assert log(tmp_path / "run") == log(tmp_path / "whole")
-    moments = [load_file(tmp_path / name / checkpoint.NAME)["optimizer/conv1.weights.moment1"] for name in ("run", "whole")]
+    moments = [
+        load_file(tmp_path / name / checkpoint.NAME)["optimizer/conv1.weights.moment1"] for name in ("run", "whole")
+    ]
     np.testing.assert_array_equal(*moments)
 
 

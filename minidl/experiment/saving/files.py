@@ -28,7 +28,9 @@ def make_folder(folder: Path) -> None:
         trial.touch(exist_ok=False)
         trial.unlink()
     except OSError as error:
-        raise MinidlError(f"the folder {folder} cannot be written ({error.strerror}); give another with --out") from error
+        raise MinidlError(
+            f"the folder {folder} cannot be written ({error.strerror}); give another with --out"
+        ) from error
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
