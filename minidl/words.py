@@ -18,6 +18,15 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def in_a_row(said: Iterable[str]) -> str:
+    """Return what is said of several methods, whose names may have commas.
+
+    >>> in_a_row(["WC 41 %", "WC, GC 7 %"])
+    'WC 41 %; WC, GC 7 %'
+    """
+    return "; ".join(said)
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """Return a guess to print after an unknown word, the most similar known one, or nothing.
 

@@ -372,6 +372,17 @@ def test_the_page_says_how_it_draws_and_which_seed(run, seeds):
         assert (alone in sentence) == (seeds > 1)
 
 
+def test_sentences_on_several_methods_keep_them_apart_though_their_names_have_commas(run):
+    found = groups(like(run, "baseline", method="Baseline"), run, like(run, "wc", method="WC"))
+    labels = [group.label for group in found]
+    assert labels == ["Baseline", "WC, GC, fully", "WC"]
+    traced = [section for section in _of_trace(cube.read(found)) if section.title != "Filter fan"]
+    said = [block.sentence for section in (outcome.curves(found), *traced) for block in section.blocks]
+    assert len(said) > 20
+    for sentence in said:
+        assert re.search(r"Baseline [^;]+; WC, GC, fully [^;]+; WC [^;]+\.", sentence), sentence
+
+
 def test_seeds_that_were_not_traced_are_named(run):
     other = like(run, "b", seed=1)
     (run / "trace.csv").unlink()

@@ -10,6 +10,7 @@ from minidl.study.probes import STRIDES
 from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Rows, Section
 from minidl.study.report.cube import Cube, Traced, short
+from minidl.words import in_a_row
 
 HEIGHT = 260  # pixels
 
@@ -77,7 +78,7 @@ def _sentence(groups: Sequence[Traced]) -> str:
         if medians := _medians(group):
             furthest = min(medians, key=lambda s: medians[s])
             said.append(f"{group.label} " + (f"falls furthest at s = {furthest:g}" if furthest else "does not fall"))
-    return f"In the median of the steps: {', '.join(said)}."
+    return f"In the median of the steps: {in_a_row(said)}."
 
 
 def _spec(runs: Sequence[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.study import trace_files
 from minidl.study.report.runs import Group, Run, first_of
 from minidl.study.trace_files import Trace
+from minidl.words import in_a_row
 
 Numbers = NDArray[np.float64]
 DIGITS = 3  # that are kept of each number
@@ -104,7 +105,7 @@ def read(groups: Sequence[Group]) -> Cube:
                 traced = ", ".join(str(run.seed) for run in runs)
                 cube.notes.append(f"{group.label}: of {group.seeds}, there is a trace of {traced} only.")
     if cube.groups and untraced:
-        cube.notes.append(f"{', '.join(untraced)}: there is no trace; train with --trace to see more.")
+        cube.notes.append(f"{in_a_row(untraced)}: there is no trace; train with --trace to see more.")
     return cube
 
 

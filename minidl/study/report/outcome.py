@@ -11,6 +11,7 @@ from minidl.experiment.trainer import Epoch
 from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Rows, Section, Table
 from minidl.study.report.runs import Group, Run
+from minidl.words import in_a_row
 
 
 def outcome(groups: Sequence[Group]) -> Section:
@@ -117,7 +118,7 @@ def _line(group: Group) -> list[str]:
 
 
 def _ends(groups: Sequence[Group], quantity: str, scale: float, unit: str) -> str:
-    return ", ".join(f"{group.label} {_in_test(group, quantity, scale, unit)}" for group in groups)
+    return in_a_row(f"{group.label} {_in_test(group, quantity, scale, unit)}" for group in groups)
 
 
 def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:

@@ -11,6 +11,7 @@ from minidl.study.report import charts
 from minidl.study.report.blocks import Chart, Section
 from minidl.study.report.cube import Cube, Numbers, short
 from minidl.study.report.quantities import FEATURES, OPTIMIZER, REMOVED, SIZES, Quantity
+from minidl.words import in_a_row
 
 HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
@@ -206,7 +207,7 @@ def _bars(runs: tuple[str, ...], layers: tuple[str, ...], fields: tuple[str, ...
 def _overall(cube: Cube, name: str, unit: str) -> str:
     """Return the median over layers and steps of each run, in a sentence."""
     said = [f"{group.label} {_number(group.values[name], unit)}" for group in cube.groups]
-    return f"Median of all layers and steps: {', '.join(said)}."
+    return f"Median of all layers and steps: {in_a_row(said)}."
 
 
 def _change(cube: Cube, name: str, unit: str) -> str:
@@ -215,7 +216,7 @@ def _change(cube: Cube, name: str, unit: str) -> str:
         f"{group.label} {_number(group.values[name][0], unit)} → {_number(group.values[name][-1], unit)}"
         for group in cube.groups
     ]
-    return f"Median of the layers, first → last traced step: {', '.join(said)}."
+    return f"Median of the layers, first → last traced step: {in_a_row(said)}."
 
 
 def _number(values: Numbers, unit: str) -> str:
