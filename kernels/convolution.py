@@ -50,7 +50,7 @@ class Convolution:
             raise MinidlError(
                 f"a convolution with filters of {self.kernel_size[0]}×{self.kernel_size[1]} and a padding of "
                 f"{self.padding[0]}×{self.padding[1]} leaves nothing of an image of "
-                f"{data_shape[0]}×{data_shape[1]} pixels"
+                f"{data_shape[0]}×{data_shape[1]} pixels; take larger images, smaller filters or more padding"
             )
         self.output_shape = (y, x, filters)
 

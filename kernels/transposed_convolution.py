@@ -34,7 +34,7 @@ class TransposedConvolution:
         if y < 1 or x < 1:
             raise MinidlError(
                 f"a transposed convolution with filters of {kernel_size[0]}×{kernel_size[1]} and a padding of "
-                f"{padding} leaves nothing of an image of {data_shape[0]}×{data_shape[1]} pixels"
+                f"{padding} leaves nothing of an image of {data_shape[0]}×{data_shape[1]} pixels; take less padding"
             )
         self.output_shape = (y, x, filters)
         self.adjoint = self.adjoint_plan(geometry._replace(data_shape=self.output_shape, filters=data_shape[2]))

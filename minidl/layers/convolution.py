@@ -3,6 +3,7 @@
 from typing import Any
 
 from minidl.kernels import Kernels
+from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Shape
 from minidl.layers.product_layer import ProductLayer
 
@@ -40,7 +41,10 @@ class Convolution(ProductLayer):
         if key not in self.algorithms:
             if len(self.algorithms) >= KEPT:
                 del self.algorithms[next(iter(self.algorithms))]
-            self.algorithms[key] = self.choose_algorithm(shape)
+            try:
+                self.algorithms[key] = self.choose_algorithm(shape)
+            except MinidlError as error:  # the operation does not know which of the layers it is for
+                raise MinidlError(f"{self.name} ({self}): {error}") from error
         self.algorithm = self.algorithms[key]
         fan_in = self.size * self.size * shape[-1]
         self.create_parameters((self.filters, self.size, self.size, shape[-1]), fan_in, self.filters)

@@ -16,6 +16,9 @@ class Pool(Layer):
     def infer_shape(self, shape: Shape) -> Shape:
         """Count the windows that fit; the remaining pixels at the border are not used."""
         if min(shape[:2]) < self.size:
-            raise MinidlError(f"{self.name} ({self}) expected images of at least its window and got data of {shape}")
+            raise MinidlError(
+                f"{self.name} ({self}) expected images of at least its window and got data of {shape}; take larger "
+                "images, or a smaller window"
+            )
         y, x, channels = shape
         return (y - self.size) // self.stride + 1, (x - self.size) // self.stride + 1, channels
