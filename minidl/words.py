@@ -27,6 +27,15 @@ def in_a_row(said: Iterable[str]) -> str:
     return "; ".join(said)
 
 
+def signed(value: float, places: int = 2) -> str:
+    """Return a number with its sign; one that rounds to zero has a plus.
+
+    >>> signed(-1.5), signed(-1e-9)
+    ('-1.50', '+0.00')
+    """
+    return f"{round(float(value), places) + 0.0:+.{places}f}"
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """Return a guess to print after an unknown word, the most similar known one, or nothing.
 

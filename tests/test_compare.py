@@ -431,6 +431,11 @@ def test_the_table_of_more_seeds_pairs_them():
     assert text.endswith(MORE_SEEDS)
 
 
+def test_a_difference_that_is_zero_up_to_rounding_has_no_minus():
+    text = table({"A": results(0.7, 0.2), "B": results(0.6, 0.3 - 1e-12)})
+    assert "| B | 45.00 ± 21.21 | +0.00 ± 10.00 |" in text
+
+
 def test_a_run_that_turned_nan_says_where_and_one_that_is_missing_is_a_dash():
     lost = results(0.1, loss=None)
     lost[0]["diverged"] = "at step 2 of epoch 1, in the output of fc2"

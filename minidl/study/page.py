@@ -22,6 +22,6 @@ def write(path: Path, walk: Walk) -> None:
     """Write the page of a walk, completely or not at all."""
     layer = next(layer for layer in walk.layers if layer.layer == walk.filter.layer)
     page = template(__package__, TEMPLATE).render(
-        title=transcript.title(walk), sections=transcript.sections(walk), layer=layer, signed=transcript.signed
+        title=transcript.title(walk), sections=transcript.sections(walk), layer=layer, signed=transcript.four_digits
     )
     write_whole(path, page)

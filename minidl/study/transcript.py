@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from textwrap import fill
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 from minidl.study.table import Table
 from minidl.study.walk import Point, Walk
 from minidl.study.watch import Change
-from minidl.words import counted
+from minidl.words import counted, signed
 
 Array = Any
 TITLE, WIDTH = 11, 110  # columns of a section's title with the space after it, and of the whole
 ROWS, COLUMNS = 5, 5  # of a filter, at most
 NONE = "·"  # an empty cell
+
+four_digits = partial(signed, places=4)
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,10 @@ class Grid:
         middle = len(self.before) // 2
         lines = [fill(self.title, WIDTH, initial_indent="  ", subsequent_indent="  "), ""]
         for i, row in enumerate(self.before):
-            line = "    " + " ".join(map(signed, row))
+            line = "    " + " ".join(map(four_digits, row))
             if self.after is not None:
                 between = self.between if i == middle else ""
-                line += f"  {between:^{len(self.between)}}  " + " ".join(map(signed, self.after[i]))
+                line += f"  {between:^{len(self.between)}}  " + " ".join(map(four_digits, self.after[i]))
             lines.append(line.rstrip())
         return "\n".join(lines)
 
@@ -171,13 +174,13 @@ def grid(name: str, change: Change, hook: str) -> Grid:
     power = math.floor(math.log10(largest)) if 0 < largest < math.inf else 0
     unit = 1.0 if power in (-1, 0) else 10.0**power
     units = f", in units of {unit:.0e}" if unit != 1 else ""
-    mean = signed(change.before.mean(dtype=np.float64) / unit)
+    mean = four_digits(change.before.mean(dtype=np.float64) / unit)
     if not hook:
         return Grid(f"{name}, {what}{units}; no hook: the filter's mean {mean} stays", before / unit, "", None)
     taken = before.astype(np.float64) - after
     constant = abs(taken - taken.mean()).max() <= 1e-5 * largest
-    between = f"− ({signed(taken.mean() / unit)})  =" if constant else f"→ {hook} →"
-    then = signed(change.after.mean(dtype=np.float64) / unit)
+    between = f"− ({four_digits(taken.mean() / unit)})  =" if constant else f"→ {hook} →"
+    then = four_digits(change.after.mean(dtype=np.float64) / unit)
     text = f"{name}, {what}{units}; {hook}: the filter's mean {mean} becomes {then}"
     return Grid(text, before / unit, between, after / unit)
 
@@ -297,11 +300,6 @@ def _error(error: Point | None) -> tuple[str, ...]:
     if error is None:
         return (NONE,) * 4
     return (_number(error.norm[1], ".3g"), _percent(error.mean[0]), *_after(error))
-
-
-def signed(value: float) -> str:
-    """Return a number with its sign and four digits; a number that rounds to zero has a plus."""
-    return f"{round(float(value), 4) + 0.0:+.4f}"
 
 
 def _percent(share: float, digits: int = 1) -> str:

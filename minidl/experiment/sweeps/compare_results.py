@@ -1,6 +1,6 @@
 """The results of a comparison: its table, compare.csv, the picture of the curves and the report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -14,6 +14,7 @@ from minidl.experiment.saving.result import Result, accuracy
 from minidl.experiment.settings import Settings
 from minidl.experiment.sweeps.method_run import MethodRun
 from minidl.experiment.sweeps.seeds import NOISE, deviation, difference, mean
+from minidl.words import signed
 
 TABLE, PICTURE, REPORT = "compare.csv", "compare.png", "report.html"
 COLUMNS = ("method", "seed", "epochs", "test_accuracy", "train_loss", "seconds", "run")
@@ -79,7 +80,7 @@ def table(results: dict[str, dict[int, Result]]) -> str:
             [
                 method,
                 _number(mean(list(accuracies.values())), ".2f", deviation(list(accuracies.values())), bool(by_seed)),
-                _number(apart.mean, "+.2f", apart.error) if number else "",
+                _number(apart.mean, signed, apart.error) if number else "",
                 *([_number(apart.p, ".2g") if number else ""] if several else []),
                 _number(mean([_loss(result) for result in by_seed.values()]), ".4f", lost=bool(by_seed)),
                 _number(mean([result["seconds"] for result in by_seed.values()]), ".0f"),
@@ -99,8 +100,9 @@ def _loss(result: Result) -> float:
     return float("nan") if result["train_loss"] is None else result["train_loss"]
 
 
-def _number(value: float, form: str, spread: float = float("nan"), lost: bool = False) -> str:
+def _number(value: float, form: str | Callable[[float], str], spread: float = float("nan"), lost: bool = False) -> str:
     """Return a number, with its spread where there is one; lost: nan where it is none, and not a dash."""
     if value != value:
         return "nan" if lost else "-"
-    return f"{value:{form}}" + (f" ± {spread:.2f}" if spread == spread else "")
+    shown = form(value) if callable(form) else format(value, form)
+    return shown + (f" ± {spread:.2f}" if spread == spread else "")

@@ -8,6 +8,7 @@ import numpy as np
 from minidl.experiment.sweeps import seeds
 from minidl.experiment.sweeps.rows import Row
 from minidl.experiment.sweeps.spearman import ranks, spearman
+from minidl.words import signed
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
             out.append(
                 f"| {line.row.method} | {line.row.paper:.2f} | {line.mean:.2f}{spread} | "
                 f"{len(line.values)} | "
-                f"{'nan' if np.isnan(difference) else f'{difference:+.2f}'} | {there:g} | {own:g} |"
+                f"{'nan' if np.isnan(difference) else signed(difference)} | {there:g} | {own:g} |"
             )
         rank_correlation = spearman(paper, here)
         known = len(part) > 2 and not np.isnan(rank_correlation)  # of two rows, it is always 1 or -1
