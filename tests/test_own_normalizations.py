@@ -16,7 +16,8 @@ from minidl.layers import Convolution, Sequential
 from minidl.method import parse
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS, normalization, register
-from minidl.optimizers import SGD
+from minidl.optimizers import OPTIMIZERS, SGD
+from minidl.parameter import Parameter
 
 pytestmark = pytest.mark.usefixtures("names")
 
@@ -238,6 +239,22 @@ def test_the_layers_of_the_page_on_every_shelf(backend, random, page, name, form
     np.testing.assert_allclose(backend.host(layer.forward(data)), expected, atol=1e-14)
     names = [f"{layer.name}.{parameter}" for parameter in checked]
     assert [check.name for check in check_layer(layer, data, random)] == ["error", *names]
+
+
+def test_the_optimizer_of_the_page_on_every_shelf(backend, random, page):
+    import_files([str(page)])
+    xp, (start, *gradients) = backend.xp, random.standard_normal((3, 4, 2, 2, 3))
+    value = xp.asarray(start.copy())
+    parameter = Parameter("p", value, xp.zeros_like(value), decay=True)
+    optimizer = OPTIMIZERS["sign"]([parameter], backend, learning_rate=0.1, weight_decay=0.01)
+    weights, moment = start, 0
+    for gradient in gradients:
+        parameter.grads = xp.asarray(gradient)
+        optimizer.step()
+        moment = 0.9 * moment + 0.1 * gradient
+        weights = weights - 0.1 * (np.sign(moment) + 0.01 * weights)
+    np.testing.assert_allclose(backend.host(parameter.value), weights, atol=1e-14)
+    assert (optimizer.step_count, list(optimizer.moments())) == (2, ["p.moment1"])
 
 
 def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(random):
