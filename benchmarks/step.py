@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from blas_kernels import announce, in_use
 from clock import write
 
 from minidl import models
@@ -167,6 +168,7 @@ def measure(name: str, method: str, rounds: int) -> dict[str, Any]:
         "method": method,
         "batch": recipe(CASES[name].data).batch_size,
         "threads": threads.workers(),
+        "blas": in_use(),
         "ours_ms": round(medians["ours"], 2),
         "torch_ms": round(medians[fastest], 2),
         "torch_contiguous_ms": round(medians["contiguous"], 2),
@@ -218,6 +220,8 @@ def main() -> None:
     if options.peak_of:
         print_peak(options.model[0], methods[options.model[0]], options.peak_of)
         return
+    if options.device == "cpu":
+        announce()
     if options.scaling:
         for name, method in methods.items():
             print_scaling(name, method, options.rounds)
