@@ -12,7 +12,7 @@ ROWS = 4  # rows of a sample per thread: before its first pixel, a thread waits 
 
 
 class Pictures(NamedTuple):
-    """Images or masks of any sizes: all bytes, the start of each image (n,), and the rows and columns of each (n, 2)."""
+    """Images or masks of any sizes: all bytes, the start of each image (n,), and its rows and columns (n, 2)."""
 
     bytes: Array
     starts: Array
