@@ -22,6 +22,8 @@ from math import comb
 from pathlib import Path
 from typing import Any
 
+from blas_kernels import announce
+
 HERE = Path(__file__).resolve().parents[1]
 METHODS = {"a": "WC, GC, fully", "b": "WC, GC, BN", "b-cifar": "WC, GC, BN", "c": "WC, GC, fully"}
 REST = 0.002  # seconds between steps: threads of the other process may still wait in a busy loop
@@ -161,6 +163,7 @@ def main() -> None:
     if options.earlier is None or not (options.earlier / "minidl").is_dir():
         cli.error("name the folder of another checkout of minidl")
     rows = []
+    announce()
     print("net       now, ms  earlier, ms  now/earlier  95 % interval    memory, MB  earlier, MB")
     for name in options.model:
         row = measure(name, options.earlier.resolve(), options.pairs)

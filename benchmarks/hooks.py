@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from blas_kernels import announce
 from step import CASES, batch, interleaved, ours
 
 from minidl import checkpoint
@@ -33,6 +34,7 @@ def main() -> None:
     cli.add_argument("--model", nargs="+", default=["a", "b", "c"], choices=list(CASES), help="nets of Figure 1")
     cli.add_argument("--rounds", type=int, default=60, help="steps of each (default: 60)")
     options = cli.parse_args()
+    announce()
     print(
         "net       Baseline, ms    WC, GC at the hooks, ms    in the optimizer, ms    inference, ms: Baseline  WC, GC"
     )

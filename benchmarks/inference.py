@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blas_kernels import announce, in_use
 
 SIDES = ("ours", "contiguous", "channels_last", "onnxruntime")
 SHAPES = {"a": (32, 32, 3), "b": (32, 32, 3), "c": (32, 32, 3), "d": (227, 227, 3)}
@@ -139,7 +140,13 @@ def measure(name: str, batch: int, threads: int, turns: int, sides: list[str]) -
     others = {"torch": min((best[side] for side in best if side in SIDES[1:3]), default=None), "onnxruntime": None}
     others |= {side: best[side] for side in best if side == "onnxruntime"}
     fastest = min(filter(None, others.values()), default=None)
-    row: dict[str, Any] = {"model": name, "batch": batch, "threads": threads, "ours_ms": round(best["ours"], 3)}
+    row: dict[str, Any] = {
+        "model": name,
+        "batch": batch,
+        "threads": threads,
+        "blas": in_use(),
+        "ours_ms": round(best["ours"], 3),
+    }
     row |= {f"{side}_ms": value and round(value, 3) for side, value in others.items()}
     return row | {"ratio": fastest and round(fastest / best["ours"], 3)}
 
@@ -160,6 +167,7 @@ def main() -> None:
     if options.serve:
         serve(options.serve, options.model[0], options.batch[0], options.threads)
         return
+    announce()
     rows = []
     print("net  batch   ours, ms  PyTorch, ms  ONNX Runtime, ms   ratio")
     for name in options.model:

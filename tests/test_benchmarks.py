@@ -154,3 +154,16 @@ def test_some_parts_join_what_was_found_of_the_same_commit(job: Any, monkeypatch
     assert "kernels" not in found
     (page,) = (p for p in (tmp_path / "results").glob("Test-*.md") if "abc" not in p.name)
     assert "- tests: 5 passed" in page.read_text()
+
+
+def test_a_benchmark_says_which_kernels_blas_has(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    import blas_kernels
+
+    monkeypatch.delenv(blas_kernels.OVERRIDE, raising=False)
+    blas_kernels.announce()
+    printed = capsys.readouterr()
+    assert printed.out.startswith("BLAS: ")
+    assert not printed.err
+    monkeypatch.setenv(blas_kernels.OVERRIDE, "Haswell")
+    blas_kernels.announce()
+    assert "OPENBLAS_CORETYPE=Haswell" in capsys.readouterr().err
