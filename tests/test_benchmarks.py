@@ -69,7 +69,7 @@ def job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return gpu
 
 
-def test_make_gpu_without_one(job: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_make_gpu_without_a_gpu(job: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "cupy.py").write_text("raise ImportError('no CuPy')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(SystemExit) as exit_status:

@@ -74,7 +74,7 @@ def test_a_plug_in(backend, plug_in, expected):
         assert found[name] == (pytest.approx(value, abs=0.06) if isinstance(value, float) else value), name
 
 
-def test_what_makes_no_numbers_obeys_no_law(backend):
+def test_a_normalization_that_makes_nan_obeys_no_law(backend):
     def logarithm(x, out):  # in float32 it passes the trial of a new normalization
         out[...] = np.log(x) if x.dtype == np.float64 else x
 
@@ -84,7 +84,7 @@ def test_what_makes_no_numbers_obeys_no_law(backend):
     assert np.isnan(found.norm_kept)
 
 
-def test_what_changes_nothing_and_what_leaves_nothing(backend):
+def test_normalizations_that_change_nothing_or_return_zeros(backend):
     def nothing(x, out):
         out[...] = 0
 

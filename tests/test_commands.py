@@ -80,7 +80,9 @@ def test_the_version_is_told(capsys: Capture) -> None:
         (["report"], "minidl report: the following arguments are required: RUN; "),
     ],
 )
-def test_what_is_no_command_line_is_one_sentence(words: list[str], message: str, called: str, capsys: Capture) -> None:
+def test_a_wrong_command_line_is_an_error_of_one_sentence(
+    words: list[str], message: str, called: str, capsys: Capture
+) -> None:
     shown = told(main, words, capsys)
     assert shown.startswith(message)
     assert shown.endswith(f"; see: {' '.join([called, *words[:1]]) if words[0] in COMMANDS else called} --help\n")
@@ -128,7 +130,7 @@ def test_an_interrupted_run_says_how_to_go_on_by_the_command_that_was_called(
     assert main(advice.removeprefix(called).split()) == 0
 
 
-def test_a_fault_of_the_program_is_not_taken_for_the_users(
+def test_an_error_in_the_program_is_not_reported_as_the_users(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:

@@ -138,7 +138,7 @@ def test_a_method_that_does_not_fit_the_net_is_told_before_anything_is_trained(c
 
 
 @pytest.mark.parametrize("option", [("--method", "WC"), ("--seed", "3"), ("--resume", "runs/NAME")])
-def test_what_a_comparison_sets_itself_is_no_option(compare, capsys, option):
+def test_options_that_a_comparison_sets_itself_are_refused(compare, capsys, option):
     with pytest.raises(SystemExit):
         compare(*option)
     assert f"argument {option[0]}: a comparison sets it itself; " in capsys.readouterr().err
@@ -217,9 +217,7 @@ def test_runs_that_began_with_other_weights_are_not_mixed(compare, tmp_path, cap
 
 
 @pytest.mark.parametrize("what", ["data", "init"])
-def test_what_changes_between_two_runs_is_told_in_place_of_a_table(
-    compare, folder, tmp_path, monkeypatch, capsys, what
-):
+def test_a_change_between_two_runs_is_reported_instead_of_a_table(compare, folder, tmp_path, monkeypatch, capsys, what):
     assert compare() == 0
     start = tmp_path / "start"
     (tmp_path / "out").rename(start)
@@ -284,7 +282,7 @@ def imported(tmp_path):
     return {folder.name: len(read_settings(folder)["import"]) for folder in folders(tmp_path)}
 
 
-def test_a_method_of_ones_own_joins_an_earlier_comparison(compare, own, tmp_path, capsys):
+def test_a_user_defined_method_joins_an_earlier_comparison(compare, own, tmp_path, capsys):
     assert compare() == 0
     time = (tmp_path / "out" / "baseline-seed0" / "log.csv").stat().st_mtime_ns
     assert compare("--import", own, methods="Baseline; my norm") == 0
@@ -326,7 +324,7 @@ def test_an_interrupt_is_one_sentence(compare, monkeypatch, capsys):
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
-def test_a_run_that_fails_is_told_and_the_others_go_on(compare, tmp_path, monkeypatch, capsys):
+def test_a_run_that_fails_is_reported_and_the_others_continue(compare, tmp_path, monkeypatch, capsys):
     real = process_run.finished
 
     def run(command, **_):
@@ -453,7 +451,7 @@ def test_a_run_that_turned_nan_says_where_and_one_that_is_missing_is_a_dash():
         (12, 1.795885, 0.1),
     ],
 )
-def test_p_is_that_of_the_tables_of_students_distribution(random, pairs, t, p):
+def test_p_values_agree_with_the_tables_of_students_distribution(random, pairs, t, p):
     noise = random.standard_normal(pairs)
     noise = (noise - noise.mean()) / (
         noise.std(ddof=1) / math.sqrt(pairs)
@@ -468,7 +466,7 @@ def test_p_is_that_of_the_tables_of_students_distribution(random, pairs, t, p):
 @pytest.mark.parametrize(
     "pairs, quantiles", [(2, 12.706205 + 1.376382), (5, 2.776445 + 0.940965), (11, 2.228139 + 0.879058)]
 )
-def test_what_a_test_would_have_seen(pairs, quantiles):
+def test_the_smallest_difference_that_a_test_would_have_detected(pairs, quantiles):
     """Of Student's tables: the quantiles at 0.975 and 0.8."""
     assert detectable(Difference(1.0, 0.5, 0.1, pairs)) == pytest.approx(0.5 * quantiles, rel=1e-5)
     assert math.isnan(detectable(difference({0: 1.0}, {0: 2.0})))

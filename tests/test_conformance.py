@@ -60,7 +60,7 @@ def test_every_name_and_signature_is_there(child: Run) -> None:
     assert child("names.py") == ""
 
 
-def test_a_name_that_is_not_there_is_told(child: Run, tmp_path: Path) -> None:
+def test_a_missing_name_is_reported(child: Run, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(
         "import cupy\nself.xp.ascontiguous(1)\ncupy.cuda.Streem()\ncupy.zeros(1, colour=2)\ncupy.zeros(1, order='C')\n"
     )

@@ -243,7 +243,7 @@ def test_transforms_correlate(outputs: int, taps: int, random: np.random.Generat
     assert a[1].tolist() == [1] * outputs
 
 
-def test_geometries_that_cannot_be() -> None:
+def test_impossible_geometries_are_refused() -> None:
     with pytest.raises(MinidlError, match="leaves nothing of an image of 4×9"):
         plan(Geometry((4, 9, 1), 2, (5, 5)))
     with pytest.raises(MinidlError, match=r"unknown algorithm .* 'fast'"):

@@ -187,7 +187,7 @@ def test_images_of_more_than_8_bits_are_scaled_alike(pets: Path) -> None:
     assert (train.images[0, 0, 0, 0], test.images[0, 0, 0, 0]) == (round(4000 / 4095 * 255), 255)
 
 
-def test_other_files_and_hidden_ones_are_left_alone(pets: Path) -> None:
+def test_other_files_and_hidden_ones_are_ignored(pets: Path) -> None:
     (pets / "notes.txt").write_text("not an image")
     (pets / "dog" / "Thumbs.db").write_text("not an image")
     save(pets / "dog" / ".hidden.png")

@@ -108,7 +108,7 @@ def test_floats_that_a_filter_pushed_out_of_their_range_are_clipped(tmp_path: Pa
 
 
 @pytest.mark.parametrize("value", [-1, np.nan, np.inf, -np.inf, 1e6])
-def test_values_that_tell_no_white_are_refused(tmp_path: Path, value: float) -> None:
+def test_values_of_unknown_range_are_refused(tmp_path: Path, value: float) -> None:
     Image.fromarray(np.float32([[0, 1, value]])).save(tmp_path / "x.tif")
     with pytest.raises(MinidlError, match=r"x\.tif has values from .*, so that its white is not known; store it"):
         images.read(tmp_path / "x.tif")

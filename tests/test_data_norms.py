@@ -174,7 +174,7 @@ class Squared(FullyConnected):
         return super().compute_output(data) ** 2
 
 
-def test_bn_behind_a_layer_of_ones_own_stays(context, random):
+def test_bn_behind_a_user_defined_layer_is_not_folded(context, random):
     net = Sequential(Squared(3), BatchNorm(), FullyConnected(3), BatchNorm())
     net.setup((4,), context)
     data = context.kernels.xp.asarray(random.standard_normal((6, 4)))

@@ -64,7 +64,7 @@ def test_the_mask_lies_on_the_shape(parts: tuple[Dataset, Dataset]) -> None:
     assert (brightness[0] > brightness[1]).mean() > 0.95
 
 
-def test_the_outlines_are_ten_different_ones_inside_their_border() -> None:
+def test_the_ten_outlines_differ_and_stay_inside_the_border() -> None:
     bitmaps = outlines.bitmaps()
     assert len(bitmaps) == len(outlines.CLASSES) + len(outlines.DISTRACTORS)
     assert len(np.unique(bitmaps.reshape(len(bitmaps), -1), axis=0)) == len(bitmaps)
@@ -79,7 +79,7 @@ def test_a_circle_and_a_square_have_their_areas() -> None:
     assert square == 82**2
 
 
-def test_a_linear_softmax_does_not_solve_it(parts: tuple[Dataset, Dataset]) -> None:
+def test_a_linear_classifier_does_not_solve_the_set(parts: tuple[Dataset, Dataset]) -> None:
     """Three epochs of Adam on the pixels: well above chance, far below 60 %."""
     (train, test), random = parts, np.random.default_rng(0)
     pixels, test_pixels = ((part.images.reshape(len(part), -1) - np.float32(110)) / 256 for part in parts)

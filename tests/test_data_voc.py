@@ -170,7 +170,7 @@ def test_the_palette_decides_whatever_its_order_is(folder: Path, random, options
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_a_palette_of_few_bits(folder: Path, random, bits) -> None:
+def test_a_palette_with_few_bits_per_pixel(folder: Path, random, bits) -> None:
     path, _ = official(folder)
     chosen = random.permutation([*range(21), 255])[: 2**bits]
     indices = np.resize(np.arange(2**bits, dtype=np.uint8), (20, 30))
@@ -181,7 +181,7 @@ def test_a_palette_of_few_bits(folder: Path, random, bits) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_mask_of_colours(folder: Path, mode) -> None:
+def test_a_mask_in_colours_is_read(folder: Path, mode) -> None:
     path, labels = official(folder)
     Image.fromarray(palette()[labels]).convert(mode).save(path)
     np.testing.assert_array_equal(first_mask(folder), labels)
@@ -194,7 +194,7 @@ def test_a_mask_of_grey_values_holds_the_labels(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["P", "RGB"])
-def test_a_colour_that_is_none_of_vocs(folder: Path, random, mode) -> None:
+def test_a_colour_that_voc_lacks_is_refused(folder: Path, random, mode) -> None:
     path, labels = official(folder)
     colours = palette()
     colours[20] = 0, 64, 129

@@ -195,7 +195,7 @@ def test_a_constant_in_a_vector(random):
     assert "a constant within the whole array" in diagnose(true + 0.3, true)
 
 
-def test_noise_and_what_should_be_zero(random):
+def test_noise_and_values_that_should_be_zero_get_no_explanation(random):
     for shape in ((7,), (2,), (4, 5), (2, 2), (3, 2, 2, 2)):
         computed, true, data = (random.standard_normal(shape) for _ in range(3))
         assert diagnose(computed, true, 3, data) == NOTHING

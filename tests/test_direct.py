@@ -90,7 +90,7 @@ def test_long_sums_round_less_than_one_element_after_the_other(workers, random):
     assert least * np.abs(out - exact).mean() < np.abs(one_by_one - exact).mean()
 
 
-def test_what_is_no_number_stays_what_it_is(workers):
+def test_nan_stays_nan(workers):
     data, out = np.ones((1, 2, 2, 4), np.float32), np.zeros((1, 2, 2, 3), np.float32)
     data[0, 1, 1, 2] = np.nan
     weights = constant(-np.ones((3, 1, 1, 4), np.float32))
@@ -155,7 +155,7 @@ def test_lines_are_aligned_and_filled_with_zeros(random):
     assert (lines[1, :, 5:] == 0).all()
 
 
-def test_what_is_made_of_a_constant_goes_with_it():
+def test_results_computed_from_a_constant_are_deleted_with_it():
     kept, made = Kept(), []
 
     def make(array):
@@ -202,7 +202,7 @@ def test_a_tape_of_many_operations_is_one_call_that_does_them_in_their_order(cou
         threads.set_workers(threads.available_cores())
 
 
-def test_calls_of_others_stay_where_they_are_on_a_tape():
+def test_other_calls_on_a_tape_keep_their_order():
     cpu, order = kernels.load("cpu"), []
     a, b, c = (np.full((2, 3), value, "f4") for value in (1, 2, 3))
 

@@ -157,7 +157,7 @@ def test_the_readme_shows_an_output() -> None:
 
 
 @pytest.mark.parametrize("path, lines", [("README.md", 130), ("kernels/sgd.py", 40)])
-def test_what_is_to_be_taken_in_at_once_is_short(path: str, lines: int) -> None:
+def test_files_that_must_be_read_at_a_glance_are_short(path: str, lines: int) -> None:
     assert len((CHECKOUT / path).read_text(encoding="utf-8").splitlines()) <= lines
 
 

@@ -198,7 +198,7 @@ def test_a_hook_that_fails_leaves_the_whole_net_in_training(random, way):
 @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
 @pytest.mark.parametrize("way", ["eval", "freeze"])
 @pytest.mark.parametrize("before", ["train", "eval", "freeze"])
-def test_what_fails_in_the_middle_leaves_a_net_as_it_was(backend, random, mode, way, before, monkeypatch):
+def test_an_eval_or_freeze_that_fails_leaves_a_net_as_it_was(backend, random, mode, way, before, monkeypatch):
     """Its layers are ready for inference all together or not at all."""
     layers = Convolution(3, 3), BatchNorm(), Flatten(), FullyConnected(2)
     net = Net(Sequential(*layers), (4, 4, 2), backend, dtype=np.float64, method="WC, GC", mode=mode)
@@ -295,7 +295,7 @@ def test_gradients_that_are_assigned_or_written_are_those_that_an_optimizer_read
     np.testing.assert_array_equal(*learned)
 
 
-def test_what_is_assigned_to_a_parameter_is_copied_into_its_array(backend, random):
+def test_an_array_that_is_assigned_to_a_parameter_is_copied_into_its_array(backend, random):
     net = net_of(FullyConnected(5), shape=(3,), backend=backend, dtype=np.float32)
     weights, values = net.layers[0].weights, random.standard_normal((5, 3))
     kept, made = weights.value, backend.xp.asarray(np.asfortranarray(values))
@@ -451,7 +451,7 @@ def test_numpys_whole_numbers_are_as_good_as_pythons(random, number):
         (lambda: Adam([], kernels.load("cpu"), 1, betas=(0.9,)), "betas must be two numbers"),
     ],
 )
-def test_what_no_layer_and_no_optimizer_takes(make, message):
+def test_arguments_that_no_layer_and_no_optimizer_accepts(make, message):
     with pytest.raises(MinidlError, match=message):
         make()
 

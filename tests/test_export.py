@@ -134,7 +134,7 @@ def test_a_net_in_float64_is_a_model_in_float32(narrow, tmp_path, method):
 
 @pytest.mark.parametrize("kind", ["safetensors", "pytorch"])
 @pytest.mark.parametrize("name, method, mode", [CASES[2], CASES[4]])
-def test_what_was_exported_is_read_back(narrow, tmp_path, name, method, mode, kind):
+def test_exports_can_be_read_back(narrow, tmp_path, name, method, mode, kind):
     net = trained(tmp_path / "run", name, method, mode)
     path, _ = export(tmp_path / "run", kind, tmp_path / "net.safetensors")
     again = checkpoint.load(path, "cpu")
@@ -264,7 +264,7 @@ def own(names, tmp_path):
         ({"to_pytorch": lambda self: {"a": 1}}, "half1 (half): to_pytorch failed with TypeError: "),
     ],
 )
-def test_a_layer_of_ones_own_that_describes_itself_wrongly(own, tmp_path, wrong, message, capsys):
+def test_a_user_defined_layer_that_describes_itself_wrongly(own, tmp_path, wrong, message, capsys):
     own(type("Half", (TellingHalf,), wrong))
     kind = next(iter(wrong)).removeprefix("to_")
     assert main(["export", str(tmp_path / "run"), "--format", kind]) == 2
@@ -276,7 +276,7 @@ def test_a_layer_of_ones_own_that_describes_itself_wrongly(own, tmp_path, wrong,
 
 @needs_onnx
 @pytest.mark.parametrize("kind", ["onnx", "pytorch"])
-def test_a_layer_of_ones_own_is_refused_by_name(own, tmp_path, kind, capsys):
+def test_a_user_defined_layer_is_refused_by_name(own, tmp_path, kind, capsys):
     own(Half)
     assert main(["export", str(tmp_path / "run"), "--format", kind]) == 2
     shown = capsys.readouterr().err
@@ -287,7 +287,7 @@ def test_a_layer_of_ones_own_is_refused_by_name(own, tmp_path, kind, capsys):
 
 
 @needs_onnx
-def test_a_layer_of_ones_own_may_say_how_others_have_it(own, tmp_path):
+def test_a_user_defined_layer_may_describe_itself_for_other_programs(own, tmp_path):
     net = own(TellingHalf)
     data, theirs = images(net)
     path, _ = export(tmp_path / "run", "onnx", None)
@@ -329,7 +329,7 @@ def test_vectors_and_sums_of_other_extents(tmp_path):
         (["--format", "onnx", "--to", "net.safetensors"], "has another ending than the format onnx"),
     ],
 )
-def test_what_cannot_be_exported_is_one_sentence(narrow, tmp_path, monkeypatch, capsys, words, message):
+def test_an_impossible_export_is_an_error_of_one_sentence(narrow, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     trained(tmp_path / "run", "a", "WC")
     assert main(["export", "run", *words]) == 2
@@ -338,7 +338,7 @@ def test_what_cannot_be_exported_is_one_sentence(narrow, tmp_path, monkeypatch, 
     assert shown.count("\n") == 1
 
 
-def test_without_onnx_it_is_said_what_to_install(narrow, tmp_path, monkeypatch, capsys):
+def test_without_onnx_the_error_says_what_to_install(narrow, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     trained(tmp_path / "run", "a", "WC")
     assert main(["export", str(tmp_path / "run"), "--format", "onnx"]) == 2

@@ -87,7 +87,7 @@ class TestUnderSgdGcAddsNothingToWc:
         self.check(random, "fully", SGD_SETTINGS | {"variant": variant, "momentum": momentum, "weight_decay": decay})
 
     @pytest.mark.parametrize("rest", ["BN", "EL, fully", "BN, EB"])
-    def test_whatever_else_both_methods_have(self, random, rest):
+    def test_it_holds_whatever_else_both_methods_have(self, random, rest):
         self.check(random, rest, SGD_SETTINGS)
 
     @pytest.mark.thorough
@@ -111,13 +111,13 @@ class TestUnderSgdGcAddsNothingToWc:
         without = small_net(", ".join(["Baseline", *(word for word in rest.split(", ") if word != "fully")]))
         assert distance(first, trained(without, SGD, settings, data)) > 1e-3
 
-    def test_adam_is_out(self, random):
+    def test_it_does_not_hold_for_adam(self, random):
         """It gives "WC, GC" and "WC" other steps; reparametrized "WC" is "WC, GC" for Adam too, see below."""
         data = batches(random)
         one, other = (trained(small_net(method), Adam, ADAM_SETTINGS, data) for method in ("WC, GC", "WC"))
         assert distance(one, other) > 1e-3
 
-    def test_another_area_is_out(self, random):
+    def test_it_does_not_hold_for_another_area(self, random):
         data = batches(random)
         tensor, mixed, channel, twice = (
             trained(small_net(method), SGD, SGD_SETTINGS, data)
@@ -215,7 +215,7 @@ def first_steps(optimizer_type, backend, random, **settings):
 class TestTheMeanOfAStep:
     """What an optimizer makes of gradients without mean."""
 
-    def test_adams_has_one(self, backend, random):
+    def test_the_step_of_adam_has_a_mean(self, backend, random):
         """Its first step is −αG/(|G| + ε), about −α·sign(G): its mean is −α times the surplus of positive gradients."""
         for step, grads in first_steps(Adam, backend, random, **ADAM_SETTINGS):
             np.testing.assert_allclose(step, -1e-3 * grads / (np.abs(grads) + 1e-8), rtol=1e-6, atol=1e-15)
@@ -225,7 +225,7 @@ class TestTheMeanOfAStep:
             assert mean_share(step, "tensor") > 1e-3
 
     @pytest.mark.parametrize("variant", SGD.variants)
-    def test_sgds_has_none(self, backend, random, variant):
+    def test_the_step_of_sgd_has_no_mean(self, backend, random, variant):
         for step, grads in first_steps(SGD, backend, random, learning_rate=0.1, variant=variant):
             assert energy(grads) > 0
             assert mean_share(grads, "tensor") < 1e-25

@@ -362,7 +362,7 @@ def test_a_file_has_the_mode_that_others_have(run, tmp_path):
 # -- what cannot be had -----------------------------------------------------------------------------------------------
 
 
-def test_too_few_file_handles_are_one_sentence(run, whole, tmp_path, capsys):
+def test_too_few_file_handles_are_an_error_of_one_sentence(run, whole, tmp_path, capsys):
     def none_left():
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, hard))
 
@@ -382,7 +382,7 @@ def test_too_few_file_handles_are_one_sentence(run, whole, tmp_path, capsys):
     assert_same(tmp_path / "run", whole(HOOKS))
 
 
-def test_memory_that_ends_while_a_run_trains(run, whole, tmp_path, capsys, monkeypatch):
+def test_a_lack_of_memory_while_a_run_trains(run, whole, tmp_path, capsys, monkeypatch):
     class OutOfMemoryError(MemoryError):
         """What CuPy raises, too."""
 
@@ -402,7 +402,7 @@ def test_memory_that_ends_while_a_run_trains(run, whole, tmp_path, capsys, monke
     assert_same(tmp_path / "run", whole(PLAIN))
 
 
-def test_a_clock_that_jumps(run, tmp_path, monkeypatch):
+def test_a_clock_that_is_set_changes_no_duration(run, tmp_path, monkeypatch):
     """Durations are measured by a clock that nobody can set."""
     times = iter(range(10**9, 0, -(10**6)))
     monkeypatch.setattr(time, "time", lambda: next(times))
@@ -420,7 +420,7 @@ def test_a_clock_that_jumps(run, tmp_path, monkeypatch):
         (("--optimizer", "sgd", "--learning-rate", "1e45"), "at step 1 of epoch 1, in the update of "),
     ],
 )
-def test_a_loss_that_is_no_number_ends_a_run_and_says_where(run, tmp_path, capsys, options, where):
+def test_a_loss_of_nan_ends_a_run_and_says_where(run, tmp_path, capsys, options, where):
     assert run("--model", "a", "--method", "Baseline", *options) == 0
     ending = capsys.readouterr().out.splitlines()[-1]
     assert ending.startswith(f"the loss is not a number any more, first {where}")
@@ -472,7 +472,7 @@ def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys, m
 
 @pytest.mark.parametrize("name", ["config.json", "result.json", "log.csv", "filters.npz"])
 @pytest.mark.parametrize("kind", ["device", "pipe", "sparse", "folder"])
-def test_what_is_no_file_of_a_run_is_not_read(tmp_path, name, kind):
+def test_files_of_a_run_that_are_not_regular_or_too_long_are_not_read(tmp_path, name, kind):
     path = tmp_path / "run" / name
     path.parent.mkdir()
     if kind == "device":
@@ -498,7 +498,7 @@ def read_trace(folder):
     return trace_files.read(folder)
 
 
-def test_a_trace_that_would_unpack_to_more_than_there_is(tmp_path, monkeypatch):
+def test_a_trace_that_would_unpack_to_more_than_the_memory(tmp_path, monkeypatch):
     trace_files.write(tmp_path, Trace())
     with zipfile.ZipFile(tmp_path / "filters.npz", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("0/conv1/grads/before.npy", bytes(1 << 20))
@@ -511,7 +511,7 @@ GOOD = {"epochs": 2, "train_loss": 1.5, "test_accuracy": 0.5, "seconds": 2.0}
 
 
 @pytest.mark.parametrize("name", sorted(RESULT))
-def test_a_result_of_another_type_is_one_sentence(tmp_path, name):
+def test_a_result_of_another_type_is_an_error_of_one_sentence(tmp_path, name):
     assert (tmp_path / "result.json").write_text(json.dumps(GOOD))
     assert records.read_result(tmp_path) == GOOD
     for value in ([[]], -1, {}, True):
@@ -520,7 +520,7 @@ def test_a_result_of_another_type_is_one_sentence(tmp_path, name):
             records.read_result(tmp_path)
 
 
-def test_a_result_that_lacks_something_is_one_sentence(tmp_path):
+def test_an_incomplete_result_is_an_error_of_one_sentence(tmp_path):
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(MinidlError, match="it does not say epochs"):
         records.read_result(tmp_path)
@@ -530,7 +530,7 @@ def test_a_result_that_lacks_something_is_one_sentence(tmp_path):
     "name, value",
     [("table", "x"), ("seed", "0.5"), ("epochs", "-1"), ("paper", "101"), ("test_accuracy", "inf"), ("seconds", "nan")],
 )
-def test_a_cell_of_the_results_that_is_no_such_number(tmp_path, name, value):
+def test_a_cell_of_the_results_with_an_impossible_number(tmp_path, name, value):
     good = ["2", "c", "WC", "0", "run", "cifar10", "15", "84.91", "nan", "9.5", "epochs 15", "", "CPU"]
     row = dict(zip((*KEY, *VALUES), good, strict=True))
     for cells, wrong in ((row, False), (row | {name: value}, True)):

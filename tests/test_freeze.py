@@ -126,7 +126,7 @@ class Doubled(Layer):
         return 2 * error
 
 
-def test_a_layer_of_ones_own_computes_in_a_frozen_net(random):
+def test_a_user_defined_layer_computes_in_a_frozen_net(random):
     root = Sequential(Convolution(4, 3), Doubled(), ReLU(), Flatten(), FullyConnected(3))
     net = Net(root, (6, 6, 3), kernels.load("cpu"))
     net.eval()
@@ -159,7 +159,7 @@ class Bounded(Sequential):
 
 
 @pytest.mark.parametrize("middle", [lambda: Clipped(), lambda: Bounded(Convolution(2, 3))], ids=["layer", "container"])
-def test_what_a_layer_of_ones_own_does_with_other_data_is_done_every_time(random, middle):
+def test_a_user_defined_layer_is_called_for_all_data_never_replayed(random, middle):
     root = Sequential(Convolution(4, 3), middle(), Flatten(), FullyConnected(3))
     net = Net(root, (6, 6, 3), kernels.load("cpu"))
     net.eval()

@@ -132,7 +132,7 @@ def test_every_algorithm_of_a_convolution(backend, random, algorithm):
 @pytest.mark.parametrize(
     "view", [(1, 600, 64, 1), (1, 50, 3, 1), (1, 70, 1, 1), (4, 36, 20, 1), (3, 25, 8, 4)], ids=str
 )
-def test_what_is_not_a_number_stays_so(backend, random, view):
+def test_nan_stays_nan_in_fused_layers(backend, random, view):
     x = random.standard_normal(view).astype(np.float32)
     x[0, 0, 0], x[0, 1, 0], x[0, 2, 0] = np.nan, np.inf, -np.inf
     gamma, beta = (backend.xp.asarray(random.standard_normal(view[2] * view[3]).astype(np.float32)) for _ in range(2))
@@ -210,7 +210,7 @@ def test_a_copy_of_a_fused_net_is_fused_and_apart(backend, random, train):
     assert "output" not in clone.children[2].buffers
 
 
-def test_layers_of_ones_own_compute_as_they_are_written(backend, random):
+def test_user_defined_layers_are_not_fused(backend, random):
     class Block(Sequential):
         """A container of one's own, which reads the output of its convolution again."""
 

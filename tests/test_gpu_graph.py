@@ -45,14 +45,14 @@ def step(gpu: Kernels) -> Step:
     return Step(gpu)
 
 
-def test_after_two_calls_python_is_left_out(gpu: Kernels, step: Step) -> None:
+def test_after_two_calls_the_graph_runs_without_python(gpu: Kernels, step: Step) -> None:
     for count in range(1, 7):
         step.recorded()
         np.testing.assert_array_equal(gpu.host(step.total), count)
         assert step.calls == min(count, 3)  # the third call only records
 
 
-def test_what_lies_on_the_device_may_change(gpu: Kernels, step: Step) -> None:
+def test_values_on_the_device_may_change(gpu: Kernels, step: Step) -> None:
     for _ in range(4):
         step.recorded()
     step.rate[...] = 10
@@ -79,7 +79,7 @@ def test_a_version_that_settles_in_the_first_call(step: Step) -> None:
     assert step.calls == 3
 
 
-def test_what_cannot_be_recorded_runs_by_itself_and_says_so_once(
+def test_a_step_that_cannot_be_recorded_runs_directly_and_warns_once(
     gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen = []
@@ -155,7 +155,7 @@ def test_products_can_be_recorded(gpu: Kernels, random: np.random.Generator, lib
         products.choose("fp32", before)
 
 
-def test_the_cpu_repeats_by_calling() -> None:
+def test_on_a_cpu_record_returns_the_function_itself() -> None:
     calls = []
     recorded = kernels.load("cpu").record(lambda: calls.append(1), lambda: 0)
     for _ in range(5):
@@ -163,7 +163,7 @@ def test_the_cpu_repeats_by_calling() -> None:
     assert len(calls) == 5
 
 
-def test_memory_that_ends_in_a_recording_refuses_it(gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lack_of_memory_in_a_recording_refuses_it(gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture) -> None:
     """CuPy's OutOfMemoryError is a MemoryError: a graph has memory of its own, for which there may be no room."""
 
     def out_of_memory() -> None:
@@ -181,7 +181,7 @@ def test_memory_that_ends_in_a_recording_refuses_it(gpu: Kernels, step: Step, ca
 class TestRanks:
     """NCCL wants a sum over ranks to be recorded by all of them, or by none."""
 
-    def test_a_refusal_of_another_rank_is_one_of_this(
+    def test_a_refusal_of_another_rank_is_also_one_of_this_rank(
         self, gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture
     ) -> None:
         step.version = 7
@@ -278,7 +278,7 @@ class TestStandIn:
         with pytest.raises(RuntimeError, match="freed since"):
             step.recorded()
 
-    def test_what_cupy_does_not_have_is_not_there(self, gpu: Kernels) -> None:
+    def test_names_that_cupy_lacks_are_missing_here_too(self, gpu: Kernels) -> None:
         array = gpu.xp.ones(4, np.float32)
         for name in ("block", "ndenumerate", "spacing"):
             with pytest.raises(AttributeError, match=name):
@@ -299,7 +299,7 @@ class TestStandIn:
         with pytest.raises(ValueError, match="block"):
             source.launch("relu", "forward", np.float32, 1, block, (array, array, np.int64(4)))
 
-    def test_the_default_stream_alone_is_0(self, gpu: Kernels) -> None:
+    def test_only_the_default_stream_has_the_number_0(self, gpu: Kernels) -> None:
         cuda = gpu.xp.cuda
         assert cuda.Stream.null.ptr == 0
         assert cuda.get_current_stream().ptr != 0
@@ -315,7 +315,7 @@ class TestStandIn:
             copy((1,), (1,), (memory[1:], out))
 
 
-def test_a_later_reading_waits_for_nothing_and_sees_what_was_there_before(gpu: Kernels) -> None:
+def test_read_later_does_not_wait_and_returns_the_earlier_values(gpu: Kernels) -> None:
     array = gpu.xp.zeros(3, np.float64)
     look = gpu.read_later(array)
     seen = []
@@ -325,7 +325,7 @@ def test_a_later_reading_waits_for_nothing_and_sees_what_was_there_before(gpu: K
     assert seen == [[float(i)] * 3 for i in (1, 1, 2, 3, 4)]
 
 
-def test_on_other_devices_a_later_reading_sees_what_is_there() -> None:
+def test_on_other_devices_read_later_returns_the_present_values() -> None:
     for device in ("cpu", "reference"):
         array = np.zeros(3)
         look = kernels.load(device).read_later(array)
@@ -333,7 +333,7 @@ def test_on_other_devices_a_later_reading_sees_what_is_there() -> None:
         assert look().tolist() == [7, 7, 7]
 
 
-def test_a_training_that_is_lost_is_seen_one_look_later(gpu: Kernels) -> None:
+def test_a_diverged_training_is_noticed_one_look_later(gpu: Kernels) -> None:
     loss = SoftmaxCrossEntropy(gpu)
     output, labels = gpu.xp.zeros((2, 3), np.float32), gpu.xp.zeros(2, np.int64)
     losses = []
@@ -348,7 +348,7 @@ def test_a_training_that_is_lost_is_seen_one_look_later(gpu: Kernels) -> None:
 class TestBeside:
     """Two parts of a step as branches of one graph."""
 
-    def test_both_parts_are_done_and_later_ones_wait_for_them(self, gpu: Kernels, step: Step) -> None:
+    def test_both_branches_run_and_later_work_waits_for_them(self, gpu: Kernels, step: Step) -> None:
         from minidl.kernels.gpu import bias
 
         one, both = gpu.xp.zeros(4, np.float32), gpu.xp.zeros(4, np.float32)
@@ -374,7 +374,7 @@ class TestBeside:
         assert step.recorded.graph is not None  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-    def test_a_layer_computes_gradients_and_error_beside_each_other(
+    def test_a_layer_computes_gradients_and_error_concurrently(
         self, gpu: Kernels, random: np.random.Generator, precision: str
     ) -> None:
         from minidl.context import Context
@@ -407,7 +407,7 @@ class TestBeside:
             products.choose("fp32")
 
     @pytest.mark.skipif(not EMULATED, reason="a card may run both parts in any order")
-    def test_the_emulation_takes_the_other_order(self, gpu: Kernels, step: Step) -> None:
+    def test_the_emulation_runs_branches_in_the_other_order(self, gpu: Kernels, step: Step) -> None:
         """So that parts that need something of each other give another result."""
         from minidl.kernels.gpu import bias
 
@@ -436,7 +436,7 @@ def test_another_stream_for_a_while_changes_nothing(gpu: Kernels, step: Step) ->
 class TestTurns:
     """Threads that run nets on a GPU: one at a time, in one stream."""
 
-    def test_the_default_stream_which_cannot_record_is_left(self, gpu: Kernels, step: Step) -> None:
+    def test_a_net_leaves_the_default_stream_which_cannot_record(self, gpu: Kernels, step: Step) -> None:
         cuda = gpu.xp.cuda
         usual = cuda.get_current_stream()
         usual.synchronize()  # its arrays are there before another stream takes them
@@ -472,7 +472,7 @@ class TestTurns:
         assert step.recorded.graph is not None  # type: ignore[attr-defined]
         np.testing.assert_array_equal(gpu.host(step.total), 2 + 4 + 8 + 16 + 4)
 
-    def test_a_turn_that_cannot_begin_is_no_turn(self, gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_turn_that_cannot_begin_releases_the_lock(self, gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
         """Or all other threads would wait for its end."""
         turn, found = gpu.lock(), []
 
@@ -509,7 +509,7 @@ class TestTurns:
         np.testing.assert_array_equal(gpu.host(step.total), 4)
 
 
-def test_what_runs_beside_is_waited_for_after_an_error_too(gpu: Kernels, step: Step) -> None:
+def test_a_branch_is_waited_for_even_after_an_error(gpu: Kernels, step: Step) -> None:
     """While a stream records, a branch that did not come back would break the recording."""
     out = gpu.xp.zeros(4, np.float32)
 

@@ -162,7 +162,7 @@ def test_average_pools(fast, random, shape, size, stride, dtype):
     both(fast, run, data, error, *outs)
 
 
-def test_max_pooling_of_equals_and_of_what_is_not_a_number(gpu, dtype):
+def test_max_pooling_of_equal_elements_and_of_nan(gpu, dtype):
     data, out = gpu.xp.ones((1, 4, 4, 1), dtype), gpu.xp.empty((1, 2, 2, 1), dtype)
     data[0, 3, 3] = np.nan
     argmax = tuple(gpu.xp.empty(shape, np.uint8) for shape in gpu.max_pool.argmax_shapes(data.shape, 2, 2))

@@ -194,7 +194,7 @@ def test_float64_is_never_rounded(library: str, gpu: Kernels) -> None:
     close(passes(gpu, convolution, arguments(case)), exact(SOME[1], case))
 
 
-def test_precisions_that_cannot_be(gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precisions_that_a_gpu_lacks_are_refused(gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MinidlError, match=r"'fp8' is unknown; use fp32, tf32 or bf16"):
         kernels.load("gpu", "fp8")
     with pytest.raises(MinidlError, match="the CPU computes in fp32, not in tf32"):
@@ -208,7 +208,7 @@ def test_precisions_that_cannot_be(gpu: Kernels, monkeypatch: pytest.MonkeyPatch
         kernels.load("gpu", "bf16")
 
 
-def test_an_unknown_way(gpu: Kernels) -> None:
+def test_an_unknown_algorithm_is_refused(gpu: Kernels) -> None:
     with pytest.raises(MinidlError, match=r"unknown algorithm .* 'fast'"):
         gpu.convolution.plan(Geometry((4, 9, 1), 2, (3, 3)), algorithm="fast")
 
@@ -261,7 +261,7 @@ class TestCudnn:
             counts.append(len(stand_in.built) - before)
         assert counts == [3, 0, 3, 0]
 
-    def test_what_engines_may_not_do(self, library: str, gpu: Kernels) -> None:
+    def test_engines_that_round_or_are_not_repeatable_are_ruled_out(self, library: str, gpu: Kernels) -> None:
         notes = stand_in.numerical_note
         for precision, barred in (
             ("fp32", {notes.DOWN_CONVERT_INPUTS, notes.TENSOR_CORE}),
@@ -292,7 +292,7 @@ class TestCudnn:
         why = "none of its plans can be built" if step == "build_plan_at_index" else "no way"
         assert re.match(rf"cuDNN has no engine for dgrad of .* in fp32, and im2col computes it: {why}$", record.message)
 
-    def test_memory_that_ends_is_no_reason_for_another_library(
+    def test_a_lack_of_memory_does_not_change_the_library(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from minidl.kernels.gpu import products
@@ -340,7 +340,9 @@ class TestCudnn:
                 close([results[1]], [wanted[1]], 8e-3)
         assert len(narrowed) == 6
 
-    def test_both_ways_back_see_another_error(self, library: str, gpu: Kernels, random: np.random.Generator) -> None:
+    def test_backward_and_comp_grads_read_the_new_error(
+        self, library: str, gpu: Kernels, random: np.random.Generator
+    ) -> None:
         """Also with two layers of one shape, which share a plan."""
         kernels.load("gpu", "bf16")
         data, others, weights, more, first, second = (
@@ -412,7 +414,7 @@ class TestCudnn:
 
     @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
     @pytest.mark.parametrize("operation", ["fprop", "dgrad", "wgrad"])
-    def test_a_cudnn_that_does_not_work_is_left_alone(
+    def test_a_cudnn_that_does_not_work_is_not_used(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
         operation: str, error: Exception,
     ) -> None:  # fmt: skip
@@ -498,7 +500,7 @@ class TestCudnn:
         ids=["one rounds", "all round", "all may round"],
     )
     @pytest.mark.parametrize("behind", ["", "biases and ReLU"])
-    def test_a_plan_that_rounds_is_no_plan_for_fp32(
+    def test_a_plan_that_rounds_operands_is_not_used_for_fp32(
         self,
         library: str,
         gpu: Kernels,
@@ -527,7 +529,7 @@ class TestCudnn:
 
     @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
     @pytest.mark.parametrize("plans", [("eng0", "eng1_a", "eng1_b"), ("eng0", "eng1_b")], ids=["of two", "alone"])
-    def test_a_plan_that_computes_something_else_is_never_taken(
+    def test_a_plan_with_wrong_results_is_never_used(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, precision: str, plans: tuple[str, ...]
     ) -> None:
         compute = stand_in.pygraph._compute
@@ -547,7 +549,7 @@ class TestCudnn:
         results = passes(gpu, gpu.convolution.plan(Geometry(*geometry)), arguments(case))
         close(results, exact(geometry, case), {"fp32": 1e-5, "tf32": 2e-3, "bf16": 2e-2}[precision])
 
-    def test_operands_of_a_trial_have_nothing_in_common(self, library: str, gpu: Kernels) -> None:
+    def test_operands_of_a_trial_are_different_random_numbers(self, library: str, gpu: Kernels) -> None:
         """Or sums of squares, which are large, would hide how far off the others are."""
         from minidl.kernels.gpu import trial
 
@@ -558,7 +560,7 @@ class TestCudnn:
                     assert abs(np.corrcoef(one[shift:], other[: len(other) - shift])[0, 1]) < 0.05
 
     @pytest.mark.parametrize("fault", ["does not run", "is wrong"])
-    def test_a_plan_that_was_kept_and_is_none_any_more_gives_way_to_another(
+    def test_a_kept_plan_that_no_longer_works_is_replaced(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, fault: str
     ) -> None:
         from minidl.kernels.gpu import plans
@@ -581,7 +583,7 @@ class TestCudnn:
         anew(plans)
         assert run() == ["eng1_a"]
 
-    def test_memory_that_lacks_in_a_trial_is_no_fault_of_the_plans(
+    def test_a_lack_of_memory_in_a_trial_does_not_rule_out_plans(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         from minidl.kernels.gpu import cudnn
@@ -640,7 +642,7 @@ class TestCudnn:
         case = Case(geometry, 2, np.float32)
         close(passes(gpu, gpu.convolution.plan(Geometry(*geometry)), arguments(case)), exact(geometry, case))
 
-    def test_a_moment_without_memory_is_no_reason_to_do_without_cudnn(
+    def test_a_short_lack_of_memory_does_not_rule_out_cudnn(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         case = Case(((5, 6, 3), 11, (3, 3), 2, 1), 2, np.float32)

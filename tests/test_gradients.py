@@ -340,7 +340,7 @@ class TestTheChecker:
             check_layer(root, data, random)
         assert second.at_error.hook is hook
 
-    def test_says_what_zeros_prove_nothing(self, context, random):
+    def test_says_which_zeros_prove_nothing(self, context, random):
         layer = set_up(*LAYERS["relu"], context)
         report = check_layer(layer, -1 - random.random((3, *LAYERS["relu"][1])), random)
         assert report.unchecked == ["error: its gradient is zero throughout, as far as numbers tell"]

@@ -210,7 +210,7 @@ def test_an_observer_at_an_output_sees_it_before_the_relu(random):
     assert relu.writes_over is conv
 
 
-def test_a_function_that_hangs_at_a_net_is_listed_by_its_name():
+def test_a_hook_of_a_net_is_listed_by_its_name():
     net = models.build("c", device="cpu")
 
     def halved(array):

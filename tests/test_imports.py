@@ -112,7 +112,7 @@ def test_an_import_is_found_wherever_it_is(code: str, expected: str) -> None:
     assert list(imports(ast.parse(code))) == [expected]
 
 
-def test_nothing_asks_the_front_door_for_what_lies_above() -> None:
+def test_nothing_imports_from_the_package_what_lies_above() -> None:
     """``from minidl import checkpoint`` is for users: it would not be seen as an import of minidl.experiment."""
     for module, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -146,13 +146,13 @@ def test_a_definition_needs_at_most_three_files(definition: str) -> None:
     assert len(needed(f"minidl.kernels.{definition}")) <= 3
 
 
-def test_the_front_door_waits_with_everything() -> None:
+def test_the_package_imports_its_parts_only_when_they_are_used() -> None:
     run = "import minidl, sys; print(*sorted(name for name in sys.modules if name.startswith(('minidl', 'numpy'))))"
     done = subprocess.run([sys.executable, "-c", run], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["minidl"]
 
 
-def test_the_front_door_has_the_public_names() -> None:
+def test_the_package_has_the_public_names() -> None:
     from minidl.experiment.saving import checkpoint
     from minidl.kernels.errors import MinidlError
 
@@ -175,7 +175,7 @@ COMMAND_LINES = ["train.py", "reproduce.py", "-m minidl", *(f"-m minidl {name}" 
 
 
 @pytest.mark.parametrize("words", COMMAND_LINES)
-def test_help_waits_for_nothing(words: str) -> None:
+def test_help_imports_nothing_slow(words: str) -> None:
     """Seconds of the processor, which are those of the clock on a machine that is not busy."""
     before = os.times()
     command = [sys.executable, "-X", "importtime", *words.split(), "--help"]

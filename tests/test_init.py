@@ -100,7 +100,7 @@ def test_the_weights_are_normalized_before_the_first_step(sets, tmp_path):
         np.testing.assert_array_equal(experiment.trainer.tracer.raw[f"{name}.weights"], weights)
 
 
-def test_a_run_goes_on_where_its_beginning_is_gone(sets, tmp_path):
+def test_a_run_can_be_resumed_after_the_weights_it_began_with_are_deleted(sets, tmp_path):
     assert sets() == 0
     assert sets("--init", tmp_path / "run", out="next") == 0
     (tmp_path / "run").rename(tmp_path / "gone")
@@ -177,7 +177,7 @@ def test_images_of_a_folder_have_the_size_that_is_asked_for(sets, tmp_path, rand
         (["--fit", "bend"], "the fit 'bend' is unknown; use stretch, crop or pad"),
     ],
 )
-def test_sizes_that_cannot_be_are_one_sentence(sets, tmp_path, capsys, words, message):
+def test_impossible_sizes_are_an_error_of_one_sentence(sets, tmp_path, capsys, words, message):
     assert sets(*words) == 2
     shown = capsys.readouterr().err
     assert shown.startswith(f"train.py: {message}")

@@ -32,7 +32,7 @@ def test_relu(backend, random, dtype, shape):
     same(backend, back, np.where(data > 0, error, 0))
 
 
-def test_relu_leaves_what_is_not_a_number(backend):
+def test_relu_keeps_nan(backend):
     (data,) = placed(backend, np.array([1.0, np.nan, -1.0, np.inf, -np.inf]))
     backend.relu.forward(data, data)
     same(backend, data, [1, np.nan, 0, np.inf, 0])
@@ -96,7 +96,7 @@ def test_max_pool_of_large_windows(backend, random, place):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_error_that_is_infinite_goes_nowhere_else(backend, random, dtype):
+def test_an_infinite_error_does_not_spread(backend, random, dtype):
     data = random.standard_normal((2, 6, 8, 3)).astype(dtype)
     error, pooled = np.full(data.shape, np.inf, dtype), np.full((2, 3, 4, 3), -np.inf, dtype)
     error[0] = np.nan

@@ -79,12 +79,12 @@ def test_a_loss_takes_strided_labels_and_then_another_number_type(backend, rando
     assert rounded == pytest.approx(loss.score_of(backend.xp.asarray(output[:4]), labels[:4]), rel=1e-5)
 
 
-def test_answers_of_other_classes_are_not_counted(backend):
+def test_an_output_of_another_number_of_classes_is_refused(backend):
     with pytest.raises(MinidlError, match="an output of 3 classes was expected, and not of 4"):
         Confusion(3, backend).add(backend.xp.zeros((2, 4)), backend.xp.zeros(2, int))
 
 
-def test_a_recorded_step_stays_one_and_tells_with_its_score(gpu):
+def test_a_recorded_step_stays_recorded_and_reports_wrong_labels_with_its_score(gpu):
     """Labels that change behind the recording's back are found, too."""
     images = Dataset("mine", np.zeros((8, 6, 6, 3), np.uint8), np.arange(8) % 3, ("a", "b", "c"))
     net = Net(Sequential(Flatten(), FullyConnected(3)), (6, 6, 3), gpu)
@@ -129,7 +129,7 @@ def test_a_set_whose_labels_do_not_fit_is_refused(options, message):
         Dataset("mine", IMAGES, **{**right, **options}, classes=("a", "b"), mask_classes=("x", "y", "z"))
 
 
-def test_a_net_of_too_few_classes_tells(random):
+def test_a_net_of_too_few_classes_says_so(random):
     net = models.build("c", classes=2, shape=(8, 8, 3), device="cpu")
     trainer = Trainer(net, SGD(net.parameters, net.kernels, learning_rate=0.1), None, None, 1, 0)
     before = net.parameters[0].value.copy()

@@ -184,7 +184,7 @@ def test_nothing_is_overwritten_too_soon(name: str) -> None:
     ],
     ids=["a", "b", "d"],
 )
-def test_nothing_of_the_nets_is_overwritten_too_soon(layers: Any, size: int) -> None:
+def test_in_the_papers_nets_nothing_is_overwritten_too_soon(layers: Any, size: int) -> None:
     method = "WC, GC, BN, EL"
     compare(lambda: Net(layers(parse(method)), (size, size, 3), kernels.load("cpu"), method=method))
 
@@ -225,7 +225,7 @@ class TestPool:
         assert pool.empty((100,), np.float32).ctypes.data == address
         assert address % scratch.ALIGNMENT == 0
 
-    def test_pieces_are_cut_and_joined_again(self) -> None:
+    def test_pieces_are_split_and_merged_again(self) -> None:
         pool = MemoryPool()
         whole = pool.empty((1000,), np.float64)
         start, end = whole.ctypes.data, whole.ctypes.data + whole.nbytes

@@ -97,7 +97,7 @@ def test_batches_of_one_sample_are_refused_where_a_mean_would_be_of_one_element(
         net.check_batches([5, 1])
 
 
-def test_the_error_that_the_first_layer_would_make_is_not_looked_at():
+def test_the_error_that_the_first_layer_would_compute_is_not_checked():
     """Only of its single pixel could no mean be taken."""
     root = Sequential(TransposedConvolution(3, 2, stride=2), ReLU(), Convolution(3, 1), Convolution(2, 1))
     net = Net(root, (1, 1, 4), kernels.load("cpu"), method="EB")
@@ -107,7 +107,7 @@ def test_the_error_that_the_first_layer_would_make_is_not_looked_at():
     net.backpropagate(np.ones((1, 2, 2, 2), np.float32))
 
 
-def test_an_error_that_nobody_learns_from_is_refused(backend):
+def test_an_error_that_no_layer_learns_from_is_refused(backend):
     """The first layer passes none back, and from that of a layer above a Flatten nothing learns either."""
     layers = [
         (Convolution(2, 3), Flatten(), FullyConnected(3)),
@@ -158,7 +158,7 @@ class Own(Layer):
 
 
 @pytest.mark.parametrize("axes", [2, 4])
-def test_methods_reach_weighted_layers_of_ones_own(backend, random, axes):
+def test_methods_reach_user_defined_weighted_layers(backend, random, axes):
     def net(method):
         root = Sequential(Own(4, axes), ReLU(), Convolution(3, 3), Flatten(), FullyConnected(5), FullyConnected(2))
         return Net(root, (4, 4, 3), backend, method=method, dtype="float64")
@@ -176,7 +176,7 @@ def test_methods_reach_weighted_layers_of_ones_own(backend, random, axes):
         np.testing.assert_allclose(means, 0, atol=1e-15)
 
 
-def test_the_output_is_made_by_the_last_layer_with_filters(backend):
+def test_the_output_layer_is_the_last_layer_with_filters(backend):
     root = Sequential(Convolution(2, 3), Convolution(2, 3), Own(2, axes=1))
     net = Net(root, (4, 4, 3), backend, method="WC")
     assert [p.name for p in net.normalized_weights()] == ["conv1.weights"]

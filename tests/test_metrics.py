@@ -33,5 +33,5 @@ def test_mean_iou_written_out(backend, random):
     assert ious[4] == 0
 
 
-def test_mean_iou_of_nothing_is_not_a_number(backend):
+def test_mean_iou_of_nothing_is_nan(backend):
     assert np.isnan(Confusion(3, backend).mean_iou)

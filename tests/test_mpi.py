@@ -142,7 +142,7 @@ def test_a_rank_that_hangs_ends_the_job_within_half_a_minute(folder):
     assert f"go on with: mpiexec -n 2 python train.py --resume {out}" in error
 
 
-def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder, monkeypatch):
+def test_a_rank_on_which_nccl_fails_ends_the_ranks_that_wait_for_it(folder, monkeypatch):
     """They hear nothing there, and give signs of life."""
     monkeypatch.setenv("PYTHONPATH", str(HERE / "emulation"))
     status, _, error = said(mpi(2, sys.executable, HERE / "mpi_nccl_fails.py", "--out", folder / "run"), timeout=60)
@@ -152,7 +152,7 @@ def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder, m
 
 
 @pytest.mark.slow
-def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
+def test_a_run_that_was_interrupted_continues_to_the_same_bits(folder):
     whole, out = folder / "whole", folder / "run"
     words = ["--data", folder / "set", *SMALL, "--epochs", 60, "--model", "a", "--method", "WC, GC, BN"]
     assert said(mpi(2, *TRAIN, *words, "--out", whole))[0] == 0
@@ -183,7 +183,7 @@ def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
         (["--trace"], ["--trace"], "train.py: a trace needs whole batches"),
     ],
 )
-def test_what_ranks_refuse_is_said_once(folder, first, second, message):
+def test_an_error_of_all_ranks_is_printed_once(folder, first, second, message):
     out = folder / "run"
     words = [*TRAIN, "--data", folder / "set", *SMALL, "--epochs", 1, "--out", out]
     status, printed, error = said(mpi(1, *words, *first, ":", "-n", 1, *words, *second))
@@ -244,7 +244,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["--nonsense", "--trace", "--method=XY"])
-def test_other_ranks_leave_when_rank_0_has_said_its_sentence(mistake, folder):
+def test_other_ranks_exit_after_rank_0_has_printed_its_error(mistake, folder):
     """A launcher may end all ranks as soon as one of them has left with an error."""
     (folder / "slow.py").write_text(SLOW_TO_SAY)
     wrapped = f'if [ $PMI_RANK = 0 ]; then "$@" 2> {folder}/said; else "$@"; [ -s {folder}/said ] || echo early; fi'
@@ -280,7 +280,7 @@ def ended_at_the_first_failure(ranks, *command):
         (["-m", "minidl", "compare", "--methods", "WC; GC"], "minidl compare: 3 copies of minidl compare would each"),
     ],
 )
-def test_a_sweep_that_is_refused_is_told_by_any_launcher(command, message, monkeypatch):
+def test_the_error_of_a_refused_sweep_appears_with_any_launcher(command, message, monkeypatch):
     monkeypatch.chdir(HERE.parent)
     first, *others = ended_at_the_first_failure(3, *command)
     assert first.startswith(message)

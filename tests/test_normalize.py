@@ -64,7 +64,7 @@ def test_sample_and_group_views(random):
 
 
 @pytest.mark.parametrize("name", ["center", "standardize", "rescale"])
-def test_what_is_zero_throughout_stays_so(backend, random, name):
+def test_a_group_of_zeros_stays_zero(backend, random, name):
     """ε keeps a group without a length, or without a deviation, from a division by 0."""
     x = backend.xp.zeros(area_view((4, 3, 3, 2), "tensor"))
     x[1] = backend.xp.asarray(random.standard_normal(x[1].shape))

@@ -35,7 +35,7 @@ def meet(weights, numbers, seen, met, counter, part, parts):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
-def test_each_part_is_called_once_beside_the_others(random, parts):
+def test_each_part_is_called_once_in_parallel_with_the_others(random, parts):
     ready()
     weights, seen, met = random.standard_normal(parts), np.zeros(parts), np.zeros(parts, bool)
     together(weights, (numba.get_num_threads(), 0.5), seen, met, np.zeros(1, np.int64), parts)
@@ -43,7 +43,7 @@ def test_each_part_is_called_once_beside_the_others(random, parts):
     assert met.all()
 
 
-def test_the_garbage_collector_waits_while_a_loop_is_compiled_and_then_goes_on(monkeypatch):
+def test_the_garbage_collector_is_off_only_while_a_loop_is_compiled(monkeypatch):
     collects = []
 
     def add(total, parts):
@@ -62,7 +62,7 @@ def test_the_garbage_collector_waits_while_a_loop_is_compiled_and_then_goes_on(m
     assert gc.isenabled()
 
 
-def test_forms_that_two_processes_keep_at_once_have_files_of_their_own(tmp_path, monkeypatch):
+def test_forms_that_two_processes_save_at_the_same_time_have_different_files(tmp_path, monkeypatch):
     """As each has read the index before the other one wrote to it."""
     from minidl.kernels.cpu.loops.numba_compiler import _Files
 

@@ -158,7 +158,7 @@ def test_observers_may_keep_what_they_see(backend):
 
 @pytest.mark.quick_on("numba", "gpu")
 @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
-def test_a_deep_copy_is_a_net_of_its_own(backend, mode):
+def test_a_deep_copy_is_independent(backend, mode):
     net = build(backend, "WS, GC, BN", mode=mode)
     labels, loss = backend.xp.arange(4), SoftmaxCrossEntropy(backend)
 
@@ -236,7 +236,7 @@ def test_images_of_many_sizes_take_no_more_memory_than_a_few(name):
     assert held[2] - held[1] < 250_000  # a layer keeps a few recordings; the outputs of so many sizes take megabytes
 
 
-def test_vectors_of_ones_are_few():
+def test_few_vectors_of_ones_are_kept():
     from minidl.kernels.cpu.ones import ones
 
     places = set()

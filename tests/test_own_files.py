@@ -172,7 +172,7 @@ def test_every_command_takes_the_file(page, folder, words, shown, capsys):
     assert status == (2 if words[0] == "compare" else 0)
 
 
-def test_a_card_of_ones_own(page, backend):
+def test_the_card_of_a_user_defined_normalization(page, backend):
     import_files([str(page)])
     for name in ("median", "spectral"):
         (normalization,) = parse(name).normalizations

@@ -45,7 +45,7 @@ def test_a_model_has_a_name_a_method_and_what_it_labels():
         (("mine",), None, r"the model 'mine' needs a function \(classes, method\), not None"),
     ],
 )
-def test_what_is_no_model(args, function, message):
+def test_functions_that_are_no_models_are_refused(args, function, message):
     with pytest.raises(MinidlError, match=message):
         minidl.model(*args)(function)
 
@@ -113,7 +113,7 @@ class Correlation(Layer):
 
 
 @pytest.mark.parametrize("axes", [4, 2])
-def test_methods_reach_layers_of_ones_own_at_both_places(backend, random, axes):
+def test_methods_reach_user_defined_layers_at_both_places(backend, random, axes):
     data = random.standard_normal((4, 5, 4, 3))
     trained = []
     for place in ("hooks", "optimizer"):
@@ -131,7 +131,7 @@ def test_methods_reach_layers_of_ones_own_at_both_places(backend, random, axes):
 
 
 @pytest.mark.parametrize("axes", [4, 2])
-def test_a_layer_of_ones_own_has_the_gradients_of_a_convolution(backend, random, axes):
+def test_a_user_defined_layer_has_the_gradients_of_a_convolution(backend, random, axes):
     layer = Correlation(3, axes)
     Net(layer, (4, 3, 2), backend, dtype="float64")
     data = random.standard_normal((2, 4, 3, 2))
@@ -216,7 +216,7 @@ def saved(net, path, random):
     return data, outputs
 
 
-def test_a_net_of_ones_own_is_saved_and_loaded(random, tmp_path):
+def test_a_user_defined_net_is_saved_and_loaded(random, tmp_path):
     """Even into a net whose hooks would change the weights once more."""
     register("HALF", "weights", "tensor", lambda x: x / 2)
     data, expected = saved(own_net("HALF"), tmp_path / "net", random)
@@ -364,7 +364,7 @@ class Wrong(Layer):
         ),
     ],
 )
-def test_a_layer_that_is_defined_in_another_way_is_one_sentence(attributes, message):
+def test_functions_with_other_arguments_are_an_error_of_one_sentence(attributes, message):
     kind = type("Wrong", (Wrong,), attributes)
     with pytest.raises(MinidlError, match=message):
         Net(Sequential(kind(), FullyConnected(2)), (4,), "cpu")

@@ -78,7 +78,7 @@ def test_the_command_works_from_a_wheel(checkout: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith("minidl reproduce: no row of table 5 is called 'XY'; its rows are: d: Baseline, BN; ")
 
 
-def test_what_setup_cfg_says_fits_together() -> None:
+def test_the_settings_of_setup_cfg_agree() -> None:
     setup = ConfigParser()
     setup.read(CHECKOUT / "setup.cfg")
     pins = list(lowest(CHECKOUT / "setup.cfg"))

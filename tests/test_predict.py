@@ -147,7 +147,7 @@ def test_a_picture_that_lies_on_its_side_is_turned(tiny, tmp_path, random):
         ),
     ],
 )
-def test_what_is_no_picture_is_refused(tiny, tmp_path, given, message):
+def test_an_array_that_is_no_picture_is_refused(tiny, tmp_path, given, message):
     net = save(tmp_path / "run")
     with pytest.raises(MinidlError, match=message):
         net.predict(given)
@@ -205,7 +205,7 @@ def test_pictures_are_classified_and_drawn(tiny, tmp_path, photos, predict, caps
         assert picture.width > 500
 
 
-def test_one_that_cannot_be_read_does_not_stop_the_others(tiny, tmp_path, photos, predict, capsys):
+def test_a_picture_that_cannot_be_read_does_not_stop_the_others(tiny, tmp_path, photos, predict, capsys):
     save(tmp_path / "run")
     (photos / "c\x1b.png").write_bytes(b"garbage")
     assert predict(photos, tmp_path / "missing.png", "--out", tmp_path / "out") == 1
@@ -246,7 +246,7 @@ def test_pixels_are_labelled_in_vocs_colours(tiny, tmp_path, photos, predict, ca
 @pytest.mark.parametrize(
     "described, message", [(False, "does not say how pictures are prepared"), (None, "no checkpoint")]
 )
-def test_a_run_that_cannot_be_used_is_one_sentence(tiny, tmp_path, photos, predict, capsys, described, message):
+def test_an_unusable_run_is_an_error_of_one_sentence(tiny, tmp_path, photos, predict, capsys, described, message):
     if described is not None:
         save(tmp_path / "run", described=described)
     assert predict(photos) == 2

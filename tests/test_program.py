@@ -136,7 +136,7 @@ def test_the_largest_of_overlapping_windows(compiled, dtype, channels, random):
     assert np.isnan(wide[..., channels]).all()
 
 
-def test_zero_overwrites_what_is_no_number(compiled):
+def test_zero_overwrites_nan(compiled):
     out = np.full((5, 7), np.nan, np.float32)
 
     def write(worker, start, stop):
@@ -150,7 +150,7 @@ def test_zero_overwrites_what_is_no_number(compiled):
     assert np.isnan(out[:, 6]).all()
 
 
-def test_a_recorded_program_reads_the_numbers_of_today(compiled, random):
+def test_a_recorded_program_reads_the_present_values(compiled, random):
     recorder, calls = Recorder(), []
     data, out = np.empty((SAMPLES, 4), np.float32), np.empty((SAMPLES, 4), np.float32)
 

@@ -35,14 +35,14 @@ def test_features_of_numbers_of_any_size(pair):
     assert q.deviation(x) == pytest.approx(x64.std(), rel=1e-5)
 
 
-def test_what_is_zero_has_no_energy_and_no_angle():
+def test_zeros_have_no_energy_and_no_angle():
     zeros = np.zeros((3, q.ROW), np.float32)
     assert q.energy(zeros) == 0
     assert np.isnan(q.angle(zeros, zeros))
     assert np.isnan(q.alike(zeros))
 
 
-def test_of_what_is_nan_nothing_is_counted():
+def test_nan_is_not_counted():
     """Neither as dead, nor as passing no ReLU, nor as keeping its sign."""
     x, lost = np.array([[1, -2], [3, 4]], np.float32), np.array([[1, np.nan], [3, 4]], np.float32)
     assert (q.dead(x), q.active(x), q.flips(x, -x)) == (0, 0.75, 1)

@@ -72,7 +72,7 @@ def test_every_device_keeps_the_contract(device: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_what_several_devices_have_beside_the_contract_has_one_signature(name: str) -> None:
+def test_functions_outside_the_contract_have_the_same_signature_on_all_devices(name: str) -> None:
     public: dict[str, list[Any]] = {}
     for device in ("reference", "cpu", "gpu"):
         module = getattr(load(device), name)
@@ -107,7 +107,7 @@ def is_definition(member: Any) -> bool:
 
 
 @pytest.mark.parametrize("device", BORROWED)
-def test_a_device_names_what_it_borrows_from_the_definitions(device: str) -> None:
+def test_a_device_lists_what_it_takes_from_the_definitions(device: str) -> None:
     operations = load(device)
     borrowed = {
         f"{name}.{member}"
@@ -165,7 +165,7 @@ def test_there_are_examples_in_the_definitions() -> None:
     assert sum(bool(test.examples) for tests in found for test in tests) >= 7
 
 
-def test_what_the_reference_has_not_is_refused() -> None:
+def test_what_the_reference_lacks_is_refused() -> None:
     with pytest.raises(MinidlError, match="the reference computes in fp32, not in tf32"):
         kernels.load("reference", "tf32")
     with pytest.raises(MinidlError, match="'winograd'; known are plain"):

@@ -125,7 +125,7 @@ def written(traced):
     return read(path)
 
 
-def test_texts_of_the_user_are_no_html(written):
+def test_texts_of_the_user_are_escaped_in_html(written):
     assert [tag for tag, _ in written.tags].count("script") == 3
     assert not any(tag == "i" for tag, _ in written.tags)
     assert any("<script>alert(1)<" in text for text in written.texts)
@@ -197,7 +197,7 @@ def test_the_buttons_are_the_legend(written):
     assert [path["stroke-dasharray"] for path in paths if path.get("class") == "line"] == ["1 0", "1 0"]
 
 
-def test_json_in_a_script_ends_no_script():
+def test_json_in_a_script_does_not_end_the_script():
     text = str(page.in_script({"</script><b>": "\u2028"}))
     assert "<" not in text
     assert "\u2028" not in text
@@ -307,7 +307,7 @@ def test_another_file_than_in_training_is_said(run, tmp_path, monkeypatch):
     assert re.search(r"\(SHA-256 .{12}…\) and drawn with another one \(.{12}…\)", said("--import", str(file))[0])
 
 
-def test_the_noise_of_a_seed_is_told_with_its_conditions():
+def test_the_noise_between_seeds_is_shown_with_its_conditions():
     for said in (seeds.NOISE, ONE_SEED):
         assert "in three epochs on 10,000 images of CIFAR-10, and more in shorter runs" in said
 
@@ -381,7 +381,7 @@ def test_seeds_that_were_not_traced_are_named(run):
 
 
 @pytest.mark.parametrize("name", ["trace.csv", "carry.csv", "filters.npz"])
-def test_a_damaged_trace_is_a_sentence(run, name):
+def test_a_damaged_trace_is_an_error_of_one_sentence(run, name):
     (run / name).write_text("step\nx")
     found = cube.read(groups(run))
     assert not found.groups
@@ -401,7 +401,7 @@ def test_a_fan_is_sorted_and_small(traced):
     assert max(map(abs, after["mean"])) == 0
 
 
-def test_looking_again_finds_what_the_run_found(traced):
+def test_a_second_evaluation_finds_the_results_of_the_run(traced):
     run = runs.read(traced)
     seen = looked.look(run, None, None)
     assert seen.confusion.sum() == seen.of == 4
@@ -530,7 +530,7 @@ def test_the_net_of_a_run_that_diverged_is_marked(run):
     assert outcome.curves(found).blocks[0].sentence.endswith("accuracy in the last test: WC, GC, fully diverged.")
 
 
-def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
+def test_filters_of_nan_are_replaced_by_a_sentence(traced, monkeypatch):
     def damaged(*_, **__):
         net = diagram.rebuilt(runs.read(traced))
         net.layers[0].weights.value[0] = np.nan
@@ -576,7 +576,7 @@ def test_one_seed_that_has_diverged_is_not_hidden_by_others(run, loss):
     assert row["low"] == row["mean"] == row["high"]
 
 
-def test_seeds_that_have_come_less_far_are_told(run):
+def test_seeds_with_fewer_epochs_are_named(run):
     other = like(run, "b", seed=1)
     for folder in (run, other):
         about = json.loads((folder / "config.json").read_text())
@@ -589,7 +589,7 @@ def test_seeds_that_have_come_less_far_are_told(run):
     assert outcome.outcome(groups(run, other)).text.endswith("in the test after 1 to 2 of 2 epochs (2 seeds (0, 1)).")
 
 
-def test_filters_that_are_no_numbers_are_left_out_of_a_fan(traced):
+def test_filters_of_nan_are_left_out_of_a_fan(traced):
     [group] = cube.read(groups(traced)).groups
     name = next(name for name in group.first.filters if name[1:] == ("conv1", "grads", "before"))
     damaged = group.first.filters[name].copy()

@@ -75,7 +75,7 @@ THROUGH, OVER = (
 )
 
 
-def test_every_chart_is_drawn_without_a_word_in_the_console(page):
+def test_every_chart_is_drawn_without_a_message_in_the_console(page):
     figures = page.locator("figure.chart")
     assert figures.count() > 40
     for figure in figures.all():
@@ -83,7 +83,7 @@ def test_every_chart_is_drawn_without_a_word_in_the_console(page):
     assert not page.said
 
 
-def test_nothing_is_asked_for(page, report):
+def test_the_page_requests_nothing(page, report):
     assert page.asked == [report.as_uri()]
 
 
@@ -203,7 +203,7 @@ PRINTED = """async () => {
 }"""
 
 
-def test_what_is_printed_early_has_every_chart(browser, report):
+def test_a_page_that_is_printed_early_has_every_chart(browser, report):
     """All is drawn in the task of the event, which a browser waits for, although most charts are out of sight."""
     opened = browser.new_page(viewport={"width": 1200, "height": 900})
     opened.goto(report.as_uri())
@@ -234,7 +234,7 @@ CONTRASTS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_in_charts_can_be_read(page, scheme):
+def test_texts_in_charts_have_enough_contrast(page, scheme):
     page.emulate_media(media="screen", color_scheme=scheme)
     found = page.evaluate(CONTRASTS)
     assert len(found) > 100

@@ -233,7 +233,9 @@ def test_a_log_that_a_spreadsheet_has_saved(made, go_on, tmp_path, touch):
         (lambda lines: [*lines[:2], "2,0.001,1,1,1,1,nan"], "seconds must be a number of at least 0, not nan"),
     ],
 )
-def test_a_damaged_log_of_an_earlier_version_is_one_sentence(made, go_on, tmp_path, sentence, change, message):
+def test_a_damaged_log_of_an_earlier_version_is_an_error_of_one_sentence(
+    made, go_on, tmp_path, sentence, change, message
+):
     """Such a run has it nowhere else."""
     path = tmp_path / "run" / "log.csv"
     damaged = "\n".join(change(path.read_text().splitlines())).encode(errors="surrogateescape")
@@ -315,7 +317,7 @@ def test_short_epochs_are_not_all_saved(made, tmp_path, monkeypatch):
 # -- formats ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_run_leaves_behind_says_its_format(made):
+def test_the_files_of_a_run_say_their_format(made):
     text, config = about(made / "two"), json.loads((made / "two" / "config.json").read_text())
     assert text["format"] == config["format"] == formats.FORMAT == 2
     assert text["minidl"] == config["versions"]["minidl"] == __version__
@@ -379,13 +381,13 @@ def test_a_configuration_that_cannot_be_read(go_on, tmp_path, sentence, content)
         ("method", 99 * ["WC"], "method must be a text, not " + str(9 * ["WC"])[:-1] + ", 'WC',…"),
     ],
 )
-def test_a_configuration_with_something_else_for_a_number(go_on, tmp_path, sentence, name, value, message):
+def test_a_configuration_with_another_type_in_place_of_a_number(go_on, tmp_path, sentence, name, value, message):
     rewrite(tmp_path / "run", lambda text: text.get("settings", {}).update({name: value}))
     assert go_on() == 2
     assert f"config.json cannot be used: {message}; put it back" in sentence()
 
 
-def test_every_setting_of_a_configuration_is_looked_at(made):
+def test_every_setting_of_a_configuration_is_checked(made):
     written = json.loads((made / "two" / "config.json").read_text())["settings"]
     assert {*written, "batch_is_default"} == contents.SETTINGS.keys()
     options = {action.dest for action in train.parser()._actions} - {"help", "version", "resume"}
@@ -393,7 +395,7 @@ def test_every_setting_of_a_configuration_is_looked_at(made):
 
 
 @pytest.mark.parametrize("name", sorted(contents.SETTINGS))
-def test_a_setting_of_another_type_is_one_sentence(go_on, tmp_path, sentence, name):
+def test_a_setting_of_another_type_is_an_error_of_one_sentence(go_on, tmp_path, sentence, name):
     rewrite(tmp_path / "run", lambda text: text.get("settings", {}).update({name: {"\0": [[]]}}))
     assert go_on() == 2
     assert f"config.json cannot be used: {name} must be" in sentence()
@@ -429,6 +431,6 @@ def test_images_are_prepared_as_training_saw_them(random, backend, source):
 @pytest.mark.parametrize(
     "wrong", [np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4), np.uint8), np.zeros((2, 4, 4, 1), np.uint8)]
 )
-def test_what_is_no_image_is_not_prepared(wrong):
+def test_an_array_that_is_no_image_is_not_prepared(wrong):
     with pytest.raises(MinidlError, match="images of bytes with 3 channels"):
         Preprocessing(tuple(MEAN), DIVISOR, (4, 4), ("a",)).prepare(wrong)

@@ -111,7 +111,7 @@ def attempt(path):
     assert len(said) < 1000
 
 
-def test_mutations_end_in_a_net_or_in_a_sentence(run, random):
+def test_mutated_files_load_or_are_an_error_of_one_sentence(run, random):
     """Each field of the description in turn, and random bytes of the header and of the arrays."""
     about, _ = content(run)
     whole = run.read_bytes()
@@ -183,7 +183,7 @@ def test_a_description_is_checked_field_by_field(run, place, into, message):
         ("[]", "what it says of itself are no fields"),
     ],
 )
-def test_a_description_that_is_none(run, said, message):
+def test_a_description_that_is_not_one(run, said, message):
     rewritten(run, said)
     with pytest.raises(MinidlError, match=message):
         checkpoint.load(run, "cpu")
@@ -265,14 +265,14 @@ def folder(path):
         (folder, "not a file, but a folder"),
     ],
 )
-def test_what_is_no_such_file_is_not_read(tmp_path, make, message):
+def test_files_of_other_formats_are_not_read(tmp_path, make, message):
     (tmp_path / "run").mkdir()
     make(tmp_path / "run" / checkpoint.NAME)
     with pytest.raises(MinidlError, match=message):
         checkpoint.load(tmp_path / "run", "cpu")
 
 
-def test_the_same_comes_back(run):
+def test_a_saved_net_comes_back_unchanged(run):
     net, optimizer = resumed(run)
     _, arrays = content(run)
     for p in net.parameters:

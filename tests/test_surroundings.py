@@ -65,14 +65,14 @@ def test_an_output_that_is_full_does_not_end_a_run(run, tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_an_output_that_is_not_there(run, tmp_path, monkeypatch, name):
+def test_a_missing_output_does_not_end_a_run(run, tmp_path, monkeypatch, name):
     monkeypatch.setattr(sys, name, None)
     assert run(*SMALL) == 0
     assert (tmp_path / "run" / "result.json").exists()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
-def test_python_says_nothing_of_an_output_that_was_lost():
+def test_python_prints_nothing_about_a_lost_output():
     command = [sys.executable, str(HERE / "train.py"), "--version"]
     buffered = os.environ | {"PYTHONUNBUFFERED": ""}
     with open("/dev/full", "w") as full:
@@ -102,7 +102,7 @@ def test_the_version_is_told(main, name, capsys):
 
 
 @pytest.mark.parametrize("name", ["co$t_{x $", os.fsdecode(b"f\xffo"), "図形"])
-def test_any_name_of_a_folder_will_do(pictures, run, folder, tmp_path, capsys, name):
+def test_a_folder_may_have_any_name(pictures, run, folder, tmp_path, capsys, name):
     try:
         folder.rename(tmp_path / name)
     except OSError:
@@ -135,7 +135,7 @@ def test_a_table_that_cannot_be_drawn_is_written_all_the_same(tmp_path, monkeypa
     assert {path.name for path in tmp_path.iterdir()} == {run.folder.name, "results.csv", "table2.md"}
 
 
-def test_a_drawing_of_which_the_library_complains(capsys, recwarn):
+def test_a_warning_of_the_drawing_library_does_not_end_a_run(capsys, recwarn):
     with decoration("program", "it"):
         warnings.warn("a glyph is missing", stacklevel=1)
         logging.getLogger("matplotlib.font_manager").warning("a font is missing")
@@ -213,12 +213,12 @@ def function(tmp_path, monkeypatch):
     return call
 
 
-def test_what_numba_has_compiled_is_kept(function):
+def test_code_that_numba_has_compiled_is_kept(function):
     assert function()[0] == 0
     assert function()[0] == 1
 
 
-def test_what_numba_has_compiled_of_other_sources_is_made_anew(function, monkeypatch, tmp_path):
+def test_code_that_numba_compiled_from_other_sources_is_compiled_again(function, monkeypatch, tmp_path):
     """A loop holds what it calls, which may be in another file."""
     from minidl.kernels.cpu.loops import numba_compiler
 
@@ -235,7 +235,7 @@ def test_what_numba_has_compiled_of_other_sources_is_made_anew(function, monkeyp
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-20], lambda content: bytes(99)])
-def test_a_damaged_file_of_numba_is_made_anew(function, tmp_path, kind, damage):
+def test_a_damaged_file_of_numba_is_replaced(function, tmp_path, kind, damage):
     function()
     (file,) = tmp_path.glob(f"*/*.{kind}")
     file.write_bytes(damage(file.read_bytes()))
@@ -283,7 +283,7 @@ def test_numba_that_cannot_be_imported(monkeypatch):
 # -- the folder of a run ----------------------------------------------------------------------------------------------
 
 
-def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+def test_runs_of_the_same_second_have_different_folders(tmp_path, monkeypatch):
     class Clock(datetime):
         @classmethod
         def now(cls, tz=None):

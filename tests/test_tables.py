@@ -149,7 +149,7 @@ def tiny(tmp_path, random, monkeypatch, no_pictures, narrow):
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
 
 
-def test_a_row_is_run_in_a_process_of_its_own(tiny, tmp_path, monkeypatch):
+def test_a_row_runs_in_a_separate_process(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if sys.version_info >= (3, 11):
         (tmp_path / "random.py").write_text("raise ImportError('the user has a module of this name')")
@@ -243,7 +243,7 @@ def test_an_interrupt_is_one_sentence(tiny, monkeypatch, capsys):
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
-def test_a_row_that_was_killed_is_told_and_the_others_go_on(quick, tmp_path, monkeypatch, capsys):
+def test_a_row_that_was_killed_is_reported_and_the_others_continue(quick, tmp_path, monkeypatch, capsys):
     real = process_run.finished
 
     def run(command, **_):
@@ -279,7 +279,7 @@ def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatc
     assert "test_batch.bin" in shown
 
 
-def test_a_row_that_fails_is_told_and_the_others_go_on(quick, tmp_path, capsys):
+def test_a_row_that_fails_is_reported_and_the_others_continue(quick, tmp_path, capsys):
     arguments = [*quick, "--rows", "Baseline; weight global"]
     settings = budget(reproduce.parser().parse_args(arguments), read_rows(2)[0])
     blocked = run_of(tmp_path / "out", read_rows(2)[0], 0, settings).folder
@@ -355,7 +355,7 @@ def test_a_worker_that_is_killed_costs_one_run(tiny, tmp_path, monkeypatch):
     assert len(lines) == 8 == len(set(lines))
 
 
-def test_children_do_not_think_that_they_are_ranks(monkeypatch):
+def test_child_processes_do_not_act_as_ranks(monkeypatch):
     told = {
         "PMI_RANK": "1",
         "PMI_SIZE": "2",

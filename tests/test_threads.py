@@ -136,7 +136,7 @@ def test_a_training_step_belongs_to_one_thread():
     net.backpropagate(np.ones_like(net.forward(data_of(0))))
 
 
-def test_threads_that_have_ended_leave_no_memory(compute_by):
+def test_threads_that_have_ended_leave_no_memory_behind(compute_by):
     net = build()
     net.eval()
     made: list[weakref.ref[Any]] = []
@@ -234,7 +234,7 @@ def _prefetch_here() -> list[int]:
 
 
 @needs_fork
-def test_batches_are_made_ahead_in_the_child_of_a_fork():
+def test_batches_are_prefetched_in_the_child_of_a_fork():
     global _ahead
     _ahead = Prefetcher(lambda buffer, request: 10 * request)
     assert _prefetch_here() == [10, 20, 30]

@@ -85,7 +85,7 @@ def test_other_steps_are_left_to_the_trainer(random, monkeypatch, method):
 
 
 @pytest.mark.parametrize("name, hint", [("g_removd", r" \(did you mean g_removed\?\)"), ("layer", ""), (3, "")])
-def test_a_column_that_is_not_there_is_a_sentence(name, hint):
+def test_an_unknown_column_is_an_error_of_one_sentence(name, hint):
     with pytest.raises(
         MinidlError, match=f"a trace has no column of numbers {name!r}{hint}; use step, data_mean, .*, step_lost"
     ):
@@ -356,7 +356,7 @@ def test_both_places_give_the_same_trace(random, kind, method):
         assert two.loss == pytest.approx(one.loss, rel=1e-7, abs=1e-12)
 
 
-def test_what_wc_takes_of_a_step_is_the_mean_of_its_filters(random):
+def test_wc_removes_from_a_step_the_mean_of_its_filters(random):
     """The centred weights have none, so that step_lost is the root of step_mean; under SGD, with GC, there is none."""
     for method in ("WC", "WC, GC"):
         net = small_net(method)
@@ -484,7 +484,7 @@ def cut(path):
     ("trace.csv", lambda path: path.write_text(path.read_text() + ",conv1\n"), "has '' for step"),
     ("trace.csv", lambda path: path.write_text(path.read_text() + "7.5,conv1\n"), "holds step 7.5"),
 ])  # fmt: skip
-def test_a_damaged_trace_is_told_in_a_sentence(made, tmp_path, name, damage, message):
+def test_a_damaged_trace_is_reported_in_one_sentence(made, tmp_path, name, damage, message):
     folder = shutil.copytree(made / "half", tmp_path / "run")
     damage(folder / name)
     with pytest.raises(MinidlError, match=message):
@@ -500,7 +500,7 @@ def test_a_run_with_a_damaged_trace_is_not_resumed(made, tmp_path, capsys):
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
-def test_what_is_not_defined_is_a_blank(tmp_path):
+def test_undefined_values_are_blank(tmp_path):
     numbers = dict.fromkeys(NUMBERS, 0.125) | {"alike": math.nan, "out_std": math.inf, "dead": -0.5}
     written = Trace([Row(step=3, layer="conv1", **numbers)], [Carry(3, 0.5, math.inf)], {})
     trace_files.write(tmp_path, written)

@@ -207,7 +207,7 @@ def test_a_run_on_the_gpu_goes_on_on_the_cpu(gpu, run, tmp_path, capsys):
         assert float(mixed["train_loss"]) == pytest.approx(float(pure["train_loss"]), rel=0.05, abs=0.01)
 
 
-def test_too_little_memory_is_one_sentence(run, capsys, monkeypatch):
+def test_too_little_memory_is_an_error_of_one_sentence(run, capsys, monkeypatch):
     def full(*_):
         raise MemoryError("out of memory allocating 4,096 bytes")
 
@@ -248,7 +248,7 @@ def test_a_run_that_broke_off_in_its_first_epoch_goes_on(run, tmp_path, capsys, 
     assert log(tmp_path / "run") == log(tmp_path / "whole")
 
 
-def test_what_resume_refuses(run, tmp_path, capsys):
+def test_runs_that_resume_refuses(run, tmp_path, capsys):
     path = tmp_path / "run"
     assert run("--quiet") == 0
     assert run("--resume", path) == 2
@@ -265,7 +265,7 @@ def test_what_resume_refuses(run, tmp_path, capsys):
     assert "there is no checkpoint" in capsys.readouterr().err
 
 
-def test_nothing_is_printed_but_the_result_when_quiet(run, capsys):
+def test_with_quiet_only_the_result_is_printed(run, capsys):
     assert run("--quiet") == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("test accuracy")

@@ -96,7 +96,7 @@ def ways_back(layer):
     return ways
 
 
-def test_no_way_back_without_a_forward_in_training(layer, batch):
+def test_no_backward_without_a_forward_in_training(layer, batch):
     data, error = batch(3)
 
     def refused(message):
@@ -140,7 +140,7 @@ def test_a_new_shape_needs_a_new_forward(layer, batch):
         layer.backpropagate(error)
 
 
-def test_going_back_twice_gives_the_same(layer, batch):
+def test_two_backwards_after_one_forward_are_equal(layer, batch):
     data, error = batch(3)
     layer.forward(data)
     host = layer.kernels.host
@@ -154,7 +154,7 @@ def test_going_back_twice_gives_the_same(layer, batch):
         np.testing.assert_array_equal(once, again)
 
 
-def test_nets_tell_which_layer(random):
+def test_errors_in_nets_name_the_layer(random):
     net = models.build("c", shape=(8, 8, 3), device="cpu")
     error = np.ones((2, 10), np.float32)
     with pytest.raises(MinidlError, match=r"fc2 \(fully connected, 10\) .* call train\(\), then forward\(data\)"):
@@ -166,7 +166,7 @@ def test_nets_tell_which_layer(random):
     assert all(layer.data is None for layer in net.layers)
 
 
-def test_a_forward_that_failed_is_none(context, random):
+def test_a_failed_forward_does_not_count(context, random):
     layer = Convolution(2, 3)
     layer.setup(SHAPE, context)
     data = context.kernels.xp.asarray(random.standard_normal((3, *SHAPE)))
@@ -208,7 +208,7 @@ class Childless(Sequential):
 
 @pytest.mark.parametrize("kind", [Unfinished, Childless])
 @pytest.mark.parametrize("around", [lambda layer: layer, Sequential, lambda layer: Residual(Sequential(layer))])
-def test_a_layer_that_was_never_begun_is_explained(backend, kind, around):
+def test_a_layer_without_super_init_is_explained(backend, kind, around):
     advice = rf"{kind.__name__}.__init__ does not begin with super\(\).__init__\(\)"
     with pytest.raises(MinidlError, match=advice):
         Net(around(kind()), SHAPE, backend)

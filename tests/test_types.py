@@ -142,7 +142,7 @@ def test_every_layer_takes_numbers_of_any_type_and_layout(name, layer_context, r
     ],
     ids=str,
 )
-def test_what_is_no_number_is_refused_in_one_sentence(backend, data, random):
+def test_values_that_are_no_numbers_are_refused_in_one_sentence(backend, data, random):
     layer = FullyConnected(3)
     layer.setup((4,), Context(backend, np.dtype(np.float32), random))
     with pytest.raises(MinidlError, match=r"^fc1 \(fully connected, 3\) expected data made of numbers: [^\n]*$"):

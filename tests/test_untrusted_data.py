@@ -73,7 +73,7 @@ def test_a_small_file_of_many_pixels_is_not_decoded(tmp_path, monkeypatch, width
         images.read(path)
 
 
-def test_what_is_no_file_is_not_waited_for(folder):
+def test_a_path_that_is_no_regular_file_is_not_waited_for(folder):
     os.mkfifo(folder / "red" / "pipe.png")
     assert "pipe.png cannot be decoded as an image (not a file, but a folder, a pipe or a device)" in refused(
         str(folder)
@@ -121,7 +121,7 @@ def test_pairs_for_which_there_is_no_memory_are_refused_before_anything_is_decod
 @pytest.mark.parametrize(
     "id", ["../secret", "/etc/passwd", "..", "a/../b", "a\\b", "a\0", ".a", "\x1b[2J", "é/é", "-a"]
 )
-def test_an_id_is_a_name(pairs, id):
+def test_an_id_must_be_a_name_and_no_path(pairs, id):
     (pairs / "ImageSets" / "Segmentation" / "train.txt").write_text(f"b\n{id}\n")
     assert "train.txt names" in (message := refused("voc2012", pairs))
     assert "which is no ID such as 2007_000032" in message
@@ -235,7 +235,7 @@ def test_only_files_are_unpacked(tmp_path, monkeypatch, kind):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_unpacked_has_a_limit(tmp_path, monkeypatch):
+def test_the_size_of_unpacked_files_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MOST_BYTES", 999)
     path = official(tmp_path, monkeypatch, (tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin"), bytes(1_000)))
     assert "its files have more than 999 bytes" in refused("cifar10", tmp_path)

@@ -108,7 +108,7 @@ def is_one_sentence(text: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name, action", ALL, ids=lambda one: one if isinstance(one, str) else one.dest)
-def test_any_word_is_a_value_or_one_sentence(name, action, capsys):
+def test_any_word_is_a_value_or_an_error_of_one_sentence(name, action, capsys):
     assert action.type or action.choices, "an option has a type, which knows what cannot be meant"
     for word in WORDS:
         option = action.option_strings[-1] if action.option_strings else ""
@@ -147,7 +147,7 @@ def test_a_word_that_means_nothing_ends_a_command_with_one_sentence(name, option
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_any_word_is_a_command_or_one_sentence(word, capsys):
+def test_any_word_is_a_command_or_an_error_of_one_sentence(word, capsys):
     try:
         status = main([word])
     except SystemExit as end:

@@ -76,7 +76,7 @@ def test_a_walk_is_a_step_of_the_training(after):
         assert (p.value == expected[p.name]).all()
 
 
-def test_what_a_centering_changes():
+def test_the_numbers_that_a_walk_gives_for_centering():
     layers = walk(trainer_of("WC, GC, fully"), "noise").layers
     assert [one.layer for one in layers] == ["conv1", "conv2", "fc1", "fc2"]
     for one in layers[:3]:
@@ -157,7 +157,7 @@ def test_units_and_hooks_that_subtract_no_single_number():
     )
 
 
-def test_what_is_too_large_to_be_shown():
+def test_an_array_that_is_too_large_to_be_shown_is_cut():
     change = Change(*(np.arange(7.0 * 8 * 2).reshape(7, 8, 2),) * 2)
     shown = grid("W", change, "")
     assert shown.title.startswith("W, of input channel 0 of 2 (the first 5×5 of 7×8), in units of 1e+01; ")
@@ -189,7 +189,7 @@ def test_a_walk_says_what_a_trace_says():
         assert points == (row.w_mean, row.w_removed, row.g_mean, row.g_removed)
 
 
-def test_a_filter_that_is_not_there():
+def test_a_missing_filter_is_an_error():
     trainer = trainer_of()
     with pytest.raises(MinidlError, match=r"no layer with filters is called 'conv7'; those .* conv1, conv2, fc1, fc2"):
         walk(trainer, "noise", 3, "conv7")
@@ -246,14 +246,14 @@ def test_lessons(seen):
         assert not any(one.startswith(sentence) for one in lessons(changed(seen, 1, angle=2.0)))
 
 
-def test_a_loss_that_is_no_number_is_said_first(seen):
+def test_a_loss_of_nan_is_said_first(seen):
     assert lessons(replace(seen, loss=(math.nan, math.nan), after=3))[0].startswith(
         "The loss is not a number, as the training before it has diverged: take fewer steps with --after"
     )
     assert "the net cannot take this batch" in lessons(replace(seen, loss=(math.nan, 1.0), after=0))[0]
 
 
-def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
+def test_a_hook_whose_change_is_nan_is_not_reported_as_unchanged(seen):
     nan = math.nan
     lost = replace(seen.layers[0].weights, hook="N", norm=(1.0, nan), mean=(nan, nan), changed=nan)
     layers = [replace(one, weights=lost, grads=replace(one.grads, hook=""), error=None) for one in seen.layers]
@@ -268,7 +268,7 @@ def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
     assert not any("learn nothing" in sentence for sentence in lessons(replace(seen, layers=dead)))
 
 
-def test_a_net_that_has_left_all_bounds():
+def test_a_net_with_weights_of_nan():
     trainer = trainer_of("WS")
     trainer.net.parameters[0].value[...] = np.nan
     text = transcript(walk(trainer, "noise"))
@@ -344,7 +344,7 @@ def test_the_command(arguments, tmp_path, capsys):
         (["--html", "/missing/walk.html"], "a page cannot be written to /missing/walk.html; "),
     ],
 )
-def test_errors_are_a_sentence(words, message, arguments, capsys):
+def test_errors_are_one_sentence(words, message, arguments, capsys):
     assert main(["walk", "--model", "a", "--after", "1000000", *words, *arguments]) == 2
     out, err = capsys.readouterr()
     assert err.startswith(f"minidl walk: {message}")
@@ -390,7 +390,7 @@ def test_a_net_without_filters():
     ],
 )
 @pytest.mark.parametrize("before", [True, False])
-def test_a_watch_wants_a_training_step(place, step, message, before):
+def test_a_watch_needs_a_training_step(place, step, message, before):
     """Even where there was one before."""
     net = trainer_of(place=place).net
     data = np.ones((2, 6, 5, 3), np.float32)
