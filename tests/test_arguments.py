@@ -1,4 +1,4 @@
-"""What a program gives by mistake at a door of the Python API is one sentence; what can only mean one thing works."""
+"""Wrong arguments of the Python API are an error of one sentence; arguments with only one possible meaning work."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command ``minidl``: its subcommands are the scripts of the checkout, under the name that the user has typed."""
+"""The command ``minidl``: its subcommands are the scripts of the checkout, and use the name that the user has typed."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(params=["minidl", "python -m minidl"])
 def called(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return how the command was called."""
+    """Return the words with which the command was called."""
     monkeypatch.setattr(sys, "argv", ["/bin/minidl" if request.param == "minidl" else "/lib/minidl/__main__.py"])
     return str(request.param)
 
@@ -35,7 +35,7 @@ def arguments(folder: Path, tmp_path: Path) -> list[str]:
 
 
 def told(function: Callable[[list[str]], Any], words: list[str], capsys: Capture) -> str:
-    """Return what is printed by a command that ends at once, well or with a wrong word."""
+    """Return the output of a command that ends immediately, with success or with an error."""
     with pytest.raises(SystemExit):
         function(words)
     return "".join(capsys.readouterr())
@@ -96,8 +96,8 @@ def test_without_a_word_the_commands_are_listed(capsys: Capture) -> None:
 
 
 def test_a_checkout_that_is_not_installed_says_so() -> None:
-    """Its folders are not packages of minidl there; the options can be read all the same."""
-    start = [sys.executable, "-S", "-m", "minidl", "train"]  # -S: without what is installed
+    """Its folders are not packages of minidl there; the options can be read nevertheless."""
+    start = [sys.executable, "-S", "-m", "minidl", "train"]  # -S: without installed packages
     asked, begun = (
         subprocess.run([*start, *words], capture_output=True, text=True, cwd=CHECKOUT) for words in (["--help"], [])
     )

@@ -21,7 +21,7 @@ SIZE = len(CONTENT)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT under paths that say how, and remembers what it was asked."""
+    """Serves CONTENT in the way that the path says, and records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.wfile.write(content)
         except ConnectionError:
-            pass  # the client went away, as it should from a slow server
+            pass  # the client has closed the connection, as it should for a slow server
         return None
 
     def log_message(self, *_: object) -> None:
@@ -100,7 +100,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def arrived(target: Path) -> bool:
-    """Whether the file is there, whole and alone."""
+    """Return whether the file is complete, and the only one in its folder."""
     return target.read_bytes() == CONTENT and list(target.parent.iterdir()) == [target]
 
 

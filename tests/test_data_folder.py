@@ -171,7 +171,7 @@ def test_the_background_is_a_parameter(pets: Path) -> None:
 
 
 def test_images_of_more_than_8_bits_are_scaled_alike(pets: Path) -> None:
-    """A dark image stays dark beside a bright one, also where they are in different parts."""
+    """A dark image stays darker than a bright one, even if they are in different parts of the set."""
     for name, value in (("50", 4000), ("51", 200), ("52", 257 * 240)):
         Image.fromarray(np.full((8, 8), value, np.uint16)).save(pets / "cat" / f"{name}.PNG")
     train, test = load(str(pets), progress=False)
@@ -206,7 +206,7 @@ def test_an_image_is_turned_upright_as_its_camera_says(pets: Path) -> None:
     pixels = np.zeros((32, 32, 3), np.uint8)
     pixels[:16] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise: what is stored on top belongs on the right
+    exif[0x0112] = 6  # to be turned clockwise by 90°: the stored top belongs on the right
     Image.fromarray(pixels).save(pets / "dog" / "0.png", exif=exif)
     train, _ = load(str(pets), progress=False)
     turned = train.images[train.labels == 1][0]

@@ -1,4 +1,4 @@
-"""Downloads from mirrors that say what is not so: the next is asked; nothing is kept, overwritten or awaited."""
+"""Downloads from mirrors that give wrong answers: the next one is asked; nothing is kept, overwritten or waited for."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ Send = Callable[[bytes], None]
 
 
 class Mirror:
-    """A server that answers each request by one function, which is given how to send; url: of its file."""
+    """A server that answers each request by a function, which gets a function ``send``; url: the address of its file."""
 
     def __init__(self, answer: Callable[[Send], None] | bytes) -> None:
         self.answer = (lambda send: send(answer)) if isinstance(answer, bytes) else answer
@@ -39,7 +39,7 @@ class Mirror:
                 self.serve_one(self.socket.accept()[0])
 
     def serve_one(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):  # the client has gone
+        with connection, suppress(OSError):  # the client has closed the connection
             self.requests.append(connection.recv(1 << 16))
 
             def send(content: bytes) -> None:
@@ -121,7 +121,7 @@ def test_a_longer_file_is_cut_at_the_length_that_is_known(mirror, target):
     endless = mirror(lambda send: [send(HEAD + b"\r\n"), *(send(bytes(1 << 16)) for _ in range(1_000))])
     with pytest.raises(MinidlError, match="has the checksum"):
         get(target, endless)
-    assert endless.sent < 16 << 20  # what lies in buffers of the system between here and there
+    assert endless.sent < 16 << 20  # bytes in buffers of the operating system
     assert list(target.parent.iterdir()) == []
 
 
@@ -146,7 +146,7 @@ def test_the_body_of_a_redirect_is_not_read(mirror, target):
     ids=["continue", "status", "headers", "chunk", "trailers"],
 )
 def test_a_mirror_that_is_busy_without_end_is_left(mirror, target, first, again, monkeypatch):
-    """A socket's timeout would begin anew with each of these."""
+    """With each of these, the timeout of a socket would begin again."""
     monkeypatch.setattr(download, "_REQUESTS", 1)
 
     def busy(send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The diagnosis: layers that are broken on purpose are explained rightly, and noise has no explanation."""
+"""The diagnosis of wrong gradients: known mistakes in layers are explained, and noise gets no explanation."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ class Exchanged(Convolution):
 
 
 class Reversed(Convolution):
-    """The filters' gradient is that of a correlation where a convolution is meant."""
+    """The filters' gradient has the taps in reversed order."""
 
     def compute_grads(self, error):
         super().compute_grads(error)
@@ -104,7 +104,7 @@ class NotANumber(FullyConnected):
 
 
 class Random(FullyConnected):
-    """The weights' gradient has nothing to do with them."""
+    """The weights' gradient is random."""
 
     def compute_grads(self, error):
         super().compute_grads(error)

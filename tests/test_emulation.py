@@ -1,4 +1,4 @@
-"""The emulated GPU itself: it must notice what a card would only do wrong."""
+"""The emulated GPU itself: it must report mistakes that a real GPU would not notice."""
 
 import os
 import sys
@@ -153,7 +153,7 @@ def test_a_compiled_library_is_complete_when_other_processes_find_it(cupy, tmp_p
     monkeypatch.setattr(raw, "CACHE", tmp_path)
     monkeypatch.setattr(os, "replace", note)
     cupy.RawModule(code='extern "C" __global__ void nothing(float* out) {}').get_function("nothing")
-    assert found == [".ii", ".gch", ".so"]  # the library, for which others look, comes last
+    assert found == [".ii", ".gch", ".so"]  # the library that other processes look for is written last
 
 
 def test_a_missing_gpu_is_an_error_of_one_sentence(cupy, monkeypatch):

@@ -1,4 +1,4 @@
-"""Exports, read by their real clients: onnx, onnxruntime, PyTorch, safetensors, and minidl itself.
+"""Exports, read by the programs that they are for: onnx, onnxruntime, PyTorch, safetensors, and minidl itself.
 
 The widths of the nets are small; the whole nets are compared by: pytest tests/test_export.py -m slow -s
 """
@@ -28,7 +28,7 @@ from minidl.pytorch import axes_of
 
 
 def has(*packages):
-    """Return whether packages are installed; all are in continuous integration."""
+    """Return whether packages are installed; in continuous integration all of them are."""
     return all(map(importlib.util.find_spec, packages))
 
 
@@ -55,7 +55,7 @@ cases = pytest.mark.parametrize("name, method, mode", CASES)
 
 @pytest.fixture
 def narrow(small, monkeypatch):
-    """Let all nets be small."""
+    """Make all nets small."""
     small("a", filters=(4, 6, 8))
     small("c", filters=(4, 6, 8))
     small("b", filters=(4, 6, 8, 10), blocks=(1, 2, 1, 1))
@@ -81,7 +81,7 @@ def trained(path, name, method, mode="projection", shape=(32, 32, 3), classes=5,
         output = net.forward(random.normal(0, 0.3, (samples, *shape)))
         net.backpropagate(random.standard_normal(output.shape) / output.size)
         optimizer.step()
-    for p in net.parameters:  # biases, too, are no zeros
+    for p in net.parameters:  # so that the biases are not zero
         p.value += random.normal(0, 0.01, p.value.shape) * (p.value.ndim == 1)
     fit = KEEP if models.per_pixel(name) else "crop"
     names = tuple(f"class {i}" for i in range(classes))
@@ -92,13 +92,13 @@ def trained(path, name, method, mode="projection", shape=(32, 32, 3), classes=5,
 
 
 def images(net, samples=3):
-    """Return data for a net, and the same as other programs have them."""
+    """Return data for a net, and the same data in the layout of other programs."""
     data = np.random.default_rng(6).normal(0, 0.3, (samples, *net.shape)).astype(np.float32)
     return data, as_theirs(data)
 
 
 def described(path):
-    """Return what an export says of its net."""
+    """Return the description of the net in an export."""
     with safe_open(path, framework="np") as file:
         return json.loads(file.metadata()["minidl"])
 
@@ -118,7 +118,7 @@ def test_all_clients_have_the_same_logits(narrow, tmp_path, name, method, mode):
     if has("onnx", "onnxruntime"):
         path, _ = export(tmp_path / "run", "onnx", None)
         assert path == tmp_path / "run" / "model.onnx"
-        for samples in (3, 1):  # their axis is free
+        for samples in (3, 1):  # the axis of the samples is free
             np.testing.assert_allclose(by_onnx(path, theirs[:samples]), right[:samples], rtol=0, atol=1e-5)
 
 
@@ -147,7 +147,7 @@ def test_exports_can_be_read_back(narrow, tmp_path, name, method, mode, kind):
 
 @needs_onnx
 def test_an_image_of_another_size_than_the_nets_own(narrow, tmp_path):
-    """Net (d) pads and cuts what comes in."""
+    """Net (d) pads the image, and cuts the padding off its output."""
     net = trained(tmp_path / "run", "d", "BN", shape=(70, 75, 3))
     path, _ = export(tmp_path / "run", "onnx", None)
     data, theirs = images(net)
@@ -211,7 +211,7 @@ def test_names_and_axes(narrow, tmp_path):
 
 
 class Half(Layer):
-    """A layer of one's own: out = data/2."""
+    """A user-defined layer: out = data/2."""
 
     kind = "half"
 
@@ -226,7 +226,7 @@ class Half(Layer):
 
 
 class TellingHalf(Half):
-    """One that says how others have it."""
+    """A layer that describes itself for other programs."""
 
     def to_onnx(self, graph, data):
         return graph.add("Mul", data, graph.constant(np.float32(0.5)))
@@ -237,7 +237,7 @@ class TellingHalf(Half):
 
 @pytest.fixture
 def own(names, tmp_path):
-    """Return a function that saves a run of a net with a layer of one's own."""
+    """Return a function that saves a run of a net with a user-defined layer."""
 
     def make(kind):
         @model("own", method="WC")
@@ -304,7 +304,7 @@ def test_a_norm_behind_a_flatten_has_no_order_in_pytorch():
 
 @needs_onnx
 def test_vectors_and_sums_of_other_extents(tmp_path):
-    """Layers that the nets of the paper have in other places."""
+    """Layers in other places than in the nets of the paper."""
     from minidl.onnx_model import onnx_model
 
     root = Sequential(
@@ -353,7 +353,7 @@ def test_the_command_says_where_the_file_is(narrow, tmp_path, capsys):
 
 
 def test_foreign_weights_need_a_net(narrow, tmp_path):
-    """The state of a module, as another program has saved it."""
+    """The state of a PyTorch module, as another program has saved it."""
     save_file({"conv1.weight": np.zeros((4, 3, 5, 5), np.float32)}, tmp_path / "state.safetensors")
     with pytest.raises(MinidlError, match="it does not say which net it holds"):
         checkpoint.load(tmp_path / "state.safetensors")
