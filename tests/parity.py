@@ -74,7 +74,7 @@ class Parity:
 
     @property
     def differences(self):
-        """The differences of ONNX Runtime and PyTorch from ours, then of ours, ONNX Runtime and PyTorch from float64."""
+        """How far ONNX Runtime and PyTorch are from ours, then ours, ONNX Runtime and PyTorch from float64."""
         pairs = [(self.ours, other) for other in self.others]
         pairs += [(self.exact, one) for one in (self.ours, *self.others)]
         return [np.abs(one - other).max() for one, other in pairs]

@@ -83,7 +83,7 @@ def test_make_gpu_without_a_gpu(job: Any, monkeypatch: Any, capsys: pytest.Captu
 
 
 def test_make_gpu_leaves_the_gpu_to_its_children(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
-    """This process has no CuPy; a child process has the stand-in and a PyTorch without CUDA, and finds no conflict."""
+    """Here is no CuPy; a child process has the stand-in and a PyTorch without CUDA, and finds no conflict."""
     if not EMULATED or not sys.platform.startswith("linux"):
         pytest.skip("the stand-in is made for Linux, and for one CUDA alone")
     (tmp_path / "cupy").symlink_to(Path(__file__).parent / "emulation" / "cupy")
@@ -106,7 +106,7 @@ def test_cudas_that_do_not_agree(job: Any) -> None:
 
 
 def test_a_part_that_takes_too_long_keeps_what_it_has_found(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
-    """This also holds if a process that it has started keeps the output open."""
+    """Even if a process that it has started keeps the output open."""
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "build").mkdir()
     (tmp_path / "benchmarks" / "slow.py").write_text(

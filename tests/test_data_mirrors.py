@@ -23,7 +23,7 @@ Send = Callable[[bytes], None]
 
 
 class Mirror:
-    """A server that answers each request by a function, which gets a function ``send``; url: the address of its file."""
+    """A server that answers each request by a function, which gets ``send``; url: the address of its file."""
 
     def __init__(self, answer: Callable[[Send], None] | bytes) -> None:
         self.answer = (lambda send: send(answer)) if isinstance(answer, bytes) else answer

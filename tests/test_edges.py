@@ -474,7 +474,7 @@ needs_onnx = pytest.mark.skipif(
 @needs_onnx
 @pytest.mark.parametrize("norm", NORMS[1:])
 def test_norms_of_constants_in_onnx(norm):
-    """Some versions of ONNX Runtime compute the variance as a difference, which can be below zero and then gives nan."""
+    """Some versions of ONNX Runtime compute the variance as a difference, which can be negative and gives nan."""
     import onnxruntime
 
     from minidl.onnx_model import onnx_model
@@ -576,7 +576,7 @@ def test_a_parameter_of_two_layers_is_refused_before_its_gradients_are_wrong(bac
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
 @pytest.mark.parametrize("method", ["WC, GC, BN, fully", "WS, GC, LN"])
 def test_underflows_are_no_errors(backend, random, method, optimizer):
-    """This holds whatever np.seterr says; an overflow is still an error."""
+    """Whatever np.seterr says; an overflow is still an error."""
     net = models.build("a", shape=(16, 16, 3), method=method, device=backend)
     loss, update = SoftmaxCrossEntropy(backend), optimizer(net.parameters, backend, 0.01, weight_decay=1e-4)
     data = random.standard_normal((4, 16, 16, 3)) * np.array([1, 0, 1e-30, 1e-40]).reshape(4, 1, 1, 1)

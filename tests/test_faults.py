@@ -1,4 +1,4 @@
-"""What may go wrong while a run trains: afterwards it goes on, to the same bits as one that nothing has happened to."""
+"""Faults while a run trains: it can be resumed afterwards, and ends with the same bits as an undisturbed run."""
 
 import errno
 import json
@@ -36,7 +36,7 @@ from minidl.study.trace import Tracer
 from minidl.study.trace_files import Filters, Trace
 
 STEPS = 3  # of an epoch of ``run``
-# Weights that a hook normalizes at each forward, and running statistics; the last batch of an epoch is larger.
+# With weights that a hook normalizes in each forward pass, and running statistics; the last batch is larger.
 HOOKS = ("--model", "a", "--method", "WC, GC, BN", "--place", "hooks", "--quiet")
 TRACED = (*HOOKS, "--trace", 100)
 RAW = ("--model", "a", "--method", "WS, GC", "--mode", "reparametrization", "--optimizer", "sgd", "--quiet")
@@ -44,7 +44,7 @@ PLAIN = ("--model", "a", "--quiet")
 
 
 def before_step(monkeypatch, number, what):
-    """Do something before a step of the process, counted from 1; return the list of the steps that were made."""
+    """Call a function before a step of the process, counted from 1; return the list of the steps that were done."""
     made = []
 
     def doing(method):
@@ -63,13 +63,13 @@ def before_step(monkeypatch, number, what):
 
 @pytest.fixture(autouse=True)
 def narrow(small):
-    """Let net (a) be a small one."""
+    """Make net (a) small."""
     small("a", filters=(4, 4, 4), hidden=16)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Return a folder with a set, and runs on it that nothing happened to, by their options."""
+    """Return a folder with a set, and undisturbed runs on it, by their options."""
     root = tmp_path_factory.mktemp("made")
     write_images(root / "set", 10, np.random.default_rng(7))
     return root, {}
@@ -88,7 +88,7 @@ def run(made, tmp_path):
 
 @pytest.fixture
 def whole(made, run):
-    """Return a function that returns the run with these options that nothing happened to."""
+    """Return a function that returns the undisturbed run with these options."""
     root, runs = made
 
     def of(options):
@@ -210,7 +210,7 @@ def test_the_processes_of_a_comparison_save_when_it_is_told_to_end(folder, tmp_p
 
 
 class Killed(BaseException):
-    """Ends a run in this process as a kill would: nothing that is to be done at the end is done."""
+    """Ends a run in this process like a kill: nothing that is done at the end of a run is done."""
 
 
 def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, whole, tmp_path, monkeypatch):
@@ -231,7 +231,7 @@ def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, whole, t
 
 @pytest.mark.parametrize("write", ["write_log", "draw", "write_result"])
 def test_a_run_that_ended_before_its_result_is_concluded(run, whole, tmp_path, monkeypatch, write):
-    """Be it before the checkpoint of the last epoch, which comes after its log, or while it is concluded."""
+    """Before the checkpoint of the last epoch, which is written after its log, or while the result is written."""
     owner = minidl.experiment.run if write == "draw" else records
     real = getattr(owner, write)
 
@@ -253,7 +253,7 @@ def test_a_run_that_ended_before_its_result_is_concluded(run, whole, tmp_path, m
 
 @pytest.mark.slow
 def test_runs_that_are_killed_at_random_moments(tmp_path):
-    """How many is told by MINIDL_KILLS (5)."""
+    """MINIDL_KILLS says how many (default: 5)."""
     count = int(os.environ.get("MINIDL_KILLS", "5"))
     outcome = kill_runs(tmp_path, count)
     assert outcome.equal + outcome.not_begun == count, outcome
@@ -263,7 +263,7 @@ def test_runs_that_are_killed_at_random_moments(tmp_path):
 
 
 def fails_at(patch, number, code=errno.ENOSPC):
-    """Let the call of that number that writes something fail, and all after it; return the list of calls."""
+    """Let the writing call with this number fail, and all later ones; return the list of calls."""
     calls = []
 
     def failing(function):
@@ -301,7 +301,7 @@ def test_a_disk_that_is_full_at_any_write(run, whole, tmp_path, capsys, monkeypa
 
 @contextmanager
 def limit(kind, value):
-    """Let this process have no more of something than that."""
+    """Limit a resource of this process."""
     soft, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (value, hard))
     try:
@@ -323,7 +323,7 @@ def test_files_that_may_not_be_so_long(run, tmp_path, capsys, size):
 
 
 def test_links_in_a_run_folder_lead_nowhere(run, tmp_path):
-    """What a run writes takes the place of a link, and never goes through one."""
+    """A file that a run writes replaces a link, and is never written through it."""
     assert run(*TRACED, "--epochs", 1) == 0
     victim, folder = tmp_path / "victim", tmp_path / "run"
     victim.write_text("mine")
@@ -333,7 +333,7 @@ def test_links_in_a_run_folder_lead_nowhere(run, tmp_path):
         for link in (name, f"{name}.part", f".{name}.part", Path(name).with_suffix(".part").name, ".part"):
             (folder / link).unlink(missing_ok=True)
             (folder / link).symlink_to(victim)
-        if name in (checkpoint.NAME, "config.json", "trace.csv", "carry.csv", "filters.npz"):  # which are read
+        if name in (checkpoint.NAME, "config.json", "trace.csv", "carry.csv", "filters.npz"):  # links may be read
             (tmp_path / name).write_bytes(kept[name])
             (folder / name).unlink()
             (folder / name).symlink_to(tmp_path / name)
@@ -384,7 +384,7 @@ def test_too_few_file_handles_are_an_error_of_one_sentence(run, whole, tmp_path,
 
 def test_a_lack_of_memory_while_a_run_trains(run, whole, tmp_path, capsys, monkeypatch):
     class OutOfMemoryError(MemoryError):
-        """What CuPy raises, too."""
+        """The name of the exception that CuPy raises."""
 
     def full():
         raise OutOfMemoryError("out of memory allocating 4,096 bytes")
@@ -403,7 +403,7 @@ def test_a_lack_of_memory_while_a_run_trains(run, whole, tmp_path, capsys, monke
 
 
 def test_a_clock_that_is_set_changes_no_duration(run, tmp_path, monkeypatch):
-    """Durations are measured by a clock that nobody can set."""
+    """Durations are measured by a monotonic clock."""
     times = iter(range(10**9, 0, -(10**6)))
     monkeypatch.setattr(time, "time", lambda: next(times))
     assert run(*PLAIN) == 0
@@ -454,7 +454,7 @@ def late(x):
 
 @pytest.mark.parametrize("seldom", [0, 1e9])
 def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys, monkeypatch, seldom):
-    """Also where the last checkpoint is several epochs old."""
+    """Even if the last checkpoint is several epochs old."""
     monkeypatch.setattr("minidl.experiment.run.SELDOM", seldom)
     (tmp_path / "my_late.py").write_text(NORM.format(20))
     options = ("--import", tmp_path / "my_late.py", "--method", "late", "--model", "a", "--quiet")

@@ -1,4 +1,4 @@
-"""A short run of each fuzzer: the inputs to begin with, and some mutations of them; make fuzz has a long one."""
+"""A short run of each fuzzer: the initial inputs, and some mutations of them; ``make fuzz`` runs longer."""
 
 from random import Random
 

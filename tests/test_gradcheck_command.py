@@ -1,4 +1,4 @@
-"""The command that checks gradients: what it checks, what it says of the rest, and its exit status."""
+"""The command that checks gradients: what it checks, what it says about the rest, and its exit status."""
 
 import re
 
@@ -19,7 +19,7 @@ from minidl.study.specimens import LAYERS
 
 @pytest.fixture(autouse=True)
 def loops_as_before():
-    """Let the tests that follow compute by the loops that they expect."""
+    """Restore the loops that later tests expect."""
     yield
     loops.use_best()
 
@@ -90,7 +90,7 @@ def test_a_failure_is_explained_and_is_the_exit_status(capsys):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Let net (c) be small."""
+    """Make net (c) small."""
     monkeypatch.setattr("minidl.models.c.net.__defaults__", ((2, 2, 2), 20))
     monkeypatch.setattr(checking, "SHAPE", (8, 8, 3))
 
@@ -220,7 +220,7 @@ def lost_in_double(x):
 )
 @pytest.mark.usefixtures("names")
 def test_a_gradient_of_nan_fails(function, adjoint, said, capsys):
-    """Where it is a number when a function is tried, in float32."""
+    """Even if it is a number in float32, with which a function is tried."""
     register("OWN", "weights", "tensor", function, adjoint)
     words = ["--method", "OWN", "--mode", "reparametrization", "--device", "reference"]
     assert main(["gradcheck", "--layer", "fc", *words]) == 1

@@ -1,4 +1,4 @@
-"""Ranks that are processes, which mpiexec starts: they train as one does, and end together."""
+"""Ranks as processes that mpiexec starts: they train like a single process, and end together."""
 
 import importlib.util
 import os
@@ -30,25 +30,25 @@ if MISSING and os.environ.get("MINIDL_MPI") == "required":
 pytestmark = pytest.mark.skipif(MISSING, reason="mpi4py or mpiexec is missing: pip install -e '.[mpi]'")
 TRAIN = [sys.executable, str(HERE.parent / "train.py")]
 SMALL = ["--batch-size", "5", "--threads", "1", "--loops", "numpy", "--device", "cpu", "--quiet"]
-# Of the loss. Training in float32 amplifies how its sums are rounded; by as much it is away from that in float64.
+# Tolerance of the loss. Training in float32 amplifies rounding errors; this is about its difference from float64.
 BOUNDS = {"float64": 1e-12, "float32": 1e-6}
 WHOLE_NET_IN_FLOAT32 = 0.03
 
 
 def mpi(ranks, *command):
-    """Start a command on so many ranks; what is printed goes to a pipe."""
+    """Start a command on ``ranks`` ranks; its output goes to a pipe."""
     command = [MPIEXEC, "-n", str(ranks), *map(str, command)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def said(process, timeout=300):
-    """Return the exit status of a process, and all it printed."""
+    """Return the exit status of a process, and its output."""
     out, error = process.communicate(timeout=timeout)
     return process.returncode, out, error
 
 
 def compare(ranks, cases, path, *words):
-    """Train on ranks, and by one process, and compare the losses."""
+    """Train on ranks and in one process, and compare the losses."""
     status, _, error = said(mpi(ranks, sys.executable, HERE / "mpi_curves.py", path, *words))
     assert status == 0, error
     found = np.load(path)
@@ -76,7 +76,7 @@ def test_fifty_steps_of_ranks_are_those_of_one_process(ranks, tmp_path):
 
 @pytest.mark.slow
 def test_labelled_pixels_weigh_the_same_on_ranks(tmp_path):
-    """Net (d), on batches of which one rank has nearly all that is labelled, or more images than the other."""
+    """With net (d), on batches of which one rank has nearly all labelled pixels, or more images than the other."""
     compare(2, PIXELS, tmp_path / "curves.npz", "pixels")
 
 
@@ -96,7 +96,7 @@ def settled(folder, epochs=2):
 
 
 def ranks_of(launcher):
-    """Return the processes of the ranks, in their order, of a launcher with one process between."""
+    """Return the processes of the ranks, in their order; there is one process between the launcher and them."""
 
     def children(pid):
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -143,7 +143,7 @@ def test_a_rank_that_hangs_ends_the_job_within_half_a_minute(folder):
 
 
 def test_a_rank_on_which_nccl_fails_ends_the_ranks_that_wait_for_it(folder, monkeypatch):
-    """They hear nothing there, and give signs of life."""
+    """While they wait there, they cannot receive messages, but still give signs of life."""
     monkeypatch.setenv("PYTHONPATH", str(HERE / "emulation"))
     status, _, error = said(mpi(2, sys.executable, HERE / "mpi_nccl_fails.py", "--out", folder / "run"), timeout=60)
     assert status == 2
@@ -245,7 +245,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["--nonsense", "--trace", "--method=XY"])
 def test_other_ranks_exit_after_rank_0_has_printed_its_error(mistake, folder):
-    """A launcher may end all ranks as soon as one of them has left with an error."""
+    """A launcher may end all ranks as soon as one of them has exited with an error."""
     (folder / "slow.py").write_text(SLOW_TO_SAY)
     wrapped = f'if [ $PMI_RANK = 0 ]; then "$@" 2> {folder}/said; else "$@"; [ -s {folder}/said ] || echo early; fi'
     words = ["--data", folder / "set", *SMALL, "--epochs", 1, "--out", folder / "run", mistake]
@@ -256,7 +256,7 @@ def test_other_ranks_exit_after_rank_0_has_printed_its_error(mistake, folder):
 
 
 def ended_at_the_first_failure(ranks, *command):
-    """Run a command as a launcher does that ends all ranks at the first that fails; return what each of them says."""
+    """Run a command like a launcher that ends all ranks when the first one fails; return the output of each rank."""
     late = ["sh", "-c", '[ $PMI_RANK = 0 ] && sleep 1; exec "$@"', "sh", sys.executable, *command]
     started = []
     for rank in range(ranks):

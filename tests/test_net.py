@@ -1,4 +1,4 @@
-"""What a net tells of itself, what it says to wrong shapes, and that a steady step allocates nothing large."""
+"""Nets: how they are printed, errors about wrong shapes, and steps that allocate no large arrays."""
 
 import tracemalloc
 
@@ -185,7 +185,7 @@ def test_a_net_refuses_an_impossible_shape(backend, shape):
     ],
 )
 def test_a_steady_step_allocates_no_large_array(random, small, name, method, samples, size):
-    """In some calls NumPy takes buffers of 32 KB for itself; the smallest activations of this batch have 200 KB."""
+    """In some calls NumPy allocates buffers of 32 KB; the smallest activations of this batch have 200 KB."""
     threads.set_workers(1)
     if name == "d":
         small("d", filters=(16, 16, 16, 16), count=1)

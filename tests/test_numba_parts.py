@@ -1,4 +1,4 @@
-"""Parts of a compiled loop: each is called once, with its number, and they run side by side."""
+"""Parts of a compiled loop: each is called once, with its number, and they run in parallel."""
 
 import gc
 
@@ -13,7 +13,7 @@ from minidl.kernels.cpu.loops.numba_compiler import compiled, parallel, ready  #
 from minidl.kernels.cpu.loops.numba_parts import in_parts  # noqa: E402
 from minidl.kernels.cpu.loops.numba_threads import add_at, let_others_run  # noqa: E402
 
-PATIENCE = 1_000_000  # looks at whether the others have begun
+PATIENCE = 1_000_000  # checks whether the others have begun
 
 
 @parallel
@@ -23,7 +23,7 @@ def together(weights, numbers, seen, met, counter, parts):
 
 @compiled
 def meet(weights, numbers, seen, met, counter, part, parts):
-    """Note the part and what it was given, and wait for as many parts as there are threads."""
+    """Record the part and its arguments, and wait until as many parts have begun as there are threads."""
     threads, factor = numbers
     seen[part] += factor * weights[part] + parts
     add_at(counter.ctypes.data, 1)
@@ -63,7 +63,7 @@ def test_the_garbage_collector_is_off_only_while_a_loop_is_compiled(monkeypatch)
 
 
 def test_forms_that_two_processes_save_at_the_same_time_have_different_files(tmp_path, monkeypatch):
-    """As each has read the index before the other one wrote to it."""
+    """Each process has read the index before the other one wrote to it."""
     from minidl.kernels.cpu.loops.numba_compiler import _Files
 
     files = [_Files(str(tmp_path), "loop", "stamp") for _ in range(2)]
@@ -73,4 +73,4 @@ def test_forms_that_two_processes_save_at_the_same_time_have_different_files(tmp
             one.save((kind, "cpu"), f"code for {kind}")
     assert len(list(tmp_path.glob("*.nbc"))) == 2
     assert files[0].load(("float64", "cpu")) == "code for float64"
-    assert files[0].load(("float32", "cpu")) is None  # lost in the index, and compiled anew
+    assert files[0].load(("float32", "cpu")) is None  # missing in the index, and compiled again

@@ -1,4 +1,4 @@
-"""Files of one's own: --import FILE, what goes wrong in a file, and what runs remember of it."""
+"""Files with user-defined parts (--import FILE): mistakes in a file, and what a run remembers about it."""
 
 import json
 import subprocess
@@ -230,11 +230,11 @@ def test_files_are_modules_of_their_names_and_may_be_several(run, write, tmp_pat
     )
     assert run("--import", first, "--import", second, "--method", "median, other", *PLAIN) == 0
     assert str(parse("median, other")) == "median, other"
-    assert import_files([first])[0].record["file"] == first  # the same again
+    assert import_files([first])[0].record["file"] == first  # the same file again
 
 
 def test_a_file_runs_once_as_it_is_and_again_where_it_has_changed(write, tmp_path):
-    """One that names a transform of the library cannot be told from another one that takes its name."""
+    """The file names a transform of the library; if another file gave the same name, it would look the same."""
     named = "import minidl.normalizations as n\nn.register('channel WS', 'weights', 'channel', 'standardize')\n"
     path = write(named)
     import_files([path])

@@ -1,4 +1,4 @@
-"""Models and layers of one's own, and the checkpoints of their nets."""
+"""User-defined models and layers, and the checkpoints of their nets."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_a_model_whose_output_is_not_the_classes(last, per_pixel, message):
 
 
 class Correlation(Layer):
-    """A convolution of one's own, 2×2 without padding; the weights have four axes, or two."""
+    """A user-defined convolution, 2×2 without padding; its weights have four axes, or two."""
 
     kind = "own"
 
@@ -217,7 +217,7 @@ def saved(net, path, random):
 
 
 def test_a_user_defined_net_is_saved_and_loaded(random, tmp_path):
-    """Even into a net whose hooks would change the weights once more."""
+    """Even into a net whose hooks would change the weights again."""
     register("HALF", "weights", "tensor", lambda x: x / 2)
     data, expected = saved(own_net("HALF"), tmp_path / "net", random)
     with pytest.raises(MinidlError, match=r"a model that has a name; .* checkpoint\.load\(path, net=\.\.\.\)"):
@@ -314,7 +314,7 @@ def test_a_checkpoint_needs_a_number_of_epochs(random, tmp_path, epoch):
 
 
 def test_a_loaded_net_can_be_saved_again(random, tmp_path):
-    """Its BN is in its convolutions."""
+    """Its BN is folded into its convolutions."""
     first, second = tmp_path / "first", tmp_path / "second"
     net = models.build("a", method="WC, BN", device="cpu")
     optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
@@ -338,7 +338,7 @@ def test_nothing_is_loaded_where_an_array_is_none_of_real_numbers(random):
 
 
 class Wrong(Layer):
-    """A layer whose functions take other arguments than those that it is given."""
+    """A layer whose functions take other arguments than minidl passes."""
 
     def infer_shape(self, shape):
         return shape

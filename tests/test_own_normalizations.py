@@ -1,4 +1,4 @@
-"""Normalizations of one's own: functions that return or write, their adjoints, names."""
+"""User-defined normalizations: functions that return or write their result, adjoints, and names."""
 
 import sys
 
@@ -57,7 +57,7 @@ noise.calls = 0
 
 
 def test_evaluating_a_net_does_not_change_its_training(random, names):
-    """Even where a normalization that is done twice is another one."""
+    """Even if applying a normalization twice gives another result than applying it once."""
     register("HALF", "weights", "tensor", halve)
     looked_at, alone = small_net("HALF"), small_net("HALF")
     for _ in range(3):
@@ -75,7 +75,7 @@ class TestOwnNormalizations:
     @pytest.mark.parametrize("function", [halve, write_first, spoil])
     @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
     def test_a_user_defined_function_gets_separate_memory(self, backend, random, function, mode):
-        """In place as well as not: x is nobody else's, and out is not x."""
+        """For functions that work in place and others: nothing else uses the memory of x, and out is not x."""
         register("HALF", "weights", "tensor", function, lambda error, output, scale, out: halve(error, out))
         root = Sequential(Convolution(2, 3), Convolution(2, 3))
         net = Net(root, (4, 4, 3), backend, method="HALF", mode=mode)
@@ -172,7 +172,7 @@ class TestOwnNormalizations:
             with pytest.raises(MinidlError, match=r"del NORMALIZATIONS\['a B'\]|after del"):
                 register("a B", "weights", "tensor", halve)
             del NORMALIZATIONS["A b"]
-        register("A b", "weights", "tensor", np.positive)  # a function of C, which takes (x, out)
+        register("A b", "weights", "tensor", np.positive)  # a function in C with the arguments (x, out)
         assert [n.name for n in parse("a  B, GC").normalizations] == ["A b", "GC"]
 
 
@@ -221,7 +221,7 @@ def test_the_layer_of_the_page_on_every_shelf(backend, random, page):
 
 
 def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(random):
-    """The derivative of x³, 3x², needs x."""
+    """The adjoint of x³ needs x, as the derivative is 3x²."""
 
     def adjoint(error, x):
         return 3 * x**2 * error

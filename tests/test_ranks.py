@@ -32,7 +32,7 @@ TOTALS = 4
 
 
 def split(array, rank):
-    """Return the part of an array that is a rank's."""
+    """Return a rank's part of an array."""
     own = share_of(len(array), rank.share)
     return np.ascontiguousarray(array[own.start : own.stop])
 
@@ -88,7 +88,7 @@ def test_the_batches_of_all_ranks_together_are_the_epoch(source, masks, random):
 def test_the_loss_is_weighted_by_what_is_labelled(device, shape, random):
     kernels = load(device)
     logits, labels = random.standard_normal((*shape, 4)), random.integers(0, 4, shape)
-    labels.reshape(-1)[:4] = -1  # all on the first rank, or most
+    labels.reshape(-1)[:4] = -1  # all labels on the first rank, or most of them
     expected, totals = np.empty_like(logits), np.zeros(TOTALS)
     kernels.softmax_loss.forward(logits, labels, expected, totals)
 
@@ -298,7 +298,7 @@ def test_the_first_error_of_the_ranks_is_reported():
 
 
 def test_a_rank_that_is_alone_computes_as_before(random):
-    """No operation of it is another one than the device's."""
+    """All its operations are those of the device."""
     from minidl.experiment.trainer import Trainer
 
     net = net_of()

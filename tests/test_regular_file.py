@@ -1,4 +1,4 @@
-"""Regular files: what is none, or longer than it may be, is neither waited for nor read."""
+"""Regular files: a path that is not one, or a file that is too long, is neither waited for nor read."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_file_is_read_up_to_its_limit(tmp_path):
 
 
 def test_a_file_that_is_not_regular_or_too_long_is_not_read(tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # nobody writes into it
+    os.mkfifo(tmp_path / "pipe")  # no process writes into it
     (tmp_path / "link").symlink_to("/dev/zero")
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 40)

@@ -1,4 +1,4 @@
-"""Going on with a run: its data, its log and its checkpoint must belong together, whatever happened in between."""
+"""Resuming a run: its data, its log and its checkpoint must belong together, whatever happened in between."""
 
 import dataclasses
 import json
@@ -29,13 +29,13 @@ SMALL = ("--quiet", "--model", "a", "--method", "WC, GC, BN", "--device", "cpu")
 
 
 def about(path):
-    """Return what a checkpoint says as text."""
+    """Return the texts of a checkpoint's metadata."""
     with safe_open(path / checkpoint.NAME, framework="np") as file:
         return json.loads(file.metadata()["minidl"])
 
 
 def rewrite(path, change, leave_out="nothing"):
-    """Write a run's checkpoint and configuration again with their texts changed, as another version wrote them."""
+    """Change the texts in a run's checkpoint and configuration, as if another version had written them."""
     arrays = {
         name: array for name, array in load_file(path / checkpoint.NAME).items() if not name.startswith(leave_out)
     }
@@ -49,7 +49,7 @@ def rewrite(path, change, leave_out="nothing"):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Return the folder of a set, of a run of three epochs on it, and of the same run after two of them."""
+    """Return the folders of a set, of a run of three epochs on it, and of the same run after two epochs."""
     root, random = tmp_path_factory.mktemp("made"), np.random.default_rng(7)
     write_images(root / "set", 3, random)
     for name, epochs in (("two", 2), ("three", 3)):
@@ -58,14 +58,14 @@ def made(tmp_path_factory):
 
 
 def start(data, folder, epochs):
-    """Start a run of quick epochs, of which not all are tested."""
+    """Start a run of short epochs, not all of which are tested."""
     arguments = ["--data", data, "--out", folder, "--epochs", epochs, "--batch-size", 2, "--test-every", 2, *SMALL]
     return train.main([*map(str, arguments)])
 
 
 @pytest.fixture
 def go_on(made, tmp_path):
-    """Return a function that goes on with a copy of the run of two epochs, in the folder "run", for a third one."""
+    """Return a function that resumes a copy of the run of two epochs, in the folder "run", for a third epoch."""
     shutil.copytree(made / "two", tmp_path / "run")
 
     def call(*arguments):
@@ -76,7 +76,7 @@ def go_on(made, tmp_path):
 
 @pytest.fixture
 def sentence(capsys):
-    """Return a function that returns the one sentence that was said last."""
+    """Return a function that returns the one sentence that was printed last as an error."""
 
     def read():
         shown = capsys.readouterr().err
@@ -203,7 +203,7 @@ def test_a_log_that_a_spreadsheet_has_saved(made, go_on, tmp_path, touch):
     epochs = records.read_log(tmp_path / "run")
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert epochs[1] == records.read_log(made / "two")[1]
-    rewrite(tmp_path / "run", earlier, "run/")  # which has only the log to go on with
+    rewrite(tmp_path / "run", earlier, "run/")  # which has only the log to continue with
     assert go_on() == 0
     assert log(tmp_path / "run") == log(made / "three")
 
@@ -236,7 +236,7 @@ def test_a_log_that_a_spreadsheet_has_saved(made, go_on, tmp_path, touch):
 def test_a_damaged_log_of_an_earlier_version_is_an_error_of_one_sentence(
     made, go_on, tmp_path, sentence, change, message
 ):
-    """Such a run has it nowhere else."""
+    """Such a run has no other copy of it."""
     path = tmp_path / "run" / "log.csv"
     damaged = "\n".join(change(path.read_text().splitlines())).encode(errors="surrogateescape")
     path.write_bytes(damaged)
@@ -248,7 +248,7 @@ def test_a_damaged_log_of_an_earlier_version_is_an_error_of_one_sentence(
 
 @pytest.mark.parametrize("damaged", [b"", b"epoch,\0\xff", None], ids=["empty", "no text", "a line short"])
 def test_a_damaged_log_is_written_anew(made, go_on, tmp_path, damaged):
-    """From the checkpoint, where there is the same."""
+    """From the checkpoint, which contains the same."""
     path = tmp_path / "run" / "log.csv"
     path.write_bytes(path.read_bytes().rsplit(b"\n", 2)[0] if damaged is None else damaged)
     assert go_on() == 0
@@ -296,7 +296,7 @@ def test_a_run_that_ended_between_its_log_and_its_checkpoint_goes_on(made, tmp_p
 
 
 def test_short_epochs_are_not_all_saved(made, tmp_path, monkeypatch):
-    """But the first and the last; and the run goes on from what is saved, to the same end."""
+    """Only the first and the last are always saved; the run resumes from the last saved one, with the same result."""
     real, numbers = checkpoint.save, []
 
     def save(path, net, optimizer, number, *rest):
@@ -325,7 +325,7 @@ def test_the_files_of_a_run_say_their_format(made):
 
 
 def earlier(text):
-    """Take out what minidl 0.1.0 did not write, and what was relative then."""
+    """Remove what minidl 0.1.0 did not write, and make paths relative as it did."""
     for name in ("format", "minidl", "preprocessing", "data", "data_norm"):
         text.pop(name, None)
     if "settings" in text:
@@ -422,7 +422,7 @@ def test_images_are_prepared_as_training_saw_them(random, backend, source):
     pictures = Dataset("set", images, np.zeros(3, np.int64), ("a",), np.zeros((3, 7, 7), np.uint8), ("a",))
     ((expected, _),) = source(pictures, 3, backend, "float32").in_order()
     known = Preprocessing(tuple(MEAN), DIVISOR, (7, 7), ("a",))
-    rounding = 1e-6 if backend.device == "reference" else 0  # it divides, where the others multiply by 1/256
+    rounding = 1e-6 if backend.device == "reference" else 0  # it divides by 256, where the others multiply by 1/256
     np.testing.assert_allclose(known.prepare(images), backend.host(expected), rtol=0, atol=rounding)
     exact = (images - np.array(known.mean)) / known.divisor
     np.testing.assert_allclose(known.prepare(images), exact, atol=1e-6)

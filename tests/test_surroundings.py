@@ -1,4 +1,4 @@
-"""Runs where the environment lacks something: what is printed or drawn never ends them, and no traceback is shown."""
+"""Runs in an environment that lacks something: no output or drawing ends a run, and no traceback is shown."""
 
 import csv
 import errno
@@ -196,7 +196,7 @@ def test_a_user_without_a_home(run, monkeypatch, capsys):
 
 @pytest.fixture
 def function(tmp_path, monkeypatch):
-    """Return a function that compiles x + 1 anew with Numba's cache in a folder of its own, and returns its result."""
+    """Return a function that compiles x + 1 again, with Numba's cache in a separate folder; it returns the hits."""
     numba = pytest.importorskip("numba")
     from minidl.kernels.cpu.loops import numba_compiler
 
@@ -219,7 +219,7 @@ def test_code_that_numba_has_compiled_is_kept(function):
 
 
 def test_code_that_numba_compiled_from_other_sources_is_compiled_again(function, monkeypatch, tmp_path):
-    """A loop holds what it calls, which may be in another file."""
+    """A compiled loop contains the functions that it calls, which may be in another file."""
     from minidl.kernels.cpu.loops import numba_compiler
 
     function()
@@ -298,7 +298,7 @@ def test_runs_of_the_same_second_have_different_folders(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["log.csv", "checkpoint.safetensors", "result.json", "trace.csv", "curves.png"])
 def test_a_folder_with_a_file_that_a_run_would_write_over(folder, tmp_path, capsys, name):
-    """It may be of a run whose configuration is gone, and be taken for the new run's."""
+    """The file may belong to a run whose configuration was lost, and would be taken for a file of the new run."""
     place = tmp_path / "run"
     place.mkdir()
     (place / name).write_text("precious")
@@ -342,7 +342,7 @@ def test_a_place_for_runs_that_is_no_folder(run, tmp_path, monkeypatch, in_the_w
 @pytest.mark.parametrize("out", [None, "other"])
 def test_an_interrupt_before_a_run_has_begun(folder, tmp_path, monkeypatch, capsys, out):
     monkeypatch.chdir(tmp_path)
-    if out:  # holds a run, which is another one
+    if out:  # contains another run
         Path(out).mkdir()
         (Path(out) / "config.json").write_text("{}")
     monkeypatch.setattr(data, "load", fails(KeyboardInterrupt()))

@@ -1,4 +1,4 @@
-"""The main job from its command line: records, repeatability, resuming, and errors that are for people."""
+"""Training from the command line: records, repeatability, resuming, and errors for people."""
 
 import json
 import sys
@@ -288,7 +288,7 @@ def test_the_recipes_are_those_of_section_5(data, expected):
 
 
 def test_words_that_begin_with_a_dash_are_read_again_as_they_were():
-    """By the runs that other commands begin."""
+    """In the runs that other commands begin."""
     given = {"method": "-med, WC", "out": "-x/y", "resume": "--x", "init": "-", "import": ["-a.py", "b.py"], "seed": 3}
     found = vars(train.parser().parse_args(as_words(given)))
     assert {name: found[name] for name in given} == given

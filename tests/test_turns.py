@@ -1,6 +1,6 @@
-"""The way back needs the way forward: backward without a forward in training of the same batch is an error, each time.
+"""Backward needs a forward pass in training of the same batch; without one it is always an error.
 
-Nothing here may be answered with the gradients of another batch.
+In no case may the gradients of another batch be returned.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ from minidl.net import Net
 
 
 class Double(Layer):
-    """A layer of one's own."""
+    """A user-defined layer."""
 
     kind = "double"
 
@@ -78,7 +78,7 @@ def layer(request, context):
 
 @pytest.fixture
 def batch(layer, random):
-    """Return data of as many samples as asked for, and an error for them."""
+    """Return data of ``samples`` samples, and an error for them."""
     xp = layer.kernels.xp
 
     def make(samples):
@@ -89,7 +89,7 @@ def batch(layer, random):
 
 
 def ways_back(layer):
-    """Return what may be called with an error; a container has one way back for both."""
+    """Return the functions that take an error; a container has one for both products."""
     ways = [layer.backpropagate]
     if not hasattr(layer, "children"):
         ways += [layer.backward, *([layer.comp_grads] if layer.parameters() else [])]
@@ -179,7 +179,7 @@ def test_a_failed_forward_does_not_count(context, random):
 
 
 def test_a_failing_hook_leaves_nothing_behind(context, random):
-    """What BN keeps of an error for its two products must not serve the next one."""
+    """The sums that BN keeps of an error for its two products must not be used for the next error."""
     layer = BatchNorm()
     layer.setup(SHAPE, context)
     data, first, second = (context.kernels.xp.asarray(random.standard_normal((3, *SHAPE))) for _ in range(3))
@@ -193,14 +193,14 @@ def test_a_failing_hook_leaves_nothing_behind(context, random):
 
 
 class Unfinished(Double):
-    """A layer whose __init__ leaves out that of all layers."""
+    """A layer whose __init__ does not call super().__init__()."""
 
     def __init__(self):
         self.factor = 2
 
 
 class Childless(Sequential):
-    """A container of which the same is true."""
+    """A container whose __init__ does not call super().__init__()."""
 
     def __init__(self):
         self.factor = 2

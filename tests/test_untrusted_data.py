@@ -1,4 +1,4 @@
-"""Files of data sets that come from strangers: what they hold is neither run nor believed, and takes no time."""
+"""Untrusted files of data sets: their content is not executed, not trusted, and costs little time and memory."""
 
 import inspect
 import io
@@ -25,7 +25,7 @@ from minidl.words import printable
 
 
 def tiff(width: int, height: int, tags: dict[int, int]) -> bytes:
-    """Return a TIFF that says to hold so many pixels, and holds none."""
+    """Return a TIFF whose header claims a number of pixels, but which contains none."""
     entries = {256: width, 257: height, 258: 8, 259: 5, 262: 1, 277: 1, 279: 100, **tags}
     body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4)
@@ -45,7 +45,7 @@ def test_postscript_in_a_png_starts_no_program(tmp_path, monkeypatch):
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: started.append(1))
     path = tmp_path / "x.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n")
-    with Image.open(path) as image:  # without formats
+    with Image.open(path) as image:  # without a list of formats
         assert image.format == "EPS"
     with pytest.raises(MinidlError, match=r"x\.png cannot be decoded as an image \(no format that is read here\)"):
         images.read(path)
@@ -167,7 +167,7 @@ def test_a_sparse_file_of_cifar_is_not_read(tmp_path):
 
 
 def test_the_time_to_split_a_class_grows_with_its_files():
-    """Compared by pairs, they would take minutes."""
+    """To compare all pairs would take minutes."""
     files = [Path("many", f"{i}.png") for i in range(20_000)]
     began = time.process_time()
     train, test = folder_of_images._split(Path(), {"many": files})
@@ -213,7 +213,7 @@ def test_a_message_is_one_line_of_moderate_length():
 
 
 def official(root: Path, monkeypatch: pytest.MonkeyPatch, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
-    """Let an archive of these members be the official one of CIFAR-10."""
+    """Take an archive with these members for the official one of CIFAR-10."""
     layout = cifar.LAYOUTS["cifar10"]
     path = root / layout.archive.name
     with tarfile.open(path, "w:gz") as tar:

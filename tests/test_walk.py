@@ -1,4 +1,4 @@
-"""The walk: it changes no training, its numbers are those of their definitions, and it is printed and drawn whole."""
+"""The walk: it changes no training, its numbers equal their definitions, and all of it is printed and drawn."""
 
 import copy
 import math
@@ -28,7 +28,7 @@ from minidl.study.watch import Change, watch
 
 @pytest.fixture(autouse=True)
 def loops_as_before():
-    """Let the tests that follow compute by the loops that they expect."""
+    """Restore the loops that later tests expect."""
     yield
     loops.use_best()
 
@@ -71,7 +71,7 @@ def test_a_walk_is_a_step_of_the_training(after):
     ours, theirs = trainer_of("WC, GC, EB"), trainer_of("WC, GC, EB")
     seen = walk(ours, "noise", after)
     assert seen.loss[0] == by_hand(theirs, after + 1)[-1]
-    expected = theirs.net.effective_weights()  # the walk's last forward has normalized its own
+    expected = theirs.net.effective_weights()  # the last forward pass of the walk has normalized the weights
     for p in ours.net.parameters:
         assert (p.value == expected[p.name]).all()
 
@@ -83,7 +83,7 @@ def test_the_numbers_that_a_walk_gives_for_centering():
         for point, hook in ((one.weights, "WC"), (one.grads, "GC")):
             assert point.hook == hook
             assert point.mean[1] == pytest.approx(0, abs=1e-10)
-            assert point.changed**2 == pytest.approx(point.mean[0], rel=1e-4, abs=1e-10)  # the mean ⟂ what is left
+            assert point.changed**2 == pytest.approx(point.mean[0], rel=1e-4, abs=1e-10)  # the mean ⟂ the rest
             assert (point.norm[1] / point.norm[0]) ** 2 == pytest.approx(1 - point.mean[0], rel=1e-4)
         assert one.angle == pytest.approx(math.degrees(math.asin(one.grads.changed)), abs=0.05)
     assert (layers[3].weights.hook, layers[3].weights.changed, layers[3].angle) == ("", 0, 0)
@@ -103,7 +103,7 @@ def test_the_angle_is_to_the_gradient_of_a_net_without_hooks():
             assert math.cos(math.radians(one.angle)) == pytest.approx(cosine, abs=1e-9)
             break
     assert seen.layers[0].angle > 1
-    assert seen.layers[2].angle == pytest.approx(0, abs=1e-5)  # nothing hangs behind it
+    assert seen.layers[2].angle == pytest.approx(0, abs=1e-5)  # no hook comes after it
 
 
 def test_a_walk_on_a_gpu(gpu):
@@ -124,7 +124,7 @@ def test_the_update():
         old = before[f"{one.layer}.weights"]
         (now,) = (p.value for p in trainer.net.parameters if p.name == f"{one.layer}.weights")
         assert one.step_ratio == pytest.approx(np.linalg.norm(now - old) / np.linalg.norm(old), rel=1e-5)
-        # The first step of SGD goes along the gradient.
+        # The first step of SGD has the direction of the gradient.
         assert one.step_mean == pytest.approx(one.grads.mean[1], rel=1e-3)
 
 
@@ -169,7 +169,7 @@ def test_an_array_that_is_too_large_to_be_shown_is_cut():
 
 
 def test_filters_that_are_no_images():
-    """Of layers of one's own: their axes may be any number."""
+    """User-defined layers may have filters with any number of axes."""
     for shape in ((5, 4), (2, 3, 2, 2), (1, 7)):
         weights = np.arange(np.prod(shape), dtype=float).reshape(shape)
         shown = grid("W", Change(weights, weights), "")
@@ -262,7 +262,7 @@ def test_a_hook_whose_change_is_nan_is_not_reported_as_unchanged(seen):
         "No change by a hook can be computed (nan).",
         "N left nan or inf in the weights of conv1.",
     ]
-    before = [replace(one, weights=replace(lost, norm=(nan, nan))) for one in layers]  # no fault of the hook
+    before = [replace(one, weights=replace(lost, norm=(nan, nan))) for one in layers]  # the hook is not at fault
     assert not any("left nan" in sentence for sentence in lessons(replace(seen, layers=before)))
     dead = [replace(one, out_std=nan, dead=1.0) for one in layers]
     assert not any("learn nothing" in sentence for sentence in lessons(replace(seen, layers=dead)))
@@ -391,7 +391,7 @@ def test_a_net_without_filters():
 )
 @pytest.mark.parametrize("before", [True, False])
 def test_a_watch_needs_a_training_step(place, step, message, before):
-    """Even where there was one before."""
+    """Even if there was one before."""
     net = trainer_of(place=place).net
     data = np.ones((2, 6, 5, 3), np.float32)
     if before:

@@ -1,4 +1,4 @@
-"""What cannot be hung at a hook point, and what says so."""
+"""Hooks and observers that a hook point refuses, and its errors."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from minidl.normalizations import NORMALIZATIONS
 
 
 class TestWhatIsNoHook:
-    """What would do nothing, or something else, in silence."""
+    """Hooks that would silently do nothing, or something else."""
 
     @pytest.mark.parametrize("hook", ["WC", 3, ["WC"], np.zeros(3)])
     def test_a_hook_is_a_callable(self, hook):
