@@ -182,7 +182,7 @@ def measure(name: str, method: str, rounds: int, compiled: bool) -> dict[str, An
         "ours_peak_mb": round(peak_memory(name, method, "ours")),
         "torch_peak_mb": round(peak_memory(name, method, fastest)),
     }
-    return row | ({"compiled_ms": round(best, 2), "to_compiled": round(best / row["ours_ms"], 3)} if best else {})
+    return row | ({"compiled_ms": round(best, 2), "to_compiled": round(best / medians["ours"], 3)} if best else {})
 
 
 def print_scaling(name: str, method: str, rounds: int) -> None:
