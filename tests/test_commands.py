@@ -61,7 +61,7 @@ def test_help_names_every_command(capsys: Capture) -> None:
         assert callable(command.parser)
 
 
-def test_the_version_is_told(capsys: Capture) -> None:
+def test_the_version_is_printed(capsys: Capture) -> None:
     assert told(main, ["--version"], capsys) == told(main, ["train", "--version"], capsys) == f"minidl {__version__}\n"
 
 
@@ -116,7 +116,7 @@ def test_a_run_and_its_errors_have_the_name_of_the_command(arguments: list[str],
     assert capsys.readouterr().err.startswith("minidl reproduce: no row of table 2 is called 'XY'; its rows are: ")
 
 
-def test_an_interrupted_run_says_how_to_go_on_by_the_command_that_was_called(
+def test_an_interrupted_run_says_how_to_resume_it_with_the_same_command(
     arguments: list[str], called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def interrupted(*_: Any) -> None:

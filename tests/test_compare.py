@@ -131,7 +131,7 @@ def test_methods_that_cannot_be_compared(compare, tmp_path, capsys, methods, mes
     assert not (tmp_path / "out").exists()
 
 
-def test_a_method_that_does_not_fit_the_net_is_told_before_anything_is_trained(compare, tmp_path, capsys):
+def test_a_method_that_does_not_fit_the_net_is_refused_before_training(compare, tmp_path, capsys):
     assert compare("--batch-size", 1, methods="Baseline; EB, fully") == 2
     assert "cannot have EB: the area 'channel' leaves one element per group" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -241,7 +241,7 @@ def test_a_change_between_two_runs_is_reported_instead_of_a_table(compare, folde
     assert not (tmp_path / "out" / "compare.csv").exists()
 
 
-def test_it_goes_on_where_it_stopped(compare, tmp_path, monkeypatch, capsys):
+def test_a_comparison_continues_where_it_stopped(compare, tmp_path, monkeypatch, capsys):
     real, steps = Trainer.next_step, []
 
     def broken(trainer, size):
@@ -297,7 +297,7 @@ def test_a_user_defined_method_joins_an_earlier_comparison(compare, own, tmp_pat
     assert compare(methods="GC; Baseline") == 0
 
 
-def test_a_run_goes_on_with_the_files_that_it_was_begun_with(compare, own, tmp_path, monkeypatch, capsys):
+def test_a_run_is_resumed_with_the_files_that_it_began_with(compare, own, tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 

@@ -131,14 +131,14 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, target: 
     assert server.requests == [("breaks-once", None), ("breaks-once", f"bytes={HALF}-")]
 
 
-def test_a_later_run_goes_on_with_the_part_of_an_earlier_one(server: Server, target: Path) -> None:
+def test_a_later_run_continues_the_partial_download_of_an_earlier_one(server: Server, target: Path) -> None:
     leave_part(target, CONTENT[:1_234])
     fetch([server.url("good")], target, SIZE, SHA256, progress=False)
     assert arrived(target)
     assert server.requests == [("good", "bytes=1234-")]
 
 
-def test_a_mirror_that_keeps_breaking_is_left_and_the_next_one_goes_on(server: Server, target: Path) -> None:
+def test_a_mirror_that_keeps_breaking_is_left_and_the_next_one_continues(server: Server, target: Path) -> None:
     fetch([server.url("breaks"), server.url("good")], target, SIZE, SHA256, progress=False)
     assert arrived(target)
     assert server.paths == ["breaks"] * 5 + ["good"]

@@ -133,7 +133,7 @@ def test_links_that_lead_in_circles_are_not_followed(pets: Path, tmp_path: Path)
     assert sorted(cats) == [50, 51, 52, 60]
 
 
-def test_what_is_left_out_is_said_once(pets: Path) -> None:
+def test_files_that_are_left_out_are_named_once(pets: Path) -> None:
     for path in ("cat/x.heic", "cat/y.txt", "dog/z.HEIC", "README.txt"):
         (pets / path).write_text("no image")
     save(pets / "lone.png")

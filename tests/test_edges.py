@@ -334,7 +334,7 @@ class Pointwise(Layer):
         return data @ self.weights.in_use.T + self.biases.in_use
 
 
-def test_a_layer_that_is_fitted_anew_keeps_its_parameters(random):
+def test_a_layer_whose_shape_is_set_again_keeps_its_parameters(random):
     net = net_of(AnySize(Sequential(Pointwise(), Convolution(3, 1)), least=1, step=1), shape=(8, 8, 2))
     first, data = net.parameters[0].value, random.standard_normal((1, 8, 8, 2))
     expected = net.predict(data)

@@ -172,7 +172,7 @@ def test_whole_nets(tmp_path, name, size, classes, mode):
     assert max(parity.differences) < 1e-4 * max(1, parity.largest)
 
 
-# -- what the files say -----------------------------------------------------------------------------------------------
+# -- the content of the files -----------------------------------------------------------------------------------------
 
 
 @needs_onnx
@@ -207,7 +207,7 @@ def test_names_and_axes(narrow, tmp_path):
     assert described(ours_)["preprocessing"]["classes"] == list(net.classes)
 
 
-# -- what cannot be exported ------------------------------------------------------------------------------------------
+# -- impossible exports -----------------------------------------------------------------------------------------------
 
 
 class Half(Layer):

@@ -191,7 +191,7 @@ def test_handlers_of_signals_are_put_back(run):
 
 
 @pytest.mark.slow
-def test_the_processes_of_a_comparison_save_when_it_is_told_to_end(folder, tmp_path):
+def test_the_processes_of_a_comparison_save_when_it_is_terminated(folder, tmp_path):
     words = ["compare", "--methods", "Baseline; GC", "--data", folder, "--out", tmp_path / "out", "--epochs", 10**6]
     small = ["--model", "a", "--batch-size", 5, "--device", "cpu", "--loops", "numpy", "--jobs", 1, "--quiet"]
     command = [sys.executable, "-m", "minidl", *map(str, [*words, *small])]
@@ -213,7 +213,7 @@ class Killed(BaseException):
     """Ends a run in this process like a kill: nothing that is done at the end of a run is done."""
 
 
-def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, whole, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_continues_from_the_middle_of_an_epoch(run, whole, tmp_path, monkeypatch):
     def killed():
         raise Killed
 
@@ -259,7 +259,7 @@ def test_runs_that_are_killed_at_random_moments(tmp_path):
     assert outcome.equal + outcome.not_begun == count, outcome
 
 
-# -- what cannot be written -------------------------------------------------------------------------------------------
+# -- files that cannot be written -------------------------------------------------------------------------------------
 
 
 def fails_at(patch, number, code=errno.ENOSPC):
@@ -359,7 +359,7 @@ def test_a_file_has_the_mode_that_others_have(run, tmp_path):
     assert len(modes) == 1
 
 
-# -- what cannot be had -----------------------------------------------------------------------------------------------
+# -- resources that are missing ---------------------------------------------------------------------------------------
 
 
 def test_too_few_file_handles_are_an_error_of_one_sentence(run, whole, tmp_path, capsys):
@@ -410,7 +410,7 @@ def test_a_clock_that_is_set_changes_no_duration(run, tmp_path, monkeypatch):
     assert all(0 < epoch.seconds < 100 for epoch in records.read_log(tmp_path / "run"))
 
 
-# -- numbers that are none --------------------------------------------------------------------------------------------
+# -- nan --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,7 @@ def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys, m
     assert len(saved["run/log"]) == (1 if seldom else len(log(tmp_path / "run")) - 1)
 
 
-# -- files from elsewhere ---------------------------------------------------------------------------------------------
+# -- untrusted files --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["config.json", "result.json", "log.csv", "filters.npz"])
@@ -565,7 +565,7 @@ def test_a_part_of_a_run_in_a_checkpoint_that_does_not_fit(run, tmp_path, capsys
         assert message.format(path=path) in capsys.readouterr().err
 
 
-def test_the_copy_of_a_run_goes_on_by_itself(run, whole, tmp_path):
+def test_the_copy_of_a_run_is_resumed_independently(run, whole, tmp_path):
     assert run(*PLAIN, "--epochs", 1) == 0
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     assert run("--resume", tmp_path / "copy", "--epochs", 2) == 0

@@ -206,7 +206,7 @@ def test_a_replay_keeps_what_its_calls_read(random):
     np.testing.assert_array_equal(replay(small), expected)
 
 
-def test_copies_and_threads_have_replays_of_their_own(random):
+def test_copies_and_threads_have_separate_replays(random):
     net = net_of("c", kernels.load("cpu"))
     data = [random.standard_normal((1, *net.shape)).astype("f4") for _ in range(2)]
     net.freeze()

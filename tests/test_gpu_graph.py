@@ -60,7 +60,7 @@ def test_values_on_the_device_may_change(gpu: Kernels, step: Step) -> None:
     np.testing.assert_array_equal(gpu.host(step.total), 14)
 
 
-def test_another_version_is_recorded_anew(gpu: Kernels, step: Step) -> None:
+def test_another_version_is_recorded_again(gpu: Kernels, step: Step) -> None:
     for _ in range(4):
         step.recorded()
     old, step.total, step.version = step.total, gpu.xp.zeros(4, np.float32), 1
@@ -198,7 +198,7 @@ class TestRanks:
         assert recorded.graph is None
 
     @pytest.mark.parametrize("other", [3, 50])
-    def test_new_arrays_of_any_rank_are_recorded_anew_by_all(self, gpu: Kernels, step: Step, other: int) -> None:
+    def test_new_arrays_of_any_rank_let_all_ranks_record_again(self, gpu: Kernels, step: Step, other: int) -> None:
         """Whether the other rank has made more arrays so far, or fewer."""
         others = [other]
         step.version = 10

@@ -692,7 +692,7 @@ class TestCudnn:
         assert run() == run() == ["eng1_b"]
         assert len(caplog.records) == (content is None)
 
-    def test_a_plan_that_cannot_be_built_any_more_is_chosen_anew_for_all_runs(
+    def test_a_plan_that_can_no_longer_be_built_is_replaced_for_all_runs(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         from minidl.kernels.gpu import plans
@@ -706,7 +706,7 @@ class TestCudnn:
         assert run() == ["eng1_b"]
         assert list(json.loads(file.read_text()).values()) == ["eng1_b"]
 
-    def test_a_run_that_goes_on_takes_its_own_plans(
+    def test_a_resumed_run_uses_its_own_plans(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         """And does not change those of the machine."""

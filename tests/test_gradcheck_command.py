@@ -43,7 +43,7 @@ def test_without_arguments_all_layers_and_adjoints_are_checked(monkeypatch):
     assert {name for name in HOOKED if name in LAYERS} == set(HOOKED)
 
 
-def test_what_a_projection_has_no_gradient_of_is_reported(capsys):
+def test_derivatives_that_projection_leaves_unchecked_are_reported(capsys):
     assert main(["gradcheck", "--layer", "conv 1x1", "--method", "WC, GC, EB", "--device", "reference"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "in float64 on the reference" in out

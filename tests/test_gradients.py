@@ -285,7 +285,7 @@ class TestTheChecker:
             check_layer(layer, random.standard_normal((3, 6)), random)
         assert layer.at_weights.hook is not None
 
-    def test_accepts_the_right_adjoint_and_says_where_there_is_none(self, backend, random):
+    def test_accepts_the_right_adjoint_and_says_if_there_is_none(self, backend, random):
         assert len(check_normalization(own(*CENTER, wrong=center_adjoint), PROBE, random, backend)) == 1
         report = check_normalization(own(*CENTER, wrong=None), PROBE, random, backend)
         assert not report

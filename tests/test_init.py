@@ -67,7 +67,7 @@ def test_weights_in_float64_are_rounded_and_that_is_said(sets, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["run", "a module's state"])
-def test_another_number_of_classes_begins_the_last_layer_anew(sets, tmp_path, random, capsys, kind):
+def test_another_number_of_classes_resets_the_last_layer(sets, tmp_path, random, capsys, kind):
     assert sets() == 0
     start = tmp_path / "run"
     if kind != "run":

@@ -35,7 +35,7 @@ def test_the_stages_of_net_b(name, extents):
     assert len(sizes) == 16
 
 
-def test_without_bn_there_is_none():
+def test_a_method_without_bn_gives_a_net_without_bn():
     for name in models.NAMES:
         net = models.build(name, method="WC, GC", device="cpu")
         assert not any(layer.kind == "bn" for layer in net.layers)

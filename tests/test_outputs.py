@@ -68,7 +68,7 @@ def test_integers_are_predicted_only_where_the_net_can_prepare_them(backend):
         net.predict(pixels)
 
 
-def test_a_net_in_training_goes_on_training_after_a_prediction(backend):
+def test_a_net_in_training_continues_training_after_a_prediction(backend):
     net, quiet = build(backend, "WC, GC"), build(backend, "WC, GC")
     loss, labels = SoftmaxCrossEntropy(backend), backend.xp.arange(4)
     weights = []

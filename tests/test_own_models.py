@@ -327,7 +327,7 @@ def test_a_loaded_net_can_be_saved_again(random, tmp_path):
     np.testing.assert_array_equal(again.predict(data), loaded.predict(data))
 
 
-def test_nothing_is_loaded_where_an_array_is_none_of_real_numbers(random):
+def test_nothing_is_loaded_if_an_array_has_no_real_numbers(random):
     net = own_net()
     arrays = {p.name: np.ones_like(p.value) for p in net.parameters} | net.running()
     before = {p.name: p.value.copy() for p in net.parameters}

@@ -166,7 +166,7 @@ class TestOwnNormalizations:
             register(*args)
         assert known == NORMALIZATIONS
 
-    def test_a_name_can_be_given_anew(self):
+    def test_a_name_can_be_registered_again(self):
         for _ in range(2):
             register("A b", "weights", "tensor", halve)
             with pytest.raises(MinidlError, match=r"del NORMALIZATIONS\['a B'\]|after del"):
@@ -275,7 +275,7 @@ def test_results_that_a_function_must_not_return(backend, function, message, whe
         (7, None, r"OWN needs a function \(x, out\), or one \(x\) that returns its result, not 7"),
     ],
 )
-def test_a_function_or_adjoint_that_is_none_is_refused(function, adjoint, message):
+def test_a_function_or_adjoint_that_is_no_function_is_refused(function, adjoint, message):
     with pytest.raises(MinidlError, match=message):
         minidl.normalization("OWN", at="weights", adjoint=adjoint)(function)
     assert "OWN" not in NORMALIZATIONS

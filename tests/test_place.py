@@ -62,7 +62,7 @@ class TestPlace:
 
     @pytest.mark.parametrize("point, word", [("at_weights", "WC"), ("at_grads", "GC")])
     @pytest.mark.parametrize("when", ["before", "after"])
-    def test_a_late_observer_is_told_where_the_work_is_done(self, random, point, word, when):
+    def test_a_late_observer_gets_an_error_that_says_where_the_work_is_done(self, random, point, word, when):
         net = small_net("WC, GC, EL", place="optimizer")
         optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
         observers = getattr(getattr(net.layers[0], point), when)

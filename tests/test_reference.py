@@ -165,7 +165,7 @@ def test_there_are_examples_in_the_definitions() -> None:
     assert sum(bool(test.examples) for tests in found for test in tests) >= 7
 
 
-def test_what_the_reference_lacks_is_refused() -> None:
+def test_the_reference_refuses_what_it_cannot_compute() -> None:
     with pytest.raises(MinidlError, match="the reference computes in fp32, not in tf32"):
         kernels.load("reference", "tf32")
     with pytest.raises(MinidlError, match="'winograd'; known are plain"):

@@ -171,7 +171,7 @@ def test_every_chart_has_its_sentence_and_its_data(written):
         assert {len(line) for line in values} == {len(data["trace"]["layers"])}
 
 
-def test_the_gradient_and_the_step_have_names_of_their_own(written):
+def test_the_gradient_and_the_step_have_different_names(written):
     """The paper's ΔW is the gradient, not the step of the optimizer."""
     said = " ".join(written.texts)
     assert "ΔW" not in said
@@ -221,7 +221,7 @@ def test_a_method_in_several_spellings_is_one_group(run):
     assert (unknown.label, other.label) == ("MINE, wc", "Baseline, BN")
 
 
-def test_what_differs_beside_the_method_is_named(run):
+def test_settings_that_differ_besides_the_method_are_named(run):
     found = groups(run, like(run, "b", method="WC", optimizer="sgd", learning_rate=0.1))
     assert [group.label for group in found] == ["WC, GC, fully", "WC"]
     said = runs.warnings(found)[0]
@@ -333,7 +333,7 @@ def test_hooks_are_counted_where_they_are_called():
     assert [stop.name for stop in found.stops if stop.error] == ["conv2"]
 
 
-def test_the_same_training_twice_is_no_deviation(run):
+def test_equal_runs_are_not_taken_for_several_seeds(run):
     found = groups(run, like(run, "b"))
     assert [group.label for group in found] == [f"WC, GC, fully · {folder}" for folder in (run, run.with_name("b"))]
 

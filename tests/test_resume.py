@@ -247,7 +247,7 @@ def test_a_damaged_log_of_an_earlier_version_is_an_error_of_one_sentence(
 
 
 @pytest.mark.parametrize("damaged", [b"", b"epoch,\0\xff", None], ids=["empty", "no text", "a line short"])
-def test_a_damaged_log_is_written_anew(made, go_on, tmp_path, damaged):
+def test_a_damaged_log_is_written_again(made, go_on, tmp_path, damaged):
     """From the checkpoint, which contains the same."""
     path = tmp_path / "run" / "log.csv"
     path.write_bytes(path.read_bytes().rsplit(b"\n", 2)[0] if damaged is None else damaged)
@@ -255,7 +255,7 @@ def test_a_damaged_log_is_written_anew(made, go_on, tmp_path, damaged):
     assert log(tmp_path / "run") == log(made / "three")
 
 
-def test_a_checkpoint_without_its_log_writes_it_anew(made, go_on, tmp_path):
+def test_a_lost_log_is_written_again_from_the_checkpoint(made, go_on, tmp_path):
     (tmp_path / "run" / "log.csv").unlink()
     assert go_on() == 0
     assert log(tmp_path / "run") == log(made / "three")
@@ -278,7 +278,7 @@ def test_a_log_of_two_epochs_needs_a_checkpoint(go_on, tmp_path, sentence):
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_run_that_ended_between_its_log_and_its_checkpoint_goes_on(made, tmp_path, monkeypatch, epoch):
+def test_a_run_that_ended_between_its_log_and_its_checkpoint_can_be_resumed(made, tmp_path, monkeypatch, epoch):
     real = checkpoint.save
     monkeypatch.setattr("minidl.experiment.run.SELDOM", 0)
 
@@ -333,7 +333,7 @@ def earlier(text):
         text["settings"]["data"] = os.path.relpath(text["settings"]["data"])
 
 
-def test_a_run_of_0_1_0_loads_and_goes_on(made, go_on, tmp_path, sentence):
+def test_a_run_of_0_1_0_can_be_loaded_and_resumed(made, go_on, tmp_path, sentence):
     rewrite(tmp_path / "run", earlier, "run/")
     assert checkpoint.load(tmp_path / "run", "cpu").preprocessing is None
     other = shutil.copytree(made / "set", tmp_path / "other")

@@ -72,7 +72,7 @@ def test_small_images_and_crops(run, tmp_path):
     assert checkpoint.load(tmp_path / "run", "cpu").output_shape == (100, 100, 21)  # smaller than 250/2, half the side
 
 
-def test_resuming_goes_on_as_if_nothing_had_happened(run, tmp_path):
+def test_a_resumed_segmentation_equals_one_that_did_not_stop(run, tmp_path):
     crops = ("--shrink", 2, "--crop", 30)
     assert run(*SMALL, *crops, "--epochs", 2, out="whole") == 0
     assert run(*SMALL, *crops, "--epochs", 1) == 0

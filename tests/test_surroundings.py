@@ -42,7 +42,7 @@ def fails(error):
     return function
 
 
-# -- what is printed --------------------------------------------------------------------------------------------------
+# -- printing ---------------------------------------------------------------------------------------------------------
 
 
 def test_characters_that_the_output_lacks_are_replaced(run, monkeypatch):
@@ -80,7 +80,7 @@ def test_python_prints_nothing_about_a_lost_output():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_printed_is_passed_on_unchanged(capsys):
+def test_output_is_passed_on_unchanged(capsys):
     streams = sys.stdout, sys.stderr
     with lenient("program"):
         print("5×5 ± Ω")
@@ -91,14 +91,14 @@ def test_what_is_printed_is_passed_on_unchanged(capsys):
 
 
 @pytest.mark.parametrize("main, name", [(train.main, "train.py"), (reproduce.main, "reproduce.py")])
-def test_the_version_is_told(main, name, capsys):
+def test_the_version_is_printed(main, name, capsys):
     with pytest.raises(SystemExit) as status:
         main(["--version"])
     assert status.value.code == 0
     assert capsys.readouterr().out == f"minidl {__version__}\n"
 
 
-# -- what is drawn ----------------------------------------------------------------------------------------------------
+# -- drawing ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["co$t_{x $", os.fsdecode(b"f\xffo"), "図形"])
@@ -145,7 +145,7 @@ def test_a_warning_of_the_drawing_library_does_not_end_a_run(capsys, recwarn):
     assert not recwarn.list
 
 
-# -- what cannot be written or found ----------------------------------------------------------------------------------
+# -- files that cannot be written or found ----------------------------------------------------------------------------
 
 
 def test_a_log_that_cannot_be_written(run, tmp_path, monkeypatch, capsys):

@@ -209,7 +209,7 @@ def test_results_of_other_rows_stay(quick, tmp_path):
     assert "| weight global | 84.91 |" in table
 
 
-def test_a_row_goes_on_where_it_stopped(quick, tmp_path, monkeypatch, capsys):
+def test_a_row_continues_where_it_stopped(quick, tmp_path, monkeypatch, capsys):
     """Whether it stopped in its first epoch or in a later one, its log equals that of a row that did not stop."""
 
     def log(out):

@@ -426,7 +426,7 @@ def test_an_untraced_run_leaves_nothing_and_trains_the_same(made, tmp_path):
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_a_resumed_run_goes_on_with_its_trace(made, tmp_path, ahead, capsys):
+def test_a_resumed_run_continues_its_trace(made, tmp_path, ahead, capsys):
     """To the last bit. ahead: whether the trace was written, but the checkpoint was not."""
     shutil.copytree(made / "half", tmp_path / "run")
     if ahead:

@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_log_and_another_does_not(run, tmp_path):
         ["--optimizer", "adam", "--mode", "reparametrization", "--method", "WS, GC"],
     ],
 )
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, tmp_path, options):
+def test_a_resumed_run_equals_one_that_did_not_stop(run, tmp_path, options):
     assert run("--epochs", 3, *options, out="whole") == 0
     assert run("--epochs", 1, *options, out="parts") == 0
     assert run("--resume", tmp_path / "parts", "--epochs", 3) == 0
@@ -194,7 +194,7 @@ def test_the_reference_trains_and_says_that_it_is_slow(run, tmp_path, capsys):
     assert (result["device"], result["precision"]) == ("reference", "fp32")
 
 
-def test_a_run_on_the_gpu_goes_on_on_the_cpu(gpu, run, tmp_path, capsys):
+def test_a_run_on_the_gpu_can_be_resumed_on_the_cpu(gpu, run, tmp_path, capsys):
     assert run("--device", "gpu", "--precision", "fp32", "--method", "WC, GC, BN", "--epochs", 1) == 0
     shown = capsys.readouterr().out
     assert gpu.describe().split(";")[0].split(",")[0] in shown
@@ -234,7 +234,7 @@ def test_a_run_is_not_overwritten(run, tmp_path, capsys):
     assert (tmp_path / "run" / "log.csv").read_text() == before
 
 
-def test_a_run_that_broke_off_in_its_first_epoch_goes_on(run, tmp_path, capsys, monkeypatch):
+def test_a_run_that_stopped_in_its_first_epoch_can_be_resumed(run, tmp_path, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
