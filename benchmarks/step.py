@@ -1,13 +1,13 @@
-"""Time a whole training step beside PyTorch's, in turn in one run, with equal threads.
+"""Compare the time of a whole training step with PyTorch's, in turn in one run, with equal threads.
 
     python benchmarks/step.py [--model a b b-cifar c d] [--compile] [--json FILE]
     python benchmarks/step.py --device gpu [--compile] [--precision tf32]     see gpu_step.py
 
-A step is forward, loss, backward, comp_grads and the optimizer's update, on a batch that is already made. PyTorch runs
+A step is forward, loss, backward, comp_grads and the optimizer's update, on a batch that is already built. PyTorch runs
 in both memory layouts, with its fused optimizer and with subnormal numbers flushed to zero; ``torch_ms`` is the faster
 layout. ``ratio`` is torch_ms/ours_ms: above 1 is faster than PyTorch; to_compiled is the same for its compiled step,
-also in the faster layout. All times are medians. Memory is the peak of a
-process of its own that makes three steps: all of it, libraries included.
+also in the faster layout. All times are medians. Memory is the peak of a separate
+process that does three steps, with all its libraries.
 """
 
 import argparse
@@ -38,7 +38,7 @@ Step = Callable[[], Any]
 
 
 class Case(NamedTuple):
-    """What a net is timed on: the recipe's data set, a sample's shape, classes, and whether each pixel has a label."""
+    """The data of a benchmark: the recipe's data set, a sample's shape, classes, and whether each pixel has a label."""
 
     data: str
     shape: tuple[int, int, int]
@@ -111,16 +111,16 @@ def interleaved(steps: dict[str, Step], rounds: int) -> dict[str, float]:
 
 
 def peak_memory(name: str, method: str, side: str) -> float:
-    """Return the peak of a process that makes three steps, in MB; side: "ours" or one of LAYOUTS."""
+    """Return the peak memory of a process that does three steps, in MB; side: "ours" or one of LAYOUTS."""
     command = [sys.executable, __file__, "--model", name, "--method", method, "--peak-of", side]
-    if side == "ours":  # PyTorch's process is not to load what our loops need
+    if side == "ours":  # PyTorch's process must not load the libraries of our loops
         command += ["--loops", loops.name()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def print_peak(name: str, method: str, side: str) -> None:
-    """Make three steps and print this process's peak memory in MB."""
+    """Do three steps, and print the peak memory of this process in MB."""
     step = ours(name, method)[0] if side == "ours" else theirs(name, method, side)
     for _ in range(3):
         step()
@@ -182,7 +182,7 @@ def measure(name: str, method: str, rounds: int, compiled: bool) -> dict[str, An
         "ours_peak_mb": round(peak_memory(name, method, "ours")),
         "torch_peak_mb": round(peak_memory(name, method, fastest)),
     }
-    return row | ({"compiled_ms": round(best, 2), "to_compiled": round(best / row["ours_ms"], 3)} if best else {})
+    return row | ({"compiled_ms": round(best, 2), "to_compiled": round(best / medians["ours"], 3)} if best else {})
 
 
 def print_scaling(name: str, method: str, rounds: int) -> None:
