@@ -1,9 +1,9 @@
-"""Augmentation: crop a batch from images, which stay bytes and have a black border, and scale it.
+"""Augmentation: crop a batch from images that are stored as bytes, and scale it.
 
     out = (clip(crop + colour, 0, 255) − mean)/divisor
 
-The images of a batch are the next ones of an order. ``position``, an array of one element, counts the images of the
-order that have been used; the batch moves it on.
+Outside of its image a crop is black. The images of a batch are the next ones in ``order``. ``position``, an array of
+one element, counts the images that have been used; each call increases it by the samples of the batch.
 """
 
 from typing import Any

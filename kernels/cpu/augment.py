@@ -1,7 +1,7 @@
-"""Augmentation: a batch is cropped from images that stay as bytes, out of a black border, and scaled.
+"""Augmentation: a batch is cropped from images that are stored as bytes, and scaled; kernels/augment.py defines it.
 
-The images of a batch are the next ones in a given order; ``position``, an array of one element, counts the images
-used so far, and grows by the batch.
+The images of a batch are the next ones in ``order``; ``position``, an array of one element, counts the images that have
+been used, and grows by the samples of the batch.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ def crop(
 ) -> None:
     """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3), with ``border`` imaginary black pixels on each side; classes: (n,); order: (n,), indices;
-    offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
+    images: (n, y, x, 3), used as if they had ``border`` black pixels on each side; classes: (n,); order: (n,), indices;
+    offsets: (n, 2), where in the bordered image each crop of the order begins; (border, border) is the image itself;
     mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
     """
     indices, offsets = _next(len(out), position, order, offsets)
@@ -75,9 +75,9 @@ def crop_with_masks(
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
     images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
-    begins, outside of its image if negative; colours: (n, 3), added inside of the image and clipped to 0 … 255;
-    mirrored: (n,), whether left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of
-    an image pixels are black and labels −1, which 255 becomes, too.
+    begins, outside of its image if negative; colours: (n, 3), added inside the image and clipped to 0 … 255; mirrored:
+    (n,), whether to mirror it; mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples, out_y,
+    out_x). Outside an image pixels are black and labels −1; masks of 255 become −1, too.
     """
     indices, corners, colours, mirrored = _next(len(out), position, order, corners, colours, mirrored)
     out_y, out_x = labels.shape[1:]
@@ -112,7 +112,7 @@ def _slice(ends: tuple[int, int], start: int = 0) -> slice:
 
 
 def _next(samples: int, position: NDArray[np.int64], *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the next samples' part of each array, and advance the position."""
+    """Return the part of each array that belongs to the next samples, and advance the position."""
     start = int(position[0])
     position += samples
     return [array[start : start + samples] for array in arrays]

@@ -1,7 +1,8 @@
 """Max pooling without padding: the largest element of each window.
 
-data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The position of
-each maximum is stored, in one byte for windows up to 16 × 16; among equals, the first counts, column by column.
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The place of each maximum
+is stored, in one byte for windows up to 16 × 16; of equal elements it is the first, counted column by column.
+kernels/max_pool.py has the formulas.
 """
 
 import numpy as np
@@ -17,12 +18,16 @@ __all__ = ["argmax_shapes", "argmax_type", "backward", "forward", "inference", "
 
 Array = NDArray[np.floating]
 _inference = Recorder()
-_MIN_PER_THREAD = 1 << 14  # elements
+_MIN_PER_THREAD = 1 << 14  # elements; with fewer, waking a thread costs more than it gains
 Argmax = tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]
 
 
 def argmax_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of the two arrays that remember where the maxima are, for data of (samples, y, x, c)."""
+    """Return the shapes of the two arrays that remember where the maxima are, for data of (samples, y, x, c).
+
+    The loops in NumPy look for the maximum of each column of a window, and then of these maxima. The first array has
+    the row of the former, the second the column of the latter. Compiled loops use only the second one, for both.
+    """
     n, _, x, c = shape
     out_y, out_x, _ = output_shape((shape[1], x, c), size, stride)
     return (n, out_y, x, c), (n, out_y, out_x, c)

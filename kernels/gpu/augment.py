@@ -1,4 +1,4 @@
-"""Augmentation: a batch is cropped from images that stay on the GPU as bytes; see kernels/augment.py and augment.cu."""
+"""Augmentation: a batch is cropped from images stored on the GPU as bytes; see kernels/augment.py and augment.cu."""
 
 from typing import Any, NamedTuple
 
@@ -8,11 +8,11 @@ import numpy as np
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-ROWS = 4  # of a sample, for each thread: it reads four numbers, one after another, to locate its first pixel
+ROWS = 4  # rows of a sample per thread: before its first pixel, a thread waits for four reads, one after another
 
 
 class Pictures(NamedTuple):
-    """Images or masks of any sizes: all their bytes, the start of each (n,), and rows and columns of each (n, 2)."""
+    """Images or masks of any sizes: all bytes, the start of each image (n,), and its rows and columns (n, 2)."""
 
     bytes: Array
     starts: Array
@@ -41,9 +41,9 @@ def crop(
 ) -> None:
     """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
 
-    images: of ``store``, each with ``border`` imaginary black pixels on each side; classes: (n,); order: (n,),
-    indices; offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the
-    image itself; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
+    images: from ``store``, used as if they had ``border`` black pixels on each side; classes: (n,); order: (n,),
+    indices; offsets: (n, 2), where in the bordered image each crop of the order begins; (border, border) is the image
+    itself; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
     """
     scaling = _scaling(mean, divisor, out.dtype)
     _launch("crop", *images, classes, order, offsets, position, *ints(border), *scaling, out, labels)
@@ -65,10 +65,10 @@ def crop_with_masks(
 ) -> None:
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
-    images, masks: of ``store``; order: (n,), indices; corners: (n, 2), where each crop of the order begins, outside of
-    its image if negative; colours: (n, 3), added inside of the image and clipped to 0 … 255; mirrored: (n,), whether
-    left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of an image pixels are
-    black and labels −1, which 255 becomes, too.
+    images, masks: from ``store``; order: (n,), indices; corners: (n, 2), where each crop of the order begins, outside
+    of its image if negative; colours: (n, 3), added inside the image and clipped to 0 … 255; mirrored: (n,), whether to
+    mirror it; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x).
+    Outside an image pixels are black and labels −1; masks of 255 become −1, too.
     """
     stored = (images.bytes, images.starts, masks.bytes, masks.starts, images.extents)
     orders = (order, corners, colours, mirrored, position)
@@ -77,7 +77,7 @@ def crop_with_masks(
 
 
 def _launch(kernel: str, *args: Any) -> None:
-    """Run a kernel whose last arguments are ``out`` and ``labels``, by some blocks for each sample."""
+    """Run a kernel whose last arguments are ``out`` and ``labels``, with some blocks for each sample."""
     out = args[-2]
     samples, y, x, colours = out.shape
     unit = lanes(x * colours, out)
@@ -91,5 +91,5 @@ def _advance(position: Array, out: Array) -> None:
 
 
 def _scaling(mean: Any, divisor: float, dtype: Any) -> tuple[np.generic, ...]:
-    """Return the colours' means, and the reciprocal of the divisor."""
+    """Return the means of red, green and blue, and 1/divisor, as NumPy scalars."""
     return tuple(dtype.type(number) for number in (*mean, 1 / divisor))
