@@ -18,7 +18,6 @@ from minidl.context import Context
 from minidl.functions import check_arguments
 from minidl.hooks import HookPlace, HookPoint, Reparametrization
 from minidl.initialization import glorot
-from minidl.kernels import Kernels
 from minidl.kernels.arguments import check_kind, whole
 from minidl.kernels.errors import MinidlError
 from minidl.parameter import Parameter
@@ -59,6 +58,7 @@ class Layer:
         self.context: Any = None  # shared by all layers of its net
         self.kernels: Any = None  # the operations with which it computes
         self.writes_over: Layer | None = None  # its output may overwrite that layer's, see fuse.py
+        self.with_relu = False  # its operation writes max(output, 0), see fuse.py
         self.data: Array = None
         self.samples: int | None = None  # of the last forward, if it was in training and succeeded
         self.to_be_checked: set[str] = set()  # functions whose results are not checked yet
@@ -188,7 +188,7 @@ class Layer:
         self._check_definition()
         self.context = context
         self.name = context.name(self.kind)
-        self.use(context.kernels)
+        self.kernels = context.kernels
 
     def _check_definition(self) -> None:
         """Raise MinidlError if a user-defined layer has methods with other arguments, or a kind that is no word."""
@@ -197,10 +197,6 @@ class Layer:
         for method in ("infer_shape", "compute_output", "compute_error", "compute_grads"):
             arguments = {"infer_shape": "(shape)", "compute_output": "(data)"}.get(method, "(error)")
             check_arguments(f"a layer {name}", getattr(self, method), arguments)
-
-    def use(self, kernels: Kernels) -> None:
-        """Compute with these operations from now on."""
-        self.kernels = kernels
 
     def fit(self, shape: Shape) -> Shape:
         """Prepare for data of ``shape`` (of one sample), the first time or again; existing parameters stay."""

@@ -229,12 +229,12 @@ class Net:
         methods.check_areas(self.root, min(sizes))
 
     def fuse(self) -> None:
-        """Let neighbouring layers share a pass over memory, see fuse.py; the last batch is forgotten."""
+        """Let neighbouring layers share a pass over memory, see fuse.py."""
         fuse(self.root)
         self.fused = True
 
     def unfuse(self) -> None:
-        """Let every layer compute alone, as observers need it; the last batch is forgotten."""
+        """Let every layer compute alone, as observers need it."""
         unfuse(self.root)
         self.fused = False
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from minidl.kernels import Kernels
 from minidl.layer import Array, Shape
 from minidl.layers.product_layer import ProductLayer
 
-KEPT = 8  # algorithms of a layer: one for each size of images, two if a trace also runs it unfused
+KEPT = 8  # algorithms of a layer, one for each size of images
 
 
 class Convolution(ProductLayer):
@@ -25,23 +24,16 @@ class Convolution(ProductLayer):
         self.filters, self.size, self.stride = self.check_counts(filters=filters, size=size, stride=stride)
         usual = self.size // 2 if self.stride == 1 else 0
         (self.padding,) = self.check_counts(0, padding=usual if padding is None else padding)
-        self.algorithms: dict[tuple[bool, Shape], Any] = {}  # by (fused or not, shape of the data)
+        self.algorithms: dict[Shape, Any] = {}  # by the shape of the data
         self.algorithm: Any = None
-
-    def use(self, kernels: Kernels) -> None:
-        """Compute with these operations from now on, and with their own algorithms."""
-        super().use(kernels)
-        if self.input_shape:
-            self.fit(self.input_shape)
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Choose the algorithm for this geometry, and create the weights."""
-        key = self.kernels is not self.context.kernels, shape
-        if key not in self.algorithms:
+        if shape not in self.algorithms:
             if len(self.algorithms) >= KEPT:
                 del self.algorithms[next(iter(self.algorithms))]
-            self.algorithms[key] = self.choose_algorithm(shape)
-        self.algorithm = self.algorithms[key]
+            self.algorithms[shape] = self.choose_algorithm(shape)
+        self.algorithm = self.algorithms[shape]
         fan_in = self.size * self.size * shape[-1]
         self.create_parameters((self.filters, self.size, self.size, shape[-1]), fan_in, self.filters)
         return self.algorithm.output_shape
@@ -57,7 +49,7 @@ class Convolution(ProductLayer):
     def compute_output(self, data: Array) -> Array:
         """Correlate the data with each filter."""
         out = self.new_output(len(data))
-        self.algorithm.forward(data, self.weights.in_use, self.biases.in_use, out)
+        self.algorithm.forward(data, self.weights.in_use, self.biases.in_use, out, self.with_relu)
         return out
 
     def compute_error(self, error: Array) -> Array:

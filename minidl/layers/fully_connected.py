@@ -23,7 +23,7 @@ class FullyConnected(ProductLayer):
     def compute_output(self, data: Array) -> Array:
         """Multiply the inputs of each sample by the weights, and add the biases."""
         out = self.new_output(len(data))
-        self.kernels.fully_connected.forward(data, self.weights.in_use, self.biases.in_use, out)
+        self.kernels.fully_connected.forward(data, self.weights.in_use, self.biases.in_use, out, self.with_relu)
         return out
 
     def compute_error(self, error: Array) -> Array:
