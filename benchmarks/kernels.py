@@ -12,7 +12,7 @@ too is timed both ways, one row below the other.
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,17 +120,18 @@ def layer_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     yield Case("ReLU forward", partial(k.relu.forward, x, out), moved(x, out))
     yield Case("ReLU backward", partial(k.relu.backward, e, x, out), moved(e, x, out))
     half = make.data(SIDE // 2)
-    argmax = tuple(k.xp.empty(shape, np.uint8) for shape in k.max_pool.argmax_shapes(x.shape, 2, 2))
-    yield Case("max pool forward", partial(k.max_pool.forward, x, 2, 2, half, argmax), moved(x, half, *argmax))
-    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, argmax, e), moved(half, e, *argmax))
+    buffer = cache(lambda name, shape, dtype: k.xp.empty(shape, dtype))  # a byte for each output
+    pool = partial(k.max_pool.forward, x, 2, 2, half, buffer)
+    yield Case("max pool forward", pool, moved(x, half) + half.size)
+    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, pool(), e), moved(half, e) + half.size)
     yield Case("average pool forward", partial(k.average_pool.forward, x, 2, 2, half), moved(x, half))
     yield Case("average pool backward", partial(k.average_pool.backward, half, 2, 2, e), moved(half, e))
     overlapping = make.data((SIDE - 3) // 2 + 1)
     backward = partial(k.average_pool.backward, overlapping, 3, 2, e)
     yield Case("average pool 3×3 backward", backward, moved(overlapping, e))
-    argmax = tuple(k.xp.zeros(shape, np.uint8) for shape in k.max_pool.argmax_shapes(x.shape, 3, 2))
+    argmax = k.max_pool.forward(x, 3, 2, overlapping, buffer)
     backward = partial(k.max_pool.backward, overlapping, 3, 2, argmax, e)
-    yield Case("max pool 3×3 backward", backward, moved(overlapping, e, *argmax))
+    yield Case("max pool 3×3 backward", backward, moved(overlapping, e) + overlapping.size)
     point = make.floats(make.images, CHANNELS)
     yield Case("global average forward", partial(k.average_pool.forward_global, x, point), moved(x, point))
     yield Case("global average backward", partial(k.average_pool.backward_global, point, e), moved(e, point))

@@ -17,6 +17,7 @@ from minidl.kernels.running import Running
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Image = tuple[int, int, int]  # y, x, channels
+Buffer = Callable[[str, tuple[int, ...], Any], Array]  # (name, shape, dtype): an array that is kept for the next call
 Pair = tuple[int, int]
 
 
@@ -166,15 +167,9 @@ class FullyConnected(Protocol):
 
 
 class MaxPool(Protocol):
-    """The largest element of each window; each device has its own content of the arrays ``argmax``."""
+    """The largest element of each window; what forward remembers for backward, ``argmax``, is the device's own."""
 
-    def output_shape(self, shape: Image, size: int, stride: int) -> Image: ...
-
-    def argmax_shapes(self, shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], ...]: ...
-
-    def argmax_type(self, size: int) -> Any: ...
-
-    def forward(self, data: Array, size: int, stride: int, out: Array, argmax: Any) -> None: ...
+    def forward(self, data: Array, size: int, stride: int, out: Array, buffer: Buffer) -> Any: ...
 
     def inference(self, data: Array, size: int, stride: int, out: Array) -> None: ...
 

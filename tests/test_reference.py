@@ -94,12 +94,9 @@ def test_every_convolution_keeps_the_contract(device: str, name: str) -> None:
 
 
 # All that the fast devices take from the definitions: what is worked out when a net is set up, and on a GPU a service.
-BORROWED = {
-    "cpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type"},
-    "gpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type", "prefetch.Prefetcher"},
-}
-# The functions behind these, and the checks that the fast convolutions inherit.
-OF_SET_UP = {"max_pool.output_shape", "windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
+BORROWED = {"cpu": {"convolution.Geometry"}, "gpu": {"convolution.Geometry", "prefetch.Prefetcher"}}
+# The checks that the fast convolutions inherit, and the type of a place in a window.
+NO_ARITHMETIC = {"windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
 
 
 def is_definition(member: Any) -> bool:
@@ -140,7 +137,7 @@ def test_a_training_step_runs_no_definition(device: str, net: str, monkeypatch: 
     finally:
         sys.setprofile(None)
     service = {name for name in called if name.startswith("prefetch.")}
-    assert called - service <= OF_SET_UP
+    assert called - service <= NO_ARITHMETIC
     assert bool(service) == (device == "gpu")
 
 
@@ -313,7 +310,7 @@ def test_updates_as_in_pytorch(random: np.random.Generator, kind: str, variant: 
 # -- adjoints: <u, f(v)> = <f*(u), v> -----------------------------------------------------------------------------
 
 
-WINNERS = tuple(np.empty(shape, np.uint8) for shape in REFERENCE.max_pool.argmax_shapes((2, 7, 8, 3), 3, 2))
+WINNERS: list[Array] = []
 LINEAR = {  # the data's shape, the output's, forward, backward
     "average pool": (
         (2, 7, 8, 3),
@@ -330,8 +327,8 @@ LINEAR = {  # the data's shape, the output's, forward, backward
     "max pool": (  # is linear as long as the same elements win
         (2, 7, 8, 3),
         (2, 3, 3, 3),
-        lambda v, out: REFERENCE.max_pool.forward(v, 3, 2, out, WINNERS),
-        lambda u, out: REFERENCE.max_pool.backward(u, 3, 2, WINNERS, out),
+        lambda v, out: WINNERS.append(REFERENCE.max_pool.forward(v, 3, 2, out, None)),
+        lambda u, out: REFERENCE.max_pool.backward(u, 3, 2, WINNERS.pop(), out),
     ),
     "resize": (
         (2, 4, 5, 3),
@@ -386,8 +383,7 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
         device.relu.forward(data, of_relu)
         device.extents.add(data, other, of_sum)
         device.extents.copy(of_sum, of_cut)
-        argmax = tuple(device.xp.empty(s, np.uint8) for s in device.max_pool.argmax_shapes(data.shape, 3, 2))
-        device.max_pool.forward(data, 3, 2, of_pool, argmax)
+        argmax = device.max_pool.forward(data, 3, 2, of_pool, lambda _, *array: device.xp.empty(*array))
         device.max_pool.backward(of_pool, 3, 2, argmax, back)
         device.relu.backward(other, of_sum, other)
 

@@ -4,9 +4,9 @@ Read elementwise.py first: it has the paper's formulas on one page, without the 
 Operations run in one stream, see turn.py, because the default stream cannot be captured in a graph; concurrently.py has
 a second stream for parallel work, and plans are tried in a third.
 
-From the definitions come shapes and records: convolution.Geometry and the check of it, max_pool.output_shape and
-max_pool.argmax_type (of windows.py), the tuples data_norm.Statistics, Running and ParameterState, the smallest square
-that is not subnormal, and prefetch.Prefetcher, which builds each batch when it is requested.
+From the definitions come shapes and records: convolution.Geometry and the check of it, windows.index_type, the tuples
+data_norm.Statistics, Running and ParameterState, the smallest square that is not subnormal, and prefetch.Prefetcher,
+which builds each batch when it is requested.
 """
 
 from typing import Any

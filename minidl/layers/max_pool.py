@@ -15,10 +15,7 @@ class MaxPool(Pool):
         if not self.training:
             self.kernels.max_pool.inference(data, self.size, self.stride, out)
             return out
-        shapes = self.kernels.max_pool.argmax_shapes(data.shape, self.size, self.stride)
-        dtype = self.kernels.max_pool.argmax_type(self.size)
-        self.argmax = tuple(self.buffer(f"argmax{i}", shape, dtype) for i, shape in enumerate(shapes))
-        self.kernels.max_pool.forward(data, self.size, self.stride, out, self.argmax)
+        self.argmax = self.kernels.max_pool.forward(data, self.size, self.stride, out, self.buffer)
         return out
 
     def compute_error(self, error: Array) -> Array:

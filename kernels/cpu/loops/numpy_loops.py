@@ -4,6 +4,7 @@ Matrices are (n, rows, columns), and what is said of columns is (n, columns) or,
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from minidl.kernels.cpu.loops.numpy_update import adam, sgd
 from minidl.kernels.cpu.program import AnyInstruction, Largest, Program, Tiles, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
+from minidl.kernels.windows import index_type
 
 __all__ = [
     "adam",
@@ -163,12 +165,15 @@ def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
 _IMAGES = 1 << 21  # elements of the images that a worker takes at a time, for the same reason
 
 
-def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
-    """Write the maxima and their places: the row in each column of a window, and the column.
+def max_pool(x: Array, size: int, stride: int, out: Array, buffer: Any) -> tuple[Argmax, Argmax]:
+    """Write the maxima, and return their places: the row in each column of a window, and the column.
 
     The maximum over a square is the maximum over its columns of the maxima over their rows, so this runs first down,
     then across, on long contiguous rows.
     """
+    places = index_type(size)
+    down: Argmax = buffer("rows of maxima", (*out.shape[:2], *x.shape[2:]), places)
+    across: Argmax = buffer("columns of maxima", out.shape, places)
     several = max(1, _IMAGES // x[0].size)
 
     def work(worker: int, start: int, stop: int) -> None:
@@ -179,11 +184,12 @@ def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across:
             _maxima(worker, rows, 2, size, stride, out[part], across[part])
 
     share(work, len(x))
+    return down, across
 
 
-def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
+def max_pool_adjoint(error: Array, size: int, stride: int, argmax: tuple[Argmax, Argmax], out: Array) -> None:
     """Write each element of the error to the place of the maximum, zero elsewhere."""
-    several = max(1, _IMAGES // out[0].size)
+    several, (down, across) = max(1, _IMAGES // out[0].size), argmax
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, several):
