@@ -22,6 +22,7 @@ from clock import in_a_row, interleaved, timer, write
 from minidl import kernels
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
+from minidl.kernels.augment import Crops
 from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
@@ -182,13 +183,13 @@ def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     stored, out, position = k.augment.store(images), make.floats(n, SIDE, SIDE, 3), k.xp.zeros(1, np.int64)
     classes_of, made = k.xp.zeros(n, np.int64), k.xp.zeros(n, np.int64)
     order = k.xp.asarray(np.random.default_rng(0).permutation(n))
-    offsets, mean = k.xp.full((n, 2), 3, np.int64), np.array([122.782, 117.001, 104.298])
+    corners, mean = k.xp.full((n, 2), -1, np.int64), np.array([122.782, 117.001, 104.298])
 
     def crop() -> None:
         position[...] = 0
-        k.augment.crop(stored, classes_of, order, offsets, position, 4, mean, 256.0, out, made)
+        k.augment.crop(stored, classes_of, Crops(position, order, corners), mean, 256.0, out, made)
 
-    yield Case("crop a batch", crop, images.nbytes + moved(out, order, offsets, classes_of, made))
+    yield Case("crop a batch", crop, images.nbytes + moved(out, order, corners, classes_of, made))
 
 
 def product_cases(k: Kernels, make: Arrays) -> Iterator[Case]:

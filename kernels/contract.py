@@ -38,37 +38,16 @@ class Adam(Protocol):
 
 
 class Augment(Protocol):
-    """Batches from images that stay as bytes; what ``store`` returns is the device's own."""
+    """Batches from images that stay as bytes; what ``store`` returns is the device's own, crops are augment.Crops."""
 
     def store(self, images: Any) -> Any: ...
 
     def crop(
-        self,
-        images: Any,
-        classes: Array,
-        order: Array,
-        offsets: Array,
-        position: Array,
-        border: int,
-        mean: Any,
-        divisor: float,
-        out: Array,
-        labels: Array,
+        self, images: Any, classes: Array, crops: Any, mean: Any, divisor: float, out: Array, labels: Array
     ) -> None: ...
 
     def crop_with_masks(
-        self,
-        images: Any,
-        masks: Any,
-        order: Array,
-        corners: Array,
-        colours: Array,
-        mirrored: Array,
-        position: Array,
-        mean: Any,
-        divisor: float,
-        out: Array,
-        labels: Array,
+        self, images: Any, masks: Any, crops: Any, mean: Any, divisor: float, out: Array, labels: Array
     ) -> None: ...
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from minidl import kernels
 from minidl.context import Context
+from minidl.kernels.augment import Crops
 from minidl.kernels.parameter_state import ParameterState
 from minidl.kernels.running import Running
 from minidl.layers import BatchNorm
@@ -267,18 +268,16 @@ def test_crops_with_masks_of_many_sizes(fast, random, width, dtype):
     masks[0][3] = 255
     mean = np.array([10.0, 20.0, 30.0])
 
-    def run(device, order, corners, colours, mirrored, position, out, labels):
+    def run(device, position, order, corners, colours, mirrored, out, labels):
         stored = device.augment.store(images), device.augment.store(masks)
         for i in range(2):
-            orders = order, corners, colours, mirrored, position
-            device.augment.crop_with_masks(
-                *stored, *orders, mean, 256.0, out[2 * i : 2 * i + 2], labels[2 * i : 2 * i + 2]
-            )
+            crops, two = Crops(position, order, corners, colours, mirrored), slice(2 * i, 2 * i + 2)
+            device.augment.crop_with_masks(*stored, crops, mean, 256.0, out[two], labels[two])
 
     order, corners = np.array([3, 1, 0, 2]), random.integers(-8, 8, (4, 2))
     colours, mirrored = np.rint(60 * random.standard_normal((4, 3))), np.array([True, False, True, False])
     out, labels = poisoned((4, 16, width, 3), dtype), np.full((4, 16, width), 99, np.int8)
-    both(fast, run, order, corners, colours, mirrored, np.array([0]), out, labels)
+    both(fast, run, np.array([0]), order, corners, colours, mirrored, out, labels)
 
 
 def tensors(operation, arrays):

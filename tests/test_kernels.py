@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.context import Context
+from minidl.kernels.augment import Crops
 from minidl.layers import MaxPool
 
 
@@ -166,12 +167,12 @@ def test_softmax_loss_of_large_logits_is_finite(backend):
 def test_crop_from_a_black_border(backend, random, border, shift):
     images = random.integers(0, 256, (6, 9, 11, 3), dtype=np.uint8)
     order, offsets = np.array([4, 5, 0, 2, 1]), np.array([(1, 1), shift, (0, 0), (border, border), (0, 1)])
-    orders = placed(backend, np.arange(10, 16), order, offsets, np.array([1]))
+    classes, *crops = placed(backend, np.arange(10, 16), np.array([1]), order, offsets - border)
     mean, labels = np.array([10.0, 20.0, 30.0]), backend.xp.full(3, -7)
     out = poisoned(backend, (3, 9, 11, 3), np.float32)
-    backend.augment.crop(backend.augment.store(images), *orders, border, mean, 256.0, out, labels)
+    backend.augment.crop(backend.augment.store(images), classes, Crops(*crops), mean, 256.0, out, labels)
     assert labels.tolist() == [15, 10, 12]
-    assert orders[-1].tolist() == [4]
+    assert crops[0].tolist() == [4]
     black = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0))).astype(float)
     for made, i, (y, x) in zip(backend.host(out), order[1:4], offsets[1:4], strict=True):
         np.testing.assert_allclose(made, (black[i, y : y + 9, x : x + 11] - mean) / 256, atol=1e-6)

@@ -23,6 +23,7 @@ from test_gpu_kernels import both
 
 from minidl import kernels
 from minidl.kernels import MinidlError
+from minidl.kernels.augment import Crops
 from minidl.kernels.contract import MemoryPools, Operations, Plan, Prefetching
 from minidl.kernels.parameter_state import ParameterState
 
@@ -273,9 +274,8 @@ def test_crops_with_masks(random: np.random.Generator) -> None:
     colours, mirrored = np.rint(90 * random.standard_normal((4, 3))), np.array([True, False, True, False])
     position, mean = np.array([1]), np.array([10.0, 20.0, 30.0])
     out, labels = nan(3, 6, 7, 3), np.full((3, 6, 7), 99, np.int8)
-    REFERENCE.augment.crop_with_masks(
-        images, masks, order, corners, colours, mirrored, position, mean, 256.0, out, labels
-    )
+    crops = Crops(position, order, corners, colours, mirrored)
+    REFERENCE.augment.crop_with_masks(images, masks, crops, mean, 256.0, out, labels)
     assert position.tolist() == [4]
     for s, y, x in np.ndindex(labels.shape):
         i, (top, left), (height, width) = order[s + 1], corners[s + 1], sizes[order[s + 1]]
@@ -400,12 +400,12 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
     both(fast, products, *arrays, nan(5, 130), *(np.full_like(array, np.nan) for array in arrays))
 
     def crops(device: Any, *arrays: Array) -> None:
-        *orders, out, labels = arrays
+        of_images, *crops, out, labels = arrays
         mean = np.array([10.0, 20.0, 30.0])
-        device.augment.crop(device.augment.store(images), *orders, 4, mean, 256.0, out, labels)
+        device.augment.crop(device.augment.store(images), of_images, Crops(*crops), mean, 256.0, out, labels)
 
-    offsets = random.integers(0, 9, (4, 2))
-    both(fast, crops, classes, np.array([2, 0, 3, 1]), offsets, np.array([1]), nan(3, 9, 11, 3), np.full(3, -7))
+    corners = random.integers(-4, 5, (4, 2))
+    both(fast, crops, classes, np.array([1]), np.array([2, 0, 3, 1]), corners, nan(3, 9, 11, 3), np.full(3, -7))
 
 
 # -- nets ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
-"""Augmentation: a batch is cropped from images that stay as bytes, out of a black border, and scaled.
+"""Augmentation: a batch is cropped from images that stay as bytes, with black around them, and scaled.
 
-The images of a batch are the next ones in a given order; ``position``, an array of one element, counts the images
-used so far, and grows by the batch.
+The images of a batch are the next ones of an epoch, see kernels/augment.py.
 """
 
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.augment import Crops
 from minidl.kernels.cpu.chunks import overlap
 from minidl.kernels.cpu.threads import share
 
@@ -24,22 +24,18 @@ def store(images: Any) -> Any:
 def crop(
     images: NDArray[np.uint8],
     classes: NDArray[np.integer],
-    order: NDArray[np.integer],
-    offsets: NDArray[np.integer],
-    position: NDArray[np.int64],
-    border: int,
+    crops: Crops,
     mean: Array,
     divisor: float,
     out: Array,
     labels: NDArray[np.integer],
 ) -> None:
-    """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
+    """Write (crop − mean)/divisor of the next images into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3), with ``border`` imaginary black pixels on each side; classes: (n,); order: (n,), indices;
-    offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
-    mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
+    images: (n, y, x, 3); classes: (n,); mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
+    Outside of an image pixels are black.
     """
-    indices, offsets = _next(len(out), position, order, offsets)
+    indices, corners = _next(crops, len(out))
     labels[...] = classes[indices]
     height, width = images.shape[1:3]
     out_y, out_x = out.shape[1:3]
@@ -47,7 +43,7 @@ def crop(
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop):
-            top, left = int(offsets[i, 0]) - border, int(offsets[i, 1]) - border
+            top, left = map(int, corners[i])
             ys, xs = overlap(top, out_y, height), overlap(left, out_x, width)
             target = out[i]
             target[...] = 0
@@ -62,11 +58,7 @@ def crop(
 def crop_with_masks(
     images: Sequence[NDArray[np.uint8]],
     masks: Sequence[NDArray[np.uint8]],
-    order: NDArray[np.integer],
-    corners: NDArray[np.integer],
-    colours: Array,
-    mirrored: NDArray[np.bool_],
-    position: NDArray[np.int64],
+    crops: Crops,
     mean: Array,
     divisor: float,
     out: Array,
@@ -74,12 +66,10 @@ def crop_with_masks(
 ) -> None:
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
-    images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
-    begins, outside of its image if negative; colours: (n, 3), added inside of the image and clipped to 0 … 255;
-    mirrored: (n,), whether left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of
-    an image pixels are black and labels −1, which 255 becomes, too.
+    images: (y, x, 3), of any sizes, masks: (y, x); mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels:
+    (samples, out_y, out_x). Outside of an image pixels are black and labels −1, which 255 becomes, too.
     """
-    indices, corners, colours, mirrored = _next(len(out), position, order, corners, colours, mirrored)
+    indices, corners, colours, mirrored = _next(crops, len(out))
     out_y, out_x = labels.shape[1:]
     row_mean = np.tile(mean.astype(out.dtype), out_x)
     offsets = colours.astype(out.dtype)
@@ -111,8 +101,9 @@ def _slice(ends: tuple[int, int], start: int = 0) -> slice:
     return slice(ends[0] - start, ends[1] - start)
 
 
-def _next(samples: int, position: NDArray[np.int64], *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the next samples' part of each array, and advance the position."""
+def _next(crops: Crops, samples: int) -> list[NDArray[Any]]:
+    """Return order, corners, … of the next samples, and advance the position."""
+    position, *arrays = crops
     start = int(position[0])
     position += samples
-    return [array[start : start + samples] for array in arrays]
+    return [array[start : start + samples] for array in arrays if array is not None]

@@ -5,8 +5,8 @@ Operations run in one stream, see turn.py, because the default stream cannot be 
 a second stream for parallel work, and plans are tried in a third.
 
 From the definitions come shapes and records: convolution.Geometry and the check of it, windows.index_type, the tuples
-data_norm.Statistics, Running and ParameterState, the smallest square that is not subnormal, and prefetch.Prefetcher,
-which builds each batch when it is requested.
+data_norm.Statistics, Crops, Running and ParameterState, the smallest square that is not subnormal, and
+prefetch.Prefetcher, which builds each batch when it is requested.
 """
 
 from typing import Any
