@@ -54,8 +54,8 @@ class PixelBatches:
         self.pixels = max(largest * self.crop**2, int(self.extents.prod(axis=1).max()))
         xp, n = kernels.xp, self.samples
         self.images, self.masks = kernels.augment.store(dataset.images), kernels.augment.store(dataset.masks)
-        crops = (xp.zeros(shape, np.int64) for shape in (1, n, (n, 2)))
-        self.crops = Crops(*crops, colours=xp.zeros((n, 3)), mirrored=xp.zeros(n, np.bool_))
+        position, order, corners = (xp.zeros(shape, np.int64) for shape in (1, n, (n, 2)))
+        self.crops = Crops(position, order, corners, xp.zeros((n, 3)), xp.zeros(n, np.bool_))
         self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
         self.data, self.labels = xp.empty((buffers, 3 * self.pixels), dtype), xp.empty((buffers, self.pixels), np.int8)
 
