@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.context import Context
 from minidl.functions import check_arguments
-from minidl.hooks import HookPlace, HookPoint, Reparametrization
+from minidl.hooks import HookPlace, HookPoint
 from minidl.initialization import glorot
 from minidl.kernels.arguments import check_kind, whole
 from minidl.kernels.errors import MinidlError
@@ -110,11 +110,10 @@ class Layer:
             result = result.copy()
         return self.at_error(result, self.name)
 
-    def normalize_weights(self, in_place: bool = True) -> None:
-        """Weights = Normalize(Weights); if not in_place, normalize a copy and leave the weights unchanged."""
+    def normalize_weights(self) -> None:
+        """Weights = Normalize(Weights)."""
         if self.weights is not None:
-            weights = self.weights.value if in_place or self.at_weights.hook is None else self.weights.value.copy()
-            self.weights.in_use = self.at_weights(weights, self.name)
+            self.weights.in_use = self.at_weights(self.weights.value, self.name)
         elif self.at_weights.hook or self.at_grads.hook:
             raise MinidlError(
                 f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
@@ -123,11 +122,10 @@ class Layer:
 
     def normalized_copy(self) -> Array:
         """Return a copy, Normalize(Weights); without a hook, return the weights themselves."""
-        hook = self.at_weights.hook
-        if hook is None:
+        if self.at_weights.hook is None:
             return self.weights.value
         copy = self.weights.value.copy()
-        copy[...] = hook(copy)
+        copy[...] = self.at_weights.normalize(copy, self.name)  # the hook's own array in reparametrization
         return copy
 
     # -- what your own layer defines --------------------------------------------------------------------------
@@ -356,9 +354,8 @@ class Layer:
 
         The weights themselves do not change. The last batch is dropped, so backward needs a new forward in training.
         """
-        self.normalize_weights(in_place=False)
-        if isinstance(self.at_weights.hook, Reparametrization):
-            self.weights.in_use = self.weights.in_use.copy()  # the hook may write into its array, even if eval fails
+        if self.weights is not None:
+            self.weights.in_use = self.normalized_copy()
         self.training, self.data, self.samples = False, None, None
         self._thaw()
 
