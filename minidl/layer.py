@@ -267,7 +267,7 @@ class Layer:
 
     def new_error(self, shape: Shape) -> Array:
         """Return an uninitialized array for an error; its memory is reused when nothing refers to it any more."""
-        return self.context.errors.empty(shape, self.context.dtype)
+        return self.context.error_memory.empty(shape, self.context.dtype)
 
     @property
     def points(self) -> dict[str, HookPoint]:

@@ -144,7 +144,7 @@ class Net:
         The output is the net's own memory and holds until the same thread's next call; ``predict`` returns a new array.
         Raises MinidlError for anything but an array of numbers of the right shape.
         """
-        with self.context.in_use:
+        with self.context.lock:
             if self.training:
                 self.trained_by = get_ident()
                 self._fuse_unobserved()
@@ -192,7 +192,7 @@ class Net:
 
     def infer(self, batches: Iterable[Array]) -> list[Array]:
         """Return the outputs for batches at inference, as NumPy arrays; a net in training stays in training."""
-        with self.context.in_use:
+        with self.context.lock:
             training = self.training
             if training:
                 self.eval()
@@ -214,7 +214,7 @@ class Net:
         If ranks share the batch, each rank gets the gradients of the whole batch; see exchange.py. Raises MinidlError
         if layers share a parameter.
         """
-        with self.context.in_use:
+        with self.context.lock:
             self._check_shared()
             if self.training and self.trained_by not in (0, get_ident()):
                 raise MinidlError(
@@ -240,7 +240,7 @@ class Net:
 
     def train(self) -> None:
         """Prepare for training."""
-        with self.context.in_use:
+        with self.context.lock:
             self.training = True
             self._thaw()
             self.root.train()
@@ -252,7 +252,7 @@ class Net:
         Call it again after a change of parameters: until then, inference uses the old values of weights with a hook,
         and the new values of all other parameters.
         """
-        with self.context.in_use:
+        with self.context.lock:
             with self._all_or_none():
                 self.root.eval()
             self.training = False
@@ -281,7 +281,7 @@ class Net:
         Later changes of parameters have no effect until ``eval`` or ``train``, which end this state. On a CPU, it takes
         several times the memory of the weights.
         """
-        with self.context.in_use:
+        with self.context.lock:
             with self._all_or_none():
                 if self.training:
                     self.root.eval()
