@@ -16,6 +16,7 @@ from minidl.communicator import Communicator
 from minidl.kernels import Kernels
 from minidl.kernels.data_norm import move
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.normalize import total
 from minidl.kernels.running import Running
 from minidl.layers import BatchNorm
 from minidl.net import Net
@@ -162,8 +163,7 @@ class Normalize:
 
     def _sum(self, x: Array) -> tuple[Array, Array]:
         """Return the sum of each group, and the number of its elements."""
-        sums = x.sum(axis=(1, 3), dtype=np.float64, keepdims=True)
-        return sums_and_count(self.communicator, sums, prod(x.shape[1::2]))
+        return sums_and_count(self.communicator, total(x), prod(x.shape[1::2]))
 
 
 def sums_and_count(communicator: Communicator, sums: Array, count: int) -> tuple[Array, Array]:
