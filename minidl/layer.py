@@ -340,6 +340,10 @@ class Layer:
         """Return what the layer learns."""
         return [p for p in (self.weights, self.biases) if p is not None]
 
+    def own_parameters(self) -> list[Parameter]:
+        """Return what the layer learns besides the layers that it is made of."""
+        return self.parameters()
+
     def running(self) -> dict[str, Array]:
         """Return by name the arrays besides parameters that training changes and a saved net needs."""
         return {}

@@ -18,7 +18,6 @@ from minidl.kernels.arguments import check_kind, number_type, whole
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
-from minidl.layers import Container
 from minidl.parameter import Parameter, repeated
 from minidl.predict import outputs_of
 from minidl.preprocessing import Preprocessing
@@ -100,8 +99,7 @@ class Net:
     def _check_shared(self) -> None:
         """Raise MinidlError if layers share a parameter: each overwrites its gradients instead of adding to them."""
         if twice := repeated(self.parameters):
-            own = [layer for layer in self.layers if not isinstance(layer, Container)]
-            names = [layer.name for layer in own for p in layer.parameters() if p is twice]
+            names = [layer.name for layer in self.layers for p in layer.own_parameters() if p is twice]
             raise MinidlError(
                 f"{' and '.join(names)} have the same parameter {twice.name}, whose gradients would be those of one of "
                 "them alone; give each layer a parameter of its own"
@@ -120,8 +118,7 @@ class Net:
         """Raise MinidlError if two arrays of a saved net would have the same name."""
         owners: dict[str, str] = {}
         for layer in self.layers:
-            own = [] if isinstance(layer, Container) else [p.name for p in layer.parameters()]
-            for name in (*own, *layer.running()):
+            for name in (*(p.name for p in layer.own_parameters()), *layer.running()):
                 if name in owners:
                     raise MinidlError(
                         f"{owners[name]} and {layer.name} both have a parameter called {name!r}, which a saved net "
@@ -365,8 +362,7 @@ class Net:
     def __str__(self) -> str:
         rows = [("layer", "", "output", "parameters", "hooks")]
         for layer in self.layers:
-            own = [] if isinstance(layer, Container) else layer.parameters()
-            count = sum(p.value.size for p in own)
+            count = sum(p.value.size for p in layer.own_parameters())
             hooks = ", ".join(filter(None, map(str, layer.points.values())))
             extents = "×".join(map(str, layer.output_shape))
             rows.append((layer.name, str(layer), extents, f"{count:,}" if count else "", hooks))

@@ -83,6 +83,10 @@ class Container(Layer):
         """Return the parameters of all children."""
         return [parameter for child in self.children for parameter in child.parameters()]
 
+    def own_parameters(self) -> list[Parameter]:
+        """Return nothing: all parameters are those of the children."""
+        return []
+
     def train(self) -> None:
         """Prepare all children for training."""
         for child in self.children:
