@@ -12,7 +12,10 @@ class Convolution(ProductLayer):
     """Convolution: out[s, y, x, o] = Σ data[s, t·y + i − p, t·x + j − p, c]·W[o, i, j, c] + b[o].
 
     data (samples, y, x, in), weights (out, size, size, in), stride t. DLIB's padding p is the default: size//2 on
-    every side for stride 1, none for any other.
+    every side for stride 1, none for any other. Backward takes the same products with the error in the place of out:
+
+        ∂L/∂data[s, t·y + i − p, t·x + j − p, c] = Σ error[s, y, x, o]·W[o, i, j, c]    over all that meet there
+        ∂L/∂W[o, i, j, c] = Σ error[s, y, x, o]·data[s, t·y + i − p, t·x + j − p, c]    ∂L/∂b[o] = Σ error[s, y, x, o]
     """
 
     kind = "conv"
@@ -47,7 +50,7 @@ class Convolution(ProductLayer):
         return getattr(self.kernels, self.operation).plan(geometry)
 
     def compute_output(self, data: Array) -> Array:
-        """Correlate the data with each filter."""
+        """Sum the products of each filter with the data that it meets, and add its bias."""
         out = self.new_output(len(data))
         self.algorithm.forward(data, self.weights.in_use, self.biases.in_use, out, self.with_relu)
         return out
@@ -59,7 +62,7 @@ class Convolution(ProductLayer):
         return out
 
     def compute_grads(self, error: Array) -> None:
-        """Correlate the data with the error."""
+        """Sum the products of the error with the data that each weight meets."""
         self.algorithm.comp_grads(error, self.data, self.weights.grads, self.biases.grads)
 
     def __str__(self) -> str:

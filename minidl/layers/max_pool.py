@@ -19,7 +19,7 @@ class MaxPool(Pool):
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Write each error to the position of the largest element."""
+        """Add each error to the place of its window's largest element, and write 0 elsewhere."""
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.max_pool.backward(error, self.size, self.stride, self.argmax, out)
         return out
