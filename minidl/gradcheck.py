@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.hooks import Hook, HookPoint, Reparametrization, name_of
+from minidl.functions import name_of
+from minidl.hooks import Hook, HookPoint, Reparametrization
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, generator
 from minidl.kernels.errors import MinidlError

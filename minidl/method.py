@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from minidl.hooks import HookPoint, Reparametrization, name_of
+from minidl.functions import name_of
+from minidl.hooks import HookPoint, Reparametrization
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
