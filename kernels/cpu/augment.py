@@ -37,22 +37,16 @@ def crop(
     """
     indices, corners = _next(crops, len(out))
     labels[...] = classes[indices]
-    height, width = images.shape[1:3]
-    out_y, out_x = out.shape[1:3]
-    row_mean = np.tile(mean.astype(out.dtype), out_x)
+    row_mean = np.tile(mean.astype(out.dtype), out.shape[2])
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop):
-            top, left = map(int, corners[i])
-            ys, xs = overlap(top, out_y, height), overlap(left, out_x, width)
-            target = out[i]
-            target[...] = 0
-            target[_slice(ys, top), _slice(xs, left)] = images[indices[i], _slice(ys), _slice(xs)]
-            target = target.reshape(out_y, -1)
-            target -= row_mean
-            target *= out.dtype.type(1 / divisor)
+            inside, seen = _overlap(corners[i], out.shape[1:3], images.shape[1:3])
+            out[i] = 0
+            out[i][inside] = images[indices[i]][seen]
+            _scale(out[i], row_mean, divisor)
 
-    share(work, out.shape[0], 8)
+    share(work, len(out), 8)
 
 
 def crop_with_masks(
@@ -70,35 +64,43 @@ def crop_with_masks(
     (samples, out_y, out_x). Outside of an image pixels are black and labels −1, which 255 becomes, too.
     """
     indices, corners, colours, mirrored = _next(crops, len(out))
-    out_y, out_x = labels.shape[1:]
-    row_mean = np.tile(mean.astype(out.dtype), out_x)
+    row_mean = np.tile(mean.astype(out.dtype), out.shape[2])
     offsets = colours.astype(out.dtype)
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop):
             image, mask = images[indices[i]], masks[indices[i]]
-            (top, left), (height, width) = corners[i], mask.shape
-            over = overlap(int(top), out_y, height), overlap(int(left), out_x, width)
-            ys, xs = map(_slice, over)
-            inside = _slice(over[0], int(top)), _slice(over[1], int(left))
+            inside, seen = _overlap(corners[i], out.shape[1:3], mask.shape)
             columns = slice(None, None, -1 if mirrored[i] else 1)
             labels[i] = -1
-            labels[i][:, columns][inside] = mask[ys, xs].view(np.int8)
+            labels[i][:, columns][inside] = mask[seen].view(np.int8)
             out[i] = 0
             pixels = out[i][:, columns][inside]
-            pixels[...] = image[ys, xs]
+            pixels[...] = image[seen]
             pixels += offsets[i]
             np.clip(pixels, 0, 255, out=pixels)
-            rows = out[i].reshape(out_y, -1)
-            rows -= row_mean
-            rows *= out.dtype.type(1 / divisor)
+            _scale(out[i], row_mean, divisor)
 
     share(work, len(labels))
 
 
-def _slice(ends: tuple[int, int], start: int = 0) -> slice:
-    """Return the slice between two ends, counted from ``start``."""
-    return slice(ends[0] - start, ends[1] - start)
+def _overlap(corner: Any, shape: tuple[int, ...], extents: tuple[int, ...]) -> tuple[tuple[slice, ...], ...]:
+    """Return which part of a crop of ``shape`` lies on its image of ``extents``, and which part of the image that is.
+
+    >>> _overlap(corner=(-3, 2), shape=(5, 5), extents=(9, 4))
+    ((slice(3, 5, None), slice(0, 2, None)), (slice(0, 2, None), slice(2, 4, None)))
+    """
+    starts = [int(start) for start in corner]
+    ends = list(map(overlap, starts, shape, extents))
+    inside = (slice(first - start, last - start) for (first, last), start in zip(ends, starts, strict=True))
+    return tuple(inside), tuple(slice(first, last) for first, last in ends)
+
+
+def _scale(image: Array, row_mean: Array, divisor: float) -> None:
+    """Write (image − mean)/divisor into the image; row_mean: the mean of each number of a row of pixels."""
+    rows = image.reshape(len(image), -1)
+    rows -= row_mean
+    rows *= image.dtype.type(1 / divisor)
 
 
 def _next(crops: Crops, samples: int) -> list[NDArray[Any]]:
