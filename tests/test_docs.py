@@ -161,7 +161,9 @@ def test_what_is_to_be_taken_in_at_once_is_short(path: str, lines: int) -> None:
     assert len((CHECKOUT / path).read_text(encoding="utf-8").splitlines()) <= lines
 
 
-@pytest.mark.parametrize("module", ["kernels.areas", "kernels.cpu.augment", "kernels.cpu.chunks", "method", "registry", "words"])
+@pytest.mark.parametrize(
+    "module", ["kernels.areas", "kernels.cpu.augment", "kernels.cpu.chunks", "method", "registry", "words"]
+)
 def test_the_examples_in_a_docstring_print_what_it_says(module: str) -> None:
     examples = doctest.testmod(import_module(f"minidl.{module}"))
     assert examples.attempted
