@@ -270,6 +270,11 @@ class Layer:
         return self.context.error_memory.empty(shape, self.context.dtype)
 
     @property
+    def has_filters(self) -> bool:
+        """Whether it has weights of at least two axes, the outputs first; these are normalized and studied."""
+        return self.weights is not None and self.weights.value.ndim > 1
+
+    @property
     def points(self) -> dict[str, HookPoint]:
         """The three hook points of Algorithm 1 by their names."""
         return {point.point: point for point in (self.at_weights, self.at_error, self.at_grads)}
