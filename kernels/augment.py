@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = Any  # numpy.ndarray or cupy.ndarray
-VOID = 255  # of a mask: no label, −1 as int8
+VOID = 255  # the label of a pixel of a mask that has none; −1 as int8
 
 
 class Crops(NamedTuple):
