@@ -1,8 +1,8 @@
-"""Augmentation: crop a batch from images, which stay bytes and have black around them, and scale it.
+"""Augmentation: crop a batch from images that are stored as bytes, and scale it.
 
     out = (clip(crop + colour, 0, 255) − mean)/divisor
 
-The images of a batch are the next ones of an epoch.
+Outside of its image a crop is black. The images of a batch are the next ones of an epoch, see ``Crops``.
 """
 
 from typing import Any, NamedTuple

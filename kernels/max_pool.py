@@ -1,9 +1,10 @@
 """Max pooling without padding: the largest element of each window.
 
-    y[s, y, x, c] = max of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
+    y[s, y, x, c]        = max of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
+    ∂L/∂data[s, Y, X, c] = Σ ∂L/∂y[s, y, x, c] over the windows (y, x) whose maximum is the pixel (Y, X)
 
-data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The adjoint gives each
-element of the error to the largest element of its window; among equal ones to the first, column by column.
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). If several
+elements of a window are equally large, its maximum is the first of them, counted column by column.
 """
 
 from typing import Any

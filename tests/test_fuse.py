@@ -1,4 +1,4 @@
-"""Fusion: layers share passes over memory, and nobody can tell the difference."""
+"""Fusion: layers share passes over memory, with the same results."""
 
 import copy
 
@@ -43,18 +43,18 @@ LAYERS = {
 
 
 class Own(ReLU):
-    """A kind of one's own, of which nothing is known."""
+    """A user-defined layer, about which nothing is known."""
 
 
 class Negated(Convolution):
-    """A kind of one's own, whose ReLU has to come after it."""
+    """A user-defined layer, after which the ReLU must be computed separately."""
 
     def compute_output(self, data):
         return -super().compute_output(data)
 
 
 def rows(make):
-    """Return the layers that ``make`` makes and a ReLU, all in one row."""
+    """Return the layers that ``make`` makes and a ReLU, as one sequence."""
     layer = make()
     return Sequential(*(layer.children if isinstance(layer, Sequential) else (layer,)), ReLU())
 
@@ -74,7 +74,7 @@ def poison(root):
 
 
 def same(backend, result, expected):
-    """To the last bit on the CPU; where a GPU fuses, another engine of cuDNN may sum in another order."""
+    """To the last bit on the CPU; on a GPU, another engine of cuDNN may add up in another order."""
     tolerance = 1e-5 if backend.device == "gpu" else 0
     np.testing.assert_allclose(backend.host(result), backend.host(expected), rtol=tolerance, atol=tolerance)
 
@@ -126,7 +126,7 @@ def test_every_algorithm_of_a_convolution(backend, random, algorithm):
 @pytest.mark.parametrize(
     "view", [(1, 600, 64, 1), (1, 50, 3, 1), (1, 70, 1, 1), (4, 36, 20, 1), (3, 25, 8, 4)], ids=str
 )
-def test_what_is_not_a_number_stays_so(backend, random, view):
+def test_nan_stays_nan_in_fused_layers(backend, random, view):
     x = random.standard_normal(view).astype(np.float32)
     x[0, 0, 0], x[0, 1, 0], x[0, 2, 0] = np.nan, np.inf, -np.inf
     gamma, beta = (backend.xp.asarray(random.standard_normal(view[2] * view[3]).astype(np.float32)) for _ in range(2))
@@ -204,9 +204,9 @@ def test_a_copy_of_a_fused_net_is_fused_and_apart(backend, random, train):
     assert "output" not in clone.children[2].buffers
 
 
-def test_layers_of_ones_own_compute_as_they_are_written(backend, random):
+def test_user_defined_layers_are_not_fused(backend, random):
     class Block(Sequential):
-        """A container of one's own, which reads the output of its convolution again."""
+        """A user-defined container, which reads the output of its convolution again."""
 
         def forward(self, data):
             first = self.children[0].forward(data)
@@ -220,7 +220,7 @@ def test_layers_of_ones_own_compute_as_they_are_written(backend, random):
 
 
 class Scaled(Layer):
-    """A layer of one's own with weights, which fold() takes as well as any other."""
+    """A user-defined layer with weights, which fold() accepts like any other."""
 
     def infer_shape(self, shape):
         if self.weights is None:
@@ -249,7 +249,7 @@ def test_folding(backend, random, make, relu):
 
 
 def test_a_net_fitted_to_another_size(backend, random):
-    """Where both branches of the addition have other extents, its output does not fit over the first one's."""
+    """If both branches of the addition have other extents, its output cannot overwrite that of the first one."""
 
     def build():
         down = Residual(Sequential(Convolution(13, 3, stride=2), BatchNorm()), AveragePool(2, 2))
@@ -267,7 +267,7 @@ def test_a_net_fitted_to_another_size(backend, random):
 
 
 def test_fusion_leaves_the_algorithms_as_they_are():
-    """With what they have recorded: a step that was looked at without fusion makes the next one no slower."""
+    """They keep their recordings: after an observed step, which runs without fusion, the next step is not slower."""
     net = models.build("c", shape=(8, 8, 3), device="cpu")
     convolutions = [layer for layer in net.layers if layer.kind == "conv"]
     algorithms = [layer.algorithm for layer in convolutions]

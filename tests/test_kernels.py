@@ -1,4 +1,4 @@
-"""Each operation against its plain formula, in both number types, with poisoned buffers and odd shapes."""
+"""Each operation compared with its plain formula, in both number types, with buffers full of nan and odd shapes."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_relu(backend, random, dtype, shape):
     same(backend, back, np.where(data > 0, error, 0))
 
 
-def test_relu_leaves_what_is_not_a_number(backend):
+def test_relu_keeps_nan(backend):
     (data,) = placed(backend, np.array([1.0, np.nan, -1.0, np.inf, -np.inf]))
     backend.relu.forward(data, data)
     same(backend, data, [1, np.nan, 0, np.inf, 0])
@@ -73,7 +73,7 @@ def test_max_pool(backend, random, dtype, size, stride, shape):
     same(backend, back, expected_back, rtol=1e-6, atol=1e-6)
 
 
-# By the number type of a place in a window, for each of which a loop is compiled.
+# For each number type of a place in a window, a separate loop is compiled.
 LARGE_WINDOWS = {
     "u1": [(16, 3, (2, 20, 23, 3))],
     "u2": [(17, 5, (2, 33, 18, 3)), (20, 20, (1, 41, 60, 2)), (256, 1, (1, 257, 256, 1))],
@@ -83,7 +83,7 @@ LARGE_WINDOWS = {
 
 @pytest.mark.parametrize("place", ["u1", *(pytest.param(large, marks=pytest.mark.thorough) for large in ("u2", "u4"))])
 def test_max_pool_of_large_windows(backend, random, place):
-    """Half of the last row of the first windows, whose elements have the largest numbers, is larger than all others."""
+    """In the first windows, half of the last row, whose places have the highest numbers, is larger than the rest."""
     context = Context(backend, np.dtype(np.float64), random)
     for size, stride, shape in LARGE_WINDOWS[place]:
         data = random.permutation(np.prod(shape)).reshape(shape).astype(np.float64)
@@ -100,7 +100,7 @@ def test_max_pool_of_large_windows(backend, random, place):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_error_that_is_infinite_goes_nowhere_else(backend, random, dtype):
+def test_an_infinite_error_does_not_spread(backend, random, dtype):
     data = random.standard_normal((2, 6, 8, 3)).astype(dtype)
     error, pooled = np.full(data.shape, np.inf, dtype), np.full((2, 3, 4, 3), -np.inf, dtype)
     error[0] = np.nan

@@ -1,7 +1,7 @@
-"""The reference: its definitions beside loops over elements, the fast versions beside it, and nets that it trains.
+"""The reference: definitions compared with loops over elements, fast versions compared with definitions, trained nets.
 
-More of it is in the tests of all devices, test_kernels.py, test_normalize.py, test_data_norms.py, test_optimizers.py
-and test_torch_layers.py, and test_gpu_kernels.py has the fast versions beside it on many more shapes.
+The tests of all devices also cover the reference: test_kernels.py, test_normalize.py, test_data_norms.py,
+test_optimizers.py and test_torch_layers.py. test_gpu_kernels.py compares the fast versions with it on more shapes.
 """
 
 import ast
@@ -73,7 +73,7 @@ def test_every_device_keeps_the_contract(device: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_what_several_devices_have_beside_the_contract_has_one_signature(name: str) -> None:
+def test_functions_outside_the_contract_have_the_same_signature_on_all_devices(name: str) -> None:
     public: dict[str, list[Any]] = {}
     for device in ("reference", "cpu", "gpu"):
         module = getattr(load(device), name)
@@ -105,7 +105,7 @@ def is_definition(member: Any) -> bool:
 
 
 @pytest.mark.parametrize("device", BORROWED)
-def test_a_device_names_what_it_borrows_from_the_definitions(device: str) -> None:
+def test_a_device_lists_what_it_takes_from_the_definitions(device: str) -> None:
     operations = load(device)
     borrowed = {
         f"{name}.{member}"
@@ -120,7 +120,7 @@ def test_a_device_names_what_it_borrows_from_the_definitions(device: str) -> Non
 @pytest.mark.parametrize("device", BORROWED)
 @pytest.mark.parametrize("net", ["a", "d"])
 def test_a_training_step_runs_no_definition(device: str, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does a test; apart from the service."""
+    """Nor does a step of a test, except for the service."""
     definitions = {inspect.getfile(import_module(f"minidl.kernels.{name}")): name for name in MODULES}
     called: set[str] = set()
 
@@ -148,7 +148,7 @@ def test_a_definition_needs_nothing_but_definitions(name: str) -> None:
     source = inspect.getsource(import_module(f"minidl.kernels.{name}"))
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("minidl"):
-            whole = node.module == "minidl.kernels"  # from which modules are imported
+            whole = node.module == "minidl.kernels"  # the package from which modules are imported
             assert {f"{node.module}.{name.name}" for name in node.names} <= allowed if whole else node.module in allowed
 
 
@@ -163,7 +163,7 @@ def test_there_are_examples_in_the_definitions() -> None:
     assert sum(bool(test.examples) for tests in found for test in tests) >= 7
 
 
-def test_what_the_reference_has_not_is_refused() -> None:
+def test_the_reference_refuses_what_it_cannot_compute() -> None:
     with pytest.raises(MinidlError, match="the reference computes in fp32, not in tf32"):
         kernels.load("reference", "tf32")
     with pytest.raises(MinidlError, match="'winograd'; known are plain"):
@@ -270,7 +270,7 @@ def test_crops_with_masks(random: np.random.Generator) -> None:
     for size in sizes:
         masks.append(random.integers(0, 3, size, np.uint8))
         masks[-1][2, 2] = 255
-    order, corners = np.array([1, 2, 0, 1]), np.array([(0, 0), (-3, 2), (1, -2), (-9, 30)])  # the last sees nothing
+    order, corners = np.array([1, 2, 0, 1]), np.array([(0, 0), (-3, 2), (1, -2), (-9, 30)])  # the last is outside
     colours, mirrored = np.rint(90 * random.standard_normal((4, 3))), np.array([True, False, True, False])
     position, mean = np.array([1]), np.array([10.0, 20.0, 30.0])
     out, labels = nan(3, 6, 7, 3), np.full((3, 6, 7), 99, np.int8)
@@ -311,7 +311,7 @@ def test_updates_as_in_pytorch(random: np.random.Generator, kind: str, variant: 
 
 
 WINNERS: list[Array] = []
-LINEAR = {  # the data's shape, the output's, forward, backward
+LINEAR = {  # the shape of the data, that of the output, forward, backward
     "average pool": (
         (2, 7, 8, 3),
         (2, 3, 3, 3),
@@ -324,7 +324,7 @@ LINEAR = {  # the data's shape, the output's, forward, backward
         lambda v, out: REFERENCE.average_pool.forward_global(v, out),
         lambda u, out: REFERENCE.average_pool.backward_global(u, out),
     ),
-    "max pool": (  # is linear as long as the same elements win
+    "max pool": (  # it is linear as long as the same elements are the largest
         (2, 7, 8, 3),
         (2, 3, 3, 3),
         lambda v, out: WINNERS.append(REFERENCE.max_pool.forward(v, 3, 2, out, None)),
@@ -360,14 +360,14 @@ def test_backward_is_the_adjoint_of_forward(random: np.random.Generator, name: s
     assert np.vdot(u, out) == pytest.approx(np.vdot(back, v), rel=1e-12)
 
 
-# -- the fast versions beside it, in float64 ----------------------------------------------------------------------
+# -- the fast versions, compared with the definitions in float64 --------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["convolution", "transposed_convolution"])
 @pytest.mark.parametrize("case", range(len(GEOMETRIES) + 1))
 def test_fast_convolutions(fast: Any, random: np.random.Generator, name: str, case: int) -> None:
     geometries = GEOMETRIES if name == "convolution" else TRANSPOSED
-    geometry = [*geometries, ((6, 9, 13), 14, (3, 3), 1, 1)][case]  # the last one by Winograd's algorithm on the CPU
+    geometry = [*geometries, ((6, 9, 13), 14, (3, 3), 1, 1)][case]  # on the CPU, the last one uses Winograd's algorithm
     arrays = random_arrays(random, name, geometry)
     results = three_passes(fast, name, geometry, tuple(fast.xp.asarray(array) for array in arrays))
     for result, wanted in zip(results, three_passes(REFERENCE, name, geometry, arrays), strict=True):
@@ -375,7 +375,7 @@ def test_fast_convolutions(fast: Any, random: np.random.Generator, name: str, ca
 
 
 def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
-    """Those that test_gpu_kernels.py lacks."""
+    """The operations that test_gpu_kernels.py does not test."""
     images, classes = random.integers(0, 256, (4, 9, 11, 3), np.uint8), np.array([3, 2, 1, 0])
 
     def run(device: Any, data: Array, other: Array, *outs: Array) -> None:
@@ -426,7 +426,7 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
 def test_ten_steps_are_those_of_the_cpu(
     name: str, optimizer: str, method: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without Adam on biases before a BN, whose gradients are zero but for rounding, which Adam divides by itself."""
+    """Not for Adam with biases before BN: their gradients are rounding errors, which Adam divides by their own size."""
     layers, size, _, _ = test_gpu_nets.NETS[name]
     monkeypatch.setitem(test_gpu_nets.NETS, name, (layers, size, optimizer, method))
     results, expected = (

@@ -1,7 +1,4 @@
-"""Augmentation: a batch is cropped from images that stay as bytes, with black around them, and scaled.
-
-The images of a batch are the next ones of an epoch, see kernels/augment.py.
-"""
+"""Augmentation: a batch is cropped from images that are stored as bytes, and scaled; kernels/augment.py defines it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +30,7 @@ def crop(
     """Write (crop − mean)/divisor of the next images into ``out``, their classes into ``labels``.
 
     images: (n, y, x, 3); classes: (n,); mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
-    Outside of an image pixels are black.
+    Outside an image pixels are black.
     """
     indices, corners = _next(crops, len(out))
     labels[...] = classes[indices]
@@ -61,7 +58,7 @@ def crop_with_masks(
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
     images: (y, x, 3), of any sizes, masks: (y, x); mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels:
-    (samples, out_y, out_x). Outside of an image pixels are black and labels −1, which 255 becomes, too.
+    (samples, out_y, out_x). Outside an image pixels are black and labels −1; masks of 255 become −1, too.
     """
     indices, corners, colours, mirrored = _next(crops, len(out))
     row_mean = np.tile(mean.astype(out.dtype), out.shape[2])

@@ -1,7 +1,7 @@
 """Max pooling without padding: the largest element of each window.
 
-data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). Among equals, the first
-counts, column by column.
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). Of equal elements the
+first one counts, column by column. kernels/max_pool.py has the formulas.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ from minidl.kernels.cpu.program import Program, Recorder
 
 Array = NDArray[np.floating]
 _inference = Recorder()
-_MIN_PER_THREAD = 1 << 14  # elements
+_MIN_PER_THREAD = 1 << 14  # elements; with fewer, waking a thread costs more than it gains
 
 
 def forward(data: Array, size: int, stride: int, out: Array, buffer: Any) -> Any:
-    """Write the maxima into ``out``, and return where they are, in arrays of ``buffer``, as the loops need it."""
+    """Write the maxima into ``out``, and return their places, in arrays of ``buffer``, as the loops need them."""
     return current().max_pool(data, size, stride, out, buffer)
 
 

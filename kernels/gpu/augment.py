@@ -1,4 +1,4 @@
-"""Augmentation: a batch is cropped from images that stay on the GPU as bytes; see kernels/augment.py and augment.cu."""
+"""Augmentation: a batch is cropped from images stored on the GPU as bytes; see kernels/augment.py and augment.cu."""
 
 from typing import Any, NamedTuple
 
@@ -9,11 +9,11 @@ from minidl.kernels.augment import Crops
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-ROWS = 4  # of a sample, for each thread: it reads four numbers, one after another, to locate its first pixel
+ROWS = 4  # rows of a sample per thread: before its first pixel, a thread waits for four reads, one after another
 
 
 class Pictures(NamedTuple):
-    """Images or masks of any sizes: all their bytes, the start of each (n,), and rows and columns of each (n, 2)."""
+    """Images or masks of any sizes: all bytes, the start of each image (n,), and its rows and columns (n, 2)."""
 
     bytes: Array
     starts: Array
@@ -31,8 +31,8 @@ def store(images: Any) -> Pictures:
 def crop(images: Pictures, classes: Array, crops: Crops, mean: Any, divisor: float, out: Array, labels: Array) -> None:
     """Write (crop − mean)/divisor of the next images into ``out``, their classes into ``labels``.
 
-    images: of ``store``; classes: (n,); mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
-    (samples,). Outside of an image pixels are black.
+    images: from ``store``; classes: (n,); mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
+    (samples,). Outside an image pixels are black.
     """
     _launch("crop", (*images, classes), crops, mean, divisor, out, labels)
 
@@ -42,8 +42,8 @@ def crop_with_masks(
 ) -> None:
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
-    images, masks: of ``store``; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,
-    out_y, out_x). Outside of an image pixels are black and labels −1, which 255 becomes, too.
+    images, masks: from ``store``; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
+    (samples, out_y, out_x). Outside an image pixels are black and labels −1; masks of 255 become −1, too.
     """
     stored = (images.bytes, images.starts, masks.bytes, masks.starts, images.extents)
     _launch("crop_with_masks", stored, crops, mean, divisor, out, labels)
