@@ -12,7 +12,7 @@ kernels/gpu/elementwise.py are timed both ways, in two consecutive rows.
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from clock import in_a_row, interleaved, timer, write
 from minidl import kernels
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
+from minidl.kernels.augment import Crops
 from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
@@ -120,17 +121,18 @@ def layer_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     yield Case("ReLU forward", partial(k.relu.forward, x, out), moved(x, out))
     yield Case("ReLU backward", partial(k.relu.backward, e, x, out), moved(e, x, out))
     half = make.data(SIDE // 2)
-    argmax = tuple(k.xp.empty(shape, np.uint8) for shape in k.max_pool.argmax_shapes(x.shape, 2, 2))
-    yield Case("max pool forward", partial(k.max_pool.forward, x, 2, 2, half, argmax), moved(x, half, *argmax))
-    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, argmax, e), moved(half, e, *argmax))
+    buffer = cache(lambda name, shape, dtype: k.xp.empty(shape, dtype))  # a byte for each output
+    pool = partial(k.max_pool.forward, x, 2, 2, half, buffer)
+    yield Case("max pool forward", pool, moved(x, half) + half.size)
+    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, pool(), e), moved(half, e) + half.size)
     yield Case("average pool forward", partial(k.average_pool.forward, x, 2, 2, half), moved(x, half))
     yield Case("average pool backward", partial(k.average_pool.backward, half, 2, 2, e), moved(half, e))
     overlapping = make.data((SIDE - 3) // 2 + 1)
     backward = partial(k.average_pool.backward, overlapping, 3, 2, e)
     yield Case("average pool 3×3 backward", backward, moved(overlapping, e))
-    argmax = tuple(k.xp.zeros(shape, np.uint8) for shape in k.max_pool.argmax_shapes(x.shape, 3, 2))
+    argmax = k.max_pool.forward(x, 3, 2, overlapping, buffer)
     backward = partial(k.max_pool.backward, overlapping, 3, 2, argmax, e)
-    yield Case("max pool 3×3 backward", backward, moved(overlapping, e, *argmax))
+    yield Case("max pool 3×3 backward", backward, moved(overlapping, e) + overlapping.size)
     point = make.floats(make.images, CHANNELS)
     yield Case("global average forward", partial(k.average_pool.forward_global, x, point), moved(x, point))
     yield Case("global average backward", partial(k.average_pool.backward_global, point, e), moved(e, point))
@@ -181,13 +183,13 @@ def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     stored, out, position = k.augment.store(images), make.floats(n, SIDE, SIDE, 3), k.xp.zeros(1, np.int64)
     classes_of, made = k.xp.zeros(n, np.int64), k.xp.zeros(n, np.int64)
     order = k.xp.asarray(np.random.default_rng(0).permutation(n))
-    offsets, mean = k.xp.full((n, 2), 3, np.int64), np.array([122.782, 117.001, 104.298])
+    corners, mean = k.xp.full((n, 2), -1, np.int64), np.array([122.782, 117.001, 104.298])
 
     def crop() -> None:
         position[...] = 0
-        k.augment.crop(stored, classes_of, order, offsets, position, 4, mean, 256.0, out, made)
+        k.augment.crop(stored, classes_of, Crops(position, order, corners), mean, 256.0, out, made)
 
-    yield Case("crop a batch", crop, images.nbytes + moved(out, order, offsets, classes_of, made))
+    yield Case("crop a batch", crop, images.nbytes + moved(out, order, corners, classes_of, made))
 
 
 def product_cases(k: Kernels, make: Arrays) -> Iterator[Case]:

@@ -32,11 +32,11 @@ __device__ void fill(REAL* out, int out_y, int out_x, F f) {
 }
 
 extern "C" __global__ void crop(
-    const unsigned char* images, const Long* starts, const int* extents, const Long* classes, const Long* order,
-    const Long* offsets, const Long* position, int border, REAL red, REAL green, REAL blue, REAL factor, REAL* out,
-    Long* labels, int out_y, int out_x, int lanes) {
+    const unsigned char* images, const Long* starts, const int* extents, const Long* classes, const Long* position,
+    const Long* order, const Long* corners, REAL red, REAL green, REAL blue, REAL factor, REAL* out, Long* labels,
+    int out_y, int out_x, int lanes) {
     Long next = position[0] + blockIdx.x, image = order[next];
-    int top = int(offsets[2 * next]) - border, left = int(offsets[2 * next + 1]) - border;
+    int top = int(corners[2 * next]), left = int(corners[2 * next + 1]);
     const unsigned char* pixels = images + starts[image];
     Extents size = {extents[2 * image], 3 * extents[2 * image + 1]};  // columns counted in numbers, 3 for each pixel
     Colours mean = {red, green, blue};
@@ -52,8 +52,8 @@ extern "C" __global__ void crop(
 
 extern "C" __global__ void crop_with_masks(
     const unsigned char* images, const Long* image_starts, const unsigned char* masks, const Long* mask_starts,
-    const int* extents, const Long* order, const Long* corners, const double* colours, const bool* mirrored,
-    const Long* position, REAL red, REAL green, REAL blue, REAL factor, REAL* out, signed char* labels, int out_y,
+    const int* extents, const Long* position, const Long* order, const Long* corners, const double* colours,
+    const bool* mirrored, REAL red, REAL green, REAL blue, REAL factor, REAL* out, signed char* labels, int out_y,
     int out_x, int lanes) {
     Long next = position[0] + blockIdx.x, image = order[next];
     int top = int(corners[2 * next]), left = int(corners[2 * next + 1]);

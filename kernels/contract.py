@@ -17,6 +17,7 @@ from minidl.kernels.running import Running
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Image = tuple[int, int, int]  # y, x, channels
+Buffer = Callable[[str, tuple[int, ...], Any], Array]  # (name, shape, dtype): an array that is kept for the next call
 Pair = tuple[int, int]
 
 
@@ -37,37 +38,19 @@ class Adam(Protocol):
 
 
 class Augment(Protocol):
-    """Batches from images that are stored as bytes; each device has its own type for what ``store`` returns."""
+    """Batches from images that are stored as bytes; each device has its own type for what ``store`` returns.
+
+    crops: see ``Crops`` in augment.py.
+    """
 
     def store(self, images: Any) -> Any: ...
 
     def crop(
-        self,
-        images: Any,
-        classes: Array,
-        order: Array,
-        offsets: Array,
-        position: Array,
-        border: int,
-        mean: Any,
-        divisor: float,
-        out: Array,
-        labels: Array,
+        self, images: Any, classes: Array, crops: Any, mean: Any, divisor: float, out: Array, labels: Array
     ) -> None: ...
 
     def crop_with_masks(
-        self,
-        images: Any,
-        masks: Any,
-        order: Array,
-        corners: Array,
-        colours: Array,
-        mirrored: Array,
-        position: Array,
-        mean: Any,
-        divisor: float,
-        out: Array,
-        labels: Array,
+        self, images: Any, masks: Any, crops: Any, mean: Any, divisor: float, out: Array, labels: Array
     ) -> None: ...
 
 
@@ -166,15 +149,9 @@ class FullyConnected(Protocol):
 
 
 class MaxPool(Protocol):
-    """The largest element of each window; what the arrays ``argmax`` contain differs between devices."""
+    """The largest element of each window; what forward returns for backward, ``argmax``, differs between devices."""
 
-    def output_shape(self, shape: Image, size: int, stride: int) -> Image: ...
-
-    def argmax_shapes(self, shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], ...]: ...
-
-    def argmax_type(self, size: int) -> Any: ...
-
-    def forward(self, data: Array, size: int, stride: int, out: Array, argmax: Any) -> None: ...
+    def forward(self, data: Array, size: int, stride: int, out: Array, buffer: Buffer) -> Any: ...
 
     def inference(self, data: Array, size: int, stride: int, out: Array) -> None: ...
 

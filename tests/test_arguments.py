@@ -198,9 +198,9 @@ def test_labels_and_classes_may_come_in_lists() -> None:
 def test_a_seed_is_as_good_as_a_generator() -> None:
     for one in (Batches(images(), 2, CPU, "float32"), PixelBatches(images(**SIZES), 2, CPU, "float32")):
         one.shuffle(5)
-        order = one.order.copy()
+        order = one.crops.order.copy()
         one.shuffle(np.random.default_rng(5))
-        np.testing.assert_array_equal(one.order, order)
+        np.testing.assert_array_equal(one.crops.order, order)
         with pytest.raises(MinidlError, match="random, a generator of NumPy's or a seed, must be a whole number"):
             one.shuffle(None)
     layer = net(dtype="float64").root

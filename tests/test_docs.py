@@ -162,7 +162,9 @@ def test_files_that_must_be_read_at_a_glance_are_short(path: str, lines: int) ->
     assert len((CHECKOUT / path).read_text(encoding="utf-8").splitlines()) <= lines
 
 
-@pytest.mark.parametrize("module", ["kernels.areas", "method", "registry", "words"])
+@pytest.mark.parametrize(
+    "module", ["kernels.areas", "kernels.cpu.augment", "kernels.cpu.chunks", "method", "registry", "words"]
+)
 def test_the_examples_in_a_docstring_print_what_it_says(module: str) -> None:
     examples = doctest.testmod(import_module(f"minidl.{module}"))
     assert examples.attempted

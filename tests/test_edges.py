@@ -521,7 +521,7 @@ def test_flattened_images_through_a_residual_in_pytorch():
 
 
 def test_a_watch_may_lie_in_a_watch_of_the_same_net(backend, random):
-    """If the layers were fused again after the inner watch, they would lose their last batch."""
+    """After the inner watch, the outer one still observes, and the layers are still apart."""
     net = models.build("c", shape=(16, 16, 3), method="WC, GC", device=backend)
     loss, data, labels = SoftmaxCrossEntropy(backend), random.standard_normal((3, 16, 16, 3)), np.array([0, 1, 0])
     with watch(net) as outer:
@@ -529,6 +529,7 @@ def test_a_watch_may_lie_in_a_watch_of_the_same_net(backend, random):
             loss(net.forward(data), labels)
             net.backpropagate(loss.error)
         assert net.observed
+        assert not net.fused
         net.backpropagate(loss.error)
     assert not net.observed
     assert net.fused

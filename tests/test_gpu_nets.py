@@ -9,11 +9,12 @@ from conftest import EMULATED, needs_cudnn
 
 from minidl import kernels
 from minidl.data.batches import Batches
-from minidl.data.dataset import VOID, Dataset
+from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment.trainer import Trainer, evaluate
 from minidl.hooks import Observer
 from minidl.kernels import Kernels
+from minidl.kernels.augment import VOID
 from minidl.method import parse
 from minidl.models import a, b, c, d
 from minidl.net import Net

@@ -32,9 +32,7 @@ def test_pools_by_vectors(
     results = []
     for device, place in ((reference, lambda x: x.copy()), (gpu, lambda x: shifted(gpu, x, by))):
         x, e, out, back, mean, spread = map(place, (data, error, error, data, error, data))
-        shapes, kind = device.max_pool.argmax_shapes(x.shape, size, stride), device.max_pool.argmax_type(size)
-        argmax = tuple(place(np.zeros(shape, kind)) for shape in shapes)
-        device.max_pool.forward(x, size, stride, out, argmax)
+        argmax = device.max_pool.forward(x, size, stride, out, lambda _, *array, at=place: at(np.zeros(*array)))
         device.max_pool.backward(e, size, stride, argmax, back)
         device.average_pool.forward(x, size, stride, mean)
         device.average_pool.backward(e, size, stride, spread)

@@ -161,7 +161,7 @@ def separate(layer: Layer) -> None:
 
 def compare(build: Callable[[], Net]) -> None:
     shared, alone = build(), build()
-    shared.layers[0].context.errors, alone.layers[0].context.errors = Poisoned(), Fresh()
+    shared.layers[0].context.error_memory, alone.layers[0].context.error_memory = Poisoned(), Fresh()
     separate(alone.root)
     results, expected = (train(net, np.random.default_rng(1)) for net in (shared, alone))
     assert results.keys() == expected.keys()
@@ -261,4 +261,4 @@ def test_errors_of_a_net_lie_in_little_memory() -> None:
     root = Sequential(*layers)
     root.setup((8, 8, 4), context)
     root.backpropagate(np.ones_like(root.forward(np.ones((2, 8, 8, 4), np.float32))))
-    assert sum(len(block) for block in context.errors._blocks) <= 3 * 2 * 8 * 8 * 4 * 4
+    assert sum(len(block) for block in context.error_memory._blocks) <= 3 * 2 * 8 * 8 * 4 * 4

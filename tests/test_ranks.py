@@ -133,9 +133,7 @@ def test_bn_of_ranks_is_that_of_the_whole_batch(device, relu, random):
         x, error = x.reshape(view), error.reshape(view)
         out, back, grads = np.empty_like(x), np.empty_like(x), np.zeros((2, 4))
         mean, variance, updates = np.zeros(4), np.ones(4), np.array([3])
-        statistics = op.forward(x, gamma, beta, 1e-4, out, Running(mean, variance, updates, 100))
-        if relu:
-            np.maximum(out, 0, out=out)
+        statistics = op.forward(x, gamma, beta, 1e-4, out, Running(mean, variance, updates, 100), relu)
         sums = op.comp_grads(error, x, statistics, *grads)
         op.backward(error, x, gamma, statistics, sums, back)
         assert updates == 4
@@ -144,11 +142,7 @@ def test_bn_of_ranks_is_that_of_the_whole_batch(device, relu, random):
     out, back, grads, running = bn(kernels.data_norm, x, error)
 
     def of_rank(rank):
-        from minidl.fuse import WithReLU
-
-        op = WithReLU(kernels.data_norm) if relu else kernels.data_norm
-        own = split(x, rank)
-        return bn(synchronized.DataNorm(op, rank), own, split(error, rank))
+        return bn(synchronized.DataNorm(kernels.data_norm, rank), split(x, rank), split(error, rank))
 
     found = on_ranks(3, of_rank)
     np.testing.assert_allclose(np.concatenate([part[0] for part in found]), out, rtol=1e-12, atol=1e-13)

@@ -23,6 +23,7 @@ from test_gpu_kernels import both
 
 from minidl import kernels
 from minidl.kernels import MinidlError
+from minidl.kernels.augment import Crops
 from minidl.kernels.contract import MemoryPools, Operations, Plan, Prefetching
 from minidl.kernels.parameter_state import ParameterState
 
@@ -93,13 +94,10 @@ def test_every_convolution_keeps_the_contract(device: str, name: str) -> None:
     assert isinstance(plan.name, str)
 
 
-# All that the fast devices take from the definitions: functions for the set-up of a net, and on a GPU a service.
-BORROWED = {
-    "cpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type"},
-    "gpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type", "prefetch.Prefetcher"},
-}
-# The functions that these call, and the checks that the fast convolutions inherit.
-OF_SET_UP = {"max_pool.output_shape", "windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
+# All that the fast devices take from the definitions: what is worked out when a net is set up, and on a GPU a service.
+BORROWED = {"cpu": {"convolution.Geometry"}, "gpu": {"convolution.Geometry", "prefetch.Prefetcher"}}
+# The checks that the fast convolutions inherit, and the type of a place in a window.
+NO_ARITHMETIC = {"windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
 
 
 def is_definition(member: Any) -> bool:
@@ -140,7 +138,7 @@ def test_a_training_step_runs_no_definition(device: str, net: str, monkeypatch: 
     finally:
         sys.setprofile(None)
     service = {name for name in called if name.startswith("prefetch.")}
-    assert called - service <= OF_SET_UP
+    assert called - service <= NO_ARITHMETIC
     assert bool(service) == (device == "gpu")
 
 
@@ -276,9 +274,8 @@ def test_crops_with_masks(random: np.random.Generator) -> None:
     colours, mirrored = np.rint(90 * random.standard_normal((4, 3))), np.array([True, False, True, False])
     position, mean = np.array([1]), np.array([10.0, 20.0, 30.0])
     out, labels = nan(3, 6, 7, 3), np.full((3, 6, 7), 99, np.int8)
-    REFERENCE.augment.crop_with_masks(
-        images, masks, order, corners, colours, mirrored, position, mean, 256.0, out, labels
-    )
+    crops = Crops(position, order, corners, colours, mirrored)
+    REFERENCE.augment.crop_with_masks(images, masks, crops, mean, 256.0, out, labels)
     assert position.tolist() == [4]
     for s, y, x in np.ndindex(labels.shape):
         i, (top, left), (height, width) = order[s + 1], corners[s + 1], sizes[order[s + 1]]
@@ -313,7 +310,7 @@ def test_updates_as_in_pytorch(random: np.random.Generator, kind: str, variant: 
 # -- adjoints: <u, f(v)> = <f*(u), v> -----------------------------------------------------------------------------
 
 
-WINNERS = tuple(np.empty(shape, np.uint8) for shape in REFERENCE.max_pool.argmax_shapes((2, 7, 8, 3), 3, 2))
+WINNERS: list[Array] = []
 LINEAR = {  # the shape of the data, that of the output, forward, backward
     "average pool": (
         (2, 7, 8, 3),
@@ -330,8 +327,8 @@ LINEAR = {  # the shape of the data, that of the output, forward, backward
     "max pool": (  # it is linear as long as the same elements are the largest
         (2, 7, 8, 3),
         (2, 3, 3, 3),
-        lambda v, out: REFERENCE.max_pool.forward(v, 3, 2, out, WINNERS),
-        lambda u, out: REFERENCE.max_pool.backward(u, 3, 2, WINNERS, out),
+        lambda v, out: WINNERS.append(REFERENCE.max_pool.forward(v, 3, 2, out, None)),
+        lambda u, out: REFERENCE.max_pool.backward(u, 3, 2, WINNERS.pop(), out),
     ),
     "resize": (
         (2, 4, 5, 3),
@@ -386,8 +383,7 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
         device.relu.forward(data, of_relu)
         device.extents.add(data, other, of_sum)
         device.extents.copy(of_sum, of_cut)
-        argmax = tuple(device.xp.empty(s, np.uint8) for s in device.max_pool.argmax_shapes(data.shape, 3, 2))
-        device.max_pool.forward(data, 3, 2, of_pool, argmax)
+        argmax = device.max_pool.forward(data, 3, 2, of_pool, lambda _, *array: device.xp.empty(*array))
         device.max_pool.backward(of_pool, 3, 2, argmax, back)
         device.relu.backward(other, of_sum, other)
 
@@ -404,12 +400,12 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
     both(fast, products, *arrays, nan(5, 130), *(np.full_like(array, np.nan) for array in arrays))
 
     def crops(device: Any, *arrays: Array) -> None:
-        *orders, out, labels = arrays
+        of_images, *crops, out, labels = arrays
         mean = np.array([10.0, 20.0, 30.0])
-        device.augment.crop(device.augment.store(images), *orders, 4, mean, 256.0, out, labels)
+        device.augment.crop(device.augment.store(images), of_images, Crops(*crops), mean, 256.0, out, labels)
 
-    offsets = random.integers(0, 9, (4, 2))
-    both(fast, crops, classes, np.array([2, 0, 3, 1]), offsets, np.array([1]), nan(3, 9, 11, 3), np.full(3, -7))
+    corners = random.integers(-4, 5, (4, 2))
+    both(fast, crops, classes, np.array([1]), np.array([2, 0, 3, 1]), corners, nan(3, 9, 11, 3), np.full(3, -7))
 
 
 # -- nets ---------------------------------------------------------------------------------------------------------

@@ -171,6 +171,12 @@ def test_the_number_of_workers_may_change_while_others_compute(compute_by):
     all_at_once(ask, change, ask)
 
 
+@pytest.mark.parametrize("count", [0, -1, 1.5, "two"])
+def test_a_number_of_workers_that_there_cannot_be(count: Any) -> None:
+    with pytest.raises(MinidlError, match="the number of worker threads must be a whole number of at least 1"):
+        threads.set_workers(count)
+
+
 # -- forks ------------------------------------------------------------------------------------------------------------
 
 needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")

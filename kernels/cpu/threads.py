@@ -20,6 +20,7 @@ from threading import Lock, Thread
 
 from threadpoolctl import threadpool_limits
 
+from minidl.kernels.arguments import whole
 from minidl.kernels.cpu import scratch
 from minidl.kernels.cpu.calls import add_call
 from minidl.kernels.errors import MinidlError
@@ -107,10 +108,10 @@ def available_cores() -> int:
 def set_workers(size: int) -> None:
     """Use ``size`` worker threads from now on (the default is one for each core).
 
-    Raises MinidlError for more than one in a process that was forked after its parent had computed.
+    Raises MinidlError unless that is a whole number of at least 1, and for more than one in a process that was forked
+    after its parent had computed.
     """
-    if size < 1:
-        raise ValueError(f"the number of worker threads must be at least 1, not {size}")
+    size = whole("the number of worker threads", size)
     if _forked and size > 1:
         raise MinidlError(
             f"this process was forked from one that had computed, and works on one core instead of {size}, because "

@@ -4,9 +4,9 @@ Read elementwise.py first: it has the paper's formulas on one page, without the 
 Operations run in one stream, see turn.py, because the default stream cannot be captured in a graph; concurrently.py has
 a second stream for parallel work, and plans are tried in a third.
 
-The definitions provide shapes and records: convolution.Geometry and its check, max_pool.output_shape and
-max_pool.argmax_type (from windows.py), the tuples data_norm.Statistics, Running and ParameterState, the lower bound of
-Adam's V (subnormal.py), and prefetch.Prefetcher, which builds each batch when it is requested.
+The definitions provide shapes and records: convolution.Geometry and its check, windows.index_type, the tuples
+data_norm.Statistics, Crops, Running and ParameterState, the lower bound of Adam's V (subnormal.py), and
+prefetch.Prefetcher, which builds each batch when it is requested.
 """
 
 from typing import Any

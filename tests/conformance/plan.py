@@ -51,7 +51,7 @@ def products_of(layer: Any, samples: int) -> list[tuple[str, Shape, Shape, Shape
     data, out = (samples, *layer.input_shape), (samples, *layer.output_shape)
     if layer.kind == "fc":
         data, out, weights = (samples, 1, 1, weights[1]), (samples, 1, 1, weights[0]), (weights[0], 1, 1, weights[1])
-    ends = "biases and ReLU" if layer.kernels is not layer.context.kernels else "biases"
+    ends = "biases and ReLU" if layer.with_relu else "biases"
     if layer.kind == "tconv":  # the adjoint
         data, out, weights = out, data, (weights[3], *weights[1:3], weights[0])
         behind = {"dgrad": ends}

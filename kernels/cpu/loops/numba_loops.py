@@ -11,6 +11,7 @@ from minidl.kernels.cpu.loops.numba_compiler import compiled, parallel, part_of,
 from minidl.kernels.cpu.loops.numba_parts import in_parts
 from minidl.kernels.cpu.loops.numba_program import joined, record, run
 from minidl.kernels.cpu.loops.numba_update import adam, sgd
+from minidl.kernels.windows import index_type
 
 __all__ = [
     "adam",
@@ -79,12 +80,14 @@ def _relu_adjoint_of_part(error: Any, output: Any, out: Any, part: Any, parts: A
 # -- max pooling, see max_pool.py -------------------------------------------------------------------------------------
 
 
-def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
-    """Write the maxima into ``out`` and their places in the window, counted column by column, into ``across``.
+def max_pool(x: Array, size: int, stride: int, out: Array, buffer: Any) -> Argmax:
+    """Write the maxima into ``out``, and return their places in the window, counted column by column.
 
-    ``down`` is not used.
+    A place takes one byte for windows up to 16 × 16.
     """
-    _max_pool(x, size, stride, out, across, parts(len(x), _MIN_PER_THREAD // x[0].size + 1))
+    argmax: Argmax = buffer("argmax", out.shape, index_type(size))
+    _max_pool(x, size, stride, out, argmax, parts(len(x), _MIN_PER_THREAD // x[0].size + 1))
+    return argmax
 
 
 @parallel
@@ -113,9 +116,9 @@ def _max_pool_of_part(x: Any, size: Any, stride: Any, out: Any, argmax: Any, par
                         at[c] = place if larger else at[c]
 
 
-def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
+def max_pool_adjoint(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:
     """Write each element of the error to the place of the maximum, zero elsewhere."""
-    _max_pool_adjoint(error, size, stride, across, out, parts(len(out), _MIN_PER_THREAD // out[0].size + 1))
+    _max_pool_adjoint(error, size, stride, argmax, out, parts(len(out), _MIN_PER_THREAD // out[0].size + 1))
 
 
 @parallel

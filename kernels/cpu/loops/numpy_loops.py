@@ -5,6 +5,7 @@ Matrices are (n, rows, columns). Results for each column are (n, columns); numbe
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from minidl.kernels.cpu.loops.numpy_update import adam, sgd
 from minidl.kernels.cpu.program import AnyInstruction, Largest, Program, Tiles, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
+from minidl.kernels.windows import index_type
 
 __all__ = [
     "adam",
@@ -164,13 +166,16 @@ def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
 _IMAGES = 1 << 21  # elements of the images that a worker takes at a time, for the same reason as _PIECE
 
 
-def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
-    """Write the maxima into ``out``, and their places.
+def max_pool(x: Array, size: int, stride: int, out: Array, buffer: Any) -> tuple[Argmax, Argmax]:
+    """Write the maxima into ``out``, and return their places, ``down`` and ``across``.
 
     The maximum of a window is the maximum of the maxima of its columns. So this looks for the maximum of each column
     first, and writes its row into ``down``; then for the maximum of these, and writes its column into ``across``. Both
     passes run on long contiguous rows.
     """
+    places = index_type(size)
+    down: Argmax = buffer("rows of maxima", (*out.shape[:2], *x.shape[2:]), places)
+    across: Argmax = buffer("columns of maxima", out.shape, places)
     several = max(1, _IMAGES // x[0].size)
 
     def work(worker: int, start: int, stop: int) -> None:
@@ -181,11 +186,12 @@ def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across:
             _maxima(worker, rows, 2, size, stride, out[part], across[part])
 
     share(work, len(x))
+    return down, across
 
 
-def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
+def max_pool_adjoint(error: Array, size: int, stride: int, argmax: tuple[Argmax, Argmax], out: Array) -> None:
     """Write each element of the error to the place of the maximum, zero elsewhere."""
-    several = max(1, _IMAGES // out[0].size)
+    several, (down, across) = max(1, _IMAGES // out[0].size), argmax
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, several):
