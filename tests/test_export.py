@@ -321,7 +321,7 @@ def test_vectors_and_sums_of_other_extents(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--format", "torch"], "the format 'torch' is unknown (did you mean pytorch?); use one of safetensors"),
+        (["--format", "torch"], "the format 'torch' is unknown (did you mean pytorch?); use safetensors"),
         (["--to", "nowhere/net.safetensors"], "net.safetensors cannot be written"),
         (["--to", "."], " is a folder; name a file in it"),
         (["--to", "checkpoint.safetensors"], "has the name of a checkpoint"),

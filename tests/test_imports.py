@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).parents[1]
 SCRIPTS = ("train", "reproduce")
 # From below: a package stands on a floor with all that is in it, but for what is named by itself.
 FLOORS = (
-    ("minidl.kernels",),
+    ("minidl.kernels", "minidl.words"),
     ("minidl.data",),
     ("minidl",),
     ("minidl.models",),

@@ -326,7 +326,7 @@ def test_other_ranks_are_told_what_is_wrong_with_a_command_line(capsys):
         train.main(["--nonsense"])
     assert left.value.code == 2
     said = sentence_of(left.value)
-    assert said == "unrecognized arguments: --nonsense; see: python train.py --help"
+    assert said == "no option is called --nonsense; see: python train.py --help"
     assert capsys.readouterr().err == f"train.py: {said}\n"
 
 

@@ -25,6 +25,7 @@ from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS, Optimizer
 from minidl.preprocessing import KEEP, Preprocessing
 from minidl.study.trace import Tracer
+from minidl.words import check_known
 
 ALONE = Communicator()
 
@@ -100,8 +101,7 @@ def choose_device(settings: Settings, ranks: Communicator = ALONE) -> Kernels:
 
 def check_names(settings: Settings) -> None:
     """Raise MinidlError for unknown or conflicting settings, before a data set is read or downloaded."""
-    if settings["optimizer"] not in OPTIMIZERS:
-        raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
+    check_known("optimizer", settings["optimizer"], OPTIMIZERS)
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
     labels.check_name(settings["data"], models.per_pixel(settings["model"]))
     data.check_sizes(

@@ -19,7 +19,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.onnx_model import onnx_model
 from minidl.pytorch import axes_of
-from minidl.words import meant
+from minidl.words import check_known
 
 FORMATS = ("safetensors", "pytorch", "onnx")
 MODEL = "model.onnx"
@@ -33,8 +33,7 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
     unknown format, for a wrong ending, if there is no net, for a layer that cannot be exported, and if the file cannot
     be written.
     """
-    if kind not in FORMATS:
-        raise MinidlError(f"the format {kind!r} is unknown{meant(kind, FORMATS)}; use one of {', '.join(FORMATS)}")
+    check_known("format", kind, FORMATS)
     folder = run if run.is_dir() else run.parent
     endings = {"safetensors": ".safetensors", "pytorch": "-pytorch.safetensors"}
     path = to or folder / (MODEL if kind == "onnx" else folder.resolve().name + endings[kind])
