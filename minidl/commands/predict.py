@@ -55,12 +55,13 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from minidl.experiment.preparation import choose_device
     from minidl.experiment.saving.files import as_json, write_whole
     from minidl.experiment.saving.records import divergence_of
-    from minidl.experiment.use.prediction import find, make_folder, net_of, predict
+    from minidl.experiment.use.prediction import check_order, find, make_folder, net_of, predict
     from minidl.experiment.use.prediction_plot import grid
     from minidl.words import printable
 
     own_code.import_files(vars(options)["import"])
     choose_device(vars(options))
+    check_order(options.run, options.pictures)
     net, files = net_of(options.run, options.device), find(options.pictures)
     out = options.out or (options.run if options.run.is_dir() else options.run.parent) / FOLDER
     make_folder(out)

@@ -1,10 +1,13 @@
 """The data of a run: the sets that its settings name, and the batches made of them."""
 
+from pathlib import Path
+
 from minidl import data, models
 from minidl.communicator import Communicator
 from minidl.data.batches import Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
+from minidl.experiment.saving import checkpoint
 from minidl.experiment.settings import Settings
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
@@ -13,9 +16,19 @@ Source = Batches | PixelBatches
 
 
 def load(settings: Settings) -> tuple[Dataset, Dataset]:
-    """Return the training and the test set, cut and shrunk as the settings say."""
+    """Return the training and the test set, cut and shrunk as the settings say.
+
+    Raises MinidlError if they cannot be loaded; it says so if a saved net was given in place of data.
+    """
     made = {"size": settings.get("image_size"), "fit": settings.get("fit")}
-    train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"], **made)
+    try:
+        train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"], **made)
+    except MinidlError as error:
+        if checkpoint.is_saved(Path(settings["data"])):
+            raise MinidlError(
+                f"{settings['data']} is a saved net, which --init and --resume take; --data takes images to train on"
+            ) from error
+        raise
     return _adapted(train, "train", settings), _adapted(test, "test", settings)
 
 

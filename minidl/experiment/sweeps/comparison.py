@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from minidl.experiment import initial
 from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.own_code import OwnFile, check_unchanged, import_files, records_of
 from minidl.experiment.options import Options
@@ -84,8 +85,9 @@ def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
     """Return the first method's run, ready to begin; raise MinidlError if any of the runs cannot begin."""
     settings, _ = complete(common | {"method": methods[0], "seed": 0, "out": None, "resume": None}, {})
     experiment = prepare(settings)
+    start = initial.read(settings["init"]) if settings["init"] else None
     for method in methods[1:]:
-        build_net(experiment.settings | {"method": method}, experiment.train)
+        build_net(experiment.settings | {"method": method}, experiment.train, start)
     return experiment
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from minidl.experiment.cli.own_code import Record
 from minidl.experiment.saving.files import write_whole
+from minidl.kernels.errors import MinidlError
 from minidl.study.report.blocks import Section
 from minidl.study.report.cards import cards
 from minidl.study.report.carry import carries
@@ -20,6 +21,7 @@ from minidl.study.report.runs import Group, grouped, read, strange_code, warning
 from minidl.study.report.traced import means, traced
 
 NAME = "report.html"
+PAGES = (".html", ".htm")
 
 
 def report(
@@ -35,6 +37,8 @@ def report(
     imported: the files of one's own that have been imported. Raises MinidlError for a folder without a run, and where
     the page cannot be written. What cannot be drawn for other reasons is said on the page.
     """
+    if out is None and (page_of := [folder for folder in folders if folder.suffix in PAGES and not folder.is_dir()]):
+        raise MinidlError(f"{page_of[0]} is no run; to name the page, write --out {page_of[0]}")
     runs = [read(folder) for folder in dict.fromkeys(folders)]
     groups = grouped(runs)
     cube = read_cube(groups)
