@@ -100,6 +100,10 @@ def test_the_version_is_told(capsys: Capture) -> None:
             "minidl reproduce: argument --budget: must be full or small, not 'smal' (did you mean small?); ",
         ),
         (
+            ["reproduce", "--table=2", "--part=x"],
+            "minidl reproduce: argument --part: must be a part and the number of parts, such as 2/8, not x; ",
+        ),
+        (
             ["reproduce", "--table", "7"],
             "minidl reproduce: argument --table: must be a whole number of at most 5, not 7; ",
         ),

@@ -326,6 +326,9 @@ def test_vectors_and_sums_of_other_extents(tmp_path):
         (["--to", "."], " is a folder; name a file in it"),
         (["--to", "checkpoint.safetensors"], "has the name of a checkpoint"),
         (["--to", "net.onnx"], "net.onnx has another ending than the format safetensors"),
+        (["--to", "cat.jpg"], "cat.jpg has not the ending .safetensors of such a file; give it a name that has"),
+        (["--to", "run/config.json"], "run/config.json has not the ending .safetensors of such a file"),
+        (["--format", "onnx", "--to", "net"], "net has not the ending .onnx of such a file; give it a name that has"),
         (["--format", "onnx", "--to", "net.safetensors"], "has another ending than the format onnx"),
     ],
 )

@@ -117,6 +117,20 @@ def test_a_text_that_is_cut_in_a_character_is_a_text(tmp_path: Path) -> None:
         ("report runs", "there is no run in runs, or it had not begun (config.json is missing); give a run that lies"),
         ("report runs/one page.html", "page.html is no run; to name the page, write --out page.html"),
         ("report runs/one/checkpoint.safetensors", "safetensors is a file, not the folder of a run; give runs/one"),
+        ("report runs/one --out runs/one/log.csv", "runs/one/log.csv has not the ending .html or .htm of such a file"),
+        (
+            "compare --methods Baseline;WC --out net.safetensors",
+            "the folder net.safetensors cannot be written (File exis",
+        ),
+        (
+            "compare --methods Baseline;WC --out net.safetensors/x",
+            "the folder net.safetensors/x cannot be written (Not ",
+        ),
+        (
+            "reproduce --table 2 --out net.safetensors",
+            "the folder net.safetensors cannot be written (File exists); give",
+        ),
+        ("predict runs/one photos --out net.safetensors", "the folder net.safetensors cannot be written (File exists)"),
         ("train --resume runs/one/config.json", "config.json is a file, not the folder of a run; give runs/one"),
         ("train --data runs/one --init photos", "there is no checkpoint "),
         (

@@ -346,6 +346,7 @@ def test_the_command(arguments, tmp_path, capsys):
         ),
         (["--filter", "1000"], "conv1 (conv "),
         (["--method", "XY"], "the method 'XY' has the unknown word 'XY'"),
+        (["--html", "cat.jpg"], "cat.jpg has not the ending .html or .htm of such a file; give it a name that has"),
         (["--html", "/missing/walk.html"], "a page cannot be written to /missing/walk.html; "),
     ],
 )

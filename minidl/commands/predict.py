@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
 
     from minidl.experiment.cli.console import decoration
     from minidl.experiment.preparation import choose_device
-    from minidl.experiment.saving.files import as_json, write_whole
+    from minidl.experiment.saving.files import as_json, make_folder, write_whole
     from minidl.experiment.saving.records import divergence_of
-    from minidl.experiment.use.prediction import check_order, find, make_folder, net_of, predict
+    from minidl.experiment.use.prediction import check_order, find, net_of, predict
     from minidl.experiment.use.prediction_plot import grid
     from minidl.words import printable
 

@@ -10,6 +10,7 @@ from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment import initial, sources
+from minidl.experiment.idle import idle
 from minidl.experiment.initial import Initial
 from minidl.experiment.saving.commit import commit
 from minidl.experiment.saving.fingerprint import Description, describe
@@ -34,8 +35,8 @@ ALONE = Communicator()
 class Experiment:
     """A run that is ready to begin.
 
-    data: the name of its set; description: of the data, for the checkpoint; notes: for the user, on the data and on
-    the ranks that share the batches; commit: of the code that trains.
+    data: the name of its set; description: of the data, for the checkpoint; notes: for the user, on the data, on the
+    ranks that share the batches and on options without effect; commit: of the code that trains.
     """
 
     settings: Settings
@@ -77,6 +78,7 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     check_sizes(settings, net, train, test)
     notes += share_batches(settings, net, train, ranks)
     notes += start.notes(net) if start else ()
+    notes += tuple(idle(settings, net, ranks.size))
     optimizer = build_optimizer(settings, net)
     tracer = build_tracer(settings, train, net, optimizer, start)
     trainer = Trainer(net, optimizer, train, test, settings["drop_every"], settings["seed"], tracer, ranks)

@@ -34,12 +34,17 @@ def load(settings: Settings) -> tuple[Dataset, Dataset]:
 
 def _adapted(part: Dataset, purpose: str, settings: Settings) -> Dataset:
     size = settings[f"{purpose}_size"]
+    check_size(part, purpose, size)
+    return (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
+
+
+def check_size(part: Dataset, purpose: str, size: int | None) -> None:
+    """Raise MinidlError if more images are asked for than the part of a set has; purpose: "train" or "test"."""
     if size and size > len(part):
         raise MinidlError(
             f"--{purpose}-size asks for {size:,} images, and {part.name} has {len(part):,} to {purpose} on; give at "
             "most that"
         )
-    return (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
 
 
 def cut_batch(settings: Settings, train: Dataset) -> tuple[str, ...]:

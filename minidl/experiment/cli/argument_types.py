@@ -38,7 +38,9 @@ table = partial(_whole, low=2, high=5)
 
 def part(text: str) -> tuple[int, int]:
     """Read a part and the number of parts, "1/8" to "8/8"."""
-    number, _, parts = text.partition("/")
+    number, mark, parts = text.partition("/")
+    if not mark:
+        raise argparse.ArgumentTypeError(f"must be a part and the number of parts, such as 2/8, not {text}")
     both = positive(number), positive(parts)
     if both[0] > both[1]:
         raise argparse.ArgumentTypeError(f"must be from 1/{parts} to {parts}/{parts}, not {text}")

@@ -12,6 +12,7 @@ from minidl.experiment.cli.own_code import OwnFile, check_unchanged, import_file
 from minidl.experiment.options import Options
 from minidl.experiment.preparation import Experiment, build_net, prepare
 from minidl.experiment.saving import checkpoint, records
+from minidl.experiment.saving.files import make_folder
 from minidl.experiment.saving.fingerprint import Description, difference
 from minidl.experiment.saving.run_folder import check_no_run
 from minidl.experiment.settings import Settings, complete
@@ -23,7 +24,7 @@ from minidl.experiment.sweeps.process_run import carry_out, going_on_when_called
 from minidl.kernels.cpu.threads import available_cores
 from minidl.kernels.errors import MinidlError
 from minidl.method import parse
-from minidl.words import counted
+from minidl.words import counted, printable
 
 OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that are not passed on unchanged to all runs
 # Settings that may differ between the runs of a comparison.
@@ -47,6 +48,7 @@ def compare(options: dict[str, Any], command: Command) -> int:
         check_no_run(out)
         description = experiment.description
         check_earlier(out, settings, files, description)
+        make_folder(out)
         if settings["init"]:
             compare_init.keep(out, settings["init"])
         runs = [run_of(out, method, seed, common, files) for seed, method in product(range(options["seeds"]), methods)]
@@ -140,6 +142,7 @@ def introduction(
         f"{len(methods)} methods × {counted(seeds, 'seed')} = {len(runs)} runs{done} of {counted(epochs, 'epoch')}, "
         f"{len(runs) * epochs} epochs in all, of {experiment.train.samples:,} images of {experiment.data} each\n"
         f"net ({experiment.settings['model']}), {experiment.settings['optimizer']}, {jobs} at a time; records in {out}"
+        + "".join(f"\n{printable(note)}" for note in experiment.notes)
     )
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from minidl import __version__
 from minidl.experiment.saving import checkpoint, formats
-from minidl.experiment.saving.files import write_whole
+from minidl.experiment.saving.files import check_ending, write_whole
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.onnx_model import onnx_model
@@ -39,6 +39,7 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
     path = to or folder / (MODEL if kind == "onnx" else folder.resolve().name + endings[kind])
     if (path.suffix == ".onnx") != (kind == "onnx") and path.suffix in (".onnx", ".safetensors"):
         raise MinidlError(f"{path} has another ending than the format {kind}; give --format, or another --to")
+    check_ending(path, ".onnx" if kind == "onnx" else ".safetensors")
     if path.name == checkpoint.NAME:
         raise MinidlError(
             f"{path} has the name of a checkpoint, which the export would be taken for; give another --to"

@@ -78,14 +78,6 @@ def check_order(run: Path, pictures: Sequence[Path]) -> None:
         )
 
 
-def make_folder(out: Path) -> None:
-    """Create the folder for the pictures; raise MinidlError if this fails."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MinidlError(f"the folder {out} cannot be written ({error.strerror}); give another with --out") from error
-
-
 def find(places: Sequence[Path]) -> list[Path]:
     """Return the given files, and all pictures in the given folders, in the order of their names.
 
