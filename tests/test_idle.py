@@ -54,6 +54,23 @@ def test_an_option_with_effect_is_not(words: list[str], notes: Notes) -> None:
     assert notes(*words) == []
 
 
+def test_other_commands_name_loops_without_effect(
+    notes: Notes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gradcheck", "--layer", "relu", "--device", "reference", "--loops", "numpy"]) == 0
+    said = (
+        "minidl gradcheck: --loops numpy has no effect: the loops are those of --device cpu, and this is reference.\n"
+    )
+    assert capsys.readouterr().err == said
+    assert main(["gradcheck", "--layer", "relu", "--device", "reference"]) == 0
+    assert capsys.readouterr().err == ""
+    run, photos = str(tmp_path / "run"), str(tmp_path / "photos")
+    words = "--model a --method WC --epochs 1 --batch-size 2 --device cpu --quiet"
+    assert main(["train", "--data", photos, "--out", run, *words.split()]) == 0
+    assert main(["predict", run, photos, *["--device", "reference", "--loops", "numpy"]]) == 0
+    assert "minidl predict: --loops numpy has no effect: the loops are those of --device cpu" in capsys.readouterr().err
+
+
 def test_a_walk_and_a_comparison_show_the_notes(
     notes: Notes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,7 +137,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
 
     path, row = write(TINY), read_rows(2)[0]
     monkeypatch.setattr(process_run, "finished", start)
-    monkeypatch.setattr("minidl.experiment.sweeps.reproduction.data.load", lambda *_: None)
+    monkeypatch.setattr("minidl.experiment.sweeps.reproduction.data.load", lambda *_: ([], []))
     words = ["--table", "2", "--rows", "Baseline", "--out", str(tmp_path / "out"), "--import", path]
     options = reproduce.parser().parse_args(words)
     assert reproduce.main(words) == 1

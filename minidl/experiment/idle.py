@@ -14,7 +14,12 @@ def idle(settings: Settings, net: Net, ranks: int) -> Iterator[str]:
         yield f"--data-root has no effect: {data} is {'built in' if data == 'shapes' else 'a folder of its own'}."
     if settings["mode"] == "reparametrization" and not any(one.point == "weights" for one in net.method.normalizations):
         yield f"--mode reparametrization has no effect: the method {net.method} does not normalize weights."
-    if settings["loops"] and device != "cpu":
-        yield f"--loops {settings['loops']} has no effect: the loops are those of --device cpu, and this is {device}."
+    yield from idle_loops(settings["loops"], device)
     if settings.get("sync_bn") and ranks == 1:
         yield "--sync-bn has no effect: there is only one rank."
+
+
+def idle_loops(loops: str | None, device: str) -> Iterator[str]:
+    """Yield a sentence if loops were chosen and the device, "cpu", "gpu" or "reference", has none."""
+    if loops and device != "cpu":
+        yield f"--loops {loops} has no effect: the loops are those of --device cpu, and this is {device}."
