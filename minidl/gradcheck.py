@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.hooks import Hook, HookPoint, Reparametrization, name_of
+from minidl.functions import name_of
+from minidl.hooks import Hook, HookPoint, Reparametrization
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, generator
 from minidl.kernels.errors import MinidlError
@@ -135,9 +136,7 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator | int, to
     random, where = generator(random), f"{layer.name} ({layer})"
     _check_setup(where, layer.context, layer.parameters())
     xp, host = layer.kernels.xp, layer.kernels.host
-    data = xp.asarray(data, dtype=np.float64).copy()
-    if data.size == 0:
-        raise MinidlError(f"{where} cannot be checked on data of shape {data.shape}; give at least one sample")
+    data = _copied(where, data, xp)
     report = Report()
     with _in_training(layer), _bare(layer) as hooks:
         _check_repeatable(where, lambda: layer.forward(data), layer)
@@ -193,9 +192,7 @@ def check_net(
     random, where = generator(random), f"net ({net.name})" if net.name else "the net"
     _check_setup(where, net.context, net.parameters)
     xp, host = net.kernels.xp, net.kernels.host
-    data, labels = xp.asarray(data, dtype=np.float64), xp.asarray(labels)
-    if data.size == 0:
-        raise MinidlError(f"{where} cannot be checked on data of shape {data.shape}; give at least one sample")
+    data, labels = _copied(where, data, xp), xp.asarray(labels)
     report = Report()
     with _in_training(net), _bare(net.root) as hooks:
         _check_repeatable(where, lambda: net.forward(data), net.root)
@@ -327,6 +324,14 @@ def _check_setup(where: str, context: Any, parameters: list[Parameter]) -> None:
     for name, dtype in [(where, context.dtype), *((p.name, p.value.dtype) for p in parameters)]:
         if dtype != np.float64:
             raise MinidlError(f"{name} is in {np.dtype(dtype)}, too coarse for differences of {STEP:.0e}; {advice}")
+
+
+def _copied(where: str, data: Array, xp: Any) -> Array:
+    """Return a copy of data in float64 on the device; raise MinidlError if there is no sample."""
+    data = xp.array(data, dtype=np.float64)
+    if data.size == 0:
+        raise MinidlError(f"{where} cannot be checked on data of shape {data.shape}; give at least one sample")
+    return data
 
 
 def _check_repeatable(where: str, forward: Callable[[], Array], root: Layer) -> None:

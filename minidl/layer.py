@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.context import Context
 from minidl.functions import check_arguments
-from minidl.hooks import HookPlace, HookPoint, Reparametrization
+from minidl.hooks import HookPlace, HookPoint
 from minidl.initialization import glorot
-from minidl.kernels import Kernels
 from minidl.kernels.arguments import check_kind, whole
 from minidl.kernels.errors import MinidlError
 from minidl.parameter import Parameter
@@ -59,6 +58,7 @@ class Layer:
         self.context: Any = None  # shared by all layers of its net
         self.kernels: Any = None  # the operations with which it computes
         self.writes_over: Layer | None = None  # its output may overwrite that layer's, see fuse.py
+        self.with_relu = False  # its operation writes max(output, 0), see fuse.py
         self.data: Array = None
         self.samples: int | None = None  # of the last forward, if it was in training and succeeded
         self.to_be_checked: set[str] = set()  # functions whose results are not checked yet
@@ -110,11 +110,10 @@ class Layer:
             result = result.copy()
         return self.at_error(result, self.name)
 
-    def normalize_weights(self, in_place: bool = True) -> None:
-        """Weights = Normalize(Weights); if not in_place, normalize a copy and leave the weights unchanged."""
+    def normalize_weights(self) -> None:
+        """Weights = Normalize(Weights)."""
         if self.weights is not None:
-            weights = self.weights.value if in_place or self.at_weights.hook is None else self.weights.value.copy()
-            self.weights.in_use = self.at_weights(weights, self.name)
+            self.weights.in_use = self.at_weights(self.weights.value, self.name)
         elif self.at_weights.hook or self.at_grads.hook:
             raise MinidlError(
                 f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
@@ -123,11 +122,10 @@ class Layer:
 
     def normalized_copy(self) -> Array:
         """Return a copy, Normalize(Weights); without a hook, return the weights themselves."""
-        hook = self.at_weights.hook
-        if hook is None:
+        if self.at_weights.hook is None:
             return self.weights.value
         copy = self.weights.value.copy()
-        copy[...] = hook(copy)
+        copy[...] = self.at_weights.normalize(copy, self.name)  # the hook's own array in reparametrization
         return copy
 
     # -- what your own layer defines --------------------------------------------------------------------------
@@ -188,7 +186,7 @@ class Layer:
         self._check_definition()
         self.context = context
         self.name = context.name(self.kind)
-        self.use(context.kernels)
+        self.kernels = context.kernels
 
     def _check_definition(self) -> None:
         """Raise MinidlError if a user-defined layer has methods with other arguments, or a kind that is no word."""
@@ -197,10 +195,6 @@ class Layer:
         for method in ("infer_shape", "compute_output", "compute_error", "compute_grads"):
             arguments = {"infer_shape": "(shape)", "compute_output": "(data)"}.get(method, "(error)")
             check_arguments(f"a layer {name}", getattr(self, method), arguments)
-
-    def use(self, kernels: Kernels) -> None:
-        """Compute with these operations from now on."""
-        self.kernels = kernels
 
     def fit(self, shape: Shape) -> Shape:
         """Prepare for data of ``shape`` (of one sample), the first time or again; existing parameters stay."""
@@ -273,7 +267,12 @@ class Layer:
 
     def new_error(self, shape: Shape) -> Array:
         """Return an uninitialized array for an error; its memory is reused when nothing refers to it any more."""
-        return self.context.errors.empty(shape, self.context.dtype)
+        return self.context.error_memory.empty(shape, self.context.dtype)
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether it has weights of at least two axes, the outputs first; these are normalized and studied."""
+        return self.weights is not None and self.weights.value.ndim > 1
 
     @property
     def points(self) -> dict[str, HookPoint]:
@@ -346,6 +345,10 @@ class Layer:
         """Return what the layer learns."""
         return [p for p in (self.weights, self.biases) if p is not None]
 
+    def own_parameters(self) -> list[Parameter]:
+        """Return what the layer learns besides the layers that it is made of."""
+        return self.parameters()
+
     def running(self) -> dict[str, Array]:
         """Return by name the arrays besides parameters that training changes and a saved net needs."""
         return {}
@@ -360,9 +363,8 @@ class Layer:
 
         The weights themselves do not change. The last batch is dropped, so backward needs a new forward in training.
         """
-        self.normalize_weights(in_place=False)
-        if isinstance(self.at_weights.hook, Reparametrization):
-            self.weights.in_use = self.weights.in_use.copy()  # the hook may write into its array, even if eval fails
+        if self.weights is not None:
+            self.weights.in_use = self.normalized_copy()
         self.training, self.data, self.samples = False, None, None
         self._thaw()
 

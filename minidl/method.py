@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from minidl.hooks import HookPoint, Reparametrization, name_of
+from minidl.functions import name_of
+from minidl.hooks import HookPoint, Reparametrization
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
@@ -114,7 +115,7 @@ def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
     last layer with such weights makes the output and is never normalized. fully: also the penultimate FullyConnected.
     Raises MinidlError if there is none.
     """
-    inner = [layer for layer in root.layers() if layer.weights is not None and layer.weights.value.ndim > 1][:-1]
+    inner = [layer for layer in root.layers() if layer.has_filters][:-1]
     chosen = [layer for layer in inner if not isinstance(layer, FullyConnected)]
     if fully:
         penultimate = [layer for layer in inner if isinstance(layer, FullyConnected)]

@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minidl.functions import check_arguments, is_defined_again
-from minidl.hooks import name_of, unlike
+from minidl.functions import check_arguments, is_defined_again, name_of
+from minidl.hooks import unlike
 from minidl.kernels import Kernels
 from minidl.kernels.areas import AREAS, area_view
 from minidl.kernels.errors import MinidlError

@@ -1,4 +1,4 @@
-"""The command ``minidl``: its subcommands are the scripts of the checkout, under the name that the user has typed."""
+"""The command ``minidl``: its subcommands are the scripts of the checkout, and use the name that the user has typed."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(params=["minidl", "python -m minidl"])
 def called(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return how the command was called."""
+    """Return the words with which the command was called."""
     monkeypatch.setattr(sys, "argv", ["/bin/minidl" if request.param == "minidl" else "/lib/minidl/__main__.py"])
     return str(request.param)
 
@@ -36,7 +36,7 @@ def arguments(folder: Path, tmp_path: Path) -> list[str]:
 
 
 def told(function: Callable[[list[str]], Any], words: list[str], capsys: Capture) -> str:
-    """Return what is printed by a command that ends at once, well or with a wrong word."""
+    """Return the output of a command that ends immediately, with success or with an error."""
     with pytest.raises(SystemExit):
         function(words)
     return "".join(capsys.readouterr())
@@ -62,7 +62,7 @@ def test_help_names_every_command(capsys: Capture) -> None:
         assert callable(command.parser)
 
 
-def test_the_version_is_told(capsys: Capture) -> None:
+def test_the_version_is_printed(capsys: Capture) -> None:
     assert told(main, ["--version"], capsys) == told(main, ["train", "--version"], capsys) == f"minidl {__version__}\n"
 
 
@@ -119,7 +119,9 @@ def test_the_version_is_told(capsys: Capture) -> None:
         (["report"], "minidl report: the following arguments are required: RUN; "),
     ],
 )
-def test_what_is_no_command_line_is_one_sentence(words: list[str], message: str, called: str, capsys: Capture) -> None:
+def test_a_wrong_command_line_is_an_error_of_one_sentence(
+    words: list[str], message: str, called: str, capsys: Capture
+) -> None:
     shown = told(main, words, capsys)
     assert shown.startswith(message)
     assert shown.endswith(f"; see: {' '.join([called, *words[:1]]) if words[0] in COMMANDS else called} --help\n")
@@ -196,8 +198,8 @@ def test_without_a_word_the_commands_are_listed(capsys: Capture) -> None:
 
 
 def test_a_checkout_that_is_not_installed_says_so() -> None:
-    """Its folders are not packages of minidl there; the options can be read all the same."""
-    start = [sys.executable, "-S", "-m", "minidl", "train"]  # -S: without what is installed
+    """Its folders are not packages of minidl there; the options can be read nevertheless."""
+    start = [sys.executable, "-S", "-m", "minidl", "train"]  # -S: without installed packages
     asked, begun = (
         subprocess.run([*start, *words], capture_output=True, text=True, cwd=CHECKOUT) for words in (["--help"], [])
     )
@@ -216,7 +218,7 @@ def test_a_run_and_its_errors_have_the_name_of_the_command(arguments: list[str],
     assert capsys.readouterr().err.startswith("minidl reproduce: no row of table 2 is called 'XY'; its rows are: ")
 
 
-def test_an_interrupted_run_says_how_to_go_on_by_the_command_that_was_called(
+def test_an_interrupted_run_says_how_to_resume_it_with_the_same_command(
     arguments: list[str], called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def interrupted(*_: Any) -> None:
@@ -230,7 +232,7 @@ def test_an_interrupted_run_says_how_to_go_on_by_the_command_that_was_called(
     assert main(advice.removeprefix(called).split()) == 0
 
 
-def test_a_fault_of_the_program_is_not_taken_for_the_users(
+def test_an_error_in_the_program_is_not_reported_as_the_users(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Training begins with the weights of an earlier net, and images have the size that was asked for."""
+"""Training begins with the weights of an earlier net (--init), and images have the requested size."""
 
 import json
 
@@ -48,11 +48,11 @@ def test_a_net_begins_with_all_that_an_earlier_one_has_learned(sets, tmp_path, k
     if start is None:
         start, _ = export(tmp_path / "run", kind if kind == "safetensors" else "pytorch", tmp_path / "net.safetensors")
     if kind == "a module's state":
-        save_file(load_file(start), start)  # as PyTorch's users save it: without a description
+        save_file(load_file(start), start)  # as users of PyTorch save it: without a description
     net = begun(tmp_path, "--init", start).net
     saved = load_file(tmp_path / "run" / checkpoint.NAME)
     for name, array in arrays(net).items():
-        np.testing.assert_allclose(array, saved[f"net/{name}"], rtol=0, atol=1e-7)  # WC once more rounds once more
+        np.testing.assert_allclose(array, saved[f"net/{name}"], rtol=0, atol=1e-7)  # a second WC changes the last bits
     assert net.running()["bn1.updates"] > 0
 
 
@@ -67,7 +67,7 @@ def test_weights_in_float64_are_rounded_and_that_is_said(sets, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["run", "a module's state"])
-def test_another_number_of_classes_begins_the_last_layer_anew(sets, tmp_path, random, capsys, kind):
+def test_another_number_of_classes_resets_the_last_layer(sets, tmp_path, random, capsys, kind):
     assert sets() == 0
     start = tmp_path / "run"
     if kind != "run":
@@ -87,7 +87,7 @@ def test_another_number_of_classes_begins_the_last_layer_anew(sets, tmp_path, ra
 
 
 def test_the_weights_are_normalized_before_the_first_step(sets, tmp_path):
-    """In the update, too, where WC would come after it only; a trace is shown them as they came."""
+    """Even if the update does WC, which is only after the first step; a trace gets the weights as loaded."""
     assert sets(method="BN") == 0
     saved = load_file(tmp_path / "run" / checkpoint.NAME)
     experiment = begun(tmp_path, "--init", tmp_path / "run", "--trace")
@@ -100,7 +100,7 @@ def test_the_weights_are_normalized_before_the_first_step(sets, tmp_path):
         np.testing.assert_array_equal(experiment.trainer.tracer.raw[f"{name}.weights"], weights)
 
 
-def test_a_run_goes_on_where_its_beginning_is_gone(sets, tmp_path):
+def test_a_run_can_be_resumed_after_the_weights_it_began_with_are_deleted(sets, tmp_path):
     assert sets() == 0
     assert sets("--init", tmp_path / "run", out="next") == 0
     (tmp_path / "run").rename(tmp_path / "gone")
@@ -222,7 +222,7 @@ def test_images_of_a_folder_have_the_size_that_is_asked_for(sets, tmp_path, rand
         (["--fit", "bend"], "the fit 'bend' is unknown; use stretch, crop or pad"),
     ],
 )
-def test_sizes_that_cannot_be_are_one_sentence(sets, tmp_path, capsys, words, message):
+def test_impossible_sizes_are_an_error_of_one_sentence(sets, tmp_path, capsys, words, message):
     assert sets(*words) == 2
     shown = capsys.readouterr().err
     assert shown.startswith(f"train.py: {message}")
@@ -231,7 +231,7 @@ def test_sizes_that_cannot_be_are_one_sentence(sets, tmp_path, capsys, words, me
 
 
 def test_a_net_of_another_seed_begins_alike(sets, tmp_path):
-    """What it begins with does not depend on the seed."""
+    """The initial weights do not depend on the seed."""
     assert sets() == 0
     experiment = begun(tmp_path, "--init", tmp_path / "run", "--seed", 5)
     one = arrays(experiment.net)

@@ -12,7 +12,6 @@ from minidl.experiment.saving.records import divergence_of
 from minidl.experiment.saving.saved import Saved
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
-from minidl.layers import Container
 from minidl.method import center_weights
 from minidl.net import Net
 
@@ -112,7 +111,5 @@ def _last(net: Net) -> Layer:
 
 def _shapes(layer: Layer) -> dict[str, Shape]:
     """Return the shapes of a layer's learned arrays, by name."""
-    if isinstance(layer, Container):
-        return {}
-    arrays: dict[str, Any] = {p.name: p.value for p in layer.parameters()} | layer.running()
+    arrays: dict[str, Any] = {p.name: p.value for p in layer.own_parameters()} | layer.running()
     return {name: tuple(array.shape) for name, array in arrays.items()}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minidl import data, kernels, models
-from minidl.communicator import Communicator
+from minidl.communicator import ALONE, Communicator
 from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
 from minidl.data.pixel_batches import PixelBatches
@@ -27,8 +27,6 @@ from minidl.optimizers import OPTIMIZERS, Optimizer
 from minidl.preprocessing import KEEP, Preprocessing
 from minidl.study.trace import Tracer
 from minidl.words import check_known
-
-ALONE = Communicator()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from minidl.experiment.trainer import Trainer
-from minidl.hooks import HookPoint, name_of
+from minidl.functions import name_of
+from minidl.hooks import HookPoint
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.net import Net
