@@ -11,6 +11,7 @@ from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, generator, number_type, whole
 from minidl.kernels.augment import Crops
 from minidl.kernels.errors import MinidlError
+from minidl.words import counted
 
 MEAN = np.array([122.782, 117.001, 104.298])  # red, green, blue of 0 … 255: section 5 of the paper
 DIVISOR = 256.0
@@ -133,7 +134,7 @@ def check_size(dataset: Dataset, batch_size: int) -> int:
     batch_size = whole("the batch_size", batch_size)
     if batch_size > len(dataset):
         raise MinidlError(
-            f"a batch of {batch_size} is larger than the {len(dataset)} images of {dataset.name}; use a smaller "
-            "--batch-size"
+            f"a batch of {batch_size} is larger than the {counted(len(dataset), 'image')} of {dataset.name}; use a "
+            "smaller --batch-size"
         )
     return batch_size

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from minidl.kernels.contract import Operations, Services
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.services import PLAIN
+from minidl.words import check_known
 
 DEVICES = ("auto", "cpu", "gpu", "reference")
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -53,11 +54,9 @@ def load(device: str | Kernels = "auto", precision: str | None = None) -> Kernel
     """
     if isinstance(device, Kernels):
         return device
-    if device not in DEVICES:
-        raise MinidlError(f"the device {device!r} is unknown; use {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
-    if precision is not None and precision not in PRECISIONS:
-        known = f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
-        raise MinidlError(f"the precision {precision!r} is unknown; use {known}")
+    check_known("device", device, DEVICES)
+    if precision is not None:
+        check_known("precision", precision, PRECISIONS)
     missing = _missing() if device in ("auto", "gpu") else ""
     if device == "gpu" and missing:
         raise MinidlError(f"no GPU can be used: {missing}; or use --device cpu")

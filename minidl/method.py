@@ -13,7 +13,7 @@ from minidl.layer import Layer, Shape
 from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
 from minidl.normalizations import NORMALIZATIONS, Normalization
 from minidl.registry import BASELINE, DATA_NORM_NAMES, FULLY
-from minidl.words import meant
+from minidl.words import check_known, meant
 
 MODES = ("projection", "reparametrization")
 ORDER = ("weights", "grads", "error")  # of the hook points in a method's canonical name
@@ -130,14 +130,12 @@ def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
 
 def check_mode(mode: str) -> None:
     """Raise MinidlError for a mode that is not known."""
-    if mode not in MODES:
-        raise MinidlError(f"the mode {mode!r} is unknown; use {' or '.join(MODES)}")
+    check_known("mode", mode, MODES)
 
 
 def check_place(place: str) -> None:
     """Raise MinidlError for a place that is not known."""
-    if place not in PLACES:
-        raise MinidlError(f"the place {place!r} is unknown; use {' or '.join(PLACES)}")
+    check_known("place", place, PLACES)
 
 
 def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str = "hooks") -> None:

@@ -127,7 +127,7 @@ def test_a_devices_name_stands_for_its_operations(give: Callable[[Any], Any]) ->
     assert give("cpu").kernels.device == "cpu"
     assert give("reference").kernels.device == "reference"
     for other in (None, 3, "cpuu"):
-        with pytest.raises(MinidlError, match=f"the device {other!r} is unknown; use auto, cpu, gpu or reference"):
+        with pytest.raises(MinidlError, match=f"the device {other!r} is unknown.*; use auto, cpu, gpu or reference"):
             give(other)
 
 

@@ -321,11 +321,14 @@ def test_vectors_and_sums_of_other_extents(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--format", "torch"], "the format 'torch' is unknown (did you mean pytorch?); use one of safetensors"),
+        (["--format", "torch"], "the format 'torch' is unknown (did you mean pytorch?); use safetensors"),
         (["--to", "nowhere/net.safetensors"], "net.safetensors cannot be written"),
         (["--to", "."], " is a folder; name a file in it"),
         (["--to", "checkpoint.safetensors"], "has the name of a checkpoint"),
         (["--to", "net.onnx"], "net.onnx has another ending than the format safetensors"),
+        (["--to", "cat.jpg"], "cat.jpg has not the ending .safetensors of such a file; give it a name that has"),
+        (["--to", "run/config.json"], "run/config.json has not the ending .safetensors of such a file"),
+        (["--format", "onnx", "--to", "net"], "net has not the ending .onnx of such a file; give it a name that has"),
         (["--format", "onnx", "--to", "net.safetensors"], "has another ending than the format onnx"),
     ],
 )

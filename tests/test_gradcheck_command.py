@@ -237,7 +237,7 @@ def test_a_gradient_of_nan_fails(function, adjoint, said, capsys):
         (["--model", "e"], "the model 'e' is unknown"),
         (["--mode", "e"], "the mode 'e' is unknown"),
         (["--device", "tpu"], "the device 'tpu' is unknown"),
-        (["--loops", "e"], "the loops"),
+        (["--loops", "numbaa"], "the library of loops 'numbaa' is unknown (did you mean numba?); use numpy or numba"),
     ],
 )
 def test_errors_are_one_sentence(words, message, capsys):

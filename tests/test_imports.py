@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).parents[1]
 SCRIPTS = ("train", "reproduce")
 # From the lowest floor up: a package stands on a floor with all its modules, except those named separately.
 FLOORS = (
-    ("minidl.kernels",),
+    ("minidl.kernels", "minidl.words"),
     ("minidl.data",),
     ("minidl",),
     ("minidl.models",),

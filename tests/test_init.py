@@ -115,10 +115,26 @@ def test_a_run_can_be_resumed_after_the_weights_it_began_with_are_deleted(sets, 
     [
         (
             ["--model", "c", "--method", "BN"],
-            "conv1.weights has the shape (2, 5, 5, 3) there instead of (32, 3, 3, 3)",
+            "net (a) there and net (c) here (conv1.weights has the shape (2, 5, 5, 3) there instead of (32, 3, 3, 3)); "
+            "choose --model a, or give --init a run of net (c)\n",
         ),
-        (["--method", "WC"], "bn1.beta is there and not here"),
-        (["--image-size", "40"], "fc1.weights has the shape (256, 64) there instead of (256, 100)"),
+        (
+            ["--method", "WC"],
+            "BN there and no data norm here (bn1.beta is there and not here); choose a --method with BN\n",
+        ),
+        (
+            ["--method", "WC, LN"],
+            "BN there and LN here (ln1.gamma is missing there); choose a --method with BN\n",
+        ),
+        (
+            ["--image-size", "40"],
+            "images of 32×32 pixels there and 40×40 here (fc1.weights has the shape (256, 64) there instead of "
+            "(256, 100)); give images of 32×32 pixels (of a folder, by --image-size 32)\n",
+        ),
+        (
+            ["--image-size", "40", "--method", "WC"],
+            "BN there and no data norm here, and images of 32×32 pixels there and 40×40 here (fc1.weights has",
+        ),
         (["--init", "nowhere"], "there is no checkpoint"),
     ],
 )
@@ -130,6 +146,35 @@ def test_another_net_is_refused_by_its_first_layer_that_differs(sets, tmp_path, 
     assert message in shown
     assert shown.count("\n") == 1
     assert not (tmp_path / "next").exists()
+
+
+def test_a_net_of_another_width_is_refused_by_its_first_layer(sets, small, tmp_path, capsys):
+    assert sets() == 0
+    small("a", filters=(2, 3, 5))
+    capsys.readouterr()
+    assert sets("--init", tmp_path / "run", out="next") == 2
+    shown = capsys.readouterr().err
+    assert ": conv3.weights has the shape (4, 5, 5, 3) there instead of (5, 5, 5, 3); give --init a net with" in shown
+    assert "where only fc2 may have other outputs" in shown
+
+
+def test_a_comparison_begins_only_if_every_method_can_begin_with_the_weights(sets, tmp_path, capsys):
+    assert sets() == 0
+    words = ["--methods", "WC, BN; WC", "--init", tmp_path / "run", "--data", tmp_path / "set", "--model", "a"]
+    assert (
+        main(["compare", *map(str, words), "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / "all")]) == 2
+    )
+    assert "BN there and no data norm here (bn1.beta is there and not here)" in capsys.readouterr().err
+    assert not (tmp_path / "all").exists()
+
+
+def test_weights_of_another_program_do_not_say_their_images(sets, tmp_path, capsys):
+    assert sets() == 0
+    start, _ = export(tmp_path / "run", "pytorch", tmp_path / "net.safetensors")
+    save_file(load_file(start), start)
+    capsys.readouterr()
+    assert sets("--init", start, "--image-size", 40, out="next") == 2
+    assert ": fc1.weights has the shape (256, 64) there instead of (256, 100); give --init" in capsys.readouterr().err
 
 
 def test_a_walk_shows_what_a_method_does_to_an_earlier_net(sets, tmp_path, capsys):

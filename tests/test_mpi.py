@@ -177,9 +177,9 @@ def test_a_run_that_was_interrupted_continues_to_the_same_bits(folder):
         ([], ["--train-size", 20], "train.py: rank 1 has train-size 20, and rank 0 has None; give all ranks the same"),
         ([], ["--data", "nowhere"], "train.py: rank 1: "),
         (["--method", "XY"], ["--method", "XY"], "train.py: the method 'XY' has the unknown word 'XY'"),
-        (["--nonsense"], ["--nonsense"], "train.py: unrecognized arguments: --nonsense"),
-        ([], ["--nonsense"], "train.py: rank 1: unrecognized arguments: --nonsense; see: python train.py --help"),
-        (["--nonsense"], [], "train.py: unrecognized arguments: --nonsense"),
+        (["--nonsense"], ["--nonsense"], "train.py: no option is called --nonsense"),
+        ([], ["--nonsense"], "train.py: rank 1: no option is called --nonsense; see: python train.py --help"),
+        (["--nonsense"], [], "train.py: no option is called --nonsense"),
         (["--trace"], ["--trace"], "train.py: a trace needs whole batches"),
     ],
 )

@@ -92,7 +92,7 @@ def test_an_area_of_single_elements_is_refused(area, shape):
 
 
 def test_an_unknown_area_is_refused():
-    with pytest.raises(MinidlError, match="'row' is unknown; use one of " + ", ".join(AREAS)):
+    with pytest.raises(MinidlError, match="'row' is unknown; use " + ", ".join(AREAS[:-1])):
         area_view((2, 2), "row")
 
 

@@ -155,7 +155,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
 
     path, row = write(TINY), read_rows(2)[0]
     monkeypatch.setattr(process_run, "finished", start)
-    monkeypatch.setattr("minidl.experiment.sweeps.reproduction.data.load", lambda *_: None)
+    monkeypatch.setattr("minidl.experiment.sweeps.reproduction.data.load", lambda *_: ([], []))
     words = ["--table", "2", "--rows", "Baseline", "--out", str(tmp_path / "out"), "--import", path]
     options = reproduce.parser().parse_args(words)
     assert reproduce.main(words) == 1
@@ -209,7 +209,7 @@ def test_the_card_of_a_user_defined_normalization(page, backend):
         ("import argparse as a\n\na.ArgumentParser().parse_args(['-h'])\n", "line 3: it ends the program here"),
         ("x = 'ü'\n".encode("latin-1"), "SyntaxError: "),
         (TINY.replace("median", "WC"), "line 4: the name 'WC' is taken by WC; use another"),
-        (TINY.replace("weights", "weight"), "line 4: the hook point 'weight' is unknown; use one of weights"),
+        (TINY.replace("weights", "weight"), "line 4: the hook point 'weight' is unknown (did you mean weights?); "),
     ],
 )
 def test_a_mistake_in_a_file_is_one_sentence_with_its_line(run, tmp_path, sentence, text, message):
@@ -267,7 +267,7 @@ def test_a_word_that_no_file_has_named_says_where_it_may_come_from(run, sentence
     assert run("--method", "median") == 2
     assert "or --import the file that defines your own" in sentence()
     assert run("--model", "three") == 2
-    assert "use one of a, b, b-cifar, c, d, or --import the file that names it" in sentence()
+    assert "use a, b, b-cifar, c or d, or --import the file that names it" in sentence()
     assert vars(train.parser().parse_args([]))["import"] is None
 
 

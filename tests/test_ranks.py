@@ -320,7 +320,7 @@ def test_other_ranks_get_the_error_in_a_command_line(capsys):
         train.main(["--nonsense"])
     assert left.value.code == 2
     said = sentence_of(left.value)
-    assert said == "unrecognized arguments: --nonsense; see: python train.py --help"
+    assert said == "no option is called --nonsense; see: python train.py --help"
     assert capsys.readouterr().err == f"train.py: {said}\n"
 
 

@@ -279,6 +279,13 @@ def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatc
     assert "test_batch.bin" in shown
 
 
+def test_more_images_than_there_are_are_refused_before_anything_is_trained(tiny, tmp_path, capsys):
+    assert reproduce.main([*tiny, "--train-size", "21"]) == 2
+    told = capsys.readouterr().err
+    assert told == "reproduce.py: --train-size asks for 21 images, and cifar10 has 20 to train on; give at most that\n"
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_row_that_fails_is_reported_and_the_others_continue(quick, tmp_path, capsys):
     arguments = [*quick, "--rows", "Baseline; weight global"]
     settings = budget(reproduce.parser().parse_args(arguments), read_rows(2)[0])

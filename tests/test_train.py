@@ -126,7 +126,7 @@ def test_the_sizes_of_the_parts(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--model", "z"], "the model 'z' is unknown; use one of"),
+        (["--model", "z"], "the model 'z' is unknown; use a, b, b-cifar"),
         (["--method", "WX"], "unknown word 'WX'"),
         (["--mode", "both"], "the mode 'both' is unknown"),
         (["--optimizer", "lbfgs"], "the optimizer 'lbfgs' is unknown; use adam or sgd"),
@@ -136,12 +136,12 @@ def test_the_sizes_of_the_parts(run, tmp_path, capsys):
         (["--test-size", "99"], "has 4 to test on; give at most that"),
         (["--data", "cifar10", "--crop", "10"], "the images of cifar10 are of one size already; --crop is for voc2012"),
         (["--data", "cifar100", "--shrink", "2"], "are of one size already; --shrink is for voc2012"),
-        (["--precision", "fp16"], "the precision 'fp16' is unknown; use fp32, tf32 or bf16"),
+        (["--precision", "fp16"], "the precision 'fp16' is unknown (did you mean bf16?); use fp32, tf32 or bf16"),
         (["--device", "tpu"], "the device 'tpu' is unknown"),
         (["--precision", "tf32"], "the CPU computes in fp32, not in tf32"),
         (["--data", "nowhere"], "'nowhere' is neither a data set nor a folder"),
         (["--resume", "nowhere"], "there is no run in nowhere"),
-        (["--model", "cc"], "the model 'cc' is unknown (did you mean c?); use one of"),
+        (["--model", "cc"], "the model 'cc' is unknown (did you mean c?); use a, b"),
         (["--data", "voc2012"], "voc2012 has a label for each pixel and none for an image; use --model d"),
         (["--data", "cifar10", "--model", "d"], "cifar10 has no label for each pixel, which --model d needs"),
     ],

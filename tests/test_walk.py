@@ -191,7 +191,9 @@ def test_a_walk_says_what_a_trace_says():
 
 def test_a_missing_filter_is_an_error():
     trainer = trainer_of()
-    with pytest.raises(MinidlError, match=r"no layer with filters is called 'conv7'; those .* conv1, conv2, fc1, fc2"):
+    with pytest.raises(
+        MinidlError, match=r"no layer with filters is called 'conv7' .*; those .* conv1, conv2, fc1, fc2"
+    ):
         walk(trainer, "noise", 3, "conv7")
     with pytest.raises(MinidlError, match=r"conv1 .* has 4 filters, from 0 to 3, and none of number 4"):
         walk(trainer, "noise", 3, None, 4)
@@ -338,9 +340,13 @@ def test_the_command(arguments, tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--layer", "conv99"], "no layer with filters is called 'conv99'; those of this net are conv1, "),
+        (
+            ["--layer", "conv99"],
+            "no layer with filters is called 'conv99' (did you mean conv3?); those of this net are conv1, ",
+        ),
         (["--filter", "1000"], "conv1 (conv "),
         (["--method", "XY"], "the method 'XY' has the unknown word 'XY'"),
+        (["--html", "cat.jpg"], "cat.jpg has not the ending .html or .htm of such a file; give it a name that has"),
         (["--html", "/missing/walk.html"], "a page cannot be written to /missing/walk.html; "),
     ],
 )

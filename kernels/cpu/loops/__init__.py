@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 NAMES = ("numpy", "numba")
 _current: ModuleType | None = None
@@ -19,8 +20,7 @@ _unusable = ""  # why Numba is not used although it is installed
 def use(name: str) -> None:
     """Use the loops "numpy" or "numba" from now on; raise MinidlError if they are unknown or cannot be imported."""
     global _current, _unusable
-    if name not in NAMES:
-        raise MinidlError(f"the loops {name!r} are unknown; use {' or '.join(NAMES)}")
+    check_known("library of loops", name, NAMES)
     if find_spec(name) is None:
         raise MinidlError(f"{name} is not installed; install it with: pip install {name}, or use the loops of numpy")
     try:

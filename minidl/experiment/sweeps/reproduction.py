@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from minidl import data
+from minidl.experiment import sources
 from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.own_code import import_files
 from minidl.experiment.saving.files import make_folder
@@ -35,7 +36,8 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
     make_folder(options.out)
     with going_on_when_called_again():
         if any(run.result is None for run in runs):
-            data.load(rows[0].data, options.data_root)  # one download for all runs, or one error
+            train_set, _ = data.load(rows[0].data, options.data_root)  # one download for all runs, or one error
+            sources.check_size(train_set, "train", options.train_size)
         failures = train(runs, table, options, command)
     print(write(options.out, table, command))
     for failure in failures:

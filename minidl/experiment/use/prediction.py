@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,17 @@ def net_of(run: Path, device: str) -> Net:
             "for an epoch by minidl train --resume, and its checkpoint will"
         )
     return net
+
+
+def check_order(run: Path, pictures: Sequence[Path]) -> None:
+    """Raise MinidlError if a saved net is given among the pictures, as where the two are exchanged."""
+    for one in filter(checkpoint.is_saved, pictures):
+        if checkpoint.is_saved(run):
+            raise MinidlError(f"{one} is a saved net like {run}, not a picture; give one net, and pictures behind it")
+        raise MinidlError(
+            f"{run} is no saved net, but {one} is one; the net comes before the pictures: {quote(str(one))} "
+            f"{quote(str(run))}"
+        )
 
 
 def find(places: Sequence[Path]) -> list[Path]:
