@@ -17,7 +17,7 @@ What is compared, and what cannot be:
 A Report lists what was compared, and explains what was not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -320,7 +320,7 @@ def _bare(root: Layer) -> Iterator[list[tuple[Layer, HookPoint, Hook]]]:
             array[...] = kept
 
 
-def _check_setup(where: str, context: Any, parameters: list[Parameter]) -> None:
+def _check_setup(where: str, context: Any, parameters: Sequence[Parameter]) -> None:
     advice = "set it up in float64, by Context(kernels, np.dtype(np.float64), random) or Net(..., dtype='float64')"
     if context is None:
         raise MinidlError(f"{where} cannot be checked before setup(shape, context); {advice}")

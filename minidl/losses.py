@@ -42,6 +42,8 @@ class SoftmaxCrossEntropy:
     The sums for the score stay on the device until the score is read.
     """
 
+    __slots__ = ("buffer", "classes", "error", "kernels", "read_totals", "totals")
+
     def __init__(self, kernels: Kernels | str) -> None:
         self.kernels = kernels = load(kernels)
         self.buffer: Array = None

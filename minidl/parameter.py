@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from minidl.kernels.arrays import check_real, numbers
 from minidl.kernels.errors import MinidlError
 
@@ -14,10 +16,19 @@ class Parameter:
 
     decay: whether weight decay applies; not to biases. gc, wc: whether the update subtracts the mean of each filter,
     from the gradient at its beginning (GC) and from the weights at its end (WC). Layers and optimizers hold both
-    arrays, so these are never replaced: values assigned to ``value`` or ``grads`` are copied into them.
+    arrays, so these are never replaced: values assigned to ``value`` or ``grads`` are copied into them. Raises
+    MinidlError for arrays that an optimizer could not go through as they lie.
     """
 
+    # Setting another name by mistake, such as "grad", is an error.
+    __slots__ = ("_grads", "_in_use", "_value", "decay", "gc", "name", "wc")
+
     def __init__(self, name: str, value: Array, grads: Array, decay: bool, gc: bool = False, wc: bool = False) -> None:
+        if not (_is_plain(value) and _is_plain(grads) and _kind(value) == _kind(grads) and value is not grads):
+            raise MinidlError(
+                f"{name} and its gradients must be two arrays of one shape, both float32 or float64, in C's order, "
+                "which an optimizer goes through as they lie; make them by np.array(values, dtype) and zeros_like"
+            )
         self.name, self.decay, self.gc, self.wc = name, decay, gc, wc
         self._value, self._grads = value, grads
         self._in_use: Array = None
@@ -68,6 +79,17 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}: {'×'.join(map(str, self.value.shape))}, {self.value.dtype}>"
+
+
+def _is_plain(array: Any) -> bool:
+    """Return whether this is an array of float32 or float64, in C's order, that can be written into."""
+    flags = getattr(array, "flags", None)
+    plain = flags is not None and (flags.carray if isinstance(array, np.ndarray) else flags.c_contiguous)
+    return bool(plain and array.dtype in (np.float32, np.float64))
+
+
+def _kind(array: Array) -> tuple[Any, Any]:
+    return array.shape, array.dtype
 
 
 def repeated(parameters: Iterable[Parameter]) -> Parameter | None:
