@@ -28,8 +28,7 @@ def outputs_of(net: "Net", data: Any, batch_size: int | None) -> Any:
     data = data if on_device else numbers(data)
     if not data.ndim:
         raise MinidlError("predict takes samples (samples, …), and not a single number")
-    if data.dtype.kind in "biu":
-        raise _unprepared(net, f"integers of type {data.dtype}")
+    check_prepared(net, data)
     size = batch_size or _size(data.shape[1:])
     outputs = net.infer(data[i : i + size] for i in range(0, len(data), size))
     return np.concatenate(outputs) if outputs else np.empty((0, *net.output_shape), net.dtype)
@@ -69,6 +68,13 @@ def _size(shape: tuple[int, ...]) -> int:
     return max(1, INPUTS // max(1, prod(shape)))
 
 
+def check_prepared(net: "Net", data: Any) -> None:
+    """Raise MinidlError for an array of integers, which are pixels that nobody has prepared as in training."""
+    if data.dtype.kind in "biu":
+        raise _unprepared(net, f"integers of type {data.dtype}")
+
+
 def _unprepared(net: "Net", what: str) -> MinidlError:
-    remedy = "give uint8 images" if net.preprocessing else "subtract the mean and divide first, as in training"
-    return MinidlError(f"predict got {what}, and this net does not know how to prepare them; {remedy}, or give floats")
+    by_hand = "give floats, of images (images - MEAN) / DIVISOR of minidl.data.batches as in training"
+    remedy = "give uint8 images to predict, or floats" if net.preprocessing else by_hand
+    return MinidlError(f"the net got {what}, and does not know how to prepare them; {remedy}")

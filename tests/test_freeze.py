@@ -163,7 +163,7 @@ def test_what_a_layer_of_ones_own_does_with_other_data_is_done_every_time(random
     root = Sequential(Convolution(4, 3), middle(), Flatten(), FullyConnected(3))
     net = Net(root, (6, 6, 3), kernels.load("cpu"))
     net.eval()
-    small, large = random.standard_normal((1, 6, 6, 3)), np.full((1, 6, 6, 3), 50)
+    small, large = random.standard_normal((1, 6, 6, 3)), np.full((1, 6, 6, 3), 50.0)
     expected = [net.forward(data).copy() for data in (small, large)]
     net.freeze()
     for _ in range(3):
