@@ -21,7 +21,7 @@ from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 from minidl.layers import Container
 from minidl.parameter import Parameter, repeated
-from minidl.predict import check_prepared, outputs_of
+from minidl.predict import outputs_of, prepared
 from minidl.preprocessing import Preprocessing
 from minidl.replay import Replay, is_small
 
@@ -160,8 +160,7 @@ class Net:
         In training the net reads the data again in ``backpropagate``, so leave them as they are until then. Raises
         MinidlError for anything but numbers of the right shape, and for integers, which are pixels not prepared yet.
         """
-        data = data if hasattr(getattr(data, "dtype", None), "kind") else numbers(data)
-        check_prepared(self, data)
+        data = prepared(self, data)
         with self.context.in_use:
             if self.training:
                 self.trained_by = get_ident()

@@ -25,10 +25,9 @@ def outputs_of(net: "Net", data: Any, batch_size: int | None) -> Any:
     given = pictures(net.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
     if given is not None:
         return _of_pictures(net, given, batch_size)
-    data = data if on_device else numbers(data)
+    data = prepared(net, data)
     if not data.ndim:
         raise MinidlError("predict takes samples (samples, …), and not a single number")
-    check_prepared(net, data)
     size = batch_size or _size(data.shape[1:])
     outputs = net.infer(data[i : i + size] for i in range(0, len(data), size))
     return np.concatenate(outputs) if outputs else np.empty((0, *net.output_shape), net.dtype)
@@ -68,10 +67,19 @@ def _size(shape: tuple[int, ...]) -> int:
     return max(1, INPUTS // max(1, prod(shape)))
 
 
-def check_prepared(net: "Net", data: Any) -> None:
-    """Raise MinidlError for an array of integers, which are pixels that nobody has prepared as in training."""
+def prepared(net: "Net", data: Any) -> Array:
+    """Return data for a net as an array.
+
+    Raises MinidlError for what is no numbers, and for integers: pixels that nobody has prepared as in training.
+    """
+    if not isinstance(data, net.kernels.xp.ndarray):
+        try:
+            data = numbers(data)
+        except MinidlError as error:
+            raise MinidlError(f"the net expected data made of numbers: {error}") from error
     if data.dtype.kind in "biu":
         raise _unprepared(net, f"integers of type {data.dtype}")
+    return data
 
 
 def _unprepared(net: "Net", what: str) -> MinidlError:

@@ -93,10 +93,10 @@ def test_every_convolution_keeps_the_contract(device: str, name: str) -> None:
     assert isinstance(plan.name, str)
 
 
-# All that the fast devices take from the definitions: what is worked out when a net is set up, and on a GPU a service.
+# All that the fast devices take from the definitions: what is worked out when a net is set up.
 BORROWED = {
     "cpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type"},
-    "gpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type", "prefetch.Prefetcher"},
+    "gpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type"},
 }
 # The functions behind these, and the checks that the fast convolutions inherit.
 OF_SET_UP = {"max_pool.output_shape", "windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}

@@ -6,7 +6,7 @@ a second stream for parallel work, and plans are tried in a third.
 
 From the definitions come shapes and records: convolution.Geometry and the check of it, max_pool.output_shape and
 max_pool.argmax_type (of windows.py), the tuples data_norm.Statistics, Running and ParameterState, the smallest square
-that is not subnormal, and prefetch.Prefetcher, which builds each batch when it is requested.
+that is not subnormal, and what a Prefetcher does that builds each batch when it is requested.
 """
 
 from typing import Any
