@@ -114,8 +114,9 @@ class Layer:
 
     def normalize_error(self, result: Array, error: Array) -> Array:
         """ErrorOut = Normalize(ErrorOut), never in the memory of ``error``, which others may read."""
-        if self.at_error.hook is not None and self.kernels.xp.may_share_memory(result, error):
-            result = result.copy()
+        if self.at_error.hook is not None:
+            shared = self.kernels.xp.may_share_memory(result, error)
+            result = result.copy() if shared else self.kernels.array(result, self.context.dtype)
         return self.at_error(result, self.name)
 
     def normalize_weights(self, in_place: bool = True) -> None:

@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from minidl.kernels.arrays import check_real, numbers
+from minidl.kernels.arrays import check_real, is_plain, numbers
 from minidl.kernels.errors import MinidlError
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -24,7 +22,8 @@ class Parameter:
     __slots__ = ("_grads", "_in_use", "_value", "decay", "gc", "name", "wc")
 
     def __init__(self, name: str, value: Array, grads: Array, decay: bool, gc: bool = False, wc: bool = False) -> None:
-        if not (_is_plain(value) and _is_plain(grads) and _kind(value) == _kind(grads) and value is not grads):
+        alike = is_plain(value) and is_plain(grads) and (value.shape, value.dtype) == (grads.shape, grads.dtype)
+        if not alike or value is grads:
             raise MinidlError(
                 f"{name} and its gradients must be two arrays of one shape, both float32 or float64, in C's order, "
                 "which an optimizer goes through as they lie; make them by np.array(values, dtype) and zeros_like"
@@ -79,17 +78,6 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}: {'×'.join(map(str, self.value.shape))}, {self.value.dtype}>"
-
-
-def _is_plain(array: Any) -> bool:
-    """Return whether this is an array of float32 or float64, in C's order, that can be written into."""
-    flags = getattr(array, "flags", None)
-    plain = flags is not None and (flags.carray if isinstance(array, np.ndarray) else flags.c_contiguous)
-    return bool(plain and array.dtype in (np.float32, np.float64))
-
-
-def _kind(array: Array) -> tuple[Any, Any]:
-    return array.shape, array.dtype
 
 
 def repeated(parameters: Iterable[Parameter]) -> Parameter | None:
