@@ -12,7 +12,7 @@ Your own layer defines ``infer_shape``, ``compute_output``, ``compute_error`` an
 from collections.abc import Iterator
 from math import prod
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from minidl.context import Context
 from minidl.fixed import fixed, read_only
@@ -82,6 +82,12 @@ class Layer:
                     f"{self.name} ({self}) is in no net yet and has no {name}; build a Net with it, or call its setup"
                 )
             return super().__getattribute__(name)
+
+    def __copy__(self) -> NoReturn:
+        raise MinidlError(
+            f"a shallow copy of {self.name} ({self}) would have the same hook points, and so the same hooks; make "
+            "another layer, or use copy.deepcopy"
+        )
 
     # -- Algorithm 1 ------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 from math import prod
 from operator import index
 from threading import get_ident
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -143,6 +143,11 @@ class Net:
                         'could not tell apart; begin its name with that of its layer, f"{self.name}.…"'
                     )
                 owners[name] = layer.name
+
+    def __copy__(self) -> NoReturn:
+        raise MinidlError(
+            "a shallow copy of a net would have the same layers, and each would disturb the other; use copy.deepcopy"
+        )
 
     def __deepcopy__(self, memo: Any) -> "Net":
         """Return a net with its own parameters and memory; it is frozen if this one is."""
