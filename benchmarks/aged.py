@@ -1,10 +1,10 @@
-"""Time a training step with the weights and moments of a trained net beside the same step with fresh ones.
+"""Compare the time of a training step with the weights and moments of a trained net with that of new ones.
 
     python benchmarks/aged.py runs/NAME --data-root DIR
 
-Weight decay drives the weights of idle units towards zero. Where they become subnormal numbers, many processors slow
-down from epoch to epoch; kernels/subnormal.py has the bounds that keep them from it. Both steps train on the run's own
-images, in turn.
+Weight decay drives the weights of units that are never active towards zero. When they become subnormal numbers, many
+processors slow down from epoch to epoch; the bounds in kernels/subnormal.py prevent this. Both steps train on the run's
+own images, in turn.
 """
 
 import argparse

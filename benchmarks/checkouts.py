@@ -3,10 +3,10 @@
     git worktree add ../earlier COMMIT
     python benchmarks/checkouts.py ../earlier [--model a b c] [--pairs 60] [--json FILE]
 
-Each checkout trains in a process of its own. They take steps in turn, and every second pair begins with the other one.
-After 50 pairs both begin anew, because where the memory of a process lies decides one or two percent of its speed.
-The row of a net has the median of the ratios now/earlier of all pairs, with the interval that holds it with 95 %
-confidence (order statistics, no assumption on how times are distributed), and the peak memory of both processes in MB.
+Each checkout trains in a separate process. They take steps in turn, and every second pair begins with the other one.
+After 50 pairs both processes are started again, because the addresses of a process's memory can change its speed by
+one or two percent. The row of a net has the median of the ratios now/earlier of all pairs, with its 95 % confidence
+interval (by order statistics, without assumptions on the distribution), and the peak memory of both processes in MB.
 A ratio above 1 means that this checkout is slower.
 """
 
@@ -22,11 +22,13 @@ from math import comb
 from pathlib import Path
 from typing import Any
 
+from blas_kernels import announce
+
 HERE = Path(__file__).resolve().parents[1]
 METHODS = {"a": "WC, GC, fully", "b": "WC, GC, BN", "b-cifar": "WC, GC, BN", "c": "WC, GC, fully"}
 REST = 0.002  # seconds between steps: threads of the other process may still wait in a busy loop
 WARM_UPS = 5
-PAIRS = 50  # with the same two processes
+PAIRS = 50  # steps by the same two processes
 
 
 def as_package(checkout: Path, folder: Path) -> None:
@@ -40,7 +42,7 @@ def as_package(checkout: Path, folder: Path) -> None:
 
 
 def serve(name: str) -> None:
-    """Make a step for each line that comes in, and answer with its milliseconds; "memory" asks for the peak in MB.
+    """Do a step for each line that is received, and answer with its milliseconds; "memory" asks for the peak in MB.
 
     This runs on either checkout, and so it calls only what earlier versions have as well.
     """
@@ -56,7 +58,7 @@ def serve(name: str) -> None:
     place: dict[str, Any] = {"place": "optimizer"}
     try:
         net = models.build(name, method=METHODS[name], device="cpu", **place)
-    except TypeError:  # an optimizer took WC and GC over
+    except TypeError:  # an earlier version, with Optimizer.take_over
         net = models.build(name, method=METHODS[name], device="cpu")
     optimizer = Adam(net.parameters, net.kernels, learning_rate=1e-3, weight_decay=5e-5)
     if hasattr(optimizer, "take_over"):
@@ -76,7 +78,7 @@ def serve(name: str) -> None:
 
 
 def interval(ratios: list[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Return the narrowest pair of order statistics that holds the median with this confidence, at least."""
+    """Return the narrowest pair of order statistics that contains the median with at least this confidence."""
     ordered, n = sorted(ratios), len(ratios)
     outside, low = 0.0, 0
     while low < n // 2 and outside + 2 * comb(n, low) / 2**n <= 1 - confidence:
@@ -161,6 +163,7 @@ def main() -> None:
     if options.earlier is None or not (options.earlier / "minidl").is_dir():
         cli.error("name the folder of another checkout of minidl")
     rows = []
+    announce()
     print("net       now, ms  earlier, ms  now/earlier  95 % interval    memory, MB  earlier, MB")
     for name in options.model:
         row = measure(name, options.earlier.resolve(), options.pairs)

@@ -1,4 +1,4 @@
-"""The time of work on a device, by CUDA events on a GPU, by the clock elsewhere, and the file of what was measured."""
+"""Timers of work on a device, by CUDA events on a GPU, otherwise by the clock, and the file of the results."""
 
 import json
 import os
@@ -16,7 +16,7 @@ Timer = Callable[[Work], float]  # returns milliseconds
 
 
 def timer(kernels: Kernels) -> Timer:
-    """Return what measures work of ours."""
+    """Return a timer for our work on a device."""
     if kernels.device != "gpu":
         return by_clock
     cuda = kernels.xp.cuda
@@ -33,7 +33,7 @@ def timer(kernels: Kernels) -> Timer:
 
 
 def torch_timer() -> Timer:
-    """Return what measures PyTorch's work on a GPU."""
+    """Return a timer for PyTorch's work on a GPU."""
     import torch
 
     def by_events(work: Work) -> float:
@@ -48,14 +48,14 @@ def torch_timer() -> Timer:
 
 
 def by_clock(work: Work) -> float:
-    """Measure work that is done when it returns."""
+    """Measure work that is finished when the call returns."""
     start = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - start)
 
 
 def in_a_row(work: Work, times: int) -> None:
-    """Do work several times."""
+    """Do some work several times."""
     for _ in range(times):
         work()
 
@@ -63,7 +63,7 @@ def in_a_row(work: Work, times: int) -> None:
 def interleaved(
     works: dict[str, tuple[Work, Timer]], rounds: int, times: int = 1, warm_ups: int = 2
 ) -> dict[str, float]:
-    """Return the median milliseconds of each work; in each round every one is done ``times`` in a row."""
+    """Return the median milliseconds of each work; in each round, each is done ``times`` times in a row."""
     found: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(warm_ups + rounds):
         for name, (work, measure) in works.items():
@@ -72,7 +72,7 @@ def interleaved(
 
 
 def write(rows: list[dict[str, Any]], path: Path | None) -> None:
-    """Write the rows so far, where anybody wants them: whole, as a process that takes too long is killed."""
+    """Write the rows so far, if there is a file for them; in one go, as a process that takes too long is killed."""
     if path:
         part = path.with_suffix(".part")
         part.write_text(json.dumps(rows, indent=2) + "\n")

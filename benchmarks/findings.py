@@ -2,8 +2,8 @@
 
     python benchmarks/findings.py [FOLDER]
 
-A folder holds runs of net (c) as "minidl compare --trace 25" leaves them, NAME-seedN. Figures of several layers or
-seeds are ranges. "First" is step 0, "later" the median over the traced steps from 200 on, "last" the last traced step.
+The folder has runs of net (c), NAME-seedN, written by "minidl compare --trace 25". Figures of several layers or seeds
+are ranges. "First" is step 0, "later" the median over the traced steps from 200 on, "last" the last traced step.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-Trace = dict[tuple[str, str], list[tuple[int, float]]]  # by layer and column: steps, and what they had
+Trace = dict[tuple[str, str], list[tuple[int, float]]]  # by layer and column: steps and their values
 ALL = [f"conv{i}" for i in range(1, 7)]
 LATER = 200
 
@@ -45,7 +45,7 @@ def values(traces: list[Trace], column: str, layers: Iterable[str], when: str) -
 
 
 def span(numbers: list[float], form: Callable[[float], str]) -> str:
-    """Return numbers as a range."""
+    """Return the range of numbers as text."""
     if not numbers:
         return "not defined"
     low, high = form(min(numbers)), form(max(numbers))
@@ -53,21 +53,21 @@ def span(numbers: list[float], form: Callable[[float], str]) -> str:
 
 
 def percent(x: float) -> str:
-    """Return a share."""
+    """Return a share as text."""
     return f"{100 * x:.1f} %" if x < 0.1 else f"{100 * x:.0f} %"
 
 
 def degrees(x: float) -> str:
-    """Return an angle."""
+    """Return an angle as text."""
     return f"{x:.0f}°"
 
 
 def number(x: float) -> str:
-    """Return three digits."""
+    """Return a number with three digits as text."""
     return f"{x:.3g}"
 
 
-FIGURES = [  # method, column, layers, when, how it is written
+FIGURES = [  # method, column, layers, when, the function that writes it
     ("baseline", "w_mean", ["conv1"], "first", percent),
     ("baseline", "w_mean", ALL[1:], "first", percent),
     ("baseline", "g_mean", ["conv1"], "first", percent),

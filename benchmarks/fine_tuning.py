@@ -1,8 +1,8 @@
-"""Measure what the methods of the weights do to a net that was trained without them: --init, before and after an epoch.
+"""Measure the effect of methods for weights on a net that was trained without them (--init), before and after an epoch.
 
     python benchmarks/fine_tuning.py runs/baseline runs/wc --methods "Baseline; WC; WS; WN" --epochs 1
 
-For each run and method: loss and error on the test images once the method has normalized the saved weights, before any
+For each run and method: loss and error on the test images after the method has normalized the saved weights, before any
 step; then after each epoch of training with it. Data and net are those of the run.
 """
 

@@ -1,12 +1,12 @@
 """Test and measure on this machine's GPU, in under ten minutes, cold compilers included: make gpu.
 
-    make gpu ARGS="--parts tests kernels --model c"         some parts; what the others found of this commit today stays
+    make gpu ARGS="--parts tests kernels --model c"         some parts; other results of this commit of today are kept
 
-It takes what the Python that runs it has: CuPy for CUDA 12 or 13 is needed, the packages of setup.cfg too; pytest,
-pytest-xdist, PyTorch, nvidia-cudnn-frontend and compute-sanitizer are used where they are there. minidl itself need not
-be installed. What was found is written to benchmarks/results/CARD-DATE-COMMIT.json and .md after each part, and of one
-that is stopped, as much as it has found. Every part is a process of its own; this one never touches the GPU, whose
-memory is theirs.
+It uses the packages of the Python that runs it. CuPy for CUDA 12 or 13 and the packages of setup.cfg are needed;
+pytest, pytest-xdist, PyTorch, nvidia-cudnn-frontend and compute-sanitizer are used if they are installed. minidl itself
+need not be installed. Results are written to benchmarks/results/CARD-DATE-COMMIT.json and .md after each part; a part
+that is stopped keeps the results that it has so far. Each part is a separate process; this process never uses the GPU,
+so that the parts have all its memory.
 """
 
 import argparse
@@ -29,10 +29,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 CHECKOUT = ROOT / "build" / "checkout"
 RESULTS = ROOT / "benchmarks" / "results"
-LIMIT = 570  # seconds for all of it
-ENOUGH = 10  # seconds without which no part is begun
+LIMIT = 570  # seconds for all parts
+ENOUGH = 10  # with fewer seconds left, no part is started
 PARTS = ("tests", "kernels", "steps", "memcheck", "racecheck", "compiled")
-PROCESSES = 8  # that test at once, at most
+PROCESSES = 8  # processes that run tests at the same time, at most
 MODELS = ("c", "b", "a", "b-cifar", "d")
 PACKAGES = (
     "numpy",
@@ -50,7 +50,7 @@ TESTS = (
     "-p",
     "no:cacheprovider",
     "-p",
-    "no:benchmark",  # it warns beside xdist
+    "no:benchmark",  # it warns if xdist is used
     "-m",
     "not slow",
     "-k",
@@ -61,11 +61,11 @@ TESTS = (
 
 
 class Job:
-    """What is done one after the other, and how much time is left for it."""
+    """The parts that run one after another, and the time that is left for them."""
 
     def __init__(self) -> None:
         self.ends = time.monotonic() + LIMIT
-        self.failed: list[str] = []  # what was no test
+        self.failed: list[str] = []  # what failed or was not begun, except for tests
         self.environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{os.environ.get('PYTHONPATH', '')}"}
 
     def left(self) -> float:
@@ -73,7 +73,7 @@ class Job:
         return self.ends - time.monotonic()
 
     def run(self, command: list[str], seconds: float, folder: Path | None = None) -> tuple[str, int | None]:
-        """Return the output and the exit status of a command in a folder, None where it took too long."""
+        """Return the output and the exit status of a command in a folder; None if it took too long."""
         print(f"\n$ {' '.join(command)}", flush=True)
         options: dict[str, Any] = {"cwd": folder or ROOT, "env": self.environment, "text": True, "errors": "replace"}
         options["start_new_session"] = True
@@ -81,7 +81,7 @@ class Job:
             try:
                 output, _ = process.communicate(timeout=max(1, min(seconds, self.left())))
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # with whatever it has started itself
+                os.killpg(process.pid, signal.SIGKILL)  # together with the processes that it has started
                 output, _ = process.communicate()
                 print(f"{output[-2000:]}\nstopped: out of time", flush=True)
                 return output, None
@@ -90,7 +90,7 @@ class Job:
 
 
 def lay_out() -> None:
-    """Link the package together as it would be installed: the folders beside minidl/ are its subpackages."""
+    """Build the package from links, as if it were installed: the folders beside minidl/ are its subpackages."""
     package = CHECKOUT / "minidl"
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir(parents=True)
@@ -98,7 +98,7 @@ def lay_out() -> None:
         (package / source.name).symlink_to(source)
 
 
-# Prints a GPU and for which CUDA all is made that meets in one process, or what is missing.
+# Prints the GPU, and the CUDA version of each library that one process loads; or what is missing.
 LOOK = """
 import json, re
 from importlib import metadata, util
@@ -123,8 +123,8 @@ print(json.dumps({"about": device.describe(), "made_for": made_for, "driver": ru
 
 
 def card(job: Job) -> str:
-    """Return the name of the GPU, or leave with exit status 2 and a sentence."""
-    # Python looks for modules in the folder where it is first, and half of the package lies in this one.
+    """Return the name of the GPU, or exit with status 2 and a sentence."""
+    # Not in this folder, because Python looks for modules there first, and it contains only half of the package.
     output, status = job.run([sys.executable, "-c", LOOK], 100, CHECKOUT)
     lines = [line for line in output.splitlines() if line.startswith("{")]
     found: dict[str, Any] = json.loads(lines[-1]) if lines else {"missing": verdict(output, status or 1)}
@@ -137,7 +137,7 @@ def card(job: Job) -> str:
 
 
 def disagreement(made_for: dict[str, int], driver: int) -> str:
-    """Return a sentence where libraries of two CUDAs would meet in one process, or the driver is older than CuPy's."""
+    """Return a sentence if libraries are for different CUDA versions, or if the driver is too old for CuPy; else ""."""
     if len(set(made_for.values())) > 1:
         all_of_them = ", ".join(f"{name} for CUDA {major}" for name, major in made_for.items())
         return f"{all_of_them}: they share libraries, so install all for one CUDA, each of its packages once"
@@ -147,7 +147,7 @@ def disagreement(made_for: dict[str, int], driver: int) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return what is installed of the packages that matter."""
+    """Return the versions of the relevant packages that are installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -158,14 +158,14 @@ def versions() -> dict[str, str]:
 
 
 def tests(job: Job) -> str:
-    """Return how the tests on the GPU ended."""
+    """Return the results of the tests on the GPU."""
     at_once = min(PROCESSES, (os.cpu_count() or 2) // 2) if util.find_spec("xdist") else 1
     spread = ["-n", f"{at_once}", "--dist", "worksteal"] if at_once > 1 else []
     return verdict(*job.run([sys.executable, *TESTS, *spread, "tests"], 120))
 
 
 def sanitizer(job: Job, tool: str, seconds: float) -> str:
-    """Return what compute-sanitizer found in the kernel tests."""
+    """Return the reports of compute-sanitizer on the kernel tests."""
     program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if program is None:
         return "compute-sanitizer is not installed"
@@ -176,14 +176,14 @@ def sanitizer(job: Job, tool: str, seconds: float) -> str:
 
 
 def verdict(output: str, status: int | None) -> str:
-    """Return the last line that says something, or that there was not time enough."""
+    """Return the last line that is not empty, or that there was not enough time."""
     lines = [line for line in output.strip().splitlines() if not line.startswith("=====")]
     last = lines[-1] if lines else "no output"
     return f"out of time after: {last}" if status is None else last if status == 0 else f"FAILED ({status}): {last}"
 
 
 def rows(job: Job, script: str, arguments: list[str], seconds: float) -> list[dict[str, Any]]:
-    """Return the rows that a benchmark has written in the time that it had."""
+    """Return the rows that a benchmark has written in its time."""
     path = ROOT / "build" / "rows.json"
     path.unlink(missing_ok=True)
     output, status = job.run(
@@ -195,7 +195,7 @@ def rows(job: Job, script: str, arguments: list[str], seconds: float) -> list[di
 
 
 def report(found: dict[str, Any]) -> str:
-    """Return what was found in Markdown."""
+    """Return the results in Markdown."""
     import gpu_step
 
     import kernels
@@ -215,7 +215,7 @@ def report(found: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Do the parts that are asked for, for as long as there is time."""
+    """Run the requested parts, as long as there is time."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"{', '.join(PARTS)}")
     cli.add_argument("--model", nargs="+", choices=MODELS, default=MODELS, metavar="NET", help="nets whose steps count")

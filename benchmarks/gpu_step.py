@@ -1,8 +1,9 @@
-"""Training steps on a GPU beside PyTorch's; ``python benchmarks/step.py --device gpu`` runs it.
+"""Compare training steps on a GPU with PyTorch's; ``python benchmarks/step.py --device gpu`` runs it.
 
-Ours one kernel at a time (eager) and recorded as a CUDA graph; PyTorch's eager and the whole of its step in a CUDA
-graph, in both memory layouts, and, where asked to, compiled with mode="reduce-overhead", which makes graphs too; all in
-the same precision. They take turns, ten steps in a row each, between CUDA events; figures are medians.
+Our step runs one kernel at a time (eager), and recorded as a CUDA graph. PyTorch's step runs eager and, as a whole,
+recorded as a CUDA graph, in both memory layouts, and, on request, compiled with mode="reduce-overhead", which makes
+graphs, too. All have the same precision. They take turns, with ten steps in a row each, timed by CUDA events; figures
+are medians.
 """
 
 import gc
@@ -18,13 +19,13 @@ from minidl.experiment.recipes import recipe
 Step = Callable[[], Any]
 
 IN_A_ROW = 10
-WAYS = ("eager", "graph", "compiled")  # of PyTorch's step
+WAYS = ("eager", "graph", "compiled")  # the ways to run PyTorch's step
 TRAINING_IMAGES = {"cifar10": 50_000, "voc2012": 1_464}
-WITHOUT = {"WC, GC, fully": "Baseline", "WC, GC, BN": "BN"}  # the same net without WC and GC
+WITHOUT = {"WC, GC, fully": "Baseline", "WC, GC, BN": "BN"}  # for each method, the same net without WC and GC
 
 
 def recorded(name: str, method: str) -> tuple[Step, Any, Any]:
-    """Return our step, the same as a graph, and the net."""
+    """Return our step, the same step as a graph, and the net."""
     step, net, _ = ours(name, method, device="gpu")
     return step, net.kernels.record(step, lambda: net.version), net
 
@@ -34,7 +35,7 @@ def theirs(name: str, method: str, layout: str, precision: str, way: str) -> Ste
     import torch
     import torch_nets
 
-    torch.backends.cudnn.benchmark = True  # the fastest algorithm that cuDNN has, as PyTorch finds by trying
+    torch.backends.cudnn.benchmark = True  # PyTorch tries cuDNN's algorithms, and takes the fastest
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
     case = CASES[name]
     data, labels = batch(case)
@@ -57,7 +58,7 @@ def theirs(name: str, method: str, layout: str, precision: str, way: str) -> Ste
 
 
 def captured(step: Step) -> Step:
-    """Return what replays PyTorch's step as a CUDA graph."""
+    """Return a function that replays PyTorch's step as a CUDA graph."""
     import torch
 
     aside = torch.cuda.Stream()
@@ -70,7 +71,7 @@ def captured(step: Step) -> Step:
     with torch.cuda.graph(graph):
         step()
 
-    def replay(arrays: Step = step) -> None:  # the graph knows addresses alone, and the arrays there live in the step
+    def replay(arrays: Step = step) -> None:  # keeps ``step`` alive, as the graph has only the addresses of its arrays
         graph.replay()
 
     return replay
@@ -117,7 +118,7 @@ def measure(name: str, method: str, precision: str | None, rounds: int, compiled
 
 
 def has_torch() -> bool:
-    """Return whether there is a PyTorch that finds the GPU."""
+    """Return whether PyTorch is installed and finds the GPU."""
     try:
         import torch
     except ImportError:
@@ -126,9 +127,9 @@ def has_torch() -> bool:
 
 
 def profile(step: Step, ms: float) -> dict[str, Any]:
-    """Return how many kernels and copies a step has, and the sum of their times beside the step's.
+    """Return the number of kernels and copies of a step, and the sum of their times divided by the time of the step.
 
-    That is above 1 where some run at once. PyTorch's profiler sees all of the process.
+    The quotient is above 1 if some run at the same time. PyTorch's profiler sees all kernels of the process.
     """
     import torch
 

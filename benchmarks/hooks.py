@@ -1,6 +1,6 @@
 """Time what "WC, GC" costs: training steps, and inference of the saved nets, with and without it, in turn in one run.
 
-WC and GC are done at the hook points, each a pass of its own over weights and gradients, or inside the update.
+WC and GC are done at the hook points, each as a separate pass over weights or gradients, or inside the update.
 
 python benchmarks/hooks.py [--model a b c] [--rounds N]
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from blas_kernels import announce
 from step import CASES, batch, interleaved, ours
 
 from minidl import checkpoint
@@ -19,7 +20,7 @@ from minidl.optimizers import SGD
 
 
 def inference(net: Net, data: Any) -> Callable[[], Any]:
-    """Return a forward pass of a net as it comes back from its file: without hooks, with BN folded away."""
+    """Return a forward pass of a net as it is loaded from its file: without hooks, and with BN folded."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, checkpoint.NAME)
         checkpoint.save(path, net, SGD(net.parameters, net.kernels, learning_rate=0.1), epoch=1)
@@ -33,6 +34,7 @@ def main() -> None:
     cli.add_argument("--model", nargs="+", default=["a", "b", "c"], choices=list(CASES), help="nets of Figure 1")
     cli.add_argument("--rounds", type=int, default=60, help="steps of each (default: 60)")
     options = cli.parse_args()
+    announce()
     print(
         "net       Baseline, ms    WC, GC at the hooks, ms    in the optimizer, ms    inference, ms: Baseline  WC, GC"
     )

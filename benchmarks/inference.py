@@ -1,11 +1,11 @@
-"""Time inference beside PyTorch's and ONNX Runtime's, each side in a process of its own, in turn, with equal threads.
+"""Compare the time of inference with PyTorch's and ONNX Runtime's, in separate processes, in turn, with equal threads.
 
     python benchmarks/inference.py [--model a b c d] [--json FILE]
 
 Ours is a net as ``checkpoint.load`` returns it: plain, with BN folded, and frozen. PyTorch runs in inference mode, in
 both memory layouts, of which the faster one counts, with BN folded as well; ONNX Runtime runs what ``minidl export
---format onnx`` writes. Each answers one call after the other for a while before the next one's turn comes, and waits
-without computing meanwhile: threads that wait in a busy loop would slow the others down. Times are medians of the
+--format onnx`` writes. Each answers one call after another for a while before it is the next one's turn, and then waits
+without computing, because threads that wait in a busy loop would slow the others down. Times are medians of the
 fastest half of the turns; ``ratio`` is the time of the fastest other one divided by ours: above 1 is faster than both.
 """
 
@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blas_kernels import announce, in_use
 
 SIDES = ("ours", "contiguous", "channels_last", "onnxruntime")
 SHAPES = {"a": (32, 32, 3), "b": (32, 32, 3), "c": (32, 32, 3), "d": (227, 227, 3)}
 BATCHES = {"a": (1, 50), "b": (1, 50), "c": (1, 50), "d": (1, 10)}
-TURN = 0.5  # seconds of calls, of which there are two at least
+TURN = 0.5  # seconds of calls; at least two calls are made
 REST = 0.1  # seconds between turns: threads of PyTorch and of ONNX Runtime spin on for a while
 
 Call = Callable[[], Any]
@@ -64,7 +65,7 @@ def torch(name: str, batch: int, threads: int, layout: str) -> Call:
     net = torch_nets.build(name, 21 if name == "d" else 10, name != "c", layout).eval()
     try:
         net = fuse(net)
-    except Exception as error:  # of a net that it cannot trace
+    except Exception as error:  # for a net that it cannot trace
         print(f"{name}: BN is not folded in PyTorch ({error})", file=sys.stderr)
     data = torch.tensor(images(name, batch)).permute(0, 3, 1, 2)
     data = data if layout == "channels_last" else data.contiguous()
@@ -97,7 +98,7 @@ def images(name: str, batch: int) -> np.ndarray:
 
 
 def serve(side: str, name: str, batch: int, threads: int) -> None:
-    """Call for a turn at each line that comes in, and answer with the milliseconds of each call."""
+    """Do a turn of calls for each line that is received, and answer with the milliseconds of each call."""
     makers = {"ours": ours, "onnxruntime": onnxruntime}
     call = makers[side](name, batch, threads) if side in makers else torch(name, batch, threads, side)
     for _ in range(3):
@@ -139,7 +140,13 @@ def measure(name: str, batch: int, threads: int, turns: int, sides: list[str]) -
     others = {"torch": min((best[side] for side in best if side in SIDES[1:3]), default=None), "onnxruntime": None}
     others |= {side: best[side] for side in best if side == "onnxruntime"}
     fastest = min(filter(None, others.values()), default=None)
-    row: dict[str, Any] = {"model": name, "batch": batch, "threads": threads, "ours_ms": round(best["ours"], 3)}
+    row: dict[str, Any] = {
+        "model": name,
+        "batch": batch,
+        "threads": threads,
+        "blas": in_use(),
+        "ours_ms": round(best["ours"], 3),
+    }
     row |= {f"{side}_ms": value and round(value, 3) for side, value in others.items()}
     return row | {"ratio": fastest and round(fastest / best["ours"], 3)}
 
@@ -160,6 +167,7 @@ def main() -> None:
     if options.serve:
         serve(options.serve, options.model[0], options.batch[0], options.threads)
         return
+    announce()
     rows = []
     print("net  batch   ours, ms  PyTorch, ms  ONNX Runtime, ms   ratio")
     for name in options.model:

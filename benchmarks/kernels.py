@@ -1,18 +1,18 @@
-"""Time each kernel on large arrays beside a copy of the same memory.
+"""Compare the time of each kernel on large arrays with that of a copy of the same size.
 
     python benchmarks/kernels.py [--device gpu] [--megabytes 256] [--json FILE]
 
-The megabytes are what a kernel cannot do without: each array that it reads or writes once, and twice what it must read
-again, because a group that shares one mean does not stay on the chip, or lies in pieces between others' pieces. The
-share is its bytes per second beside those of a copy from device to device. On a GPU each kernel is recorded several
-times in a row as one CUDA graph, so that no time of Python is in the figures, and what kernels/gpu/elementwise.py has
-too is timed both ways, one row below the other.
+The megabytes are those that a kernel must move at least: each array that it reads or writes counts once, and twice if
+it must be read again, because a group that shares one mean does not stay on the chip, or is not contiguous. The share
+is the kernel's bytes per second, divided by those of a copy from device to device. On a GPU, each kernel is recorded
+several times in a row as one CUDA graph, so that the figures include no time of Python. Operations that are also in
+kernels/gpu/elementwise.py are timed both ways, in two consecutive rows.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,18 +22,19 @@ from clock import in_a_row, interleaved, timer, write
 from minidl import kernels
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
+from minidl.kernels.augment import Crops
 from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
 
-SIDE, CHANNELS = 32, 64  # of images that the nets have in their first layers
+SIDE, CHANNELS = 32, 64  # side and channels of the images in the first layers of the nets
 FILTER = (3, 3, 512)
-ON_CHIP = 1 << 16  # bytes of a group that may stay on the chip between two readings
+ON_CHIP = 1 << 16  # bytes of a group that may stay on the chip between two reads
 IN_A_ROW = 5
 
 
 class Case(NamedTuple):
-    """A kernel with its arguments, and the bytes that it has to move."""
+    """A kernel with its arguments, and the bytes that it must move."""
 
     name: str
     run: Callable[[], Any]
@@ -41,30 +42,30 @@ class Case(NamedTuple):
 
 
 def moved(*arrays: Array) -> int:
-    """Return the bytes of arrays."""
+    """Return the number of bytes of some arrays."""
     return sum(array.nbytes for array in arrays)
 
 
 class Arrays:
-    """Makes the arguments; the arrays hold random numbers, again and again the same."""
+    """Makes the arguments: arrays that repeat the same random numbers."""
 
     def __init__(self, device: Kernels, megabytes: float) -> None:
         self.xp, self.random = device.xp, np.random.default_rng(0)
-        self.size = int(megabytes * (1 << 18))  # numbers of float32
+        self.size = int(megabytes * (1 << 18))  # in numbers of float32
         self.images = max(1, self.size // (SIDE * SIDE * CHANNELS))
         self.numbers = device.xp.asarray(self.random.standard_normal(1 << 20, np.float32))
 
     def floats(self, *shape: int) -> Array:
-        """Return numbers of float32."""
+        """Return an array of float32."""
         size = int(np.prod(shape))
         return self.xp.tile(self.numbers, -(-size // len(self.numbers)))[:size].reshape(shape)
 
     def data(self, side: int = SIDE, channels: int = CHANNELS) -> Array:
-        """Return data of as many images."""
+        """Return images of about this size."""
         return self.floats(self.images, side, side, channels)
 
     def weights(self) -> Array:
-        """Return filters, a multiple of 4 as in the nets."""
+        """Return filters of about this size; their number is a multiple of 4, as in the nets."""
         return self.floats(max(1, self.size // int(np.prod(FILTER)) // 4 * 4), *FILTER)
 
 
@@ -76,7 +77,7 @@ def normalize_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         view = area_view(array.shape, area)
         x, y, e, d = (part.reshape(view) for part in (array, out, error, back))
         k.xp.copyto(error, array)
-        apart = view[1] > 1 and view[2] > 1  # the elements of a group, in memory
+        apart = view[1] > 1 and view[2] > 1  # whether the elements of a group are not contiguous
         again = moved(array) if apart or view[1] * view[3] * 4 > ON_CHIP else 0
         for name in ("center", "standardize", "rescale"):
             forward, adjoint = getattr(k.normalize, name), getattr(k.normalize, f"{name}_adjoint")
@@ -120,17 +121,18 @@ def layer_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     yield Case("ReLU forward", partial(k.relu.forward, x, out), moved(x, out))
     yield Case("ReLU backward", partial(k.relu.backward, e, x, out), moved(e, x, out))
     half = make.data(SIDE // 2)
-    argmax = tuple(k.xp.empty(shape, np.uint8) for shape in k.max_pool.argmax_shapes(x.shape, 2, 2))
-    yield Case("max pool forward", partial(k.max_pool.forward, x, 2, 2, half, argmax), moved(x, half, *argmax))
-    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, argmax, e), moved(half, e, *argmax))
+    buffer = cache(lambda name, shape, dtype: k.xp.empty(shape, dtype))  # a byte for each output
+    pool = partial(k.max_pool.forward, x, 2, 2, half, buffer)
+    yield Case("max pool forward", pool, moved(x, half) + half.size)
+    yield Case("max pool backward", partial(k.max_pool.backward, half, 2, 2, pool(), e), moved(half, e) + half.size)
     yield Case("average pool forward", partial(k.average_pool.forward, x, 2, 2, half), moved(x, half))
     yield Case("average pool backward", partial(k.average_pool.backward, half, 2, 2, e), moved(half, e))
     overlapping = make.data((SIDE - 3) // 2 + 1)
     backward = partial(k.average_pool.backward, overlapping, 3, 2, e)
     yield Case("average pool 3×3 backward", backward, moved(overlapping, e))
-    argmax = tuple(k.xp.zeros(shape, np.uint8) for shape in k.max_pool.argmax_shapes(x.shape, 3, 2))
+    argmax = k.max_pool.forward(x, 3, 2, overlapping, buffer)
     backward = partial(k.max_pool.backward, overlapping, 3, 2, argmax, e)
-    yield Case("max pool 3×3 backward", backward, moved(overlapping, e, *argmax))
+    yield Case("max pool 3×3 backward", backward, moved(overlapping, e) + overlapping.size)
     point = make.floats(make.images, CHANNELS)
     yield Case("global average forward", partial(k.average_pool.forward_global, x, point), moved(x, point))
     yield Case("global average backward", partial(k.average_pool.backward_global, point, e), moved(e, point))
@@ -181,17 +183,17 @@ def training_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
     stored, out, position = k.augment.store(images), make.floats(n, SIDE, SIDE, 3), k.xp.zeros(1, np.int64)
     classes_of, made = k.xp.zeros(n, np.int64), k.xp.zeros(n, np.int64)
     order = k.xp.asarray(np.random.default_rng(0).permutation(n))
-    offsets, mean = k.xp.full((n, 2), 3, np.int64), np.array([122.782, 117.001, 104.298])
+    corners, mean = k.xp.full((n, 2), -1, np.int64), np.array([122.782, 117.001, 104.298])
 
     def crop() -> None:
         position[...] = 0
-        k.augment.crop(stored, classes_of, order, offsets, position, 4, mean, 256.0, out, made)
+        k.augment.crop(stored, classes_of, Crops(position, order, corners), mean, 256.0, out, made)
 
-    yield Case("crop a batch", crop, images.nbytes + moved(out, order, offsets, classes_of, made))
+    yield Case("crop a batch", crop, images.nbytes + moved(out, order, corners, classes_of, made))
 
 
 def product_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
-    """Yield what stands around the products on a GPU."""
+    """Yield the kernels before and after the products on a GPU."""
     from minidl.kernels.convolution import Geometry
     from minidl.kernels.gpu import bf16, bias, im2col
     from minidl.kernels.gpu.transposed_convolution import swap
@@ -211,7 +213,7 @@ def product_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
 
 
 def beside_elementwise(family: Callable[[Kernels, Arrays], Iterator[Case]], k: Kernels, make: Arrays) -> Iterator[Case]:
-    """Yield each case by its RawKernels, and then by CuPy's ElementwiseKernel and ReductionKernel."""
+    """Yield each case with our CUDA sources, and then with the formulas of elementwise.py."""
     from minidl.kernels.gpu import elementwise as e
 
     plain = replace(k, normalize=e, data_norm=e, sgd=e.sgd, adam=e.adam)
@@ -233,7 +235,7 @@ def cases(k: Kernels, make: Arrays) -> Iterator[Case]:
 
 
 def measure(k: Kernels, megabytes: float, rounds: int, path: Path | None = None) -> list[dict[str, Any]]:
-    """Return a row for each kernel; all so far are in the file, if there is one."""
+    """Return a row for each kernel; write all rows so far into the file, if there is one."""
     rows: list[dict[str, Any]] = []
     for name, run, size in cases(k, Arrays(k, megabytes)):
         recorded = k.record(partial(in_a_row, run, IN_A_ROW), lambda: 0)

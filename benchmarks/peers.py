@@ -1,10 +1,11 @@
-"""Time net (c)'s middle convolution beside that of other frameworks on NumPy, in turn in one run.
+"""Compare the time of net (c)'s middle convolution with other frameworks on NumPy, in turn in one run.
 
     python benchmarks/peers.py [--python DIR/bin/python ...] [--json FILE]
 
-The work: 50 images of 16×16×64, 64 filters of 3×3 with padding 1, forward and both ways back, float32. Every framework
-gets the same data and cotangent, and has to find the same gradients. Frameworks that want another NumPy live in virtual
-environments of their own, whose interpreters --python names; each environment is asked for whichever it has.
+The work: 50 images of 16×16×64, 64 filters of 3×3 with padding 1, one forward pass and the gradients of data and
+weights, in float32. Every framework gets the same data and cotangent, and must find the same gradients. Frameworks that
+need another NumPy are installed in separate virtual environments, whose interpreters --python names; each environment
+is asked for the frameworks that it has.
 """
 
 import argparse
@@ -27,7 +28,7 @@ PEERS: dict[str, Callable[..., Pass]] = {}
 
 
 def peer(build: Callable[..., Pass]) -> Callable[..., Pass]:
-    """Enter a framework under the name of its module."""
+    """Register a framework under the name of its module."""
     PEERS[build.__name__] = build
     return build
 
@@ -70,7 +71,7 @@ def mygrad(data: np.ndarray, weights: np.ndarray, cotangent: np.ndarray) -> Pass
 
 @peer
 def autograd(data: np.ndarray, weights: np.ndarray, cotangent: np.ndarray) -> Pass:
-    """Return Autograd's pass: its convolution turns the filters, has no padding, and sums over axes."""
+    """Return Autograd's pass: its convolution rotates the filters, has no padding, and sums over axes."""
     grad = importlib.import_module("autograd").grad
     anp = importlib.import_module("autograd.numpy")
     convolve = importlib.import_module("autograd.scipy.signal").convolve
@@ -139,7 +140,7 @@ def dezero(data: np.ndarray, weights: np.ndarray, cotangent: np.ndarray) -> Pass
 
 
 def serve(name: str) -> None:
-    """Make a pass for each line on the standard input; answer with its milliseconds and a digest of its gradients."""
+    """Do a pass for each line on the standard input; answer with its milliseconds and a digest of its gradients."""
     random = np.random.default_rng(0)
     arrays = [
         random.standard_normal((n, *size, CHANNELS)).astype("f4")

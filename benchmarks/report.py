@@ -1,9 +1,9 @@
-"""How long a browser takes for a report: python benchmarks/report.py REPORT.html [--loads 5] [--moves 20]
+"""Measure how long a browser takes for a report: python benchmarks/report.py REPORT.html [--loads 5] [--moves 20]
 
-Prints the size of the page; from the start of its loading, in several loads, when the first screen (1200 × 900 pixels)
-was drawn and when all charts were, wherever they are on the page, and the processor's time for it; and how long a move
-of the slider takes until what can be seen is drawn anew, at each section. Or takes a picture of it for a page of ours.
-Needs Chromium and the extra "browser".
+It prints the size of the page; over several loads, the time from the start of loading until the first screen
+(1200 × 900 pixels) is drawn and until all charts of the page are drawn, and the processor time; and, for each section,
+the time from a move of the slider until the visible charts are drawn again. Or it saves a picture for our
+documentation. It needs Chromium and the extra "browser".
 """
 
 import argparse
@@ -28,7 +28,7 @@ MOVE = """async (place) => {
 
 
 def measure(path: Path, browser: str, loads: int, moves: int) -> None:
-    """Open a page and print what it takes."""
+    """Open a page, and print its times."""
     from playwright.sync_api import sync_playwright
 
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
@@ -50,7 +50,7 @@ def measure(path: Path, browser: str, loads: int, moves: int) -> None:
 
 
 def _load(chromium: Any, path: Path) -> tuple[float, float, float]:
-    """Return the seconds until the first screen and until all charts were drawn, and those of the processor."""
+    """Return the seconds until the first screen and until all charts were drawn, and the seconds of processor time."""
     page = chromium.new_page(viewport=SCREEN)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -63,7 +63,7 @@ def _load(chromium: Any, path: Path) -> tuple[float, float, float]:
 
 
 def picture(path: Path, browser: str, title: str, file: Path) -> None:
-    """Save what a reader sees at the section of a title, at the step in the middle."""
+    """Save a picture of the section with a title, at the step in the middle."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

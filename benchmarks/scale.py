@@ -1,11 +1,11 @@
-"""Measure what the exchange between ranks costs here, and predict how a step scales on a network that is named.
+"""Measure the cost of the exchange between ranks on this machine, and predict how a step scales on a given network.
 
     python benchmarks/scale.py --measure [--overlap] [--model a|b|c] [--pairs N]
     python benchmarks/scale.py [--link NAME] [--picture FILE]
 
-Measured: net (c), of a batch of 50, by one process with two threads and by two ranks with one thread each, in turns;
-the sum of the gradients alone; and two ranks that begin with the sum of a layer's gradients while the layers before it
-go on (overlap). Predicted: the efficiency of N ranks, T(1)/T(N), for steps of SINGLE.
+Measured, in turns: net (c) with a batch of 50, in one process with two threads and on two ranks with one thread each;
+the sum of the gradients alone; and (--overlap) two ranks that begin to sum a layer's gradients while the layers before
+it still compute theirs. Predicted: the efficiency of N ranks, T(1)/T(N), for the measured steps of SINGLE.
 """
 
 import argparse
@@ -26,7 +26,7 @@ STEPS, WARM_UPS = 16, 4
 
 
 class Net(NamedTuple):
-    """A net: its parameters, and the milliseconds of a step of so many images on one rank, of docs/results.md."""
+    """A net: its parameters, and the milliseconds of a step with ``images`` images on one rank (docs/results.md)."""
 
     parameters: int
     images: int
@@ -34,7 +34,7 @@ class Net(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A network between ranks: seconds until the first byte, and bytes in a second; of its specification."""
+    """A network between ranks: its latency in seconds, and bytes per second, as specified."""
 
     latency: float
     bandwidth: float
@@ -56,25 +56,25 @@ LINKS = {
 
 
 def seconds_of_a_sum(size: float, ranks: int, link: Link) -> float:
-    """Return how long an Allreduce takes that halves and doubles: 2·log2(N) messages, and 2·(N − 1)/N of the bytes."""
+    """Return the time of an Allreduce by halving and doubling: 2·log2(N) messages, and 2·(N − 1)/N of the bytes."""
     return 2 * math.log2(ranks) * link.latency + 2 * (ranks - 1) / ranks * size / link.bandwidth
 
 
 def step_seconds(net: Net, ranks: int, link: Link, images: float) -> float:
-    """Return the seconds of a step with so many images on each rank: its share, the gradients, and two small sums."""
+    """Return the seconds of a step with ``images`` images on each rank: computing, the gradients, two small sums."""
     small = 2 * seconds_of_a_sum(32, ranks, link) if ranks > 1 else 0
     exchange = seconds_of_a_sum(4 * net.parameters, ranks, link) + small if ranks > 1 else 0
     return net.milliseconds / 1000 * images / net.images + exchange
 
 
 def efficiency(net: Net, ranks: int, link: Link, images: float | None = None) -> float:
-    """Return T(1)/T(N) with so many images on each rank, those of the measured step by default."""
+    """Return T(1)/T(N) with ``images`` images on each rank, by default those of the measured step."""
     images = images or net.images
     return step_seconds(net, 1, link, images) / step_seconds(net, ranks, link, images)
 
 
 def hiding_batch(net: Net, ranks: int, link: Link, share: float = 0.9) -> int:
-    """Return the images on each rank from which on the exchange leaves this share of the time to computing."""
+    """Return the images on each rank from which on computing has at least this share of the time."""
     exchange = step_seconds(net, ranks, link, 0)
     return math.ceil(share / (1 - share) * exchange / (net.milliseconds / 1000 / net.images))
 
@@ -109,7 +109,7 @@ def draw(path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-# -- what is measured here --------------------------------------------------------------------------------------------
+# -- measurements on this machine -------------------------------------------------------------------------------------
 
 
 def child(model: str, overlap: bool) -> dict[str, Any] | None:
@@ -144,7 +144,7 @@ def child(model: str, overlap: bool) -> dict[str, Any] | None:
             for size in trainer.begin(epoch):
                 started = time.perf_counter()
                 trainer.next_step(size)
-                ranks.most(0)  # as in a run, for interrupts
+                ranks.most(0)  # as in a run, which exchanges interrupts here
                 steps.append(1000 * (time.perf_counter() - started))
         sums = []
         for _ in range(STEPS if exchange else 0):
@@ -157,7 +157,7 @@ def child(model: str, overlap: bool) -> dict[str, Any] | None:
 
 
 def begin_early(net: Any, exchange: Any, ranks: Any) -> None:
-    """Let each layer's gradients be summed as soon as it has them, while the layers before it compute theirs."""
+    """Sum each layer's gradients as soon as they are computed, while the layers before it compute theirs."""
     requests: list[Any] = []
     for layer in net.layers:
         if layer.parameters():
@@ -178,7 +178,7 @@ def begin_early(net: Any, exchange: Any, ranks: Any) -> None:
 
 
 def measure(model: str, pairs: int, overlap: bool) -> None:
-    """Measure in turns, and print medians."""
+    """Measure all cases in turns, and print medians."""
     itself = [sys.executable, __file__, "--model", model, "--child"]
     ways = {
         "1 process, 2 threads": itself,
@@ -204,7 +204,7 @@ def measure(model: str, pairs: int, overlap: bool) -> None:
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Return the median of some figures, and between which they are."""
+    """Return the median of some figures, and their range."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} … {max(values):.{digits}f})"
 
 

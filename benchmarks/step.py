@@ -1,12 +1,13 @@
-"""Time a whole training step beside PyTorch's, in turn in one run, with equal threads.
+"""Compare the time of a whole training step with PyTorch's, in turn in one run, with equal threads.
 
-    python benchmarks/step.py [--model a b b-cifar c d] [--json FILE]
+    python benchmarks/step.py [--model a b b-cifar c d] [--compile] [--json FILE]
     python benchmarks/step.py --device gpu [--compile] [--precision tf32]     see gpu_step.py
 
-A step is forward, loss, backward, comp_grads and the optimizer's update, on a batch that is already made. PyTorch runs
+A step is forward, loss, backward, comp_grads and the optimizer's update, on a batch that is already built. PyTorch runs
 in both memory layouts, with its fused optimizer and with subnormal numbers flushed to zero; ``torch_ms`` is the faster
-layout. ``ratio`` is torch_ms/ours_ms: above 1 is faster than PyTorch. All times are medians. Memory is the peak of a
-process of its own that makes three steps: all of it, libraries included.
+layout. ``ratio`` is torch_ms/ours_ms: above 1 is faster than PyTorch; to_compiled is the same for its compiled step,
+also in the faster layout. All times are medians. Memory is the peak of a separate
+process that does three steps, with all its libraries.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from blas_kernels import announce, in_use
 from clock import write
 
 from minidl import models
@@ -36,7 +38,7 @@ Step = Callable[[], Any]
 
 
 class Case(NamedTuple):
-    """What a net is timed on: the recipe's data set, a sample's shape, classes, and whether each pixel has a label."""
+    """The data of a benchmark: the recipe's data set, a sample's shape, classes, and whether each pixel has a label."""
 
     data: str
     shape: tuple[int, int, int]
@@ -70,8 +72,8 @@ def ours(name: str, method: str, place: str = "optimizer", device: str = "cpu") 
     return lambda: trainer.step(*on_device), net, optimizer
 
 
-def theirs(name: str, method: str, layout: str) -> Step:
-    """Return PyTorch's training step in a memory layout."""
+def theirs(name: str, method: str, layout: str, compiled: bool = False) -> Step:
+    """Return PyTorch's training step in a memory layout; compiled: by torch.compile, which takes a minute or two."""
     import torch
     import torch_nets
 
@@ -82,6 +84,7 @@ def theirs(name: str, method: str, layout: str) -> Step:
     settings = recipe(case.data)
     net = torch_nets.build(name, case.classes, "BN" in method, layout)
     optimizer = torch_nets.optimizer(settings.optimizer, net, settings.learning_rate, settings.weight_decay)
+    net = torch.compile(net) if compiled else net
     images, targets = torch.tensor(data).permute(0, 3, 1, 2), torch.tensor(labels).long()
     images = images if layout == "channels_last" else images.contiguous()
 
@@ -108,16 +111,16 @@ def interleaved(steps: dict[str, Step], rounds: int) -> dict[str, float]:
 
 
 def peak_memory(name: str, method: str, side: str) -> float:
-    """Return the peak of a process that makes three steps, in MB; side: "ours" or one of LAYOUTS."""
+    """Return the peak memory of a process that does three steps, in MB; side: "ours" or one of LAYOUTS."""
     command = [sys.executable, __file__, "--model", name, "--method", method, "--peak-of", side]
-    if side == "ours":  # PyTorch's process is not to load what our loops need
+    if side == "ours":  # PyTorch's process must not load the libraries of our loops
         command += ["--loops", loops.name()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def print_peak(name: str, method: str, side: str) -> None:
-    """Make three steps and print this process's peak memory in MB."""
+    """Do three steps, and print the peak memory of this process in MB."""
     step = ours(name, method)[0] if side == "ours" else theirs(name, method, side)
     for _ in range(3):
         step()
@@ -157,16 +160,20 @@ def profile(name: str, method: str, rounds: int) -> dict[str, dict[str, float]]:
     return {kind: {label: round(ms, 2) for label, ms in passes.items()} for kind, passes in spent.items()}
 
 
-def measure(name: str, method: str, rounds: int) -> dict[str, Any]:
-    """Return the row of a net."""
+def measure(name: str, method: str, rounds: int, compiled: bool) -> dict[str, Any]:
+    """Return the row of a net; compiled: with PyTorch's compiled step."""
     steps = {"ours": ours(name, method)[0]} | {layout: theirs(name, method, layout) for layout in LAYOUTS}
+    if compiled:
+        steps |= {f"compiled, {layout}": theirs(name, method, layout, compiled) for layout in LAYOUTS}
     medians = interleaved(steps, rounds)
     fastest = min(LAYOUTS, key=medians.__getitem__)
-    return {
+    best = min((ms for side, ms in medians.items() if side.startswith("compiled")), default=None)
+    row = {
         "model": name,
         "method": method,
         "batch": recipe(CASES[name].data).batch_size,
         "threads": threads.workers(),
+        "blas": in_use(),
         "ours_ms": round(medians["ours"], 2),
         "torch_ms": round(medians[fastest], 2),
         "torch_contiguous_ms": round(medians["contiguous"], 2),
@@ -175,6 +182,7 @@ def measure(name: str, method: str, rounds: int) -> dict[str, Any]:
         "ours_peak_mb": round(peak_memory(name, method, "ours")),
         "torch_peak_mb": round(peak_memory(name, method, fastest)),
     }
+    return row | ({"compiled_ms": round(best, 2), "to_compiled": round(best / medians["ours"], 3)} if best else {})
 
 
 def print_scaling(name: str, method: str, rounds: int) -> None:
@@ -201,7 +209,7 @@ def main() -> None:
     cli.add_argument("--rounds", type=int, default=30, help="steps of each (default: 30)")
     cli.add_argument("--device", default="cpu", choices=("cpu", "gpu"), help="(default: cpu)")
     cli.add_argument("--precision", help="on a GPU, of both sides: fp32, tf32 or bf16 (default: tf32)")
-    cli.add_argument("--compile", action="store_true", help="on a GPU, time a compiled PyTorch as well; takes minutes")
+    cli.add_argument("--compile", action="store_true", help="time a compiled PyTorch as well; takes minutes")
     cli.add_argument("--threads", type=int, help="of both (default: one for each core)")
     cli.add_argument("--loops", choices=loops.NAMES, help="our innermost loops (default: numba where it is installed)")
     cli.add_argument("--profile", action="store_true", help="show the time by kind of layer instead")
@@ -218,6 +226,8 @@ def main() -> None:
     if options.peak_of:
         print_peak(options.model[0], methods[options.model[0]], options.peak_of)
         return
+    if options.device == "cpu":
+        announce()
     if options.scaling:
         for name, method in methods.items():
             print_scaling(name, method, options.rounds)
@@ -231,7 +241,10 @@ def main() -> None:
         print(gpu_step.table(rows))
         return
     if not options.profile:
-        print("net      ours, ms  PyTorch, ms  channels first  channels last  ratio  peak, MB  PyTorch's, MB")
+        compiled = "  compiled, ms  compiled/ours" if options.compile else ""
+        print(
+            f"net      ours, ms  PyTorch, ms  channels first  channels last  ratio  peak, MB  PyTorch's, MB{compiled}"
+        )
     for name, method in methods.items():
         if options.profile:
             row = {"model": name, "method": method, "profile_ms": profile(name, method, options.rounds)}
@@ -239,11 +252,12 @@ def main() -> None:
             for kind, passes in sorted(row["profile_ms"].items(), key=lambda item: -sum(item[1].values())):
                 print(f"  {kind:12} {sum(passes.values()):8.2f}  {passes}")
         else:
-            row = measure(name, method, options.rounds)
+            row = measure(name, method, options.rounds, options.compile)
+            compiled = f"{row['compiled_ms']:14.1f} {row['to_compiled']:14.2f}" if options.compile else ""
             print(
                 f"{name:8} {row['ours_ms']:8.1f} {row['torch_ms']:12.1f} {row['torch_contiguous_ms']:15.1f} "
                 f"{row['torch_channels_last_ms']:14.1f} {row['ratio']:6.2f} {row['ours_peak_mb']:9} "
-                f"{row['torch_peak_mb']:14}",
+                f"{row['torch_peak_mb']:14}{compiled}",
                 flush=True,
             )
         rows.append(row)

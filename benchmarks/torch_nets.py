@@ -1,4 +1,4 @@
-"""The nets of Figure 1 in PyTorch, as the paper describes them, for benchmarks beside ours."""
+"""The nets of Figure 1 in PyTorch, as the paper describes them, for comparisons with ours."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,7 @@ def net_c(classes: int, bn: bool) -> nn.Module:
 
 
 class Add(nn.Module):
-    """A residual connection with DLIB's extents: the larger of each, what is missing counts as zero."""
+    """A residual connection with DLIB's extents: the larger one along each axis; missing elements count as zero."""
 
     def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Beside(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """Put both side by side."""
+        """Concatenate the channels of both."""
         made = self.body(x)
         if made.shape[2:] != x.shape[2:]:
             made = functional.interpolate(made, x.shape[2:], mode="bilinear", align_corners=True)
@@ -149,6 +149,6 @@ def optimizer(kind: str, net: nn.Module, learning_rate: float, weight_decay: flo
         {"params": [p for p in net.parameters() if p.ndim == 1], "weight_decay": 0.0},
     ]
     if kind == "adam":
-        on_gpu = next(net.parameters()).is_cuda  # where a graph may capture its steps
+        on_gpu = next(net.parameters()).is_cuda  # a CUDA graph can then capture the steps
         return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=on_gpu)
     return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, dampening=0.9, fused=True)

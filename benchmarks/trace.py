@@ -1,7 +1,7 @@
 """Time what a trace costs: plain, traced and detailed training steps, in turn in one run.
 
-A run of N steps costs as many of each as the schedule of the trace has in it. A traced step counts with the step before
-it, in which the optimizer's WC is looked at.
+The cost of a run of N steps follows from the numbers of each kind in the schedule of the trace. A traced step counts
+together with the step before it, in which the optimizer's WC is observed.
 
 python benchmarks/trace.py [--model c] [--methods "WC, GC" EB] [--every 50] [--rounds N]
 """
@@ -14,11 +14,11 @@ from minidl.losses import SoftmaxCrossEntropy
 from minidl.study.schedule import detailed, traced
 from minidl.study.trace import Tracer
 
-LENGTHS = (600, 5_000, 50_000, 300_000)  # steps; the last are the 300 epochs of the recipe
+LENGTHS = (600, 5_000, 50_000, 300_000)  # steps of runs; the last number is that of the recipe's 300 epochs
 
 
 def times(model: str, method: str, every: int, rounds: int) -> tuple[float, float, float]:
-    """Return the milliseconds of a plain step, and what a traced and a detailed one take beside it."""
+    """Return the milliseconds of a plain step, and the additional ones of a traced and of a detailed step."""
     step, net, optimizer = ours(model, method)
     data, labels = batch(CASES[model])
     loss, tracer = SoftmaxCrossEntropy(net.kernels), Tracer(net, optimizer, every, {})

@@ -9,6 +9,7 @@ from pathlib import Path
 from minidl.data.dataset import Dataset, of_one_size
 from minidl.kernels.arguments import whole
 from minidl.kernels.errors import MinidlError
+from minidl.words import meant
 
 __all__ = ["NAMES", "Dataset", "absolute", "check_sizes", "default_root", "is_here", "load", "located"]
 
@@ -46,8 +47,10 @@ def load(
 
     path = _path(name) if isinstance(name, str | os.PathLike) else None
     if path is None or not os.path.isdir(path):
+        guess = meant(name, NAMES) if isinstance(name, str) and not _is_spelt_as_a_path(name) else ""
+        found = "a file, and " if path is not None and os.path.exists(path) else ""
         raise MinidlError(
-            f"{name!r} is neither a data set nor a folder; the data sets are {', '.join(NAMES)}, "
+            f"{name!r} is {found}neither a data set nor a folder{guess}; the data sets are {', '.join(NAMES)}, "
             "and a folder must hold one subfolder of images per class"
         )
     from minidl.data.folder import load as load_folder
@@ -105,6 +108,10 @@ def located(name: str) -> str:
 def absolute(path: str) -> Path:
     """Return an absolute path; raise MinidlError if it begins with an unknown home."""
     return Path(os.path.abspath(_path(path)))
+
+
+def _is_spelt_as_a_path(name: str) -> bool:
+    return name.startswith((".", "~")) or any(mark in name for mark in (os.sep, os.altsep) if mark)
 
 
 def _path(text: str | os.PathLike[str]) -> Path:

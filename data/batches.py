@@ -9,7 +9,9 @@ from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, generator, number_type, whole
+from minidl.kernels.augment import Crops
 from minidl.kernels.errors import MinidlError
+from minidl.words import counted
 
 MEAN = np.array([122.782, 117.001, 104.298])  # red, green, blue of 0 … 255: section 5 of the paper
 DIVISOR = 256.0
@@ -44,26 +46,22 @@ class Batches:
         self.sizes, self.share = sizes(n, batch_size), share
         self.shape: tuple[int, int, int] = dataset.images.shape[1:]
         self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
-        self.order, self.offsets = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
-        self.position = xp.zeros(1, np.int64)
+        self.crops = Crops(*(xp.zeros(shape, np.int64) for shape in (1, n, (n, 2))))
         self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
         largest = max(1, *map(self._own, self.sizes))
         self.data = xp.empty((buffers, largest, *self.shape), dtype)
         self.labels = xp.empty((buffers, largest), self.truth.dtype)
 
     def shuffle(self, random: np.random.Generator | int) -> list[int]:
-        """Begin an epoch in random order, with a random crop of each bordered image; see ``begin``.
+        """Begin an epoch in random order, with a random crop of each bordered image; return the sizes of its batches.
 
         random: a generator of NumPy's, or a seed.
         """
         random = generator(random)
         order = random.permutation(self.samples)
-        return self.begin(order, random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True))
-
-    def begin(self, order: Array, offsets: Array) -> list[int]:
-        """Begin an epoch; return the sizes of its batches, see ``sizes``."""
+        corners = random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True) - BORDER
         own = shares_of(self.sizes, self.share)
-        self._begin([self._own(size) for size in self.sizes], order[own], offsets[own])
+        self._begin([self._own(size) for size in self.sizes], order[own], corners[own])
         return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
@@ -73,25 +71,30 @@ class Batches:
     def _own(self, size: int) -> int:
         return len(share_of(size, self.share))
 
-    def _begin(self, requests: list[int], order: Array, offsets: Array) -> None:
-        xp, n = self.kernels.xp, len(order)
+    def _begin(self, requests: list[int], order: Array, corners: Array) -> None:
         self.prefetcher.stop()
-        self.order[:n], self.offsets[:n], self.position[...] = xp.asarray(order), xp.asarray(offsets), 0
+        begin(self.crops, self.kernels.xp, order, corners)
         self.prefetcher.start(requests)
 
     def _make(self, buffer: int, size: int) -> tuple[Array, Array]:
         data, labels = self.data[buffer, :size], self.labels[buffer, :size]
-        self.kernels.augment.crop(
-            self.images, self.truth, self.order, self.offsets, self.position, BORDER, MEAN, DIVISOR, data, labels
-        )
+        self.kernels.augment.crop(self.images, self.truth, self.crops, MEAN, DIVISOR, data, labels)
         return data, labels
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all images as they are, in their order, or over a share of them."""
         own = np.array(share_of(self.samples, self.share))
         requests = pieces(len(own), max(1, self._own(self.batch_size)))
-        self._begin(requests, own, np.full((len(own), 2), BORDER))
+        self._begin(requests, own, np.zeros((len(own), 2), int))
         yield from map(self.prefetcher.next, requests)
+
+
+def begin(crops: Crops, xp: Any, *values: Array) -> None:
+    """Begin an epoch, perhaps of fewer images than ``crops`` have room for; values: its order, corners, …"""
+    position, *arrays = crops
+    position[...] = 0
+    for array, own in zip(arrays, values, strict=False):
+        array[: len(own)] = xp.asarray(own)
 
 
 def share_of(count: int, share: tuple[int, int]) -> range:
@@ -131,7 +134,7 @@ def check_size(dataset: Dataset, batch_size: int) -> int:
     batch_size = whole("the batch_size", batch_size)
     if batch_size > len(dataset):
         raise MinidlError(
-            f"a batch of {batch_size} is larger than the {len(dataset)} images of {dataset.name}; use a smaller "
-            "--batch-size"
+            f"a batch of {batch_size} is larger than the {counted(len(dataset), 'image')} of {dataset.name}; use a "
+            "smaller --batch-size"
         )
     return batch_size

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.arguments import shown, whole
+from minidl.kernels.augment import VOID
 from minidl.kernels.errors import MinidlError
 
 Bytes = NDArray[np.uint8]
-VOID = 255
-"""The label of a pixel in a mask that has none."""
 MOST_MASK_CLASSES = 128
 
 
@@ -22,7 +21,7 @@ class Dataset:
 
     ``images`` is uint8 ``(n, y, x, 3)``, C-contiguous, red first, or, where sizes differ, a list of images
     ``(y, x, 3)``; ``labels`` is int64 ``(n,)``, an index into ``classes``; ``masks`` is uint8 ``(n, y, x)``, or a
-    list, with one label a pixel, an index into ``mask_classes`` or ``VOID``. ``crop`` is the side in pixels of the
+    list, with one label a pixel, an index into ``mask_classes`` or ``VOID``, 255. ``crop`` is the side in pixels of the
     squares that training cuts out of images of different sizes; 227 in section 5 of the paper. ``white`` is the value
     of white in images of more than 8 bits, see images.py. ``notes`` are sentences for the user: which files were left
     out, and what looks odd. Raises MinidlError if labels or masks do not fit the images and classes.

@@ -87,7 +87,7 @@ def fetch(
                     return
     except OSError as problem:
         raise MinidlError(
-            f"{target} could not be written ({problem}); choose another folder with --data-root DIR"
+            f"{target} could not be written ({problem.strerror or problem}); choose another folder with --data-root DIR"
         ) from problem
     offline = all(isinstance(failure, _UnreachableError) for failure in failures)
     cause = ", as no mirror can be reached; is this machine online, and does it need a proxy?" if offline else ""

@@ -2,7 +2,7 @@
 
 from PIL import Image, ImageOps
 
-from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 FITS = ("stretch", "crop", "pad")
 BLACK = 0
@@ -29,5 +29,4 @@ def fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
 
 def check_fit(fit: str) -> None:
     """Raise MinidlError for a fit that is not known."""
-    if fit not in FITS:
-        raise MinidlError(f"the fit {fit!r} is unknown; use {', '.join(FITS[:-1])} or {FITS[-1]}")
+    check_known("fit", fit, FITS)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.batches import BORDER, DIVISOR, MEAN, PART, check_size, pieces, share_of, shares_of, sizes
+from minidl.data.batches import BORDER, DIVISOR, MEAN, PART, begin, check_size, pieces, share_of, shares_of, sizes
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, generator, number_type
+from minidl.kernels.augment import Crops
 
 COLOUR = np.array(  # DLIB's directions, in red, green and blue, in which the colour of photographs varies
     [[-66.379, 25.094, 6.79698], [-68.0492, -0.302309, -13.9539], [-68.4907, -24.0199, 7.27653]]
@@ -53,9 +54,8 @@ class PixelBatches:
         self.pixels = max(largest * self.crop**2, int(self.extents.prod(axis=1).max()))
         xp, n = kernels.xp, self.samples
         self.images, self.masks = kernels.augment.store(dataset.images), kernels.augment.store(dataset.masks)
-        self.order, self.corners = xp.zeros(n, np.int64), xp.zeros((n, 2), np.int64)
-        self.colours, self.mirrored = xp.zeros((n, 3)), xp.zeros(n, np.bool_)
-        self.position = xp.zeros(1, np.int64)
+        position, order, corners = (xp.zeros(shape, np.int64) for shape in (1, n, (n, 2)))
+        self.crops = Crops(position, order, corners, xp.zeros((n, 3)), xp.zeros(n, np.bool_))
         self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
         self.data, self.labels = xp.empty((buffers, 3 * self.pixels), dtype), xp.empty((buffers, self.pixels), np.int8)
 
@@ -105,11 +105,8 @@ class PixelBatches:
         self._begin(requests, np.array(order), np.zeros((n, 2), int), np.zeros((n, 3)), np.zeros(n, bool))
 
     def _begin(self, requests: list[Request], *orders: Array) -> None:
-        xp = self.kernels.xp
         self.prefetcher.stop()
-        for kept, order in zip((self.order, self.corners, self.colours, self.mirrored), orders, strict=True):
-            kept[: len(order)] = xp.asarray(order)
-        self.position[...] = 0
+        begin(self.crops, self.kernels.xp, *orders)
         self.prefetcher.start(requests)
 
     def _make(self, buffer: int, request: Request) -> tuple[Array, Array]:
@@ -117,6 +114,5 @@ class PixelBatches:
         shape = (size, *extents)
         data = self.data[buffer, : 3 * prod(shape)].reshape(*shape, 3)
         labels = self.labels[buffer, : prod(shape)].reshape(shape)
-        order = (self.order, self.corners, self.colours, self.mirrored, self.position)
-        self.kernels.augment.crop_with_masks(self.images, self.masks, *order, MEAN, DIVISOR, data, labels)
+        self.kernels.augment.crop_with_masks(self.images, self.masks, self.crops, MEAN, DIVISOR, data, labels)
         return data, labels

@@ -19,8 +19,9 @@ from tqdm.auto import tqdm
 
 from minidl.data import images, memory, regular_file
 from minidl.data.archive import Archive, unpack
-from minidl.data.dataset import VOID, Bytes, Dataset
+from minidl.data.dataset import Bytes, Dataset
 from minidl.data.pictures import palette
+from minidl.kernels.augment import VOID
 from minidl.kernels.errors import MinidlError
 
 CLASSES = (

@@ -1,4 +1,4 @@
-"""Kernels: arithmetic on arrays, one file for each operation; nothing in here knows of layers or nets.
+"""Kernels: arithmetic on arrays, one file for each operation; nothing here knows of layers or nets.
 
 NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA source; cpu/ and gpu/ have fast versions under the same
 names. A net gets the operations of its device once, from ``load``.
@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 from minidl.kernels.contract import Operations, Services
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.services import PLAIN
+from minidl.words import check_known
 
 DEVICES = ("auto", "cpu", "gpu", "reference")
 PRECISIONS = ("fp32", "tf32", "bf16")
-OWN_SERVICES = {  # of each device's package; the others are PLAIN
+OWN_SERVICES = {  # those that a device's package implements itself; all others are PLAIN, from services.py
     "reference": (),
     "cpu": ("constant", "tape", "describe"),
     "gpu": ("xp", "array", "host", "read_later", "lock", "concurrently", "record", "choices", "choose", "describe"),
@@ -36,7 +37,7 @@ class Kernels(Operations, Services):
         return self
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        """Refuse to be pickled, like everything that uses them: compiled code and locks stay in their process."""
+        """Raise MinidlError: compiled code and locks cannot be pickled, and so neither can anything that uses them."""
         raise MinidlError(
             "what computes on a device cannot be pickled; save a net by checkpoint.save and bring it back by "
             "checkpoint.load, or build it anew where it is needed (copy.deepcopy makes a copy in this process)"
@@ -44,7 +45,7 @@ class Kernels(Operations, Services):
 
 
 def load(device: str | Kernels = "auto", precision: str | None = None) -> Kernels:
-    """Return the operations for ``device``, or those that are given in its place.
+    """Return the operations for ``device``; an object of Kernels is returned as it is.
 
     device: "cpu", "gpu", "auto" (the GPU if there is one, otherwise the CPU), or "reference" (plain NumPy, which is
     slow and reads like the paper). precision: of float32 products on a GPU, for the whole process: "tf32" (the default
@@ -53,11 +54,9 @@ def load(device: str | Kernels = "auto", precision: str | None = None) -> Kernel
     """
     if isinstance(device, Kernels):
         return device
-    if device not in DEVICES:
-        raise MinidlError(f"the device {device!r} is unknown; use {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
-    if precision is not None and precision not in PRECISIONS:
-        known = f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
-        raise MinidlError(f"the precision {precision!r} is unknown; use {known}")
+    check_known("device", device, DEVICES)
+    if precision is not None:
+        check_known("precision", precision, PRECISIONS)
     missing = _missing() if device in ("auto", "gpu") else ""
     if device == "gpu" and missing:
         raise MinidlError(f"no GPU can be used: {missing}; or use --device cpu")
@@ -76,9 +75,9 @@ def load(device: str | Kernels = "auto", precision: str | None = None) -> Kernel
 
 
 def take_gpu(number: int) -> None:
-    """Let this process compute on the GPU of a number, modulo the number of GPUs, if it computes on a GPU.
+    """Select GPU ``number``, modulo the number of GPUs, for this process; do nothing if no GPU can be used.
 
-    Call it before ``load``, whose stream belongs to this GPU.
+    Call it before ``load``, which creates a stream on the selected GPU.
     """
     if not _missing():
         cuda = import_module("cupy").cuda
@@ -92,7 +91,7 @@ def _modules(package: str) -> dict[str, Any]:
 
 
 def _missing() -> str:
-    """Return what a GPU needs and lacks here, and what to do about it; "" if it lacks nothing."""
+    """Return what is missing for computing on a GPU, and how to install it; "" if nothing is missing."""
     try:
         cupy = import_module("cupy")
     except ImportError:

@@ -1,6 +1,13 @@
 """Adam: Algorithm 3 (Kingma and Ba 2014), on all parameters of a net.
 
-ΔW are the gradients of the weights W, M and V their first and second moments, α the learning rate, ψ₁ and ψ₂ the betas.
+    g = ΔW − mean(ΔW) + λ·W                   with the mean only for GC
+    M = ψ₁·M + (1 − ψ₁)·g                     M̂ = M/(1 − ψ₁ᵗ)
+    V = ψ₂·V + (1 − ψ₂)·g²                    V̂ = V/(1 − ψ₂ᵗ)
+    W = W − α·M̂/(√V̂ + ε)                      variant "standard"; "as_printed": W = W − α·M̂/√(ψ₂·V̂ + ε)
+    W = W − mean(W)                           only for WC
+
+ΔW are the gradients of the weights W, M and V their first and second moments, α the learning rate, ψ₁ and ψ₂ the betas,
+λ the weight decay, t the number of this step; ``mean`` is the mean of each filter.
 """
 
 from collections.abc import Sequence
@@ -21,8 +28,8 @@ def step(
 ) -> None:
     """Update every parameter in place, but not its gradients; learning_rate, steps: α and t, of one element each.
 
-    The fast versions keep V at 1.2e-37 or above, and the CPU's sets weights and M below about 1e-27 (float32) to zero,
-    because many processors are slow with them.
+    The fast versions keep V at 1.2e-37 or above (float32), so that it is never zero or subnormal. The CPU's fast
+    version also sets weights and M below about 1e-27 to zero; subnormal.py says why.
     """
     steps += 1
     alpha, (psi1, psi2), t = learning_rate, betas, steps

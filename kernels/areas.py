@@ -16,6 +16,7 @@ without a copy to four axes (outer, rows, inner, lanes): one mean for each (oute
 from math import prod
 
 from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 Shape = tuple[int, ...]
 AREAS = ("global", "tensor", "sample", "channel", "instance", "group")
@@ -42,8 +43,7 @@ def area_view(shape: Shape, area: str, groups: int = 1) -> tuple[int, int, int, 
         "instance": (n, pixels, c, 1),
         "group": (n, pixels, groups, c // groups),
     }
-    if area not in views:
-        raise MinidlError(f"the area {area!r} is unknown; use one of {', '.join(AREAS)}")
+    check_known("area", area, AREAS)
     if area == "group" and c % groups:
         raise MinidlError(f"{c} channels cannot be split into {groups} equal groups; use a divisor of {c}")
     outer, rows, inner, lanes = views[area]

@@ -1,4 +1,4 @@
-"""Arguments: what a program gives, checked where it comes in: numbers, types, random generators and objects."""
+"""Checks of arguments that callers of the Python API pass: numbers, types, random generators and objects."""
 
 import math
 from collections.abc import Callable
@@ -14,9 +14,9 @@ SHOWN = 60  # characters of a value, the most that a message shows
 
 
 def whole(what: str, value: Any, least: int = 1) -> int:
-    """Return a whole number of any integer type as Python's; raise MinidlError for what is none, or below least.
+    """Return a whole number of any integer type as an int; raise MinidlError if it is none, or below ``least``.
 
-    what: the argument and what takes it, such as "seed of Net", for the message.
+    what: the argument and the function or class that takes it, such as "seed of Net", for the message.
     """
     try:
         number = least - 1 if isinstance(value, bool) else index(value)
@@ -28,12 +28,12 @@ def whole(what: str, value: Any, least: int = 1) -> int:
 
 
 def real(what: str, value: Any, words: str, fits: Callable[[float], bool]) -> float:
-    """Return a number of any real type as Python's; raise MinidlError for what is none, is not finite or does not fit.
+    """Return a number of any real type as a float; raise MinidlError if it is none, is not finite or does not fit.
 
-    what: as for ``whole``; words: what ``fits`` asks for, such as "above 0".
+    what: as for ``whole``; fits: whether a number is allowed; words: the same condition in words, such as "above 0".
     """
     try:
-        single = getattr(value, "ndim", 0) == 0 and not isinstance(value, bool | str | bytes)  # float reads texts, too
+        single = getattr(value, "ndim", 0) == 0 and not isinstance(value, bool | str | bytes)  # float() reads text, too
         number = float(value) if single else math.nan
     except (TypeError, ValueError, OverflowError):
         number = math.nan
@@ -45,7 +45,7 @@ def real(what: str, value: Any, words: str, fits: Callable[[float], bool]) -> fl
 def number_type(dtype: Any) -> np.dtype[Any]:
     """Return float32 or float64 by any of its names; raise MinidlError for another type of numbers, and for None."""
     try:
-        found = None if dtype is None else np.dtype(dtype)  # which takes None for float64
+        found = None if dtype is None else np.dtype(dtype)  # np.dtype(None) is float64
     except (TypeError, ValueError):
         found = None
     if found not in (np.float32, np.float64):
@@ -55,7 +55,7 @@ def number_type(dtype: Any) -> np.dtype[Any]:
 
 
 def generator(random: Any) -> np.random.Generator:
-    """Return a generator of random numbers, also of a seed; raise MinidlError for anything else."""
+    """Return a random generator as it is, and a new one for a seed; raise MinidlError for anything else."""
     if isinstance(random, np.random.Generator):
         return random
     return np.random.default_rng(whole("random, a generator of NumPy's or a seed,", random, 0))
@@ -69,12 +69,12 @@ def path_of(what: str, value: Any) -> Path:
 
 
 def shown(value: Any) -> str:
-    """Return what a program gave as a message shows it, in one line and not too much of it."""
+    """Return the repr of a value for a message: on one line, and shortened if it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def check_kind(what: str, value: Any, kind: type, remedy: str) -> None:
-    """Raise MinidlError for what is of another kind than the argument; what: as for ``whole``; remedy: what to do."""
+    """Raise MinidlError unless ``value`` is a ``kind``; what: as for ``whole``; remedy: what the user can do."""
     if not isinstance(value, kind):
         raise MinidlError(f"{what} must be of the kind {kind.__name__}, not {type(value).__name__}; {remedy}")

@@ -1,8 +1,8 @@
-// Augmentation: a batch is cropped from images that stay on the card as bytes; compare augment.py.
+// Augmentation: a batch is cropped from images that are stored on the GPU as bytes; compare augment.py.
 //
-// Pictures of any sizes lie one behind the other: each begins at starts[index], and has extents[index] rows and
-// columns. A block takes some rows of a sample of the batch. Which images these are, order[position …] says; ``advance``
-// moves on.
+// Pictures of any sizes lie one after another in memory: number i begins at starts[i], and has extents[i] = (rows,
+// columns). Sample k of the batch is picture order[position + k]; ``advance`` then increases the position. A block
+// takes some rows of one sample.
 #include "common.cuh"
 
 struct Place { int y, x; };    // in a picture
@@ -17,8 +17,8 @@ __device__ REAL of(Colours colours, int which) {
     return which == 0 ? colours.red : which == 1 ? colours.green : colours.blue;
 }
 
-// f(row, i), i counting the numbers of a row, as the numbers of the block's sample: a thread writes N of each of its
-// rows, which have all that depends on i in common.
+// Writes f(row, i) as number i of each row of the block's sample. A thread writes the numbers i to i + N − 1 of all its
+// rows, so that the compiler can compute what depends only on i once.
 template <int N, class F>
 __device__ void fill(REAL* out, int out_y, int out_x, F f) {
     out += blockIdx.x * Long(out_y) * 3 * out_x;
@@ -32,13 +32,13 @@ __device__ void fill(REAL* out, int out_y, int out_x, F f) {
 }
 
 extern "C" __global__ void crop(
-    const unsigned char* images, const Long* starts, const int* extents, const Long* classes, const Long* order,
-    const Long* offsets, const Long* position, int border, REAL red, REAL green, REAL blue, REAL factor, REAL* out,
-    Long* labels, int out_y, int out_x, int lanes) {
+    const unsigned char* images, const Long* starts, const int* extents, const Long* classes, const Long* position,
+    const Long* order, const Long* corners, REAL red, REAL green, REAL blue, REAL factor, REAL* out, Long* labels,
+    int out_y, int out_x, int lanes) {
     Long next = position[0] + blockIdx.x, image = order[next];
-    int top = int(offsets[2 * next]) - border, left = int(offsets[2 * next + 1]) - border;
+    int top = int(corners[2 * next]), left = int(corners[2 * next + 1]);
     const unsigned char* pixels = images + starts[image];
-    Extents size = {extents[2 * image], 3 * extents[2 * image + 1]};  // in numbers
+    Extents size = {extents[2 * image], 3 * extents[2 * image + 1]};  // columns counted in numbers, 3 for each pixel
     Colours mean = {red, green, blue};
     if (blockIdx.y + blockIdx.z + threadIdx.y + threadIdx.x == 0) labels[blockIdx.x] = classes[image];
     auto number = [=](int row, int i) {
@@ -52,8 +52,8 @@ extern "C" __global__ void crop(
 
 extern "C" __global__ void crop_with_masks(
     const unsigned char* images, const Long* image_starts, const unsigned char* masks, const Long* mask_starts,
-    const int* extents, const Long* order, const Long* corners, const double* colours, const bool* mirrored,
-    const Long* position, REAL red, REAL green, REAL blue, REAL factor, REAL* out, signed char* labels, int out_y,
+    const int* extents, const Long* position, const Long* order, const Long* corners, const double* colours,
+    const bool* mirrored, REAL red, REAL green, REAL blue, REAL factor, REAL* out, signed char* labels, int out_y,
     int out_x, int lanes) {
     Long next = position[0] + blockIdx.x, image = order[next];
     int top = int(corners[2 * next]), left = int(corners[2 * next + 1]);

@@ -1,17 +1,31 @@
-"""Augmentation: crop a batch from images, which stay bytes and have a black border, and scale it.
+"""Augmentation: crop a batch from images that are stored as bytes, and scale it.
 
     out = (clip(crop + colour, 0, 255) − mean)/divisor
 
-The images of a batch are the next ones of an order. ``position``, an array of one element, counts the images of the
-order that have been used; the batch moves it on.
+Outside of its image a crop is black. The images of a batch are the next ones of an epoch, see ``Crops``.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 Array = Any  # numpy.ndarray or cupy.ndarray
-VOID = 255  # of a mask: no label, −1 as int8
+VOID = 255  # the label of a pixel of a mask that has none; −1 as int8
+
+
+class Crops(NamedTuple):
+    """The n images of an epoch in their order, and what is cropped of each.
+
+    position: (1,), how many of them the batches have used; each batch moves it on. order: (n,), the images' indices.
+    corners: (n, 2), where each crop begins, (y, x) in its image, outside if negative. Only for images with masks:
+    colours: (n, 3), added to the pixels of an image, which stay in 0 … 255; mirrored: (n,), whether a crop is mirrored.
+    """
+
+    position: Array
+    order: Array
+    corners: Array
+    colours: Array = None
+    mirrored: Array = None
 
 
 def store(images: Any) -> Any:
@@ -19,55 +33,30 @@ def store(images: Any) -> Any:
     return images
 
 
-def crop(
-    images: Any,
-    classes: Array,
-    order: Array,
-    offsets: Array,
-    position: Array,
-    border: int,
-    mean: Any,
-    divisor: float,
-    out: Array,
-    labels: Array,
-) -> None:
-    """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
+def crop(images: Any, classes: Array, crops: Crops, mean: Any, divisor: float, out: Array, labels: Array) -> None:
+    """Write (crop − mean)/divisor of the next images into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3), used as if they had ``border`` black pixels on each side; classes: (n,); order: (n,), indices;
-    offsets: (n, 2), where in the bordered image each crop of the order begins; (border, border) is the image itself;
-    mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels: (samples,).
+    images: (n, y, x, 3); classes: (n,); mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
+    (samples,). Outside an image pixels are black.
     """
-    chosen = _advance(position, len(out))
-    labels[...] = classes[order[chosen]]
-    for target, i, (y, x) in zip(out, order[chosen].tolist(), offsets[chosen].tolist(), strict=True):
-        image = np.asarray(images[i], like=out)
-        target[...] = _window(image, (y - border, x - border), target.shape[:2], outside=0)
+    order, corners = _next(crops, len(out))
+    labels[...] = classes[order]
+    for target, i, corner in zip(out, order.tolist(), corners.tolist(), strict=True):
+        target[...] = _window(np.asarray(images[i], like=out), corner, target.shape[:2], outside=0)
     out[...] = (out - np.asarray(mean, like=out)) / divisor
 
 
 def crop_with_masks(
-    images: Any,
-    masks: Any,
-    order: Array,
-    corners: Array,
-    colours: Array,
-    mirrored: Array,
-    position: Array,
-    mean: Any,
-    divisor: float,
-    out: Array,
-    labels: Array,
+    images: Any, masks: Any, crops: Crops, mean: Any, divisor: float, out: Array, labels: Array
 ) -> None:
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
-    images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
-    begins, outside of its image if negative; colours: (n, 3), added inside the image and clipped to 0 … 255;
-    mirrored: (n,), whether to mirror it; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
-    (samples, out_y, out_x). Outside an image pixels are black and labels −1; masks of 255 become −1, too.
+    images: (y, x, 3), of any sizes, masks: (y, x); mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x,
+    3); labels: (samples, out_y, out_x). Outside an image pixels are black and labels −1; masks of 255 become −1, too.
     """
-    chosen = _advance(position, len(out))
-    orders = (order[chosen].tolist(), corners[chosen].tolist(), colours[chosen], mirrored[chosen].tolist())
-    for target, label, i, corner, colour, mirror in zip(out, labels, *orders, strict=True):
+    order, corners, colours, mirrored = _next(crops, len(out))
+    each = order.tolist(), corners.tolist(), colours, mirrored.tolist()
+    for target, label, i, corner, colour, mirror in zip(out, labels, *each, strict=True):
         image, mask = np.asarray(images[i], like=out), np.asarray(masks[i], like=out)
         columns = slice(None, None, -1 if mirror else 1)
         target[:, columns] = _window((image + colour).clip(0, 255), corner, label.shape, outside=0)
@@ -75,11 +64,12 @@ def crop_with_masks(
     out[...] = (out - np.asarray(mean, like=out)) / divisor
 
 
-def _advance(position: Array, samples: int) -> slice:
-    """Return the places of the next samples in the order, and move the position on."""
+def _next(crops: Crops, samples: int) -> list[Array]:
+    """Return order, corners, … of the next samples, and move the position on."""
+    position, *arrays = crops
     start = int(position[0])
     position += samples
-    return slice(start, start + samples)
+    return [array[start : start + samples] for array in arrays if array is not None]
 
 
 def _window(image: Array, corner: Any, shape: tuple[int, int], outside: int) -> Array:

@@ -1,8 +1,8 @@
-// Average pooling without padding; compare average_pool.py. A thread takes N channels of a pixel, or of a tile of
-// them on the way back: a vector of them, or one.
+// Average pooling without padding; compare average_pool.py. A thread takes N channels, a vector or one, of an output
+// pixel in the forward pass and of a tile of data pixels in the backward pass.
 #include "windows.cuh"
 
-// A block takes some of a row of outputs.
+// out = the mean of each window. A block takes some pixels of one row of the output.
 template <int SIZE, int STRIDE, int N>
 __device__ void means(
     int any_size, int any_stride, const REAL* data, REAL* out, int y, int x, int channels, int out_y, int out_x) {
@@ -21,7 +21,7 @@ __device__ void means(
     });
 }
 
-// Each pixel gathers from the windows that see it.
+// The adjoint: each pixel gets the sum of the errors of the windows that contain it, divided by the pixels of a window.
 template <int SIZE, int STRIDE, int N>
 __device__ void shares(
     int any_size, int any_stride, const REAL* __restrict__ error, REAL* __restrict__ out, int y, int x, int channels,
@@ -53,7 +53,7 @@ __device__ void shares(
 
 EACH_KIND(AVERAGE_POOL)
 
-// A block takes 32 channels of a sample, 8 pixels at a time.
+// out = the mean of each plane (y, x). A block takes 32 channels of a sample, 8 pixels at a time.
 extern "C" __global__ void forward_global(const REAL* data, REAL* out, int plane, int channels) {
     __shared__ REAL shared[8][32];
     int channel = blockIdx.y * 32 + threadIdx.x;
@@ -68,7 +68,8 @@ extern "C" __global__ void forward_global(const REAL* data, REAL* out, int plane
     out[blockIdx.x * Long(channels) + channel] = sum / plane;
 }
 
-// A thread takes N channels of some pixels of a sample.
+// The adjoint: each pixel gets the error of its plane, divided by the pixels of a plane. A thread takes N channels of
+// some pixels of a sample.
 template <int N>
 __device__ void spread_evenly(const REAL* error, REAL* out, int plane, int channels) {
     each_channel<N>(channels, [=](int channel) {

@@ -1,9 +1,9 @@
 """Average pooling without padding: the mean of each window, or of each whole plane.
 
-    y[s, y, x, c] = mean of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
+    y[s, y, x, c]        = mean of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
+    ∂L/∂data[s, Y, X, c] = Σ ∂L/∂y[s, y, x, c]/size² over the windows (y, x) that contain the pixel (Y, X)
 
-data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c), or (samples, c). The
-adjoint gives each element of the error to all pixels of its window in equal parts.
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c), or (samples, c).
 """
 
 from typing import Any

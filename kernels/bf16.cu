@@ -1,4 +1,4 @@
-// bfloat16, the upper half of a float: no header has it for NVRTC, and rounding to it takes two additions.
+// Rounding to bfloat16, which is the upper half of a float. It is written out here because NVRTC has no header with it.
 // A thread reads 16 bytes at a time.
 
 struct alignas(16) Floats { float at[4]; };
@@ -6,7 +6,7 @@ struct alignas(8) Halves { unsigned short at[4]; };
 
 __device__ unsigned short half(float value) {
     unsigned int bits = *(unsigned int*)&value;
-    // To the nearest, and to the even one of two; a NaN stays one, whatever its lower bits were.
+    // Rounds to the nearest value, ties to even. A nan must stay nan, even if only its lower bits were set.
     unsigned int rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     return (unsigned short)(value != value ? (bits >> 16) | 0x40 : rounded);
 }

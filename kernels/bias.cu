@@ -1,7 +1,7 @@
-// Biases of the products: added to every row of a matrix, and their gradients, the sums of the columns.
+// Biases of the products: added to every row of a matrix (rows, columns). Their gradients are the sums of the columns.
 #include "common.cuh"
 
-using Halves = Several<unsigned short, WIDTH>;  // of a Vector: bfloat16, the upper half of a float
+using Halves = Several<unsigned short, WIDTH>;  // bfloat16, the upper halves of floats; as many as a Vector has
 
 __device__ REAL wide(REAL x) { return x; }
 
@@ -18,8 +18,8 @@ __device__ Vector wide(Halves halves) {
     return result;
 }
 
-// out = matrix + biases. One step of the grid is a whole number of rows: a thread stays in its columns, and keeps their
-// biases. ``vectors``: rows are whole vectors; ``with_relu``: what is negative then becomes zero.
+// out = matrix + biases; with_relu: the maximum of that and 0. The threads of the grid together cover a whole number of
+// rows, so each thread always has the same columns and loads their biases once. vectors: rows consist of whole vectors.
 template <class Many, class One>
 __device__ void add_to_rows(
     const REAL* biases, const One* matrix, REAL* out, Long size, int columns, bool vectors, bool with_biases,
@@ -52,7 +52,8 @@ extern "C" __global__ void widen(
     add_to_rows<Halves>(biases, matrix, out, size, columns, vectors, with_biases, with_relu);
 }
 
-// The sum of some rows for each column: blocks of 32 columns and 8 rows, gridDim.y parts of all rows.
+// sums[part][column] = the sum of the column over one of gridDim.y parts of the rows. A block has 32 columns and 8
+// rows.
 extern "C" __global__ void sum(const REAL* matrix, REAL* sums, Long rows, int columns) {
     __shared__ REAL shared[8][32];
     int column = blockIdx.x * 32 + threadIdx.x;

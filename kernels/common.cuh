@@ -2,10 +2,10 @@
 
 using Long = long long;  // counts elements, of which arrays may have more than 2^31
 
-constexpr unsigned ALL = 0xffffffff;      // the threads of a warp
-constexpr int WIDTH = 16 / sizeof(REAL);  // numbers that a thread loads and stores at once
+constexpr unsigned ALL = 0xffffffff;      // the mask of all threads of a warp
+constexpr int WIDTH = 16 / sizeof(REAL);  // numbers that a thread loads or stores in one instruction
 
-// N values side by side, which are loaded and stored at once.
+// N values side by side, which are loaded or stored in one instruction.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Several {
     T at[N];
@@ -24,10 +24,10 @@ __device__ bool aligned(Pointers... pointers) {
     return (reinterpret_cast<size_t>(pointers) | ...) % sizeof(Vector) == 0;
 }
 
-// max(x, 0); what is not a number stays so.
+// max(x, 0), where nan stays nan.
 __device__ REAL relu(REAL x) { return x < 0 ? 0 : x; }
 
-// f of each element of some vectors.
+// The vector of f(a.at[k], b.at[k], …) for each element k of the given vectors.
 template <class F, class... Vectors>
 __device__ Vector lanes(F f, Vectors... vectors) {
     Vector result;
@@ -45,7 +45,7 @@ __device__ void map(Long size, REAL* out, F f, const In*... in) {
     for (Long i = vectors * WIDTH + first; i < size; i += step) out[i] = f(in[i]...);
 }
 
-// The WIDTH elements at i; those behind the end are zero. WHOLE: there are none of these, and the array is aligned.
+// The WIDTH elements from i on; zero beyond the end. WHOLE: none of them is beyond the end, and the array is aligned.
 template <bool WHOLE>
 __device__ Vector load(const REAL* x, Long i, Long length) {
     if constexpr (WHOLE) {
@@ -60,38 +60,38 @@ __device__ Vector load(const REAL* x, Long i, Long length) {
 template <bool WHOLE>
 __device__ void store(Vector values, REAL* out, Long i, Long length) {
     if constexpr (WHOLE)
-        reinterpret_cast<Vector*>(out)[i / WIDTH] = values;  // in whole vectors: known to be aligned
+        reinterpret_cast<Vector*>(out)[i / WIDTH] = values;  // indexed in whole vectors, which are known to be aligned
     else
         for (int k = 0; k < WIDTH && i + k < length; k++) out[i + k] = values.at[k];
 }
 
-// The sum over a warp's 32 threads, which all get it.
+// The sum of ``value`` over the 32 threads of a warp; every thread gets it.
 template <class T>
 __device__ T warp_sum(T value) {
     for (int distance = 16; distance; distance /= 2) value += __shfl_xor_sync(ALL, value, distance);
     return value;
 }
 
-// The sum over the threads of a one-dimensional block of whole warps, which all get it.
+// The sum of ``value`` over all threads of a one-dimensional block of whole warps; every thread gets it.
 template <class T>
 __device__ T block_sum(T value) {
     __shared__ T parts[32];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     value = warp_sum(value);
-    __syncthreads();  // the sum before may still be read
+    __syncthreads();  // other threads may still read ``parts`` of the previous sum
     if (lane == 0) parts[warp] = value;
     __syncthreads();
     return warp_sum(lane < int(blockDim.x) / 32 ? parts[lane] : T(0));
 }
 
-// f(pixel) for the pixels of a row, which all blocks with one blockIdx.x share; pixels lie along threadIdx.y.
+// Calls f(pixel) for the pixels of a row. All blocks with the same blockIdx.x share the row, along threadIdx.y.
 template <class F>
 __device__ void each_in_row(int pixels, F f) {
-#pragma unroll 1  // a grid of enough blocks goes through this once
+#pragma unroll 1  // with enough blocks there is only one iteration
     for (int pixel = blockIdx.y * blockDim.y + threadIdx.y; pixel < pixels; pixel += gridDim.y * blockDim.y) f(pixel);
 }
 
-// f(channel) for N of a pixel's channels each time, from ``channel`` on; channels lie along threadIdx.x.
+// Calls f(channel) for every N channels of a pixel, ``channel`` being the first of them, along threadIdx.x.
 template <int N, class F>
 __device__ void each_channel(int channels, F f) {
     int first = (blockIdx.z * blockDim.x + threadIdx.x) * N, step = gridDim.z * blockDim.x * N;
@@ -99,7 +99,7 @@ __device__ void each_channel(int channels, F f) {
     for (int channel = first; channel < channels; channel += step) f(channel);
 }
 
-// f(pixel, channel) of both: no thread has to divide to know its place.
+// Calls f(pixel, channel) for both. As the grid has separate axes for them, no thread has to divide to find its place.
 template <int N, class F>
 __device__ void each_pixel(int pixels, int channels, F f) {
     each_in_row(pixels, [=](int pixel) { each_channel<N>(channels, [=](int channel) { f(pixel, channel); }); });

@@ -1,9 +1,9 @@
-// Concatenation of the channels of two arrays, and its adjoint; compare concat.py. A block takes some of a row of
-// pixels, a thread ``lanes`` channels of each: a vector of them, or one.
+// Concatenation of the channels of two arrays, and its adjoint; compare concat.py. A block takes some pixels of a row,
+// a thread ``lanes`` channels of each: a vector or one.
 #include "common.cuh"
 
-// Where a channel of a pixel is in one of the two arrays. They are chosen between by their address, not by a branch, so
-// that a warp whose threads are in both of them waits for its memory once.
+// The address of a channel of a pixel, in the first or the second array. It is selected without a branch, so that a
+// warp whose threads need both arrays waits for memory only once.
 template <class T>
 __device__ T* part(T* first, T* second, Long pixel, int channel, int c1, int c2) {
     return channel < c1 ? first + pixel * c1 + channel : second + pixel * c2 + (channel - c1);

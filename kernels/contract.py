@@ -1,7 +1,7 @@
-"""Contract of a device: the operations and services that ``load`` returns, the same on every device.
+"""Contract of a device: the signatures of the operations and services that ``load`` returns, the same on every device.
 
-The files of the same names in kernels/ define what they compute. Arrays are the device's. An operation with an ``out``
-writes its result there and returns nothing, unless its docstring says otherwise.
+The files of the same names in kernels/ define what the operations compute. Arrays lie on the device. An operation with
+an ``out`` writes its result there and returns nothing, unless its docstring says otherwise.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +17,7 @@ from minidl.kernels.running import Running
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Image = tuple[int, int, int]  # y, x, channels
+Buffer = Callable[[str, tuple[int, ...], Any], Array]  # (name, shape, dtype): an array that is kept for the next call
 Pair = tuple[int, int]
 
 
@@ -37,37 +38,19 @@ class Adam(Protocol):
 
 
 class Augment(Protocol):
-    """Batches from images that stay as bytes; what ``store`` returns is the device's own."""
+    """Batches from images that are stored as bytes; each device has its own type for what ``store`` returns.
+
+    crops: see ``Crops`` in augment.py.
+    """
 
     def store(self, images: Any) -> Any: ...
 
     def crop(
-        self,
-        images: Any,
-        classes: Array,
-        order: Array,
-        offsets: Array,
-        position: Array,
-        border: int,
-        mean: Any,
-        divisor: float,
-        out: Array,
-        labels: Array,
+        self, images: Any, classes: Array, crops: Any, mean: Any, divisor: float, out: Array, labels: Array
     ) -> None: ...
 
     def crop_with_masks(
-        self,
-        images: Any,
-        masks: Any,
-        order: Array,
-        corners: Array,
-        colours: Array,
-        mirrored: Array,
-        position: Array,
-        mean: Any,
-        divisor: float,
-        out: Array,
-        labels: Array,
+        self, images: Any, masks: Any, crops: Any, mean: Any, divisor: float, out: Array, labels: Array
     ) -> None: ...
 
 
@@ -84,7 +67,7 @@ class AveragePool(Protocol):
 
 
 class Concat(Protocol):
-    """Channels side by side."""
+    """Concatenation of the channels of two arrays."""
 
     def forward(self, first: Array, second: Array, out: Array) -> None: ...
 
@@ -92,7 +75,7 @@ class Concat(Protocol):
 
 
 class Plan(Protocol):
-    """A convolution, or a transposed one, of one geometry; name: of its algorithm, in a word or two."""
+    """A convolution, or a transposed one, of one geometry; name: that of its algorithm, in a word or two."""
 
     name: str
     output_shape: Image
@@ -127,7 +110,7 @@ class TransposedConvolution(Protocol):
 
 
 class DataNorm(Protocol):
-    """BN, LN, IN and GN with γ and β; statistics and sums are the device's own."""
+    """BN, LN, IN and GN with γ and β; each device has its own types for the statistics and the sums."""
 
     def forward(
         self,
@@ -148,7 +131,7 @@ class DataNorm(Protocol):
 
 
 class Extents(Protocol):
-    """Arrays of different extents."""
+    """Copies and sums of arrays of different extents."""
 
     def copy(self, source: Array, out: Array) -> None: ...
 
@@ -156,7 +139,7 @@ class Extents(Protocol):
 
 
 class FullyConnected(Protocol):
-    """Each output from all inputs."""
+    """Fully connected layer."""
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...
 
@@ -166,15 +149,9 @@ class FullyConnected(Protocol):
 
 
 class MaxPool(Protocol):
-    """The largest element of each window; each device has its own content of the arrays ``argmax``."""
+    """The largest element of each window; what forward returns for backward, ``argmax``, differs between devices."""
 
-    def output_shape(self, shape: Image, size: int, stride: int) -> Image: ...
-
-    def argmax_shapes(self, shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], ...]: ...
-
-    def argmax_type(self, size: int) -> Any: ...
-
-    def forward(self, data: Array, size: int, stride: int, out: Array, argmax: Any) -> None: ...
+    def forward(self, data: Array, size: int, stride: int, out: Array, buffer: Buffer) -> Any: ...
 
     def inference(self, data: Array, size: int, stride: int, out: Array) -> None: ...
 
@@ -214,7 +191,7 @@ class SoftmaxLoss(Protocol):
 
 
 class Normalize(Protocol):
-    """Center, standardize and rescale; the scale is the device's own."""
+    """Center, standardize and rescale; each device has its own type for the scale."""
 
     def center(self, x: Array, out: Array) -> None: ...
 
@@ -230,7 +207,7 @@ class Normalize(Protocol):
 
 
 class Prefetching(Protocol):
-    """A service: builds the next results in the background, in BUFFERS buffers, which it fills in turn."""
+    """A service: builds the next results, on a CPU in the background, in BUFFERS buffers that it fills in turn."""
 
     BUFFERS: int
 
@@ -282,50 +259,52 @@ class Operations:
 
 @dataclass(frozen=True)
 class Services:
-    """Services of a device to its operations, beside their arithmetic."""
+    """What a device offers besides its operations."""
 
     xp: ModuleType
     """Makes the device's arrays: NumPy or CuPy."""
 
     array: Callable[[Any, Any], Any]
-    """array(values, dtype): real numbers of any type and layout, as operations take them; see arrays.py."""
+    """array(values, dtype): real numbers of any type and layout as an array for operations; see arrays.py."""
 
     host: Callable[[Any], Any]
-    """host(array): the array as NumPy's."""
+    """host(array): the array as a NumPy array."""
 
     read_later: Callable[[Any], Callable[[], Any]]
-    """read_later(array): a function that returns the array as NumPy's without waiting; on a GPU, with the values at the
-    function's previous call."""
+    """read_later(array): a function that returns the array as a NumPy array without waiting; on a GPU, with the values
+    at the function's previous call."""
 
     constant: Callable[[Any], Any]
-    """constant(array): a copy that will not change any more, so that an operation may keep what it makes of it."""
+    """constant(array): a copy that will not change any more, so that an operation may keep what it computes from it."""
 
     lock: Callable[[], Any]
-    """lock(): a reentrant lock that a thread holds while it runs a net; one for all nets if they take turns."""
+    """lock(): a reentrant lock that a thread holds while it runs a net; the same for all nets if they must take
+    turns."""
 
     concurrently: Callable[[Callable[[], Any], Callable[[], Any]], Any]
     """concurrently(first, second): call two functions, at the same time if that is faster, and return what the second
     returns; neither writes to memory that the other one reads or writes."""
 
     choices: Callable[[], dict[str, str]]
-    """choices(): which of several ways was the fastest, for each purpose, if the way may change a result's last bit."""
+    """choices(): which algorithm was found to be the fastest, for each product where algorithms can differ in the last
+    bit of the result."""
 
     choose: Callable[[Mapping[str, str]], None]
-    """choose(choices): take these from now on."""
+    """choose(choices): use these algorithms from now on."""
 
     record: Callable[..., Callable[[], None]]
     """record(function, version, total): a function that does the same, but may record what it does once and replay it,
     for as long as version(), a number that grows, stays the same. What changes from call to call must lie on the
-    device. total(n): the sum of n over the ranks that have a share of the function, where there are several."""
+    device. total(n): the sum of n over the ranks, if several ranks share the function."""
 
     tape: Callable[[Callable[[], None]], Any]
     """tape(function): an object that replays the compiled calls of function(), see cpu/tape.py, or None."""
 
     describe: Callable[[], str]
-    """describe(): what the device is, in a few words."""
+    """describe(): a short description of the device."""
 
     prefetch: Prefetching
-    """The module that builds the next batch in a background thread."""
+    """The module that builds the next batch; on a CPU, in a background thread."""
 
     memory_pool: MemoryPools
-    """The module whose arrays share memory that nobody refers to any more."""
+    """The module whose pools may reuse the memory of arrays that nothing refers to any more."""

@@ -63,9 +63,9 @@ class Convolution:
             out[...] = np.maximum(out, 0)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
-        """Write the error with respect to the data into ``out`` (samples, y, x, in); the adjoint of forward.
+        """Write the error with respect to the data into ``out`` (samples, y, x, in): the adjoint of forward.
 
-        Forward multiplies pixels by a matrix; backward adds the error times its transpose to the same pixels.
+        out[s, Y, X] = Σ error[s, y, x] · weights[:, i, j]    over all i, j, y, x: t·y + i − p = Y, t·x + j − p = X
         """
         padded = self._pad(np.zeros_like(out))
         for i, j, pixels in windows(padded, self.kernel_size, self.stride):
@@ -76,7 +76,8 @@ class Convolution:
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,); nothing is accumulated.
 
-        weights_grads[:, i, j] = Σ over samples, y and x of the error's outer products with the pixels
+        weights_grads[:, i, j] = Σ_{s, y, x} error[s, y, x]ᵀ · data[s, t·y + i − p, t·x + j − p]
+        biases_grads           = Σ_{s, y, x} error[s, y, x]
         """
         for i, j, pixels in windows(self._pad(data), self.kernel_size, self.stride):
             weights_grads[:, i, j] = np.tensordot(error, pixels, axes=([0, 1, 2], [0, 1, 2]))
@@ -89,7 +90,7 @@ class Convolution:
 
 
 def plan(geometry: Geometry, algorithm: str | None = None) -> Convolution:
-    """Return the convolution of this geometry; its one algorithm is "plain", and any other a MinidlError."""
+    """Return the convolution of this geometry; raise MinidlError for any algorithm but "plain", the only one here."""
     if algorithm not in (None, "plain"):
         raise MinidlError(f"unknown algorithm for a convolution: {algorithm!r}; known are plain")
     return Convolution(geometry)

@@ -1,11 +1,12 @@
 // Batch, layer, instance and group normalization of the data, with γ and β; compare data_norm.py.
 //
-// Statistics and sums are double, for each channel of each matrix; ``stride`` is the number of these, the distance from
-// one statistic to the next: [mean, variance, scale] and [Σ error, Σ error·x̂].
+// Statistics [mean, variance, scale] and sums [Σ error, Σ error·x̂] are double, with one number for each channel of
+// each matrix; ``stride`` is the number of all these channels, and so the distance from one statistic to the next.
 #include "groups.cuh"
 
-// The mean, the variance and 1/√(σ² + ε), or 0 of one element, of a group of n elements, for each of its channels.
-// with_running: running statistics move by 1/(updates + 1) towards the mean and the unbiased variance.
+// Writes the mean μ, the variance σ² and the scale 1/√(σ² + ε) of a group of n elements for each of its channels; the
+// scale of a group of one element is 0, so that x̂ is 0. with_running: the running statistics move by 1/(updates + 1)
+// towards the mean and the unbiased variance.
 extern "C" __global__ void statistics(
     const double* parts, int pieces, int columns, int channels, int width, double n, double epsilon, double* found,
     int stride, int with_running, REAL* running_mean, REAL* running_variance, const Long* updates) {
@@ -24,8 +25,8 @@ extern "C" __global__ void statistics(
     running_variance[channel] += factor * (variance * n / (n - 1) - running_variance[channel]);
 }
 
-// out = γ·x̂ + β; with_relu: the maximum of that and 0. with_running: the batch is counted, now that every group of
-// ``statistics`` has read how many there were.
+// out = γ·x̂ + β; with_relu: the maximum of that and 0. with_running: the batch is counted in ``updates``. This cannot
+// be done in ``statistics``, where other blocks may still have to read the old number.
 extern "C" __global__ void __launch_bounds__(256, 3) forward(
     const REAL* x, const double* mean, const double* scale, const REAL* gamma, const REAL* beta, REAL* out,
     int with_relu, int with_running, Long* updates, int window, Long length, int columns, int channels, int rows) {
@@ -47,7 +48,11 @@ extern "C" __global__ void __launch_bounds__(256, 3) inference(
     });
 }
 
-// Σ error and Σ error·x̂ of each channel, from Σ error and Σ error·x. Of one matrix they are the gradients of β and γ.
+// Writes Σ error and Σ error·x̂ of each channel. ``parts`` has Σ error and Σ error·x, and
+//
+//     Σ error·x̂ = (Σ error·x − μ·Σ error)·scale
+//
+// If there is only one matrix, these are the gradients of β and γ.
 extern "C" __global__ void comp_grads(
     const double* parts, int pieces, int columns, int channels, int width, const double* mean, const double* scale,
     double* sums, int stride, REAL* gamma_grads, REAL* beta_grads) {
@@ -59,7 +64,7 @@ extern "C" __global__ void comp_grads(
     if (stride == channels) beta_grads[at] = of_beta, gamma_grads[at] = of_gamma;
 }
 
-// The gradients of γ and β of several matrices: the sums over all of them, of a channel by each block.
+// The gradients of γ and β with several matrices: the sums over all of them. Each block adds up one channel.
 extern "C" __global__ void comp_grads_of_matrices(
     const double* sums, REAL* gamma_grads, REAL* beta_grads, int matrices, int channels) {
     const double *of_beta = sums + blockIdx.x, *of_gamma = of_beta + Long(matrices) * channels;
@@ -70,12 +75,12 @@ extern "C" __global__ void comp_grads_of_matrices(
     if (threadIdx.x == 0) beta_grads[blockIdx.x] = beta, gamma_grads[blockIdx.x] = gamma;
 }
 
-// scale·(γ·error − mean(γ·error) − x̂·mean(γ·error·x̂)) as an affine map of the data and the error.
+// scale·(γ·error − mean(γ·error) − x̂·mean(γ·error·x̂)) as an affine map of the data x and the error y.
 __device__ Affine backward_of(double scale, double mean, double gamma, double mean_of_error, double mean_of_products) {
     return {-scale * scale * mean_of_products, mean, scale * gamma, -scale * mean_of_error};
 }
 
-// out = backward_of each channel, where a group is one channel; share: 1 by the number of its elements.
+// Writes ∂L/∂x for groups of one channel; share: 1/n, with n the number of elements of a group.
 extern "C" __global__ void __launch_bounds__(256, 3) backward(
     const REAL* x, const REAL* error, const double* sums, const double* mean, const double* scale, int stride,
     const REAL* gamma, double share, REAL* out, Long length, int columns, int channels, int rows) {
@@ -87,7 +92,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) backward(
     });
 }
 
-// The maps of each channel of wider groups; a block takes a group of n elements.
+// Writes the affine map of each channel for groups of several channels; a block takes one group of n elements.
 extern "C" __global__ void backward_affines(
     const double* sums, const double* mean, const double* scale, int stride, const REAL* gamma, int channels, int width,
     double n, Affine* affines) {

@@ -22,7 +22,7 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Statistics(NamedTuple):
-    """Mean, biased variance and 1/√(σ² + ε) of each group; here (outer, 1, inner, 1), other devices have their own."""
+    """Mean, biased variance and 1/√(σ² + ε) of each group: here (outer, 1, inner, 1), elsewhere other shapes."""
 
     mean: Array
     variance: Array
@@ -40,8 +40,8 @@ def forward(
 ) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: of BN, to be moved towards these
-    statistics; relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: BN's running statistics, which are
+    moved towards those of x (see ``move``); relu: write max(γ·x̂ + β, 0) instead.
     """
     mean = mean_of_group(x)
     variance = mean_of_group((x - mean) ** 2)
@@ -53,9 +53,13 @@ def forward(
 
 
 def move(running: Running, mean: Array, variance: Array, rows: Array | int) -> None:
-    """Move running statistics by 1/(n + 1) towards a batch's mean and unbiased variance, if it has more than one row.
+    """Move running statistics by 1/(n + 1) towards a batch's mean and unbiased variance, and count the batch.
 
-    mean, variance: of the batch, the variance still the biased one; rows: how many elements each is of.
+        running mean     += (mean − running mean)/(n + 1)
+        running variance += (variance·rows/(rows − 1) − running variance)/(n + 1)
+
+    n is ``updates``, which stops at ``window``. mean, variance: of the batch, with the biased variance (1/rows); rows:
+    the number of elements of each mean; with only one, nothing changes.
     """
     running_mean, running_variance, updates, window = running
     moves = rows > 1
@@ -87,7 +91,7 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
 
     sums: of ``comp_grads``, from which both means follow.
     """
-    gamma = gamma.astype(np.float64)  # the mean of a single element is this element, to the last bit
+    gamma = gamma.astype(np.float64)  # so that the mean of a single element is this element, to the last bit
     scaled = (sums * gamma).reshape(2, len(x), 1, *x.shape[2:])
     mean, slope = scaled.sum(axis=-1, keepdims=True) / (x.shape[1] * x.shape[3])
     out[...] = statistics.scale * (error * _of_channels(gamma, x) - mean - _normalized(x, statistics) * slope)

@@ -1,10 +1,11 @@
-// Arrays of different extents, where what is missing counts as zero; compare extents.py. A block takes some of a row of
-// the output, a thread ``lanes`` channels of each pixel: a vector of them, or one.
+// Arrays of different extents, where missing elements count as zero; compare extents.py. A block takes some pixels of a
+// row of the output, a thread ``lanes`` channels of each: a vector or one.
 #include "common.cuh"
 
 struct Extents { int y, x, c; };
 
-// N channels of a pixel of the block's row, where the array has them; they are all inside or all outside.
+// N channels of a pixel of the block's row, or zeros if they lie outside of the array. As N divides the channels of
+// every array, the N channels are all inside or all outside.
 template <int N>
 __device__ Several<REAL, N> at(const REAL* source, Extents extents, int out_y, int x, int c) {
     Long sample = blockIdx.x / out_y;

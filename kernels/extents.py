@@ -16,14 +16,20 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 def copy(source: Array, out: Array) -> None:
-    """Write ``source`` into ``out``: cropped where out is smaller, zero where it is larger; its adjoint copies back."""
+    """Write ``source`` into ``out``: out[i] = source[i] at each index i that source has, zero at the others.
+
+    Where ``out`` is smaller, the rest of ``source`` is cut off. The adjoint is the copy from ``out`` to ``source``.
+    """
     common = tuple(slice(min(extents)) for extents in zip(source.shape, out.shape, strict=True))
     out[...] = 0
     out[common] = source[common]
 
 
 def add(first: Array, second: Array, out: Array) -> None:
-    """Write first + second into ``out``, which has the larger extents of both and may be ``first``."""
+    """Write first + second into ``out``: out[i] = first[i] + second[i], where a missing element counts as zero.
+
+    Along each axis, ``out`` has the larger extent of the two; it may be ``first`` itself.
+    """
     total, other = np.empty_like(out), np.empty_like(out)
     copy(first, total)
     copy(second, other)

@@ -1,16 +1,18 @@
-// Groups of a view (outer, rows, inner, lanes) as matrices whose columns are summed and then changed; compare gpu/groups.py.
+// Groups of a view (outer, rows, inner, lanes) as matrices whose columns are summed and then changed; compare
+// gpu/groups.py.
 //
-// There are ``outer`` matrices of ``length`` elements each. A row of a matrix holds its channels, each group ``width`` of
-// them, once or several times side by side: ``columns`` are a multiple of the channels that makes a row as long as a
-// block is wide. The last row may be cut off.
+// There are ``outer`` matrices of ``length`` elements each. A row of a matrix holds all channels, once or several times
+// side by side: its length ``columns`` is a multiple of the channels and of a vector, and at least the width of a
+// block. Each group has ``width`` neighbouring channels. The last row may be incomplete.
 //
-// Sums are double throughout: even Σx² − (Σx)²/n of float data is then exact enough, without a guess of the mean. Of
-// double data it is not where the mean is many times the deviation σ: it is off by about 1e-16·(mean/σ)², in parts of σ².
+// All sums are double. For float data, the variance can then be computed as Σx²/n − (Σx/n)², without a first guess of
+// the mean. For double data, this has a relative error of about 1e-16·(mean/σ)², which is large if the mean is many
+// times the deviation σ.
 #include "common.cuh"
 
 struct Sums { double x, xy; };  // Σx and Σx·y
 
-// How a group is changed: out = of_x·(x − mean) + of_y·y + offset.
+// The affine map by which a group is changed: out = of_x·(x − mean) + of_y·y + offset.
 struct Affine {
     REAL of_x, mean, of_y, offset;
     Affine() = default;
@@ -19,10 +21,10 @@ struct Affine {
     __device__ REAL operator()(REAL x, REAL y) const { return of_x * (x - mean) + of_y * y + offset; }
 };
 
-constexpr int LANES = 32, ROWS = 8;  // of a block: LANES·WIDTH columns, ROWS rows at a time
-constexpr int BATCH = 4;             // vectors of an array that a thread asks for before it uses the first of them
+constexpr int LANES = 32, ROWS = 8;  // a block takes LANES·WIDTH columns and ROWS rows at a time
+constexpr int BATCH = 4;             // vectors of an array that a thread loads before it uses the first of them
 
-// In place of one value for each element of a vector: the same for all.
+// One value for all elements of a vector; it can be indexed like an array with a value for each.
 template <class T>
 struct One {
     T value;
@@ -30,13 +32,13 @@ struct One {
     __device__ const T& operator[](int) const { return value; }
 };
 
-// Vectors of x and y, which may be one array, at the same places: first, first + step, … below the end.
+// Vectors of x and y, which may be the same array, at the indices first, first + step, … below ``end``.
 struct Batch {
     Vector x[BATCH], y[BATCH];
     Long first, step, end;
 };
 
-// What is behind the end is zero.
+// Elements from ``end`` on become zero.
 template <bool WHOLE>
 __device__ void load_batch(Batch& batch, const REAL* x, const REAL* y) {
 #pragma unroll
@@ -51,7 +53,7 @@ __device__ void load_batch(Batch& batch, const REAL* x, const REAL* y) {
     }
 }
 
-// Adds element k of each vector to sums[k].
+// Adds x and x·y of element k of each vector to sums[k].
 template <class Totals>
 __device__ void add_batch(const Batch& batch, Totals& sums) {
 #pragma unroll
@@ -62,7 +64,8 @@ __device__ void add_batch(const Batch& batch, Totals& sums) {
         }
 }
 
-// out, which may be x or y itself, by affines[k] for element k of each vector; with_relu: the maximum of that and 0.
+// Writes affines[k](x, y) for element k of each vector into ``out``, which may be x or y itself; with_relu: the maximum
+// of that and 0.
 template <bool WHOLE, class Affines>
 __device__ void change_batch(const Batch& batch, const Affines& affines, REAL* out, bool with_relu = false) {
 #pragma unroll
@@ -77,8 +80,8 @@ __device__ void change_batch(const Batch& batch, const Affines& affines, REAL* o
     }
 }
 
-// A group that is contiguous, and is one batch for each thread of a block: one pass, one block for each group.
-// affine_of(sums) says how the group is changed; returns that.
+// Sums and changes a contiguous group in one pass: one block for each group, one batch for each thread.
+// affine_of(sums) is the map by which the group is changed; the function returns it.
 template <bool WHOLE, class F>
 __device__ Affine change_group(const REAL* x, const REAL* y, REAL* out, int length, F affine_of) {
     Long start = blockIdx.x * Long(length);
@@ -92,8 +95,8 @@ __device__ Affine change_group(const REAL* x, const REAL* y, REAL* out, int leng
     return affine.value;
 }
 
-// The columns and rows of a matrix that a thread goes through, batch by batch: WIDTH columns, in every eighth of ``rows``
-// rows. Blocks: (matrices, pieces of a row, pieces of the rows).
+// The part of a matrix that a thread goes through, batch by batch: WIDTH columns, and of the ``rows`` rows of its block
+// every eighth (ROWS). The grid is (matrices, pieces of a row, pieces of the rows).
 __device__ int first_column() { return (blockIdx.y * LANES + threadIdx.x % LANES) * WIDTH; }
 
 template <class F>
@@ -114,8 +117,8 @@ __device__ void sum_rows(
     });
 }
 
-// The sums of the columns over the rows of each block: parts[matrix][piece of the rows][Σx, Σx·y][column].
-// Where there is one channel only, all columns are summed up at once.
+// Writes the sums of each column over the rows of each block: parts[matrix][piece of the rows][Σx, Σx·y][column].
+// With a single channel, the columns are added up as well, to one pair of sums for each block.
 extern "C" __global__ void sums(
     const REAL* x, const REAL* y, double* parts, Long length, int columns, int channels, int rows) {
     x += blockIdx.x * length, y += blockIdx.x * length;
@@ -143,18 +146,18 @@ extern "C" __global__ void sums(
     }
 }
 
-// Which of all matrices' groups a thread works for, after the sums of its parts: a block takes one, or each of its warps,
-// or each of its threads.
+// The number, among the groups of all matrices, of the group that a thread works for when the partial sums are added
+// up. A group is added up by a block, by a warp or by a single thread.
 __device__ int own_group() { return blockIdx.x * blockDim.y + threadIdx.y; }
 
 __device__ double group_sum(double value) {
     return blockDim.x == 1 ? value : blockDim.y > 1 ? warp_sum(value) : block_sum(value);
 }
 
-// The sums of that group.
+// The sums Σx and Σx·y of that group.
 __device__ Sums group_sums(const double* parts, int pieces, int columns, int channels, int width) {
     int groups = channels / width, matrix = own_group() / groups, group = own_group() % groups;
-    int own = columns / channels * width;  // of the columns
+    int own = columns / channels * width;  // columns of this group
     Sums total = {0, 0};
     for (int i = threadIdx.x; i < pieces * own; i += blockDim.x) {
         int piece = i / own, at = i % own, column = at / width * channels + group * width + at % width;
@@ -174,7 +177,7 @@ __device__ void change_rows(
     });
 }
 
-// out = affine_of(channel) of x and y, for the channels of each matrix; with_relu: the maximum of that and 0.
+// Writes affine_of(channel)(x, y) into ``out`` for each channel of each matrix; with_relu: the maximum of that and 0.
 template <class F>
 __device__ void change_columns(
     const REAL* x, const REAL* y, REAL* out, Long length, int columns, int channels, int rows, bool with_relu,
@@ -188,7 +191,8 @@ __device__ void change_columns(
         change_rows<false>(x, y, out, length, columns, rows, with_relu, affines);
 }
 
-// out by the affine maps of all groups of ``width`` channels, matrix after matrix.
+// Writes affines[group](x, y) into ``out``; a group has ``width`` channels, and groups are numbered matrix after
+// matrix.
 extern "C" __global__ void __launch_bounds__(256, 3) change(
     const REAL* x, const REAL* y, REAL* out, const Affine* affines, int width, Long length, int columns, int channels,
     int rows) {

@@ -1,7 +1,10 @@
-// The columns of gpu/im2col.py: gather writes windows of the data side by side, scatter is its adjoint.
+// The columns of gpu/im2col.py: ``gather`` writes each window of the data as a row of a matrix, ``scatter`` is its
+// adjoint.
 //
-// columns[p - first, i, j, c] = data[s, y·step_y + i - pad_y, x·step_x + j - pad_x, c], zero outside of the image, for the output
-// pixels p = (s, y, x) from first to first + count. A thread takes a `Unit` of the channels of a pixel: one, or a Vector.
+//     columns[p − first, i, j, c] = data[s, y·step_y + i − pad_y, x·step_x + j − pad_x, c]
+//
+// for the output pixels p = (s, y, x) from first to first + count − 1; zero outside of the image. A thread takes a
+// ``Unit`` of the channels of a pixel: one channel or a Vector.
 #include "windows.cuh"
 
 struct Geometry {
@@ -15,8 +18,8 @@ __device__ void add(Vector& sum, const Vector& value) {
     for (int k = 0; k < WIDTH; k++) sum.at[k] += value.at[k];
 }
 
-// blockDim.y output pixels a block. What a window takes of a row of the data lies side by side in both: along threadIdx.x,
-// each thread copies its place of all the window's rows.
+// A block has blockDim.y output pixels, and so windows. The part of a data row that lies in a window is contiguous in
+// the data and in the columns: the threads along threadIdx.x copy it, each the same place in all rows of the window.
 template <typename Unit>
 __device__ void gather(const Unit* data, Unit* columns, Long first, Long count, Geometry g) {
     Long row = (Long)blockIdx.x * blockDim.y + threadIdx.y;
@@ -40,15 +43,16 @@ __device__ void gather(const Unit* data, Unit* columns, Long first, Long count, 
     }
 }
 
-// A block takes some of a row of the data's pixels, from row ``start`` on, blockIdx.x the row. Each thread collects what
-// the windows hold of its elements, so that no two threads add to one place and the sums have one order.
+// A block takes some data pixels of the row start + blockIdx.x. Each thread adds up the elements of all windows that
+// belong to its own data element. So no two threads add to the same element, and the order of each sum is always the
+// same. more: add to the data instead of overwriting them.
 template <typename Unit>
 __device__ void scatter(const Unit* columns, Unit* data, Long first, Long count, Long start, int more, Geometry g) {
     Windows down = {g.kernel_y, g.step_y, g.out_height}, across = {g.kernel_x, g.step_x, g.out_width};
     Long row = start + blockIdx.x, image = row / g.height * g.out_height * g.out_width - first;
     int y = int(row % g.height) + g.pad_y, window = g.kernel_y * g.kernel_x * g.channels;
     Place line = {y / g.step_y, y % g.step_y};
-    // Whether all the windows of the row are there, as they are but at the ends of a chunk.
+    // Whether all windows that contain the row are in this chunk, which is true except at the ends of a chunk.
     bool all = image + Long(max(line.window - (g.kernel_y - 1) / g.step_y, 0)) * g.out_width >= 0 &&
                image + Long(min(line.window + 1, g.out_height)) * g.out_width <= count;
     each_pixel<1>(g.width, g.channels, [=](int column, int c) {

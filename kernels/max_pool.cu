@@ -1,8 +1,10 @@
-// Max pooling without padding; compare max_pool.py. The place of a maximum is remembered as y·size + x in its window. A
-// thread takes N channels of a pixel, or of a tile of them on the way back: a vector of them, or one.
+// Max pooling without padding; compare max_pool.py. The place of a maximum is stored as y·size + x in its window. A
+// thread takes N channels, a vector or one, of an output pixel in the forward pass and of a tile of data pixels in the
+// backward pass.
 #include "windows.cuh"
 
-// A block takes some of a row of outputs.
+// Writes the maximum of each window, where nan counts as largest, and its place. A block takes some pixels of one row
+// of the output.
 template <int SIZE, int STRIDE, int N, class Index>
 __device__ void maxima(
     int any_size, int any_stride, const REAL* data, REAL* out, Index* argmax, int y, int x, int channels, int out_y,
@@ -13,7 +15,7 @@ __device__ void maxima(
         const REAL* window = data + ((sample * y + row * stride) * x + column * stride) * channels + channel;
         Several<REAL, N> best = several<N>(window);
         Several<Index, N> place = {};
-        for (int dx = 0; dx < size; dx++)  // column by column: of equals the same one as on the CPU
+        for (int dx = 0; dx < size; dx++)  // column by column: of equal elements, the same one wins as on the CPU
             for (int dy = 0; dy < size; dy++) {
                 Several<REAL, N> other = several<N>(window + (Long(dy) * x + dx) * channels);
                 for (int k = 0; k < N; k++)
@@ -26,7 +28,7 @@ __device__ void maxima(
     });
 }
 
-// Each pixel gathers from the windows whose maximum it is.
+// The adjoint: each pixel gets the sum of the errors of the windows whose maximum it is.
 template <int SIZE, int STRIDE, int N, class Index>
 __device__ void spread(
     int any_size, int any_stride, const REAL* __restrict__ error, const Index* __restrict__ argmax,
@@ -58,7 +60,8 @@ __device__ void spread(
         spread<SIZE, STRIDE, N>(size, stride, error, argmax, out, y, x, channels, out_y, out_x);                      \
     }
 
-// Windows whose elements one type can count, see argmax_type in max_pool.py; the nets' windows are small.
+// For each type of the places, see argmax_type in max_pool.py. The windows of the nets are small, so their sizes are
+// constants for uint8 alone.
 #define UINT8(KIND, SIZE, STRIDE, N) MAX_POOL(uint8_##KIND, unsigned char, SIZE, STRIDE, N)
 EACH_KIND(UINT8)
 MAX_POOL(uint16_one, unsigned short, 0, 0, 1)

@@ -1,9 +1,10 @@
 """Max pooling without padding: the largest element of each window.
 
-    y[s, y, x, c] = max of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
+    y[s, y, x, c]        = max of data[s, t·y + i, t·x + j, c] over i, j < size, with the stride t
+    ∂L/∂data[s, Y, X, c] = Σ ∂L/∂y[s, y, x, c] over the windows (y, x) whose maximum is the pixel (Y, X)
 
-data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The adjoint gives each
-element of the error to the largest element of its window; among equal ones to the first, column by column.
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). If several
+elements of a window are equally large, its maximum is the first of them, counted column by column.
 """
 
 from typing import Any
@@ -15,33 +16,14 @@ from minidl.kernels.windows import windows
 Array = Any  # numpy.ndarray or cupy.ndarray
 
 
-def output_shape(shape: tuple[int, int, int], size: int, stride: int) -> tuple[int, int, int]:
-    """Return (y, x, c) of the output for data of (y, x, c)."""
-    y, x, c = shape
-    return (y - size) // stride + 1, (x - size) // stride + 1, c
+def forward(data: Array, size: int, stride: int, out: Array, buffer: Any) -> Array:
+    """Write the maxima into ``out``, and return the number of each one's pixel in its window, which backward needs.
 
-
-def argmax_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...]]:
-    """Return the shape of the array of the maxima's places, for data of (samples, y, x, c).
-
-    For each pixel of a window it has 1 where this pixel is the maximum, else 0: (size², samples, y, x, c).
+    buffer: buffer(name, shape, dtype) gives a fast version memory for these numbers, the same in each call.
     """
-    samples, y, x, c = shape
-    return ((size**2, samples, *output_shape((y, x, c), size, stride)),)
-
-
-def argmax_type(size: int) -> Any:
-    """Return the type of that array."""
-    return np.dtype(np.uint8)
-
-
-def forward(data: Array, size: int, stride: int, out: Array, argmax: tuple[Array]) -> None:
-    """Write the maxima into ``out`` and the pixels that they come from into ``argmax`` (see ``argmax_shapes``)."""
     pixels = np.stack([pixel for _, _, pixel in windows(data, (size, size), (stride, stride))])
     out[...] = pixels.max(axis=0)
-    best = pixels.argmax(axis=0)
-    for place, is_best in enumerate(argmax[0]):
-        is_best[...] = best == place
+    return pixels.argmax(axis=0)
 
 
 def inference(data: Array, size: int, stride: int, out: Array) -> None:
@@ -49,8 +31,11 @@ def inference(data: Array, size: int, stride: int, out: Array) -> None:
     out[...] = np.stack([pixel for _, _, pixel in windows(data, (size, size), (stride, stride))]).max(axis=0)
 
 
-def backward(error: Array, size: int, stride: int, argmax: tuple[Array], out: Array) -> None:
-    """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape)."""
+def backward(error: Array, size: int, stride: int, argmax: Array, out: Array) -> None:
+    """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape).
+
+    argmax: of ``forward``.
+    """
     out[...] = 0
-    for is_best, (_, _, pixels) in zip(argmax[0], windows(out, (size, size), (stride, stride)), strict=True):
-        pixels += np.where(is_best, error, 0)
+    for place, (_, _, pixels) in enumerate(windows(out, (size, size), (stride, stride))):
+        pixels += np.where(argmax == place, error, 0)

@@ -1,8 +1,15 @@
 // Center, standardize and rescale, and their adjoints; compare normalize.py.
 //
-// All five, of which center is its own adjoint, take Σx and Σx·y of a group of n elements, and change it to
-// of_x·(x − mean) + of_y·y. In the transforms y is x; in the adjoints x is the error and y the transform's output. The
-// factor of x is the ``scale`` that a transform leaves and that its adjoint is given.
+// Each of the five functions (center is its own adjoint) gets Σx and Σx·y of a group of n elements and returns the
+// affine map by which the group is changed, of_x·(x − mean) + of_y·y. In the transforms y is x; in the adjoints x is
+// the error and y the output of the transform. A transform writes of_x as its ``scale``, and its adjoint gets this
+// scale:
+//
+//     center               x − μ
+//     standardize          scale·(x − μ)                        scale = 1/√(σ² + ε)
+//     standardize_adjoint  scale·(x − mean(x) − y·mean(x·y))
+//     rescale              scale·x                              scale = k/√(‖x‖² + ε)
+//     rescale_adjoint      scale·(x − y·sum(x·y)/k²)
 #include "groups.cuh"
 
 __device__ Affine center(Sums sums, double n, double, double, double) {
@@ -29,7 +36,8 @@ __device__ Affine rescale_adjoint(Sums sums, double, double k, double, double sc
     return {scale, 0, -scale * radial, 0};
 }
 
-// NAME_group changes groups that fit a block; NAME_affines says how to change others, whose parts were summed before.
+// NAME_group sums and changes groups that fit into the registers of a block. For all others, NAME_affines writes the
+// maps by which ``change`` in groups.cuh changes them, from the partial sums of ``sums``.
 #define TRANSFORM(NAME)                                                                                               \
     extern "C" __global__ void __launch_bounds__(512) NAME##_group(                                                   \
         const REAL* x, const REAL* y, REAL* out, REAL* scale, double k, double epsilon, int length) {                 \

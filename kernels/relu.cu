@@ -1,4 +1,4 @@
-// Rectified linear unit, y = max(x, 0); see relu.py.
+// Rectified linear unit, y = max(x, 0), and its adjoint, ∂L/∂x = ∂L/∂y where y > 0, else 0; compare relu.py.
 #include "common.cuh"
 
 extern "C" __global__ void forward(const REAL* data, REAL* out, Long size) {

@@ -1,19 +1,20 @@
 // Bilinear interpolation, corner pixels onto corner pixels, and its adjoint; compare resize.py. A thread takes N
-// channels of a pixel at a time: a vector of them, or one.
+// channels of a pixel at a time: a vector or one.
 //
-// Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels. Distances are counted in parts of 1/(n − 1), in
-// whole numbers.
+// Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels. Distances are integers, in units of 1/(n − 1),
+// so that they have no rounding error. An output pixel "takes" its weight, or share, of each of the two pixels between
+// which it lies.
 #include "common.cuh"
 
 constexpr int ROWS = 16;   // as in gpu/resize.py
-constexpr int TAKERS = 2;  // of a pixel along a row: the shares of its first ones are computed once for all rows
+constexpr int TAKERS = 2;  // output pixels of a row whose shares of a pixel are computed once for all rows
 
 struct Axis { int size, into; };
 
 __device__ int steps(Axis axis) { return axis.into > 1 ? axis.into - 1 : 1; }
 
-// (a·b − minus)/c, rounded down, by 32 bits where they hold all products of the axis, since the GPU divides 64 bits in
-// a function.
+// (a·b − minus)/c, rounded down. It is computed in 32 bits if these hold all products of the axis, because a division
+// in 64 bits is slow on a GPU: it is a function call.
 __device__ int quotient(Axis axis, int a, int b, int minus, int c) {
     if (Long(axis.size + 1) * (axis.into + 1) < 1LL << 31) return unsigned(a * b - minus) / unsigned(c);
     return int((Long(a) * b - minus) / c);
@@ -22,14 +23,14 @@ __device__ int quotient(Axis axis, int a, int b, int minus, int c) {
 // The pixel at or before output pixel i.
 __device__ int before(Axis axis, int i) { return quotient(axis, i, axis.size - 1, 0, steps(axis)); }
 
-// The part of a pixel that output pixel i takes: 1 less their distance, which must be below 1: then it is right in 32
-// bits, whatever the products are.
+// The share of a pixel that output pixel i takes: 1 minus their distance, which must be below 1. Then the result is
+// right even if the products do not fit into 32 bits, because the overflows cancel in the difference.
 __device__ REAL share(Axis axis, int i, int pixel, REAL step) {
     int distance = unsigned(i) * (axis.size - 1) - unsigned(pixel) * steps(axis);
     return (steps(axis) - abs(distance)) * step;
 }
 
-// The first and the last output pixel that take something of a pixel.
+// The first and the last output pixel that take a share of a pixel.
 __device__ int first_taker(Axis axis, int pixel) {
     if (axis.size == 1 || pixel == 0) return 0;
     return quotient(axis, pixel - 1, steps(axis), 0, axis.size - 1) + 1;
@@ -39,18 +40,18 @@ __device__ int last_taker(Axis axis, int pixel) {
     return min(axis.into - 1, quotient(axis, pixel + 1, steps(axis), 1, axis.size - 1));
 }
 
-// sum += weight·values, of N channels.
+// sum += weight·values, for N channels.
 template <int N>
 __device__ void add(Several<REAL, N>& sum, REAL weight, const REAL* values) {
     Several<REAL, N> more = several<N>(values);
     for (int k = 0; k < N; k++) sum.at[k] += weight * more.at[k];
 }
 
-// The rows of the output, ROWS of them, that a block takes some columns of, one after the other: the rows of the source
-// that neighbours share are then in its cache.
+// The ROWS rows of ``out`` of which a block computes some columns, one row after another: neighbouring rows read the
+// same rows of the source, which are then in the cache.
 struct Block {
     Long sample;
-    int first, last;  // the row behind the last one
+    int first, last;  // last: the row after the last one
 
     __device__ explicit Block(int rows) {
         int blocks = (rows + ROWS - 1) / ROWS;
@@ -58,7 +59,8 @@ struct Block {
     }
 };
 
-// What lies behind the last pixel of an axis has no part in any output, and is read from that pixel.
+// out = Ry · data · Rxᵀ. The right or lower neighbour of the last pixel does not exist and has the weight 0; the last
+// pixel itself is read in its place.
 template <int N>
 __device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns, int channels) {
     Block block(rows.into);
@@ -71,7 +73,7 @@ __device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns
         REAL of_left = share(columns, j, left, step);
         each_channel<N>(channels, [=](int channel) {
             const REAL *lefts = data + Long(left) * channels + channel, *rights = data + Long(right) * channels + channel;
-#pragma unroll 1  // more loads at once take more registers, and were slower
+#pragma unroll 1  // unrolled, the loop takes more registers, and was slower
             for (int i = block.first; i < block.last; i++) {
                 int top = before(rows, i), bottom = min(top + 1, rows.size - 1);
                 REAL of_top = share(rows, i, top, row_step);
@@ -86,8 +88,9 @@ __device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns
     });
 }
 
-// The adjoint: each row of the error that took of the block's rows is gathered along the row, once, and its sum given to
-// the two rows of the result that it took of. These follow each other from above: one of them ends before a third begins.
+// The adjoint, out = Ryᵀ · error · Rx. Each row of the error that took a share of the block's rows is summed along x
+// once, and the sum is added to the two rows of the result that it took from. As the rows of the error go downwards, so
+// do these pairs, and two rows of sums at a time are enough.
 template <int N>
 __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, int channels) {
     Block block(rows.size);
@@ -102,7 +105,7 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
         for (int t = 0; t < TAKERS; t++) shares[t] = share(columns, left + t, u, step);
         each_channel<N>(channels, [=](int channel) {
             REAL* to = out + Long(u) * channels + channel;
-            Several<REAL, N> upper = {}, lower = {};  // what rows v and v + 1 have got so far
+            Several<REAL, N> upper = {}, lower = {};  // the sums of the rows v and v + 1 so far
             int v = min(block.first, before(rows, first));
             auto end_row = [&] {
                 if (v >= block.first && v < block.last) keep(upper, to + Long(v) * columns.size * channels);
@@ -130,7 +133,7 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
     });
 }
 
-// One kernel for vectors, and one for single channels, which would make the other one take more registers.
+// Separate kernels for vectors and for single channels, because a common one would take more registers.
 #define RESIZE(NAME, N)                                                                                               \
     extern "C" __global__ void forward_##NAME(                                                                        \
         const REAL* data, REAL* out, int y, int x, int out_y, int out_x, int channels) {                              \

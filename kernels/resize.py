@@ -1,7 +1,8 @@
 """Bilinear interpolation to another size, corner pixels onto corner pixels, as DLIB does it; and its adjoint.
 
-Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels, between two pixels, and takes their mean, weighted
-by nearness. Along an axis that is a matrix R (n, m) with two entries in a row, so that for each channel
+Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels, between two pixels. It is their weighted mean; the
+weight of each is 1 minus its distance. Along an axis this is a matrix R (n, m) with at most two entries per row that
+are not zero. For each channel
 
     out = Ry · data · Rxᵀ        ∂L/∂data = Ryᵀ · ∂L/∂out · Rx
 """

@@ -8,9 +8,9 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 class Running(NamedTuple):
     """Running mean and variance of each channel, and the number of batches that have moved them.
 
-    mean, variance: (c,); updates: (1,), whole numbers, the count n of batches, which ends at ``window``. A batch moves
-    mean and variance by 1/(n + 1) towards its own mean and unbiased variance; a batch of a single row has no unbiased
-    variance and leaves them.
+    mean, variance: (c,); updates: (1,), the number n of batches as an integer, which stops at ``window``. A batch moves
+    mean and variance by 1/(n + 1) towards its own mean and unbiased variance. A batch of a single row has no unbiased
+    variance and changes nothing.
     """
 
     mean: Array

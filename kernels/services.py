@@ -12,12 +12,12 @@ Array = Any
 
 
 def read_later(array: Array) -> Callable[[], Array]:
-    """Return a function that returns the array: nothing here makes anyone wait."""
+    """Return a function that returns the array: there is no device to wait for."""
     return lambda: array
 
 
 def constant(array: Array) -> Array:
-    """Return a copy, which nobody changes; no operation keeps anything of it."""
+    """Return a copy that does not change; no operation here keeps anything that it computes from it."""
     return array.copy()
 
 
@@ -28,7 +28,7 @@ def concurrently(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
 
 
 def choose(choices: Mapping[str, str]) -> None:
-    """Do nothing: each operation computes in one way, wherever it is."""
+    """Do nothing: each operation has only one way to compute."""
 
 
 def record(function: Callable[..., Any], version: Any, total: Any = None) -> Callable[..., Any]:
@@ -37,11 +37,11 @@ def record(function: Callable[..., Any], version: Any, total: Any = None) -> Cal
 
 
 def tape(function: Callable[[], None]) -> None:
-    """Return None: there are no compiled calls to play again."""
+    """Return None: there are no compiled calls to replay."""
 
 
 def describe() -> str:
-    """Return in words what computes."""
+    """Return a description of the device."""
     return "the reference: every operation as its equation says, in plain NumPy; slow, made for reading and debugging"
 
 

@@ -1,6 +1,8 @@
 // Stochastic gradient descent with momentum (Algorithm 2), on all parameters of a net; compare sgd.py.
 #include "update.cuh"
 
+// M = ψ·M + (1 − ψ)·g, W = W − α·M; or, if ``dlib``, M = ψ·M − α·g, W = W + M. momentum: ψ; rest: 1 − ψ. Counts the
+// step.
 extern "C" __global__ void step(
     const Parameter* parameters, const Piece* pieces, const double* learning_rate, Long* steps, REAL momentum,
     REAL rest, bool dlib) {

@@ -1,7 +1,7 @@
 """Stochastic gradient descent with momentum: Algorithm 2, on all parameters of a net.
 
 ΔW are the gradients of the weights W, M their momentum, α the learning rate and ψ the momentum factor. The CPU's fast
-version sets weights and M below about 1e-27 (float32) to zero, because many processors are slow with them.
+version sets weights and M below about 1e-27 (float32) to zero; subnormal.py says why.
 """
 
 from collections.abc import Sequence

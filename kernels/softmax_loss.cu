@@ -1,10 +1,13 @@
-// Softmax and cross-entropy in one, for rows of logits that may have a label or not; compare softmax_loss.py.
+// Softmax and cross-entropy in one, p = exp(z)/Σ exp(z), ∂L/∂z = (p − onehot)/count; compare softmax_loss.py.
 //
-// Three steps: count the labels; the error of each row, and the loss and the correct predictions of each block; sums.
+// There are three steps: ``count`` the labelled rows; ``score`` the rows, which writes the error of each row, and the
+// loss and the number of correct predictions of each block; ``add`` these to the totals.
 #include "common.cuh"
 
 constexpr int TILE = 24576 / sizeof(REAL);  // numbers that a block has in shared memory; as in gpu/softmax_loss.py
-// How many labels each block saw, then how many that no class has; these count as none.
+
+// Writes the number of labelled rows that each block saw, and then the number of labels out of range, for each block
+// too. A label out of range counts as no label.
 template <class Label>
 __device__ void count_labels(const Label* labels, Long* counts, Long rows, int classes) {
     Long count = 0, wrong = 0;
@@ -17,7 +20,7 @@ __device__ void count_labels(const Label* labels, Long* counts, Long rows, int c
     if (threadIdx.x == 0) counts[blockIdx.x] = count, counts[gridDim.x + blockIdx.x] = wrong;
 }
 
-// The block copies some numbers.
+// Copies ``size`` numbers with all threads of a block.
 __device__ void copy(const REAL* from, REAL* to, int size) {
     int vectors = aligned(from, to) ? size / WIDTH : 0;
 #pragma unroll 4
@@ -27,9 +30,10 @@ __device__ void copy(const REAL* from, REAL* to, int size) {
 
 struct Score { double loss, correct; };
 
-// The error of a row of logits z, maybe in their place, by ``lanes`` neighbouring threads, a power of two. All threads
-// of a warp come here, since they exchange numbers; those without a row have one of no classes. label: negative where
-// there is none; share: of a row in the mean over all.
+// Writes the error of a row of logits z, and returns its loss and whether its prediction is correct. ``lanes``
+// neighbouring threads, a power of two, work on a row; ``error`` may be z itself. All threads of a warp must call this
+// function, because they exchange numbers; a thread without a row calls it with 0 classes. label: negative if there is
+// none; share: 1/count, the weight of a row in the mean.
 __device__ Score score_row(const REAL* z, REAL* error, int classes, int lanes, int label, REAL share) {
     int lane = threadIdx.x % lanes, best = 0;
     REAL largest = z[0], of_label = z[max(label, 0)];
@@ -40,7 +44,7 @@ __device__ Score score_row(const REAL* z, REAL* error, int classes, int lanes, i
         int place = __shfl_xor_sync(ALL, best, distance);
         if (rival > largest || (rival == largest && place < best)) largest = rival, best = place;
     }
-    __syncwarp();  // all have read of z what others now write
+    __syncwarp();  // every thread has read z before another one writes there
     REAL total = 0;
     for (int c = lane; c < classes; c += lanes) {
         REAL power = exp(z[c] - largest);
@@ -55,8 +59,9 @@ __device__ Score score_row(const REAL* z, REAL* error, int classes, int lanes, i
     return {log(total) - (of_label - largest), double(best == label)};
 }
 
-// Blocks take ``abreast`` rows at a time, one piece of the memory, which they read and write as such: between, it is in
-// a tile. What no tile holds is left where it is. parts: a loss and the correct predictions of each block.
+// Scores all rows. A block takes ``abreast`` rows at a time, which are contiguous: it copies them into a tile in shared
+// memory, computes there, and copies the result back. Rows that do not fit into the tile are computed in global memory.
+// parts: the loss and the number of correct predictions of each block.
 template <class Label>
 __device__ void score_rows(
     const REAL* logits, const Label* labels, const Long* counts, int counters, REAL* error, double* parts, Long rows,
@@ -74,11 +79,11 @@ __device__ void score_rows(
         if (tiled) copy(from, tile, some * classes);
         __syncthreads();
         for (int first = 0; first < some; first += blockDim.x / lanes) {
-            if (first + threadIdx.x / 32 * 32 / lanes >= some) continue;  // no thread of the warp has a row
+            if (first + threadIdx.x / 32 * 32 / lanes >= some) continue;  // no thread of this warp has a row
             int row = first + threadIdx.x / lanes, label = -1;
             bool real = row < some;
             if (real && labels[start + row] >= 0 && labels[start + row] < classes) label = labels[start + row];
-            Long at = Long(min(row, some - 1)) * classes;  // without a row, look at one that no other warp may change
+            Long at = Long(min(row, some - 1)) * classes;  // without a row, read the last one, which is this warp's
             auto score_of = [=](const REAL* z, REAL* error) {
                 return score_row(z + at, error + at, real ? classes : 0, lanes, label, share);
             };
@@ -110,7 +115,7 @@ extern "C" __global__ void score_int64(
     score_rows(logits, labels, counts, counters, error, parts, rows, classes, lanes, abreast);
 }
 
-// totals += loss, correct predictions, labels and labels out of range of all blocks; by one block.
+// totals += [loss, correct predictions, labelled rows, labels out of range] of all blocks. It runs as a single block.
 extern "C" __global__ void add(
     const double* parts, int blocks, const Long* counts, int counters, double* totals) {
     double loss = 0, correct = 0, labelled = 0, wrong = 0;

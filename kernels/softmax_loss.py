@@ -18,9 +18,10 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
-    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
-    the sum of the losses, the number of correct predictions and the number of rows; then the number of labels out of
-    range, whose rows count as if they had no label. A prediction is correct if the label's logit is the row's largest.
+    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,): the sum of the losses,
+    the number of correct predictions and the number of rows, each over the labelled rows; then the number of labels out
+    of range, whose rows count as if they had no label. A prediction is correct if the label's logit is the row's
+    largest.
     """
     z = logits - logits.max(axis=-1, keepdims=True)  # the same p, and exp(z) does not overflow
     log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
@@ -35,7 +36,7 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
 
 
 def out_of_range(wrong: int, classes: int) -> MinidlError:
-    """Return the message about labels that no class has."""
+    """Return the error for labels that are out of range; wrong: how many."""
     return MinidlError(
         f"labels for an output of {classes} classes must be 0 to {classes - 1}, or negative where there is none, but "
         f"{wrong:,} of them are {classes} or more; give the net as many classes as there are, or mend the labels"

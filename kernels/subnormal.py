@@ -1,7 +1,7 @@
 """Subnormal numbers: the size below which the fast updates set weights, gradients and moments to zero.
 
-Those of idle units decay towards zero for ever. When they become subnormal (below 1.2e-38 in float32), many processors
-compute at least ten times more slowly.
+Weights and moments of units that are never active decay towards zero without end. As soon as they are subnormal (below
+1.2e-38 in float32), many processors compute at least ten times more slowly.
 """
 
 from typing import Any
@@ -18,8 +18,9 @@ def tiny(dtype: Any) -> float:
 
 
 def smallest_square(dtype: Any) -> float:
-    """Return the least mean of a gradient's squares that does not become subnormal or zero.
+    """Return the lower bound of V, Adam's mean of squared gradients, which keeps it from being zero or subnormal.
 
-    1.2e-37 for float32: gradients far below 1e-17 count as zero; at 1e-17, (1 − ψ₂)·g² has that size for ψ₂ = 0.999.
+    1.2e-37 for float32. Gradients g far below 1e-17 no longer change V: with ψ₂ = 0.999, (1 − ψ₂)·g² is about as large
+    as the bound for g = 1e-17.
     """
     return 10 * float(np.finfo(dtype).tiny)

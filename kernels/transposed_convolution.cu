@@ -1,12 +1,13 @@
-// Weights (out, taps, in) as (in, taps, out): tiles of 64×64 through shared memory, blockIdx.z the tap.
+// swapped[i, tap, o] = weights[o, tap, i]: a block of HALF×ROWS threads transposes a tile of TILE×TILE numbers of the
+// tap blockIdx.z in shared memory, so that it reads and writes contiguous memory.
 #include "common.cuh"
 
-constexpr int TILE = 64, ROWS = 16, HALF = 32;  // a block of HALF×ROWS threads; as in gpu/transposed_convolution.py
+constexpr int TILE = 64, ROWS = 16, HALF = 32;  // as in gpu/transposed_convolution.py
 
 extern "C" __global__ void __launch_bounds__(512) swap(const REAL* weights, REAL* swapped, int out, int taps, int in) {
     __shared__ REAL tile[TILE][TILE + 1];
     int tap = blockIdx.z, left = blockIdx.x * TILE, top = blockIdx.y * TILE;
-    REAL own[TILE / ROWS][2];  // all asked for before the first is there
+    REAL own[TILE / ROWS][2];  // all loads are started before the first is waited for
 #pragma unroll
     for (int k = 0; k < TILE / ROWS; k++)
 #pragma unroll

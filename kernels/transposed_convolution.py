@@ -1,11 +1,12 @@
-"""Transposed convolution: the adjoint of a convolution, from its output's size to its data's, as a layer.
+"""Transposed convolution: a layer whose forward pass is the adjoint of a convolution.
 
     out[s, Y, X] = biases + Σ data[s, y, x] · weights[:, i, j]ᵀ    over all i, j, y, x: t·y + i − p = Y, t·x + j − p = X
 
 with the stride t and the padding p. data (samples, y, x, in), output (samples, Y, X, out) with extents
-t·(y − 1) + size − 2p, weights (out, size, size, in), biases (out,). The convolution's data are our output, and its
-output is our data. So its backward is our forward, its forward is our backward, and in comp_grads data and error change
-places.
+t·(y − 1) + size − 2p, weights (out, size, size, in), biases (out,).
+
+The convolution maps our output to our data. So its backward is our forward, its forward is our backward, and in
+comp_grads data and error change places.
 """
 
 from typing import Any
@@ -48,19 +49,26 @@ class TransposedConvolution:
             out[...] = np.maximum(out, 0)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
-        """Write the error with respect to the data into ``out``."""
+        """Write the error with respect to the data into ``out``: a convolution of the error.
+
+        out[s, y, x] = Σ_{i, j} error[s, t·y + i − p, t·x + j − p] · weights[:, i, j]
+        """
         no_biases = np.zeros_like(weights[0, 0, 0])
         self.adjoint.forward(error, _swap(weights), no_biases, out)
 
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
-        """Write the gradients of the weights and of the biases."""
+        """Write the gradients of the weights and of the biases; nothing is accumulated.
+
+        weights_grads[:, i, j] = Σ_{s, y, x} error[s, t·y + i − p, t·x + j − p]ᵀ · data[s, y, x]
+        biases_grads           = Σ_{s, Y, X} error[s, Y, X]
+        """
         not_needed = np.empty_like(weights_grads[0, 0, 0])
         self.adjoint.comp_grads(data, error, _swap(weights_grads), not_needed)
         biases_grads[...] = error.sum(axis=(0, 1, 2))
 
 
 def _swap(weights: Array) -> Array:
-    """Return weights (out, y, x, in) as those of the convolution, (in, y, x, out)."""
+    """Return a view of weights (out, y, x, in) as those of the convolution, (in, y, x, out)."""
     return weights.transpose(3, 1, 2, 0)
 
 

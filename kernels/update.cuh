@@ -1,19 +1,19 @@
-// The update of SGD and Adam: one pass over all parameters of a net. Each block takes a piece, which is a whole filter where
-// Algorithms 2 and 3 subtract means of filters; compare gpu/update.py.
+// The update of SGD and Adam: one launch for all parameters of a net. Each block takes one piece of a parameter: a
+// whole filter if GC or WC subtracts the mean of each filter (Algorithms 2 and 3). Compare gpu/update.py.
 #include "common.cuh"
 
 struct Parameter {
     REAL *weights, *grads, *moments[2];
     double weight_decay;
-    int gc, wc;  // whether each filter's gradient is centered before the update, and each filter after it
+    int gc, wc;  // whether to center each filter's gradient before the update (GC), and each filter after it (WC)
 };
 
 struct Piece {
     Long parameter, start, length;
 };
 
-// step(weight, gradient, moments…) changes one weight and its moments, the gradient holding the weight decay already.
-// WHOLE: the piece is made of whole vectors, which are aligned.
+// step(weight, gradient, moment, second moment) changes one weight and its moments. The gradient it gets is centered if
+// ``gc``, and includes the weight decay. WHOLE: the piece consists of whole vectors, which are aligned.
 template <bool WHOLE, int MOMENTS, class Step>
 __device__ void update_piece(const Parameter& parameter, Long start, Long length, Step step) {
     REAL *weights = parameter.weights + start, *grads = parameter.grads + start;

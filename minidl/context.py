@@ -36,8 +36,8 @@ class Buffers(local):
 class Context:
     """What all layers of a net share: the device's kernels, the number type, and the source of random weights.
 
-    in_use: a lock, held by the thread that runs the net. saved: the shapes of the parameters that will be loaded, by
-    name, or None if they are not known.
+    lock: held by the thread that runs the net. error_memory: the pool that the errors of all layers come from. saved:
+    the shapes of the parameters that will be loaded, by name, or None if they are not known.
     """
 
     kernels: Kernels
@@ -46,13 +46,13 @@ class Context:
     names: Counter[str] = field(default_factory=Counter)
     allocations: int = 0
     saved: Mapping[str, Shape] | None = None
-    errors: Any = field(init=False)  # the memory pool of the errors of all layers
+    error_memory: Any = field(init=False)
     buffers: Buffers = field(default_factory=Buffers, init=False)
-    in_use: Any = field(init=False)
+    lock: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.errors = self.kernels.memory_pool.MemoryPool()
-        self.in_use = self.kernels.lock()
+        self.error_memory = self.kernels.memory_pool.MemoryPool()
+        self.lock = self.kernels.lock()
         _contexts.add(self)
 
     def __deepcopy__(self, memo: Any) -> "Context":
@@ -90,7 +90,7 @@ _contexts: WeakSet[Context] = WeakSet()
 def _after_fork() -> None:
     """Unlock all nets in the child of a fork, where the thread that ran a net does not exist."""
     for context in _contexts:
-        context.in_use = context.kernels.lock()
+        context.lock = context.kernels.lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -14,7 +14,7 @@ from itertools import accumulate, product
 from typing import Any
 
 from minidl.communicator import Communicator
-from minidl.hooks import name_of
+from minidl.functions import name_of
 from minidl.kernels.errors import MinidlError
 from minidl.layers import BatchNorm
 from minidl.net import Net

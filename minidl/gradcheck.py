@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.hooks import Hook, HookPoint, Reparametrization, name_of
+from minidl.functions import name_of
+from minidl.hooks import Hook, HookPoint, Reparametrization
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, generator, shown, whole
 from minidl.kernels.errors import MinidlError
@@ -139,7 +140,7 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator | int, to
     random, where = generator(random), f"{layer.name} ({layer})"
     _check_setup(where, layer.context, layer.parameters())
     xp, host = layer.kernels.xp, layer.kernels.host
-    data = _checked_data(where, layer.kernels, data).copy()
+    data = _copied(where, layer.kernels, data)
     report = Report()
     with _in_training(layer), _bare(layer) as hooks:
         _check_repeatable(where, lambda: layer.forward(data), layer)
@@ -197,7 +198,7 @@ def check_net(
     random, where = generator(random), f"net ({net.name})" if net.name else "the net"
     _check_setup(where, net.context, net.parameters)
     xp, host = net.kernels.xp, net.kernels.host
-    data = _checked_data(where, net.kernels, data)
+    data = _copied(where, net.kernels, data)
     report = Report()
     with _in_training(net), _bare(net.root) as hooks:
         _check_repeatable(where, lambda: net.forward(data), net.root)
@@ -339,9 +340,9 @@ def _check_setup(where: str, context: Any, parameters: Sequence[Parameter]) -> N
             raise MinidlError(f"{name} is in {np.dtype(dtype)}, too coarse for differences of {STEP:.0e}; {advice}")
 
 
-def _checked_data(where: str, kernels: Kernels, data: Any) -> Array:
-    """Return data in float64; raise MinidlError unless they are finite numbers, and of at least one sample."""
-    data = kernels.array(data, np.float64)
+def _copied(where: str, kernels: Kernels, data: Any) -> Array:
+    """Return a copy of data in float64; raise MinidlError unless they are finite numbers of at least one sample."""
+    data = kernels.array(data, np.float64).copy()
     if data.size == 0:
         raise MinidlError(f"{where} cannot be checked on data of shape {data.shape}; give at least one sample")
     if not kernels.xp.isfinite(data).all():

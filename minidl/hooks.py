@@ -89,17 +89,23 @@ class HookPoint:
 
     def __call__(self, array: Array, layer: str = "the layer") -> Array:
         """Call hook and observers, and return the array that the layer uses from now on; layer: a name for messages."""
-        hook, result = self._hook, array
         if self.before:
             self._show(self.before, array, layer)
-        if hook is not None:
-            result = hook(array)
-            if result is not array and not isinstance(hook, Reparametrization):
-                self._check(result, array, layer)
-                array[...] = result
-                result = array
+        result = self.normalize(array, layer)
         if self.after:
             self._show(self.after, result, layer)
+        return result
+
+    def normalize(self, array: Array, layer: str = "the layer") -> Array:
+        """Call the hook alone, and return the array that it has written into, or the array if there is no hook."""
+        hook = self._hook
+        if hook is None:
+            return array
+        result = hook(array)
+        if result is not array and not isinstance(hook, Reparametrization):
+            self._check(result, array, layer)
+            array[...] = result
+            return array
         return result
 
     def _show(self, observers: list[Observer], array: Array, layer: str) -> None:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from minidl.context import Context
 from minidl.fixed import fixed, read_only
 from minidl.functions import check_arguments
-from minidl.hooks import HookPoint, Reparametrization
+from minidl.hooks import HookPoint
 from minidl.initialization import glorot
-from minidl.kernels import Kernels
 from minidl.kernels.arguments import check_kind, whole
 from minidl.kernels.errors import MinidlError
 from minidl.parameter import Parameter
@@ -63,6 +62,7 @@ class Layer:
         self.at_output.refusal = "an output has no hook; normalize data by a layer, such as BatchNorm"
         self.context: Any = None  # shared by all layers of its net
         self.writes_over: Layer | None = None  # its output may overwrite that layer's, see fuse.py
+        self.with_relu = False  # its operation writes max(output, 0), see fuse.py
         self.data: Array = None
         self.samples: int | None = None  # of the last forward, if it was in training and succeeded
         self.to_be_checked: set[str] = set()  # functions whose results are not checked yet
@@ -125,11 +125,10 @@ class Layer:
             result = result.copy() if shared else self.kernels.array(result, self.context.dtype)
         return self.at_error(result, self.name)
 
-    def normalize_weights(self, in_place: bool = True) -> None:
-        """Weights = Normalize(Weights); if not in_place, normalize a copy and leave the weights unchanged."""
+    def normalize_weights(self) -> None:
+        """Weights = Normalize(Weights)."""
         if self.weights is not None:
-            weights = self.weights.value if in_place or self.at_weights.hook is None else self.weights.value.copy()
-            self.weights.in_use = self.at_weights(weights, self.name)
+            self.weights.in_use = self.at_weights(self.weights.value, self.name)
         elif self.at_weights.hook or self.at_grads.hook:
             raise MinidlError(
                 f"{self.name} ({self}) has no weights, and the hook that hangs there would never be called; hang it at "
@@ -138,11 +137,10 @@ class Layer:
 
     def normalized_copy(self) -> Array:
         """Return a copy, Normalize(Weights); without a hook, return the weights themselves."""
-        hook = self.at_weights.hook
-        if hook is None:
+        if self.at_weights.hook is None:
             return self.weights.value
         copy = self.weights.value.copy()
-        copy[...] = hook(copy)
+        copy[...] = self.at_weights.normalize(copy, self.name)  # the hook's own array in reparametrization
         return copy
 
     # -- what your own layer defines --------------------------------------------------------------------------
@@ -203,7 +201,7 @@ class Layer:
         self._check_definition()
         self.context = context
         self.name = context.name(self.kind)
-        self.use(context.kernels)
+        self.kernels: Any = context.kernels  # the operations with which it computes
 
     def _check_definition(self) -> None:
         """Raise MinidlError if a user-defined layer has methods with other arguments, or a kind that is no word."""
@@ -212,10 +210,6 @@ class Layer:
         for method in ("infer_shape", "compute_output", "compute_error", "compute_grads"):
             arguments = {"infer_shape": "(shape)", "compute_output": "(data)"}.get(method, "(error)")
             check_arguments(f"a layer {name}", getattr(self, method), arguments)
-
-    def use(self, kernels: Kernels) -> None:
-        """Compute with these operations from now on."""
-        self.kernels: Any = kernels
 
     def fit(self, shape: Shape) -> Shape:
         """Prepare for data of ``shape`` (of one sample), the first time or again; existing parameters stay."""
@@ -283,7 +277,12 @@ class Layer:
 
     def new_error(self, shape: Shape) -> Array:
         """Return an uninitialized array for an error; its memory is reused when nothing refers to it any more."""
-        return self.context.errors.empty(shape, self.context.dtype)
+        return self.context.error_memory.empty(shape, self.context.dtype)
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether it has weights of at least two axes, the outputs first; these are normalized and studied."""
+        return self.weights is not None and self.weights.value.ndim > 1
 
     @property
     def points(self) -> dict[str, HookPoint]:
@@ -356,6 +355,10 @@ class Layer:
         """Return what the layer learns."""
         return [p for p in (self.weights, self.biases) if p is not None]
 
+    def own_parameters(self) -> list[Parameter]:
+        """Return what the layer learns besides the layers that it is made of."""
+        return self.parameters()
+
     def running(self) -> dict[str, Array]:
         """Return by name the arrays besides parameters that training changes and a saved net needs."""
         return {}
@@ -370,9 +373,8 @@ class Layer:
 
         The weights themselves do not change. The last batch is dropped, so backward needs a new forward in training.
         """
-        self.normalize_weights(in_place=False)
-        if isinstance(self.at_weights.hook, Reparametrization):
-            self.weights.in_use = self.weights.in_use.copy()  # the hook may write into its array, even if eval fails
+        if self.weights is not None:
+            self.weights.in_use = self.normalized_copy()
         self.training, self.data, self.samples = False, None, None
         self._thaw()
 

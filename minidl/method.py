@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from minidl.hooks import HookPoint, Reparametrization, name_of
+from minidl.functions import name_of
+from minidl.hooks import HookPoint, Reparametrization
 from minidl.kernels import Kernels
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
@@ -12,7 +13,7 @@ from minidl.layer import Layer, Shape
 from minidl.layers import BatchNorm, DataNorm, FullyConnected, GroupNorm, InstanceNorm, LayerNorm
 from minidl.normalizations import NORMALIZATIONS, Normalization
 from minidl.registry import BASELINE, DATA_NORM_NAMES, FULLY
-from minidl.words import meant
+from minidl.words import check_known, meant
 
 MODES = ("projection", "reparametrization")
 ORDER = ("weights", "grads", "error")  # of the hook points in a method's canonical name
@@ -114,7 +115,7 @@ def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
     last layer with such weights makes the output and is never normalized. fully: also the penultimate FullyConnected.
     Raises MinidlError if there is none.
     """
-    inner = [layer for layer in root.layers() if layer.weights is not None and layer.weights.value.ndim > 1][:-1]
+    inner = [layer for layer in root.layers() if layer.has_filters][:-1]
     chosen = [layer for layer in inner if not isinstance(layer, FullyConnected)]
     if fully:
         penultimate = [layer for layer in inner if isinstance(layer, FullyConnected)]
@@ -129,14 +130,12 @@ def normalized_layers(root: Layer, fully: bool) -> list[Layer]:
 
 def check_mode(mode: str) -> None:
     """Raise MinidlError for a mode that is not known."""
-    if mode not in MODES:
-        raise MinidlError(f"the mode {mode!r} is unknown; use {' or '.join(MODES)}")
+    check_known("mode", mode, MODES)
 
 
 def check_place(place: str) -> None:
     """Raise MinidlError for a place that is not known."""
-    if place not in PLACES:
-        raise MinidlError(f"the place {place!r} is unknown; use {' or '.join(PLACES)}")
+    check_known("place", place, PLACES)
 
 
 def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str = "hooks") -> None:

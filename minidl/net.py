@@ -19,7 +19,6 @@ from minidl.kernels.arguments import check_kind, number_type, whole
 from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
-from minidl.layers import Container
 from minidl.parameter import Parameter, repeated
 from minidl.predict import outputs_of, prepared
 from minidl.preprocessing import Preprocessing
@@ -115,8 +114,7 @@ class Net:
     def _check_shared(self) -> None:
         """Raise MinidlError if layers share a parameter: each overwrites its gradients instead of adding to them."""
         if twice := repeated(self.parameters):
-            own = [layer for layer in self.layers if not isinstance(layer, Container)]
-            names = [layer.name for layer in own for p in layer.parameters() if p is twice]
+            names = [layer.name for layer in self.layers for p in layer.own_parameters() if p is twice]
             raise MinidlError(
                 f"{' and '.join(names)} have the same parameter {twice.name}, whose gradients would be those of one of "
                 "them alone; give each layer a parameter of its own"
@@ -135,8 +133,7 @@ class Net:
         """Raise MinidlError if two arrays of a saved net would have the same name."""
         owners: dict[str, str] = {}
         for layer in self.layers:
-            own = [] if isinstance(layer, Container) else [p.name for p in layer.parameters()]
-            for name in (*own, *layer.running()):
+            for name in (*(p.name for p in layer.own_parameters()), *layer.running()):
                 if name in owners:
                     raise MinidlError(
                         f"{owners[name]} and {layer.name} both have a parameter called {name!r}, which a saved net "
@@ -166,7 +163,7 @@ class Net:
         MinidlError for anything but numbers of the right shape, and for integers, which are pixels not prepared yet.
         """
         data = prepared(self, data)
-        with self.context.in_use:
+        with self.context.lock:
             if self.training:
                 self.trained_by = get_ident()
                 self._fuse_unobserved()
@@ -214,7 +211,7 @@ class Net:
 
     def infer(self, batches: Iterable[Array]) -> list[Array]:
         """Return the outputs for batches at inference, as NumPy arrays; a net in training stays in training."""
-        with self.context.in_use:
+        with self.context.lock:
             training = self.training
             if training:
                 self.eval()
@@ -235,7 +232,7 @@ class Net:
 
         If ranks share the batch, each rank gets the gradients of the whole batch; see exchange.py.
         """
-        with self.context.in_use:
+        with self.context.lock:
             if self.training and self.trained_by not in (0, get_ident()):
                 raise MinidlError(
                     "backpropagate follows a forward pass of another thread, whose data it would use; let one thread "
@@ -249,18 +246,18 @@ class Net:
         methods.check_areas(self.root, min(sizes))
 
     def fuse(self) -> None:
-        """Let neighbouring layers share a pass over memory, see fuse.py; the last batch is forgotten."""
+        """Let neighbouring layers share a pass over memory, see fuse.py."""
         fuse(self.root)
         self.fused = True
 
     def unfuse(self) -> None:
-        """Let every layer compute alone, as observers need it; the last batch is forgotten."""
+        """Let every layer compute alone, as observers need it."""
         unfuse(self.root)
         self.fused = False
 
     def train(self) -> None:
         """Prepare for training."""
-        with self.context.in_use:
+        with self.context.lock:
             self._training = True
             self._thaw()
             self.root.train()
@@ -272,7 +269,7 @@ class Net:
         Call it again after a change of parameters: until then, inference uses the old values of weights with a hook,
         and the new values of all other parameters.
         """
-        with self.context.in_use:
+        with self.context.lock:
             with self._all_or_none():
                 self.root.eval()
             self._training = False
@@ -304,7 +301,7 @@ class Net:
         Later changes of parameters have no effect until ``eval`` or ``train``, which end this state. On a CPU, it takes
         several times the memory of the weights.
         """
-        with self.context.in_use:
+        with self.context.lock:
             with self._all_or_none():
                 if self.training:
                     self.root.eval()
@@ -388,8 +385,7 @@ class Net:
     def __str__(self) -> str:
         rows = [("layer", "", "output", "parameters", "hooks")]
         for layer in self.layers:
-            own = [] if isinstance(layer, Container) else layer.parameters()
-            count = sum(p.value.size for p in own)
+            count = sum(p.value.size for p in layer.own_parameters())
             hooks = ", ".join(filter(None, map(str, layer.points.values())))
             extents = "×".join(map(str, layer.output_shape))
             rows.append((layer.name, str(layer), extents, f"{count:,}" if count else "", hooks))

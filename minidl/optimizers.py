@@ -11,6 +11,7 @@ from minidl.kernels.arguments import real, whole
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.parameter_state import ParameterState
 from minidl.parameter import Parameter, repeated
+from minidl.words import check_known
 
 Array = Any
 
@@ -50,8 +51,7 @@ class Optimizer:
         kernels, learning_rate = load(kernels), real("the learning rate", learning_rate, *ABOVE)
         weight_decay = real("the weight decay", weight_decay, *FROM)
         variant = variant or self.variants[0]
-        if variant not in self.variants:
-            raise MinidlError(f"the variant {variant!r} of {self.kind} is unknown; use {' or '.join(self.variants)}")
+        check_known("variant", variant, self.variants, of=f" of {self.kind}")
         parameters, gc, wc = _listed(parameters), _listed(gc), _listed(wc)
         learned = set(map(id, parameters))
         if twice := repeated(parameters):

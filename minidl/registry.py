@@ -26,12 +26,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minidl.functions import check_arguments, is_defined_again
-from minidl.hooks import name_of, unlike
+from minidl.functions import check_arguments, is_defined_again, name_of
+from minidl.hooks import unlike
 from minidl.kernels import Kernels
 from minidl.kernels.areas import AREAS, area_view
 from minidl.kernels.arrays import is_plain
 from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 Array = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -214,11 +215,8 @@ def register(
     'channel'
     >>> del NORMALIZATIONS["channel WS"]
     """
-    if point not in POINTS:
-        raise MinidlError(f"the hook point {point!r} is unknown; use one of {', '.join(POINTS)}")
-    areas = [known for known in AREAS if known != "group"]
-    if area not in areas:
-        raise MinidlError(f"the area {area!r} is unknown for {point}; use one of {', '.join(areas)}")
+    check_known("hook point", point, POINTS)
+    check_known("area", area, [known for known in AREAS if known != "group"], of=f" of {point}")
     if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+( [\w.+-]+)*", name):
         raise MinidlError(
             f"a method cannot name {name!r}; use words of letters, digits, _, -, . and +, with one space between them"
@@ -232,10 +230,7 @@ def register(
             f"del NORMALIZATIONS[{other!r}]"
         )
     if isinstance(function, str):
-        if function not in TRANSFORMS:
-            raise MinidlError(
-                f"the transform {function!r} is unknown; use {', '.join(TRANSFORMS)} or your own function"
-            )
+        check_known("transform", function, TRANSFORMS, more=", or your own function")
         if adjoint is not None:
             raise MinidlError(f"{name} cannot have another adjoint than that of {function}; leave it out")
     else:

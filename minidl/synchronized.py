@@ -16,6 +16,7 @@ from minidl.communicator import Communicator
 from minidl.kernels import Kernels
 from minidl.kernels.data_norm import move
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.normalize import total
 from minidl.kernels.running import Running
 from minidl.layers import BatchNorm
 from minidl.net import Net
@@ -35,11 +36,10 @@ def synchronize(net: Net, communicator: Communicator) -> None:
 
     Raises MinidlError for such a hook that is a user-defined function, whose sums are not known.
     """
+    data_norm: Any = DataNorm(net.kernels.data_norm, communicator)
     for layer in net.layers:
         if isinstance(layer, BatchNorm):
-            layer.synchronized = SynchronizedBatchNorm(communicator)
-            layer.use(layer.context.kernels)
-    net.fuse()
+            layer.kernels = replace(net.kernels, data_norm=data_norm)
     for layer, hook in hooks_of_a_batch(net):
         if not isinstance(hook.function, str):
             raise MinidlError(
@@ -98,7 +98,14 @@ class DataNorm:
     communicator: Communicator
 
     def forward(
-        self, x: Array, gamma: Array, beta: Array, epsilon: float, out: Array, running: Running | None = None
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        epsilon: float,
+        out: Array,
+        running: Running | None = None,
+        relu: bool = False,
     ) -> Statistics:
         """Write γ·x̂ + β into ``out`` and return the statistics of the batch, with which it moves the running ones."""
         own = self.own.forward(x, gamma, beta, epsilon, out)
@@ -109,7 +116,7 @@ class DataNorm:
         scale = 1 / np.sqrt(variance + epsilon)
         factor = scale.reshape(-1) * gamma
         offset = beta - mean.reshape(-1) * factor
-        self.own.inference(x, factor.astype(x.dtype), offset.astype(x.dtype), out)
+        self.own.inference(x, factor.astype(x.dtype), offset.astype(x.dtype), out, relu)
         if running:
             move(running, mean, variance, rows)
         return Statistics(mean, variance, scale, rows)
@@ -125,18 +132,6 @@ class DataNorm:
         if name.startswith("__"):  # of a copy that is not filled yet
             raise AttributeError(name)
         return getattr(self.own, name)
-
-
-@dataclass(frozen=True)
-class SynchronizedBatchNorm:
-    """Replaces operations by those with which BN uses the batch of all ranks."""
-
-    communicator: Communicator
-
-    def __call__(self, kernels: Kernels) -> Kernels:
-        """Return the operations with another data norm."""
-        own: Any = DataNorm(kernels.data_norm, self.communicator)
-        return replace(kernels, data_norm=own)
 
 
 @dataclass(frozen=True)
@@ -168,8 +163,7 @@ class Normalize:
 
     def _sum(self, x: Array) -> tuple[Array, Array]:
         """Return the sum of each group, and the number of its elements."""
-        sums = x.sum(axis=(1, 3), dtype=np.float64, keepdims=True)
-        return sums_and_count(self.communicator, sums, prod(x.shape[1::2]))
+        return sums_and_count(self.communicator, total(x), prod(x.shape[1::2]))
 
 
 def sums_and_count(communicator: Communicator, sums: Array, count: int) -> tuple[Array, Array]:

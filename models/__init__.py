@@ -11,7 +11,7 @@ from minidl.method import check_mode, check_place, parse
 from minidl.models import a, b, c, d  # noqa: F401  (each names its nets)
 from minidl.models.registry import MODELS, Model
 from minidl.net import Net
-from minidl.words import meant
+from minidl.words import check_known
 
 NAMES = tuple(MODELS)  # of Figure 1
 
@@ -84,9 +84,5 @@ def build(
 
 
 def _model(name: str) -> Model:
-    if not isinstance(name, str) or name not in MODELS:
-        raise MinidlError(
-            f"the model {name!r} is unknown{meant(str(name), MODELS)}; use one of {', '.join(MODELS)}, or --import the "
-            "file that names it"
-        )
+    check_known("model", name, MODELS, more=", or --import the file that names it")
     return MODELS[name]

@@ -9,7 +9,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
-    """A block of Python, and what the page says that it prints: the text block that follows at once, if any."""
+    """A block of Python, and its output as the page shows it: the text block directly after it, if there is one."""
 
     code: str
     output: str | None

@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Fixtures and settings of all tests."""
 
 import atexit
 import ctypes
@@ -19,8 +19,8 @@ from types import SimpleNamespace
 from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
-    # Several processes test side by side: each has its two threads on a core of its own, where neither waits for the
-    # threads of another process, nor in a busy loop for each other. Set before Numba reads it.
+    # Several processes run tests: each gets one core for its two threads, which so do not wait for threads of other
+    # processes. And they do not wait in a busy loop for each other. Numba reads these variables when it is imported.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
     os.environ |= {"NUMBA_NUM_THREADS": "2", "GOMP_SPINCOUNT": "0"}
@@ -49,7 +49,7 @@ from minidl.optimizers import OPTIMIZERS
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make a test thorough on all devices but those that it is quick on, before pytest selects tests by their marks."""
+    """Mark a test as thorough on all devices except those where it is quick, before pytest selects tests by marks."""
     for item in items:
         quick = item.get_closest_marker("quick_on")
         if quick and not set(quick.args) & {item.callspec.params.get(name) for name in ("backend", "fast")}:
@@ -79,10 +79,10 @@ if EMULATED:
     from minidl.kernels.gpu import cublas, libraries
 
     cublas.library = blas.Library
-    # What is found to be the fastest by the stand-ins is nothing to keep.
+    # Which plan is fastest in the stand-ins means nothing, so it is not kept.
     os.environ["CUPY_CACHE_DIR"] = tempfile.mkdtemp(prefix="minidl-")
     atexit.register(shutil.rmtree, os.environ["CUPY_CACHE_DIR"], True)
-    libraries.load = lambda name, library: ""  # the stand-in for cuDNN is all there is
+    libraries.load = lambda name, library: ""  # only the stand-in for cuDNN is present
     from minidl.kernels.gpu import trial
 
     trial.TIMES = trial.ROUNDS = 1  # the stand-in says how long a plan takes
@@ -90,14 +90,14 @@ NO_GPU = "no GPU with CuPy, and no g++ on Linux to emulate one"
 
 
 def load(device: str) -> Kernels:
-    """Return the kernels of a device, with products in full precision; skip the test where there is no such device."""
+    """Return the kernels of a device, with products in full precision; skip the test if there is no such device."""
     if device == "gpu" and EMULATED and not (sys.platform == "linux" and shutil.which("g++")):
         pytest.skip(NO_GPU)
     return kernels.load(device, "fp32")
 
 
 def needs_cudnn() -> None:
-    """Skip a test on a GPU where cuDNN does not work; its stand-in always does."""
+    """Skip a test on a GPU if cuDNN does not work there; the stand-in always works."""
     from minidl.kernels.gpu import products
 
     if why := products.cudnn_fails():
@@ -145,7 +145,7 @@ def gpu() -> Kernels:
 
 @pytest.fixture
 def elementwise() -> Kernels:
-    """Return the kernels of the GPU, with the formulas of elementwise.py in place of the RawKernels."""
+    """Return the kernels of the GPU, with the formulas of elementwise.py in place of the CUDA sources."""
     device = load("gpu")
     from minidl.kernels.gpu import elementwise as e
 
@@ -160,7 +160,7 @@ def context(backend: Kernels, random: np.random.Generator) -> Context:
 
 @pytest.fixture
 def names() -> Iterator[None]:
-    """Forget the names that a test gives: of normalizations, of models, and of the modules that ``--import`` makes."""
+    """Remove after a test the normalizations, models and modules (of ``--import``) that it has registered."""
     tables: tuple[dict[str, Any], ...] = (NORMALIZATIONS, MODELS)
     known, modules = [dict(table) for table in tables], set(sys.modules)
     yield
@@ -174,7 +174,7 @@ def names() -> Iterator[None]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that lets the model of a name be made with other widths, until the test ends."""
+    """Return a function that makes the model of a name with other widths, until the test ends."""
 
     def make(name: str, **widths: Any) -> None:
         model = MODELS[name]
@@ -185,7 +185,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let runs that would have processes of their own be in this one, which is faster."""
+    """Run in this process what would otherwise be separate processes, because this is faster."""
 
     def run(command: list[str], **_: Any) -> SimpleNamespace:
         with redirect_stderr(io.StringIO()) as said:
@@ -197,7 +197,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_waiting_for_the_disk() -> Iterator[None]:
-    """Leave it to the system when it writes: no test's file has to outlive a loss of power."""
+    """Let files be written without fsync, because no file of a test must survive a loss of power."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
@@ -214,10 +214,10 @@ def drawn_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(two_workers_from_the_beginning: None, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where several processes test side by side, let each of the first two compile the loops for one number type.
+    """If several processes run tests, let each of the first two compile the loops for one number type.
 
-    Left alone, all of them, and the processes that they start, would compile everything at the same time. What is
-    compiled is kept in files, from which the others take it.
+    Otherwise all of them, and the processes that they start, would compile everything at the same time. Compiled code
+    is kept in files, from which the others load it.
     """
     if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)) == 1:
         return
@@ -226,7 +226,7 @@ def compiled_once(two_workers_from_the_beginning: None, tmp_path_factory: pytest
     if worker in done:
         _compile(done[worker].name)
         done[worker].touch()
-    end = time.monotonic() + 120  # one that could not compile says so in its own tests
+    end = time.monotonic() + 120  # a process that cannot compile fails in its own tests
     while time.monotonic() < end and not all(path.exists() for path in done.values()):
         time.sleep(0.05)
 
@@ -243,14 +243,14 @@ def _compile(dtype: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def looked_at_once(compiled_once: None) -> None:
-    """Let the garbage collector pass over what was there before the first test, and is there until the last one."""
+    """Let the garbage collector ignore objects that exist before the first test, as they stay until the last one."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def two_workers_from_the_beginning() -> None:
-    """Run what is made for several tests with two worker threads, too: sums depend on their number."""
+    """Run fixtures for several tests with two worker threads as well, because sums depend on the number of threads."""
     threads.set_workers(2)
 
 
@@ -263,7 +263,7 @@ def two_workers() -> None:
 
 @pytest.fixture(autouse=True)
 def best_loops() -> None:
-    """Compute by the loops that a user has, whatever a run of an earlier test has chosen."""
+    """Use the default loops, whatever a run of an earlier test has chosen."""
     if loops.name() != BEST:
         loops.use_best()
 
@@ -314,7 +314,7 @@ def page(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., str]:
-    """Return a function that writes a file of one's own, and returns its path."""
+    """Return a function that writes a file for ``--import``, and returns its path."""
 
     def call(text: str, name: str = "my_norm.py") -> str:
         (tmp_path / name).write_text(text)
@@ -325,7 +325,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def sentence(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Return a function that returns the one sentence that was said last."""
+    """Return a function that returns the one sentence that was printed last as an error."""
 
     def read() -> str:
         shown = capsys.readouterr().err

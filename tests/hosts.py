@@ -1,7 +1,7 @@
-"""Hosts: network namespaces of this machine with addresses of their own, between which ranks talk by TCP; needs root.
+"""Hosts: network namespaces of this machine with different addresses; ranks on them talk by TCP. Needs root.
 
-python tests/hosts.py --hosts 3           # the loss curve of three hosts beside that of one process
-python tests/hosts.py --hosts 3 --cut     # and what is said when the link to one of them is cut
+python tests/hosts.py --hosts 3           # compares the loss curve of three hosts with that of one process
+python tests/hosts.py --hosts 3 --cut     # shows what is printed when the link to one of them is cut
 """
 
 import argparse
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 BESIDE = Path(sys.executable).parent / "mpiexec"
 MPIEXEC = str(BESIDE) if BESIDE.exists() else "mpiexec"
 NAME, NET = "minidl", "10.213.77"
-# What mpiexec calls in the place of ssh: options, a host, and the command for it.
+# What mpiexec calls in place of ssh, with options, a host, and a command.
 REMOTE = f"""#!/bin/sh
 while [ "${{1#-}}" != "$1" ]; do shift; done
 host=$1; shift
@@ -38,7 +38,7 @@ def ip(*words: str) -> None:
 
 @contextmanager
 def network(hosts: int) -> Iterator[list[str]]:
-    """Give the addresses of so many hosts, joined by a bridge in a namespace of its own."""
+    """Make ``hosts`` hosts, connected by a bridge in a separate namespace; yield their addresses."""
     spaces = [f"{NAME}{number}" for number in range(hosts + 1)]  # 0 is the bridge's
     try:
         for space in spaces:
@@ -58,7 +58,7 @@ def network(hosts: int) -> Iterator[list[str]]:
 
 
 def cut(host: int) -> None:
-    """Cut the link to a host, counted from 1: packets are lost, and nobody is told."""
+    """Cut the link to a host, counted from 1: packets are lost without an error."""
     ip("-n", f"{NAME}0", "link", "set", f"port{host}", "nomaster")
 
 
@@ -86,7 +86,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def curves(hosts: int, folder: Path) -> tuple[list[float], list[float]]:
-    """Return the losses of a training on one process, and on a rank of each of so many hosts."""
+    """Return the losses of a training in one process, and of one with a rank on each of ``hosts`` hosts."""
     one, many = folder / "one", folder / "many"
     words = [*SMALL, "--epochs", "3", "--quiet", "--out", str(one)]
     subprocess.run([sys.executable, str(HERE.parent / "train.py"), *words], check=True, capture_output=True)
@@ -99,7 +99,7 @@ def curves(hosts: int, folder: Path) -> tuple[list[float], list[float]]:
 
 
 def after_a_cut(hosts: int, folder: Path) -> tuple[float, str, float]:
-    """Return the seconds from the cut of a link until rank 0 says something, what, and until its launcher has ended.
+    """Return the seconds from the cut of a link until rank 0 prints something, its text, and those until the job ends.
 
     At most a minute later the launcher is killed.
     """

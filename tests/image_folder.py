@@ -1,4 +1,4 @@
-"""A folder of images to train on, for fixtures that several tests of a file share."""
+"""Writes a folder of images to train on, for fixtures of several tests."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
-"""Kills runs at random moments and goes on with them: python tests/kill.py --count 100.
+"""Kills runs at random moments and resumes them: python tests/kill.py --count 100.
 
-Each run is tiny, and ends as one that was not killed, to the last bit, or had not begun and says so. Moments are of the
-processor's time that a run has taken, so that they spread over all of it however busy the machine is. Linux alone.
+Each run is tiny. It must end as a run that was not killed, to the last bit, or it had not begun and says so. The
+moments are chosen by the processor time of a run, so that they spread over the whole run however busy the machine is.
+Only for Linux.
 """
 
 import argparse
@@ -27,12 +28,12 @@ SMALL = (
     *("--trace", "10", "--threads", "1", "--loops", "numpy", "--quiet", "--save-every", "0.002"),
 )
 IMAGES = 24  # of each of two classes
-LOOK = 0.002  # seconds between two looks at a run that is to be killed
+LOOK = 0.002  # seconds between two checks of a run that is to be killed
 
 
 @dataclass
 class Outcome:
-    """How many runs were equal in the end, how many had not begun, how often one was killed, and what went wrong."""
+    """The numbers of runs that were equal in the end, of runs that had not begun, and of kills, and what went wrong."""
 
     equal: int = 0
     not_begun: int = 0
@@ -47,26 +48,26 @@ def start(*words: str) -> "subprocess.Popen[str]":
 
 
 def finish(*words: str) -> tuple[int, str]:
-    """Train to the end; return the exit status and what was said of errors."""
+    """Train to the end; return the exit status and the error output."""
     with start(*words) as process:
         error = process.communicate()[1]
     return process.returncode, error
 
 
 def seconds_of(pid: int) -> float:
-    """Return the seconds of the processor that a process has taken."""
+    """Return the processor time of a process, in seconds."""
     _, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
     return sum(map(int, rest.split()[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def seconds_of_children() -> float:
-    """Return the seconds of the processor that all processes from here have taken which have ended."""
+    """Return the processor time of all child processes that have ended, in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def difference(one: Path, other: Path) -> str:
-    """Say what differs between two finished runs, or nothing."""
+    """Return what differs between two finished runs, or ""."""
     first, second = (load_file(path / "checkpoint.safetensors") for path in (one, other))
     if first.keys() != second.keys():
         return "the checkpoints hold other arrays"
@@ -85,9 +86,9 @@ def difference(one: Path, other: Path) -> str:
 
 
 def kill_runs(place: Path, count: int, seed: int = 0, more: float = 0.5) -> Outcome:
-    """Kill so many runs at moments from 0 s on, some of them again while they go on, and compare them in the end.
+    """Kill ``count`` runs at random moments, some of them again after they were resumed, and compare them in the end.
 
-    more: how probable it is that a run which goes on is killed again.
+    more: the probability that a resumed run is killed again.
     """
     write_images(place / "set", IMAGES, np.random.default_rng(seed))
     small, before = ("--data", str(place / "set"), *SMALL), seconds_of_children()
@@ -126,7 +127,7 @@ def kill_runs(place: Path, count: int, seed: int = 0, more: float = 0.5) -> Outc
 
 
 def main() -> int:
-    """Kill as many runs as the command line says."""
+    """Read the command line, and kill as many runs as it says."""
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("--count", type=int, default=100)
     cli.add_argument("--seed", type=int, default=0)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
 
-EXTRAS = ("fast", "study", "test", "export")  # beside what every installation has
+EXTRAS = ("fast", "study", "test", "export")  # in addition to the requirements of every installation
 
 
 def lowest(path: Path) -> Iterator[str]:
-    """Return the requirements in setup.cfg with each ``>=`` made ``==``."""
+    """Return the requirements in setup.cfg with ``==`` in place of each ``>=``."""
     setup = ConfigParser()
     setup.read(path)
     for text in (setup["options"]["install_requires"], *(setup["options.extras_require"][name] for name in EXTRAS)):

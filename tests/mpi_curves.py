@@ -1,8 +1,8 @@
-"""Trains tiny nets on as many ranks as there are, and writes the curves of their losses.
+"""Trains tiny nets on all ranks, and writes the curves of their losses.
 
-mpiexec -n 2 python tests/mpi_curves.py FILE, or for some of them FILE quick, FILE pixels.
+mpiexec -n 2 python tests/mpi_curves.py FILE, or with only some of the cases: FILE quick, FILE pixels.
 
-Started without mpiexec, it writes those of one process, which has the whole of each batch.
+Without mpiexec, it writes the curves of a single process, which has the whole of each batch.
 """
 
 import sys
@@ -40,7 +40,7 @@ RATES = {"sgd": 0.1, "adam": 1e-3}
 
 
 class Case(NamedTuple):
-    """What is trained."""
+    """A net and its training."""
 
     model: str
     optimizer: str
@@ -79,14 +79,14 @@ CHOSEN = {"quick": QUICK, "pixels": PIXELS}
 
 
 def noise() -> Dataset:
-    """Return random images of as many classes as there are."""
+    """Return random images of all classes."""
     random = np.random.default_rng(5)
     images = random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), np.uint8)
     return Dataset("noise", images, random.integers(0, CLASSES, IMAGES), ("x", "y", "z"))
 
 
 def labelled_pixels() -> Dataset:
-    """Return images in VOC's layout; of one nothing is labelled but a row, and of the others more and more is void."""
+    """Return images in VOC's layout; in one only a row is labelled, and in each of the others a larger part is void."""
     random = np.random.default_rng(6)
     with TemporaryDirectory() as name:
         folder = Path(name) / "VOCdevkit" / "VOC2012"
@@ -106,7 +106,7 @@ def labelled_pixels() -> Dataset:
 
 
 def curve(case: Case, ranks: Communicator) -> np.ndarray:
-    """Return the loss of each step, and at last the sum of all weights and of what inference uses besides."""
+    """Return the loss of each step, and at last the sum of all weights and of the other arrays that inference uses."""
     model, widths = NETS[case.model]
     kernels = load("cpu")
     source, images, batch = (PixelBatches, labelled_pixels(), 4) if case.model == "d" else (Batches, noise(), BATCH)

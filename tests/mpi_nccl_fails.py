@@ -1,4 +1,4 @@
-"""A rank of a training on emulated GPUs: NCCL fails to start on the second one, while the others wait for it in NCCL.
+"""A rank of a training on emulated GPUs: NCCL fails to start on the second rank, while the others wait for it in NCCL.
 
 The emulation's folder has to be in PYTHONPATH.
 """
@@ -15,7 +15,7 @@ RANK = int(os.environ["PMI_RANK"])
 
 
 class Communicator:
-    """One of NCCL's."""
+    """NCCL's communicator, which fails on the second rank."""
 
     def __init__(self, size: int, name: bytes, rank: int) -> None:
         if rank == 1:

@@ -1,4 +1,4 @@
-"""The logits of a net by its clients, and how far apart they are: python tests/parity.py RUN ...
+"""Compares the logits of a net in minidl, ONNX Runtime and PyTorch: python tests/parity.py RUN ...
 
 For each run, a line of a table: the largest logit for some images of its test set, how far those of ONNX Runtime and of
 PyTorch are from ours, and how far all three are from what PyTorch computes in float64 with the same weights.
@@ -23,12 +23,12 @@ IMAGES = 16
 
 
 def as_theirs(data):
-    """Return images as other programs have them."""
+    """Return images in the layout of other programs."""
     return np.ascontiguousarray(data.transpose(0, 3, 1, 2))
 
 
 def as_ours(logits):
-    """Return logits of other programs as ours are."""
+    """Return logits of other programs in our layout."""
     return logits if logits.ndim == 2 else logits.transpose(0, 2, 3, 1)
 
 
@@ -45,20 +45,20 @@ def by_onnx(path, data):
 
 
 def by_torch(net, path, data):
-    """Return the logits of PyTorch's layers with an export in them, in our order and in the type of the data."""
+    """Return the logits of PyTorch's layers with the weights of an export, in our order and in the type of the data."""
     import torch
     from torch_module import Module
 
     module = Module(net)
     state = {name: torch.tensor(array) for name, array in load_file(path).items()}
-    module.load_state_dict(state)  # strict: all names, and no others
+    module.load_state_dict(state)  # strict: the names must be exactly these
     data = torch.tensor(data)
     with torch.no_grad():
         return as_ours(module.to(data.dtype)(data).numpy())
 
 
 class Parity:
-    """The logits of the net of a run for the same data: ours, theirs, and in float64."""
+    """The logits of the net of a run for the same data: ours, those of the other programs, and those in float64."""
 
     def __init__(self, run, data, place):
         model, _ = export(run, "onnx", place / "model.onnx")
@@ -74,7 +74,7 @@ class Parity:
 
     @property
     def differences(self):
-        """How far ONNX Runtime and PyTorch are from ours, and then ours, ONNX Runtime and PyTorch from float64."""
+        """How far ONNX Runtime and PyTorch are from ours, then ours, ONNX Runtime and PyTorch from float64."""
         pairs = [(self.ours, other) for other in self.others]
         pairs += [(self.exact, one) for one in (self.ours, *self.others)]
         return [np.abs(one - other).max() for one, other in pairs]

@@ -1,4 +1,4 @@
-"""Runs for the tests of the report: one that is trained, small and traced, and others that are made from its record."""
+"""Runs for the tests of the report: a small traced run that is trained, and others that are derived from its record."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from PIL import Image
 import train
 from minidl.experiment.saving import records
 
-NASTY = "<i>b&\"'<⁄script>"  # a class whose name would be HTML, as far as a folder may have it
+NASTY = "<i>b&\"'<⁄script>"  # a class whose name is HTML, as far as the name of a folder can be
 
 
 def images(folder: Path) -> Path:
@@ -26,7 +26,7 @@ def images(folder: Path) -> Path:
 
 
 def trained(folder: Path, *more: str) -> Path:
-    """Train net (a) with "WC, GC, fully" on images beside it for an epoch of two steps, and return its folder."""
+    """Train net (a) with "WC, GC, fully" on the images beside it, for an epoch of two steps; return its folder."""
     data = images(folder / "set")
     given = ["--data", data, "--out", folder / "run", "--model", "a", "--method", "WC, GC, fully", *more]
     small = ["--epochs", "1", "--batch-size", "8", "--device", "cpu", "--loops", "numpy", "--quiet"]
@@ -35,7 +35,7 @@ def trained(folder: Path, *more: str) -> Path:
 
 
 def like(run: Path, name: str, **changes: Any) -> Path:
-    """Return a copy of a run beside it whose record says that it had other settings."""
+    """Copy a run into a folder beside it, with other settings in its record; return the copy's folder."""
     folder = run.with_name(name)
     shutil.copytree(run, folder)
     about = json.loads((folder / records.CONFIG).read_text())

@@ -1,4 +1,4 @@
-"""The benchmarks of the GPU, at sizes at which they measure nothing: every call in them is one that works."""
+"""The benchmarks of the GPU at tiny sizes, where they measure nothing: every call in them works."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture(autouse=True)
 def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find the benchmarks, as a script of theirs does."""
+    """Let the benchmarks be imported, as from a script in their folder."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.delitem(sys.modules, "kernels", raising=False)
 
@@ -49,7 +49,7 @@ def test_a_step_on_the_gpu(gpu: Kernels, small: Callable[..., None], monkeypatch
     monkeypatch.setitem(recipes.RECIPES, "cifar10", type(settings)(**{**vars(settings), "batch_size": 2}))
     monkeypatch.setitem(step.CASES, "c", step.CASES["c"]._replace(shape=(8, 8, 3)))
     monkeypatch.setattr(gpu_step, "IN_A_ROW", 1)
-    monkeypatch.setattr(gpu_step, "has_torch", lambda: False)  # whose net takes no such small images
+    monkeypatch.setattr(gpu_step, "has_torch", lambda: False)  # whose net does not accept such small images
     row = gpu_step.measure("c", "WC, GC, fully", "fp32", rounds=1, compiled=False)
     assert row["recorded"]
     assert row["precision"] == "fp32"
@@ -60,7 +60,7 @@ def test_a_step_on_the_gpu(gpu: Kernels, small: Callable[..., None], monkeypatch
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Return the script of ``make gpu``, with a checkout of its own, in a process that has no CuPy."""
+    """Return the script of ``make gpu``, with a separate checkout, in a process without CuPy."""
     import gpu
 
     monkeypatch.setitem(sys.modules, "cupy", None)
@@ -69,7 +69,7 @@ def job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return gpu
 
 
-def test_make_gpu_without_one(job: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_make_gpu_without_a_gpu(job: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "cupy.py").write_text("raise ImportError('no CuPy')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(SystemExit) as exit_status:
@@ -83,7 +83,7 @@ def test_make_gpu_without_one(job: Any, monkeypatch: Any, capsys: pytest.Capture
 
 
 def test_make_gpu_leaves_the_gpu_to_its_children(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
-    """Without CuPy here; a child has the stand-in, a PyTorch for no CUDA, and finds that all agree."""
+    """Here is no CuPy; a child process has the stand-in and a PyTorch without CUDA, and finds no conflict."""
     if not EMULATED or not sys.platform.startswith("linux"):
         pytest.skip("the stand-in is made for Linux, and for one CUDA alone")
     (tmp_path / "cupy").symlink_to(Path(__file__).parent / "emulation" / "cupy")
@@ -106,7 +106,7 @@ def test_cudas_that_do_not_agree(job: Any) -> None:
 
 
 def test_a_part_that_takes_too_long_keeps_what_it_has_found(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
-    """Also where what it has started holds on to its output."""
+    """Even if a process that it has started keeps the output open."""
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "build").mkdir()
     (tmp_path / "benchmarks" / "slow.py").write_text(
@@ -154,3 +154,16 @@ def test_some_parts_join_what_was_found_of_the_same_commit(job: Any, monkeypatch
     assert "kernels" not in found
     (page,) = (p for p in (tmp_path / "results").glob("Test-*.md") if "abc" not in p.name)
     assert "- tests: 5 passed" in page.read_text()
+
+
+def test_a_benchmark_says_which_kernels_blas_has(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    import blas_kernels
+
+    monkeypatch.delenv(blas_kernels.OVERRIDE, raising=False)
+    blas_kernels.announce()
+    printed = capsys.readouterr()
+    assert printed.out.startswith("BLAS: ")
+    assert not printed.err
+    monkeypatch.setenv(blas_kernels.OVERRIDE, "Haswell")
+    blas_kernels.announce()
+    assert "OPENBLAS_CORETYPE=Haswell" in capsys.readouterr().err

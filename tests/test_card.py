@@ -1,4 +1,4 @@
-"""The card: what every normalization of the paper is, and what plug-ins are, against tables that are written out."""
+"""The card of a normalization, compared with a table for the paper's, and of user-defined ones."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from minidl.normalizations import NORMALIZATIONS, Normalization
 from minidl.study.card import Card, card, table
 
-# Of a centering, what the paper's text says: a projection (idempotent, linear, orthogonal), blind to a constant.
+# Centering, as the paper's text says: a projection (idempotent, linear, orthogonal) that removes constants.
 PAPER = """\
                    at       area      N(N(x))=N(x)  N(x+c)=N(x)  N(2x)  linear  x−N(x)⟂N(x)  mean  norm  adjoint
 WN                 weights  tensor    yes           no           N(x)   no      no            8 %   8 %  yes
@@ -74,8 +74,8 @@ def test_a_plug_in(backend, plug_in, expected):
         assert found[name] == (pytest.approx(value, abs=0.06) if isinstance(value, float) else value), name
 
 
-def test_what_makes_no_numbers_obeys_no_law(backend):
-    def logarithm(x, out):  # in float32 it passes the trial of a new normalization
+def test_a_normalization_that_makes_nan_obeys_no_law(backend):
+    def logarithm(x, out):  # in float32 it passes the check of a new normalization
         out[...] = np.log(x) if x.dtype == np.float64 else x
 
     found = card(Normalization("log", "error", "sample", logarithm), backend)
@@ -84,7 +84,7 @@ def test_what_makes_no_numbers_obeys_no_law(backend):
     assert np.isnan(found.norm_kept)
 
 
-def test_what_changes_nothing_and_what_leaves_nothing(backend):
+def test_normalizations_that_change_nothing_or_return_zeros(backend):
     def nothing(x, out):
         out[...] = 0
 

@@ -1,4 +1,4 @@
-"""The command that compares methods: equal in all but the method, run once, and judged by what their seeds say."""
+"""The command that compares methods: runs differ only in the method, run once, and are compared over their seeds."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ METHODS = "Baseline; GC"
 
 @pytest.fixture
 def compare(folder, tmp_path, monkeypatch, small, in_this_process):
-    """Return a function that compares on a small set, with runs in this process, and returns the exit status."""
+    """Return a function that compares methods on a small set, in this process, and returns the exit status."""
     small("a", filters=(4, 4, 4), hidden=16)
     monkeypatch.setattr(process_run, "LOOK", 0.01)
     monkeypatch.setattr(compare_results, "report", lambda *_: "the report")
@@ -88,7 +88,7 @@ def test_methods_are_trained_equally_once_and_set_side_by_side(compare, tmp_path
 
 
 def test_the_examples_of_the_help_do_not_refuse_each_other():
-    """Those with the same folder have the same settings."""
+    """Examples with the same folder have the same settings."""
     command, settings = Command("minidl compare", "minidl compare"), {}
     lines = [line for line in parser(command).epilog.splitlines() if line.startswith("  minidl compare")]
     assert len(lines) > 4
@@ -100,7 +100,7 @@ def test_the_examples_of_the_help_do_not_refuse_each_other():
 
 
 def test_they_begin_with_equal_weights_on_equal_batches(compare, tmp_path):
-    """The loss of the only step, before its update, is that of the weights that a run begins with."""
+    """The loss of a single step, before its update, is the loss of the initial weights."""
     assert compare("--seeds", 2, methods="Baseline; GC; EL") == 0
     losses = {folder.name: read_log(folder)[0].train_loss for folder in folders(tmp_path)}
     assert len(losses) == 6
@@ -131,14 +131,14 @@ def test_methods_that_cannot_be_compared(compare, tmp_path, capsys, methods, mes
     assert not (tmp_path / "out").exists()
 
 
-def test_a_method_that_does_not_fit_the_net_is_told_before_anything_is_trained(compare, tmp_path, capsys):
+def test_a_method_that_does_not_fit_the_net_is_refused_before_training(compare, tmp_path, capsys):
     assert compare("--batch-size", 1, methods="Baseline; EB, fully") == 2
     assert "cannot have EB: the area 'channel' leaves one element per group" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("option", [("--method", "WC"), ("--seed", "3"), ("--resume", "runs/NAME")])
-def test_what_a_comparison_sets_itself_is_no_option(compare, capsys, option):
+def test_options_that_a_comparison_sets_itself_are_refused(compare, capsys, option):
     with pytest.raises(SystemExit):
         compare(*option)
     assert f"argument {option[0]}: a comparison sets it itself; " in capsys.readouterr().err
@@ -160,7 +160,7 @@ def test_runs_with_other_settings_are_not_mixed(compare, tmp_path, capsys):
 
 
 def repainted(folder):
-    """Put other images in the place of those of a folder, under their names."""
+    """Replace the images of a folder by others with the same names."""
     for path in folder.glob("*/*.png"):
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
 
@@ -217,9 +217,7 @@ def test_runs_that_began_with_other_weights_are_not_mixed(compare, tmp_path, cap
 
 
 @pytest.mark.parametrize("what", ["data", "init"])
-def test_what_changes_between_two_runs_is_told_in_place_of_a_table(
-    compare, folder, tmp_path, monkeypatch, capsys, what
-):
+def test_a_change_between_two_runs_is_reported_instead_of_a_table(compare, folder, tmp_path, monkeypatch, capsys, what):
     assert compare() == 0
     start = tmp_path / "start"
     (tmp_path / "out").rename(start)
@@ -243,7 +241,7 @@ def test_what_changes_between_two_runs_is_told_in_place_of_a_table(
     assert not (tmp_path / "out" / "compare.csv").exists()
 
 
-def test_it_goes_on_where_it_stopped(compare, tmp_path, monkeypatch, capsys):
+def test_a_comparison_continues_where_it_stopped(compare, tmp_path, monkeypatch, capsys):
     real, steps = Trainer.next_step, []
 
     def broken(trainer, size):
@@ -284,7 +282,7 @@ def imported(tmp_path):
     return {folder.name: len(read_settings(folder)["import"]) for folder in folders(tmp_path)}
 
 
-def test_a_method_of_ones_own_joins_an_earlier_comparison(compare, own, tmp_path, capsys):
+def test_a_user_defined_method_joins_an_earlier_comparison(compare, own, tmp_path, capsys):
     assert compare() == 0
     time = (tmp_path / "out" / "baseline-seed0" / "log.csv").stat().st_mtime_ns
     assert compare("--import", own, methods="Baseline; my norm") == 0
@@ -299,7 +297,7 @@ def test_a_method_of_ones_own_joins_an_earlier_comparison(compare, own, tmp_path
     assert compare(methods="GC; Baseline") == 0
 
 
-def test_a_run_goes_on_with_the_files_that_it_was_begun_with(compare, own, tmp_path, monkeypatch, capsys):
+def test_a_run_is_resumed_with_the_files_that_it_began_with(compare, own, tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -326,7 +324,7 @@ def test_an_interrupt_is_one_sentence(compare, monkeypatch, capsys):
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
-def test_a_run_that_fails_is_told_and_the_others_go_on(compare, tmp_path, monkeypatch, capsys):
+def test_a_run_that_fails_is_reported_and_the_others_continue(compare, tmp_path, monkeypatch, capsys):
     real = process_run.finished
 
     def run(command, **_):
@@ -387,7 +385,7 @@ def test_the_picture_has_a_colour_for_each_method():
         picture = Image.open(io.BytesIO(plots.comparison(runs, "a $ title"))).convert("RGB")
         return {colour for _, colour in picture.getcolors(1 << 20)}
 
-    first, second = (0, 107, 164), (255, 128, 14)  # of the palette for all kinds of colour vision
+    first, second = (0, 107, 164), (255, 128, 14)  # from the palette for all kinds of colour vision
     runs = {"WC, GC": [epochs(1.0), epochs(1.1)]}
     assert {first, second} & colours(runs) == {first}
     assert {first, second} < colours(runs | {"EB": [epochs(math.nan, tested=False)]})
@@ -453,7 +451,7 @@ def test_a_run_that_turned_nan_says_where_and_one_that_is_missing_is_a_dash():
         (12, 1.795885, 0.1),
     ],
 )
-def test_p_is_that_of_the_tables_of_students_distribution(random, pairs, t, p):
+def test_p_values_agree_with_the_tables_of_students_distribution(random, pairs, t, p):
     noise = random.standard_normal(pairs)
     noise = (noise - noise.mean()) / (
         noise.std(ddof=1) / math.sqrt(pairs)
@@ -468,8 +466,8 @@ def test_p_is_that_of_the_tables_of_students_distribution(random, pairs, t, p):
 @pytest.mark.parametrize(
     "pairs, quantiles", [(2, 12.706205 + 1.376382), (5, 2.776445 + 0.940965), (11, 2.228139 + 0.879058)]
 )
-def test_what_a_test_would_have_seen(pairs, quantiles):
-    """Of Student's tables: the quantiles at 0.975 and 0.8."""
+def test_the_smallest_difference_that_a_test_would_have_detected(pairs, quantiles):
+    """From the tables of Student's distribution: the quantiles at 0.975 and 0.8."""
     assert detectable(Difference(1.0, 0.5, 0.1, pairs)) == pytest.approx(0.5 * quantiles, rel=1e-5)
     assert math.isnan(detectable(difference({0: 1.0}, {0: 2.0})))
 
@@ -477,8 +475,8 @@ def test_what_a_test_would_have_seen(pairs, quantiles):
 def test_p_at_the_edges():
     assert math.isnan(difference({0: 1.0}, {0: 2.0}).p)
     assert math.isnan(difference({}, {}).mean)
-    assert difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 2.0}).p == pytest.approx(0)  # always 1: no chance
-    for pairs in range(15, 23):  # where the sums of some are above 1 by rounding
+    assert difference({0: 1.0, 1: 3.0}, {0: 0.0, 1: 2.0}).p == pytest.approx(0)  # always 1, without chance
+    for pairs in range(15, 23):  # where some sums exceed 1 by rounding
         for size in range(10, 200):
             values = {seed: size + seed % 2 for seed in range(pairs)}
             assert difference(values, dict.fromkeys(values, 0.0)).p >= 0

@@ -1,6 +1,6 @@
-"""What the GPU's half asks of CuPy and cuDNN, by the real packages of the extra ``conformance``, without a GPU.
+"""The calls of CuPy and cuDNN by the GPU's code, checked with the real packages (extra ``conformance``), without a GPU.
 
-Each test is a process of its own, since the stand-ins come first in this one.
+Each test runs in a separate process, because this process imports the stand-ins.
 """
 
 import json
@@ -18,13 +18,13 @@ import pytest
 FOLDER = Path(__file__).parent / "conformance"
 EMULATION = Path(__file__).parent / "emulation"
 PACKAGES = ("cupy-cuda12x", "nvidia-cudnn-frontend", "nvidia-cudnn-cu12", "nvidia-cuda-runtime-cu12")
-PRODUCTS, WITH_BIASES = 165, 46  # of different shapes in all nets, and those that biases follow in one graph
+PRODUCTS, WITH_BIASES = 165, 46  # different products in all nets, and those with biases in their graph
 
 Run = Callable[..., str]
 
 
 def missing() -> list[str]:
-    """Return what is needed and not there."""
+    """Return which requirements are missing."""
     found = [name for name in PACKAGES if not any(metadata.distributions(name=name))]
     return found + ([] if shutil.which("gcc") else ["gcc"])
 
@@ -37,7 +37,7 @@ def library(source: str, path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def child(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a function that runs a script of the folder with arguments, beside a driver that has no device."""
+    """Return a function that runs a script of the folder with arguments, with a driver that has no device."""
     if names := missing():
         assert os.environ.get("MINIDL_CONFORMANCE") != "required", names
         pytest.skip(f"{', '.join(names)} not installed; pip install -e '.[conformance]'")
@@ -60,7 +60,7 @@ def test_every_name_and_signature_is_there(child: Run) -> None:
     assert child("names.py") == ""
 
 
-def test_a_name_that_is_not_there_is_told(child: Run, tmp_path: Path) -> None:
+def test_a_missing_name_is_reported(child: Run, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(
         "import cupy\nself.xp.ascontiguous(1)\ncupy.cuda.Streem()\ncupy.zeros(1, colour=2)\ncupy.zeros(1, order='C')\n"
     )
@@ -73,7 +73,7 @@ def test_a_name_that_is_not_there_is_told(child: Run, tmp_path: Path) -> None:
 
 
 def test_the_runtime_of_cupys_own_cuda_is_found(child: Run, tmp_path: Path) -> None:
-    """After a plain install, and beside a PyTorch with one of another CUDA, which cuDNN's frontend may import."""
+    """After a plain installation, and with a PyTorch for another CUDA version, which cuDNN's frontend may import."""
     other = tmp_path / "nvidia" / "cu13" / "lib" / "libcudart.so.13"
     library("int cudaRuntimeGetVersion() { return 13; }", other)
     (tmp_path / "torch.py").write_text(f"import ctypes\nctypes.CDLL({str(other)!r})\nraise ImportError('broken')\n")

@@ -42,7 +42,7 @@ PHASES = [
 
 
 def some_quick(geometries: list[Any]) -> list[Any]:
-    """Return the geometries of which two of three are thorough: all are of one kind."""
+    """Return the geometries, of which two in three are marked as thorough, because all are of one kind."""
     return [each if i % 3 == 0 else pytest.param(each, marks=pytest.mark.thorough) for i, each in enumerate(geometries)]
 
 
@@ -61,7 +61,7 @@ LARGE = [
 
 
 class Case:
-    """Random arguments of the three passes, and poisoned memory for their results."""
+    """Random arguments of the three passes, and memory full of nan for their results."""
 
     def __init__(self, geometry: tuple[Any, ...], samples: int, dtype: type = np.float64, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
@@ -125,13 +125,13 @@ def test_any_stride_equals_plain(geometry: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("geometry", some_quick(PHASES), ids=str)
 def test_winograd_on_phases_equals_plain(geometry: tuple[Any, ...]) -> None:
-    """Filters that the stride divides and others, phases that begin before the image, pixels that no filter meets."""
+    """For filters of any size, phases that begin before the image, and pixels that no filter meets."""
     compare(geometry, "winograd", samples=3)
 
 
 @pytest.mark.parametrize("geometry", LARGE, ids=str)
 def test_chosen_path_equals_plain(geometry: tuple[Any, ...]) -> None:
-    """Many chunks, bands of large images, and every tile size that the rule chooses."""
+    """With many chunks, bands of large images, and every tile size that the rule chooses."""
     for algorithm in (plan(Geometry(*geometry)).name.split()[0], "im2col"):
         compare(geometry, algorithm, samples=5)
 
@@ -139,7 +139,7 @@ def test_chosen_path_equals_plain(geometry: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("algorithm", ["plain", "im2col", "winograd"])
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_any_number_of_samples_and_workers(algorithm: str, workers: int) -> None:
-    """One plan serves full batches, a smaller last one, and fewer samples than workers."""
+    """One plan computes full batches, a smaller last batch, and fewer samples than workers."""
     geometry = ((6, 7, 4), 5, (3, 3), 1, 1)
     threads.set_workers(workers)
     convolution = plan(Geometry(*geometry, dtype=np.float64), algorithm=algorithm)
@@ -167,7 +167,7 @@ def test_backward_and_comp_grads_are_adjoints_of_forward(geometry: tuple[Any, ..
 
 @pytest.mark.parametrize("geometry", LARGE, ids=str)
 def test_error_in_float32(geometry: tuple[Any, ...]) -> None:
-    """Below 1e-5 of the norm for Winograd, 1e-6 for im2col."""
+    """It is below 1e-5 of the norm for Winograd's algorithm, 1e-6 for im2col."""
     exact = Case(geometry, samples=4)
     expected = exact.run(plan(Geometry(*geometry, dtype=np.float64), algorithm="im2col"))
     case = Case(geometry, samples=4, dtype=np.float32)
@@ -193,10 +193,10 @@ def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("geometry", [LARGE[1], LARGE[5], LARGE[6], LARGE[7], LARGE[8], LARGE[9]], ids=str)
 def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> None:
-    """Apart from the small buffers of NumPy's own loops, which are made smaller still to be out of the way.
+    """Except for the small buffers of NumPy's own loops, which are made smaller here.
 
-    Without Numba, the programs themselves are written anew each time, some tens of kilobytes.
-    A pass may find its scratch memory grown by another one, and write its programs once more in the second call.
+    Without Numba, the programs themselves are written anew in each call, which takes some tens of kilobytes.
+    If another pass has enlarged the scratch memory, a pass writes its programs again in the second call.
     """
     case = Case(geometry, samples=8, dtype=np.float32)
     convolution = plan(Geometry(*geometry))
@@ -239,11 +239,11 @@ def test_transforms_correlate(outputs: int, taps: int, random: np.random.Generat
     a, b, g = transforms(outputs, taps)
     data, one = random.standard_normal(outputs + taps - 1), random.standard_normal(taps)
     np.testing.assert_allclose(a.T @ ((b @ data) * (g @ one)), np.correlate(data, one), rtol=0, atol=1e-12)
-    # The biases and their gradients count on it.
+    # The biases and their gradients depend on this.
     assert a[1].tolist() == [1] * outputs
 
 
-def test_geometries_that_cannot_be() -> None:
+def test_impossible_geometries_are_refused() -> None:
     with pytest.raises(MinidlError, match="leaves nothing of an image of 4×9"):
         plan(Geometry((4, 9, 1), 2, (5, 5)))
     with pytest.raises(MinidlError, match=r"unknown algorithm .* 'fast'"):
@@ -254,13 +254,13 @@ def test_geometries_that_cannot_be() -> None:
 
 
 def test_arrays_that_change_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More of them than recordings are kept."""
+    """There are more of them than recordings that are kept."""
     monkeypatch.setattr(program, "_MOST_RECORDINGS", 1)
     case = Case(LARGE[0], samples=9, dtype=np.float32)
     convolution = plan(Geometry(*LARGE[0]))
     expected = case.run(plan(Geometry(*LARGE[0])))
     kept = []
     for _ in range(10):
-        kept.append(case.run(convolution))  # kept, so that the next results lie elsewhere
+        kept.append(case.run(convolution))  # kept, so that the next results have another address
         for result, wanted in zip(kept[-1], expected, strict=True):
             assert np.array_equal(result, wanted)

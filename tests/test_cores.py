@@ -20,7 +20,7 @@ def places(*told):
     [
         ([("x", range(4))], [[0]]),
         ([("x", range(4)), ("x", range(4)), ("y", range(4))], [[0, 1], [0, 1], [2]]),
-        ([("x", [0, 1]), ("x", [2, 3]), ("y", [0, 1])], [[0], [1], [2]]),  # bound to cores of their own
+        ([("x", [0, 1]), ("x", [2, 3]), ("y", [0, 1])], [[0], [1], [2]]),  # each rank bound to separate cores
         ([("x", [0, 1]), ("x", [2, 3]), ("x", [0, 1]), ("x", [2, 3])], [[0, 2], [1, 3], [0, 2], [1, 3]]),  # to sockets
     ],
 )
@@ -40,9 +40,9 @@ def test_a_process_knows_its_cores():
 @pytest.mark.parametrize(
     "told, number, threads",
     [
-        ([("x", range(8)), ("x", range(8))], 0, 4),  # the rank that gives out the runs is a third, and needs none
+        ([("x", range(8)), ("x", range(8))], 0, 4),  # a third rank distributes the runs, and needs no core
         ([("x", range(8)), ("y", range(8))], 1, 8),
-        ([("x", range(4)), ("x", range(4, 8))], 1, 4),  # divided by the launcher, and not once more
+        ([("x", range(4)), ("x", range(4, 8))], 1, 4),  # divided by the launcher already, and not again
         ([("x", [0]), ("x", [0]), ("x", [0])], 2, 1),
     ],
 )

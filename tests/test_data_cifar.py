@@ -23,7 +23,7 @@ def record(*labels: int, image: np.ndarray | None = None) -> bytes:
 
 @pytest.fixture
 def image() -> np.ndarray:
-    """An image with no two of its axes alike: red counts rows, green counts columns, blue is constant."""
+    """An image that shows mixed-up axes: red counts rows, green counts columns, blue is constant."""
     y, x = np.mgrid[:32, :32]
     return np.stack([y, 100 + x, np.full_like(y, 200)], axis=-1).astype(np.uint8)
 
@@ -119,7 +119,7 @@ def test_the_class_names_are_counted(folder10: Path) -> None:
 
 
 def expect_archive(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this archive be the official one."""
+    """Take this archive for the official one."""
     layout = cifar.LAYOUTS["cifar10"]
     archive = replace(layout.archive, size=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.setitem(cifar.LAYOUTS, "cifar10", replace(layout, archive=archive))
@@ -127,7 +127,7 @@ def expect_archive(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def archive10(folder10: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An archive of the small folder in an otherwise empty root, with a file that wants to be elsewhere."""
+    """An archive of the small folder in an otherwise empty root, with a file whose path leads outside of it."""
     root = folder10.parent / "root"
     root.mkdir()
     path = root / "cifar-10-binary.tar.gz"

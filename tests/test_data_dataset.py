@@ -14,7 +14,7 @@ from minidl.kernels.errors import MinidlError
 
 @pytest.fixture
 def numbered() -> Dataset:
-    """Twenty images whose pixels, label and mask all hold the image's own number."""
+    """Twenty images whose pixels, label and mask all contain the number of the image."""
     numbers = np.arange(20)
     images = np.broadcast_to(numbers[:, None, None, None], (20, 4, 4, 3)).astype(np.uint8)
     classes = tuple(map(str, numbers))

@@ -21,7 +21,7 @@ SIZE = len(CONTENT)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT under paths that say how, and remembers what it was asked."""
+    """Serves CONTENT in the way that the path says, and records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.wfile.write(content)
         except ConnectionError:
-            pass  # the client went away, as it should from a slow server
+            pass  # the client has closed the connection, as it should for a slow server
         return None
 
     def log_message(self, *_: object) -> None:
@@ -100,7 +100,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def arrived(target: Path) -> bool:
-    """Whether the file is there, whole and alone."""
+    """Return whether the file is complete, and the only one in its folder."""
     return target.read_bytes() == CONTENT and list(target.parent.iterdir()) == [target]
 
 
@@ -131,14 +131,14 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, target: 
     assert server.requests == [("breaks-once", None), ("breaks-once", f"bytes={HALF}-")]
 
 
-def test_a_later_run_goes_on_with_the_part_of_an_earlier_one(server: Server, target: Path) -> None:
+def test_a_later_run_continues_the_partial_download_of_an_earlier_one(server: Server, target: Path) -> None:
     leave_part(target, CONTENT[:1_234])
     fetch([server.url("good")], target, SIZE, SHA256, progress=False)
     assert arrived(target)
     assert server.requests == [("good", "bytes=1234-")]
 
 
-def test_a_mirror_that_keeps_breaking_is_left_and_the_next_one_goes_on(server: Server, target: Path) -> None:
+def test_a_mirror_that_keeps_breaking_is_left_and_the_next_one_continues(server: Server, target: Path) -> None:
     fetch([server.url("breaks"), server.url("good")], target, SIZE, SHA256, progress=False)
     assert arrived(target)
     assert server.paths == ["breaks"] * 5 + ["good"]

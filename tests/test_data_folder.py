@@ -133,7 +133,7 @@ def test_links_that_lead_in_circles_are_not_followed(pets: Path, tmp_path: Path)
     assert sorted(cats) == [50, 51, 52, 60]
 
 
-def test_what_is_left_out_is_said_once(pets: Path) -> None:
+def test_files_that_are_left_out_are_named_once(pets: Path) -> None:
     for path in ("cat/x.heic", "cat/y.txt", "dog/z.HEIC", "README.txt"):
         (pets / path).write_text("no image")
     save(pets / "lone.png")
@@ -171,7 +171,7 @@ def test_the_background_is_a_parameter(pets: Path) -> None:
 
 
 def test_images_of_more_than_8_bits_are_scaled_alike(pets: Path) -> None:
-    """A dark image stays dark beside a bright one, also where they are in different parts."""
+    """A dark image stays darker than a bright one, even if they are in different parts of the set."""
     for name, value in (("50", 4000), ("51", 200), ("52", 257 * 240)):
         Image.fromarray(np.full((8, 8), value, np.uint16)).save(pets / "cat" / f"{name}.PNG")
     train, test = load(str(pets), progress=False)
@@ -187,7 +187,7 @@ def test_images_of_more_than_8_bits_are_scaled_alike(pets: Path) -> None:
     assert (train.images[0, 0, 0, 0], test.images[0, 0, 0, 0]) == (round(4000 / 4095 * 255), 255)
 
 
-def test_other_files_and_hidden_ones_are_left_alone(pets: Path) -> None:
+def test_other_files_and_hidden_ones_are_ignored(pets: Path) -> None:
     (pets / "notes.txt").write_text("not an image")
     (pets / "dog" / "Thumbs.db").write_text("not an image")
     save(pets / "dog" / ".hidden.png")
@@ -206,7 +206,7 @@ def test_an_image_is_turned_upright_as_its_camera_says(pets: Path) -> None:
     pixels = np.zeros((32, 32, 3), np.uint8)
     pixels[:16] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise: what is stored on top belongs on the right
+    exif[0x0112] = 6  # to be turned clockwise by 90°: the stored top belongs on the right
     Image.fromarray(pixels).save(pets / "dog" / "0.png", exif=exif)
     train, _ = load(str(pets), progress=False)
     turned = train.images[train.labels == 1][0]

@@ -1,4 +1,4 @@
-"""Image files of every kind of pixel, as bytes."""
+"""Image files with every kind of pixel, read as bytes."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def pixels(path: Path, **options: images.Colour) -> images.Bytes:
 
 
 def palette_ink(transparency: bool = True) -> Image.Image:
-    """Return an image of two colours, black and black, of which the first is transparent."""
+    """Return an image with two palette entries, both black, of which the first is transparent."""
     image = Image.fromarray(INK // 255)
     image.putpalette([0, 0, 0, 0, 0, 0])
     if transparency:
@@ -28,7 +28,7 @@ def palette_ink(transparency: bool = True) -> Image.Image:
 
 
 def ink(mode: str) -> Image.Image:
-    """Return black ink on nothing."""
+    """Return an image with black pixels on a transparent background."""
     if mode == "P":
         return palette_ink()
     if mode == "PA":
@@ -108,7 +108,7 @@ def test_floats_that_a_filter_pushed_out_of_their_range_are_clipped(tmp_path: Pa
 
 
 @pytest.mark.parametrize("value", [-1, np.nan, np.inf, -np.inf, 1e6])
-def test_values_that_tell_no_white_are_refused(tmp_path: Path, value: float) -> None:
+def test_values_of_unknown_range_are_refused(tmp_path: Path, value: float) -> None:
     Image.fromarray(np.float32([[0, 1, value]])).save(tmp_path / "x.tif")
     with pytest.raises(MinidlError, match=r"x\.tif has values from .*, so that its white is not known; store it"):
         images.read(tmp_path / "x.tif")
@@ -138,7 +138,7 @@ def test_an_animation_is_its_first_frame(tmp_path: Path, suffix: str) -> None:
 )
 def test_every_image_is_turned_upright(tmp_path: Path, mode: str, suffix: str) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
+    exif[0x0112] = 6  # to be turned clockwise by 90°
     Image.fromarray(RAMP).convert(mode).save(tmp_path / f"x.{suffix}", exif=exif)
     np.testing.assert_array_equal(pixels(tmp_path / f"x.{suffix}")[..., 0], np.rot90(RAMP, -1))
 

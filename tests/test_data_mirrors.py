@@ -1,4 +1,4 @@
-"""Downloads from mirrors that say what is not so: the next is asked; nothing is kept, overwritten or awaited."""
+"""Downloads from mirrors that give wrong answers: the next one is asked; nothing is kept, overwritten or waited for."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ Send = Callable[[bytes], None]
 
 
 class Mirror:
-    """A server that answers each request by one function, which is given how to send; url: of its file."""
+    """A server that answers each request by a function, which gets ``send``; url: the address of its file."""
 
     def __init__(self, answer: Callable[[Send], None] | bytes) -> None:
         self.answer = (lambda send: send(answer)) if isinstance(answer, bytes) else answer
@@ -39,7 +39,7 @@ class Mirror:
                 self.serve_one(self.socket.accept()[0])
 
     def serve_one(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):  # the client has gone
+        with connection, suppress(OSError):  # the client has closed the connection
             self.requests.append(connection.recv(1 << 16))
 
             def send(content: bytes) -> None:
@@ -112,7 +112,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_after_a_lie_the_next_mirror_is_asked(mirror, target, lie):
+def test_after_a_wrong_answer_the_next_mirror_is_asked(mirror, target, lie):
     get(target, mirror(LIES[lie]), mirror())
     assert arrived(target)
 
@@ -121,11 +121,11 @@ def test_a_longer_file_is_cut_at_the_length_that_is_known(mirror, target):
     endless = mirror(lambda send: [send(HEAD + b"\r\n"), *(send(bytes(1 << 16)) for _ in range(1_000))])
     with pytest.raises(MinidlError, match="has the checksum"):
         get(target, endless)
-    assert endless.sent < 16 << 20  # what lies in buffers of the system between here and there
+    assert endless.sent < 16 << 20  # bytes in buffers of the operating system
     assert list(target.parent.iterdir()) == []
 
 
-def test_what_a_redirect_says_besides_is_not_read(mirror, target):
+def test_the_body_of_a_redirect_is_not_read(mirror, target):
     there = mirror()
     head = b"HTTP/1.1 302 Found\r\nLocation: " + there.url.encode() + b"\r\n\r\n"
     endless = mirror(lambda send: [send(head), *(send(bytes(1 << 16)) for _ in range(1_000))])
@@ -146,7 +146,7 @@ def test_what_a_redirect_says_besides_is_not_read(mirror, target):
     ids=["continue", "status", "headers", "chunk", "trailers"],
 )
 def test_a_mirror_that_is_busy_without_end_is_left(mirror, target, first, again, monkeypatch):
-    """A socket's timeout would begin anew with each of these."""
+    """With each of these, the timeout of a socket would begin again."""
     monkeypatch.setattr(download, "_REQUESTS", 1)
 
     def busy(send: Send) -> None:
@@ -161,7 +161,7 @@ def test_a_mirror_that_is_busy_without_end_is_left(mirror, target, first, again,
     assert time.monotonic() - began < 2
 
 
-def test_a_byte_at_a_time_is_not_waited_for_even_if_all_mirrors_are_slow(mirror, target):
+def test_one_byte_at_a_time_is_not_waited_for_even_if_all_mirrors_are_slow(mirror, target):
     def slow(send: Send) -> None:
         send(HEAD + b"\r\n")
         while True:
@@ -240,13 +240,13 @@ def test_the_proxy_of_the_environment_is_asked(mirror, target, monkeypatch):
         get(target.with_name("other"), "https://mirror.invalid/file")
 
 
-def test_a_mirror_whose_tls_is_none_is_left(mirror, target):
+def test_a_mirror_that_does_not_speak_tls_is_left(mirror, target):
     wrong = mirror(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     get(target, wrong.url.replace("http:", "https:"), mirror())
     assert arrived(target)
 
 
-def test_that_nothing_can_be_reached_is_said_plainly(target, monkeypatch):
+def test_an_unreachable_network_is_reported_plainly(target, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/file"

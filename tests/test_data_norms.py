@@ -81,7 +81,7 @@ def test_backward_and_comp_grads_alone_are_backpropagate(context, random, kind):
 
 @pytest.mark.parametrize("area, shape", [("channel", (50, 32, 32, 8)), ("sample", (2, 64, 64, 16))])
 def test_float32_sums_are_accurate_far_from_zero(backend, random, area, shape):
-    """A variance from Σx² − (Σx)²/n in float32 would be lost here."""
+    """A variance computed as Σx² − (Σx)²/n in float32 would have no correct digit here."""
     data = (random.standard_normal(shape) + 1000).astype(np.float32)
     view = area_view(shape, area)
     out = backend.xp.empty(view, np.float32)
@@ -146,7 +146,7 @@ def test_folding_changes_nothing_at_inference(random, mode):
 
 @pytest.mark.quick_on("reference", "numba")
 def test_folding_goes_into_branches_and_transposed_convolutions(context, random):
-    """A residual block with a shortcut of its own, beside a U connection, as net (d) has them."""
+    """Into residual blocks with a layer in their shortcut, and into a U connection, as in net (d)."""
     up = Sequential(TransposedConvolution(3, 3, stride=2), BatchNorm(), ReLU(), Convolution(3, 3), BatchNorm())
     inner = Residual(up, TransposedConvolution(3, 2, stride=2))
     down = Residual(Sequential(Convolution(4, 3, stride=2), BatchNorm()), AveragePool(2, 2))
@@ -168,13 +168,13 @@ def test_folding_goes_into_branches_and_transposed_convolutions(context, random)
 
 
 class Squared(FullyConnected):
-    """(W·x + b)²: of one's own, and not linear in W."""
+    """A user-defined layer, (W·x + b)², which is not linear in W."""
 
     def compute_output(self, data):
         return super().compute_output(data) ** 2
 
 
-def test_bn_behind_a_layer_of_ones_own_stays(context, random):
+def test_bn_behind_a_user_defined_layer_is_not_folded(context, random):
     net = Sequential(Squared(3), BatchNorm(), FullyConnected(3), BatchNorm())
     net.setup((4,), context)
     data = context.kernels.xp.asarray(random.standard_normal((6, 4)))
@@ -264,7 +264,7 @@ def test_instance_normalization_of_single_pixels_is_refused():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(5,), (1, 1, 7), (1, 1, 2000)])
 def test_bn_of_one_element_is_beta(backend, random, dtype, shape):
-    """And so a ReLU behind it is decided by β, not by what rounding leaves."""
+    """So β decides whether a following ReLU is on, and not a rounding error."""
     root = Sequential(BatchNorm(), ReLU())
     root.setup(shape, Context(backend, np.dtype(dtype), random))
     bn = root.children[0]

@@ -1,4 +1,4 @@
-"""The built-in set: the same bytes everywhere, and worth training on."""
+"""The built-in set: the same bytes everywhere, and hard enough to train on."""
 
 import hashlib
 
@@ -55,7 +55,7 @@ def test_a_mask_holds_the_background_and_its_images_class(parts: tuple[Dataset, 
 
 
 def test_the_mask_lies_on_the_shape(parts: tuple[Dataset, Dataset]) -> None:
-    """The shape is the brighter part, by 32 or more of 255 before the noise and the background's second colour."""
+    """The shape is brighter by at least 32 of 255, before the noise and the background's second colour."""
     train, _ = parts
     assert train.masks is not None
     grey = train.images.mean(axis=-1)
@@ -64,7 +64,7 @@ def test_the_mask_lies_on_the_shape(parts: tuple[Dataset, Dataset]) -> None:
     assert (brightness[0] > brightness[1]).mean() > 0.95
 
 
-def test_the_outlines_are_ten_different_ones_inside_their_border() -> None:
+def test_the_ten_outlines_differ_and_stay_inside_the_border() -> None:
     bitmaps = outlines.bitmaps()
     assert len(bitmaps) == len(outlines.CLASSES) + len(outlines.DISTRACTORS)
     assert len(np.unique(bitmaps.reshape(len(bitmaps), -1), axis=0)) == len(bitmaps)
@@ -73,14 +73,14 @@ def test_the_outlines_are_ten_different_ones_inside_their_border() -> None:
 
 
 def test_a_circle_and_a_square_have_their_areas() -> None:
-    """Bitmap pixels are two units wide."""
+    """The pixels of the bitmap are two units wide."""
     circle, square = outlines.bitmaps()[:2].sum(axis=(1, 2))
     assert circle == pytest.approx(np.pi * 50**2, rel=0.01)
     assert square == 82**2
 
 
-def test_a_linear_softmax_does_not_solve_it(parts: tuple[Dataset, Dataset]) -> None:
-    """Three epochs of Adam on the pixels: well above chance, far below 60 %."""
+def test_a_linear_classifier_does_not_solve_the_set(parts: tuple[Dataset, Dataset]) -> None:
+    """Three epochs of Adam on the pixels give well above chance, but far below 60 %."""
     (train, test), random = parts, np.random.default_rng(0)
     pixels, test_pixels = ((part.images.reshape(len(part), -1) - np.float32(110)) / 256 for part in parts)
     weights, mean, square = (np.zeros((3072, 10), np.float32) for _ in range(3))

@@ -21,7 +21,7 @@ SIZES = {"2007_000001": (20, 30), "2007_000002": (40, 25), "2008_000003": (20, 3
 
 
 def save(folder: Path, name: str, size: tuple[int, int], random: np.random.Generator) -> None:
-    """Write an image and its mask, in which each label of VOC and void occur."""
+    """Write an image and its mask, which contains every label of VOC, and void."""
     for part in ("JPEGImages", "SegmentationClass"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / "JPEGImages" / f"{name}.jpg")
@@ -140,14 +140,14 @@ def test_a_file_that_is_no_image(folder: Path, file: str) -> None:
 
 
 def official(folder: Path) -> tuple[Path, np.ndarray]:
-    """Return a mask of VOC's order of colours, and its labels."""
+    """Return a mask with VOC's palette, and its labels."""
     path = folder / "SegmentationClass" / "2007_000001.png"
     with Image.open(path) as mask:
         return path, np.array(mask)
 
 
 def reordered(labels: np.ndarray, colours: np.ndarray, random: np.random.Generator) -> Image.Image:
-    """Return the mask with a palette in another order: index ``order[i]`` has the colour of ``i``."""
+    """Return the mask with its palette in another order: index ``order[i]`` has the colour of label ``i``."""
     order = random.permutation(256).astype(np.uint8)
     mask = Image.fromarray(order[labels])
     shuffled = np.empty_like(colours)
@@ -170,7 +170,7 @@ def test_the_palette_decides_whatever_its_order_is(folder: Path, random, options
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_a_palette_of_few_bits(folder: Path, random, bits) -> None:
+def test_a_palette_with_few_bits_per_pixel(folder: Path, random, bits) -> None:
     path, _ = official(folder)
     chosen = random.permutation([*range(21), 255])[: 2**bits]
     indices = np.resize(np.arange(2**bits, dtype=np.uint8), (20, 30))
@@ -181,7 +181,7 @@ def test_a_palette_of_few_bits(folder: Path, random, bits) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_mask_of_colours(folder: Path, mode) -> None:
+def test_a_mask_in_colours_is_read(folder: Path, mode) -> None:
     path, labels = official(folder)
     Image.fromarray(palette()[labels]).convert(mode).save(path)
     np.testing.assert_array_equal(first_mask(folder), labels)
@@ -194,7 +194,7 @@ def test_a_mask_of_grey_values_holds_the_labels(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["P", "RGB"])
-def test_a_colour_that_is_none_of_vocs(folder: Path, random, mode) -> None:
+def test_a_colour_that_voc_lacks_is_refused(folder: Path, random, mode) -> None:
     path, labels = official(folder)
     colours = palette()
     colours[20] = 0, 64, 129
@@ -273,7 +273,7 @@ def test_a_test_sees_whole_images_in_batches_of_one_size(backend, random) -> Non
 
 @pytest.mark.quick_on("numba", "gpu")
 def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
-    """Red counts columns, green rows; the masks, too, tell where in the image a pixel was."""
+    """Red counts columns, green rows; the masks also tell where in the image a pixel was."""
     y, x = np.mgrid[:240, :250]
     image = np.stack([x, y, np.full_like(x, 128)], axis=-1).astype(np.uint8)
     mask = ((x + y) % 100).astype(np.uint8)
@@ -283,7 +283,7 @@ def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
         data, labels = map(backend.host, batches.next(size))
         assert data.shape == (20, 227, 227, 3)
         for pixels, truth in zip(data * DIVISOR + MEAN, labels, strict=True):
-            offset = pixels[100, 100, 2] - 128  # of blue, that of red and green are their own
+            offset = pixels[100, 100, 2] - 128  # the offset of blue; those of red and green differ
             assert offset == np.rint(offset)
             left = np.diff(pixels[100, 50:150, 0]).sum() < 0
             mirrored += left
@@ -311,7 +311,7 @@ def test_crops_are_as_large_as_asked_for_and_no_larger_than_the_images(backend, 
 
 @pytest.mark.quick_on("numba")
 def test_colour_offsets_are_dlibs(backend, random) -> None:
-    """Whole numbers 0.1·T·z with z normal: their covariance is 0.01·T·Tᵀ; colours end at 0 and at 255."""
+    """They are 0.1·T·z, rounded, with z normal: their covariance is 0.01·T·Tᵀ; colours are clipped to 0 … 255."""
     directions = [[-66.379, 25.094, 6.79698], [-68.0492, -0.302309, -13.9539], [-68.4907, -24.0199, 7.27653]]
     values = np.resize([128, 0, 255], 6000)
     images = [np.full((2, 2 + i % 2, 3), value, np.uint8) for i, value in enumerate(values)]

@@ -1,4 +1,4 @@
-"""The diagnosis: layers that are broken on purpose are explained rightly, and noise has no explanation."""
+"""The diagnosis of wrong gradients: known mistakes in layers are explained, and noise gets no explanation."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ class Exchanged(Convolution):
 
 
 class Reversed(Convolution):
-    """The filters' gradient is that of a correlation where a convolution is meant."""
+    """The filters' gradient has the taps in reversed order."""
 
     def compute_grads(self, error):
         super().compute_grads(error)
@@ -104,7 +104,7 @@ class NotANumber(FullyConnected):
 
 
 class Random(FullyConnected):
-    """The weights' gradient has nothing to do with them."""
+    """The weights' gradient is random."""
 
     def compute_grads(self, error):
         super().compute_grads(error)
@@ -195,7 +195,7 @@ def test_a_constant_in_a_vector(random):
     assert "a constant within the whole array" in diagnose(true + 0.3, true)
 
 
-def test_noise_and_what_should_be_zero(random):
+def test_noise_and_values_that_should_be_zero_get_no_explanation(random):
     for shape in ((7,), (2,), (4, 5), (2, 2), (3, 2, 2, 2)):
         computed, true, data = (random.standard_normal(shape) for _ in range(3))
         assert diagnose(computed, true, 3, data) == NOTHING

@@ -1,4 +1,4 @@
-"""Inference with constants: the direct convolution and its likes equal the definitions, whatever the batch."""
+"""Inference with constant weights: the direct convolution and related algorithms equal the definitions."""
 
 import gc
 from itertools import pairwise
@@ -16,10 +16,10 @@ from minidl.kernels.cpu.tape import Tape
 
 REFERENCE = kernels.load("reference")
 GEOMETRIES = [
-    ((7, 9, 3), 21, (3, 3), 1, 1),  # filters that fill no line, rows that are shared among the workers or not
+    ((7, 9, 3), 21, (3, 3), 1, 1),  # filters that do not fill a line, rows that are shared among the workers or not
     ((9, 9, 5), 16, (5, 5), 2, 2),
     ((33, 20, 4), 33, (3, 3), 1, 1),
-    ((1, 1, 8), 20, (3, 3), 1, 1),  # a part of the filter meets padding alone
+    ((1, 1, 8), 20, (3, 3), 1, 1),  # a part of the filter meets only padding
     ((8, 8, 70), 37, (1, 1), 1, 0),
     ((16, 16, 3), 10, (7, 7), 2, 0),
     ((50, 60, 17), 40, (3, 2), (2, 1), (1, 2)),  # several chunks
@@ -28,7 +28,7 @@ GEOMETRIES = [
 
 @pytest.fixture(params=[("numpy", 2), ("numba", 1), ("numba", 2), ("numba", 3)], ids=str)
 def workers(request):
-    """Compute by either kind of loops, with some workers."""
+    """Use each kind of loops, with several workers."""
     loops.use(request.param[0])
     threads.set_workers(request.param[1])
     yield request.param
@@ -62,7 +62,7 @@ def test_the_direct_convolution_equals_the_definition(workers, random, geometry,
     "shape, filters, size, stride", [((13, 9, 21), 35, 3, 1), ((9, 8, 5), 16, 5, 1), ((13, 14, 3), 3, 7, 2)]
 )
 def test_winograd_with_constants_equals_the_definition(workers, random, dtype, shape, filters, size, stride):
-    """Batches and single images, forward and, as a transposed convolution goes forward, backward."""
+    """For batches and single images, in the forward pass and, as in a transposed convolution, in the backward pass."""
     geometry = Geometry(shape, filters, (size, size), stride, 1, dtype)
     definition, plan = Convolution(geometry), convolution.plan(geometry, "winograd")
     weights = random.standard_normal((filters, size, size, shape[2])).astype(dtype)
@@ -86,11 +86,11 @@ def test_long_sums_round_less_than_one_element_after_the_other(workers, random):
     exact, out = data.astype(float) @ weights.T.astype(float), np.empty((5, 32), np.float32)
     fully_connected.forward(data, constant(weights), np.zeros(32, np.float32), out)
     one_by_one = np.cumsum(data[:, None] * weights, axis=-1, dtype=np.float32)[..., -1]
-    least = 4 if workers[0] == "numba" else 0.5  # BLAS adds up in its own way
+    least = 4 if workers[0] == "numba" else 0.5  # BLAS chooses its own order of summation
     assert least * np.abs(out - exact).mean() < np.abs(one_by_one - exact).mean()
 
 
-def test_what_is_no_number_stays_what_it_is(workers):
+def test_nan_stays_nan(workers):
     data, out = np.ones((1, 2, 2, 4), np.float32), np.zeros((1, 2, 2, 3), np.float32)
     data[0, 1, 1, 2] = np.nan
     weights = constant(-np.ones((3, 1, 1, 4), np.float32))
@@ -155,7 +155,7 @@ def test_lines_are_aligned_and_filled_with_zeros(random):
     assert (lines[1, :, 5:] == 0).all()
 
 
-def test_what_is_made_of_a_constant_goes_with_it():
+def test_results_computed_from_a_constant_are_deleted_with_it():
     kept, made = Kept(), []
 
     def make(array):
@@ -175,7 +175,7 @@ def test_what_is_made_of_a_constant_goes_with_it():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_tape_of_many_operations_is_one_call_that_does_them_in_their_order(count, random):
-    """Each step reads what the one before wrote in other parts; two types of numbers are two calls."""
+    """Each step reads what the step before wrote in other parts; operations of two number types become two calls."""
     cpu = kernels.load("cpu")
     threads.set_workers(count)
     try:
@@ -202,7 +202,7 @@ def test_a_tape_of_many_operations_is_one_call_that_does_them_in_their_order(cou
         threads.set_workers(threads.available_cores())
 
 
-def test_calls_of_others_stay_where_they_are_on_a_tape():
+def test_other_calls_on_a_tape_keep_their_order():
     cpu, order = kernels.load("cpu"), []
     a, b, c = (np.full((2, 3), value, "f4") for value in (1, 2, 3))
 

@@ -1,4 +1,4 @@
-"""The pages keep their word: what they show runs, what they name exists, and their links lead somewhere."""
+"""The documentation is right: its examples run, the names in it exist, and its links lead somewhere."""
 
 import argparse
 import doctest
@@ -33,7 +33,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.re
 
 
 def alternatives(command: str) -> tuple[str, str]:
-    """Return what "step.py [--json FILE] [--precision fp32|bf16]" stands for: without and with what is in brackets."""
+    """Return both commands of a line such as "step.py [--json FILE]": without and with the brackets' content."""
     command = command.replace("\\|", "|")
     command = re.sub(r"(?<=\w)\|\S+?(?=[] ]|$)", "", command)
     return re.sub(r" \[[^]]*\]", "", command), re.sub(r" \[([^]]*)\]", r" \1", command)
@@ -50,12 +50,12 @@ def commands(page: Path) -> list[str]:
 
 
 class Found(Exception):
-    """Carries the parser out of a script that would go on to do its work."""
+    """Carries the parser out of a script, before the script does its work."""
 
 
 @cache
 def parser_of(script: str) -> argparse.ArgumentParser:
-    """Return the parser of "minidl NAME", or of a script, which is run until it wants to read its command line."""
+    """Return the parser of "minidl NAME", or of a script, which runs until it reads its command line."""
     if script.startswith("minidl "):
         return import_module(f"minidl.commands.{script.split()[1]}").parser(Command(script, script))
 
@@ -72,7 +72,7 @@ def parser_of(script: str) -> argparse.ArgumentParser:
 
 
 def parse(script: str, arguments: list[str]) -> argparse.Namespace:
-    """Return the options that a script reads from its command line, or raise an error for one that it refuses."""
+    """Return the options that a script reads from a command line, or raise an error if it refuses the line."""
     with pytest.MonkeyPatch.context() as patch:
         for kind in (argparse.ArgumentParser, Parser):
             patch.setattr(kind, "error", refuse)
@@ -82,14 +82,14 @@ def parse(script: str, arguments: list[str]) -> argparse.Namespace:
 
 
 def refuse(parser: argparse.ArgumentParser, message: str) -> None:
-    """Raise an error for a command line, where argparse would end the process."""
+    """Raise an exception where argparse would end the process."""
     raise MinidlError(message)
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raise MinidlError where an option's text, which argparse takes as it is, means nothing."""
+    """Raise MinidlError if the text of an option, which argparse accepts, has no meaning."""
     given = vars(options)
-    if given.get("import"):  # which bring names that are not known here
+    if given.get("import"):  # which define names that are unknown here
         return
     model = given.get("model") or []
     for name in [model] if isinstance(model, str) else model:
@@ -136,7 +136,7 @@ json.dump(printed, sys.stdout)
 
 
 def test_the_blocks_of_a_page_run_in_order_and_print_what_it_says(folder_with_a_run: Path) -> None:
-    """In one process for all pages, as the start of one takes longer than most blocks; each page has its own names."""
+    """One process runs all pages, because its start takes longer than most blocks; each page has separate names."""
     pages = {str(page.relative_to(CHECKOUT)): python_blocks(page) for page in PAGES}
     run = subprocess.run(
         [sys.executable, "-W", "error", "-X", "utf8", "-c", RUN_BLOCKS],
@@ -157,11 +157,13 @@ def test_the_readme_shows_an_output() -> None:
 
 
 @pytest.mark.parametrize("path, lines", [("README.md", 130), ("kernels/sgd.py", 40)])
-def test_what_is_to_be_taken_in_at_once_is_short(path: str, lines: int) -> None:
+def test_files_that_must_be_read_at_a_glance_are_short(path: str, lines: int) -> None:
     assert len((CHECKOUT / path).read_text(encoding="utf-8").splitlines()) <= lines
 
 
-@pytest.mark.parametrize("module", ["kernels.areas", "method", "registry", "words"])
+@pytest.mark.parametrize(
+    "module", ["kernels.areas", "kernels.cpu.augment", "kernels.cpu.chunks", "method", "registry", "words"]
+)
 def test_the_examples_in_a_docstring_print_what_it_says(module: str) -> None:
     examples = doctest.testmod(import_module(f"minidl.{module}"))
     assert examples.attempted
@@ -251,7 +253,7 @@ def test_brackets_stand_for_two_commands() -> None:
 
 
 def test_the_tables_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``python docs/tables.py`` has nothing to change."""
+    """``python docs/tables.py`` would change nothing."""
     monkeypatch.syspath_prepend(str(CHECKOUT / "docs"))
     import tables
 
@@ -263,7 +265,7 @@ def test_the_tables_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyP
 
 
 def test_the_claims_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``python docs/claims.py`` has nothing to change."""
+    """``python docs/claims.py`` would change nothing."""
     monkeypatch.syspath_prepend(str(CHECKOUT / "docs"))
     import claims
 

@@ -1,4 +1,4 @@
-"""Edges of layers and nets, where a wrong number would come out in silence, beside float64 by the definitions."""
+"""Edge cases of layers and nets in which wrong numbers would go unnoticed, compared with the definitions in float64."""
 
 import importlib.util
 from copy import deepcopy
@@ -56,7 +56,7 @@ def net_of(*layers, shape, backend=None, dtype=np.float64):
     ],
 )
 def test_padding_that_is_larger_than_the_filter(backend, random, shape, layer):
-    """Some bands of output rows see nothing of the image."""
+    """Some bands of output rows depend on no pixel of the image."""
     data = random.standard_normal((2, *shape))
     found = []
     for device in (kernels.load("reference"), backend):
@@ -73,7 +73,7 @@ def test_padding_that_is_larger_than_the_filter(backend, random, shape, layer):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_frozen_net_has_the_statistics_of_each_batch(backend, random, norm):
-    """Though a trial on random numbers would not show them: a ReLU behind lets through what lies far away alone."""
+    """A trial on random numbers would not show a mistake, because the ReLU passes only numbers that are far away."""
     net = net_of(Convolution(4, 3), norm(), ReLU(), Flatten(), FullyConnected(3), shape=(4, 4, 2), backend=backend)
     net.layers[1].beta.value[...] = -3.5
     data = 0.01 * random.standard_normal((2, 4, 4, 2))
@@ -132,7 +132,7 @@ def test_a_frozen_net_looks_at_no_parameter(backend, random):
 
 
 def test_a_refused_size_leaves_the_layers_as_they_were(backend, random):
-    """And is refused the next time as well."""
+    """It is refused the next time as well."""
     body = Sequential(Convolution(2, 5, padding=0), TransposedConvolution(2, 5, padding=0))
     net = Net(AnySize(body, least=1, step=1), (8, 8, 3), backend, dtype=np.float64)
     data = random.standard_normal((1, 8, 8, 3))
@@ -144,7 +144,7 @@ def test_a_refused_size_leaves_the_layers_as_they_were(backend, random):
 
 
 class TestGradcheck:
-    """What a check must not call wrong, and must not leave behind."""
+    """What a gradient check must not report as wrong, and must not leave behind."""
 
     @pytest.mark.parametrize("norm", [BatchNorm, InstanceNorm])
     def test_a_bias_before_a_norm_has_no_gradient_but_rounding(self, backend, random, norm):
@@ -198,7 +198,7 @@ def test_a_hook_that_fails_leaves_the_whole_net_in_training(random, way):
 @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
 @pytest.mark.parametrize("way", ["eval", "freeze"])
 @pytest.mark.parametrize("before", ["train", "eval", "freeze"])
-def test_what_fails_in_the_middle_leaves_a_net_as_it_was(backend, random, mode, way, before, monkeypatch):
+def test_an_eval_or_freeze_that_fails_leaves_a_net_as_it_was(backend, random, mode, way, before, monkeypatch):
     """Its layers are ready for inference all together or not at all."""
     layers = Convolution(3, 3), BatchNorm(), Flatten(), FullyConnected(2)
     net = Net(Sequential(*layers), (4, 4, 2), backend, dtype=np.float64, method="WC, GC", mode=mode)
@@ -206,7 +206,7 @@ def test_what_fails_in_the_middle_leaves_a_net_as_it_was(backend, random, mode, 
     net.forward(data)
     getattr(net, before)()
     expected = None if before == "train" else net.predict(data)
-    changed = random.standard_normal((3, 3, 3, 2))  # as weights with a hook count after the next eval alone
+    changed = random.standard_normal((3, 3, 3, 2))  # because changed weights with a hook count only after the next eval
     layers[0].weights.value += backend.array(changed, np.float64)
     state, frozen = [layer.training for layer in net.layers], net.frozen
 
@@ -253,7 +253,7 @@ def test_more_classes_of_masks_than_labels_can_count_are_refused(random):
 
 
 class Scale(Layer):
-    """out = data·w, with weights as a test makes them."""
+    """out = data·w, with weights that a test chooses."""
 
     kind = "scale"
 
@@ -295,7 +295,7 @@ def test_gradients_that_are_assigned_or_written_are_those_that_an_optimizer_read
     np.testing.assert_array_equal(*learned)
 
 
-def test_what_is_assigned_to_a_parameter_is_copied_into_its_array(backend, random):
+def test_an_array_that_is_assigned_to_a_parameter_is_copied_into_its_array(backend, random):
     net = net_of(FullyConnected(5), shape=(3,), backend=backend, dtype=np.float32)
     weights, values = net.layers[0].weights, random.standard_normal((5, 3))
     kept, made = weights.value, backend.xp.asarray(np.asfortranarray(values))
@@ -305,7 +305,7 @@ def test_what_is_assigned_to_a_parameter_is_copied_into_its_array(backend, rando
     np.testing.assert_allclose(backend.host(kept), values + 1, atol=1e-6)
 
     class Tensor:
-        """Another framework's, whose type of numbers is not NumPy's."""
+        """A tensor of another framework, whose number type is not NumPy's."""
 
         shape, dtype = (5, 3), "float32"
 
@@ -321,7 +321,7 @@ def test_what_is_assigned_to_a_parameter_is_copied_into_its_array(backend, rando
 
 
 class Pointwise(Layer):
-    """A product for each pixel, whose weights are created whenever it is fitted."""
+    """A product for each pixel, whose weights are created each time that its shape is set."""
 
     kind = "pointwise"
     data_axes = ("y", "x", "channels")
@@ -334,7 +334,7 @@ class Pointwise(Layer):
         return data @ self.weights.in_use.T + self.biases.in_use
 
 
-def test_a_layer_that_is_fitted_anew_keeps_its_parameters(random):
+def test_a_layer_whose_shape_is_set_again_keeps_its_parameters(random):
     net = net_of(AnySize(Sequential(Pointwise(), Convolution(3, 1)), least=1, step=1), shape=(8, 8, 2))
     first, data = net.parameters[0].value, random.standard_normal((1, 8, 8, 2))
     expected = net.predict(data)
@@ -353,7 +353,7 @@ def test_any_size_needs_a_body_that_ends_in_images():
 
 
 class Doubling(Layer):
-    """A layer whose results are of another number type than its net's."""
+    """A layer whose results have another number type than its net."""
 
     kind = "doubling"
 
@@ -451,7 +451,7 @@ def test_numpys_whole_numbers_are_as_good_as_pythons(random, number):
         (lambda: Adam([], kernels.load("cpu"), 1, betas=(0.9,)), "betas must be two numbers"),
     ],
 )
-def test_what_no_layer_and_no_optimizer_takes(make, message):
+def test_arguments_that_no_layer_and_no_optimizer_accepts(make, message):
     with pytest.raises(MinidlError, match=message):
         make()
 
@@ -474,7 +474,7 @@ needs_onnx = pytest.mark.skipif(
 @needs_onnx
 @pytest.mark.parametrize("norm", NORMS[1:])
 def test_norms_of_constants_in_onnx(norm):
-    """Whose variance is below zero as a difference of squares, and then nan, in some versions of ONNX Runtime."""
+    """Some versions of ONNX Runtime compute the variance as a difference, which can be negative and gives nan."""
     import onnxruntime
 
     from minidl.onnx_model import onnx_model
@@ -521,7 +521,7 @@ def test_flattened_images_through_a_residual_in_pytorch():
 
 
 def test_a_watch_may_lie_in_a_watch_of_the_same_net(backend, random):
-    """Where layers would be fused again behind the inner one, their last batch would be forgotten."""
+    """After the inner watch, the outer one still observes, and the layers are still apart."""
     net = models.build("c", shape=(16, 16, 3), method="WC, GC", device=backend)
     loss, data, labels = SoftmaxCrossEntropy(backend), random.standard_normal((3, 16, 16, 3)), np.array([0, 1, 0])
     with watch(net) as outer:
@@ -529,6 +529,7 @@ def test_a_watch_may_lie_in_a_watch_of_the_same_net(backend, random):
             loss(net.forward(data), labels)
             net.backpropagate(loss.error)
         assert net.observed
+        assert not net.fused
         net.backpropagate(loss.error)
     assert not net.observed
     assert net.fused
@@ -554,7 +555,7 @@ def test_a_copy_that_is_made_inside_of_a_watch_is_not_observed(backend, random):
 
 
 def test_a_parameter_of_two_layers_is_refused_before_its_gradients_are_wrong(backend, random):
-    """Each layer writes its gradients and none adds to them, so that the sum over both would be nowhere."""
+    """Each layer overwrites its gradients instead of adding to them, so the sum over both would not exist."""
 
     class Tied(FullyConnected):
         def create_parameters(self, *_):
@@ -572,7 +573,7 @@ def test_a_parameter_of_two_layers_is_refused_before_its_gradients_are_wrong(bac
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
 @pytest.mark.parametrize("method", ["WC, GC, BN, fully", "WS, GC, LN"])
 def test_underflows_are_no_errors(backend, random, method, optimizer):
-    """Whatever a program has told NumPy; an overflow is one."""
+    """Whatever np.seterr says; an overflow is still an error."""
     net = models.build("a", shape=(16, 16, 3), method=method, device=backend)
     loss, update = SoftmaxCrossEntropy(backend), optimizer(net.parameters, backend, 0.01, weight_decay=1e-4)
     data = random.standard_normal((4, 16, 16, 3)) * np.array([1, 0, 1e-30, 1e-40]).reshape(4, 1, 1, 1)
@@ -586,6 +587,6 @@ def test_underflows_are_no_errors(backend, random, method, optimizer):
         net.effective_weights()
         net.freeze()
         net.predict(data)
-        if backend.device != "gpu":  # whose arithmetic NumPy knows nothing of
+        if backend.device != "gpu":  # whose arithmetic NumPy does not check
             with pytest.raises(FloatingPointError, match="overflow"):
                 net.predict(data * 1e300)

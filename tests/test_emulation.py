@@ -1,4 +1,4 @@
-"""The emulated GPU itself: it must notice what a card would only do wrong."""
+"""The emulated GPU itself: it must report mistakes that a real GPU would not notice."""
 
 import os
 import sys
@@ -106,7 +106,7 @@ def test_launch_refuses_what_no_kernel_takes(cupy):
             source.launch("relu", "forward", x.dtype, 1, 32, (wrong, x, np.int64(12)))
 
 
-def test_no_card_takes_such_blocks(cupy, launch, x):
+def test_blocks_that_no_gpu_accepts_are_an_error(cupy, launch, x):
     with pytest.raises(ValueError, match="no card takes a block"):
         launch("race", 1025, x, x)
 
@@ -140,7 +140,7 @@ def test_a_capture_runs_nothing_until_it_is_launched(cupy, launch, x):
         assert out.tolist() == list(range(64, 0, -1))
 
 
-def test_what_is_compiled_is_whole_when_other_processes_find_it(cupy, tmp_path, monkeypatch):
+def test_a_compiled_library_is_complete_when_other_processes_find_it(cupy, tmp_path, monkeypatch):
     from cupy import raw
 
     found, replace = [], os.replace
@@ -153,10 +153,10 @@ def test_what_is_compiled_is_whole_when_other_processes_find_it(cupy, tmp_path, 
     monkeypatch.setattr(raw, "CACHE", tmp_path)
     monkeypatch.setattr(os, "replace", note)
     cupy.RawModule(code='extern "C" __global__ void nothing(float* out) {}').get_function("nothing")
-    assert found == [".ii", ".gch", ".so"]  # the library, for which others look, comes last
+    assert found == [".ii", ".gch", ".so"]  # the library that other processes look for is written last
 
 
-def test_no_gpu_is_said_in_a_sentence(cupy, monkeypatch):
+def test_a_missing_gpu_is_an_error_of_one_sentence(cupy, monkeypatch):
     from minidl import kernels
     from minidl.kernels import MinidlError
 

@@ -1,4 +1,4 @@
-"""Exports, read by their real clients: onnx, onnxruntime, PyTorch, safetensors, and minidl itself.
+"""Exports, read by the programs that they are for: onnx, onnxruntime, PyTorch, safetensors, and minidl itself.
 
 The widths of the nets are small; the whole nets are compared by: pytest tests/test_export.py -m slow -s
 """
@@ -28,7 +28,7 @@ from minidl.pytorch import axes_of
 
 
 def has(*packages):
-    """Return whether packages are installed; all are in continuous integration."""
+    """Return whether packages are installed; in continuous integration all of them are."""
     return all(map(importlib.util.find_spec, packages))
 
 
@@ -55,7 +55,7 @@ cases = pytest.mark.parametrize("name, method, mode", CASES)
 
 @pytest.fixture
 def narrow(small, monkeypatch):
-    """Let all nets be small."""
+    """Make all nets small."""
     small("a", filters=(4, 6, 8))
     small("c", filters=(4, 6, 8))
     small("b", filters=(4, 6, 8, 10), blocks=(1, 2, 1, 1))
@@ -81,7 +81,7 @@ def trained(path, name, method, mode="projection", shape=(32, 32, 3), classes=5,
         output = net.forward(random.normal(0, 0.3, (samples, *shape)))
         net.backpropagate(random.standard_normal(output.shape) / output.size)
         optimizer.step()
-    for p in net.parameters:  # biases, too, are no zeros
+    for p in net.parameters:  # so that the biases are not zero
         p.value += random.normal(0, 0.01, p.value.shape) * (p.value.ndim == 1)
     fit = KEEP if models.per_pixel(name) else "crop"
     names = tuple(f"class {i}" for i in range(classes))
@@ -92,13 +92,13 @@ def trained(path, name, method, mode="projection", shape=(32, 32, 3), classes=5,
 
 
 def images(net, samples=3):
-    """Return data for a net, and the same as other programs have them."""
+    """Return data for a net, and the same data in the layout of other programs."""
     data = np.random.default_rng(6).normal(0, 0.3, (samples, *net.shape)).astype(np.float32)
     return data, as_theirs(data)
 
 
 def described(path):
-    """Return what an export says of its net."""
+    """Return the description of the net in an export."""
     with safe_open(path, framework="np") as file:
         return json.loads(file.metadata()["minidl"])
 
@@ -118,7 +118,7 @@ def test_all_clients_have_the_same_logits(narrow, tmp_path, name, method, mode):
     if has("onnx", "onnxruntime"):
         path, _ = export(tmp_path / "run", "onnx", None)
         assert path == tmp_path / "run" / "model.onnx"
-        for samples in (3, 1):  # their axis is free
+        for samples in (3, 1):  # the axis of the samples is free
             np.testing.assert_allclose(by_onnx(path, theirs[:samples]), right[:samples], rtol=0, atol=1e-5)
 
 
@@ -134,7 +134,7 @@ def test_a_net_in_float64_is_a_model_in_float32(narrow, tmp_path, method):
 
 @pytest.mark.parametrize("kind", ["safetensors", "pytorch"])
 @pytest.mark.parametrize("name, method, mode", [CASES[2], CASES[4]])
-def test_what_was_exported_is_read_back(narrow, tmp_path, name, method, mode, kind):
+def test_exports_can_be_read_back(narrow, tmp_path, name, method, mode, kind):
     net = trained(tmp_path / "run", name, method, mode)
     path, _ = export(tmp_path / "run", kind, tmp_path / "net.safetensors")
     again = checkpoint.load(path, "cpu")
@@ -147,7 +147,7 @@ def test_what_was_exported_is_read_back(narrow, tmp_path, name, method, mode, ki
 
 @needs_onnx
 def test_an_image_of_another_size_than_the_nets_own(narrow, tmp_path):
-    """Net (d) pads and cuts what comes in."""
+    """Net (d) pads the image, and cuts the padding off its output."""
     net = trained(tmp_path / "run", "d", "BN", shape=(70, 75, 3))
     path, _ = export(tmp_path / "run", "onnx", None)
     data, theirs = images(net)
@@ -172,7 +172,7 @@ def test_whole_nets(tmp_path, name, size, classes, mode):
     assert max(parity.differences) < 1e-4 * max(1, parity.largest)
 
 
-# -- what the files say -----------------------------------------------------------------------------------------------
+# -- the content of the files -----------------------------------------------------------------------------------------
 
 
 @needs_onnx
@@ -207,11 +207,11 @@ def test_names_and_axes(narrow, tmp_path):
     assert described(ours_)["preprocessing"]["classes"] == list(net.classes)
 
 
-# -- what cannot be exported ------------------------------------------------------------------------------------------
+# -- impossible exports -----------------------------------------------------------------------------------------------
 
 
 class Half(Layer):
-    """A layer of one's own: out = data/2."""
+    """A user-defined layer: out = data/2."""
 
     kind = "half"
 
@@ -226,7 +226,7 @@ class Half(Layer):
 
 
 class TellingHalf(Half):
-    """One that says how others have it."""
+    """A layer that describes itself for other programs."""
 
     def to_onnx(self, graph, data):
         return graph.add("Mul", data, graph.constant(np.float32(0.5)))
@@ -237,7 +237,7 @@ class TellingHalf(Half):
 
 @pytest.fixture
 def own(names, tmp_path):
-    """Return a function that saves a run of a net with a layer of one's own."""
+    """Return a function that saves a run of a net with a user-defined layer."""
 
     def make(kind):
         @model("own", method="WC")
@@ -264,7 +264,7 @@ def own(names, tmp_path):
         ({"to_pytorch": lambda self: {"a": 1}}, "half1 (half): to_pytorch failed with TypeError: "),
     ],
 )
-def test_a_layer_of_ones_own_that_describes_itself_wrongly(own, tmp_path, wrong, message, capsys):
+def test_a_user_defined_layer_that_describes_itself_wrongly(own, tmp_path, wrong, message, capsys):
     own(type("Half", (TellingHalf,), wrong))
     kind = next(iter(wrong)).removeprefix("to_")
     assert main(["export", str(tmp_path / "run"), "--format", kind]) == 2
@@ -276,7 +276,7 @@ def test_a_layer_of_ones_own_that_describes_itself_wrongly(own, tmp_path, wrong,
 
 @needs_onnx
 @pytest.mark.parametrize("kind", ["onnx", "pytorch"])
-def test_a_layer_of_ones_own_is_refused_by_name(own, tmp_path, kind, capsys):
+def test_a_user_defined_layer_is_refused_by_name(own, tmp_path, kind, capsys):
     own(Half)
     assert main(["export", str(tmp_path / "run"), "--format", kind]) == 2
     shown = capsys.readouterr().err
@@ -287,7 +287,7 @@ def test_a_layer_of_ones_own_is_refused_by_name(own, tmp_path, kind, capsys):
 
 
 @needs_onnx
-def test_a_layer_of_ones_own_may_say_how_others_have_it(own, tmp_path):
+def test_a_user_defined_layer_may_describe_itself_for_other_programs(own, tmp_path):
     net = own(TellingHalf)
     data, theirs = images(net)
     path, _ = export(tmp_path / "run", "onnx", None)
@@ -304,7 +304,7 @@ def test_a_norm_behind_a_flatten_has_no_order_in_pytorch():
 
 @needs_onnx
 def test_vectors_and_sums_of_other_extents(tmp_path):
-    """Layers that the nets of the paper have in other places."""
+    """Layers in other places than in the nets of the paper."""
     from minidl.onnx_model import onnx_model
 
     root = Sequential(
@@ -321,15 +321,18 @@ def test_vectors_and_sums_of_other_extents(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--format", "torch"], "the format 'torch' is unknown (did you mean pytorch?); use one of safetensors"),
+        (["--format", "torch"], "the format 'torch' is unknown (did you mean pytorch?); use safetensors"),
         (["--to", "nowhere/net.safetensors"], "net.safetensors cannot be written"),
         (["--to", "."], " is a folder; name a file in it"),
         (["--to", "checkpoint.safetensors"], "has the name of a checkpoint"),
         (["--to", "net.onnx"], "net.onnx has another ending than the format safetensors"),
+        (["--to", "cat.jpg"], "cat.jpg has not the ending .safetensors of such a file; give it a name that has"),
+        (["--to", "run/config.json"], "run/config.json has not the ending .safetensors of such a file"),
+        (["--format", "onnx", "--to", "net"], "net has not the ending .onnx of such a file; give it a name that has"),
         (["--format", "onnx", "--to", "net.safetensors"], "has another ending than the format onnx"),
     ],
 )
-def test_what_cannot_be_exported_is_one_sentence(narrow, tmp_path, monkeypatch, capsys, words, message):
+def test_an_impossible_export_is_an_error_of_one_sentence(narrow, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     trained(tmp_path / "run", "a", "WC")
     assert main(["export", "run", *words]) == 2
@@ -338,7 +341,7 @@ def test_what_cannot_be_exported_is_one_sentence(narrow, tmp_path, monkeypatch, 
     assert shown.count("\n") == 1
 
 
-def test_without_onnx_it_is_said_what_to_install(narrow, tmp_path, monkeypatch, capsys):
+def test_without_onnx_the_error_says_what_to_install(narrow, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     trained(tmp_path / "run", "a", "WC")
     assert main(["export", str(tmp_path / "run"), "--format", "onnx"]) == 2
@@ -353,7 +356,7 @@ def test_the_command_says_where_the_file_is(narrow, tmp_path, capsys):
 
 
 def test_foreign_weights_need_a_net(narrow, tmp_path):
-    """The state of a module, as another program has saved it."""
+    """The state of a PyTorch module, as another program has saved it."""
     save_file({"conv1.weight": np.zeros((4, 3, 5, 5), np.float32)}, tmp_path / "state.safetensors")
     with pytest.raises(MinidlError, match="it does not say which net it holds"):
         checkpoint.load(tmp_path / "state.safetensors")

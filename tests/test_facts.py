@@ -1,7 +1,7 @@
 """Facts about centralization, each proved in float64 on small nets of odd shapes.
 
-P takes from each filter its mean; it is linear, P² = P, and Pᵀ = P. WC puts PW in the place of the weights W, GC puts
-PG in the place of their gradient G.
+P subtracts from each filter its mean; it is linear, P² = P, and Pᵀ = P. WC replaces the weights W by PW, GC replaces
+their gradient G by PG.
 """
 
 import numpy as np
@@ -25,12 +25,12 @@ ADAM_SETTINGS = {"learning_rate": 1e-3}
 
 
 def centered(filters):
-    """Return PW, in float64 and without the code that is tested."""
+    """Return PW, in float64 and without using the tested code."""
     return filters - filters.mean(axis=tuple(range(1, filters.ndim)), keepdims=True)
 
 
 def batches(random, steps=STEPS):
-    """Return batches of data that are mostly mean, as those behind a ReLU are."""
+    """Return batches of data with a large mean, as after a ReLU."""
     data = 1 + random.standard_normal((steps, SAMPLES, *SHAPE)) / 2
     return list(zip(data, random.integers(0, CLASSES, (steps, SAMPLES)), strict=True))
 
@@ -43,7 +43,7 @@ def small_net(method, mode="projection", place="hooks", backend=REFERENCE):
 
 
 def backpropagate(net, data, labels):
-    """Return the loss of a batch, whose gradients the parameters then have."""
+    """Return the loss of a batch; its gradients are then in the parameters."""
     loss = SoftmaxCrossEntropy(net.kernels)
     loss(net.forward(net.kernels.array(data, np.float64)), labels)
     net.backpropagate(loss.error)
@@ -51,7 +51,7 @@ def backpropagate(net, data, labels):
 
 
 def trained(net, optimizer_type, settings, data):
-    """Return the losses of a training whose learning rate falls on the way, and the effective weights after it."""
+    """Return the losses of a training with a decreasing learning rate, and the effective weights after it."""
     optimizer, losses = optimizer_type(net.parameters, net.kernels, **settings), []
     for step, batch in enumerate(data):
         optimizer.learning_rate *= 0.1 if step == STEPS // 2 else 1
@@ -68,17 +68,17 @@ def distance(one, other):
 
 
 class TestUnderSgdGcAddsNothingToWc:
-    """Under SGD "WC, GC", "WC" and reparametrized "WC" are one training, of which GC is no part.
+    """Under SGD, "WC, GC", "WC" and reparametrized "WC" are the same training, to which GC contributes nothing.
 
-    An update W − αM moves all elements of a filter by the same linear rule, with which P can change places:
+    An update W − αM applies the same linear rule to all elements of a filter, and so commutes with P:
     P(W − αM) = PW − αPM, where M = ψM + (1 − ψ)(G + λW) gives PM = ψPM + (1 − ψ)(PG + λPW). So the weights in use, PW,
-    depend on G by PG alone, and P² = P: centering G before changes nothing.
+    depend on G only through PG. As P² = P, centering G first changes nothing.
 
-    It takes: an update that is linear, with one factor for all elements of a filter, whatever α, ψ and λ are, and
-    however α changes; gradients of the weights in use; GC with the area that WC has. Weight decay may be coupled, as
-    here, though it acts on PW in projection and on the raw weights in reparametrization, since P of both is the same.
-    Other parts of the method do not matter, as long as both have them. Adam, whose factor each element has for itself,
-    is out.
+    The conditions are: an update that is linear, with one factor for all elements of a filter, for any α, ψ and λ, even
+    if α changes; gradients of the weights in use; GC with the same area as WC. Weight decay may be coupled, as here,
+    although it acts on PW in projection and on the raw weights in reparametrization, because P of both is the same.
+    Other parts of the method do not matter, if both have them. It does not hold for Adam, which has a separate factor
+    for each element.
     """
 
     @pytest.mark.parametrize("variant", SGD.variants)
@@ -87,7 +87,7 @@ class TestUnderSgdGcAddsNothingToWc:
         self.check(random, "fully", SGD_SETTINGS | {"variant": variant, "momentum": momentum, "weight_decay": decay})
 
     @pytest.mark.parametrize("rest", ["BN", "EL, fully", "BN, EB"])
-    def test_whatever_else_both_methods_have(self, random, rest):
+    def test_it_holds_whatever_else_both_methods_have(self, random, rest):
         self.check(random, rest, SGD_SETTINGS)
 
     @pytest.mark.thorough
@@ -111,13 +111,13 @@ class TestUnderSgdGcAddsNothingToWc:
         without = small_net(", ".join(["Baseline", *(word for word in rest.split(", ") if word != "fully")]))
         assert distance(first, trained(without, SGD, settings, data)) > 1e-3
 
-    def test_adam_is_out(self, random):
-        """It gives "WC, GC" and "WC" other steps; reparametrized "WC" is "WC, GC" for Adam too, see below."""
+    def test_it_does_not_hold_for_adam(self, random):
+        """With Adam, "WC, GC" and "WC" have different steps; reparametrized "WC" equals "WC, GC" even so, see below."""
         data = batches(random)
         one, other = (trained(small_net(method), Adam, ADAM_SETTINGS, data) for method in ("WC, GC", "WC"))
         assert distance(one, other) > 1e-3
 
-    def test_another_area_is_out(self, random):
+    def test_it_does_not_hold_for_another_area(self, random):
         data = batches(random)
         tensor, mixed, channel, twice = (
             trained(small_net(method), SGD, SGD_SETTINGS, data)
@@ -128,7 +128,7 @@ class TestUnderSgdGcAddsNothingToWc:
 
     @pytest.mark.parametrize("decay", [0.0, 0.3])
     def test_gc_alone_is_wc_for_weights_that_begin_centered(self, random, decay):
-        """Without WC the mean that the filters begin with stays, or decays: GC only keeps SGD from changing it."""
+        """Without WC, the initial mean of the filters stays or decays: GC only keeps SGD from changing it."""
         settings, data = SGD_SETTINGS | {"weight_decay": decay}, batches(random)
         wc, gc, gc_centered = small_net("WC, fully"), small_net("GC, fully"), small_net("GC, fully")
         for weights in gc_centered.normalized_weights():
@@ -140,9 +140,9 @@ class TestUnderSgdGcAddsNothingToWc:
 
 @pytest.mark.parametrize("variant", Adam.variants)
 def test_wc_and_gc_are_reparametrized_wc_for_any_optimizer_without_decay(random, variant):
-    """Both give it the gradients PG, from which alone it makes its steps; decay adds to them raw weights in one case.
+    """The steps depend only on the gradients, which are PG in both; decay would add raw weights in one case.
 
-    So GC in projection is what back-propagation through WC is in reparametrization.
+    So GC in projection is the same as back-propagation through WC in reparametrization.
     """
     data = batches(random)
 
@@ -180,7 +180,7 @@ def test_gc_is_the_backpropagation_through_wc(backend, random):
 
 
 def patches(data, size, stride, padding):
-    """Return what each place of a convolution sees, (samples, y, x, size·size·channels), zeros around the image."""
+    """Return the patch at each place of a convolution, (samples, y, x, size·size·channels); zeros around the image."""
     around = np.pad(data, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(around, (size, size), axis=(1, 2))[:, ::stride, ::stride]
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
@@ -188,7 +188,7 @@ def patches(data, size, stride, padding):
 
 @pytest.mark.parametrize("size, stride, padding", [(3, 1, 1), (3, 2, 0), (5, 1, 0), (2, 2, 1)])
 def test_a_centered_filter_sees_each_patch_without_its_mean(context, random, size, stride, padding):
-    """PW · x = W · (x − mean(x)), x being a patch: with WC, a layer is blind to how bright a patch is."""
+    """PW · x = W · (x − mean(x)) for a patch x: with WC, the output does not depend on the brightness of the patch."""
     backend, layer = context.kernels, Convolution(4, size, stride, padding)
     layer.setup((9, 8, 3), context)
     weights = backend.host(layer.weights.value).copy().reshape(4, -1)
@@ -213,10 +213,10 @@ def first_steps(optimizer_type, backend, random, **settings):
 
 
 class TestTheMeanOfAStep:
-    """What an optimizer makes of gradients without mean."""
+    """The mean of an optimizer's step, if the gradients have none."""
 
-    def test_adams_has_one(self, backend, random):
-        """Its first step is −αG/(|G| + ε), about −α·sign(G): its mean is −α times the surplus of positive gradients."""
+    def test_the_step_of_adam_has_a_mean(self, backend, random):
+        """Its first step is −αG/(|G| + ε), about −α·sign(G); the mean is −α times the surplus of positive gradients."""
         for step, grads in first_steps(Adam, backend, random, **ADAM_SETTINGS):
             np.testing.assert_allclose(step, -1e-3 * grads / (np.abs(grads) + 1e-8), rtol=1e-6, atol=1e-15)
             surplus = np.sign(grads).mean(axis=tuple(range(1, grads.ndim)))
@@ -225,7 +225,7 @@ class TestTheMeanOfAStep:
             assert mean_share(step, "tensor") > 1e-3
 
     @pytest.mark.parametrize("variant", SGD.variants)
-    def test_sgds_has_none(self, backend, random, variant):
+    def test_the_step_of_sgd_has_no_mean(self, backend, random, variant):
         for step, grads in first_steps(SGD, backend, random, learning_rate=0.1, variant=variant):
             assert energy(grads) > 0
             assert mean_share(grads, "tensor") < 1e-25
@@ -253,7 +253,7 @@ def adams_steps(random, method):
 
 
 def test_under_wc_alone_the_next_forward_takes_back_what_adam_gives_to_the_mean(random):
-    """It is its mean, which here is nearly half of its energy, in large nets more; GC leaves little to be taken."""
+    """That is its mean, here nearly half of its energy, in large nets more; with GC there is little to remove."""
     shares, taken = adams_steps(random, "WC, fully")
     np.testing.assert_allclose(taken, shares, rtol=1e-8)
     assert np.median(shares) > 0.4

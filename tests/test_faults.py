@@ -1,4 +1,4 @@
-"""What may go wrong while a run trains: afterwards it goes on, to the same bits as one that nothing has happened to."""
+"""Faults while a run trains: it can be resumed afterwards, and ends with the same bits as an undisturbed run."""
 
 import errno
 import json
@@ -36,7 +36,7 @@ from minidl.study.trace import Tracer
 from minidl.study.trace_files import Filters, Trace
 
 STEPS = 3  # of an epoch of ``run``
-# Weights that a hook normalizes at each forward, and running statistics; the last batch of an epoch is larger.
+# With weights that a hook normalizes in each forward pass, and running statistics; the last batch is larger.
 HOOKS = ("--model", "a", "--method", "WC, GC, BN", "--place", "hooks", "--quiet")
 TRACED = (*HOOKS, "--trace", 100)
 RAW = ("--model", "a", "--method", "WS, GC", "--mode", "reparametrization", "--optimizer", "sgd", "--quiet")
@@ -44,7 +44,7 @@ PLAIN = ("--model", "a", "--quiet")
 
 
 def before_step(monkeypatch, number, what):
-    """Do something before a step of the process, counted from 1; return the list of the steps that were made."""
+    """Call a function before a step of the process, counted from 1; return the list of the steps that were done."""
     made = []
 
     def doing(method):
@@ -63,13 +63,13 @@ def before_step(monkeypatch, number, what):
 
 @pytest.fixture(autouse=True)
 def narrow(small):
-    """Let net (a) be a small one."""
+    """Make net (a) small."""
     small("a", filters=(4, 4, 4), hidden=16)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Return a folder with a set, and runs on it that nothing happened to, by their options."""
+    """Return a folder with a set, and undisturbed runs on it, by their options."""
     root = tmp_path_factory.mktemp("made")
     write_images(root / "set", 10, np.random.default_rng(7))
     return root, {}
@@ -88,7 +88,7 @@ def run(made, tmp_path):
 
 @pytest.fixture
 def whole(made, run):
-    """Return a function that returns the run with these options that nothing happened to."""
+    """Return a function that returns the undisturbed run with these options."""
     root, runs = made
 
     def of(options):
@@ -191,7 +191,7 @@ def test_handlers_of_signals_are_put_back(run):
 
 
 @pytest.mark.slow
-def test_the_processes_of_a_comparison_save_when_it_is_told_to_end(folder, tmp_path):
+def test_the_processes_of_a_comparison_save_when_it_is_terminated(folder, tmp_path):
     words = ["compare", "--methods", "Baseline; GC", "--data", folder, "--out", tmp_path / "out", "--epochs", 10**6]
     small = ["--model", "a", "--batch-size", 5, "--device", "cpu", "--loops", "numpy", "--jobs", 1, "--quiet"]
     command = [sys.executable, "-m", "minidl", *map(str, [*words, *small])]
@@ -210,10 +210,10 @@ def test_the_processes_of_a_comparison_save_when_it_is_told_to_end(folder, tmp_p
 
 
 class Killed(BaseException):
-    """Ends a run in this process as a kill would: nothing that is to be done at the end is done."""
+    """Ends a run in this process like a kill: nothing that is done at the end of a run is done."""
 
 
-def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, whole, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_continues_from_the_middle_of_an_epoch(run, whole, tmp_path, monkeypatch):
     def killed():
         raise Killed
 
@@ -231,7 +231,7 @@ def test_a_run_that_was_killed_goes_on_from_the_middle_of_an_epoch(run, whole, t
 
 @pytest.mark.parametrize("write", ["write_log", "draw", "write_result"])
 def test_a_run_that_ended_before_its_result_is_concluded(run, whole, tmp_path, monkeypatch, write):
-    """Be it before the checkpoint of the last epoch, which comes after its log, or while it is concluded."""
+    """Before the checkpoint of the last epoch, which is written after its log, or while the result is written."""
     owner = minidl.experiment.run if write == "draw" else records
     real = getattr(owner, write)
 
@@ -253,17 +253,17 @@ def test_a_run_that_ended_before_its_result_is_concluded(run, whole, tmp_path, m
 
 @pytest.mark.slow
 def test_runs_that_are_killed_at_random_moments(tmp_path):
-    """How many is told by MINIDL_KILLS (5)."""
+    """MINIDL_KILLS says how many (default: 5)."""
     count = int(os.environ.get("MINIDL_KILLS", "5"))
     outcome = kill_runs(tmp_path, count)
     assert outcome.equal + outcome.not_begun == count, outcome
 
 
-# -- what cannot be written -------------------------------------------------------------------------------------------
+# -- files that cannot be written -------------------------------------------------------------------------------------
 
 
 def fails_at(patch, number, code=errno.ENOSPC):
-    """Let the call of that number that writes something fail, and all after it; return the list of calls."""
+    """Let the writing call with this number fail, and all later ones; return the list of calls."""
     calls = []
 
     def failing(function):
@@ -301,7 +301,7 @@ def test_a_disk_that_is_full_at_any_write(run, whole, tmp_path, capsys, monkeypa
 
 @contextmanager
 def limit(kind, value):
-    """Let this process have no more of something than that."""
+    """Limit a resource of this process."""
     soft, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (value, hard))
     try:
@@ -323,7 +323,7 @@ def test_files_that_may_not_be_so_long(run, tmp_path, capsys, size):
 
 
 def test_links_in_a_run_folder_lead_nowhere(run, tmp_path):
-    """What a run writes takes the place of a link, and never goes through one."""
+    """A file that a run writes replaces a link, and is never written through it."""
     assert run(*TRACED, "--epochs", 1) == 0
     victim, folder = tmp_path / "victim", tmp_path / "run"
     victim.write_text("mine")
@@ -333,7 +333,7 @@ def test_links_in_a_run_folder_lead_nowhere(run, tmp_path):
         for link in (name, f"{name}.part", f".{name}.part", Path(name).with_suffix(".part").name, ".part"):
             (folder / link).unlink(missing_ok=True)
             (folder / link).symlink_to(victim)
-        if name in (checkpoint.NAME, "config.json", "trace.csv", "carry.csv", "filters.npz"):  # which are read
+        if name in (checkpoint.NAME, "config.json", "trace.csv", "carry.csv", "filters.npz"):  # links may be read
             (tmp_path / name).write_bytes(kept[name])
             (folder / name).unlink()
             (folder / name).symlink_to(tmp_path / name)
@@ -359,10 +359,10 @@ def test_a_file_has_the_mode_that_others_have(run, tmp_path):
     assert len(modes) == 1
 
 
-# -- what cannot be had -----------------------------------------------------------------------------------------------
+# -- resources that are missing ---------------------------------------------------------------------------------------
 
 
-def test_too_few_file_handles_are_one_sentence(run, whole, tmp_path, capsys):
+def test_too_few_file_handles_are_an_error_of_one_sentence(run, whole, tmp_path, capsys):
     def none_left():
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, hard))
 
@@ -382,9 +382,9 @@ def test_too_few_file_handles_are_one_sentence(run, whole, tmp_path, capsys):
     assert_same(tmp_path / "run", whole(HOOKS))
 
 
-def test_memory_that_ends_while_a_run_trains(run, whole, tmp_path, capsys, monkeypatch):
+def test_a_lack_of_memory_while_a_run_trains(run, whole, tmp_path, capsys, monkeypatch):
     class OutOfMemoryError(MemoryError):
-        """What CuPy raises, too."""
+        """The name of the exception that CuPy raises."""
 
     def full():
         raise OutOfMemoryError("out of memory allocating 4,096 bytes")
@@ -402,15 +402,15 @@ def test_memory_that_ends_while_a_run_trains(run, whole, tmp_path, capsys, monke
     assert_same(tmp_path / "run", whole(PLAIN))
 
 
-def test_a_clock_that_jumps(run, tmp_path, monkeypatch):
-    """Durations are measured by a clock that nobody can set."""
+def test_a_clock_that_is_set_changes_no_duration(run, tmp_path, monkeypatch):
+    """Durations are measured by a monotonic clock."""
     times = iter(range(10**9, 0, -(10**6)))
     monkeypatch.setattr(time, "time", lambda: next(times))
     assert run(*PLAIN) == 0
     assert all(0 < epoch.seconds < 100 for epoch in records.read_log(tmp_path / "run"))
 
 
-# -- numbers that are none --------------------------------------------------------------------------------------------
+# -- nan --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ def test_a_clock_that_jumps(run, tmp_path, monkeypatch):
         (("--optimizer", "sgd", "--learning-rate", "1e45"), "at step 1 of epoch 1, in the update of "),
     ],
 )
-def test_a_loss_that_is_no_number_ends_a_run_and_says_where(run, tmp_path, capsys, options, where):
+def test_a_loss_of_nan_ends_a_run_and_says_where(run, tmp_path, capsys, options, where):
     assert run("--model", "a", "--method", "Baseline", *options) == 0
     ending = capsys.readouterr().out.splitlines()[-1]
     assert ending.startswith(f"the loss is not a number any more, first {where}")
@@ -454,7 +454,7 @@ def late(x):
 
 @pytest.mark.parametrize("seldom", [0, 1e9])
 def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys, monkeypatch, seldom):
-    """Also where the last checkpoint is several epochs old."""
+    """Even if the last checkpoint is several epochs old."""
     monkeypatch.setattr("minidl.experiment.run.SELDOM", seldom)
     (tmp_path / "my_late.py").write_text(NORM.format(20))
     options = ("--import", tmp_path / "my_late.py", "--method", "late", "--model", "a", "--quiet")
@@ -467,12 +467,12 @@ def test_the_first_layer_is_named_whatever_it_is(run, names, tmp_path, capsys, m
     assert len(saved["run/log"]) == (1 if seldom else len(log(tmp_path / "run")) - 1)
 
 
-# -- files from elsewhere ---------------------------------------------------------------------------------------------
+# -- untrusted files --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["config.json", "result.json", "log.csv", "filters.npz"])
 @pytest.mark.parametrize("kind", ["device", "pipe", "sparse", "folder"])
-def test_what_is_no_file_of_a_run_is_not_read(tmp_path, name, kind):
+def test_files_of_a_run_that_are_not_regular_or_too_long_are_not_read(tmp_path, name, kind):
     path = tmp_path / "run" / name
     path.parent.mkdir()
     if kind == "device":
@@ -498,7 +498,7 @@ def read_trace(folder):
     return trace_files.read(folder)
 
 
-def test_a_trace_that_would_unpack_to_more_than_there_is(tmp_path, monkeypatch):
+def test_a_trace_that_would_unpack_to_more_than_the_memory(tmp_path, monkeypatch):
     trace_files.write(tmp_path, Trace())
     with zipfile.ZipFile(tmp_path / "filters.npz", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("0/conv1/grads/before.npy", bytes(1 << 20))
@@ -511,7 +511,7 @@ GOOD = {"epochs": 2, "train_loss": 1.5, "test_accuracy": 0.5, "seconds": 2.0}
 
 
 @pytest.mark.parametrize("name", sorted(RESULT))
-def test_a_result_of_another_type_is_one_sentence(tmp_path, name):
+def test_a_result_of_another_type_is_an_error_of_one_sentence(tmp_path, name):
     assert (tmp_path / "result.json").write_text(json.dumps(GOOD))
     assert records.read_result(tmp_path) == GOOD
     for value in ([[]], -1, {}, True):
@@ -520,7 +520,7 @@ def test_a_result_of_another_type_is_one_sentence(tmp_path, name):
             records.read_result(tmp_path)
 
 
-def test_a_result_that_lacks_something_is_one_sentence(tmp_path):
+def test_an_incomplete_result_is_an_error_of_one_sentence(tmp_path):
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(MinidlError, match="it does not say epochs"):
         records.read_result(tmp_path)
@@ -530,7 +530,7 @@ def test_a_result_that_lacks_something_is_one_sentence(tmp_path):
     "name, value",
     [("table", "x"), ("seed", "0.5"), ("epochs", "-1"), ("paper", "101"), ("test_accuracy", "inf"), ("seconds", "nan")],
 )
-def test_a_cell_of_the_results_that_is_no_such_number(tmp_path, name, value):
+def test_a_cell_of_the_results_with_an_impossible_number(tmp_path, name, value):
     good = ["2", "c", "WC", "0", "run", "cifar10", "15", "84.91", "nan", "9.5", "epochs 15", "", "CPU"]
     row = dict(zip((*KEY, *VALUES), good, strict=True))
     for cells, wrong in ((row, False), (row | {name: value}, True)):
@@ -565,7 +565,7 @@ def test_a_part_of_a_run_in_a_checkpoint_that_does_not_fit(run, tmp_path, capsys
         assert message.format(path=path) in capsys.readouterr().err
 
 
-def test_the_copy_of_a_run_goes_on_by_itself(run, whole, tmp_path):
+def test_the_copy_of_a_run_is_resumed_independently(run, whole, tmp_path):
     assert run(*PLAIN, "--epochs", 1) == 0
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     assert run("--resume", tmp_path / "copy", "--epochs", 2) == 0

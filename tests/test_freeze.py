@@ -1,4 +1,4 @@
-"""Frozen nets: the same outputs but for rounding, faster; what was made of the weights is never used for others."""
+"""Frozen nets: the same outputs up to rounding, faster; results of old weights are never used for new ones."""
 
 import copy
 import gc
@@ -28,7 +28,7 @@ NETS = {
 
 
 def assert_same(found, expected):
-    """Check that outputs differ by rounding alone."""
+    """Check that outputs differ only by rounding."""
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -56,7 +56,7 @@ def test_a_frozen_net_computes_the_same(backend, random, name):
 def test_small_batches_are_replayed_on_a_cpu(random):
     net = net_of("b", kernels.load("cpu"))
     net.freeze()
-    for _ in range(2):  # the first may be the only one
+    for _ in range(2):  # the first forward pass may be the only one
         net.forward(random.standard_normal((1, *net.shape)).astype("f4"))
     (replay,) = net.context.buffers.replays.values()
     assert replay.tape is not None
@@ -114,7 +114,7 @@ def test_a_net_that_was_frozen_trains_as_one_that_was_not(backend, random):
 
 
 class Doubled(Layer):
-    """A layer of one's own, whose NumPy nobody records."""
+    """A user-defined layer, whose NumPy calls are not recorded."""
 
     def infer_shape(self, shape):
         return shape
@@ -126,7 +126,7 @@ class Doubled(Layer):
         return 2 * error
 
 
-def test_a_layer_of_ones_own_computes_in_a_frozen_net(random):
+def test_a_user_defined_layer_computes_in_a_frozen_net(random):
     root = Sequential(Convolution(4, 3), Doubled(), ReLU(), Flatten(), FullyConnected(3))
     net = Net(root, (6, 6, 3), kernels.load("cpu"))
     net.eval()
@@ -139,7 +139,7 @@ def test_a_layer_of_ones_own_computes_in_a_frozen_net(random):
 
 
 class Clipped(Layer):
-    """A layer of one's own that leaves small numbers as they are, as those are on which a tape is tried."""
+    """A user-defined layer that does not change small numbers, such as those of the trial of a tape."""
 
     def infer_shape(self, shape):
         return shape
@@ -152,14 +152,14 @@ class Clipped(Layer):
 
 
 class Bounded(Sequential):
-    """A container of one's own that does the same to its data."""
+    """A user-defined container that does the same to its data."""
 
     def forward(self, data):
         return super().forward(data if abs(data).max() <= 6 else np.clip(data, -6, 6))
 
 
 @pytest.mark.parametrize("middle", [lambda: Clipped(), lambda: Bounded(Convolution(2, 3))], ids=["layer", "container"])
-def test_what_a_layer_of_ones_own_does_with_other_data_is_done_every_time(random, middle):
+def test_a_user_defined_layer_is_called_for_all_data_never_replayed(random, middle):
     root = Sequential(Convolution(4, 3), middle(), Flatten(), FullyConnected(3))
     net = Net(root, (6, 6, 3), kernels.load("cpu"))
     net.eval()
@@ -187,12 +187,12 @@ def test_memory_that_moves_and_workers_that_come_and_go(random):
 
 
 def test_a_replay_keeps_what_its_calls_read(random):
-    """Though the layers have other algorithms by now: they keep those of a few sizes."""
+    """Even if the layers have changed their algorithms since, because they keep those of only a few sizes."""
     root = Sequential(AnySize(Sequential(Convolution(16, 3), ReLU(), Convolution(16, 3)), 8, 1))
     net = Net(root, (40, 40, 16), kernels.load("cpu"))
     net.freeze()
     large, small = (random.standard_normal((1, n, n, 16)).astype("f4") for n in (40, 8))
-    net.forward(large)  # memory for all of them
+    net.forward(large)  # scratch memory for all of them
     expected = net.forward(small).copy()
     np.testing.assert_array_equal(net.forward(small), expected)
     replay = net.context.buffers.replays[small.shape]
@@ -206,7 +206,7 @@ def test_a_replay_keeps_what_its_calls_read(random):
     np.testing.assert_array_equal(replay(small), expected)
 
 
-def test_copies_and_threads_have_replays_of_their_own(random):
+def test_copies_and_threads_have_separate_replays(random):
     net = net_of("c", kernels.load("cpu"))
     data = [random.standard_normal((1, *net.shape)).astype("f4") for _ in range(2)]
     net.freeze()

@@ -1,4 +1,4 @@
-"""A short run of each fuzzer: the inputs to begin with, and some mutations of them; make fuzz has a long one."""
+"""A short run of each fuzzer: the initial inputs, and some mutations of them; ``make fuzz`` runs longer."""
 
 from random import Random
 
@@ -8,7 +8,7 @@ from fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_any_input_ends_in_a_result_or_a_sentence(name, names, tmp_path, monkeypatch):
+def test_any_input_ends_in_a_result_or_a_minidl_error(name, names, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     target, random = TARGETS[name], Random(1)
     seeds = target.seeds()

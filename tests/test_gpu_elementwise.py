@@ -1,6 +1,6 @@
-"""The page of formulas, kernels/gpu/elementwise.py, beside the reference and the RawKernels.
+"""The page of formulas, kernels/gpu/elementwise.py, compared with the reference and with the CUDA sources.
 
-The tests of test_gpu_kernels that are imported here run once more, with the formulas in place of the RawKernels.
+The tests that are imported from test_gpu_kernels run again, with the formulas in place of the CUDA sources.
 """
 
 from itertools import product
@@ -32,19 +32,19 @@ pytestmark = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 @pytest.fixture
 def raw() -> Kernels:
-    """Return the GPU's kernels as they are."""
+    """Return the GPU's kernels."""
     return conftest.load("gpu")
 
 
 @pytest.fixture
 def gpu(elementwise: Kernels) -> Kernels:
-    """Return the GPU's kernels with the formulas in place of the RawKernels."""
+    """Return the GPU's kernels with the formulas in place of the CUDA sources."""
     return elementwise
 
 
 @pytest.fixture
 def fast(elementwise: Kernels) -> Kernels:
-    """Return the same to the imported tests, in place of each device in turn."""
+    """Return the same to the imported tests, which elsewhere get each device in turn."""
     return elementwise
 
 

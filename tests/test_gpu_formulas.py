@@ -1,4 +1,4 @@
-"""ElementwiseKernel and ReductionKernel: what CuPy's do, so does the stand-in, and what CuPy refuses."""
+"""ElementwiseKernel and ReductionKernel: the stand-in's do what CuPy's do, and refuse what CuPy refuses."""
 
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,7 @@ UPDATE = ("T g, float64 rate", "T w, T m", "m = m / 2 + g; w -= rate * m", "test
 
 @pytest.fixture
 def xp(gpu: Kernels) -> ModuleType:
-    """Return CuPy, or what stands for it."""
+    """Return CuPy, or the stand-in for it."""
     return gpu.xp
 
 

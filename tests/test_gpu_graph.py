@@ -1,4 +1,4 @@
-"""Steps that are recorded as a CUDA graph and played back."""
+"""Steps that are recorded as a CUDA graph and launched again."""
 
 import gc
 import logging
@@ -22,7 +22,7 @@ Array = Any
 
 
 class Step:
-    """A step that adds ``rate`` to each element of ``total``, and counts how often Python was asked to."""
+    """A step that adds ``rate`` to each element of ``total``, and counts how often Python runs it."""
 
     def __init__(self, gpu: Kernels) -> None:
         self.xp = gpu.xp
@@ -41,18 +41,18 @@ class Step:
 
 @pytest.fixture
 def step(gpu: Kernels) -> Step:
-    """Return a step that is called again and again."""
+    """Return a step that is called repeatedly."""
     return Step(gpu)
 
 
-def test_after_two_calls_python_is_left_out(gpu: Kernels, step: Step) -> None:
+def test_after_two_calls_the_graph_runs_without_python(gpu: Kernels, step: Step) -> None:
     for count in range(1, 7):
         step.recorded()
         np.testing.assert_array_equal(gpu.host(step.total), count)
         assert step.calls == min(count, 3)  # the third call only records
 
 
-def test_what_lies_on_the_device_may_change(gpu: Kernels, step: Step) -> None:
+def test_values_on_the_device_may_change(gpu: Kernels, step: Step) -> None:
     for _ in range(4):
         step.recorded()
     step.rate[...] = 10
@@ -60,7 +60,7 @@ def test_what_lies_on_the_device_may_change(gpu: Kernels, step: Step) -> None:
     np.testing.assert_array_equal(gpu.host(step.total), 14)
 
 
-def test_another_version_is_recorded_anew(gpu: Kernels, step: Step) -> None:
+def test_another_version_is_recorded_again(gpu: Kernels, step: Step) -> None:
     for _ in range(4):
         step.recorded()
     old, step.total, step.version = step.total, gpu.xp.zeros(4, np.float32), 1
@@ -72,14 +72,14 @@ def test_another_version_is_recorded_anew(gpu: Kernels, step: Step) -> None:
 
 
 def test_a_version_that_settles_in_the_first_call(step: Step) -> None:
-    """As when the first step allocates the buffers."""
+    """As in a training whose first step allocates the buffers."""
     step.also = lambda: setattr(step, "version", 1)
     for _ in range(5):
         step.recorded()
     assert step.calls == 3
 
 
-def test_what_cannot_be_recorded_runs_by_itself_and_says_so_once(
+def test_a_step_that_cannot_be_recorded_runs_directly_and_warns_once(
     gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen = []
@@ -114,7 +114,7 @@ def test_an_error_ends_the_recording(gpu: Kernels, step: Step) -> None:
 @pytest.mark.parametrize("library", ["cuBLAS", "cuDNN"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_products_can_be_recorded(gpu: Kernels, random: np.random.Generator, library: str, precision: str) -> None:
-    """With temporary memory in them: columns, workspaces, operands of bfloat16."""
+    """Including their temporary memory: columns, workspaces, operands in bfloat16."""
     from minidl.kernels.gpu import products
 
     before = products.library()
@@ -155,7 +155,7 @@ def test_products_can_be_recorded(gpu: Kernels, random: np.random.Generator, lib
         products.choose("fp32", before)
 
 
-def test_the_cpu_repeats_by_calling() -> None:
+def test_on_a_cpu_record_returns_the_function_itself() -> None:
     calls = []
     recorded = kernels.load("cpu").record(lambda: calls.append(1), lambda: 0)
     for _ in range(5):
@@ -163,8 +163,8 @@ def test_the_cpu_repeats_by_calling() -> None:
     assert len(calls) == 5
 
 
-def test_memory_that_ends_in_a_recording_refuses_it(gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture) -> None:
-    """CuPy's OutOfMemoryError is a MemoryError: a graph has memory of its own, for which there may be no room."""
+def test_a_lack_of_memory_in_a_recording_refuses_it(gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture) -> None:
+    """A graph needs separate memory, which may be too large. CuPy's OutOfMemoryError is a MemoryError."""
 
     def out_of_memory() -> None:
         if gpu.xp.cuda.get_current_stream().is_capturing():
@@ -179,15 +179,15 @@ def test_memory_that_ends_in_a_recording_refuses_it(gpu: Kernels, step: Step, ca
 
 
 class TestRanks:
-    """NCCL wants a sum over ranks to be recorded by all of them, or by none."""
+    """NCCL requires that a sum over ranks is recorded by all of them, or by none."""
 
-    def test_a_refusal_of_another_rank_is_one_of_this(
+    def test_a_refusal_of_another_rank_is_also_one_of_this_rank(
         self, gpu: Kernels, step: Step, caplog: pytest.LogCaptureFixture
     ) -> None:
         step.version = 7
 
         def total(number: int) -> int:
-            return number if number == step.version else number + 1  # the other one refuses
+            return number if number == step.version else number + 1  # the other rank refuses
 
         recorded = gpu.record(step.run, lambda: step.version, total)
         with caplog.at_level(logging.WARNING):
@@ -198,13 +198,13 @@ class TestRanks:
         assert recorded.graph is None
 
     @pytest.mark.parametrize("other", [3, 50])
-    def test_new_arrays_of_any_rank_are_recorded_anew_by_all(self, gpu: Kernels, step: Step, other: int) -> None:
-        """Of a rank that has made more arrays so far, or fewer."""
+    def test_new_arrays_of_any_rank_let_all_ranks_record_again(self, gpu: Kernels, step: Step, other: int) -> None:
+        """Whether the other rank has made more arrays so far, or fewer."""
         others = [other]
         step.version = 10
 
         def total(number: int) -> int:
-            return number + others[0] if number == step.version else number  # nobody refuses
+            return number + others[0] if number == step.version else number  # no rank refuses
 
         recorded = gpu.record(step.run, lambda: step.version, total)
         for _ in range(4):
@@ -218,7 +218,7 @@ class TestRanks:
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_nothing_is_collected_while_a_stream_records(step: Step, enabled: bool) -> None:
-    """What a collection frees may call what cannot be recorded; what is there to be freed is freed before."""
+    """Objects that it frees may make calls that cannot be recorded; so they are freed before the recording."""
     freed, while_recording = [], []
     weakref.finalize(step_garbage := Garbage(), freed.append, 1)
     step_garbage.itself = step_garbage
@@ -240,14 +240,14 @@ def test_nothing_is_collected_while_a_stream_records(step: Step, enabled: bool) 
 
 
 class Garbage:
-    """What refers to itself, and is freed by a collection alone."""
+    """An object that refers to itself, so that only a collection frees it."""
 
     itself: Any
 
 
 @pytest.mark.skipif(not EMULATED, reason="a card does not tell")
 class TestStandIn:
-    """What only the stand-ins notice."""
+    """Mistakes that only the stand-ins notice."""
 
     def test_a_graph_that_reads_what_was_freed_since(self, gpu: Kernels, step: Step) -> None:
         extra = [gpu.xp.ones(4, np.float32)]
@@ -278,7 +278,7 @@ class TestStandIn:
         with pytest.raises(RuntimeError, match="freed since"):
             step.recorded()
 
-    def test_what_cupy_does_not_have_is_not_there(self, gpu: Kernels) -> None:
+    def test_names_that_cupy_lacks_are_missing_here_too(self, gpu: Kernels) -> None:
         array = gpu.xp.ones(4, np.float32)
         for name in ("block", "ndenumerate", "spacing"):
             with pytest.raises(AttributeError, match=name):
@@ -299,7 +299,7 @@ class TestStandIn:
         with pytest.raises(ValueError, match="block"):
             source.launch("relu", "forward", np.float32, 1, block, (array, array, np.int64(4)))
 
-    def test_the_default_stream_alone_is_0(self, gpu: Kernels) -> None:
+    def test_only_the_default_stream_has_the_number_0(self, gpu: Kernels) -> None:
         cuda = gpu.xp.cuda
         assert cuda.Stream.null.ptr == 0
         assert cuda.get_current_stream().ptr != 0
@@ -315,7 +315,7 @@ class TestStandIn:
             copy((1,), (1,), (memory[1:], out))
 
 
-def test_a_later_reading_waits_for_nothing_and_sees_what_was_there_before(gpu: Kernels) -> None:
+def test_read_later_does_not_wait_and_returns_the_earlier_values(gpu: Kernels) -> None:
     array = gpu.xp.zeros(3, np.float64)
     look = gpu.read_later(array)
     seen = []
@@ -325,7 +325,7 @@ def test_a_later_reading_waits_for_nothing_and_sees_what_was_there_before(gpu: K
     assert seen == [[float(i)] * 3 for i in (1, 1, 2, 3, 4)]
 
 
-def test_on_other_devices_a_later_reading_sees_what_is_there() -> None:
+def test_on_other_devices_read_later_returns_the_present_values() -> None:
     for device in ("cpu", "reference"):
         array = np.zeros(3)
         look = kernels.load(device).read_later(array)
@@ -333,7 +333,7 @@ def test_on_other_devices_a_later_reading_sees_what_is_there() -> None:
         assert look().tolist() == [7, 7, 7]
 
 
-def test_a_training_that_is_lost_is_seen_one_look_later(gpu: Kernels) -> None:
+def test_a_diverged_training_is_noticed_one_look_later(gpu: Kernels) -> None:
     loss = SoftmaxCrossEntropy(gpu)
     output, labels = gpu.xp.zeros((2, 3), np.float32), gpu.xp.zeros(2, np.int64)
     losses = []
@@ -348,7 +348,7 @@ def test_a_training_that_is_lost_is_seen_one_look_later(gpu: Kernels) -> None:
 class TestBeside:
     """Two parts of a step as branches of one graph."""
 
-    def test_both_parts_are_done_and_later_ones_wait_for_them(self, gpu: Kernels, step: Step) -> None:
+    def test_both_branches_run_and_later_work_waits_for_them(self, gpu: Kernels, step: Step) -> None:
         from minidl.kernels.gpu import bias
 
         one, both = gpu.xp.zeros(4, np.float32), gpu.xp.zeros(4, np.float32)
@@ -374,7 +374,7 @@ class TestBeside:
         assert step.recorded.graph is not None  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-    def test_a_layer_computes_gradients_and_error_beside_each_other(
+    def test_a_layer_computes_gradients_and_error_concurrently(
         self, gpu: Kernels, random: np.random.Generator, precision: str
     ) -> None:
         from minidl.context import Context
@@ -407,8 +407,8 @@ class TestBeside:
             products.choose("fp32")
 
     @pytest.mark.skipif(not EMULATED, reason="a card may run both parts in any order")
-    def test_the_emulation_takes_the_other_order(self, gpu: Kernels, step: Step) -> None:
-        """So that parts that need something of each other give another result."""
+    def test_the_emulation_runs_branches_in_the_other_order(self, gpu: Kernels, step: Step) -> None:
+        """So that branches that depend on each other give another result."""
         from minidl.kernels.gpu import bias
 
         copy = gpu.xp.zeros(4, np.float32)
@@ -423,7 +423,7 @@ class TestBeside:
 
 
 def test_another_stream_for_a_while_changes_nothing(gpu: Kernels, step: Step) -> None:
-    """CuPy itself enters one, where it copies an array that is not contiguous to the host."""
+    """CuPy itself enters another stream when it copies an array that is not contiguous to the host."""
     for count in range(1, 5):
         with gpu.xp.cuda.Stream(non_blocking=True) as other:
             assert gpu.xp.cuda.get_current_stream() == other
@@ -434,9 +434,9 @@ def test_another_stream_for_a_while_changes_nothing(gpu: Kernels, step: Step) ->
 
 
 class TestTurns:
-    """Threads that run nets on a GPU: one at a time, in one stream."""
+    """Threads that run nets on a GPU take turns, in one stream."""
 
-    def test_the_default_stream_which_cannot_record_is_left(self, gpu: Kernels, step: Step) -> None:
+    def test_a_net_leaves_the_default_stream_which_cannot_record(self, gpu: Kernels, step: Step) -> None:
         cuda = gpu.xp.cuda
         usual = cuda.get_current_stream()
         usual.synchronize()  # its arrays are there before another stream takes them
@@ -450,7 +450,7 @@ class TestTurns:
 
     @pytest.mark.parametrize("own", [False, True])
     def test_another_thread_computes_in_the_same_stream(self, gpu: Kernels, step: Step, own: bool) -> None:
-        """In its turn, after all that was asked for in its own stream, which goes on after the turn."""
+        """Its turn begins after all earlier work in its own stream, which continues after the turn."""
         cuda = gpu.xp.cuda
         usual, seen = cuda.get_current_stream(), []
         usual.synchronize()  # its arrays are there before another stream takes them
@@ -472,8 +472,8 @@ class TestTurns:
         assert step.recorded.graph is not None  # type: ignore[attr-defined]
         np.testing.assert_array_equal(gpu.host(step.total), 2 + 4 + 8 + 16 + 4)
 
-    def test_a_turn_that_cannot_begin_is_no_turn(self, gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Or all other threads would wait for its end."""
+    def test_a_turn_that_cannot_begin_releases_the_lock(self, gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Otherwise all other threads would wait for ever."""
         turn, found = gpu.lock(), []
 
         def fails(stream: Any) -> Any:
@@ -488,7 +488,7 @@ class TestTurns:
         assert found == [True]
 
     def test_a_net_in_another_thread_waits_for_the_end_of_a_recording(self, gpu: Kernels, step: Step) -> None:
-        """What it asks for would be recorded, too, and not be done."""
+        """Otherwise its kernels would be recorded, too, and not run."""
         net = Net(Sequential(Flatten(), FullyConnected(3)), (2, 2, 1), gpu)
         data = np.ones((2, 2, 2, 1), np.float32)
         expected = net.predict(data)
@@ -509,8 +509,8 @@ class TestTurns:
         np.testing.assert_array_equal(gpu.host(step.total), 4)
 
 
-def test_what_runs_beside_is_waited_for_after_an_error_too(gpu: Kernels, step: Step) -> None:
-    """While a stream records, a branch that did not come back would break the recording."""
+def test_a_branch_is_waited_for_even_after_an_error(gpu: Kernels, step: Step) -> None:
+    """While a stream records, a branch that is not joined again would break the recording."""
     out = gpu.xp.zeros(4, np.float32)
 
     def fails() -> None:

@@ -1,10 +1,11 @@
-"""Fast versions beside the reference, on shapes at which threads, vectors, blocks and pieces do not come out even."""
+"""Fast versions compared with the reference, on shapes that fill threads, vectors, blocks and pieces only in part."""
 
 import numpy as np
 import pytest
 
 from minidl import kernels
 from minidl.context import Context
+from minidl.kernels.augment import Crops
 from minidl.kernels.parameter_state import ParameterState
 from minidl.kernels.running import Running
 from minidl.layers import BatchNorm
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def both(fast, run, *arrays, float32=1e-5):
-    """Run on a device and on the reference, each with its own copies of the arrays, and compare these afterwards."""
+    """Run on a device and on the reference, with separate copies of the arrays, and compare these afterwards."""
     reference = kernels.load("reference")
     expected, found = [array.copy() for array in arrays], [fast.xp.array(array) for array in arrays]
     run(reference, *expected)
@@ -31,8 +32,8 @@ def poisoned(shape, dtype):
 
 VIEWS = [  # (outer, rows, inner, lanes)
     (6, 1, 1, 36),  # filters of whole vectors
-    (64, 1, 1, 27),  # filters that are not
-    (3, 1, 1, 8192),  # as much as a block can hold, and a little more
+    (64, 1, 1, 27),  # filters that are not whole vectors
+    (3, 1, 1, 8192),  # as much as fits into a block, and a little more
     (3, 1, 1, 8193),
     (1, 1, 1, 70_001),  # one long group, in pieces
     (2, 1000, 1, 33),
@@ -43,7 +44,7 @@ VIEWS = [  # (outer, rows, inner, lanes)
     (1, 20, 1500, 1),
     (1, 2, 1, 1),
     (6, 9, 4, 1),  # instances
-    (3, 49, 256, 1),  # so few terms of each channel that one thread adds them up
+    (3, 49, 256, 1),  # so few partial sums of each channel that one thread adds them up
     (3, 40, 131, 1),
     (2, 7, 3, 5),  # groups of channels
     (4, 25, 8, 4),
@@ -162,13 +163,12 @@ def test_average_pools(fast, random, shape, size, stride, dtype):
     both(fast, run, data, error, *outs)
 
 
-def test_max_pooling_of_equals_and_of_what_is_not_a_number(gpu, dtype):
+def test_max_pooling_of_equal_elements_and_of_nan(gpu, dtype):
     data, out = gpu.xp.ones((1, 4, 4, 1), dtype), gpu.xp.empty((1, 2, 2, 1), dtype)
     data[0, 3, 3] = np.nan
-    argmax = tuple(gpu.xp.empty(shape, np.uint8) for shape in gpu.max_pool.argmax_shapes(data.shape, 2, 2))
-    gpu.max_pool.forward(data, 2, 2, out, argmax)
+    argmax = gpu.max_pool.forward(data, 2, 2, out, lambda _, *array: gpu.xp.empty(*array))
     assert np.isnan(gpu.host(out)).ravel().tolist() == [False, False, False, True]
-    assert argmax[0].ravel().tolist() == [0, 0, 0, 3]
+    assert argmax.ravel().tolist() == [0, 0, 0, 3]
 
 
 @pytest.mark.parametrize("first, second", [(1, 1), (3, 5), (4, 8), (16, 4), (2, 6)])
@@ -207,7 +207,7 @@ SIZES = [
     ((1, 1), (3, 4)),
     ((13, 6), (27, 13)),
     ((27, 13), (5, 6)),
-    ((40, 3), (37, 4)),  # more rows than two blocks have
+    ((40, 3), (37, 4)),  # more rows than two blocks take
     ((35, 2), (1, 3)),
     ((3, 2), (50, 3)),
 ]
@@ -249,7 +249,7 @@ def test_softmax_loss(fast, random, shape, labels_dtype, dtype):
     def run(device, logits, labels, error, totals):
         device.softmax_loss.forward(logits, labels, error, totals)
 
-    logits = (5 * random.standard_normal(shape)).round(1).astype(dtype)  # rounded: some of the largest are equal
+    logits = (5 * random.standard_normal(shape)).round(1).astype(dtype)  # rounded: some have equal largest logits
     least = 0 if labels_dtype is np.uint8 else -1
     labels = random.integers(least, min(shape[-1], 120), shape[:-1]).astype(labels_dtype)
     reference, found = kernels.load("reference"), [fast.xp.array(a) for a in (logits, labels, poisoned(shape, dtype))]
@@ -268,22 +268,20 @@ def test_crops_with_masks_of_many_sizes(fast, random, width, dtype):
     masks[0][3] = 255
     mean = np.array([10.0, 20.0, 30.0])
 
-    def run(device, order, corners, colours, mirrored, position, out, labels):
+    def run(device, position, order, corners, colours, mirrored, out, labels):
         stored = device.augment.store(images), device.augment.store(masks)
         for i in range(2):
-            orders = order, corners, colours, mirrored, position
-            device.augment.crop_with_masks(
-                *stored, *orders, mean, 256.0, out[2 * i : 2 * i + 2], labels[2 * i : 2 * i + 2]
-            )
+            crops, two = Crops(position, order, corners, colours, mirrored), slice(2 * i, 2 * i + 2)
+            device.augment.crop_with_masks(*stored, crops, mean, 256.0, out[two], labels[two])
 
     order, corners = np.array([3, 1, 0, 2]), random.integers(-8, 8, (4, 2))
     colours, mirrored = np.rint(60 * random.standard_normal((4, 3))), np.array([True, False, True, False])
     out, labels = poisoned((4, 16, width, 3), dtype), np.full((4, 16, width), 99, np.int8)
-    both(fast, run, order, corners, colours, mirrored, np.array([0]), out, labels)
+    both(fast, run, np.array([0]), order, corners, colours, mirrored, out, labels)
 
 
 def tensors(operation, arrays):
-    """Return the tensors of a net whose filters are centered in all ways, and some decay."""
+    """Return the tensors of a net, with all combinations of GC and WC, some with weight decay."""
     return [
         ParameterState(weights, grads, (first, second)[: operation.MOMENTS], decay, gc, wc)
         for (weights, grads, first, second), (decay, gc, wc) in zip(
@@ -306,7 +304,7 @@ def test_updates_of_all_tensors_at_once(fast, random, kind, variant, dtype):
         for _ in range(3):
             operation.step(tensors(operation, arrays), rate, time, *settings, variant)
         for i in range(1, len(arrays), 4):
-            arrays[i][...] = 0  # the CPU leaves centered gradients, the others do not touch them
+            arrays[i][...] = 0  # the CPU leaves centered gradients, the other devices do not change them
 
     arrays = [random.standard_normal(shape).astype(dtype) * (i < 2) for shape in shapes for i in range(4)]
     both(fast, run, np.array([0.05]), np.array([4]), *arrays, float32=2e-5)

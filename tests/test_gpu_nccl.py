@@ -1,4 +1,4 @@
-"""Ranks on GPUs: their sums are part of the recorded step. Emulated, all ranks hold what this one holds."""
+"""Ranks on GPUs: their sums are part of the recorded step. In the emulation, all ranks have the same arrays."""
 
 import sys
 from typing import Any
@@ -21,7 +21,7 @@ from minidl.optimizers import OPTIMIZERS
 
 
 class Group(Communicator):
-    """Ranks that all have the same images, or one alone on a card."""
+    """Ranks that all have the same images; on a real GPU, a single rank."""
 
     share = (0, 1)
 
@@ -35,7 +35,7 @@ class Group(Communicator):
         self.sums(array)
 
     def total(self, number: int) -> int:
-        """Ask the host, which a recorded step must not: a rank that cannot record it does not answer any more."""
+        """Ask the host, which a recorded step must not do: a rank that does not record it would wait for an answer."""
         assert not self.cuda.get_current_stream().is_capturing()
         return self.size * number
 
@@ -61,14 +61,14 @@ def train(gpu: Kernels, name: str, method: str, ranks: Communicator | None) -> d
 
 @pytest.mark.parametrize("name, method", [("c", "WC, GC, fully"), ("a", "EB, WC, GC, BN")])
 def test_the_sums_are_part_of_the_graph(gpu: Kernels, name: str, method: str) -> None:
-    """Two ranks that have the same images have the means, and the training, of one."""
+    """Two ranks with the same images have the same means, and so the same training, as one."""
     if not EMULATED:
         pytest.importorskip("cupy.cuda.nccl")
     ranks = 2 if EMULATED else 1
     expected = train(gpu, name, method, None)
     found = train(gpu, name, method, Group(ranks, gpu))
     for key, value in expected.items():
-        rows = ranks if key.endswith("variance") else 1  # unbiased: of twice the rows it is a little smaller
+        rows = ranks if key.endswith("variance") else 1  # unbiased: with twice the rows it is a little smaller
         np.testing.assert_allclose(found[key], value, rtol=1e-9 if rows == 1 else 0.1, atol=1e-9, err_msg=key)
 
 

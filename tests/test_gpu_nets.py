@@ -1,4 +1,4 @@
-"""Ten training steps of each net on the GPU, one kernel at a time and recorded, beside those of the reference."""
+"""Ten training steps of each net on the GPU, one kernel at a time and recorded, compared with the reference."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,11 +9,12 @@ from conftest import EMULATED, needs_cudnn
 
 from minidl import kernels
 from minidl.data.batches import Batches
-from minidl.data.dataset import VOID, Dataset
+from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment.trainer import Trainer, evaluate
 from minidl.hooks import Observer
 from minidl.kernels import Kernels
+from minidl.kernels.augment import VOID
 from minidl.method import parse
 from minidl.models import a, b, c, d
 from minidl.net import Net
@@ -21,7 +22,7 @@ from minidl.optimizers import OPTIMIZERS
 
 thorough = pytest.mark.thorough
 STEPS, BATCH, CLASSES = 5, 2, ("one", "two", "three")  # in each of two epochs; the last batch has 3 images
-# layers by method, pixels of an image's side, optimizer, method; the widths are small, because they are emulated
+# layers by method, pixels of an image's side, optimizer, method; the widths are small, because the GPU is emulated
 NETS: dict[str, tuple[Any, int, str, str]] = {
     "a": (lambda method: a.net(3, method, (4, 8, 5), 20), 12, "adam", "WC, GC, fully"),
     "b": (lambda method: b.net(3, method, filters=(4, 8), blocks=(1, 1)), 29, "sgd", "WC, GC, BN"),
@@ -32,7 +33,7 @@ NETS: dict[str, tuple[Any, int, str, str]] = {
 
 
 def images(size: int, count: int = STEPS * BATCH + 1) -> Dataset:
-    """Return images with labels for the whole and for each pixel; the image that would be left joins the last batch."""
+    """Return images with labels for the image and for each pixel; the image that is left over joins the last batch."""
     random = np.random.default_rng(3)
     pixels = random.integers(0, 256, (count, size, size, 3)).astype(np.uint8)
     masks = random.integers(0, 4, (count, size, size)).astype(np.uint8)
@@ -69,7 +70,7 @@ def train(
 
 @pytest.fixture(scope="module")
 def on_reference() -> Any:
-    """Return what the reference brings, computed once for each net and number type."""
+    """Return the results of the reference, computed once for each net and number type."""
     known: dict[Any, Any] = {}
 
     def get(*what: Any) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def test_ten_steps_in_float32(gpu: Kernels, on_reference: Any, name: str, librar
     finally:
         products.choose(library=before)
     assert results["recorded"]
-    # Adam divides by the root of what may be next to nothing.
+    # Adam divides by a root that may be tiny.
     compare(results, on_reference(name, np.float32), 2e-3 if EMULATED else 1e-2)
 
 

@@ -38,7 +38,7 @@ TRANSPOSED = [((5, 4, 3), 6, 3, 2, 0), ((4, 4, 33), 40, 7, 2, 0), ((3, 3, 4), 4,
 
 @pytest.fixture(params=["cuBLAS", "cuDNN"])
 def library(request: pytest.FixtureRequest, gpu: Kernels) -> Any:
-    """Have one library after the other make the products."""
+    """Let each of the two libraries compute the products."""
     from minidl.kernels.gpu import products
 
     if request.param == "cuDNN":
@@ -58,7 +58,7 @@ def poisoned(gpu: Kernels, arrays: list[Array]) -> list[Array]:
 
 
 def passes(gpu: Kernels, layer: Any, arrays: list[Array]) -> list[Array]:
-    """Return the output and the gradients of data, weights and biases of a layer given these and the error."""
+    """Return the output of a layer, and the gradients of data, weights and biases, given these and the error."""
     data, weights, biases, error = on(gpu, arrays)
     out, data_error, weights_grads, biases_grads = results = poisoned(gpu, [error, data, weights, biases])
     layer.forward(data, weights, biases, out)
@@ -72,7 +72,7 @@ def arguments(case: Case) -> list[Array]:
 
 
 def exact(geometry: tuple[Any, ...], case: Case) -> list[Array]:
-    """Return what the plain convolution makes of a case in float64."""
+    """Return the results of the plain convolution for a case in float64."""
     twin = Case(geometry, case.samples)
     twin.data, twin.weights, twin.biases, twin.error = (array.astype(np.float64) for array in arguments(case))
     return twin.run(plan_on_cpu(Geometry(*geometry, dtype=np.float64), algorithm="plain"))
@@ -148,7 +148,7 @@ def test_biases(gpu: Kernels, random: np.random.Generator, rows: int, columns: i
 def halves(x: Array) -> Array:
     """Return float32 rounded to bfloat16, by float64 arithmetic."""
     _, exponent = np.frexp(x.astype(np.float64))
-    least = np.maximum(exponent, -125) - 8  # the weight of the last bit that is kept, also of subnormal numbers
+    least = np.maximum(exponent, -125) - 8  # the value of the last bit that is kept, even for subnormal numbers
     return np.ldexp(np.rint(np.ldexp(x.astype(np.float64), -least)), least).astype(np.float32)
 
 
@@ -166,7 +166,7 @@ def test_bfloat16(gpu: Kernels, random: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("precision, error", [("fp32", 2e-5), ("tf32", 1e-3), ("bf16", 8e-3)])
 def test_precisions(library: str, gpu: Kernels, precision: str, error: float) -> None:
-    """Each precision makes errors of its own size, and none where the operands fit into it."""
+    """Each precision has errors of a typical size, and none if the operands are exact in it."""
     kernels.load("gpu", precision)
     geometry = ((8, 9, 16), 8, (3, 3), 1, 1)
     case = Case(geometry, samples=4, dtype=np.float32)
@@ -183,7 +183,7 @@ def test_precisions(library: str, gpu: Kernels, precision: str, error: float) ->
             for result, wanted, added in zip(results[:3], expected[:3], (case.biases, 0, 0), strict=True):
                 bound = 2**-8 * np.abs(wanted - added) + 2e-5 * np.abs(wanted).max()
                 assert (np.abs(result - wanted) <= bound).all()
-        # A card is free to multiply small arrays exactly.
+        # A GPU may multiply small arrays exactly.
         assert fitting or precision == "fp32" or not EMULATED or min(errors) > error / 10
 
 
@@ -194,7 +194,7 @@ def test_float64_is_never_rounded(library: str, gpu: Kernels) -> None:
     close(passes(gpu, convolution, arguments(case)), exact(SOME[1], case))
 
 
-def test_precisions_that_cannot_be(gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precisions_that_a_gpu_lacks_are_refused(gpu: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MinidlError, match=r"'fp8' is unknown; use fp32, tf32 or bf16"):
         kernels.load("gpu", "fp8")
     with pytest.raises(MinidlError, match="the CPU computes in fp32, not in tf32"):
@@ -208,7 +208,7 @@ def test_precisions_that_cannot_be(gpu: Kernels, monkeypatch: pytest.MonkeyPatch
         kernels.load("gpu", "bf16")
 
 
-def test_an_unknown_way(gpu: Kernels) -> None:
+def test_an_unknown_algorithm_is_refused(gpu: Kernels) -> None:
     with pytest.raises(MinidlError, match=r"unknown algorithm .* 'fast'"):
         gpu.convolution.plan(Geometry((4, 9, 1), 2, (3, 3)), algorithm="fast")
 
@@ -217,13 +217,13 @@ emulated = pytest.mark.skipif(not EMULATED, reason="needs the stand-in for cuDNN
 
 
 def of_product(folder: Path) -> Path:
-    """Return the file with the plan of the product that ``TestCudnn.planned`` makes."""
+    """Return the file with the plan of the product that ``TestCudnn.planned`` computes."""
     (file,) = (file for file in folder.glob("*/*.json") if "((2, 4, 4, 8), (8, 1, 1, 8)" in file.read_text())
     return file
 
 
 def anew(plans: Any) -> None:
-    """Forget the choices of this process, as another one does not know them."""
+    """Forget the choices of this process, like a new process."""
     plans.plans.cache_clear()
     plans._made.clear()
 
@@ -231,7 +231,7 @@ def anew(plans: Any) -> None:
 @emulated
 @pytest.mark.parametrize("library", ["cuDNN"], indirect=True)
 class TestCudnn:
-    """What cuDNN is asked, seen by its stand-in."""
+    """The calls of cuDNN, as the stand-in sees them."""
 
     @pytest.fixture(autouse=True)
     def fresh(self, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
@@ -261,7 +261,7 @@ class TestCudnn:
             counts.append(len(stand_in.built) - before)
         assert counts == [3, 0, 3, 0]
 
-    def test_what_engines_may_not_do(self, library: str, gpu: Kernels) -> None:
+    def test_engines_that_round_or_are_not_repeatable_are_ruled_out(self, library: str, gpu: Kernels) -> None:
         notes = stand_in.numerical_note
         for precision, barred in (
             ("fp32", {notes.DOWN_CONVERT_INPUTS, notes.TENSOR_CORE}),
@@ -292,7 +292,7 @@ class TestCudnn:
         why = "none of its plans can be built" if step == "build_plan_at_index" else "no way"
         assert re.match(rf"cuDNN has no engine for dgrad of .* in fp32, and im2col computes it: {why}$", record.message)
 
-    def test_memory_that_ends_is_no_reason_for_another_library(
+    def test_a_lack_of_memory_does_not_change_the_library(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from minidl.kernels.gpu import products
@@ -323,7 +323,7 @@ class TestCudnn:
         convolution.comp_grads(error, data, grads, sums)
         convolution.backward(error, weights, back)
         narrowed.clear()  # the probe's, and the trials'
-        for factor in (1, 3):  # in the same places: another step sees other numbers there
+        for factor in (1, 3):  # at the same addresses: another step finds other numbers there
             for array, on_device in ((case.data, data), (case.weights, weights), (case.error, error)):
                 array *= factor
                 on_device *= factor
@@ -340,7 +340,9 @@ class TestCudnn:
                 close([results[1]], [wanted[1]], 8e-3)
         assert len(narrowed) == 6
 
-    def test_both_ways_back_see_another_error(self, library: str, gpu: Kernels, random: np.random.Generator) -> None:
+    def test_backward_and_comp_grads_read_the_new_error(
+        self, library: str, gpu: Kernels, random: np.random.Generator
+    ) -> None:
         """Also with two layers of one shape, which share a plan."""
         kernels.load("gpu", "bf16")
         data, others, weights, more, first, second = (
@@ -377,7 +379,7 @@ class TestCudnn:
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, precision: str, loses_nan: bool,
         with_engine: bool,
     ) -> None:  # fmt: skip
-        """In one graph; in as many passes as are needed where cuDNN has no engine, or hides what is not a number."""
+        """In one graph, or in separate passes if cuDNN has no engine for it, or if its ReLU does not keep nan."""
         from minidl.kernels.gpu import bias, cudnn
 
         added: list[str] = []
@@ -412,7 +414,7 @@ class TestCudnn:
 
     @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
     @pytest.mark.parametrize("operation", ["fprop", "dgrad", "wgrad"])
-    def test_a_cudnn_that_does_not_work_is_left_alone(
+    def test_a_cudnn_that_does_not_work_is_not_used(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
         operation: str, error: Exception,
     ) -> None:  # fmt: skip
@@ -488,7 +490,7 @@ class TestCudnn:
         assert run() == ["eng1_b"]
         assert stand_in.built[built].plans == [2]  # nothing else is even built
         file = of_product(tmp_path)
-        file.write_text(file.read_text().replace("eng1_b", "eng9"))  # of another version
+        file.write_text(file.read_text().replace("eng1_b", "eng9"))  # plans of another version
         anew(plans)
         assert run() == ["eng1_a"]
 
@@ -498,7 +500,7 @@ class TestCudnn:
         ids=["one rounds", "all round", "all may round"],
     )
     @pytest.mark.parametrize("behind", ["", "biases and ReLU"])
-    def test_a_plan_that_rounds_is_no_plan_for_fp32(
+    def test_a_plan_that_rounds_operands_is_not_used_for_fp32(
         self,
         library: str,
         gpu: Kernels,
@@ -518,7 +520,7 @@ class TestCudnn:
         for operation, (first, second, out) in shapes.items():
             after = behind if operation == "fprop" else ""
             product = cudnn.Product(operation, first, second, out, (2, 1), (2, 1), precision, after, bool(after))
-            zeros = [gpu.xp.zeros(shape, np.float32) for shape in (first, second, out)]  # by which all would be exact
+            zeros = [gpu.xp.zeros(shape, np.float32) for shape in (first, second, out)]  # so that every plan is exact
             assert product.has_plan() == (chosen is not None)
             if chosen:
                 product(*zeros, gpu.xp.ones(out[-1], np.float32))
@@ -527,14 +529,14 @@ class TestCudnn:
 
     @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
     @pytest.mark.parametrize("plans", [("eng0", "eng1_a", "eng1_b"), ("eng0", "eng1_b")], ids=["of two", "alone"])
-    def test_a_plan_that_computes_something_else_is_never_taken(
+    def test_a_plan_with_wrong_results_is_never_used(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, precision: str, plans: tuple[str, ...]
     ) -> None:
         compute = stand_in.pygraph._compute
 
         def wrong(graph: Any, arrays: Any, workspace: int, plan: str) -> None:
             compute(graph, arrays, workspace, plan)
-            if plan == "eng1_b" and graph.out.dim[2] > 1:  # not in the probe
+            if plan == "eng1_b" and graph.out.dim[2] > 1:  # but not in the probe
                 out = graph.out.at(arrays[graph.out.uid])
                 out[...] = 0x3F80 if out.dtype == np.uint16 else 1.2 * out
 
@@ -547,8 +549,8 @@ class TestCudnn:
         results = passes(gpu, gpu.convolution.plan(Geometry(*geometry)), arguments(case))
         close(results, exact(geometry, case), {"fp32": 1e-5, "tf32": 2e-3, "bf16": 2e-2}[precision])
 
-    def test_operands_of_a_trial_have_nothing_in_common(self, library: str, gpu: Kernels) -> None:
-        """Or sums of squares, which are large, would hide how far off the others are."""
+    def test_operands_of_a_trial_are_different_random_numbers(self, library: str, gpu: Kernels) -> None:
+        """Otherwise sums of squares, which are large, would hide the errors of the other sums."""
         from minidl.kernels.gpu import trial
 
         arrays = [gpu.host(trial.random((50_000,), number)) for number in (1, 2, 3)]
@@ -558,7 +560,7 @@ class TestCudnn:
                     assert abs(np.corrcoef(one[shift:], other[: len(other) - shift])[0, 1]) < 0.05
 
     @pytest.mark.parametrize("fault", ["does not run", "is wrong"])
-    def test_a_plan_that_was_kept_and_is_none_any_more_gives_way_to_another(
+    def test_a_kept_plan_that_no_longer_works_is_replaced(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, fault: str
     ) -> None:
         from minidl.kernels.gpu import plans
@@ -581,7 +583,7 @@ class TestCudnn:
         anew(plans)
         assert run() == ["eng1_a"]
 
-    def test_memory_that_lacks_in_a_trial_is_no_fault_of_the_plans(
+    def test_a_lack_of_memory_in_a_trial_does_not_rule_out_plans(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         from minidl.kernels.gpu import cudnn
@@ -596,7 +598,7 @@ class TestCudnn:
         assert "without a trial, for which memory lacks" in caplog.text
 
     def test_plans_are_tried_for_a_few_shapes_of_the_data(self, library: str, gpu: Kernels) -> None:
-        """Images of many sizes would be planned for longer than they are computed."""
+        """Otherwise, with images of many sizes, planning would take longer than computing."""
         from minidl.kernels.gpu import cudnn
 
         before = len(stand_in.built)
@@ -620,7 +622,7 @@ class TestCudnn:
             stand_in.executed.clear()
             assert product.has_plan()
             counts.append(len(stand_in.executed))
-        assert counts == [2 * (1 + 7 * 2), 2 * (1 + 2)]  # two plans: at first, to warm up, and to be timed
+        assert counts == [2 * (1 + 7 * 2), 2 * (1 + 2)]  # two plans: for the result, to warm up, and to be timed
 
     @pytest.mark.parametrize("raised", ["RuntimeError", "cudnnGraphNotSupportedError"])
     @pytest.mark.parametrize("which", [{"eng1_a"}, {"eng1_a", "eng1_b", "eng2_compiled"}], ids=["one", "all"])
@@ -640,7 +642,7 @@ class TestCudnn:
         case = Case(geometry, 2, np.float32)
         close(passes(gpu, gpu.convolution.plan(Geometry(*geometry)), arguments(case)), exact(geometry, case))
 
-    def test_a_moment_without_memory_is_no_reason_to_do_without_cudnn(
+    def test_a_short_lack_of_memory_does_not_rule_out_cudnn(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         case = Case(((5, 6, 3), 11, (3, 3), 2, 1), 2, np.float32)
@@ -690,7 +692,7 @@ class TestCudnn:
         assert run() == run() == ["eng1_b"]
         assert len(caplog.records) == (content is None)
 
-    def test_a_plan_that_cannot_be_built_any_more_is_chosen_anew_for_all_runs(
+    def test_a_plan_that_can_no_longer_be_built_is_replaced_for_all_runs(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         from minidl.kernels.gpu import plans
@@ -699,15 +701,15 @@ class TestCudnn:
         monkeypatch.setitem(stand_in.seconds, "eng1_a", 1.0)
         assert run() == ["eng1_b"]
         file = of_product(tmp_path)
-        file.write_text(file.read_text().replace("eng1_b", "eng0"))  # which is there, and fails to be built
+        file.write_text(file.read_text().replace("eng1_b", "eng0"))  # the plan exists, but cannot be built
         anew(plans)
         assert run() == ["eng1_b"]
         assert list(json.loads(file.read_text()).values()) == ["eng1_b"]
 
-    def test_a_run_that_goes_on_takes_its_own_plans(
+    def test_a_resumed_run_uses_its_own_plans(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        """And leaves those of the machine as they are."""
+        """And does not change those of the machine."""
         from minidl.kernels.gpu import plans
 
         run = self.planned(gpu)
@@ -745,12 +747,12 @@ class TestCudnn:
     def test_plans_are_tried_without_waiting_for_each(
         self, library: str, gpu: Kernels, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where several processes share a device, each wait takes until it is one's turn."""
+        """If several processes share a device, each wait lasts until it is the turn of this process."""
         stream, waits = gpu.xp.cuda.Stream, []
         wait = stream.synchronize
         monkeypatch.setattr(stream, "synchronize", lambda self: waits.append(self) or wait(self))
         self.planned(gpu)()
-        assert len(waits) == 2  # for what was under way before, and for all that was tried
+        assert len(waits) == 2  # once for earlier work, and once for all trials
 
     def test_processes_agree_on_a_plan(self, library: str, gpu: Kernels, tmp_path: Path) -> None:
         from minidl.kernels.gpu.plans import Plans

@@ -1,4 +1,4 @@
-"""Every CUDA source through NVIDIA's own compiler, NVRTC, which needs no GPU."""
+"""Every CUDA source compiled by NVIDIA's own compiler, NVRTC, which needs no GPU."""
 
 import ctypes
 import importlib.util
@@ -50,7 +50,7 @@ def test_every_source_compiles_without_a_warning(name: str, card: str, dtype: st
     assert done, log
     known = "Architectures prior to", "ptxas info", "bytes stack frame", "ptxas         ."
     assert not [line for line in log.splitlines() if line and not any(words in line for words in known)]
-    # Nothing is spilled, and as many threads as are launched have room: 256, where a kernel declares no other bounds.
+    # No registers are spilled, and they suffice for the threads of a block: 256, unless a kernel declares other bounds.
     kernels = re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers", log, re.DOTALL)
     assert kernels
     for kernel, spilled, registers in kernels:

@@ -1,4 +1,4 @@
-"""Vectors of channels: read from where they are aligned, and elsewhere one number after the other."""
+"""Vectors of channels are read if they are aligned, otherwise one number after another."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Array = Any
 
 
 def shifted(gpu: Kernels, array: Array, by: int) -> Array:
-    """Return an array on the device that begins ``by`` elements behind the beginning of its memory."""
+    """Return an array on the device that begins ``by`` elements after the beginning of its memory."""
     memory = gpu.xp.empty(array.size + by, array.dtype)[by:]
     memory[...] = gpu.xp.asarray(array.ravel())
     return memory.reshape(array.shape)
@@ -24,7 +24,7 @@ def shifted(gpu: Kernels, array: Array, by: int) -> Array:
 def test_pools_by_vectors(
     gpu: Kernels, random: np.random.Generator, size: int, stride: int, channels: int, by: int
 ) -> None:
-    """Vectors are read from where they are aligned; elsewhere, and for other numbers of channels, one by one."""
+    """Aligned vectors are read as such; otherwise, and for other numbers of channels, numbers are read one by one."""
     reference = kernels.load("reference")
     data = random.standard_normal((2, 7, 9, channels)).astype(np.float32)
     out_shape = (2, (7 - size) // stride + 1, (9 - size) // stride + 1, channels)
@@ -32,9 +32,7 @@ def test_pools_by_vectors(
     results = []
     for device, place in ((reference, lambda x: x.copy()), (gpu, lambda x: shifted(gpu, x, by))):
         x, e, out, back, mean, spread = map(place, (data, error, error, data, error, data))
-        shapes, kind = device.max_pool.argmax_shapes(x.shape, size, stride), device.max_pool.argmax_type(size)
-        argmax = tuple(place(np.zeros(shape, kind)) for shape in shapes)
-        device.max_pool.forward(x, size, stride, out, argmax)
+        argmax = device.max_pool.forward(x, size, stride, out, lambda _, *array, at=place: at(np.zeros(*array)))
         device.max_pool.backward(e, size, stride, argmax, back)
         device.average_pool.forward(x, size, stride, mean)
         device.average_pool.backward(e, size, stride, spread)

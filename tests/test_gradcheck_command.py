@@ -1,4 +1,4 @@
-"""The command that checks gradients: what it checks, what it says of the rest, and its exit status."""
+"""The command that checks gradients: what it checks, what it says about the rest, and its exit status."""
 
 import re
 
@@ -19,7 +19,7 @@ from minidl.study.specimens import LAYERS
 
 @pytest.fixture(autouse=True)
 def loops_as_before():
-    """Let the tests that follow compute by the loops that they expect."""
+    """Restore the loops that later tests expect."""
     yield
     loops.use_best()
 
@@ -33,7 +33,7 @@ def test_a_layer(capsys):
     assert lines[-1] == "All 3 gradients pass."
 
 
-def test_without_a_word_all_layers_and_adjoints_are_checked(monkeypatch):
+def test_without_arguments_all_layers_and_adjoints_are_checked(monkeypatch):
     asked = []
     monkeypatch.setattr(checking, "_add_layer", lambda name, *_: asked.append(name))
     findings = checking.check_layers(None, None, "projection", kernels.load("reference"))
@@ -43,7 +43,7 @@ def test_without_a_word_all_layers_and_adjoints_are_checked(monkeypatch):
     assert {name for name in HOOKED if name in LAYERS} == set(HOOKED)
 
 
-def test_what_a_projection_has_no_gradient_of_is_said(capsys):
+def test_derivatives_that_projection_leaves_unchecked_are_reported(capsys):
     assert main(["gradcheck", "--layer", "conv 1x1", "--method", "WC, GC, EB", "--device", "reference"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "in float64 on the reference" in out
@@ -90,7 +90,7 @@ def test_a_failure_is_explained_and_is_the_exit_status(capsys):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Let net (c) be small."""
+    """Make net (c) small."""
     monkeypatch.setattr("minidl.models.c.net.__defaults__", ((2, 2, 2), 20))
     monkeypatch.setattr(checking, "SHAPE", (8, 8, 3))
 
@@ -159,7 +159,7 @@ def own(names, tmp_path):
     return str(tmp_path / "my_layers.py")
 
 
-def test_a_layer_of_ones_own_is_tried_on_all_shapes(own, capsys):
+def test_a_user_defined_layer_is_tried_on_all_shapes(own, capsys):
     assert main(["gradcheck", "--import", own, "--layer", "Half"]) == 1
     out = " ".join(capsys.readouterr().out.split())
     assert "Halved 5×4×2, data: it is 2 times the true one, in every element" in out
@@ -172,7 +172,7 @@ def test_a_layer_of_ones_own_is_tried_on_all_shapes(own, capsys):
     assert "fc1: the derivative of WC" in out
 
 
-def test_layers_of_ones_own_are_among_all(own, monkeypatch, capsys):
+def test_user_defined_layers_are_among_all_layers(own, monkeypatch, capsys):
     monkeypatch.setattr(checking, "LAYERS", {"relu": LAYERS["relu"]})
     monkeypatch.setattr(checking, "NORMALIZATIONS", {})
     assert main(["gradcheck", "--import", own]) == 1
@@ -195,7 +195,7 @@ def test_layers_of_ones_own_are_among_all(own, monkeypatch, capsys):
         ),
     ],
 )
-def test_a_layer_of_ones_own_that_cannot_be_checked(own, name, message, monkeypatch, capsys):
+def test_a_user_defined_layer_that_cannot_be_checked(own, name, message, monkeypatch, capsys):
     monkeypatch.setattr(checking, "LAYERS", {"relu": LAYERS["relu"]})
     assert main(["gradcheck", "--import", own, "--layer", name]) == 2
     out, err = capsys.readouterr()
@@ -219,8 +219,8 @@ def lost_in_double(x):
     ],
 )
 @pytest.mark.usefixtures("names")
-def test_what_is_no_number_fails(function, adjoint, said, capsys):
-    """Where it is a number when a function is tried, in float32."""
+def test_a_gradient_of_nan_fails(function, adjoint, said, capsys):
+    """Even if it is a number in float32, with which a function is tried."""
     register("OWN", "weights", "tensor", function, adjoint)
     words = ["--method", "OWN", "--mode", "reparametrization", "--device", "reference"]
     assert main(["gradcheck", "--layer", "fc", *words]) == 1
@@ -237,10 +237,10 @@ def test_what_is_no_number_fails(function, adjoint, said, capsys):
         (["--model", "e"], "the model 'e' is unknown"),
         (["--mode", "e"], "the mode 'e' is unknown"),
         (["--device", "tpu"], "the device 'tpu' is unknown"),
-        (["--loops", "e"], "the loops"),
+        (["--loops", "numbaa"], "the library of loops 'numbaa' is unknown (did you mean numba?); use numpy or numba"),
     ],
 )
-def test_errors_are_a_sentence(words, message, capsys):
+def test_errors_are_one_sentence(words, message, capsys):
     assert main(["gradcheck", *words]) == 2
     out, err = capsys.readouterr()
     assert err.startswith(f"minidl gradcheck: {message}")
@@ -265,7 +265,7 @@ def test_random_numbers_are_the_same_in_every_check():
     assert np.isfinite(one[0].error)
 
 
-def test_what_sees_padding_alone_is_not_called_wrong(names):
+def test_weights_that_meet_only_padding_are_not_called_wrong(names):
     @minidl.model("padded")
     def padded(classes, method):
         wide = Convolution(6, 3, padding=3)

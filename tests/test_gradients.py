@@ -34,7 +34,7 @@ from minidl.normalizations import NORMALIZATIONS, Normalization
 from minidl.registry import PROBE
 from minidl.study.specimens import LAYERS, set_up
 
-# Layers of layers, and layers of other extents than one that is there already.
+# Containers, and layers that differ only in their extents from others in the list.
 MADE_OF_OTHERS = {
     "concat",
     "concat resized",
@@ -62,8 +62,8 @@ def test_layer(context, random, name):
     check_layer(layer, data, random)
 
 
-# The modes differ in the weights alone. In projection the hooks are off while gradients are compared, so one layer
-# does; "instance" on a fully connected layer is refused (test_normalize.py).
+# The modes differ only in the weights. In projection the hooks are off while gradients are compared, so one layer is
+# enough; "instance" on a fully connected layer is refused (test_normalize.py).
 HOOKED = {"conv 3×3": (lambda: Convolution(2, 3), (3, 2, 2)), "fc": (lambda: FullyConnected(3), (5,))}
 HOOKS = [
     (layer, name, mode)
@@ -74,8 +74,8 @@ HOOKS = [
 ]
 
 
-# What a layer does with a hook is the same on each device, and test_adjoint has all normalizations on each: one for
-# each transform at each point is enough for the quick tests, and on the GPU, which is emulated.
+# A layer treats a hook in the same way on each device, and test_adjoint runs all normalizations on each. So for the
+# quick tests and on the emulated GPU, one normalization for each transform at each point is enough.
 ONE_OF_EACH = {(n.point, n.function): name for name, n in reversed(NORMALIZATIONS.items())}.values()
 
 
@@ -167,7 +167,7 @@ def test_small_net(backend, random, request, name, method):
     make, size = SMALL[name]
     net = Net(make(parse(method)), (size, size, 3), backend, method=method, dtype="float64")
     for p in net.parameters:
-        if not p.decay:  # with biases of zero, units whose inputs are all off would be where ReLU has no derivative
+        if not p.decay:  # with biases of zero, units whose inputs are all zero would be at the kink of the ReLU
             p.value[...] += backend.xp.asarray(random.normal(0, 0.1, p.value.shape))
     data = random.standard_normal((3, *net.shape))
     labels = random.integers(0, 4, (3, *net.output_shape[:-1]))
@@ -176,7 +176,7 @@ def test_small_net(backend, random, request, name, method):
 
 
 class Ripples(Layer):
-    """y = x + 2·10⁻¹¹·sin(5·10⁷·x): steps of 10⁻⁷ see other slopes than steps of 10⁻⁸."""
+    """y = x + 2·10⁻¹¹·sin(5·10⁷·x): differences with steps of 10⁻⁷ and of 10⁻⁸ give different slopes."""
 
     kind = "ripples"
     times = 1.0
@@ -192,7 +192,7 @@ class Ripples(Layer):
 
 
 class TestTheChecker:
-    """The checker itself must reject an error of 0.1 %, wherever it stands."""
+    """The checker itself must reject an error of 0.1 %, wherever it is."""
 
     @pytest.mark.quick_on("reference")
     @pytest.mark.parametrize("what", ["error", "weights", "biases"])
@@ -285,7 +285,7 @@ class TestTheChecker:
             check_layer(layer, random.standard_normal((3, 6)), random)
         assert layer.at_weights.hook is not None
 
-    def test_accepts_the_right_adjoint_and_says_where_there_is_none(self, backend, random):
+    def test_accepts_the_right_adjoint_and_says_if_there_is_none(self, backend, random):
         assert len(check_normalization(own(*CENTER, wrong=center_adjoint), PROBE, random, backend)) == 1
         with pytest.raises(MinidlError, match=r"OWN has no adjoint, .*, and nothing else of it can be checked; name"):
             check_normalization(own(*CENTER, wrong=None), PROBE, random, backend)
@@ -316,7 +316,7 @@ class TestTheChecker:
 
     @pytest.mark.parametrize("hook", [np.sign, lambda array: 0 * array + 1])
     def test_no_hook_hides_an_error(self, random, hook):
-        """Nor one in a container, below another hook."""
+        """Even an error in a container, below another hook."""
         net = models.build("c", shape=(8, 8, 3), dtype="float64", device="cpu")
         root = Sequential(Convolution(2, 3), Convolution(2, 3))
         root.setup((4, 3, 2), Context(net.kernels, np.dtype(np.float64), random))
@@ -339,7 +339,7 @@ class TestTheChecker:
             check_layer(root, data, random)
         assert second.at_error.hook is hook
 
-    def test_says_what_zeros_prove_nothing(self, context, random):
+    def test_says_which_zeros_prove_nothing(self, context, random):
         layer = set_up(*LAYERS["relu"], context)
         report = check_layer(layer, -1 - random.random((3, *LAYERS["relu"][1])), random)
         assert report.unchecked == ["error: its gradient is zero throughout, as far as numbers tell"]
@@ -433,7 +433,7 @@ class TestTheChecker:
 
 
 class Dropout(Layer):
-    """Half of the data, another half each time."""
+    """Sets a random half of the data to zero."""
 
     kind = "dropout"
 
@@ -468,5 +468,5 @@ CENTER = ("weights", "tensor", center)
 
 
 def own(point, area, function, wrong):
-    """Return a normalization of one's own, with any adjoint."""
+    """Return a user-defined normalization with a given adjoint."""
     return Normalization("OWN", point, area, function, wrong)

@@ -12,7 +12,7 @@ from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS
 from minidl.optimizers import OPTIMIZERS, SGD, Adam
 
-FORMULAS = {  # of Table 1, with the paper's means over (out, y, x, in) or (s, y, x, c)
+FORMULAS = {  # the formulas of Table 1, with the paper's means over (out, y, x, in) or (s, y, x, c)
     "WN": ("at_weights", lambda w: w / np.sqrt((w**2).sum((1, 2, 3), keepdims=True))),
     "WC": ("at_weights", lambda w: w - w.mean((1, 2, 3), keepdims=True)),
     "WS": ("at_weights", lambda w: standardized(w, (1, 2, 3))),
@@ -122,7 +122,7 @@ def test_projection_is_idempotent(backend, random, name):
 
 
 def test_gc_keeps_the_mean_of_every_filter_under_sgd(random):
-    """Adam divides each element by a root of its own, and keeps no mean."""
+    """Adam divides each element by a different root, and so changes the mean."""
     net = small_net("GC, fully")
     optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
     weights = [p.value for p in net.normalized_weights()]
@@ -166,7 +166,7 @@ def test_projection_overwrites_the_weights_and_reparametrization_does_not(random
 
 
 def test_reparametrized_centering_is_projection_with_gc(random):
-    """The adjoint of centering is centering: WC reparametrized trains as GC does on centered weights."""
+    """The adjoint of centering is centering: reparametrized WC trains like GC on centered weights."""
     one, other = small_net("WC", "reparametrization"), small_net("WC, GC")
     data, labels = small_batch(random)
     for net in (one, other):
@@ -211,14 +211,24 @@ def test_observers_see_before_and_after_and_change_nothing(random):
 
 
 def test_no_hook_is_called_at_inference(random):
+    """Eval calls each hook of weights once more, and no observer, as these look at training."""
     net = small_net("WC, GC, EL, fully")
-    calls = []
+    called, seen = [], []
     for layer in net.layers:
-        layer.at_weights.before.append(lambda _: calls.append("weights"))
+        layer.at_weights.before.append(seen.append)
+        if layer.at_weights.hook is not None:
+
+            def counted(array, name=layer.name, hook=layer.at_weights.hook):
+                called.append(name)
+                return hook(array)
+
+            layer.at_weights.hook = counted
+    hooked = [layer.name for layer in net.layers if layer.at_weights.hook is not None]
     net.eval()
-    assert len(calls) == 8
+    assert called == hooked != []
     net.forward(small_batch(random)[0])
-    assert len(calls) == 8
+    assert called == hooked
+    assert not seen
 
 
 def test_evaluation_uses_the_weights_that_forward_would(random):
@@ -233,7 +243,7 @@ def test_evaluation_uses_the_weights_that_forward_would(random):
 
 
 def test_an_observer_at_an_output_sees_it_before_the_relu(random):
-    """Which the layers compute in one pass, in the same memory, while nobody looks."""
+    """Without an observer, the layers compute both in one pass, in the same memory."""
     net, seen = small_net("Baseline"), []
     data, labels = small_batch(random)
     conv, relu = net.layers[:2]
@@ -253,7 +263,7 @@ def test_an_observer_at_an_output_sees_it_before_the_relu(random):
     assert relu.writes_over is conv
 
 
-def test_a_function_that_hangs_at_a_net_is_listed_by_its_name():
+def test_a_hook_of_a_net_is_listed_by_its_name():
     net = models.build("c", device="cpu")
 
     def halved(array):

@@ -10,7 +10,7 @@ from test_mpi import MISSING
 
 
 def cannot_make_namespaces() -> bool:
-    """Return whether this machine lets us make no hosts."""
+    """Return whether hosts cannot be made on this machine."""
     if MISSING or os.name != "posix" or os.geteuid() or not shutil.which("ip"):
         return True
     made = subprocess.run(["ip", "netns", "add", "minidl-probe"], capture_output=True).returncode
@@ -32,7 +32,7 @@ def test_hosts_have_the_curve_of_one_process(count, tmp_path):
     one, many = hosts.curves(count, tmp_path)
     assert len(one) == 3
     assert one[0] == pytest.approx(many[0], abs=1e-3)
-    assert one == pytest.approx(many, abs=2e-2)  # as far as float32 is from float64 by then
+    assert one == pytest.approx(many, abs=2e-2)  # about the difference between float32 and float64 after so many steps
 
 
 def test_a_cut_link_ends_the_job_with_a_sentence(tmp_path):

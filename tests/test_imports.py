@@ -1,4 +1,4 @@
-"""The floors of the house: imports run downwards, a definition needs few files, and what is costly is imported late."""
+"""The floors of the project: imports run downwards, a definition needs few files, slow packages are imported late."""
 
 import ast
 import os
@@ -15,9 +15,9 @@ from minidl.commands import COMMANDS
 
 CHECKOUT = Path(__file__).parents[1]
 SCRIPTS = ("train", "reproduce")
-# From below: a package stands on a floor with all that is in it, but for what is named by itself.
+# From the lowest floor up: a package stands on a floor with all its modules, except those named separately.
 FLOORS = (
-    ("minidl.kernels",),
+    ("minidl.kernels", "minidl.words"),
     ("minidl.data",),
     ("minidl",),
     ("minidl.models",),
@@ -61,7 +61,7 @@ def imported(module: str) -> frozenset[str]:
 def imports(tree: ast.AST) -> Iterator[str]:
     """Yield the modules of the project that code imports by a statement, or by a text that is given to a function.
 
-    A text that is completed when the code runs, such as f"minidl.models.{name}", stands for the package.
+    A name that is completed at run time, such as f"minidl.models.{name}", stands for the package.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -81,7 +81,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def beginning(node: ast.expr) -> ast.expr:
-    """Return the first part of a text with braces, and anything else as it is."""
+    """Return the constant beginning of an f-string, and anything else as it is."""
     return node.values[0] if isinstance(node, ast.JoinedStr) and node.values else node
 
 
@@ -112,8 +112,8 @@ def test_an_import_is_found_wherever_it_is(code: str, expected: str) -> None:
     assert list(imports(ast.parse(code))) == [expected]
 
 
-def test_nothing_asks_the_front_door_for_what_lies_above() -> None:
-    """``from minidl import checkpoint`` is for users: it would not be seen as an import of minidl.experiment."""
+def test_nothing_imports_from_the_package_what_lies_above() -> None:
+    """``from minidl import checkpoint`` is for users; inside the project it hides an import of minidl.experiment."""
     for module, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module == "minidl" and module != "minidl":
@@ -128,9 +128,9 @@ def test_nothing_imports_a_script() -> None:
 
 
 def needed(module: str) -> set[str]:
-    """Return what a reader opens for a module: itself, what it imports, and so on.
+    """Return the files that a reader opens for a module: itself, what it imports, and so on.
 
-    Left out are packages, which bring together what is in them, and the class of the errors.
+    Packages, which only collect their modules, and the error class are left out.
     """
     seen, waiting = set(), [module]
     while waiting:
@@ -146,13 +146,13 @@ def test_a_definition_needs_at_most_three_files(definition: str) -> None:
     assert len(needed(f"minidl.kernels.{definition}")) <= 3
 
 
-def test_the_front_door_waits_with_everything() -> None:
+def test_the_package_imports_its_parts_only_when_they_are_used() -> None:
     run = "import minidl, sys; print(*sorted(name for name in sys.modules if name.startswith(('minidl', 'numpy'))))"
     done = subprocess.run([sys.executable, "-c", run], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["minidl"]
 
 
-def test_the_front_door_has_the_public_names() -> None:
+def test_the_package_has_the_public_names() -> None:
     from minidl.experiment.saving import checkpoint
     from minidl.kernels.errors import MinidlError
 
@@ -175,8 +175,8 @@ COMMAND_LINES = ["train.py", "reproduce.py", "-m minidl", *(f"-m minidl {name}" 
 
 
 @pytest.mark.parametrize("words", COMMAND_LINES)
-def test_help_waits_for_nothing(words: str) -> None:
-    """Seconds of the processor, which are those of the clock on a machine that is not busy."""
+def test_help_imports_nothing_slow(words: str) -> None:
+    """The limit is in processor time, which equals elapsed time on an idle machine."""
     before = os.times()
     command = [sys.executable, "-X", "importtime", *words.split(), "--help"]
     done = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True)

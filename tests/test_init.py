@@ -1,4 +1,4 @@
-"""Training begins with the weights of an earlier net, and images have the size that was asked for."""
+"""Training begins with the weights of an earlier net (--init), and images have the requested size."""
 
 import json
 
@@ -48,11 +48,11 @@ def test_a_net_begins_with_all_that_an_earlier_one_has_learned(sets, tmp_path, k
     if start is None:
         start, _ = export(tmp_path / "run", kind if kind == "safetensors" else "pytorch", tmp_path / "net.safetensors")
     if kind == "a module's state":
-        save_file(load_file(start), start)  # as PyTorch's users save it: without a description
+        save_file(load_file(start), start)  # as users of PyTorch save it: without a description
     net = begun(tmp_path, "--init", start).net
     saved = load_file(tmp_path / "run" / checkpoint.NAME)
     for name, array in arrays(net).items():
-        np.testing.assert_allclose(array, saved[f"net/{name}"], rtol=0, atol=1e-7)  # WC once more rounds once more
+        np.testing.assert_allclose(array, saved[f"net/{name}"], rtol=0, atol=1e-7)  # a second WC changes the last bits
     assert net.running()["bn1.updates"] > 0
 
 
@@ -67,7 +67,7 @@ def test_weights_in_float64_are_rounded_and_that_is_said(sets, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["run", "a module's state"])
-def test_another_number_of_classes_begins_the_last_layer_anew(sets, tmp_path, random, capsys, kind):
+def test_another_number_of_classes_resets_the_last_layer(sets, tmp_path, random, capsys, kind):
     assert sets() == 0
     start = tmp_path / "run"
     if kind != "run":
@@ -87,7 +87,7 @@ def test_another_number_of_classes_begins_the_last_layer_anew(sets, tmp_path, ra
 
 
 def test_the_weights_are_normalized_before_the_first_step(sets, tmp_path):
-    """In the update, too, where WC would come after it only; a trace is shown them as they came."""
+    """Even if the update does WC, which is only after the first step; a trace gets the weights as loaded."""
     assert sets(method="BN") == 0
     saved = load_file(tmp_path / "run" / checkpoint.NAME)
     experiment = begun(tmp_path, "--init", tmp_path / "run", "--trace")
@@ -100,7 +100,7 @@ def test_the_weights_are_normalized_before_the_first_step(sets, tmp_path):
         np.testing.assert_array_equal(experiment.trainer.tracer.raw[f"{name}.weights"], weights)
 
 
-def test_a_run_goes_on_where_its_beginning_is_gone(sets, tmp_path):
+def test_a_run_can_be_resumed_after_the_weights_it_began_with_are_deleted(sets, tmp_path):
     assert sets() == 0
     assert sets("--init", tmp_path / "run", out="next") == 0
     (tmp_path / "run").rename(tmp_path / "gone")
@@ -115,10 +115,26 @@ def test_a_run_goes_on_where_its_beginning_is_gone(sets, tmp_path):
     [
         (
             ["--model", "c", "--method", "BN"],
-            "conv1.weights has the shape (2, 5, 5, 3) there instead of (32, 3, 3, 3)",
+            "net (a) there and net (c) here (conv1.weights has the shape (2, 5, 5, 3) there instead of (32, 3, 3, 3)); "
+            "choose --model a, or give --init a run of net (c)\n",
         ),
-        (["--method", "WC"], "bn1.beta is there and not here"),
-        (["--image-size", "40"], "fc1.weights has the shape (256, 64) there instead of (256, 100)"),
+        (
+            ["--method", "WC"],
+            "BN there and no data norm here (bn1.beta is there and not here); choose a --method with BN\n",
+        ),
+        (
+            ["--method", "WC, LN"],
+            "BN there and LN here (ln1.gamma is missing there); choose a --method with BN\n",
+        ),
+        (
+            ["--image-size", "40"],
+            "images of 32×32 pixels there and 40×40 here (fc1.weights has the shape (256, 64) there instead of "
+            "(256, 100)); give images of 32×32 pixels (of a folder, by --image-size 32)\n",
+        ),
+        (
+            ["--image-size", "40", "--method", "WC"],
+            "BN there and no data norm here, and images of 32×32 pixels there and 40×40 here (fc1.weights has",
+        ),
         (["--init", "nowhere"], "there is no checkpoint"),
     ],
 )
@@ -130,6 +146,35 @@ def test_another_net_is_refused_by_its_first_layer_that_differs(sets, tmp_path, 
     assert message in shown
     assert shown.count("\n") == 1
     assert not (tmp_path / "next").exists()
+
+
+def test_a_net_of_another_width_is_refused_by_its_first_layer(sets, small, tmp_path, capsys):
+    assert sets() == 0
+    small("a", filters=(2, 3, 5))
+    capsys.readouterr()
+    assert sets("--init", tmp_path / "run", out="next") == 2
+    shown = capsys.readouterr().err
+    assert ": conv3.weights has the shape (4, 5, 5, 3) there instead of (5, 5, 5, 3); give --init a net with" in shown
+    assert "where only fc2 may have other outputs" in shown
+
+
+def test_a_comparison_begins_only_if_every_method_can_begin_with_the_weights(sets, tmp_path, capsys):
+    assert sets() == 0
+    words = ["--methods", "WC, BN; WC", "--init", tmp_path / "run", "--data", tmp_path / "set", "--model", "a"]
+    assert (
+        main(["compare", *map(str, words), "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / "all")]) == 2
+    )
+    assert "BN there and no data norm here (bn1.beta is there and not here)" in capsys.readouterr().err
+    assert not (tmp_path / "all").exists()
+
+
+def test_weights_of_another_program_do_not_say_their_images(sets, tmp_path, capsys):
+    assert sets() == 0
+    start, _ = export(tmp_path / "run", "pytorch", tmp_path / "net.safetensors")
+    save_file(load_file(start), start)
+    capsys.readouterr()
+    assert sets("--init", start, "--image-size", 40, out="next") == 2
+    assert ": fc1.weights has the shape (256, 64) there instead of (256, 100); give --init" in capsys.readouterr().err
 
 
 def test_a_walk_shows_what_a_method_does_to_an_earlier_net(sets, tmp_path, capsys):
@@ -177,7 +222,7 @@ def test_images_of_a_folder_have_the_size_that_is_asked_for(sets, tmp_path, rand
         (["--fit", "bend"], "the fit 'bend' is unknown; use stretch, crop or pad"),
     ],
 )
-def test_sizes_that_cannot_be_are_one_sentence(sets, tmp_path, capsys, words, message):
+def test_impossible_sizes_are_an_error_of_one_sentence(sets, tmp_path, capsys, words, message):
     assert sets(*words) == 2
     shown = capsys.readouterr().err
     assert shown.startswith(f"train.py: {message}")
@@ -186,7 +231,7 @@ def test_sizes_that_cannot_be_are_one_sentence(sets, tmp_path, capsys, words, me
 
 
 def test_a_net_of_another_seed_begins_alike(sets, tmp_path):
-    """What it begins with does not depend on the seed."""
+    """The initial weights do not depend on the seed."""
     assert sets() == 0
     experiment = begun(tmp_path, "--init", tmp_path / "run", "--seed", 5)
     one = arrays(experiment.net)

@@ -1,9 +1,10 @@
-"""Each operation against its plain formula, in both number types, with poisoned buffers and odd shapes."""
+"""Each operation compared with its plain formula, in both number types, with buffers full of nan and odd shapes."""
 
 import numpy as np
 import pytest
 
 from minidl.context import Context
+from minidl.kernels.augment import Crops
 from minidl.layers import MaxPool
 
 
@@ -32,7 +33,7 @@ def test_relu(backend, random, dtype, shape):
     same(backend, back, np.where(data > 0, error, 0))
 
 
-def test_relu_leaves_what_is_not_a_number(backend):
+def test_relu_keeps_nan(backend):
     (data,) = placed(backend, np.array([1.0, np.nan, -1.0, np.inf, -np.inf]))
     backend.relu.forward(data, data)
     same(backend, data, [1, np.nan, 0, np.inf, 0])
@@ -51,25 +52,28 @@ def plain_max_pool(data, size, stride, error=None):
     return out, back
 
 
+def full_of_255(backend):
+    """Return what gives max pooling memory, without a 0 that it could rely on."""
+    return lambda name, shape, dtype: backend.xp.full(shape, 255, dtype)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 3), (2, 1), (1, 1), (1, 2)])
 @pytest.mark.parametrize("shape", [(1, 3, 3, 1), (5, 8, 7, 3), (2, 13, 9, 4)])
 def test_max_pool(backend, random, dtype, size, stride, shape):
     data = random.standard_normal(shape).astype(dtype)
-    out_shape = (shape[0], *backend.max_pool.output_shape(shape[1:], size, stride))
+    out_shape = (shape[0], *((n - size) // stride + 1 for n in shape[1:3]), shape[3])
     error = random.standard_normal(out_shape).astype(dtype)
-    shapes = backend.max_pool.argmax_shapes(shape, size, stride)
-    argmax = tuple(backend.xp.full(s, 255, np.uint8) for s in shapes)
     output, back = poisoned(backend, out_shape, dtype), poisoned(backend, shape, dtype)
     x, e = placed(backend, data, error)
-    backend.max_pool.forward(x, size, stride, output, argmax)
+    argmax = backend.max_pool.forward(x, size, stride, output, full_of_255(backend))
     backend.max_pool.backward(e, size, stride, argmax, back)
     expected, expected_back = plain_max_pool(data, size, stride, error)
     same(backend, output, expected)
     same(backend, back, expected_back, rtol=1e-6, atol=1e-6)
 
 
-# By the number type of a place in a window, for each of which a loop is compiled.
+# For each number type of a place in a window, a separate loop is compiled.
 LARGE_WINDOWS = {
     "u1": [(16, 3, (2, 20, 23, 3))],
     "u2": [(17, 5, (2, 33, 18, 3)), (20, 20, (1, 41, 60, 2)), (256, 1, (1, 257, 256, 1))],
@@ -79,7 +83,7 @@ LARGE_WINDOWS = {
 
 @pytest.mark.parametrize("place", ["u1", *(pytest.param(large, marks=pytest.mark.thorough) for large in ("u2", "u4"))])
 def test_max_pool_of_large_windows(backend, random, place):
-    """Half of the last row of the first windows, whose elements have the largest numbers, is larger than all others."""
+    """In the first windows, half of the last row, whose places have the highest numbers, is larger than the rest."""
     context = Context(backend, np.dtype(np.float64), random)
     for size, stride, shape in LARGE_WINDOWS[place]:
         data = random.permutation(np.prod(shape)).reshape(shape).astype(np.float64)
@@ -90,13 +94,13 @@ def test_max_pool_of_large_windows(backend, random, place):
         error = random.standard_normal(output.shape)
         expected, expected_back = plain_max_pool(data, size, stride, error)
         same(backend, output, expected)
-        if backend.device != "reference":  # which has a byte for each pixel of a window
-            assert all(winners.dtype == place for winners in layer.argmax)
+        if backend.device != "reference":  # which uses no memory of the layer's
+            assert all(buffer.dtype == place for name, buffer in layer.buffers.items() if name != "output")
         same(backend, layer.backward(*placed(backend, error)), expected_back, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_error_that_is_infinite_goes_nowhere_else(backend, random, dtype):
+def test_an_infinite_error_does_not_spread(backend, random, dtype):
     data = random.standard_normal((2, 6, 8, 3)).astype(dtype)
     error, pooled = np.full(data.shape, np.inf, dtype), np.full((2, 3, 4, 3), -np.inf, dtype)
     error[0] = np.nan
@@ -105,8 +109,7 @@ def test_an_error_that_is_infinite_goes_nowhere_else(backend, random, dtype):
     backend.relu.forward(x, output)
     backend.relu.backward(e, output, back)
     same(backend, back, np.where(data > 0, error, 0))
-    argmax = tuple(backend.xp.empty(s, np.uint8) for s in backend.max_pool.argmax_shapes(data.shape, 2, 2))
-    backend.max_pool.forward(x, 2, 2, half, argmax)
+    argmax = backend.max_pool.forward(x, 2, 2, half, full_of_255(backend))
     backend.max_pool.backward(p, 2, 2, argmax, back)
     same(backend, back, np.where(plain_max_pool(data, 2, 2, np.ones(pooled.shape))[1] > 0, -np.inf, 0))
 
@@ -114,9 +117,8 @@ def test_an_error_that_is_infinite_goes_nowhere_else(backend, random, dtype):
 def test_max_pool_sends_the_error_of_equals_to_the_first_of_them_column_by_column(backend):
     data = np.array([[0, 0, -1, 0], [0, 0, 0, -1], [0, 0, -2, -1], [0, 0, -1, -2]], float).reshape(1, 4, 4, 1)
     data, error = placed(backend, data, np.ones((1, 2, 2, 1)))
-    argmax = tuple(backend.xp.empty(s, np.uint8) for s in backend.max_pool.argmax_shapes(data.shape, 2, 2))
     output, back = poisoned(backend, error.shape), poisoned(backend, data.shape)
-    backend.max_pool.forward(data, 2, 2, output, argmax)
+    argmax = backend.max_pool.forward(data, 2, 2, output, full_of_255(backend))
     backend.max_pool.backward(error, 2, 2, argmax, back)
     same(backend, back[0, :, :, 0], [[1, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]])
 
@@ -165,12 +167,12 @@ def test_softmax_loss_of_large_logits_is_finite(backend):
 def test_crop_from_a_black_border(backend, random, border, shift):
     images = random.integers(0, 256, (6, 9, 11, 3), dtype=np.uint8)
     order, offsets = np.array([4, 5, 0, 2, 1]), np.array([(1, 1), shift, (0, 0), (border, border), (0, 1)])
-    orders = placed(backend, np.arange(10, 16), order, offsets, np.array([1]))
+    classes, *crops = placed(backend, np.arange(10, 16), np.array([1]), order, offsets - border)
     mean, labels = np.array([10.0, 20.0, 30.0]), backend.xp.full(3, -7)
     out = poisoned(backend, (3, 9, 11, 3), np.float32)
-    backend.augment.crop(backend.augment.store(images), *orders, border, mean, 256.0, out, labels)
+    backend.augment.crop(backend.augment.store(images), classes, Crops(*crops), mean, 256.0, out, labels)
     assert labels.tolist() == [15, 10, 12]
-    assert orders[-1].tolist() == [4]
+    assert crops[0].tolist() == [4]
     black = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0))).astype(float)
     for made, i, (y, x) in zip(backend.host(out), order[1:4], offsets[1:4], strict=True):
         np.testing.assert_allclose(made, (black[i, y : y + 9, x : x + 11] - mean) / 256, atol=1e-6)

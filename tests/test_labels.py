@@ -1,4 +1,4 @@
-"""Labels that do not fit are refused, wherever they come in: by losses, measures and data sets."""
+"""Labels that do not fit are refused everywhere: by losses, metrics and data sets."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_labels_of_turned_pictures_are_refused(backend, random):
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
 @pytest.mark.parametrize("far", [False, True])
 def test_labels_out_of_range_are_refused(backend, random, dtype, far):
-    """At once where that costs nothing, and otherwise with the score; nothing is read or written out of bounds."""
+    """Immediately if this costs nothing, otherwise with the score; nothing is read or written out of bounds."""
     loss = SoftmaxCrossEntropy(backend)
     output = backend.xp.asarray(random.standard_normal((300, 5)))
     labels = random.integers(0, 5, 300).astype(dtype)
@@ -63,7 +63,7 @@ def test_labels_out_of_range_are_refused(backend, random, dtype, far):
     message = "output of 5 classes must be 0 to 4, .* but 2 of them are 5 or more"
     with pytest.raises(MinidlError, match=message):
         loss.score_of(output, backend.xp.asarray(labels))
-    if loss.error is not None:  # of a GPU, which looked later
+    if loss.error is not None:  # a GPU checks the labels later
         error = backend.host(loss.error)
         assert np.isfinite(error).all()
         assert not error[[7, 299]].any()
@@ -86,13 +86,13 @@ def test_a_loss_takes_strided_labels_and_then_another_number_type(backend, rando
     assert rounded == pytest.approx(loss.score_of(backend.xp.asarray(output[:4]), labels[:4]), rel=1e-5)
 
 
-def test_answers_of_other_classes_are_not_counted(backend):
+def test_an_output_of_another_number_of_classes_is_refused(backend):
     with pytest.raises(MinidlError, match="an output of 3 classes was expected, and not of 4"):
         Confusion(3, backend).add(backend.xp.zeros((2, 4)), backend.xp.zeros(2, int))
 
 
-def test_a_recorded_step_stays_one_and_tells_with_its_score(gpu):
-    """Labels that change behind the recording's back are found, too."""
+def test_a_recorded_step_stays_recorded_and_reports_wrong_labels_with_its_score(gpu):
+    """Labels that change after the recording are checked, too."""
     images = Dataset("mine", np.zeros((8, 6, 6, 3), np.uint8), np.arange(8) % 3, ("a", "b", "c"))
     net = Net(Sequential(Flatten(), FullyConnected(3)), (6, 6, 3), gpu)
     batches = Batches(images, 2, gpu, "float32")
@@ -136,7 +136,7 @@ def test_a_set_whose_labels_do_not_fit_is_refused(options, message):
         Dataset("mine", IMAGES, **{**right, **options}, classes=("a", "b"), mask_classes=("x", "y", "z"))
 
 
-def test_a_net_of_too_few_classes_tells(random):
+def test_a_net_of_too_few_classes_says_so(random):
     net = models.build("c", classes=2, shape=(8, 8, 3), device="cpu")
     trainer = Trainer(net, SGD(net.parameters, net.kernels, learning_rate=0.1), None, None, 1, 0)
     before = net.parameters[0].value.copy()

@@ -1,4 +1,4 @@
-"""A last batch of one sample is joined to the one before it, and areas are checked before anything is written."""
+"""A last batch of one sample is joined to the batch before it, and areas are checked before anything is written."""
 
 import re
 
@@ -38,7 +38,7 @@ def test_no_batch_of_one_is_left(samples, batch_size, expected):
 
 @pytest.mark.parametrize("kind", [Batches, PixelBatches])
 def test_a_joined_batch_has_all_that_both_had(backend, kind):
-    """Each epoch's samples are those that batches of one size have, in the same order."""
+    """The samples of an epoch are the same as with batches of one size, in the same order."""
     images, _ = load_shapes(10, 10)
     some = images.subset(7)
     joined, single = kind(some, 3, backend, "float32"), kind(some, 1, backend, "float32")
@@ -80,7 +80,7 @@ def test_whole_batches_are_still_recorded(gpu, random):
 
 @pytest.fixture
 def run(tmp_path, random, capsys):
-    """Return a function that trains on some images of each of two colours; it returns exit status and what was said."""
+    """Return a function that trains on some images of each of two colours; it returns exit status and output."""
 
     def call(images, *arguments):
         for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
@@ -142,7 +142,7 @@ def test_an_area_of_single_elements_ends_a_run_before_it_begins(run, tmp_path, a
 
 
 def test_a_row_that_cannot_run_says_why(tmp_path, capsys, monkeypatch, small, in_this_process):
-    """As on net (b), whose last errors have one pixel."""
+    """For example net (b), whose last errors have one pixel."""
     from minidl.experiment.sweeps import reproduction
     from minidl.experiment.sweeps.rows import Row
 

@@ -1,7 +1,7 @@
-"""Memory that layers share: nothing is overwritten that is still needed.
+"""Memory that layers share: nothing is overwritten while it is needed.
 
-Each net is trained twice: once as it is, with everything made NaN that nobody should need any more, and once with all
-arrays its own. Both must agree to the last bit.
+Each net is trained twice: once as it is, with all memory set to nan that should not be needed any more, and once with
+separate memory for every array. Both must agree to the last bit.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from minidl.net import Net
 
 
 class Poisoned(MemoryPool):
-    """A pool where memory that was given back is NaN, and all scratch memory whenever a layer begins an error."""
+    """A pool that sets free memory to nan, and all scratch memory whenever a layer begins to compute an error."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         for buffer in scratch.buffers().values():
@@ -49,14 +49,14 @@ class Poisoned(MemoryPool):
 
 
 class Fresh(MemoryPool):
-    """A pool that never uses memory again."""
+    """A pool that never reuses memory."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return np.full(shape, np.nan, dtype)
 
 
 class Softplus(Layer):
-    """A layer of one's own, written without a thought of sharing: it reads its output again, and keeps the error."""
+    """A user-defined layer that does not know about shared memory: it reads its output again, and keeps the error."""
 
     kind = "softplus"
 
@@ -73,7 +73,7 @@ class Softplus(Layer):
 
 
 def before_activation(filters: int) -> Residual:
-    """A block that begins with a ReLU: it must not write over its data, which the shortcut needs as well."""
+    """A block that begins with a ReLU, which must not overwrite its data, because the shortcut needs them as well."""
     return Residual(Sequential(ReLU(), Convolution(filters, 3), BatchNorm(), ReLU(), Convolution(filters, 3)))
 
 
@@ -123,7 +123,7 @@ NETS: dict[str, Callable[[], Layer]] = {
 
 
 def train(net: Net, random: np.random.Generator) -> dict[str, Array]:
-    """Return everything that two passes made, a smaller batch last; errors as observers and the caller see them."""
+    """Return all results of two passes, the second of a smaller batch; errors as observers and the caller see them."""
     results: dict[str, Array] = {}
     for batch, samples in enumerate((4, 3)):
         data = random.standard_normal((samples, *net.shape)).astype(net.dtype)
@@ -152,7 +152,7 @@ def recorder(results: dict[str, Array], name: str) -> Callable[[Array], None]:
 
 
 def separate(layer: Layer) -> None:
-    """Let every layer give away copies of its outputs, which nobody else has."""
+    """Let every layer return copies of its outputs, which nothing else refers to."""
     forward = layer.forward
     layer.forward = lambda data: forward(data).copy()  # type: ignore[method-assign]
     for child in getattr(layer, "children", ()):
@@ -161,7 +161,7 @@ def separate(layer: Layer) -> None:
 
 def compare(build: Callable[[], Net]) -> None:
     shared, alone = build(), build()
-    shared.layers[0].context.errors, alone.layers[0].context.errors = Poisoned(), Fresh()
+    shared.layers[0].context.error_memory, alone.layers[0].context.error_memory = Poisoned(), Fresh()
     separate(alone.root)
     results, expected = (train(net, np.random.default_rng(1)) for net in (shared, alone))
     assert results.keys() == expected.keys()
@@ -184,7 +184,7 @@ def test_nothing_is_overwritten_too_soon(name: str) -> None:
     ],
     ids=["a", "b", "d"],
 )
-def test_nothing_of_the_nets_is_overwritten_too_soon(layers: Any, size: int) -> None:
+def test_in_the_papers_nets_nothing_is_overwritten_too_soon(layers: Any, size: int) -> None:
     method = "WC, GC, BN, EL"
     compare(lambda: Net(layers(parse(method)), (size, size, 3), kernels.load("cpu"), method=method))
 
@@ -225,7 +225,7 @@ class TestPool:
         assert pool.empty((100,), np.float32).ctypes.data == address
         assert address % scratch.ALIGNMENT == 0
 
-    def test_pieces_are_cut_and_joined_again(self) -> None:
+    def test_pieces_are_split_and_merged_again(self) -> None:
         pool = MemoryPool()
         whole = pool.empty((1000,), np.float64)
         start, end = whole.ctypes.data, whole.ctypes.data + whole.nbytes
@@ -255,10 +255,10 @@ class TestPool:
 
 
 def test_errors_of_a_net_lie_in_little_memory() -> None:
-    """Twenty layers of equal size need the memory of a few errors."""
+    """Twenty layers of equal size need memory for only a few errors."""
     layers = [layer for _ in range(20) for layer in (Convolution(4, 3), ReLU())]
     context = Context(kernels.load("cpu"), np.float32, np.random.default_rng(0))
     root = Sequential(*layers)
     root.setup((8, 8, 4), context)
     root.backpropagate(np.ones_like(root.forward(np.ones((2, 8, 8, 4), np.float32))))
-    assert sum(len(block) for block in context.errors._blocks) <= 3 * 2 * 8 * 8 * 4 * 4
+    assert sum(len(block) for block in context.error_memory._blocks) <= 3 * 2 * 8 * 8 * 4 * 4

@@ -97,8 +97,8 @@ def test_batches_of_one_sample_are_refused_where_a_mean_would_be_of_one_element(
         net.check_batches([5, 1])
 
 
-def test_the_error_that_the_first_layer_would_make_is_not_looked_at():
-    """Only of its single pixel could no mean be taken."""
+def test_the_error_that_the_first_layer_would_compute_is_not_checked():
+    """The mean of its single pixel could not be subtracted, but that error is never computed."""
     root = Sequential(TransposedConvolution(3, 2, stride=2), ReLU(), Convolution(3, 1), Convolution(2, 1))
     net = Net(root, (1, 1, 4), kernels.load("cpu"), method="EB")
     net.check_batches([1])
@@ -107,8 +107,8 @@ def test_the_error_that_the_first_layer_would_make_is_not_looked_at():
     net.backpropagate(np.ones((1, 2, 2, 2), np.float32))
 
 
-def test_an_error_that_nobody_learns_from_is_refused(backend):
-    """The first layer passes none back, and from that of a layer above a Flatten nothing learns either."""
+def test_an_error_that_no_layer_learns_from_is_refused(backend):
+    """The first layer passes no error back, and no layer learns from an error that reaches only a Flatten."""
     layers = [
         (Convolution(2, 3), Flatten(), FullyConnected(3)),
         (Flatten(), FullyConnected(4), FullyConnected(3)),
@@ -132,7 +132,7 @@ def test_a_method_hangs_no_hook_where_it_would_not_be_called():
 
 
 class Own(Layer):
-    """A weighted layer of one's own: the weights' axes are (out, in)."""
+    """A user-defined layer with weights (out, in)."""
 
     kind = "own"
 
@@ -158,7 +158,7 @@ class Own(Layer):
 
 
 @pytest.mark.parametrize("axes", [2, 4])
-def test_methods_reach_weighted_layers_of_ones_own(backend, random, axes):
+def test_methods_reach_user_defined_weighted_layers(backend, random, axes):
     def net(method):
         root = Sequential(Own(4, axes), ReLU(), Convolution(3, 3), Flatten(), FullyConnected(5), FullyConnected(2))
         return Net(root, (4, 4, 3), backend, method=method, dtype="float64")
@@ -176,7 +176,7 @@ def test_methods_reach_weighted_layers_of_ones_own(backend, random, axes):
         np.testing.assert_allclose(means, 0, atol=1e-15)
 
 
-def test_the_output_is_made_by_the_last_layer_with_filters(backend):
+def test_the_output_layer_is_the_last_layer_with_filters(backend):
     root = Sequential(Convolution(2, 3), Convolution(2, 3), Own(2, axes=1))
     net = Net(root, (4, 4, 3), backend, method="WC")
     assert [p.name for p in net.normalized_weights()] == ["conv1.weights"]
@@ -192,7 +192,7 @@ class TestMethodsOfNetsMadeByHand:
             with pytest.raises(MinidlError, match=rf"names {word}, but this net was made without .* put {layer}\(\)"):
                 Net(root(), (4, 4, 3), backend, method=method)
         assert word in str(Net(root(*parse(word).norm()), (4, 4, 3), backend, method=word))
-        Net(root(BatchNorm()), (4, 4, 3), backend, method="WC")  # what else stands there is its maker's affair
+        Net(root(BatchNorm()), (4, 4, 3), backend, method="WC")  # the user decides about the other layers
 
     @pytest.mark.parametrize(
         "root",

@@ -22,7 +22,7 @@ def test_mean_iou_written_out(backend, random):
     truth, answers = [], []
     for size in ((2, 5, 4), (1, 7, 3)):
         labels, output = random.integers(-1, 4, size), random.standard_normal((*size, 6))
-        output[..., 5] = -9  # class 4 is answered and never true, class 5 neither
+        output[..., 5] = -9  # class 4 is predicted but never true, class 5 is neither
         confusion.add(backend.xp.asarray(output), backend.xp.asarray(labels))
         truth.append(labels.ravel())
         answers.append(output.argmax(-1).ravel())
@@ -33,5 +33,5 @@ def test_mean_iou_written_out(backend, random):
     assert ious[4] == 0
 
 
-def test_mean_iou_of_nothing_is_not_a_number(backend):
+def test_mean_iou_of_nothing_is_nan(backend):
     assert np.isnan(Confusion(3, backend).mean_iou)

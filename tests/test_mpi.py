@@ -1,4 +1,4 @@
-"""Ranks that are processes, which mpiexec starts: they train as one does, and end together."""
+"""Ranks as processes that mpiexec starts: they train like a single process, and end together."""
 
 import importlib.util
 import os
@@ -30,25 +30,25 @@ if MISSING and os.environ.get("MINIDL_MPI") == "required":
 pytestmark = pytest.mark.skipif(MISSING, reason="mpi4py or mpiexec is missing: pip install -e '.[mpi]'")
 TRAIN = [sys.executable, str(HERE.parent / "train.py")]
 SMALL = ["--batch-size", "5", "--threads", "1", "--loops", "numpy", "--device", "cpu", "--quiet"]
-# Of the loss. Training in float32 amplifies how its sums are rounded; by as much it is away from that in float64.
+# Tolerance of the loss. Training in float32 amplifies rounding errors; this is about its difference from float64.
 BOUNDS = {"float64": 1e-12, "float32": 1e-6}
 WHOLE_NET_IN_FLOAT32 = 0.03
 
 
 def mpi(ranks, *command):
-    """Start a command on so many ranks; what is printed goes to a pipe."""
+    """Start a command on ``ranks`` ranks; its output goes to a pipe."""
     command = [MPIEXEC, "-n", str(ranks), *map(str, command)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def said(process, timeout=300):
-    """Return the exit status of a process, and all it printed."""
+    """Return the exit status of a process, and its output."""
     out, error = process.communicate(timeout=timeout)
     return process.returncode, out, error
 
 
 def compare(ranks, cases, path, *words):
-    """Train on ranks, and by one process, and compare the losses."""
+    """Train on ranks and in one process, and compare the losses."""
     status, _, error = said(mpi(ranks, sys.executable, HERE / "mpi_curves.py", path, *words))
     assert status == 0, error
     found = np.load(path)
@@ -76,7 +76,7 @@ def test_fifty_steps_of_ranks_are_those_of_one_process(ranks, tmp_path):
 
 @pytest.mark.slow
 def test_labelled_pixels_weigh_the_same_on_ranks(tmp_path):
-    """Net (d), on batches of which one rank has nearly all that is labelled, or more images than the other."""
+    """With net (d), on batches of which one rank has nearly all labelled pixels, or more images than the other."""
     compare(2, PIXELS, tmp_path / "curves.npz", "pixels")
 
 
@@ -96,7 +96,7 @@ def settled(folder, epochs=2):
 
 
 def ranks_of(launcher):
-    """Return the processes of the ranks, in their order, of a launcher with one process between."""
+    """Return the processes of the ranks, in their order; there is one process between the launcher and them."""
 
     def children(pid):
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -142,8 +142,8 @@ def test_a_rank_that_hangs_ends_the_job_within_half_a_minute(folder):
     assert f"go on with: mpiexec -n 2 python train.py --resume {out}" in error
 
 
-def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder, monkeypatch):
-    """They hear nothing there, and give signs of life."""
+def test_a_rank_on_which_nccl_fails_ends_the_ranks_that_wait_for_it(folder, monkeypatch):
+    """While they wait there, they cannot receive messages, but still give signs of life."""
     monkeypatch.setenv("PYTHONPATH", str(HERE / "emulation"))
     status, _, error = said(mpi(2, sys.executable, HERE / "mpi_nccl_fails.py", "--out", folder / "run"), timeout=60)
     assert status == 2
@@ -152,7 +152,7 @@ def test_a_rank_that_nccl_fails_on_ends_those_that_wait_for_it_in_nccl(folder, m
 
 
 @pytest.mark.slow
-def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
+def test_a_run_that_was_interrupted_continues_to_the_same_bits(folder):
     whole, out = folder / "whole", folder / "run"
     words = ["--data", folder / "set", *SMALL, "--epochs", 60, "--model", "a", "--method", "WC, GC, BN"]
     assert said(mpi(2, *TRAIN, *words, "--out", whole))[0] == 0
@@ -177,13 +177,13 @@ def test_an_interrupt_is_saved_and_gone_on_with_to_the_same_bits(folder):
         ([], ["--train-size", 20], "train.py: rank 1 has train-size 20, and rank 0 has None; give all ranks the same"),
         ([], ["--data", "nowhere"], "train.py: rank 1: "),
         (["--method", "XY"], ["--method", "XY"], "train.py: the method 'XY' has the unknown word 'XY'"),
-        (["--nonsense"], ["--nonsense"], "train.py: unrecognized arguments: --nonsense"),
-        ([], ["--nonsense"], "train.py: rank 1: unrecognized arguments: --nonsense; see: python train.py --help"),
-        (["--nonsense"], [], "train.py: unrecognized arguments: --nonsense"),
+        (["--nonsense"], ["--nonsense"], "train.py: no option is called --nonsense"),
+        ([], ["--nonsense"], "train.py: rank 1: no option is called --nonsense; see: python train.py --help"),
+        (["--nonsense"], [], "train.py: no option is called --nonsense"),
         (["--trace"], ["--trace"], "train.py: a trace needs whole batches"),
     ],
 )
-def test_what_ranks_refuse_is_said_once(folder, first, second, message):
+def test_an_error_of_all_ranks_is_printed_once(folder, first, second, message):
     out = folder / "run"
     words = [*TRAIN, "--data", folder / "set", *SMALL, "--epochs", 1, "--out", out]
     status, printed, error = said(mpi(1, *words, *first, ":", "-n", 1, *words, *second))
@@ -244,8 +244,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["--nonsense", "--trace", "--method=XY"])
-def test_other_ranks_leave_when_rank_0_has_said_its_sentence(mistake, folder):
-    """A launcher may end all ranks as soon as one of them has left with an error."""
+def test_other_ranks_exit_after_rank_0_has_printed_its_error(mistake, folder):
+    """A launcher may end all ranks as soon as one of them has exited with an error."""
     (folder / "slow.py").write_text(SLOW_TO_SAY)
     wrapped = f'if [ $PMI_RANK = 0 ]; then "$@" 2> {folder}/said; else "$@"; [ -s {folder}/said ] || echo early; fi'
     words = ["--data", folder / "set", *SMALL, "--epochs", 1, "--out", folder / "run", mistake]
@@ -256,7 +256,7 @@ def test_other_ranks_leave_when_rank_0_has_said_its_sentence(mistake, folder):
 
 
 def ended_at_the_first_failure(ranks, *command):
-    """Run a command as a launcher does that ends all ranks at the first that fails; return what each of them says."""
+    """Run a command like a launcher that ends all ranks when the first one fails; return the output of each rank."""
     late = ["sh", "-c", '[ $PMI_RANK = 0 ] && sleep 1; exec "$@"', "sh", sys.executable, *command]
     started = []
     for rank in range(ranks):
@@ -280,7 +280,7 @@ def ended_at_the_first_failure(ranks, *command):
         (["-m", "minidl", "compare", "--methods", "WC; GC"], "minidl compare: 3 copies of minidl compare would each"),
     ],
 )
-def test_a_sweep_that_is_refused_is_told_by_any_launcher(command, message, monkeypatch):
+def test_the_error_of_a_refused_sweep_appears_with_any_launcher(command, message, monkeypatch):
     monkeypatch.chdir(HERE.parent)
     first, *others = ended_at_the_first_failure(3, *command)
     assert first.startswith(message)

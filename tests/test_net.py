@@ -1,4 +1,4 @@
-"""What a net tells of itself, what it says to wrong shapes, and that a steady step allocates nothing large."""
+"""Nets: how they are printed, errors about wrong shapes, and steps that allocate no large arrays."""
 
 import tracemalloc
 
@@ -51,7 +51,7 @@ def test_a_printed_net_is_a_table_of_its_layers():
     assert lines[-1].startswith("1,341,226 parameters")
 
 
-def test_what_a_prompt_shows_is_one_short_line(random):
+def test_the_repr_of_a_net_is_one_short_line(random):
     net = models.build("c", method="WC, GC, fully", device="cpu")
     assert repr(net) == "<Net (c): WC, GC, fully; 1,341,226 parameters on the cpu>"
     assert repr(Net(Flatten(), (2, 3), kernels.load("cpu"))) == "<Net: Baseline; 0 parameters on the cpu>"
@@ -84,7 +84,7 @@ def test_what_a_prompt_shows_is_one_short_line(random):
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_a_layer_shows_itself_before_it_is_set_up(layer):
+def test_a_layer_can_be_printed_before_it_is_set_up(layer):
     assert repr(layer) == f"<{type(layer).__name__} {layer.kind}: {layer}>"
 
 
@@ -104,7 +104,7 @@ def test_the_seed_makes_the_weights():
     assert (one != other).any()
 
 
-def test_a_layer_names_itself_what_it_expected_and_what_it_got(random):
+def test_an_error_names_the_layer_what_it_expected_and_what_it_got(random):
     net = models.build("c", device="cpu")
     with pytest.raises(
         MinidlError,
@@ -164,13 +164,13 @@ def test_a_layer_refuses_a_shape_that_it_cannot_use(context, layer, shape, messa
         (lambda: Sequential([ReLU(), ReLU()]), r"and not of list; .* Sequential\(\*layers\)"),
     ],
 )
-def test_a_layer_refuses_what_it_cannot_be_made_of(make, message):
+def test_a_layer_refuses_impossible_settings(make, message):
     with pytest.raises(MinidlError, match=message):
         make()
 
 
 @pytest.mark.parametrize("shape", [7, (), (4, 0, 3), (4, 4.5, 3)])
-def test_a_net_refuses_what_is_no_shape(backend, shape):
+def test_a_net_refuses_an_impossible_shape(backend, shape):
     with pytest.raises(MinidlError, match="a net needs the shape of one sample, such as"):
         Net(ReLU(), shape, backend)
 
@@ -185,7 +185,7 @@ def test_a_net_refuses_what_is_no_shape(backend, shape):
     ],
 )
 def test_a_steady_step_allocates_no_large_array(random, small, name, method, samples, size):
-    """In some calls NumPy takes buffers of 32 KB for itself; the smallest activations of this batch have 200 KB."""
+    """In some calls NumPy allocates buffers of 32 KB; the smallest activations of this batch have 200 KB."""
     threads.set_workers(1)
     if name == "d":
         small("d", filters=(16, 16, 16, 16), count=1)

@@ -35,7 +35,7 @@ def test_the_stages_of_net_b(name, extents):
     assert len(sizes) == 16
 
 
-def test_without_bn_there_is_none():
+def test_a_method_without_bn_gives_a_net_without_bn():
     for name in models.NAMES:
         net = models.build(name, method="WC, GC", device="cpu")
         assert not any(layer.kind == "bn" for layer in net.layers)
@@ -132,12 +132,12 @@ def test_transposed_convolutions_are_normalized_by_their_filters():
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "one", None])
-def test_a_seed_that_cannot_be_one(seed):
+def test_an_impossible_seed_is_refused(seed):
     with pytest.raises(MinidlError, match="seed of Net must be a whole number of at least 0, not"):
         models.build("a", device="cpu", seed=seed)
 
 
 @pytest.mark.parametrize("classes", [1, 2.5, "10"])
-def test_a_number_of_classes_that_cannot_be_one(classes):
+def test_an_impossible_number_of_classes_is_refused(classes):
     with pytest.raises(MinidlError, match="classes of build must be a whole number of at least 2, not"):
         models.build("a", device="cpu", classes=classes)

@@ -1,4 +1,4 @@
-"""The notebook that tells the story of the hook points: it runs, and can be read where it lies."""
+"""The notebook about the hook points: it runs, and contains the outputs of one run."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def cells():
 
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
-    """In a folder of its own; the first cell that fails ends it with its error."""
+    """In a separate folder; the first cell that fails ends it with its error."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -1,4 +1,4 @@
-"""Parts of a compiled loop: each is called once, with its number, and they run side by side."""
+"""Parts of a compiled loop: each is called once, with its number, and they run in parallel."""
 
 import gc
 
@@ -13,7 +13,7 @@ from minidl.kernels.cpu.loops.numba_compiler import compiled, parallel, ready  #
 from minidl.kernels.cpu.loops.numba_parts import in_parts  # noqa: E402
 from minidl.kernels.cpu.loops.numba_threads import add_at, let_others_run  # noqa: E402
 
-PATIENCE = 1_000_000  # looks at whether the others have begun
+PATIENCE = 1_000_000  # checks whether the others have begun
 
 
 @parallel
@@ -23,7 +23,7 @@ def together(weights, numbers, seen, met, counter, parts):
 
 @compiled
 def meet(weights, numbers, seen, met, counter, part, parts):
-    """Note the part and what it was given, and wait for as many parts as there are threads."""
+    """Record the part and its arguments, and wait until as many parts have begun as there are threads."""
     threads, factor = numbers
     seen[part] += factor * weights[part] + parts
     add_at(counter.ctypes.data, 1)
@@ -35,7 +35,7 @@ def meet(weights, numbers, seen, met, counter, part, parts):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
-def test_each_part_is_called_once_beside_the_others(random, parts):
+def test_each_part_is_called_once_in_parallel_with_the_others(random, parts):
     ready()
     weights, seen, met = random.standard_normal(parts), np.zeros(parts), np.zeros(parts, bool)
     together(weights, (numba.get_num_threads(), 0.5), seen, met, np.zeros(1, np.int64), parts)
@@ -43,7 +43,7 @@ def test_each_part_is_called_once_beside_the_others(random, parts):
     assert met.all()
 
 
-def test_the_garbage_collector_waits_while_a_loop_is_compiled_and_then_goes_on(monkeypatch):
+def test_the_garbage_collector_is_off_only_while_a_loop_is_compiled(monkeypatch):
     collects = []
 
     def add(total, parts):
@@ -62,8 +62,8 @@ def test_the_garbage_collector_waits_while_a_loop_is_compiled_and_then_goes_on(m
     assert gc.isenabled()
 
 
-def test_forms_that_two_processes_keep_at_once_have_files_of_their_own(tmp_path, monkeypatch):
-    """As each has read the index before the other one wrote to it."""
+def test_forms_that_two_processes_save_at_the_same_time_have_different_files(tmp_path, monkeypatch):
+    """Each process has read the index before the other one wrote to it."""
     from minidl.kernels.cpu.loops.numba_compiler import _Files
 
     files = [_Files(str(tmp_path), "loop", "stamp") for _ in range(2)]
@@ -73,4 +73,4 @@ def test_forms_that_two_processes_keep_at_once_have_files_of_their_own(tmp_path,
             one.save((kind, "cpu"), f"code for {kind}")
     assert len(list(tmp_path.glob("*.nbc"))) == 2
     assert files[0].load(("float64", "cpu")) == "code for float64"
-    assert files[0].load(("float32", "cpu")) is None  # lost in the index, and compiled anew
+    assert files[0].load(("float32", "cpu")) is None  # missing in the index, and compiled again

@@ -1,4 +1,4 @@
-"""SGD and Adam against Algorithms 2 and 3 written out in float64, and what they do to tiny numbers."""
+"""SGD and Adam compared with Algorithms 2 and 3 written out in float64, and their treatment of tiny numbers."""
 
 import numpy as np
 import pytest
@@ -107,7 +107,7 @@ def test_nothing_becomes_subnormal(backend, random, optimizer, size):
 @pytest.mark.parametrize("epsilon", [1e-8, 1e-12, 1e-20, 1e-60, 0.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_adam_of_any_epsilon_and_of_gradients_of_any_size(backend, dtype, epsilon, variant, gc):
-    """Weights begin at zero, so that every step shows; gradients whose squares the type lacks make smaller steps."""
+    """Weights begin at zero, so that every step is visible; gradients whose squares underflow make smaller steps."""
     if backend.device == "reference" and not dtype(epsilon):
         pytest.skip("the formula as it stands is 0/0 where gradients were 0")
     exponents = np.arange(-16, 17) if dtype is np.float32 else np.arange(-140, 141, 5)
@@ -141,7 +141,7 @@ def test_adam_of_any_epsilon_and_of_gradients_of_any_size(backend, dtype, epsilo
 
 def test_a_filter_of_equal_gradients_has_none_after_gc(backend):
     gradient = np.array([[3.0] * 4, [1e-9] * 4, [1e-19] * 4, [7.0] * 4], np.float32)
-    epsilon = 1e-30 if backend.device == "reference" else 0.0  # 0/0 by the formula as it stands
+    epsilon = 1e-30 if backend.device == "reference" else 0.0  # the formula would be 0/0
     for optimizer, options in ((SGD, {}), (Adam, {"epsilon": epsilon})):
         parameter = Parameter("p", *(backend.xp.zeros(gradient.shape, np.float32) for _ in range(2)), decay=True)
         made = optimizer([parameter], backend, learning_rate=RATE, gc=[parameter], **options)
@@ -189,7 +189,7 @@ def test_parameters_may_come_one_by_one_and_not_twice(backend, random):
 
 
 def test_the_moments_of_two_nets_are_not_mixed_up():
-    """Their parameters have the same names: one optimizer may move both, but its moments have no names of their own."""
+    """One optimizer may train both, but their parameters have the same names, and so its moments could not be saved."""
     nets = [models.build("a", shape=(8, 8, 3), classes=3, device="cpu", seed=seed) for seed in (1, 2)]
     both = Adam([p for net in nets for p in net.parameters], nets[0].kernels, learning_rate=RATE)
     both.step()
@@ -198,7 +198,7 @@ def test_the_moments_of_two_nets_are_not_mixed_up():
 
 
 def test_a_net_is_saved_with_its_own_optimizer(tmp_path):
-    """With another one, the file could not be read."""
+    """With another optimizer, the file could not be read."""
     path = tmp_path / "net.safetensors"
     small, large = (models.build("a", shape=(n, n, 3), classes=3, device="cpu") for n in (8, 16))
     other = models.build("c", shape=(16, 16, 3), classes=3, device="cpu")

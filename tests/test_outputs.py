@@ -1,4 +1,4 @@
-"""Who owns an output, copies of nets, and memory that does not grow."""
+"""Who owns an output, copies of nets, and the use of memory, which does not grow."""
 
 import copy
 import gc
@@ -70,7 +70,7 @@ def test_integers_are_taken_only_where_the_net_can_prepare_them(backend):
             use(pixels)
 
 
-def test_a_net_in_training_goes_on_training_after_a_prediction(backend):
+def test_a_net_in_training_continues_training_after_a_prediction(backend):
     net, quiet = build(backend, "WC, GC"), build(backend, "WC, GC")
     loss, labels = SoftmaxCrossEntropy(backend), backend.xp.arange(4)
     weights = []
@@ -84,7 +84,7 @@ def test_a_net_in_training_goes_on_training_after_a_prediction(backend):
             optimizer.step()
         weights.append([backend.host(p.value) for p in one.parameters])
     for a, b in zip(*weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # WC once more rounds once more
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # another WC changes the last bits
 
 
 def test_a_prediction_that_fails_leaves_a_net_in_training(backend):
@@ -97,7 +97,7 @@ def test_a_prediction_that_fails_leaves_a_net_in_training(backend):
 
 
 def test_the_weights_of_a_net_at_inference_are_those_that_it_uses(backend):
-    """Asking for them, as a checkpoint does, calls no hook again."""
+    """Reading them, as a checkpoint does, calls no hook again."""
     net = build(backend, "Baseline")
     net.layers[0].at_weights.hook = lambda weights: weights / 2
     net.eval()
@@ -160,7 +160,7 @@ def test_observers_may_keep_what_they_see(backend):
 
 @pytest.mark.quick_on("numba", "gpu")
 @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
-def test_a_deep_copy_is_a_net_of_its_own(backend, mode):
+def test_a_deep_copy_is_independent(backend, mode):
     net = build(backend, "WS, GC, BN", mode=mode)
     labels, loss = backend.xp.arange(4), SoftmaxCrossEntropy(backend)
 
@@ -226,7 +226,7 @@ def test_images_of_many_sizes_take_no_more_memory_than_a_few(name):
     tracemalloc.start()
     try:
         held = []
-        for turn in range(3):  # no size comes twice
+        for turn in range(3):  # no size occurs twice
             for i in range(12):
                 net.forward(largest[:, : 67 + i, : 67 + (i + 4 * turn) % 12])
             net.forward(largest)
@@ -235,10 +235,10 @@ def test_images_of_many_sizes_take_no_more_memory_than_a_few(name):
     finally:
         tracemalloc.stop()
         loops.use_best()
-    assert held[2] - held[1] < 250_000  # a layer keeps a few recordings; the outputs of so many sizes take megabytes
+    assert held[2] - held[1] < 250_000  # a layer keeps a few recordings; outputs of all sizes take megabytes
 
 
-def test_vectors_of_ones_are_few():
+def test_few_vectors_of_ones_are_kept():
     from minidl.kernels.cpu.ones import ones
 
     places = set()

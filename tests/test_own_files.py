@@ -1,4 +1,4 @@
-"""Files of one's own: --import FILE, what goes wrong in a file, and what runs remember of it."""
+"""Files with user-defined parts (--import FILE): mistakes in a file, and what a run remembers about it."""
 
 import json
 import subprocess
@@ -62,7 +62,7 @@ def test_a_run_with_the_page_loads_without_it(run, page, tmp_path):
     assert (about["model"], about["method"]) == ("three", "median, GC")
 
 
-def test_a_run_goes_on_with_the_same_file_wherever_it_lies(run, page, tmp_path, sentence):
+def test_a_run_is_resumed_with_the_same_file_at_any_path(run, page, tmp_path, sentence):
     assert run("--import", page, *SMALL, out="whole") == 0
     assert run("--import", page, *SMALL, "--epochs", 1) == 0
     go_on = ("--resume", tmp_path / "run", "--epochs", 2, "--quiet")
@@ -112,7 +112,7 @@ def test_a_configuration_that_does_not_say_what_it_imports(written, tmp_path):
         records_of({"import": written}, tmp_path)
 
 
-def test_a_run_without_import_goes_on_without_it(run, page, tmp_path, sentence):
+def test_a_run_without_import_is_resumed_without_it(run, page, tmp_path, sentence):
     assert run(*PLAIN) == 0
     assert run("--resume", tmp_path / "run", "--epochs", 2, "--import", page) == 2
     assert "was begun without --import; go on with it in the same way, or start a new run" in sentence()
@@ -137,7 +137,7 @@ def test_a_table_passes_its_files_on(write, tmp_path, monkeypatch):
 
     path, row = write(TINY), read_rows(2)[0]
     monkeypatch.setattr(process_run, "finished", start)
-    monkeypatch.setattr("minidl.experiment.sweeps.reproduction.data.load", lambda *_: None)
+    monkeypatch.setattr("minidl.experiment.sweeps.reproduction.data.load", lambda *_: ([], []))
     words = ["--table", "2", "--rows", "Baseline", "--out", str(tmp_path / "out"), "--import", path]
     options = reproduce.parser().parse_args(words)
     assert reproduce.main(words) == 1
@@ -172,7 +172,7 @@ def test_every_command_takes_the_file(page, folder, words, shown, capsys):
     assert status == (2 if words[0] == "compare" else 0)
 
 
-def test_a_card_of_ones_own(page, backend):
+def test_the_card_of_a_user_defined_normalization(page, backend):
     import_files([str(page)])
     for name in ("median", "spectral"):
         (normalization,) = parse(name).normalizations
@@ -191,7 +191,7 @@ def test_a_card_of_ones_own(page, backend):
         ("import argparse as a\n\na.ArgumentParser().parse_args(['-h'])\n", "line 3: it ends the program here"),
         ("x = 'ü'\n".encode("latin-1"), "SyntaxError: "),
         (TINY.replace("median", "WC"), "line 4: the name 'WC' is taken by WC; use another"),
-        (TINY.replace("weights", "weight"), "line 4: the hook point 'weight' is unknown; use one of weights"),
+        (TINY.replace("weights", "weight"), "line 4: the hook point 'weight' is unknown (did you mean weights?); "),
     ],
 )
 def test_a_mistake_in_a_file_is_one_sentence_with_its_line(run, tmp_path, sentence, text, message):
@@ -230,11 +230,11 @@ def test_files_are_modules_of_their_names_and_may_be_several(run, write, tmp_pat
     )
     assert run("--import", first, "--import", second, "--method", "median, other", *PLAIN) == 0
     assert str(parse("median, other")) == "median, other"
-    assert import_files([first])[0].record["file"] == first  # the same again
+    assert import_files([first])[0].record["file"] == first  # the same file again
 
 
 def test_a_file_runs_once_as_it_is_and_again_where_it_has_changed(write, tmp_path):
-    """One that names a transform of the library cannot be told from another one that takes its name."""
+    """The file names a transform of the library; if another file gave the same name, it would look the same."""
     named = "import minidl.normalizations as n\nn.register('channel WS', 'weights', 'channel', 'standardize')\n"
     path = write(named)
     import_files([path])
@@ -249,11 +249,11 @@ def test_a_word_that_no_file_has_named_says_where_it_may_come_from(run, sentence
     assert run("--method", "median") == 2
     assert "or --import the file that defines your own" in sentence()
     assert run("--model", "three") == 2
-    assert "use one of a, b, b-cifar, c, d, or --import the file that names it" in sentence()
+    assert "use a, b, b-cifar, c or d, or --import the file that names it" in sentence()
     assert vars(train.parser().parse_args([]))["import"] is None
 
 
-def test_a_function_that_ends_the_program_is_told_with_its_line(run, write, sentence):
+def test_a_function_that_ends_the_program_is_reported_with_its_line(run, write, sentence):
     path = write("import sys, minidl\n\n\n@minidl.model('quits')\ndef quits(classes, method):\n    sys.exit(0)\n")
     assert run("--import", path, "--model", "quits", "--method", "Baseline") == 2
     assert f"{path}, line 6: it ends the program here; remove that" in sentence()

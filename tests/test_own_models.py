@@ -1,4 +1,4 @@
-"""Models and layers of one's own, and the checkpoints of their nets."""
+"""User-defined models and layers, and the checkpoints of their nets."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_a_model_has_a_name_a_method_and_what_it_labels():
         (("mine",), None, r"the model 'mine' needs a function \(classes, method\), not None"),
     ],
 )
-def test_what_is_no_model(args, function, message):
+def test_functions_that_are_no_models_are_refused(args, function, message):
     with pytest.raises(MinidlError, match=message):
         minidl.model(*args)(function)
 
@@ -75,7 +75,7 @@ def test_a_model_whose_output_is_not_the_classes(last, per_pixel, message):
 
 
 class Correlation(Layer):
-    """A convolution of one's own, 2×2 without padding; the weights have four axes, or two."""
+    """A user-defined convolution, 2×2 without padding; its weights have four axes, or two."""
 
     kind = "own"
 
@@ -113,7 +113,7 @@ class Correlation(Layer):
 
 
 @pytest.mark.parametrize("axes", [4, 2])
-def test_methods_reach_layers_of_ones_own_at_both_places(backend, random, axes):
+def test_methods_reach_user_defined_layers_at_both_places(backend, random, axes):
     data = random.standard_normal((4, 5, 4, 3))
     trained = []
     for place in ("hooks", "optimizer"):
@@ -131,7 +131,7 @@ def test_methods_reach_layers_of_ones_own_at_both_places(backend, random, axes):
 
 
 @pytest.mark.parametrize("axes", [4, 2])
-def test_a_layer_of_ones_own_has_the_gradients_of_a_convolution(backend, random, axes):
+def test_a_user_defined_layer_has_the_gradients_of_a_convolution(backend, random, axes):
     layer = Correlation(3, axes)
     Net(layer, (4, 3, 2), backend, dtype="float64")
     data = random.standard_normal((2, 4, 3, 2))
@@ -216,8 +216,8 @@ def saved(net, path, random):
     return data, outputs
 
 
-def test_a_net_of_ones_own_is_saved_and_loaded(random, tmp_path):
-    """Even into a net whose hooks would change the weights once more."""
+def test_a_user_defined_net_is_saved_and_loaded(random, tmp_path):
+    """Even into a net whose hooks would change the weights again."""
     register("HALF", "weights", "tensor", lambda x: x / 2)
     data, expected = saved(own_net("HALF"), tmp_path / "net", random)
     with pytest.raises(MinidlError, match=r"a model that has a name; .* checkpoint\.load\(path, net=\.\.\.\)"):
@@ -314,7 +314,7 @@ def test_a_checkpoint_needs_a_number_of_epochs(random, tmp_path, epoch):
 
 
 def test_a_loaded_net_can_be_saved_again(random, tmp_path):
-    """Its BN is in its convolutions."""
+    """Its BN is folded into its convolutions."""
     first, second = tmp_path / "first", tmp_path / "second"
     net = models.build("a", method="WC, BN", device="cpu")
     optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
@@ -327,7 +327,7 @@ def test_a_loaded_net_can_be_saved_again(random, tmp_path):
     np.testing.assert_array_equal(again.predict(data), loaded.predict(data))
 
 
-def test_nothing_is_loaded_where_an_array_is_none_of_real_numbers(random):
+def test_nothing_is_loaded_if_an_array_has_no_real_numbers(random):
     net = own_net()
     arrays = {p.name: np.ones_like(p.value) for p in net.parameters} | net.running()
     before = {p.name: p.value.copy() for p in net.parameters}
@@ -338,7 +338,7 @@ def test_nothing_is_loaded_where_an_array_is_none_of_real_numbers(random):
 
 
 class Wrong(Layer):
-    """A layer whose functions take other arguments than those that it is given."""
+    """A layer whose functions take other arguments than minidl passes."""
 
     def infer_shape(self, shape):
         return shape
@@ -364,7 +364,7 @@ class Wrong(Layer):
         ),
     ],
 )
-def test_a_layer_that_is_defined_in_another_way_is_one_sentence(attributes, message):
+def test_functions_with_other_arguments_are_an_error_of_one_sentence(attributes, message):
     kind = type("Wrong", (Wrong,), attributes)
     with pytest.raises(MinidlError, match=message):
         Net(Sequential(kind(), FullyConnected(2)), (4,), "cpu")

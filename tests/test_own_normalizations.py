@@ -1,4 +1,4 @@
-"""Normalizations of one's own: functions that return or write, their adjoints, names."""
+"""User-defined normalizations: functions that return or write their result, adjoints, and names."""
 
 import sys
 
@@ -56,8 +56,8 @@ def noise(x, out):
 noise.calls = 0
 
 
-def test_a_look_at_the_net_does_not_change_its_training(random, names):
-    """Even where a normalization that is done twice is another one."""
+def test_evaluating_a_net_does_not_change_its_training(random, names):
+    """Even if applying a normalization twice gives another result than applying it once."""
     register("HALF", "weights", "tensor", halve)
     looked_at, alone = small_net("HALF"), small_net("HALF")
     for _ in range(3):
@@ -74,8 +74,8 @@ def test_a_look_at_the_net_does_not_change_its_training(random, names):
 class TestOwnNormalizations:
     @pytest.mark.parametrize("function", [halve, write_first, spoil])
     @pytest.mark.parametrize("mode", ["projection", "reparametrization"])
-    def test_memory_that_is_apart(self, backend, random, function, mode):
-        """In place as well as not: x is nobody else's, and out is not x."""
+    def test_a_user_defined_function_gets_separate_memory(self, backend, random, function, mode):
+        """For functions that work in place and others: nothing else uses the memory of x, and out is not x."""
         register("HALF", "weights", "tensor", function, lambda error, output, scale, out: halve(error, out))
         root = Sequential(Convolution(2, 3), Convolution(2, 3))
         net = Net(root, (4, 4, 3), backend, method="HALF", mode=mode)
@@ -98,7 +98,7 @@ class TestOwnNormalizations:
             ("raises", r"failed on random numbers of shape \(4, 1, 1, 36\) with ValueError: no, in .*\.py, line \d+"),
         ],
     )
-    def test_what_is_not_written(self, backend, wrong, message, where):
+    def test_functions_that_write_or_return_wrong_results_are_refused(self, backend, wrong, message, where):
         def function(*args):
             x, out = args[0], args[-1]
             if wrong == "raises":
@@ -147,12 +147,15 @@ class TestOwnNormalizations:
             (("", "weights", "tensor", halve), "cannot name ''"),
             ((" A", "weights", "tensor", halve), "cannot name ' A'"),
             ((7, "weights", "tensor", halve), "cannot name 7"),
-            (("A", "weight", "tensor", halve), "the hook point 'weight' is unknown; use one of weights, error, grads"),
-            (("A", "weights", "row", halve), "the area 'row' is unknown for weights; use one of global, tensor"),
-            (("A", "error", "group", halve), "the area 'group' is unknown for error"),
+            (
+                ("A", "weight", "tensor", halve),
+                r"the hook point 'weight' is unknown \(did you mean weights\?\); use weights, e",
+            ),
+            (("A", "weights", "row", halve), "the area 'row' of weights is unknown; use global, tensor"),
+            (("A", "error", "group", halve), "the area 'group' of error is unknown"),
             (
                 ("A", "weights", "tensor", "centre"),
-                "the transform 'centre' is unknown; use center, standardize, rescale",
+                r"the transform 'centre' is unknown \(did you mean center\?\); use center, standardize or rescale, or",
             ),
             (("A", "weights", "tensor", "center", halve), "cannot have another adjoint than that of center"),
             (("A", "weights", "tensor", None), r"A needs a function \(x, out\), or one \(x\) that .*, not None"),
@@ -160,19 +163,19 @@ class TestOwnNormalizations:
             (("A", "weights", "tensor", halve, halve), r"calls halve\(error, output, scale, out\), which takes other"),
         ],
     )
-    def test_what_cannot_be_registered(self, args, message):
+    def test_normalizations_that_cannot_be_registered(self, args, message):
         known = dict(NORMALIZATIONS)
         with pytest.raises(MinidlError, match=message):
             register(*args)
         assert known == NORMALIZATIONS
 
-    def test_a_name_can_be_given_anew(self):
+    def test_a_name_can_be_registered_again(self):
         for _ in range(2):
             register("A b", "weights", "tensor", halve)
             with pytest.raises(MinidlError, match=r"del NORMALIZATIONS\['a B'\]|after del"):
                 register("a B", "weights", "tensor", halve)
             del NORMALIZATIONS["A b"]
-        register("A b", "weights", "tensor", np.positive)  # a function of C, which takes (x, out)
+        register("A b", "weights", "tensor", np.positive)  # a function in C with the arguments (x, out)
         assert [n.name for n in parse("a  B, GC").normalizations] == ["A b", "GC"]
 
 
@@ -221,7 +224,7 @@ def test_the_layer_of_the_page_on_every_shelf(backend, random, page):
 
 
 def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(random):
-    """The derivative of x³, 3x², needs x."""
+    """The adjoint of x³ needs x, as the derivative is 3x²."""
 
     def adjoint(error, x):
         return 3 * x**2 * error
@@ -258,7 +261,7 @@ def test_an_adjoint_gets_the_x_that_came_whatever_the_function_did_to_its_own(ra
     ],
 )
 @pytest.mark.parametrize("where", ["function", "adjoint"])
-def test_what_a_function_must_not_return(backend, function, message, where):
+def test_results_that_a_function_must_not_return(backend, function, message, where):
     functions = [function] if where == "function" else [lambda x: x / 2, lambda error, x: function(error)]
     register("OWN", "weights", "tensor", *functions)
     with pytest.raises(MinidlError, match=f"OWN cannot be used: <lambda> {message}"):
@@ -275,7 +278,7 @@ def test_what_a_function_must_not_return(backend, function, message, where):
         (7, None, r"OWN needs a function \(x, out\), or one \(x\) that returns its result, not 7"),
     ],
 )
-def test_what_is_no_pair_of_functions(function, adjoint, message):
+def test_a_function_or_adjoint_that_is_no_function_is_refused(function, adjoint, message):
     with pytest.raises(MinidlError, match=message):
         minidl.normalization("OWN", at="weights", adjoint=adjoint)(function)
     assert "OWN" not in NORMALIZATIONS
@@ -304,7 +307,7 @@ def test_names_that_differ_have_folders_that_differ():
     assert slug("C++") == slug("c++")
 
 
-def test_a_function_that_is_defined_again_takes_the_place_of_its_earlier_self():
+def test_a_function_that_is_defined_again_replaces_the_earlier_one():
     cell = "import minidl\n@minidl.normalization('OWN', at='weights')\ndef own(x): return {} * x\n"
     for factor in (2, 3):
         exec(cell.format(factor), {"__name__": "notebook"})

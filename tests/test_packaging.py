@@ -1,4 +1,4 @@
-"""What is given away: the archive of the sources, the wheel, and what they say about themselves."""
+"""The distributions: the archive of the sources, the wheel, and their metadata."""
 
 import importlib.metadata
 import re
@@ -22,7 +22,7 @@ ALONE = ["LICENSE", "MANIFEST.in", "Makefile", *PAGES, "pyproject.toml", "reprod
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the checkout with both archives in its folder dist."""
+    """Return a copy of the checkout, with both distributions in its folder dist."""
     if tuple(map(int, importlib.metadata.version("setuptools").split(".")[:2])) < (70, 1):
         pytest.skip("building needs setuptools 70.1 or newer: pip install -e '.[test]'")
     copy = tmp_path_factory.mktemp("source") / "copy"
@@ -60,7 +60,7 @@ def test_the_wheel_installs_one_package_and_all_of_it(checkout: Path) -> None:
 
 @pytest.mark.thorough
 def test_the_command_works_from_a_wheel(checkout: Path, tmp_path: Path) -> None:
-    """Unpacked into a folder of its own, away from the checkout; the rows that it names come from its paper.csv."""
+    """It is unpacked into a separate folder; the rows that it prints come from its own paper.csv."""
     [archive] = (checkout / "dist").glob("*.whl")
     with zipfile.ZipFile(archive) as wheel:
         wheel.extractall(tmp_path / "site")
@@ -78,7 +78,7 @@ def test_the_command_works_from_a_wheel(checkout: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith("minidl reproduce: no row of table 5 is called 'XY'; its rows are: d: Baseline, BN; ")
 
 
-def test_what_setup_cfg_says_fits_together() -> None:
+def test_the_settings_of_setup_cfg_agree() -> None:
     setup = ConfigParser()
     setup.read(CHECKOUT / "setup.cfg")
     pins = list(lowest(CHECKOUT / "setup.cfg"))

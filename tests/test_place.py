@@ -46,7 +46,7 @@ class TestPlace:
             ("WS, EB", "projection", {(False, False)}),
         ],
     )
-    def test_what_the_update_does(self, random, method, mode, inside):
+    def test_which_of_wc_and_gc_the_update_does(self, random, method, mode, inside):
         net, hooked = small_net(method, mode, "optimizer"), small_net(method, mode)
         optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
         assert {(state.wc, state.gc) for state in optimizer.states} == inside
@@ -62,7 +62,7 @@ class TestPlace:
 
     @pytest.mark.parametrize("point, word", [("at_weights", "WC"), ("at_grads", "GC")])
     @pytest.mark.parametrize("when", ["before", "after"])
-    def test_a_late_observer_is_told_where_the_work_is_done(self, random, point, word, when):
+    def test_a_late_observer_gets_an_error_that_says_where_the_work_is_done(self, random, point, word, when):
         net = small_net("WC, GC, EL", place="optimizer")
         optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
         observers = getattr(getattr(net.layers[0], point), when)
@@ -76,7 +76,7 @@ class TestPlace:
         one_step(net, optimizer, *small_batch(random))
 
     @pytest.mark.parametrize("point", ["at_weights", "at_grads"])
-    def test_a_hook_is_not_hung_where_the_work_is_done_elsewhere(self, point):
+    def test_a_hook_is_refused_where_the_optimizer_does_its_work(self, point):
         net = small_net("WC, GC", place="optimizer")
         with pytest.raises(MinidlError, match=r"done inside the update .* or to hang another hook there"):
             getattr(net.layers[0], point).hook = np.sign
@@ -107,7 +107,7 @@ class TestPlace:
         for one, other in zip(*(each.parameters for each in nets), strict=True):
             np.testing.assert_array_equal(one.value, other.value)
 
-    def test_a_place_that_is_unknown(self, backend):
+    def test_an_unknown_place_is_refused(self, backend):
         message = "the place 'update' is unknown; use hooks or optimizer"
         with pytest.raises(MinidlError, match=message):
             models.build("c", method="WC", place="update", device="cpu")

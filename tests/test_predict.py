@@ -1,4 +1,4 @@
-"""Using a trained net: pictures of any size, from files and in memory, by the command and in a program."""
+"""Predictions of a trained net: for pictures of any size, from files and from memory, by the command and by the API."""
 
 import json
 
@@ -19,7 +19,7 @@ SHAPES = ("disc", "ring", "star")
 
 
 def save(path, name="a", fit="stretch", shrink=1, shape=(12, 16), described=True, **options):
-    """Save a small net with random weights in a folder, as a run does, and return what ``load`` makes of it."""
+    """Save a small net with random weights in a folder, like a run, and return the loaded net."""
     net = models.build(name, classes=len(SHAPES), shape=(*shape, 3), device="cpu", **options)
     for p in net.parameters:
         p.value += np.random.default_rng(3).normal(0, 0.05, p.value.shape)
@@ -32,7 +32,7 @@ def save(path, name="a", fit="stretch", shrink=1, shape=(12, 16), described=True
 
 @pytest.fixture
 def tiny(small):
-    """Let nets (a) and (d) be small."""
+    """Make nets (a) and (d) small."""
     small("a", filters=(4, 4, 4))
     small("d", filters=(4, 4, 4, 4), count=0)
 
@@ -95,7 +95,7 @@ def test_a_dark_picture_of_16_bits_is_as_dark_as_in_training(tmp_path, random, w
 
 
 def test_fits():
-    """A picture with a white band on its left: stretched, cut out of the middle, and on black."""
+    """A picture with a white band on its left: stretched, reduced to its middle, or padded with black."""
     picture = np.zeros((10, 40, 3), np.uint8)
     picture[:, :10], picture[:, 10:] = 255, 100
     stretched, cropped, padded = (
@@ -147,7 +147,7 @@ def test_a_picture_that_lies_on_its_side_is_turned(tiny, tmp_path, random):
         ),
     ],
 )
-def test_what_is_no_picture_is_refused(tiny, tmp_path, given, message):
+def test_an_array_that_is_no_picture_is_refused(tiny, tmp_path, given, message):
     net = save(tmp_path / "run")
     with pytest.raises(MinidlError, match=message):
         net.predict(given)
@@ -178,7 +178,7 @@ def test_a_net_that_labels_pixels_takes_pictures_as_they_are(tiny, tmp_path, ran
 
 @pytest.fixture
 def predict(tmp_path):
-    """Return a function that calls the command on the run and returns the exit status."""
+    """Return a function that runs the command with the run, and returns the exit status."""
 
     def call(*arguments):
         return main(["predict", str(tmp_path / "run"), *map(str, arguments), "--device", "cpu"])
@@ -205,13 +205,13 @@ def test_pictures_are_classified_and_drawn(tiny, tmp_path, photos, predict, caps
         assert picture.width > 500
 
 
-def test_one_that_cannot_be_read_does_not_stop_the_others(tiny, tmp_path, photos, predict, capsys):
+def test_a_picture_that_cannot_be_read_does_not_stop_the_others(tiny, tmp_path, photos, predict, capsys):
     save(tmp_path / "run")
     (photos / "c\x1b.png").write_bytes(b"garbage")
     assert predict(photos, tmp_path / "missing.png", "--out", tmp_path / "out") == 1
     told = capsys.readouterr()
     assert told.out.count(" %") == 0
-    assert len(told.out.splitlines()) == 4  # three pictures and where they are drawn
+    assert len(told.out.splitlines()) == 4  # three pictures, and the file in which they are drawn
     assert f"3 of 5 pictures are drawn in {tmp_path / 'out' / 'predictions.png'}" in told.out
     assert [line.split(" ")[0] for line in told.err.splitlines()] == ["minidl"] * 3
     assert "\x1b" not in told.err
@@ -246,7 +246,7 @@ def test_pixels_are_labelled_in_vocs_colours(tiny, tmp_path, photos, predict, ca
 @pytest.mark.parametrize(
     "described, message", [(False, "does not say how pictures are prepared"), (None, "no checkpoint")]
 )
-def test_a_run_that_cannot_be_used_is_one_sentence(tiny, tmp_path, photos, predict, capsys, described, message):
+def test_an_unusable_run_is_an_error_of_one_sentence(tiny, tmp_path, photos, predict, capsys, described, message):
     if described is not None:
         save(tmp_path / "run", described=described)
     assert predict(photos) == 2

@@ -1,4 +1,4 @@
-"""Batches made ahead of time are the same batches, whatever happens meanwhile."""
+"""Prefetched batches are the same batches, whatever happens in the meantime."""
 
 import subprocess
 import sys
@@ -25,14 +25,14 @@ def test_the_next_one_is_made_while_the_last_one_is_in_use():
     calls = prefetch.Prefetcher(make)
     calls.start(["first", "second", "third"])
     assert calls.next("first") == "first"
-    allowed.set()  # only now: the first one had to come back before the second one was done
+    allowed.set()  # only now: the first result had to be returned before the second one was ready
     assert [calls.next("second"), calls.next("third")] == ["second", "third"]
     assert [request for _, request in made] == ["first", "second", "third"]
     buffers = [buffer for buffer, _ in made]
     assert buffers[0] == buffers[2] != buffers[1]
 
 
-def test_what_a_call_raises_is_raised_where_its_result_is_asked_for():
+def test_an_exception_is_raised_where_the_result_is_requested():
     def make(buffer, request):
         if request == 2:
             raise MemoryError("full")
@@ -89,14 +89,14 @@ def test_a_recorded_step_takes_its_batches_without_python(gpu):
     for epoch in range(3):
         for size in batches.shuffle(epoch):
             step() if size == 20 else batches.next(size)
-        assert int(batches.position[0]) == 90
+        assert int(batches.crops.position[0]) == 90
         with pytest.raises(MinidlError, match="and not 10"):
             batches.next(10)
     assert step.graph is not None
 
 
-def test_blas_keeps_to_one_thread_whoever_came_first():
-    """Otherwise its threads and ours are in each other's way, and a step takes three times as long."""
+def test_blas_uses_one_thread_whatever_started_first():
+    """Otherwise its threads and ours compete for the cores, and a step takes three times as long."""
     program = """
 import numpy as np, threadpoolctl
 from minidl import models

@@ -1,4 +1,4 @@
-"""Programs, by NumPy and compiled: the same numbers as plain NumPy, on arrays that lie in memory in odd ways."""
+"""Programs, in NumPy and compiled, compute the same as plain NumPy, on arrays with unusual memory layouts."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import pytest
 from minidl.kernels.cpu import loops, program, threads
 from minidl.kernels.cpu.program import PerImage, Program, Recorder
 
-SAMPLES, CHUNK = 7, 3  # two whole chunks and one of a single image
+SAMPLES, CHUNK = 7, 3  # two whole chunks, and one of a single image
 
 
 @pytest.fixture(params=loops.NAMES)
 def compiled(request):
-    """Compute by NumPy and by Numba in turn, with two workers."""
+    """Use the loops of NumPy and of Numba in turn, with two workers."""
     loops.use(request.param)
     threads.set_workers(2)
     yield request.param
@@ -52,7 +52,7 @@ def test_products_of_operands_per_image_and_of_others(compiled, dtype, random):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_pixels_of_images_as_rows_of_one_matrix(compiled, dtype, random):
-    """Some rows of each image, as im2col has them, and their transpose."""
+    """Some rows of each image, as in im2col, and their transpose."""
     pixels = random.standard_normal((SAMPLES * 12, 3)).astype(dtype)
     sums = np.zeros((2, 3, 3), dtype)
     tops = np.empty((SAMPLES, 4, 3), dtype)
@@ -95,7 +95,7 @@ def test_copies_and_relus_with_gaps(compiled, dtype, random):
 @pytest.mark.parametrize("channels", [3, 16, 21])
 @pytest.mark.parametrize("height, width", [(4, 3), (1, 8), (0, 2), (8, 0)])
 def test_tiles_are_multiplied_from_both_sides(compiled, dtype, channels, height, width, random):
-    """Overlapping tiles of images that have other channels beside them, into points that do not lie side by side."""
+    """The overlapping tiles are some channels of wider images, and their points are not contiguous."""
     images = random.standard_normal((SAMPLES, 20, 21, channels + 2)).astype(dtype)
     images[0, 0, 0, 0] = np.nan
     down, across = random.standard_normal((5, height)).astype(dtype), random.standard_normal((2, width)).astype(dtype)
@@ -136,7 +136,7 @@ def test_the_largest_of_overlapping_windows(compiled, dtype, channels, random):
     assert np.isnan(wide[..., channels]).all()
 
 
-def test_zero_overwrites_what_is_no_number(compiled):
+def test_zero_overwrites_nan(compiled):
     out = np.full((5, 7), np.nan, np.float32)
 
     def write(worker, start, stop):
@@ -150,7 +150,7 @@ def test_zero_overwrites_what_is_no_number(compiled):
     assert np.isnan(out[:, 6]).all()
 
 
-def test_a_recorded_program_reads_the_numbers_of_today(compiled, random):
+def test_a_recorded_program_reads_the_present_values(compiled, random):
     recorder, calls = Recorder(), []
     data, out = np.empty((SAMPLES, 4), np.float32), np.empty((SAMPLES, 4), np.float32)
 
@@ -189,5 +189,5 @@ def test_other_arrays_variants_and_numbers_of_workers_are_other_programs(compile
             threads.set_workers(workers)
             for times in (1, 2):
                 run(memory.reshape(6, 4), out.reshape(6, 4), times)
-                run(memory.reshape(4, 6).T, out.reshape(6, 4), times)  # at the same address
+                run(memory.reshape(4, 6).T, out.reshape(6, 4), times)  # other arrays at the same address
                 run(memory[:20].reshape(5, 4), out[:20].reshape(5, 4), times)

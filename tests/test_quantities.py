@@ -1,4 +1,4 @@
-"""The quantities of a study against their formulas in double precision, at any size and for numbers of any size."""
+"""The quantities of a study compared with their formulas in float64, for arrays and numbers of any size."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from minidl.study import quantities as q
 
 @pytest.fixture(params=[1e-30, 1e-3, 1.0, 1e25], ids="{:g}".format)
 def pair(request, random):
-    """Return two arrays of float32 with more elements than a row and a rest, and the same in double precision."""
+    """Return two arrays of float32 that fill some rows of work and a part of one, and the same in float64."""
     arrays = [(request.param * random.standard_normal((37, 5, 47, 3))).astype(np.float32) for _ in range(2)]
     assert arrays[0].size > 2 * q.ROW
     assert arrays[0].size % q.ROW
@@ -35,15 +35,15 @@ def test_features_of_numbers_of_any_size(pair):
     assert q.deviation(x) == pytest.approx(x64.std(), rel=1e-5)
 
 
-def test_what_is_zero_has_no_energy_and_no_angle():
+def test_zeros_have_no_energy_and_no_angle():
     zeros = np.zeros((3, q.ROW), np.float32)
     assert q.energy(zeros) == 0
     assert np.isnan(q.angle(zeros, zeros))
     assert np.isnan(q.alike(zeros))
 
 
-def test_of_what_is_nan_nothing_is_counted():
-    """Neither as dead, nor as passing no ReLU, nor as keeping its sign."""
+def test_nan_is_not_counted():
+    """It counts neither as dead, nor as blocked by a ReLU, nor as keeping its sign."""
     x, lost = np.array([[1, -2], [3, 4]], np.float32), np.array([[1, np.nan], [3, 4]], np.float32)
     assert (q.dead(x), q.active(x), q.flips(x, -x)) == (0, 0.75, 1)
     for array in (lost, np.full_like(x, np.nan)):

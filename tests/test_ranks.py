@@ -32,7 +32,7 @@ TOTALS = 4
 
 
 def split(array, rank):
-    """Return the part of an array that is a rank's."""
+    """Return a rank's part of an array."""
     own = share_of(len(array), rank.share)
     return np.ascontiguousarray(array[own.start : own.stop])
 
@@ -62,7 +62,7 @@ def noise(random, count=11, masks=False):
 
 
 @pytest.mark.parametrize("source, masks", [(Batches, False), (PixelBatches, True)])
-def test_what_ranks_make_of_an_epoch_is_the_epoch(source, masks, random):
+def test_the_batches_of_all_ranks_together_are_the_epoch(source, masks, random):
     dataset, kernels = noise(random, masks=masks), load("cpu")
 
     def seen(share):
@@ -88,7 +88,7 @@ def test_what_ranks_make_of_an_epoch_is_the_epoch(source, masks, random):
 def test_the_loss_is_weighted_by_what_is_labelled(device, shape, random):
     kernels = load(device)
     logits, labels = random.standard_normal((*shape, 4)), random.integers(0, 4, shape)
-    labels.reshape(-1)[:4] = -1  # all on the first rank, or most
+    labels.reshape(-1)[:4] = -1  # all labels on the first rank, or most of them
     expected, totals = np.empty_like(logits), np.zeros(TOTALS)
     kernels.softmax_loss.forward(logits, labels, expected, totals)
 
@@ -133,9 +133,7 @@ def test_bn_of_ranks_is_that_of_the_whole_batch(device, relu, random):
         x, error = x.reshape(view), error.reshape(view)
         out, back, grads = np.empty_like(x), np.empty_like(x), np.zeros((2, 4))
         mean, variance, updates = np.zeros(4), np.ones(4), np.array([3])
-        statistics = op.forward(x, gamma, beta, 1e-4, out, Running(mean, variance, updates, 100))
-        if relu:
-            np.maximum(out, 0, out=out)
+        statistics = op.forward(x, gamma, beta, 1e-4, out, Running(mean, variance, updates, 100), relu)
         sums = op.comp_grads(error, x, statistics, *grads)
         op.backward(error, x, gamma, statistics, sums, back)
         assert updates == 4
@@ -144,11 +142,7 @@ def test_bn_of_ranks_is_that_of_the_whole_batch(device, relu, random):
     out, back, grads, running = bn(kernels.data_norm, x, error)
 
     def of_rank(rank):
-        from minidl.fuse import WithReLU
-
-        op = WithReLU(kernels.data_norm) if relu else kernels.data_norm
-        own = split(x, rank)
-        return bn(synchronized.DataNorm(op, rank), own, split(error, rank))
+        return bn(synchronized.DataNorm(kernels.data_norm, rank), split(x, rank), split(error, rank))
 
     found = on_ranks(3, of_rank)
     np.testing.assert_allclose(np.concatenate([part[0] for part in found]), out, rtol=1e-12, atol=1e-13)
@@ -219,7 +213,7 @@ def test_a_hook_of_gradients_that_is_not_linear_is_refused(names):
     Exchange(net_of("gradient channel"), Communicator())
 
 
-def test_a_function_of_ones_own_over_a_batch_cannot_be_synchronized(names):
+def test_a_user_defined_function_over_a_batch_cannot_be_synchronized(names):
     register("OWN", "error", "channel", lambda x: x - x.mean())
     with pytest.raises(MinidlError, match="OWN at the errors of conv2 is a function of your own over a whole batch"):
         synchronized.synchronize(net_of("OWN"), Communicator())
@@ -238,7 +232,7 @@ ONE_SET = {"classes": ["a", "b"], "train": {"images": 4, "fingerprint": "x"}, "t
         ({}, {}, 5, "rank 1 has other weights than rank 0"),
     ],
 )
-def test_what_differs_between_ranks_is_noticed(settings, data, seed, message):
+def test_settings_that_differ_between_ranks_are_noticed(settings, data, seed, message):
     def check(rank):
         other = rank.rank == 1
         net = net_of(seed=seed if other else 0)
@@ -248,11 +242,11 @@ def test_what_differs_between_ranks_is_noticed(settings, data, seed, message):
     on_ranks(2, check)
 
 
-def test_what_may_differ_between_ranks():
+def test_settings_that_may_differ_between_ranks():
     on_ranks(2, lambda rank: check_alike(rank, SETTINGS | {"quiet": rank.rank == 1}, ONE_SET, net_of()))
 
 
-def test_nets_that_are_not_equal_any_more_are_noticed():
+def test_nets_that_are_no_longer_equal_are_noticed():
     def check(rank):
         net = net_of()
         check_equal(rank, net)
@@ -271,7 +265,7 @@ def test_nets_that_are_not_equal_any_more_are_noticed():
         ({}, "EB", "larger batches"),
     ],
 )
-def test_what_a_share_is_not_enough_for(changes, method, message, random):
+def test_trainings_that_a_share_of_a_batch_is_not_enough_for(changes, method, message, random):
     from minidl.layers import BatchNorm
 
     rank = ThreadRank(0, 2, None, [])
@@ -293,12 +287,12 @@ def test_an_interrupt_of_one_rank_is_that_of_all():
     assert all(isinstance(found, Terminated) for found in on_ranks(3, asked))
 
 
-def test_the_first_words_are_taken():
+def test_the_first_error_of_the_ranks_is_reported():
     assert on_ranks(3, lambda rank: first_word(rank, ["", "b", "c"][rank.rank])) == ["b"] * 3
 
 
 def test_a_rank_that_is_alone_computes_as_before(random):
-    """No operation of it is another one than the device's."""
+    """All its operations are those of the device."""
     from minidl.experiment.trainer import Trainer
 
     net = net_of()
@@ -321,12 +315,12 @@ def test_mpi4py_without_mpi_is_one_sentence(error, monkeypatch):
         MPICommunicator(2)
 
 
-def test_other_ranks_are_told_what_is_wrong_with_a_command_line(capsys):
+def test_other_ranks_get_the_error_in_a_command_line(capsys):
     with pytest.raises(SystemExit) as left:
         train.main(["--nonsense"])
     assert left.value.code == 2
     said = sentence_of(left.value)
-    assert said == "unrecognized arguments: --nonsense; see: python train.py --help"
+    assert said == "no option is called --nonsense; see: python train.py --help"
     assert capsys.readouterr().err == f"train.py: {said}\n"
 
 

@@ -1,7 +1,7 @@
-"""The reference: its definitions beside loops over elements, the fast versions beside it, and nets that it trains.
+"""The reference: definitions compared with loops over elements, fast versions compared with definitions, trained nets.
 
-More of it is in the tests of all devices, test_kernels.py, test_normalize.py, test_data_norms.py, test_optimizers.py
-and test_torch_layers.py, and test_gpu_kernels.py has the fast versions beside it on many more shapes.
+The tests of all devices also cover the reference: test_kernels.py, test_normalize.py, test_data_norms.py,
+test_optimizers.py and test_torch_layers.py. test_gpu_kernels.py compares the fast versions with it on more shapes.
 """
 
 import ast
@@ -23,6 +23,7 @@ from test_gpu_kernels import both
 
 from minidl import kernels
 from minidl.kernels import MinidlError
+from minidl.kernels.augment import Crops
 from minidl.kernels.contract import MemoryPools, Operations, Plan, Prefetching
 from minidl.kernels.parameter_state import ParameterState
 
@@ -72,7 +73,7 @@ def test_every_device_keeps_the_contract(device: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_what_several_devices_have_beside_the_contract_has_one_signature(name: str) -> None:
+def test_functions_outside_the_contract_have_the_same_signature_on_all_devices(name: str) -> None:
     public: dict[str, list[Any]] = {}
     for device in ("reference", "cpu", "gpu"):
         module = getattr(load(device), name)
@@ -94,12 +95,9 @@ def test_every_convolution_keeps_the_contract(device: str, name: str) -> None:
 
 
 # All that the fast devices take from the definitions: what is worked out when a net is set up.
-BORROWED = {
-    "cpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type"},
-    "gpu": {"convolution.Geometry", "max_pool.output_shape", "max_pool.argmax_type"},
-}
-# The functions behind these, and the checks that the fast convolutions inherit.
-OF_SET_UP = {"max_pool.output_shape", "windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
+BORROWED = {"cpu": {"convolution.Geometry"}, "gpu": {"convolution.Geometry"}}
+# The checks that the fast convolutions inherit, and the type of a place in a window.
+NO_ARITHMETIC = {"windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
 
 
 def is_definition(member: Any) -> bool:
@@ -107,7 +105,7 @@ def is_definition(member: Any) -> bool:
 
 
 @pytest.mark.parametrize("device", BORROWED)
-def test_a_device_names_what_it_borrows_from_the_definitions(device: str) -> None:
+def test_a_device_lists_what_it_takes_from_the_definitions(device: str) -> None:
     operations = load(device)
     borrowed = {
         f"{name}.{member}"
@@ -122,7 +120,7 @@ def test_a_device_names_what_it_borrows_from_the_definitions(device: str) -> Non
 @pytest.mark.parametrize("device", BORROWED)
 @pytest.mark.parametrize("net", ["a", "d"])
 def test_a_training_step_runs_no_definition(device: str, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does a test; apart from the service."""
+    """Nor does a step of a test, except for the service."""
     definitions = {inspect.getfile(import_module(f"minidl.kernels.{name}")): name for name in MODULES}
     called: set[str] = set()
 
@@ -140,7 +138,7 @@ def test_a_training_step_runs_no_definition(device: str, net: str, monkeypatch: 
     finally:
         sys.setprofile(None)
     service = {name for name in called if name.startswith("prefetch.")}
-    assert called - service <= OF_SET_UP
+    assert called - service <= NO_ARITHMETIC
     assert bool(service) == (device == "gpu")
 
 
@@ -150,7 +148,7 @@ def test_a_definition_needs_nothing_but_definitions(name: str) -> None:
     source = inspect.getsource(import_module(f"minidl.kernels.{name}"))
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("minidl"):
-            whole = node.module == "minidl.kernels"  # from which modules are imported
+            whole = node.module == "minidl.kernels"  # the package from which modules are imported
             assert {f"{node.module}.{name.name}" for name in node.names} <= allowed if whole else node.module in allowed
 
 
@@ -165,7 +163,7 @@ def test_there_are_examples_in_the_definitions() -> None:
     assert sum(bool(test.examples) for tests in found for test in tests) >= 7
 
 
-def test_what_the_reference_has_not_is_refused() -> None:
+def test_the_reference_refuses_what_it_cannot_compute() -> None:
     with pytest.raises(MinidlError, match="the reference computes in fp32, not in tf32"):
         kernels.load("reference", "tf32")
     with pytest.raises(MinidlError, match="'winograd'; known are plain"):
@@ -272,13 +270,12 @@ def test_crops_with_masks(random: np.random.Generator) -> None:
     for size in sizes:
         masks.append(random.integers(0, 3, size, np.uint8))
         masks[-1][2, 2] = 255
-    order, corners = np.array([1, 2, 0, 1]), np.array([(0, 0), (-3, 2), (1, -2), (-9, 30)])  # the last sees nothing
+    order, corners = np.array([1, 2, 0, 1]), np.array([(0, 0), (-3, 2), (1, -2), (-9, 30)])  # the last is outside
     colours, mirrored = np.rint(90 * random.standard_normal((4, 3))), np.array([True, False, True, False])
     position, mean = np.array([1]), np.array([10.0, 20.0, 30.0])
     out, labels = nan(3, 6, 7, 3), np.full((3, 6, 7), 99, np.int8)
-    REFERENCE.augment.crop_with_masks(
-        images, masks, order, corners, colours, mirrored, position, mean, 256.0, out, labels
-    )
+    crops = Crops(position, order, corners, colours, mirrored)
+    REFERENCE.augment.crop_with_masks(images, masks, crops, mean, 256.0, out, labels)
     assert position.tolist() == [4]
     for s, y, x in np.ndindex(labels.shape):
         i, (top, left), (height, width) = order[s + 1], corners[s + 1], sizes[order[s + 1]]
@@ -313,8 +310,8 @@ def test_updates_as_in_pytorch(random: np.random.Generator, kind: str, variant: 
 # -- adjoints: <u, f(v)> = <f*(u), v> -----------------------------------------------------------------------------
 
 
-WINNERS = tuple(np.empty(shape, np.uint8) for shape in REFERENCE.max_pool.argmax_shapes((2, 7, 8, 3), 3, 2))
-LINEAR = {  # the data's shape, the output's, forward, backward
+WINNERS: list[Array] = []
+LINEAR = {  # the shape of the data, that of the output, forward, backward
     "average pool": (
         (2, 7, 8, 3),
         (2, 3, 3, 3),
@@ -327,11 +324,11 @@ LINEAR = {  # the data's shape, the output's, forward, backward
         lambda v, out: REFERENCE.average_pool.forward_global(v, out),
         lambda u, out: REFERENCE.average_pool.backward_global(u, out),
     ),
-    "max pool": (  # is linear as long as the same elements win
+    "max pool": (  # it is linear as long as the same elements are the largest
         (2, 7, 8, 3),
         (2, 3, 3, 3),
-        lambda v, out: REFERENCE.max_pool.forward(v, 3, 2, out, WINNERS),
-        lambda u, out: REFERENCE.max_pool.backward(u, 3, 2, WINNERS, out),
+        lambda v, out: WINNERS.append(REFERENCE.max_pool.forward(v, 3, 2, out, None)),
+        lambda u, out: REFERENCE.max_pool.backward(u, 3, 2, WINNERS.pop(), out),
     ),
     "resize": (
         (2, 4, 5, 3),
@@ -363,14 +360,14 @@ def test_backward_is_the_adjoint_of_forward(random: np.random.Generator, name: s
     assert np.vdot(u, out) == pytest.approx(np.vdot(back, v), rel=1e-12)
 
 
-# -- the fast versions beside it, in float64 ----------------------------------------------------------------------
+# -- the fast versions, compared with the definitions in float64 --------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["convolution", "transposed_convolution"])
 @pytest.mark.parametrize("case", range(len(GEOMETRIES) + 1))
 def test_fast_convolutions(fast: Any, random: np.random.Generator, name: str, case: int) -> None:
     geometries = GEOMETRIES if name == "convolution" else TRANSPOSED
-    geometry = [*geometries, ((6, 9, 13), 14, (3, 3), 1, 1)][case]  # the last one by Winograd's algorithm on the CPU
+    geometry = [*geometries, ((6, 9, 13), 14, (3, 3), 1, 1)][case]  # on the CPU, the last one uses Winograd's algorithm
     arrays = random_arrays(random, name, geometry)
     results = three_passes(fast, name, geometry, tuple(fast.xp.asarray(array) for array in arrays))
     for result, wanted in zip(results, three_passes(REFERENCE, name, geometry, arrays), strict=True):
@@ -378,7 +375,7 @@ def test_fast_convolutions(fast: Any, random: np.random.Generator, name: str, ca
 
 
 def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
-    """Those that test_gpu_kernels.py lacks."""
+    """The operations that test_gpu_kernels.py does not test."""
     images, classes = random.integers(0, 256, (4, 9, 11, 3), np.uint8), np.array([3, 2, 1, 0])
 
     def run(device: Any, data: Array, other: Array, *outs: Array) -> None:
@@ -386,8 +383,7 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
         device.relu.forward(data, of_relu)
         device.extents.add(data, other, of_sum)
         device.extents.copy(of_sum, of_cut)
-        argmax = tuple(device.xp.empty(s, np.uint8) for s in device.max_pool.argmax_shapes(data.shape, 3, 2))
-        device.max_pool.forward(data, 3, 2, of_pool, argmax)
+        argmax = device.max_pool.forward(data, 3, 2, of_pool, lambda _, *array: device.xp.empty(*array))
         device.max_pool.backward(of_pool, 3, 2, argmax, back)
         device.relu.backward(other, of_sum, other)
 
@@ -404,12 +400,12 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
     both(fast, products, *arrays, nan(5, 130), *(np.full_like(array, np.nan) for array in arrays))
 
     def crops(device: Any, *arrays: Array) -> None:
-        *orders, out, labels = arrays
+        of_images, *crops, out, labels = arrays
         mean = np.array([10.0, 20.0, 30.0])
-        device.augment.crop(device.augment.store(images), *orders, 4, mean, 256.0, out, labels)
+        device.augment.crop(device.augment.store(images), of_images, Crops(*crops), mean, 256.0, out, labels)
 
-    offsets = random.integers(0, 9, (4, 2))
-    both(fast, crops, classes, np.array([2, 0, 3, 1]), offsets, np.array([1]), nan(3, 9, 11, 3), np.full(3, -7))
+    corners = random.integers(-4, 5, (4, 2))
+    both(fast, crops, classes, np.array([1]), np.array([2, 0, 3, 1]), corners, nan(3, 9, 11, 3), np.full(3, -7))
 
 
 # -- nets ---------------------------------------------------------------------------------------------------------
@@ -430,7 +426,7 @@ def test_fast_operations(fast: Any, random: np.random.Generator) -> None:
 def test_ten_steps_are_those_of_the_cpu(
     name: str, optimizer: str, method: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without Adam on biases before a BN, whose gradients are zero but for rounding, which Adam divides by itself."""
+    """Not for Adam with biases before BN: their gradients are rounding errors, which Adam divides by their own size."""
     layers, size, _, _ = test_gpu_nets.NETS[name]
     monkeypatch.setitem(test_gpu_nets.NETS, name, (layers, size, optimizer, method))
     results, expected = (

@@ -1,4 +1,4 @@
-"""Regular files: what is none, or longer than it may be, is neither waited for nor read."""
+"""Regular files: a path that is not one, or a file that is too long, is neither waited for nor read."""
 
 import os
 from pathlib import Path
@@ -18,8 +18,8 @@ def test_a_file_is_read_up_to_its_limit(tmp_path):
         regular_file.read(path, 4)
 
 
-def test_what_is_no_file_or_too_long_is_not_read(tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # nobody writes into it
+def test_a_file_that_is_not_regular_or_too_long_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # no process writes into it
     (tmp_path / "link").symlink_to("/dev/zero")
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 40)
@@ -41,6 +41,6 @@ def test_what_is_no_file_or_too_long_is_not_read(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not on this system")
-def test_a_file_that_says_to_be_empty_is_read_up_to_its_limit():
+def test_a_file_that_claims_to_be_empty_is_read_up_to_its_limit():
     with pytest.raises(OSError, match="more than 9 bytes"):
         regular_file.read("/proc/self/status", 9)

@@ -1,4 +1,4 @@
-"""The report, without a browser: what is read, what is said, what is refused, and that no text becomes HTML."""
+"""The report, without a browser: what it reads, says and refuses, and that texts of the user are escaped."""
 
 import csv
 import json
@@ -63,17 +63,17 @@ def run(traced, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_libraries(monkeypatch):
-    """Write pages without the scripts of Vega, which take seconds."""
+    """Write pages without the scripts of Vega, which would take seconds."""
     monkeypatch.setattr(page, "bundle", lambda: "")
 
 
 def groups(*folders):
-    """Return the groups of the runs in folders."""
+    """Return the groups of the runs in some folders."""
     return runs.grouped([runs.read(folder) for folder in folders])
 
 
 class Elements(HTMLParser):
-    """Collects the tags and the texts of a page, and of each section its title and how many blocks and notes it has."""
+    """Collects the tags and texts of a page, and for each section its title and the numbers of its blocks and notes."""
 
     def __init__(self):
         super().__init__()
@@ -104,7 +104,7 @@ def read(path):
 
 
 def rewrite(path, change):
-    """Change every line of a table but its head, as a dictionary, or leave those out of which nothing comes back."""
+    """Change every line of a table, as a dictionary, by a function; leave lines out for which it returns None."""
     with open(path, newline="") as file:
         reader = csv.DictReader(file)
         lines = [line for line in map(change, reader) if line]
@@ -116,7 +116,7 @@ def rewrite(path, change):
 
 @pytest.fixture(scope="module")
 def written(traced):
-    """Return the elements of a page on two methods, whose folders have names that would be HTML."""
+    """Return the elements of a page about two methods, whose folders have names that are HTML."""
     baseline = like(traced, "<script>alert(1)<", method="Baseline")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "bundle", lambda: "")
@@ -125,7 +125,7 @@ def written(traced):
     return read(path)
 
 
-def test_texts_of_the_user_are_no_html(written):
+def test_texts_of_the_user_are_escaped_in_html(written):
     assert [tag for tag, _ in written.tags].count("script") == 3
     assert not any(tag == "i" for tag, _ in written.tags)
     assert any("<script>alert(1)<" in text for text in written.texts)
@@ -171,8 +171,8 @@ def test_every_chart_has_its_sentence_and_its_data(written):
         assert {len(line) for line in values} == {len(data["trace"]["layers"])}
 
 
-def test_the_gradient_and_the_step_have_names_of_their_own(written):
-    """The paper's ΔW is the gradient, and no step of the optimizer."""
+def test_the_gradient_and_the_step_have_different_names(written):
+    """The paper's ΔW is the gradient, not the step of the optimizer."""
     said = " ".join(written.texts)
     assert "ΔW" not in said
     assert "The same for Step = W(t + 1) − W(t)" in said
@@ -197,7 +197,7 @@ def test_the_buttons_are_the_legend(written):
     assert [path["stroke-dasharray"] for path in paths if path.get("class") == "line"] == ["1 0", "1 0"]
 
 
-def test_json_in_a_script_ends_no_script():
+def test_json_in_a_script_does_not_end_the_script():
     text = str(page.in_script({"</script><b>": "\u2028"}))
     assert "<" not in text
     assert "\u2028" not in text
@@ -221,7 +221,7 @@ def test_a_method_in_several_spellings_is_one_group(run):
     assert (unknown.label, other.label) == ("MINE, wc", "Baseline, BN")
 
 
-def test_what_differs_beside_the_method_is_named(run):
+def test_settings_that_differ_besides_the_method_are_named(run):
     found = groups(run, like(run, "b", method="WC", optimizer="sgd", learning_rate=0.1))
     assert [group.label for group in found] == ["WC, GC, fully", "WC"]
     said = runs.warnings(found)[0]
@@ -253,7 +253,7 @@ def test_runs_of_other_code_or_settings_are_no_other_seeds(run, change):
 
 
 def test_every_option_of_a_training_must_be_equal_or_is_known_not_to_matter(traced):
-    """A new option is compared, unless somebody adds it to FREE and to this list."""
+    """A new option is compared, unless it is added to FREE and to this list."""
     free = {"seed", "out", "quiet", "save_every", "threads", "loops", "data_root", "trace", "test_every"}
     options = vars(options_of(Command("minidl train", "minidl train")).parse_args([])).keys()
     assert free < options
@@ -307,7 +307,7 @@ def test_another_file_than_in_training_is_said(run, tmp_path, monkeypatch):
     assert re.search(r"\(SHA-256 .{12}…\) and drawn with another one \(.{12}…\)", said("--import", str(file))[0])
 
 
-def test_the_noise_of_a_seed_is_told_with_its_conditions():
+def test_the_noise_between_seeds_is_shown_with_its_conditions():
     for said in (seeds.NOISE, ONE_SEED):
         assert "in three epochs on 10,000 images of CIFAR-10, and more in shorter runs" in said
 
@@ -324,7 +324,7 @@ def test_data_go_down_and_errors_come_back_up(traced):
 
 
 def test_hooks_are_counted_where_they_are_called():
-    """The first layer's error is never computed, nor that of the first layers of a residual block's two branches."""
+    """The errors of the first layer, or of the first layers in a first residual block, are never computed."""
     block = Residual(Sequential(Convolution(3, 3), ReLU(), Convolution(3, 3)), Convolution(3, 1))
     net = Net(Sequential(block, Flatten(), FullyConnected(2)), (4, 4, 3), load("cpu"), method="WC, EB")
     assert diagram._in_words(net) == "WC at the weights of 3 layers, EB at the error of 1 layer"
@@ -333,7 +333,7 @@ def test_hooks_are_counted_where_they_are_called():
     assert [stop.name for stop in found.stops if stop.error] == ["conv2"]
 
 
-def test_the_same_training_twice_is_no_deviation(run):
+def test_equal_runs_are_not_taken_for_several_seeds(run):
     found = groups(run, like(run, "b"))
     assert [group.label for group in found] == [f"WC, GC, fully · {folder}" for folder in (run, run.with_name("b"))]
 
@@ -354,7 +354,7 @@ def test_several_seeds_are_mean_and_deviation(run):
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_page_says_how_it_draws_and_which_seed(run, seeds):
-    """What a line, a bar and a band are stands beside each chart, and where one seed stands for several."""
+    """Beside each chart is said what a line, a bar and a band are, and where one seed is drawn for several."""
     folders = [run, *(like(run, f"seed{seed}", seed=seed) for seed in range(1, seeds))]
     found = groups(*folders)
     sections = {section.title: section for section in _of_trace(cube.read(found))}
@@ -381,7 +381,7 @@ def test_seeds_that_were_not_traced_are_named(run):
 
 
 @pytest.mark.parametrize("name", ["trace.csv", "carry.csv", "filters.npz"])
-def test_a_damaged_trace_is_a_sentence(run, name):
+def test_a_damaged_trace_is_an_error_of_one_sentence(run, name):
     (run / name).write_text("step\nx")
     found = cube.read(groups(run))
     assert not found.groups
@@ -401,7 +401,7 @@ def test_a_fan_is_sorted_and_small(traced):
     assert max(map(abs, after["mean"])) == 0
 
 
-def test_looking_again_finds_what_the_run_found(traced):
+def test_a_second_evaluation_finds_the_results_of_the_run(traced):
     run = runs.read(traced)
     seen = looked.look(run, None, None)
     assert seen.confusion.sum() == seen.of == 4
@@ -410,7 +410,7 @@ def test_looking_again_finds_what_the_run_found(traced):
 
 
 def test_some_of_many_images_are_of_every_class(traced, monkeypatch):
-    """Sets from folders are in the order of their classes."""
+    """Sets from folders are sorted by class."""
     run = runs.read(traced)
     test, mark = looked._test_set(run.settings["data"], None, (None,) * len(looked.ADAPTED))
     many = replace(test, images=test.images.repeat(10, axis=0), labels=test.labels.repeat(10))
@@ -475,7 +475,7 @@ def test_without_the_packages_it_says_what_to_install(run, capsys, monkeypatch):
 
 
 def mark_data(folder, marks):
-    """Let a run's checkpoint say that parts of the data had other fingerprints."""
+    """Change the fingerprints of the data in a run's checkpoint."""
     path = folder / "checkpoint.safetensors"
     with safe_open(path, framework="np") as file:
         about = json.loads(file.metadata()["minidl"])
@@ -485,7 +485,7 @@ def mark_data(folder, marks):
 
 
 def damage(path):
-    """Let the first weights of a checkpoint be no numbers."""
+    """Set the first weights of a checkpoint to nan."""
     with safe_open(path, framework="np") as file:
         about, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(arrays | {"net/conv1.weights": np.full_like(arrays["net/conv1.weights"], np.nan)}, path, about)
@@ -495,7 +495,7 @@ def damage(path):
 def test_runs_that_have_diverged_are_reported(tmp_path, small):
     small("a", filters=(4, 4, 4))
     run = trained(tmp_path, "--trace", "1", "--learning-rate", "1e30")
-    damage(run / "checkpoint.safetensors")  # which is from before, and as good as any
+    damage(run / "checkpoint.safetensors")  # which is from an earlier epoch, and valid
     assert main(["report", str(run), str(like(run, "other", seed=1))]) == 0
     page = read(run / "report.html")
     assert [title for title, count in page.sections if not count] == []
@@ -510,7 +510,7 @@ def test_runs_that_have_diverged_are_reported(tmp_path, small):
 
 
 def test_the_net_of_a_run_that_diverged_is_marked(run):
-    """Its filters and predictions are those of a checkpoint from before, and no test came after it."""
+    """Its filters and predictions are those of an earlier checkpoint, and no test came after that."""
     result = json.loads((run / "result.json").read_text())
     result["diverged"] = "at step 1 of epoch 2, in the output of fc2"
     (run / "result.json").write_text(json.dumps(result))
@@ -530,7 +530,7 @@ def test_the_net_of_a_run_that_diverged_is_marked(run):
     assert outcome.curves(found).blocks[0].sentence.endswith("accuracy in the last test: WC, GC, fully diverged.")
 
 
-def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
+def test_filters_of_nan_are_replaced_by_a_sentence(traced, monkeypatch):
     def damaged(*_, **__):
         net = diagram.rebuilt(runs.read(traced))
         net.layers[0].weights.value[0] = np.nan
@@ -545,7 +545,7 @@ def test_filters_that_are_no_numbers_are_a_sentence(traced, monkeypatch):
 
 @pytest.mark.parametrize("place", ["hooks", "optimizer"])
 def test_filters_are_those_that_the_net_had(tmp_path, small, place):
-    """Not those of a net with BN folded in, which would be larger or smaller, nor those before the hook."""
+    """Not those of a net into which BN is folded, which have another size, nor those before the hook."""
     small("a", filters=(4, 4, 4))
     run = trained(tmp_path, "--method", "WC, BN", "--place", place)
     random = models.build("a", method="BN", classes=2, device="cpu").layers[0].weights.value
@@ -576,7 +576,7 @@ def test_one_seed_that_has_diverged_is_not_hidden_by_others(run, loss):
     assert row["low"] == row["mean"] == row["high"]
 
 
-def test_seeds_that_have_come_less_far_are_told(run):
+def test_seeds_with_fewer_epochs_are_named(run):
     other = like(run, "b", seed=1)
     for folder in (run, other):
         about = json.loads((folder / "config.json").read_text())
@@ -589,7 +589,7 @@ def test_seeds_that_have_come_less_far_are_told(run):
     assert outcome.outcome(groups(run, other)).text.endswith("in the test after 1 to 2 of 2 epochs (2 seeds (0, 1)).")
 
 
-def test_filters_that_are_no_numbers_are_left_out_of_a_fan(traced):
+def test_filters_of_nan_are_left_out_of_a_fan(traced):
     [group] = cube.read(groups(traced)).groups
     name = next(name for name in group.first.filters if name[1:] == ("conv1", "grads", "before"))
     damaged = group.first.filters[name].copy()
@@ -601,12 +601,12 @@ def test_filters_that_are_no_numbers_are_left_out_of_a_fan(traced):
 
 
 def one_layer(run):
-    """Leave a trace of one step of one layer, the first."""
+    """Reduce a trace to one step of the first layer."""
     rewrite(run / "trace.csv", lambda line: line if (line["step"], line["layer"]) == ("0", "conv1") else None)
 
 
 def no_number(run):
-    """Leave a trace in which nothing is defined."""
+    """Reduce a trace to values that are not defined."""
     rewrite(run / "trace.csv", lambda line: dict.fromkeys(line, "") | {n: line[n] for n in ("step", "layer")})
     rewrite(run / "carry.csv", lambda line: line | {"loss": ""})
     np.savez(run / "filters.npz")
@@ -650,7 +650,7 @@ def test_one_class_is_drawn(traced):
 
 
 def test_the_sentence_of_a_fan_is_of_layers_whose_hook_changes_them(traced):
-    """A layer without a hook has the largest mean, which nothing changes."""
+    """A layer without a hook has the largest mean here, but nothing changes it."""
     [group] = cube.read(groups(traced)).groups
     name = next(name for name in group.first.filters if name[2:] == ("grads", "after"))
     first, second = list(group.layers)[:2]
@@ -665,7 +665,7 @@ def test_the_sentence_of_a_fan_is_of_layers_whose_hook_changes_them(traced):
 
     assert "where a hook changes them, the largest mean of a filter is 0.25 before the hook and 5e-10" in said(made)
     lost = {key: np.full_like(array, np.nan) if key.layer == first else array for key, array in made.items()}
-    assert said(lost).endswith("in any layer is 7; no hook changes any.")  # of which it could be said
+    assert said(lost).endswith("in any layer is 7; no hook changes any.")  # about which the sentence could be
     kept = {key: array for key, array in made.items() if key.layer == second}
     assert said(kept).endswith("in any layer is 7; no hook changes any.")
 
@@ -674,7 +674,7 @@ def test_images_without_any_label_are_a_sentence(traced, monkeypatch):
     run = runs.read(traced)
     test, mark = looked._test_set(run.settings["data"], None, (None,) * len(looked.ADAPTED))
     blank = replace(test, masks=np.full(test.images.shape[:-1], looked.VOID, np.uint8), mask_classes=("a", "b"))
-    net = looked.checkpoint.load(run.checkpoint, "cpu")  # whose output is for images, and is not asked for
+    net = looked.checkpoint.load(run.checkpoint, "cpu")  # whose output is for whole images, and is not computed
     monkeypatch.setattr(looked.checkpoint, "load", lambda *_: net)
     monkeypatch.setattr(looked, "_test_set", lambda *_: (blank, mark))
     monkeypatch.setattr(looked.models, "per_pixel", lambda _: True)

@@ -1,4 +1,4 @@
-"""The report in a real browser: it draws, answers to chips, slider, layer and clicks, and can be read by everybody."""
+"""The report in a real browser: it draws, reacts to chips, slider, layer and clicks, and is accessible."""
 
 import os
 import re
@@ -16,12 +16,12 @@ MISSING = [name for name in ("altair", "vl_convert", "playwright", "axe_playwrig
 MISSING += [] if CHROMIUM else ["Chromium"]
 REQUIRED = os.environ.get("MINIDL_BROWSER") == "required"
 pytestmark = pytest.mark.skipif(bool(MISSING) and not REQUIRED, reason=f"not installed: {', '.join(MISSING)}")
-WAIT = 60_000  # milliseconds, on a machine that does other things as well
+WAIT = 60_000  # milliseconds, on a busy machine
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """Return the page on three methods, one of them with two seeds, of which one was not traced."""
+    """Return the page about three methods, one of them with two seeds, of which one was not traced."""
     run = trained(tmp_path_factory.mktemp("browser"), "--trace", "1")
     folders = [like(run, "baseline", method="Baseline"), run, like(run, "other", seed=1), like(run, "ws", method="WS")]
     (folders[-1] / "trace.csv").unlink()
@@ -42,7 +42,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def page(browser, report):
-    """Return the page, drawn; ``said`` has what the console said, ``asked`` the addresses that were asked for."""
+    """Return the page, drawn; ``said`` has the messages of the console, ``asked`` the addresses of all requests."""
     opened = browser.new_page(viewport={"width": 1200, "height": 900})
     opened.said, opened.asked = [], []
     opened.on("console", lambda message: opened.said.append(message.text))
@@ -59,13 +59,13 @@ def settle(page):
 
 
 def svg(page, title):
-    """Return what the chart of a title has drawn."""
+    """Return the marks that the chart with a title has drawn."""
     settle(page)
     return page.locator("figure", has=page.get_by_role("heading", name=title, exact=True)).locator("svg").inner_html()
 
 
 def drawing(page, title):
-    """Return the shapes of what the chart of a title has drawn, in an order of their own."""
+    """Return the shapes that the chart with a title has drawn, sorted."""
     return sorted(re.findall(r' d="[^"]+"| transform="[^"]+"', svg(page, title)))
 
 
@@ -75,7 +75,7 @@ THROUGH, OVER = (
 )
 
 
-def test_every_chart_is_drawn_without_a_word_in_the_console(page):
+def test_every_chart_is_drawn_without_a_message_in_the_console(page):
     figures = page.locator("figure.chart")
     assert figures.count() > 40
     for figure in figures.all():
@@ -83,7 +83,7 @@ def test_every_chart_is_drawn_without_a_word_in_the_console(page):
     assert not page.said
 
 
-def test_nothing_is_asked_for(page, report):
+def test_the_page_requests_nothing(page, report):
     assert page.asked == [report.as_uri()]
 
 
@@ -167,7 +167,7 @@ def test_layers_stand_below_their_points(page):
 
 
 def test_each_chart_is_as_wide_as_its_place(page):
-    """Axes of a kind of charts have room for the widest labels that were among them so far."""
+    """The axes of charts of one kind leave room for the widest label so far."""
     settle(page)
     assert page.evaluate(FILLED) == 0
 
@@ -203,8 +203,8 @@ PRINTED = """async () => {
 }"""
 
 
-def test_what_is_printed_early_has_every_chart(browser, report):
-    """All is drawn in the task of the event, which a browser waits for, although most charts are out of sight."""
+def test_a_page_that_is_printed_early_has_every_chart(browser, report):
+    """The handler of the event, which a browser waits for, draws everything, although most charts are out of sight."""
     opened = browser.new_page(viewport={"width": 1200, "height": 900})
     opened.goto(report.as_uri())
     before, after = opened.evaluate(PRINTED)
@@ -234,7 +234,7 @@ CONTRASTS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_in_charts_can_be_read(page, scheme):
+def test_texts_in_charts_have_enough_contrast(page, scheme):
     page.emulate_media(media="screen", color_scheme=scheme)
     found = page.evaluate(CONTRASTS)
     assert len(found) > 100
@@ -252,8 +252,8 @@ def test_texts_in_charts_can_be_read(page, scheme):
 def test_axe_finds_nothing(page, scheme, rules, passed):
     import axe_playwright_python
 
-    # What is drawn is hidden from screen readers, which get its sentence and table; axe would take long to see that
-    # in more than one chart.
+    # Drawings are hidden from screen readers, which get the sentence and the table instead. axe would take long to
+    # check this in more than one chart.
     page.evaluate("for (const svg of [...document.querySelectorAll('.drawing svg')].slice(1)) svg.remove()")
     page.emulate_media(media="screen", color_scheme=scheme)
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Going on with a run: its data, its log and its checkpoint must belong together, whatever happened in between."""
+"""Resuming a run: its data, its log and its checkpoint must belong together, whatever happened in between."""
 
 import dataclasses
 import json
@@ -29,13 +29,13 @@ SMALL = ("--quiet", "--model", "a", "--method", "WC, GC, BN", "--device", "cpu")
 
 
 def about(path):
-    """Return what a checkpoint says as text."""
+    """Return the texts of a checkpoint's metadata."""
     with safe_open(path / checkpoint.NAME, framework="np") as file:
         return json.loads(file.metadata()["minidl"])
 
 
 def rewrite(path, change, leave_out="nothing"):
-    """Write a run's checkpoint and configuration again with their texts changed, as another version wrote them."""
+    """Change the texts in a run's checkpoint and configuration, as if another version had written them."""
     arrays = {
         name: array for name, array in load_file(path / checkpoint.NAME).items() if not name.startswith(leave_out)
     }
@@ -49,7 +49,7 @@ def rewrite(path, change, leave_out="nothing"):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Return the folder of a set, of a run of three epochs on it, and of the same run after two of them."""
+    """Return the folders of a set, of a run of three epochs on it, and of the same run after two epochs."""
     root, random = tmp_path_factory.mktemp("made"), np.random.default_rng(7)
     write_images(root / "set", 3, random)
     for name, epochs in (("two", 2), ("three", 3)):
@@ -58,14 +58,14 @@ def made(tmp_path_factory):
 
 
 def start(data, folder, epochs):
-    """Start a run of quick epochs, of which not all are tested."""
+    """Start a run of short epochs, not all of which are tested."""
     arguments = ["--data", data, "--out", folder, "--epochs", epochs, "--batch-size", 2, "--test-every", 2, *SMALL]
     return train.main([*map(str, arguments)])
 
 
 @pytest.fixture
 def go_on(made, tmp_path):
-    """Return a function that goes on with a copy of the run of two epochs, in the folder "run", for a third one."""
+    """Return a function that resumes a copy of the run of two epochs, in the folder "run", for a third epoch."""
     shutil.copytree(made / "two", tmp_path / "run")
 
     def call(*arguments):
@@ -76,7 +76,7 @@ def go_on(made, tmp_path):
 
 @pytest.fixture
 def sentence(capsys):
-    """Return a function that returns the one sentence that was said last."""
+    """Return a function that returns the one sentence that was printed last as an error."""
 
     def read():
         shown = capsys.readouterr().err
@@ -203,7 +203,7 @@ def test_a_log_that_a_spreadsheet_has_saved(made, go_on, tmp_path, touch):
     epochs = records.read_log(tmp_path / "run")
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert epochs[1] == records.read_log(made / "two")[1]
-    rewrite(tmp_path / "run", earlier, "run/")  # which has only the log to go on with
+    rewrite(tmp_path / "run", earlier, "run/")  # which has only the log to continue with
     assert go_on() == 0
     assert log(tmp_path / "run") == log(made / "three")
 
@@ -233,8 +233,10 @@ def test_a_log_that_a_spreadsheet_has_saved(made, go_on, tmp_path, touch):
         (lambda lines: [*lines[:2], "2,0.001,1,1,1,1,nan"], "seconds must be a number of at least 0, not nan"),
     ],
 )
-def test_a_damaged_log_of_an_earlier_version_is_one_sentence(made, go_on, tmp_path, sentence, change, message):
-    """Such a run has it nowhere else."""
+def test_a_damaged_log_of_an_earlier_version_is_an_error_of_one_sentence(
+    made, go_on, tmp_path, sentence, change, message
+):
+    """Such a run has no other copy of it."""
     path = tmp_path / "run" / "log.csv"
     damaged = "\n".join(change(path.read_text().splitlines())).encode(errors="surrogateescape")
     path.write_bytes(damaged)
@@ -245,15 +247,15 @@ def test_a_damaged_log_of_an_earlier_version_is_one_sentence(made, go_on, tmp_pa
 
 
 @pytest.mark.parametrize("damaged", [b"", b"epoch,\0\xff", None], ids=["empty", "no text", "a line short"])
-def test_a_damaged_log_is_written_anew(made, go_on, tmp_path, damaged):
-    """From the checkpoint, where there is the same."""
+def test_a_damaged_log_is_written_again(made, go_on, tmp_path, damaged):
+    """From the checkpoint, which contains the same."""
     path = tmp_path / "run" / "log.csv"
     path.write_bytes(path.read_bytes().rsplit(b"\n", 2)[0] if damaged is None else damaged)
     assert go_on() == 0
     assert log(tmp_path / "run") == log(made / "three")
 
 
-def test_a_checkpoint_without_its_log_writes_it_anew(made, go_on, tmp_path):
+def test_a_lost_log_is_written_again_from_the_checkpoint(made, go_on, tmp_path):
     (tmp_path / "run" / "log.csv").unlink()
     assert go_on() == 0
     assert log(tmp_path / "run") == log(made / "three")
@@ -276,7 +278,7 @@ def test_a_log_of_two_epochs_needs_a_checkpoint(go_on, tmp_path, sentence):
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_run_that_ended_between_its_log_and_its_checkpoint_goes_on(made, tmp_path, monkeypatch, epoch):
+def test_a_run_that_ended_between_its_log_and_its_checkpoint_can_be_resumed(made, tmp_path, monkeypatch, epoch):
     real = checkpoint.save
     monkeypatch.setattr("minidl.experiment.run.SELDOM", 0)
 
@@ -294,7 +296,7 @@ def test_a_run_that_ended_between_its_log_and_its_checkpoint_goes_on(made, tmp_p
 
 
 def test_short_epochs_are_not_all_saved(made, tmp_path, monkeypatch):
-    """But the first and the last; and the run goes on from what is saved, to the same end."""
+    """Only the first and the last are always saved; the run resumes from the last saved one, with the same result."""
     real, numbers = checkpoint.save, []
 
     def save(path, net, optimizer, number, *rest):
@@ -315,7 +317,7 @@ def test_short_epochs_are_not_all_saved(made, tmp_path, monkeypatch):
 # -- formats ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_run_leaves_behind_says_its_format(made):
+def test_the_files_of_a_run_say_their_format(made):
     text, config = about(made / "two"), json.loads((made / "two" / "config.json").read_text())
     assert text["format"] == config["format"] == formats.FORMAT == 2
     assert text["minidl"] == config["versions"]["minidl"] == __version__
@@ -323,7 +325,7 @@ def test_what_a_run_leaves_behind_says_its_format(made):
 
 
 def earlier(text):
-    """Take out what minidl 0.1.0 did not write, and what was relative then."""
+    """Remove what minidl 0.1.0 did not write, and make paths relative as it did."""
     for name in ("format", "minidl", "preprocessing", "data", "data_norm"):
         text.pop(name, None)
     if "settings" in text:
@@ -331,7 +333,7 @@ def earlier(text):
         text["settings"]["data"] = os.path.relpath(text["settings"]["data"])
 
 
-def test_a_run_of_0_1_0_loads_and_goes_on(made, go_on, tmp_path, sentence):
+def test_a_run_of_0_1_0_can_be_loaded_and_resumed(made, go_on, tmp_path, sentence):
     rewrite(tmp_path / "run", earlier, "run/")
     assert checkpoint.load(tmp_path / "run", "cpu").preprocessing is None
     other = shutil.copytree(made / "set", tmp_path / "other")
@@ -379,13 +381,13 @@ def test_a_configuration_that_cannot_be_read(go_on, tmp_path, sentence, content)
         ("method", 99 * ["WC"], "method must be a text, not " + str(9 * ["WC"])[:-1] + ", 'WC',…"),
     ],
 )
-def test_a_configuration_with_something_else_for_a_number(go_on, tmp_path, sentence, name, value, message):
+def test_a_configuration_with_another_type_in_place_of_a_number(go_on, tmp_path, sentence, name, value, message):
     rewrite(tmp_path / "run", lambda text: text.get("settings", {}).update({name: value}))
     assert go_on() == 2
     assert f"config.json cannot be used: {message}; put it back" in sentence()
 
 
-def test_every_setting_of_a_configuration_is_looked_at(made):
+def test_every_setting_of_a_configuration_is_checked(made):
     written = json.loads((made / "two" / "config.json").read_text())["settings"]
     assert {*written, "batch_is_default"} == contents.SETTINGS.keys()
     options = {action.dest for action in train.parser()._actions} - {"help", "version", "resume"}
@@ -393,7 +395,7 @@ def test_every_setting_of_a_configuration_is_looked_at(made):
 
 
 @pytest.mark.parametrize("name", sorted(contents.SETTINGS))
-def test_a_setting_of_another_type_is_one_sentence(go_on, tmp_path, sentence, name):
+def test_a_setting_of_another_type_is_an_error_of_one_sentence(go_on, tmp_path, sentence, name):
     rewrite(tmp_path / "run", lambda text: text.get("settings", {}).update({name: {"\0": [[]]}}))
     assert go_on() == 2
     assert f"config.json cannot be used: {name} must be" in sentence()
@@ -420,7 +422,7 @@ def test_images_are_prepared_as_training_saw_them(random, backend, source):
     pictures = Dataset("set", images, np.zeros(3, np.int64), ("a",), np.zeros((3, 7, 7), np.uint8), ("a",))
     ((expected, _),) = source(pictures, 3, backend, "float32").in_order()
     known = Preprocessing(tuple(MEAN), DIVISOR, (7, 7), ("a",))
-    rounding = 1e-6 if backend.device == "reference" else 0  # it divides, where the others multiply by 1/256
+    rounding = 1e-6 if backend.device == "reference" else 0  # it divides by 256, where the others multiply by 1/256
     np.testing.assert_allclose(known.prepare(images), backend.host(expected), rtol=0, atol=rounding)
     exact = (images - np.array(known.mean)) / known.divisor
     np.testing.assert_allclose(known.prepare(images), exact, atol=1e-6)
@@ -429,6 +431,6 @@ def test_images_are_prepared_as_training_saw_them(random, backend, source):
 @pytest.mark.parametrize(
     "wrong", [np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4), np.uint8), np.zeros((2, 4, 4, 1), np.uint8)]
 )
-def test_what_is_no_image_is_not_prepared(wrong):
+def test_an_array_that_is_no_image_is_not_prepared(wrong):
     with pytest.raises(MinidlError, match="images of bytes with 3 channels"):
         Preprocessing(tuple(MEAN), DIVISOR, (4, 4), ("a",)).prepare(wrong)

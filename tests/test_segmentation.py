@@ -72,7 +72,7 @@ def test_small_images_and_crops(run, tmp_path):
     assert checkpoint.load(tmp_path / "run", "cpu").output_shape == (100, 100, 21)  # smaller than 250/2, half the side
 
 
-def test_resuming_goes_on_as_if_nothing_had_happened(run, tmp_path):
+def test_a_resumed_segmentation_equals_one_that_did_not_stop(run, tmp_path):
     crops = ("--shrink", 2, "--crop", 30)
     assert run(*SMALL, *crops, "--epochs", 2, out="whole") == 0
     assert run(*SMALL, *crops, "--epochs", 1) == 0
@@ -94,7 +94,7 @@ def test_resuming_goes_on_as_if_nothing_had_happened(run, tmp_path):
         (["--model", "d", "--batch-size", "5"], "a batch of 5 is larger than the 4 images"),
     ],
 )
-def test_bad_input_is_one_sentence(run, tmp_path, monkeypatch, capsys, arguments, message):
+def test_bad_input_is_an_error_of_one_sentence(run, tmp_path, monkeypatch, capsys, arguments, message):
     for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "set" / name)
@@ -121,7 +121,7 @@ def test_a_walk(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("around", ["nothing", "any size", "a sequence"])
-def test_a_net_that_cannot_take_the_images_of_the_test_is_not_trained(run, names, tmp_path, capsys, around):
+def test_a_net_that_cannot_be_tested_on_the_set_is_not_trained(run, names, tmp_path, capsys, around):
     def layers(classes, method):
         body = Sequential(Convolution(2, 3), ReLU(), Convolution(classes, 1))
         body = body if around == "nothing" else AnySize(body, least=1, step=1)

@@ -1,4 +1,4 @@
-"""Runs where the environment lacks something: what is printed or drawn never ends them, and no traceback is shown."""
+"""Runs in an environment that lacks something: no output or drawing ends a run, and no traceback is shown."""
 
 import csv
 import errno
@@ -42,7 +42,7 @@ def fails(error):
     return function
 
 
-# -- what is printed --------------------------------------------------------------------------------------------------
+# -- printing ---------------------------------------------------------------------------------------------------------
 
 
 def test_characters_that_the_output_lacks_are_replaced(run, monkeypatch):
@@ -65,14 +65,14 @@ def test_an_output_that_is_full_does_not_end_a_run(run, tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_an_output_that_is_not_there(run, tmp_path, monkeypatch, name):
+def test_a_missing_output_does_not_end_a_run(run, tmp_path, monkeypatch, name):
     monkeypatch.setattr(sys, name, None)
     assert run(*SMALL) == 0
     assert (tmp_path / "run" / "result.json").exists()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
-def test_python_says_nothing_of_an_output_that_was_lost():
+def test_python_prints_nothing_about_a_lost_output():
     command = [sys.executable, str(HERE / "train.py"), "--version"]
     buffered = os.environ | {"PYTHONUNBUFFERED": ""}
     with open("/dev/full", "w") as full:
@@ -80,7 +80,7 @@ def test_python_says_nothing_of_an_output_that_was_lost():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_printed_is_passed_on_unchanged(capsys):
+def test_output_is_passed_on_unchanged(capsys):
     streams = sys.stdout, sys.stderr
     with lenient("program"):
         print("5×5 ± Ω")
@@ -91,18 +91,18 @@ def test_what_is_printed_is_passed_on_unchanged(capsys):
 
 
 @pytest.mark.parametrize("main, name", [(train.main, "train.py"), (reproduce.main, "reproduce.py")])
-def test_the_version_is_told(main, name, capsys):
+def test_the_version_is_printed(main, name, capsys):
     with pytest.raises(SystemExit) as status:
         main(["--version"])
     assert status.value.code == 0
     assert capsys.readouterr().out == f"minidl {__version__}\n"
 
 
-# -- what is drawn ----------------------------------------------------------------------------------------------------
+# -- drawing ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["co$t_{x $", os.fsdecode(b"f\xffo"), "図形"])
-def test_any_name_of_a_folder_will_do(pictures, run, folder, tmp_path, capsys, name):
+def test_a_folder_may_have_any_name(pictures, run, folder, tmp_path, capsys, name):
     try:
         folder.rename(tmp_path / name)
     except OSError:
@@ -135,7 +135,7 @@ def test_a_table_that_cannot_be_drawn_is_written_all_the_same(tmp_path, monkeypa
     assert {path.name for path in tmp_path.iterdir()} == {run.folder.name, "results.csv", "table2.md"}
 
 
-def test_a_drawing_of_which_the_library_complains(capsys, recwarn):
+def test_a_warning_of_the_drawing_library_does_not_end_a_run(capsys, recwarn):
     with decoration("program", "it"):
         warnings.warn("a glyph is missing", stacklevel=1)
         logging.getLogger("matplotlib.font_manager").warning("a font is missing")
@@ -145,7 +145,7 @@ def test_a_drawing_of_which_the_library_complains(capsys, recwarn):
     assert not recwarn.list
 
 
-# -- what cannot be written or found ----------------------------------------------------------------------------------
+# -- files that cannot be written or found ----------------------------------------------------------------------------
 
 
 def test_a_log_that_cannot_be_written(run, tmp_path, monkeypatch, capsys):
@@ -196,7 +196,7 @@ def test_a_user_without_a_home(run, monkeypatch, capsys):
 
 @pytest.fixture
 def function(tmp_path, monkeypatch):
-    """Return a function that compiles x + 1 anew with Numba's cache in a folder of its own, and returns its result."""
+    """Return a function that compiles x + 1 again, with Numba's cache in a separate folder; it returns the hits."""
     numba = pytest.importorskip("numba")
     from minidl.kernels.cpu.loops import numba_compiler
 
@@ -213,13 +213,13 @@ def function(tmp_path, monkeypatch):
     return call
 
 
-def test_what_numba_has_compiled_is_kept(function):
+def test_code_that_numba_has_compiled_is_kept(function):
     assert function()[0] == 0
     assert function()[0] == 1
 
 
-def test_what_numba_has_compiled_of_other_sources_is_made_anew(function, monkeypatch, tmp_path):
-    """A loop holds what it calls, which may be in another file."""
+def test_code_that_numba_compiled_from_other_sources_is_compiled_again(function, monkeypatch, tmp_path):
+    """A compiled loop contains the functions that it calls, which may be in another file."""
     from minidl.kernels.cpu.loops import numba_compiler
 
     function()
@@ -235,7 +235,7 @@ def test_what_numba_has_compiled_of_other_sources_is_made_anew(function, monkeyp
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-20], lambda content: bytes(99)])
-def test_a_damaged_file_of_numba_is_made_anew(function, tmp_path, kind, damage):
+def test_a_damaged_file_of_numba_is_replaced(function, tmp_path, kind, damage):
     function()
     (file,) = tmp_path.glob(f"*/*.{kind}")
     file.write_bytes(damage(file.read_bytes()))
@@ -283,7 +283,7 @@ def test_numba_that_cannot_be_imported(monkeypatch):
 # -- the folder of a run ----------------------------------------------------------------------------------------------
 
 
-def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+def test_runs_of_the_same_second_have_different_folders(tmp_path, monkeypatch):
     class Clock(datetime):
         @classmethod
         def now(cls, tz=None):
@@ -298,7 +298,7 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["log.csv", "checkpoint.safetensors", "result.json", "trace.csv", "curves.png"])
 def test_a_folder_with_a_file_that_a_run_would_write_over(folder, tmp_path, capsys, name):
-    """It may be of a run whose configuration is gone, and be taken for the new run's."""
+    """The file may belong to a run whose configuration was lost, and would be taken for a file of the new run."""
     place = tmp_path / "run"
     place.mkdir()
     (place / name).write_text("precious")
@@ -342,7 +342,7 @@ def test_a_place_for_runs_that_is_no_folder(run, tmp_path, monkeypatch, in_the_w
 @pytest.mark.parametrize("out", [None, "other"])
 def test_an_interrupt_before_a_run_has_begun(folder, tmp_path, monkeypatch, capsys, out):
     monkeypatch.chdir(tmp_path)
-    if out:  # holds a run, which is another one
+    if out:  # contains another run
         Path(out).mkdir()
         (Path(out) / "config.json").write_text("{}")
     monkeypatch.setattr(data, "load", fails(KeyboardInterrupt()))

@@ -1,4 +1,4 @@
-"""The paper's tables, ranks and correlation, and the command that reproduces rows."""
+"""The paper's tables, ranks and rank correlation, and the command that reproduces rows."""
 
 import csv
 import io
@@ -125,7 +125,7 @@ def test_a_budget_is_what_train_reads_and_keeps_the_shares_of_its_schedule(table
 
 @pytest.mark.parametrize("table", [3, 4])
 def test_the_budget_of_the_deep_net_is_smaller_and_all_its_rows_have_it(table):
-    """Net (b), a step of which takes seven times as long, has as large a share of its epochs at each learning rate."""
+    """Its steps take seven times as long. Its fewer epochs have the same share at each learning rate."""
     options = reproduce.parser().parse_args(["--table", str(table), "--budget", "small"])
     budgets = [budget(options, row) for row in read_rows(table) if row.model == "b"]
     assert all(one["epochs"] == 6 and one["drop_every"] == 4 and one["train_size"] == 10_000 for one in budgets)
@@ -149,7 +149,7 @@ def tiny(tmp_path, random, monkeypatch, no_pictures, narrow):
     return ["--table", "2", "--budget", "small", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
 
 
-def test_a_row_is_run_in_a_process_of_its_own(tiny, tmp_path, monkeypatch):
+def test_a_row_runs_in_a_separate_process(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if sys.version_info >= (3, 11):
         (tmp_path / "random.py").write_text("raise ImportError('the user has a module of this name')")
@@ -209,8 +209,8 @@ def test_results_of_other_rows_stay(quick, tmp_path):
     assert "| weight global | 84.91 |" in table
 
 
-def test_a_row_goes_on_where_it_stopped(quick, tmp_path, monkeypatch, capsys):
-    """Whether it broke off in its first epoch or in a later one, its log is that of a row that did not."""
+def test_a_row_continues_where_it_stopped(quick, tmp_path, monkeypatch, capsys):
+    """Whether it stopped in its first epoch or in a later one, its log equals that of a row that did not stop."""
 
     def log(out):
         return [line.rsplit(",", 1)[0] for line in next(out.glob("*/log.csv")).read_text().splitlines()]
@@ -219,7 +219,7 @@ def test_a_row_goes_on_where_it_stopped(quick, tmp_path, monkeypatch, capsys):
 
     def broken(trainer, size):
         steps.append(size)
-        if len(steps) in (2, 8):  # each epoch has five
+        if len(steps) in (2, 8):  # each epoch has five steps
             raise KeyboardInterrupt
         real(trainer, size)
 
@@ -243,7 +243,7 @@ def test_an_interrupt_is_one_sentence(tiny, monkeypatch, capsys):
     assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
 
 
-def test_a_row_that_was_killed_is_told_and_the_others_go_on(quick, tmp_path, monkeypatch, capsys):
+def test_a_row_that_was_killed_is_reported_and_the_others_continue(quick, tmp_path, monkeypatch, capsys):
     real = process_run.finished
 
     def run(command, **_):
@@ -279,7 +279,14 @@ def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatc
     assert "test_batch.bin" in shown
 
 
-def test_a_row_that_fails_is_told_and_the_others_go_on(quick, tmp_path, capsys):
+def test_more_images_than_there_are_are_refused_before_anything_is_trained(tiny, tmp_path, capsys):
+    assert reproduce.main([*tiny, "--train-size", "21"]) == 2
+    told = capsys.readouterr().err
+    assert told == "reproduce.py: --train-size asks for 21 images, and cifar10 has 20 to train on; give at most that\n"
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_row_that_fails_is_reported_and_the_others_continue(quick, tmp_path, capsys):
     arguments = [*quick, "--rows", "Baseline; weight global"]
     settings = budget(reproduce.parser().parse_args(arguments), read_rows(2)[0])
     blocked = run_of(tmp_path / "out", read_rows(2)[0], 0, settings).folder
@@ -292,7 +299,7 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(quick, tmp_path, capsys):
 
 
 def test_a_time_limit_leaves_out_what_would_not_end_in_time(quick, tmp_path, monkeypatch, capsys):
-    """A run of a net that takes 90 s by its earlier ones fits into two minutes, and not into one; none is lost."""
+    """A run that takes 90 s, as earlier runs of its net, fits into two minutes but not into one; no result is lost."""
     row = read_rows(2)[0]
     earlier = run_of(tmp_path / "out", row, 0, budgets.SMALL["cifar10"]).folder
     earlier.mkdir(parents=True)
@@ -321,7 +328,7 @@ def test_an_unknown_row_is_one_sentence(tiny, capsys):
 
 
 def test_parts_of_a_batch_systems_array_are_the_table(tiny, tmp_path, in_this_process, monkeypatch):
-    """Each task writes a table of what has finished, the last of them the whole, whatever the order."""
+    """Each task writes a table of the finished runs; the last task writes the whole table, whatever the order."""
     rows = "Baseline; WC; GC; c: EB"
     for number in (3, 1, 2):
         assert reproduce.main([*tiny, "--rows", rows, "--part", f"{number}/3"]) == 0
@@ -355,7 +362,7 @@ def test_a_worker_that_is_killed_costs_one_run(tiny, tmp_path, monkeypatch):
     assert len(lines) == 8 == len(set(lines))
 
 
-def test_children_do_not_think_that_they_are_ranks(monkeypatch):
+def test_child_processes_do_not_act_as_ranks(monkeypatch):
     told = {
         "PMI_RANK": "1",
         "PMI_SIZE": "2",
@@ -379,5 +386,5 @@ def test_copies_of_a_sweep_are_refused(monkeypatch, capsys):
     monkeypatch.setenv("PMI_RANK", "3")
     with pytest.raises(SystemExit) as left:
         reproduce.main(["--table", "2"])
-    assert left.value.code == 0  # some launchers would end rank 0 with it, before it has said why
+    assert left.value.code == 0  # some launchers would then end rank 0 before it has printed the reason
     assert not capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Right answers from several threads, and in the child of a fork."""
+"""Correct results in several threads, and in the child of a fork."""
 
 import gc
 import multiprocessing
@@ -34,7 +34,7 @@ def compute_by(request: pytest.FixtureRequest) -> Any:
 
 
 def all_at_once(*functions: Callable[[], None]) -> None:
-    """Run functions in threads that begin together; raise what any of them raised."""
+    """Run functions in threads that begin together; raise the exception of any of them."""
     raised: list[BaseException] = []
     together = threading.Barrier(len(functions))
 
@@ -65,7 +65,7 @@ def data_of(seed: int, samples: int = 6) -> Any:
 
 
 def answers(net: Net, seed: int, ask: str) -> Callable[[], None]:
-    """Return a function that asks again and again and expects what a single thread got; batches of two sizes."""
+    """Return a function that repeatedly predicts batches of two sizes and expects the results of a single thread."""
     batches = [data_of(seed), data_of(seed + 100, 2 + seed % 3)]
     expected = [getattr(net, ask)(batch).copy() for batch in batches]
 
@@ -136,7 +136,7 @@ def test_a_training_step_belongs_to_one_thread():
     net.backpropagate(np.ones_like(net.forward(data_of(0))))
 
 
-def test_threads_that_have_ended_leave_no_memory(compute_by):
+def test_threads_that_have_ended_leave_no_memory_behind(compute_by):
     net = build()
     net.eval()
     made: list[weakref.ref[Any]] = []
@@ -146,7 +146,7 @@ def test_threads_that_have_ended_leave_no_memory(compute_by):
         made.extend(weakref.ref(array) for buffers in net.context.buffers.of.values() for array in buffers.values())
 
     all_at_once(ask, ask, ask)
-    net.forward(data_of(0))  # layers know the output of the last one who asked
+    net.forward(data_of(0))  # layers keep the output of the last call
     gc.collect()
     assert made
     assert not any(array() is not None for array in made)
@@ -160,7 +160,7 @@ def test_the_number_of_workers_may_change_while_others_compute(compute_by):
         for i in range(10):
             threads.set_workers(1 + i % 3)
 
-    # Sums over other shares are rounded otherwise.
+    # Sums over other shares have other rounding errors.
     batch = data_of(0)
     expected = net.forward(batch).copy()
 
@@ -171,6 +171,12 @@ def test_the_number_of_workers_may_change_while_others_compute(compute_by):
     all_at_once(ask, change, ask)
 
 
+@pytest.mark.parametrize("count", [0, -1, 1.5, "two"])
+def test_a_number_of_workers_that_there_cannot_be(count: Any) -> None:
+    with pytest.raises(MinidlError, match="the number of worker threads must be a whole number of at least 1"):
+        threads.set_workers(count)
+
+
 # -- forks ------------------------------------------------------------------------------------------------------------
 
 needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
@@ -178,7 +184,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 
 def in_a_fork(function: Callable[[], Any]) -> Any:
-    """Return what a function returns in the child of a fork; fail where it does not come back."""
+    """Return the result of a function in the child of a fork; fail if the child does not end."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
         return pool.apply_async(_call, (function,)).get(timeout=60)
 
@@ -234,11 +240,11 @@ def _prefetch_here() -> list[int]:
 
 
 @needs_fork
-def test_batches_are_made_ahead_in_the_child_of_a_fork():
+def test_batches_are_prefetched_in_the_child_of_a_fork():
     global _ahead
     _ahead = Prefetcher(lambda buffer, request: 10 * request)
     assert _prefetch_here() == [10, 20, 30]
-    _ahead.start([7, 8])  # one is under way
+    _ahead.start([7, 8])  # a batch is being prefetched
     assert in_a_fork(_prefetch_here) == [10, 20, 30]
     assert _ahead.next(7) == 70
 

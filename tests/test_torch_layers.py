@@ -1,4 +1,4 @@
-"""Layers and small nets beside PyTorch's, from equal parameters: outputs and every gradient, in float64."""
+"""Layers and small nets compared with PyTorch's, with equal parameters: outputs and every gradient, in float64."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ functional = torch.nn.functional
 
 
 def theirs(array):
-    """Return an array (samples or out, y, x, channels) of ours as PyTorch's, with the channels second."""
+    """Return an array (samples or out, y, x, channels) in PyTorch's layout, with the channels second."""
     return torch.tensor(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array, requires_grad=True)
 
 
@@ -101,7 +101,7 @@ def test_residual_blocks(context):
 
 
 def tconv(x, p, name, stride):
-    weights = p[f"{name}.weights"].transpose(0, 1)  # PyTorch has them (in, out, y, x)
+    weights = p[f"{name}.weights"].transpose(0, 1)  # PyTorch's weights are (in, out, y, x)
     return functional.conv_transpose2d(x, weights, p[f"{name}.biases"], stride=stride)
 
 
@@ -120,7 +120,7 @@ def test_resizing(context, size):
 
 
 def test_u_connections(context):
-    """Two connections, the inner one resized, and a residual block that grows, as in net (d)."""
+    """Two connections, the inner one resized, and a residual block that enlarges the image, as in net (d)."""
     up = Residual(TransposedConvolution(2, 3, stride=2), TransposedConvolution(2, 2, stride=2))
     inner = Concat(Sequential(Convolution(3, 3, stride=2), ReLU(), up))
     net = Sequential(Concat(Sequential(MaxPool(2, 2), inner, TransposedConvolution(3, 2, stride=2))), Convolution(4, 1))

@@ -1,9 +1,9 @@
-"""Net (c) beside PyTorch from equal weights: loss, every gradient, ten steps of SGD and Adam.
+"""Net (c) compared with PyTorch's, from equal weights: loss, every gradient, ten steps of SGD and Adam.
 
-In float32 the two round differently, so that now and then a unit within rounding of zero is on in one and off in
-the other, or another of two equals wins a max pool: each moves a gradient by about a thousandth. Of the 6 million units
-of a whole batch one or two do so in every step. Hence float64 at the full size; and float32 on small images, in five
-trials of which the middle one counts: what is wrong is wrong in all five.
+In float32 the two have different rounding errors. So sometimes a unit very near zero is on in one and off in the other,
+or another of two nearly equal elements is the maximum in a pool: each changes a gradient by about a thousandth. Of the
+6 million units of a whole batch, this happens to one or two in every step. Hence the full size is tested in float64;
+and float32 on small images, in five trials of which the median counts: a real mistake is in all five.
 """
 
 import numpy as np

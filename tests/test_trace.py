@@ -1,4 +1,4 @@
-"""The trace: it changes no training, its columns are what they say, and its files come back as they were written."""
+"""The trace: it does not change a training, its columns are right, and its files are read back as they were written."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ NUMBERS = [field.name for field in fields(Row)][2:]
 
 
 def small_net(method, place="hooks", mode="projection"):
-    """Return a small net (c) in float64, which computes by the definitions."""
+    """Return a small net (c) in float64, on the reference device."""
     root, kernels = NETS["c"][0](parse(method)), load("reference")
     return Net(root, (8, 8, 3), kernels, method=method, mode=mode, place=place, dtype="float64")
 
@@ -46,7 +46,7 @@ def small_batch(random, samples=6):
 
 
 def tracer_of(net, optimizer, every):
-    """Return a tracer that knows the weights before the first WC, as a run's does."""
+    """Return a tracer that knows the weights before the first WC, like that of a run."""
     beginning = {p.name: p.value for p in small_net(str(net.method)).parameters}
     return Tracer(net, optimizer, every, {p.name: beginning[p.name] for p in net.parameters if p.wc})
 
@@ -69,7 +69,7 @@ def test_the_schedule():
 
 @pytest.mark.parametrize("method", ["WC", "Baseline"])
 def test_other_steps_are_left_to_the_trainer(random, monkeypatch, method):
-    """Nothing is watched or computed twice in them; the step before a traced one shows what WC in the update takes."""
+    """They watch and compute nothing twice; the step before a traced one shows what the update's WC removes."""
     watched, stepped = [], []
     monkeypatch.setattr(trace, "watch", lambda net, watch=trace.watch: watched.append(0) or watch(net))
     net = small_net(method, "optimizer")
@@ -85,7 +85,7 @@ def test_other_steps_are_left_to_the_trainer(random, monkeypatch, method):
 
 
 @pytest.mark.parametrize("name, hint", [("g_removd", r" \(did you mean g_removed\?\)"), ("layer", ""), (3, "")])
-def test_a_column_that_is_not_there_is_a_sentence(name, hint):
+def test_an_unknown_column_is_an_error_of_one_sentence(name, hint):
     with pytest.raises(
         MinidlError, match=f"a trace has no column of numbers {name!r}{hint}; use step, data_mean, .*, step_lost"
     ):
@@ -96,7 +96,7 @@ def test_a_column_that_is_not_there_is_a_sentence(name, hint):
 
 
 def outcome(device, name, every, place, mode):
-    """Return all that an epoch leaves: parameters, moments, running statistics and what the log gets of them."""
+    """Return all results of an epoch: parameters, moments, running statistics, and the numbers for the log."""
     layers, size, optimizer, method = NETS[name]
     source = PixelBatches if name == "d" else Batches
     batches = source(images(size), BATCH, device, np.float32)
@@ -104,7 +104,7 @@ def outcome(device, name, every, place, mode):
     update = OPTIMIZERS[optimizer](net.parameters, device, learning_rate=0.01, weight_decay=1e-3)
     tracer = Tracer(net, update, every, {}) if every else None
     trainer = Trainer(net, update, batches, batches, drop_every=1, seed=0, tracer=tracer)
-    epoch = astuple(trainer.run_epoch(1))[:-1]  # the last for seconds
+    epoch = astuple(trainer.run_epoch(1))[:-1]  # without the seconds
     arrays = {p.name: p.value for p in net.parameters} | net.running() | update.moments()
     if tracer:
         assert tracer.trace.steps == [step for step in range(5) if traced(step, every)]
@@ -133,7 +133,7 @@ def same_to_the_last_bit(device, *what):
 
 @pytest.mark.thorough
 def test_a_trace_changes_no_training_on_any_shelf(backend):
-    """A GPU may choose other algorithms for what is not fused, and differ by rounding."""
+    """A GPU may choose other algorithms for layers that are not fused, and differ by rounding errors."""
     what = "c", "optimizer", "projection"
     if backend.device != "gpu":
         same_to_the_last_bit(backend, *what)
@@ -194,7 +194,7 @@ def mean_cosine(z):
 
 
 class ByHand:
-    """A forward pass and two ways back of a net of one list of layers: with its hooks, and without those that trace.py
+    """A forward pass and two backward passes of a sequential net: with its hooks, and without those that trace.py
     compares with. Nothing of minidl.study is used.
     """
 
@@ -214,7 +214,7 @@ class ByHand:
         self.true = self.back(net, loss.error.copy(), hooks=False)
 
     def back(self, net, error, hooks):
-        """Return the gradient before and after its hook, that of the biases, and the error before and after."""
+        """Return the gradient before and after its hook, that of the biases, and the error before and after its."""
         seen = {}
         for layer in reversed(net.layers):
             layer.at_grads.hook, grads_hook = None, layer.at_grads.hook
@@ -253,7 +253,7 @@ def test_the_columns_are_what_they_say(random, method, mode):
         filter_axes, channel_axes = tuple(range(1, raw.ndim)), tuple(range(output.ndim - 1))
         start = raw if mode == "reparametrization" else used
         g = grads_used + 0.1 * start
-        step = -0.01 * g / (np.abs(g) + 1e-8)  # Adam's first
+        step = -0.01 * g / (np.abs(g) + 1e-8)  # the first step of Adam
         hook = layer.at_weights.hook
         lost = 0.0
         if hook is not None:
@@ -282,7 +282,7 @@ def test_the_columns_are_what_they_say(random, method, mode):
         }
         assert list(expected) == NUMBERS
         for column, value in expected.items():
-            bound = {"angle": 1e-5, "bias_angle": 1e-5}.get(column, 1e-10)  # the arc cosine's
+            bound = {"angle": 1e-5, "bias_angle": 1e-5}.get(column, 1e-10)  # the rounding error of the arc cosine
             np.testing.assert_allclose(getattr(row, column), value, rtol=1e-6, atol=bound, err_msg=f"{name} {column}")
 
 
@@ -356,8 +356,8 @@ def test_both_places_give_the_same_trace(random, kind, method):
         assert two.loss == pytest.approx(one.loss, rel=1e-7, abs=1e-12)
 
 
-def test_what_wc_takes_of_a_step_is_the_mean_of_its_filters(random):
-    """The centred weights have none, so that step_lost is the root of step_mean; under SGD, with GC, there is none."""
+def test_wc_removes_from_a_step_the_mean_of_its_filters(random):
+    """The centered weights have no mean, so step_lost is the root of step_mean; with SGD and GC, a step has no mean."""
     for method in ("WC", "WC, GC"):
         net = small_net(method)
         optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
@@ -378,7 +378,7 @@ def rows_of(path):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Return a folder with the runs "whole", of two epochs, and "half", of one of them, traced at every fourth step."""
+    """Return a folder with the runs "whole", of two epochs, and "half", of one epoch, traced at every fourth step."""
     root, random = tmp_path_factory.mktemp("runs"), np.random.default_rng(7)
     write_images(root / "set", 10, random)
     for name, epochs in (("whole", 2), ("half", 1)):
@@ -426,8 +426,8 @@ def test_an_untraced_run_leaves_nothing_and_trains_the_same(made, tmp_path):
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_a_resumed_run_goes_on_with_its_trace(made, tmp_path, ahead, capsys):
-    """To the last bit. ahead: the trace was written, and the checkpoint was not."""
+def test_a_resumed_run_continues_its_trace(made, tmp_path, ahead, capsys):
+    """To the last bit. ahead: whether the trace was written, but the checkpoint was not."""
     shutil.copytree(made / "half", tmp_path / "run")
     if ahead:
         for name in ("trace.csv", "carry.csv", "filters.npz"):
@@ -484,7 +484,7 @@ def cut(path):
     ("trace.csv", lambda path: path.write_text(path.read_text() + ",conv1\n"), "has '' for step"),
     ("trace.csv", lambda path: path.write_text(path.read_text() + "7.5,conv1\n"), "holds step 7.5"),
 ])  # fmt: skip
-def test_a_damaged_trace_is_told_in_a_sentence(made, tmp_path, name, damage, message):
+def test_a_damaged_trace_is_reported_in_one_sentence(made, tmp_path, name, damage, message):
     folder = shutil.copytree(made / "half", tmp_path / "run")
     damage(folder / name)
     with pytest.raises(MinidlError, match=message):
@@ -500,7 +500,7 @@ def test_a_run_with_a_damaged_trace_is_not_resumed(made, tmp_path, capsys):
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
-def test_what_is_not_defined_is_a_blank(tmp_path):
+def test_undefined_values_are_blank(tmp_path):
     numbers = dict.fromkeys(NUMBERS, 0.125) | {"alike": math.nan, "out_std": math.inf, "dead": -0.5}
     written = Trace([Row(step=3, layer="conv1", **numbers)], [Carry(3, 0.5, math.inf)], {})
     trace_files.write(tmp_path, written)

@@ -1,4 +1,4 @@
-"""The main job from its command line: records, repeatability, resuming, and errors that are for people."""
+"""Training from the command line: records, repeatability, resuming, and errors for people."""
 
 import json
 import sys
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_log_and_another_does_not(run, tmp_path):
         ["--optimizer", "adam", "--mode", "reparametrization", "--method", "WS, GC"],
     ],
 )
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, tmp_path, options):
+def test_a_resumed_run_equals_one_that_did_not_stop(run, tmp_path, options):
     assert run("--epochs", 3, *options, out="whole") == 0
     assert run("--epochs", 1, *options, out="parts") == 0
     assert run("--resume", tmp_path / "parts", "--epochs", 3) == 0
@@ -126,7 +126,7 @@ def test_the_sizes_of_the_parts(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--model", "z"], "the model 'z' is unknown; use one of"),
+        (["--model", "z"], "the model 'z' is unknown; use a, b, b-cifar"),
         (["--method", "WX"], "unknown word 'WX'"),
         (["--mode", "both"], "the mode 'both' is unknown"),
         (["--optimizer", "lbfgs"], "the optimizer 'lbfgs' is unknown; use adam or sgd"),
@@ -136,12 +136,12 @@ def test_the_sizes_of_the_parts(run, tmp_path, capsys):
         (["--test-size", "99"], "has 4 to test on; give at most that"),
         (["--data", "cifar10", "--crop", "10"], "the images of cifar10 are of one size already; --crop is for voc2012"),
         (["--data", "cifar100", "--shrink", "2"], "are of one size already; --shrink is for voc2012"),
-        (["--precision", "fp16"], "the precision 'fp16' is unknown; use fp32, tf32 or bf16"),
+        (["--precision", "fp16"], "the precision 'fp16' is unknown (did you mean bf16?); use fp32, tf32 or bf16"),
         (["--device", "tpu"], "the device 'tpu' is unknown"),
         (["--precision", "tf32"], "the CPU computes in fp32, not in tf32"),
         (["--data", "nowhere"], "'nowhere' is neither a data set nor a folder"),
         (["--resume", "nowhere"], "there is no run in nowhere"),
-        (["--model", "cc"], "the model 'cc' is unknown (did you mean c?); use one of"),
+        (["--model", "cc"], "the model 'cc' is unknown (did you mean c?); use a, b"),
         (["--data", "voc2012"], "voc2012 has a label for each pixel and none for an image; use --model d"),
         (["--data", "cifar10", "--model", "d"], "cifar10 has no label for each pixel, which --model d needs"),
     ],
@@ -194,7 +194,7 @@ def test_the_reference_trains_and_says_that_it_is_slow(run, tmp_path, capsys):
     assert (result["device"], result["precision"]) == ("reference", "fp32")
 
 
-def test_a_run_on_the_gpu_goes_on_on_the_cpu(gpu, run, tmp_path, capsys):
+def test_a_run_on_the_gpu_can_be_resumed_on_the_cpu(gpu, run, tmp_path, capsys):
     assert run("--device", "gpu", "--precision", "fp32", "--method", "WC, GC, BN", "--epochs", 1) == 0
     shown = capsys.readouterr().out
     assert gpu.describe().split(";")[0].split(",")[0] in shown
@@ -207,7 +207,7 @@ def test_a_run_on_the_gpu_goes_on_on_the_cpu(gpu, run, tmp_path, capsys):
         assert float(mixed["train_loss"]) == pytest.approx(float(pure["train_loss"]), rel=0.05, abs=0.01)
 
 
-def test_too_little_memory_is_one_sentence(run, capsys, monkeypatch):
+def test_too_little_memory_is_an_error_of_one_sentence(run, capsys, monkeypatch):
     def full(*_):
         raise MemoryError("out of memory allocating 4,096 bytes")
 
@@ -234,7 +234,7 @@ def test_a_run_is_not_overwritten(run, tmp_path, capsys):
     assert (tmp_path / "run" / "log.csv").read_text() == before
 
 
-def test_a_run_that_broke_off_in_its_first_epoch_goes_on(run, tmp_path, capsys, monkeypatch):
+def test_a_run_that_stopped_in_its_first_epoch_can_be_resumed(run, tmp_path, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -248,7 +248,7 @@ def test_a_run_that_broke_off_in_its_first_epoch_goes_on(run, tmp_path, capsys, 
     assert log(tmp_path / "run") == log(tmp_path / "whole")
 
 
-def test_what_resume_refuses(run, tmp_path, capsys):
+def test_runs_that_resume_refuses(run, tmp_path, capsys):
     path = tmp_path / "run"
     assert run("--quiet") == 0
     assert run("--resume", path) == 2
@@ -265,7 +265,7 @@ def test_what_resume_refuses(run, tmp_path, capsys):
     assert "there is no checkpoint" in capsys.readouterr().err
 
 
-def test_nothing_is_printed_but_the_result_when_quiet(run, capsys):
+def test_with_quiet_only_the_result_is_printed(run, capsys):
     assert run("--quiet") == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("test accuracy")
@@ -288,7 +288,7 @@ def test_the_recipes_are_those_of_section_5(data, expected):
 
 
 def test_words_that_begin_with_a_dash_are_read_again_as_they_were():
-    """By the runs that other commands begin."""
+    """In the runs that other commands begin."""
     given = {"method": "-med, WC", "out": "-x/y", "resume": "--x", "init": "-", "import": ["-a.py", "b.py"], "seed": 3}
     found = vars(train.parser().parse_args(as_words(given)))
     assert {name: found[name] for name in given} == given

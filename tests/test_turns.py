@@ -1,6 +1,6 @@
-"""The way back needs the way forward: backward without a forward in training of the same batch is an error, each time.
+"""Backward needs a forward pass in training of the same batch; without one it is always an error.
 
-Nothing here may be answered with the gradients of another batch.
+In no case may the gradients of another batch be returned.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ from minidl.net import Net
 
 
 class Double(Layer):
-    """A layer of one's own."""
+    """A user-defined layer."""
 
     kind = "double"
 
@@ -78,7 +78,7 @@ def layer(request, context):
 
 @pytest.fixture
 def batch(layer, random):
-    """Return data of as many samples as asked for, and an error for them."""
+    """Return data of ``samples`` samples, and an error for them."""
     xp = layer.kernels.xp
 
     def make(samples):
@@ -89,14 +89,14 @@ def batch(layer, random):
 
 
 def ways_back(layer):
-    """Return what may be called with an error; a container has one way back for both."""
+    """Return the functions that take an error; a container has one for both products."""
     ways = [layer.backpropagate]
     if not hasattr(layer, "children"):
         ways += [layer.backward, *([layer.comp_grads] if layer.parameters() else [])]
     return ways
 
 
-def test_no_way_back_without_a_forward_in_training(layer, batch):
+def test_no_backward_without_a_forward_in_training(layer, batch):
     data, error = batch(3)
 
     def refused(message):
@@ -140,7 +140,7 @@ def test_a_new_shape_needs_a_new_forward(layer, batch):
         layer.backpropagate(error)
 
 
-def test_going_back_twice_gives_the_same(layer, batch):
+def test_two_backwards_after_one_forward_are_equal(layer, batch):
     data, error = batch(3)
     layer.forward(data)
     host = layer.kernels.host
@@ -154,7 +154,7 @@ def test_going_back_twice_gives_the_same(layer, batch):
         np.testing.assert_array_equal(once, again)
 
 
-def test_nets_tell_which_layer(random):
+def test_errors_in_nets_name_the_layer(random):
     net = models.build("c", shape=(8, 8, 3), device="cpu")
     error = np.ones((2, 10), np.float32)
     with pytest.raises(MinidlError, match=r"fc2 \(fully connected, 10\) .* call train\(\), then forward\(data\)"):
@@ -166,7 +166,7 @@ def test_nets_tell_which_layer(random):
     assert all(layer.data is None for layer in net.layers)
 
 
-def test_a_forward_that_failed_is_none(context, random):
+def test_a_failed_forward_does_not_count(context, random):
     layer = Convolution(2, 3)
     layer.setup(SHAPE, context)
     data = context.kernels.xp.asarray(random.standard_normal((3, *SHAPE)))
@@ -179,7 +179,7 @@ def test_a_forward_that_failed_is_none(context, random):
 
 
 def test_a_failing_hook_leaves_nothing_behind(context, random):
-    """What BN keeps of an error for its two products must not serve the next one."""
+    """The sums that BN keeps of an error for its two products must not be used for the next error."""
     layer = BatchNorm()
     layer.setup(SHAPE, context)
     data, first, second = (context.kernels.xp.asarray(random.standard_normal((3, *SHAPE))) for _ in range(3))
@@ -193,14 +193,14 @@ def test_a_failing_hook_leaves_nothing_behind(context, random):
 
 
 class Unfinished(Double):
-    """A layer whose __init__ leaves out that of all layers."""
+    """A layer whose __init__ does not call super().__init__()."""
 
     def __init__(self):
         self.factor = 2
 
 
 class Childless(Sequential):
-    """A container of which the same is true."""
+    """A container whose __init__ does not call super().__init__()."""
 
     def __init__(self):
         self.factor = 2
@@ -208,7 +208,7 @@ class Childless(Sequential):
 
 @pytest.mark.parametrize("kind", [Unfinished, Childless])
 @pytest.mark.parametrize("around", [lambda layer: layer, Sequential, lambda layer: Residual(Sequential(layer))])
-def test_a_layer_that_was_never_begun_is_explained(backend, kind, around):
+def test_a_layer_without_super_init_is_explained(backend, kind, around):
     advice = rf"{kind.__name__}.__init__ does not begin with super\(\).__init__\(\)"
     with pytest.raises(MinidlError, match=advice):
         Net(around(kind()), SHAPE, backend)

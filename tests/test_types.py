@@ -1,4 +1,4 @@
-"""Arrays of any number type and layout are what their numbers are; what is no array of numbers is refused."""
+"""Arrays of any number type and layout give the same results; anything but an array of numbers is refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -118,7 +118,7 @@ def test_every_layer_takes_numbers_of_any_type_and_layout(name, layer_context, r
     own = layer_context.dtype
     cases: list[tuple[str, Callable[[Array], Any]]] = [(dtype, lambda x: x) for dtype in WIDTHS]
     cases += [(str(own), arrange) for arrange in LAYOUTS.values()] + [("f8", every_second), (">i2", every_second)]
-    if name not in ("im2col", "bn"):  # one conversion serves all layers; each is tried with another part of the cases
+    if name not in ("im2col", "bn"):  # layers share the conversion: a part of the cases is enough for each
         cases = cases[list(LAYERS).index(name) % 5 :: 5]
     for dtype, arrange in cases:
         data, error = (whole_numbers(random, (3, *s), dtype) for s in (shape, output_shape))
@@ -142,7 +142,7 @@ def test_every_layer_takes_numbers_of_any_type_and_layout(name, layer_context, r
     ],
     ids=str,
 )
-def test_what_is_no_number_is_refused_in_one_sentence(backend, data, random):
+def test_values_that_are_no_numbers_are_refused_in_one_sentence(backend, data, random):
     layer = FullyConnected(3)
     layer.setup((4,), Context(backend, np.dtype(np.float32), random))
     with pytest.raises(MinidlError, match=r"^fc1 \(fully connected, 3\) expected data made of numbers: [^\n]*$"):

@@ -1,4 +1,4 @@
-"""Files of data sets that come from strangers: what they hold is neither run nor believed, and takes no time."""
+"""Untrusted files of data sets: their content is not executed, not trusted, and costs little time and memory."""
 
 import inspect
 import io
@@ -25,7 +25,7 @@ from minidl.words import printable
 
 
 def tiff(width: int, height: int, tags: dict[int, int]) -> bytes:
-    """Return a TIFF that says to hold so many pixels, and holds none."""
+    """Return a TIFF whose header claims a number of pixels, but which contains none."""
     entries = {256: width, 257: height, 258: 8, 259: 5, 262: 1, 277: 1, 279: 100, **tags}
     body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4)
@@ -45,7 +45,7 @@ def test_postscript_in_a_png_starts_no_program(tmp_path, monkeypatch):
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: started.append(1))
     path = tmp_path / "x.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n")
-    with Image.open(path) as image:  # without formats
+    with Image.open(path) as image:  # without a list of formats
         assert image.format == "EPS"
     with pytest.raises(MinidlError, match=r"x\.png cannot be decoded as an image \(no format that is read here\)"):
         images.read(path)
@@ -73,7 +73,7 @@ def test_a_small_file_of_many_pixels_is_not_decoded(tmp_path, monkeypatch, width
         images.read(path)
 
 
-def test_what_is_no_file_is_not_waited_for(folder):
+def test_a_path_that_is_no_regular_file_is_not_waited_for(folder):
     os.mkfifo(folder / "red" / "pipe.png")
     assert "pipe.png cannot be decoded as an image (not a file, but a folder, a pipe or a device)" in refused(
         str(folder)
@@ -121,7 +121,7 @@ def test_pairs_for_which_there_is_no_memory_are_refused_before_anything_is_decod
 @pytest.mark.parametrize(
     "id", ["../secret", "/etc/passwd", "..", "a/../b", "a\\b", "a\0", ".a", "\x1b[2J", "é/é", "-a"]
 )
-def test_an_id_is_a_name(pairs, id):
+def test_an_id_must_be_a_name_and_no_path(pairs, id):
     (pairs / "ImageSets" / "Segmentation" / "train.txt").write_text(f"b\n{id}\n")
     assert "train.txt names" in (message := refused("voc2012", pairs))
     assert "which is no ID such as 2007_000032" in message
@@ -167,7 +167,7 @@ def test_a_sparse_file_of_cifar_is_not_read(tmp_path):
 
 
 def test_the_time_to_split_a_class_grows_with_its_files():
-    """Compared by pairs, they would take minutes."""
+    """To compare all pairs would take minutes."""
     files = [Path("many", f"{i}.png") for i in range(20_000)]
     began = time.process_time()
     train, test = folder_of_images._split(Path(), {"many": files})
@@ -213,7 +213,7 @@ def test_a_message_is_one_line_of_moderate_length():
 
 
 def official(root: Path, monkeypatch: pytest.MonkeyPatch, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
-    """Let an archive of these members be the official one of CIFAR-10."""
+    """Take an archive with these members for the official one of CIFAR-10."""
     layout = cifar.LAYOUTS["cifar10"]
     path = root / layout.archive.name
     with tarfile.open(path, "w:gz") as tar:
@@ -235,7 +235,7 @@ def test_only_files_are_unpacked(tmp_path, monkeypatch, kind):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_unpacked_has_a_limit(tmp_path, monkeypatch):
+def test_the_size_of_unpacked_files_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MOST_BYTES", 999)
     path = official(tmp_path, monkeypatch, (tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin"), bytes(1_000)))
     assert "its files have more than 999 bytes" in refused("cifar10", tmp_path)

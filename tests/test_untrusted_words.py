@@ -1,4 +1,4 @@
-"""Command lines of any words: each option of each command takes a value, or says in one sentence why not."""
+"""Command lines with any words: each option of each command accepts a value, or refuses it in one sentence."""
 
 import argparse
 import os
@@ -74,7 +74,7 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 
 def options() -> Iterator[tuple[str, argparse.Action]]:
-    """Yield each option that takes a value, with a command that has it."""
+    """Yield each option that takes a value, with its command."""
     seen = set()
     for name in COMMANDS:
         for action in parser(name)._actions:
@@ -89,7 +89,7 @@ LISTS = ("runs", "import")
 
 
 def parse(name: str, words: list[str]) -> tuple[int, dict[str, Any]]:
-    """Return the status that a command ends with at its words, 0 where it would go on with them, and its options."""
+    """Return the exit status of a command for its words, 0 if it would continue with them, and its options."""
     try:
         return 0, vars(parser(name).parse_args(words))
     except SystemExit as end:
@@ -97,7 +97,7 @@ def parse(name: str, words: list[str]) -> tuple[int, dict[str, Any]]:
 
 
 def needed(name: str, action: argparse.Action) -> list[str]:
-    """Return the words without which a command says nothing of its other ones."""
+    """Return the words without which a command does not check its other words."""
     needs = {"reproduce": ("--table", "2"), "compare": ("--methods", "WC; GC"), "report": ("run",)}.get(name, ())
     return [] if set(needs) & set(action.option_strings) or not action.option_strings else list(needs)
 
@@ -108,7 +108,7 @@ def is_one_sentence(text: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name, action", ALL, ids=lambda one: one if isinstance(one, str) else one.dest)
-def test_any_word_is_a_value_or_one_sentence(name, action, capsys):
+def test_any_word_is_a_value_or_an_error_of_one_sentence(name, action, capsys):
     assert action.type or action.choices, "an option has a type, which knows what cannot be meant"
     for word in WORDS:
         option = action.option_strings[-1] if action.option_strings else ""
@@ -120,7 +120,7 @@ def test_any_word_is_a_value_or_one_sentence(name, action, capsys):
             assert (status == 0 and not told) or (status == 2 and is_one_sentence(told, name)), (words, told)
 
 
-CHECKED = {  # what is found out only after the parser: words that it lets pass, and that end before anything is trained
+CHECKED = {  # words that the parser accepts, and that are refused later, but before anything is trained
     "train": ["--model", "--method", "--mode", "--data", "--optimizer", "--place", "--device", "--resume"],
     "gradcheck": ["--layer", "--model", "--method", "--mode", "--device", "--loops"],
     "report": [""],
@@ -147,7 +147,7 @@ def test_a_word_that_means_nothing_ends_a_command_with_one_sentence(name, option
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_any_word_is_a_command_or_one_sentence(word, capsys):
+def test_any_word_is_a_command_or_an_error_of_one_sentence(word, capsys):
     try:
         status = main([word])
     except SystemExit as end:

@@ -1,4 +1,4 @@
-"""The walk: it changes no training, its numbers are those of their definitions, and it is printed and drawn whole."""
+"""The walk: it changes no training, its numbers equal their definitions, and all of it is printed and drawn."""
 
 import copy
 import math
@@ -28,7 +28,7 @@ from minidl.study.watch import Change, watch
 
 @pytest.fixture(autouse=True)
 def loops_as_before():
-    """Let the tests that follow compute by the loops that they expect."""
+    """Restore the loops that later tests expect."""
     yield
     loops.use_best()
 
@@ -71,19 +71,19 @@ def test_a_walk_is_a_step_of_the_training(after):
     ours, theirs = trainer_of("WC, GC, EB"), trainer_of("WC, GC, EB")
     seen = walk(ours, "noise", after)
     assert seen.loss[0] == by_hand(theirs, after + 1)[-1]
-    expected = theirs.net.effective_weights()  # the walk's last forward has normalized its own
+    expected = theirs.net.effective_weights()  # the last forward pass of the walk has normalized the weights
     for p in ours.net.parameters:
         assert (p.value == expected[p.name]).all()
 
 
-def test_what_a_centering_changes():
+def test_the_numbers_that_a_walk_gives_for_centering():
     layers = walk(trainer_of("WC, GC, fully"), "noise").layers
     assert [one.layer for one in layers] == ["conv1", "conv2", "fc1", "fc2"]
     for one in layers[:3]:
         for point, hook in ((one.weights, "WC"), (one.grads, "GC")):
             assert point.hook == hook
             assert point.mean[1] == pytest.approx(0, abs=1e-10)
-            assert point.changed**2 == pytest.approx(point.mean[0], rel=1e-4, abs=1e-10)  # the mean ⟂ what is left
+            assert point.changed**2 == pytest.approx(point.mean[0], rel=1e-4, abs=1e-10)  # the mean ⟂ the rest
             assert (point.norm[1] / point.norm[0]) ** 2 == pytest.approx(1 - point.mean[0], rel=1e-4)
         assert one.angle == pytest.approx(math.degrees(math.asin(one.grads.changed)), abs=0.05)
     assert (layers[3].weights.hook, layers[3].weights.changed, layers[3].angle) == ("", 0, 0)
@@ -103,7 +103,7 @@ def test_the_angle_is_to_the_gradient_of_a_net_without_hooks():
             assert math.cos(math.radians(one.angle)) == pytest.approx(cosine, abs=1e-9)
             break
     assert seen.layers[0].angle > 1
-    assert seen.layers[2].angle == pytest.approx(0, abs=1e-5)  # nothing hangs behind it
+    assert seen.layers[2].angle == pytest.approx(0, abs=1e-5)  # no hook comes after it
 
 
 def test_a_walk_on_a_gpu(gpu):
@@ -124,7 +124,7 @@ def test_the_update():
         old = before[f"{one.layer}.weights"]
         (now,) = (p.value for p in trainer.net.parameters if p.name == f"{one.layer}.weights")
         assert one.step_ratio == pytest.approx(np.linalg.norm(now - old) / np.linalg.norm(old), rel=1e-5)
-        # The first step of SGD goes along the gradient.
+        # The first step of SGD has the direction of the gradient.
         assert one.step_mean == pytest.approx(one.grads.mean[1], rel=1e-3)
 
 
@@ -157,7 +157,7 @@ def test_units_and_hooks_that_subtract_no_single_number():
     )
 
 
-def test_what_is_too_large_to_be_shown():
+def test_an_array_that_is_too_large_to_be_shown_is_cut():
     change = Change(*(np.arange(7.0 * 8 * 2).reshape(7, 8, 2),) * 2)
     shown = grid("W", change, "")
     assert shown.title.startswith("W, of input channel 0 of 2 (the first 5×5 of 7×8), in units of 1e+01; ")
@@ -169,7 +169,7 @@ def test_what_is_too_large_to_be_shown():
 
 
 def test_filters_that_are_no_images():
-    """Of layers of one's own: their axes may be any number."""
+    """User-defined layers may have filters with any number of axes."""
     for shape in ((5, 4), (2, 3, 2, 2), (1, 7)):
         weights = np.arange(np.prod(shape), dtype=float).reshape(shape)
         shown = grid("W", Change(weights, weights), "")
@@ -189,9 +189,11 @@ def test_a_walk_says_what_a_trace_says():
         assert points == (row.w_mean, row.w_removed, row.g_mean, row.g_removed)
 
 
-def test_a_filter_that_is_not_there():
+def test_a_missing_filter_is_an_error():
     trainer = trainer_of()
-    with pytest.raises(MinidlError, match=r"no layer with filters is called 'conv7'; those .* conv1, conv2, fc1, fc2"):
+    with pytest.raises(
+        MinidlError, match=r"no layer with filters is called 'conv7' .*; those .* conv1, conv2, fc1, fc2"
+    ):
         walk(trainer, "noise", 3, "conv7")
     with pytest.raises(MinidlError, match=r"conv1 .* has 4 filters, from 0 to 3, and none of number 4"):
         walk(trainer, "noise", 3, None, 4)
@@ -246,14 +248,14 @@ def test_lessons(seen):
         assert not any(one.startswith(sentence) for one in lessons(changed(seen, 1, angle=2.0)))
 
 
-def test_a_loss_that_is_no_number_is_said_first(seen):
+def test_a_loss_of_nan_is_said_first(seen):
     assert lessons(replace(seen, loss=(math.nan, math.nan), after=3))[0].startswith(
         "The loss is not a number, as the training before it has diverged: take fewer steps with --after"
     )
     assert "the net cannot take this batch" in lessons(replace(seen, loss=(math.nan, 1.0), after=0))[0]
 
 
-def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
+def test_a_hook_whose_change_is_nan_is_not_reported_as_unchanged(seen):
     nan = math.nan
     lost = replace(seen.layers[0].weights, hook="N", norm=(1.0, nan), mean=(nan, nan), changed=nan)
     layers = [replace(one, weights=lost, grads=replace(one.grads, hook=""), error=None) for one in seen.layers]
@@ -262,13 +264,13 @@ def test_a_hook_whose_change_is_no_number_is_not_taken_for_none(seen):
         "No change by a hook can be computed (nan).",
         "N left nan or inf in the weights of conv1.",
     ]
-    before = [replace(one, weights=replace(lost, norm=(nan, nan))) for one in layers]  # no fault of the hook
+    before = [replace(one, weights=replace(lost, norm=(nan, nan))) for one in layers]  # the hook is not at fault
     assert not any("left nan" in sentence for sentence in lessons(replace(seen, layers=before)))
     dead = [replace(one, out_std=nan, dead=1.0) for one in layers]
     assert not any("learn nothing" in sentence for sentence in lessons(replace(seen, layers=dead)))
 
 
-def test_a_net_that_has_left_all_bounds():
+def test_a_net_with_weights_of_nan():
     trainer = trainer_of("WS")
     trainer.net.parameters[0].value[...] = np.nan
     text = transcript(walk(trainer, "noise"))
@@ -338,13 +340,17 @@ def test_the_command(arguments, tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--layer", "conv99"], "no layer with filters is called 'conv99'; those of this net are conv1, "),
+        (
+            ["--layer", "conv99"],
+            "no layer with filters is called 'conv99' (did you mean conv3?); those of this net are conv1, ",
+        ),
         (["--filter", "1000"], "conv1 (conv "),
         (["--method", "XY"], "the method 'XY' has the unknown word 'XY'"),
+        (["--html", "cat.jpg"], "cat.jpg has not the ending .html or .htm of such a file; give it a name that has"),
         (["--html", "/missing/walk.html"], "a page cannot be written to /missing/walk.html; "),
     ],
 )
-def test_errors_are_a_sentence(words, message, arguments, capsys):
+def test_errors_are_one_sentence(words, message, arguments, capsys):
     assert main(["walk", "--model", "a", "--after", "1000000", *words, *arguments]) == 2
     out, err = capsys.readouterr()
     assert err.startswith(f"minidl walk: {message}")
@@ -390,8 +396,8 @@ def test_a_net_without_filters():
     ],
 )
 @pytest.mark.parametrize("before", [True, False])
-def test_a_watch_wants_a_training_step(place, step, message, before):
-    """Even where there was one before."""
+def test_a_watch_needs_a_training_step(place, step, message, before):
+    """Even if there was one before."""
     net = trainer_of(place=place).net
     data = np.ones((2, 6, 5, 3), np.float32)
     if before:

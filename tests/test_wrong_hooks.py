@@ -1,4 +1,4 @@
-"""What cannot be hung at a hook point, and what says so."""
+"""Hooks and observers that a hook point refuses, and its errors."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from minidl.normalizations import NORMALIZATIONS
 
 
 class TestWhatIsNoHook:
-    """What would do nothing, or something else, in silence."""
+    """Hooks that would silently do nothing, or something else."""
 
     @pytest.mark.parametrize("hook", ["WC", 3, ["WC"], np.zeros(3)])
     def test_a_hook_is_a_callable(self, hook):
@@ -49,7 +49,7 @@ class TestWhatIsNoHook:
             layer.backpropagate(layer.forward(data).copy())
 
     @pytest.mark.parametrize("kind", ["int8", "bool", "float32"])
-    def test_real_numbers_of_any_type_will_do(self, context, random, kind):
+    def test_real_numbers_of_any_type_are_accepted(self, context, random, kind):
         layer = set_up(Convolution(2, 3), context)
         layer.at_weights.hook = lambda array: (array > 0).astype(kind)
         layer.forward(context.kernels.xp.asarray(random.standard_normal((2, 4, 4, 3))))
@@ -70,7 +70,7 @@ class TestWhatIsNoHook:
                 point.hook = hook
 
     @pytest.mark.parametrize("point", ["at_weights", "at_grads"])
-    def test_where_there_are_no_weights(self, context, random, point):
+    def test_a_layer_without_weights_takes_no_hook_for_them(self, context, random, point):
         layer = set_up(ReLU(), context)
         getattr(layer, point).hook = np.sign
         with pytest.raises(MinidlError, match=r"relu1 \(relu\) has no weights, and the hook .* never be called"):
@@ -79,7 +79,7 @@ class TestWhatIsNoHook:
             with pytest.raises(MinidlError, match="has no weights of its own; hang the hook at one of its layers"):
                 getattr(container, point).hook = np.sign
 
-    def test_at_the_first_layer_no_error_comes(self, backend):
+    def test_the_first_layer_takes_no_hook_for_errors(self, backend):
         root = Sequential(Residual(Convolution(2, 3), Convolution(2, 1)), Convolution(2, 3))
         net = Net(root, (4, 4, 3), backend)
         for part in (root, root.children[0], *net.layers[:3]):
@@ -91,7 +91,7 @@ class TestWhatIsNoHook:
         with pytest.raises(MinidlError, match=r"conv1 .* gets the net's own data and passes no error back"):
             Net(root, (4, 4, 3), backend)
 
-    def test_under_another_name_than_hook(self):
+    def test_a_hook_under_another_attribute_is_refused(self):
         with pytest.raises(AttributeError, match="has no attribute 'hooks'"):
             Convolution(2, 3).at_grads.hooks = np.sign
 
@@ -113,7 +113,7 @@ class TestWhatIsNoHook:
             Convolution(2, 3).at_grads.hook = hook
 
     @pytest.mark.parametrize("container", [Sequential, Residual, Concat, lambda body: AnySize(body, 4, 4)])
-    def test_a_container_has_an_error(self, context, random, container):
+    def test_a_container_takes_hooks_for_its_error(self, context, random, container):
         plain, hooked = (set_up(container(Sequential(ReLU(), Convolution(2, 3))), context) for _ in range(2))
         for p, other in zip(hooked.parameters(), plain.parameters(), strict=True):
             p.value[...] = other.value

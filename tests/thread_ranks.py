@@ -37,7 +37,7 @@ class ThreadRank(Communicator):
 
 
 def on_ranks(size: int, function: Callable[[Communicator], Any]) -> list[Any]:
-    """Return what a function returns on each of so many ranks; raise what the first that failed has raised."""
+    """Return the results of a function on each of ``size`` ranks; raise the exception of the first rank that failed."""
     meeting, table = threading.Barrier(size), [None] * size
     results: list[Any] = [None] * size
     raised: list[BaseException] = []

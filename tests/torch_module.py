@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 class Module(nn.Module):
-    """The layers of a net of ours under their names, with weights of PyTorch's until a state is loaded."""
+    """The layers of a net of ours under their names, with PyTorch's initial weights until a state is loaded."""
 
     def __init__(self, net):
         super().__init__()
@@ -17,7 +17,7 @@ class Module(nn.Module):
         return self.root(x)
 
     def own(self, layer, module):
-        """Keep a module under our layer's name."""
+        """Keep a module under the name of our layer."""
         self.add_module(layer.name, module)
         return module
 

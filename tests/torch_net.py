@@ -1,4 +1,4 @@
-"""Net (c) and its training step in PyTorch, from the parameters of ours: the other side of the parity tests."""
+"""Net (c) and its training step in PyTorch, with the parameters of our net, for the parity tests."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ class TorchNet:
     def __init__(self, net, centralized=()):
         self.centralized = set(centralized)
         self.values = {}
-        self.last = net.shape[0] // 8  # pixels of a side of the last feature map
+        self.last = net.shape[0] // 8  # side of the last feature map, in pixels
         for layer in net.layers:
             for p in layer.parameters():
                 value = torch.tensor(p.value)
@@ -26,7 +26,7 @@ class TorchNet:
                 self.values[p.name] = value.requires_grad_()
 
     def ours(self, name, value):
-        """Return an array of PyTorch's layout in ours."""
+        """Return an array of PyTorch's layout in our layout."""
         if value.ndim == 4:
             value = value.permute(0, 2, 3, 1)
         elif name == "fc1.weights":

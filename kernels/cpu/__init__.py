@@ -1,10 +1,9 @@
 """CPU: fast versions of the operations in kernels/, where the file of the same name defines each.
 
-The innermost loops are NumPy's or compiled by Numba (loops/). Some code of the definitions is used here, all when a
-net is set up: convolution.Geometry, max_pool.output_shape and max_pool.argmax_type (of windows.py). The convolutions
-here, also transposed ones, inherit the check of a geometry, and the plain one is used if it is chosen by name. The
-tuple data_norm.Statistics and the error softmax_loss.out_of_range are theirs, too. The rest of a training step's
-arithmetic is in this folder, except the bounds of subnormal.py.
+The innermost loops are written in NumPy or compiled by Numba (loops/). From the definitions come convolution.Geometry,
+which is used when a net is set up; windows.index_type; the check of a geometry, which all convolutions here inherit;
+the plain convolution, for callers that choose it by name; the tuples data_norm.Statistics and augment.Crops, the error
+softmax_loss.out_of_range, and the bounds of subnormal.py. All other arithmetic of a training step is in this folder.
 """
 
 from minidl.kernels.cpu.constants import constant

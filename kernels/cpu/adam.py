@@ -17,8 +17,8 @@ MOMENTS = 2
 class Rule(NamedTuple):
     """M = beta1·M + (1 − beta1)g, V = beta2·V + (1 − beta2)g², W = W − step_size·M/(√V + epsilon), g = ΔW + decay·W.
 
-    V is never below ``smallest_square``, so that the root is above 0 however small ε is. gc, wc: with GC and WC or
-    without; inside: whether ε stands inside the root.
+    V is never below ``smallest_square``, so that the root is above 0 even if epsilon is 0. gc, wc: whether to apply GC
+    and WC; inside: whether epsilon is added inside the root.
     """
 
     decay: float
@@ -39,9 +39,10 @@ def step(
     epsilon: float,
     variant: str,
 ) -> None:
-    """Update the weights of every parameter in place; g is the gradient with its weight decay.
+    """Update the weights and moments of every parameter in place.
 
-    learning_rate, steps: arrays of one element, α and the number t of earlier steps, which grows by 1.
+    learning_rate, steps: arrays of one element: α, and the number of earlier steps, which grows by 1 to t. With g, the
+    gradient after GC and with the weight decay:
 
         M = ψ₁M + (1 − ψ₁)g,  V = ψ₂V + (1 − ψ₂)g²,  M̂ = M/(1 − ψ₁ᵗ)
     variant "standard":    V̂ = V/(1 − ψ₂ᵗ),    W = W − α·M̂/(√V̂ + ε)      (Kingma and Ba; DLIB)

@@ -1,8 +1,4 @@
-"""Augmentation: a batch is cropped from images that stay as bytes, out of a black border, and scaled.
-
-The images of a batch are the next ones in a given order; ``position``, an array of one element, counts the images
-used so far, and grows by the batch.
-"""
+"""Augmentation: a batch is cropped from images that are stored as bytes, and scaled; kernels/augment.py defines it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.kernels.augment import Crops
 from minidl.kernels.cpu.chunks import overlap
 from minidl.kernels.cpu.threads import share
 
@@ -24,49 +21,35 @@ def store(images: Any) -> Any:
 def crop(
     images: NDArray[np.uint8],
     classes: NDArray[np.integer],
-    order: NDArray[np.integer],
-    offsets: NDArray[np.integer],
-    position: NDArray[np.int64],
-    border: int,
+    crops: Crops,
     mean: Array,
     divisor: float,
     out: Array,
     labels: NDArray[np.integer],
 ) -> None:
-    """Write (crop − mean)/divisor of the next images of the order into ``out``, their classes into ``labels``.
+    """Write (crop − mean)/divisor of the next images into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3), with ``border`` imaginary black pixels on each side; classes: (n,); order: (n,), indices;
-    offsets: (n, 2), where in the bordered image each crop of the order begins, (border, border) being the image itself;
-    mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
+    images: (n, y, x, 3); classes: (n,); mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
+    Outside an image pixels are black.
     """
-    indices, offsets = _next(len(out), position, order, offsets)
+    indices, corners = _next(crops, len(out))
     labels[...] = classes[indices]
-    height, width = images.shape[1:3]
-    out_y, out_x = out.shape[1:3]
-    row_mean = np.tile(mean.astype(out.dtype), out_x)
+    row_mean = np.tile(mean.astype(out.dtype), out.shape[2])
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop):
-            top, left = int(offsets[i, 0]) - border, int(offsets[i, 1]) - border
-            ys, xs = overlap(top, out_y, height), overlap(left, out_x, width)
-            target = out[i]
-            target[...] = 0
-            target[_slice(ys, top), _slice(xs, left)] = images[indices[i], _slice(ys), _slice(xs)]
-            target = target.reshape(out_y, -1)
-            target -= row_mean
-            target *= out.dtype.type(1 / divisor)
+            inside, seen = _overlap(corners[i], out.shape[1:3], images.shape[1:3])
+            out[i] = 0
+            out[i][inside] = images[indices[i]][seen]
+            _scale(out[i], row_mean, divisor)
 
-    share(work, out.shape[0], 8)
+    share(work, len(out), 8)
 
 
 def crop_with_masks(
     images: Sequence[NDArray[np.uint8]],
     masks: Sequence[NDArray[np.uint8]],
-    order: NDArray[np.integer],
-    corners: NDArray[np.integer],
-    colours: Array,
-    mirrored: NDArray[np.bool_],
-    position: NDArray[np.int64],
+    crops: Crops,
     mean: Array,
     divisor: float,
     out: Array,
@@ -74,45 +57,52 @@ def crop_with_masks(
 ) -> None:
     """Write (crop + colour − mean)/divisor of the next images into ``out``, their masks' crops into ``labels``.
 
-    images: (y, x, 3), of any sizes, masks: (y, x); order: (n,), indices; corners: (n, 2), where each crop of the order
-    begins, outside of its image if negative; colours: (n, 3), added inside of the image and clipped to 0 … 255;
-    mirrored: (n,), whether left is right; out: (samples, out_y, out_x, 3); labels: (samples, out_y, out_x). Outside of
-    an image pixels are black and labels −1, which 255 becomes, too.
+    images: (y, x, 3), of any sizes, masks: (y, x); mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels:
+    (samples, out_y, out_x). Outside an image pixels are black and labels −1; masks of 255 become −1, too.
     """
-    indices, corners, colours, mirrored = _next(len(out), position, order, corners, colours, mirrored)
-    out_y, out_x = labels.shape[1:]
-    row_mean = np.tile(mean.astype(out.dtype), out_x)
+    indices, corners, colours, mirrored = _next(crops, len(out))
+    row_mean = np.tile(mean.astype(out.dtype), out.shape[2])
     offsets = colours.astype(out.dtype)
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop):
             image, mask = images[indices[i]], masks[indices[i]]
-            (top, left), (height, width) = corners[i], mask.shape
-            over = overlap(int(top), out_y, height), overlap(int(left), out_x, width)
-            ys, xs = map(_slice, over)
-            inside = _slice(over[0], int(top)), _slice(over[1], int(left))
+            inside, seen = _overlap(corners[i], out.shape[1:3], mask.shape)
             columns = slice(None, None, -1 if mirrored[i] else 1)
             labels[i] = -1
-            labels[i][:, columns][inside] = mask[ys, xs].view(np.int8)
+            labels[i][:, columns][inside] = mask[seen].view(np.int8)
             out[i] = 0
             pixels = out[i][:, columns][inside]
-            pixels[...] = image[ys, xs]
+            pixels[...] = image[seen]
             pixels += offsets[i]
             np.clip(pixels, 0, 255, out=pixels)
-            rows = out[i].reshape(out_y, -1)
-            rows -= row_mean
-            rows *= out.dtype.type(1 / divisor)
+            _scale(out[i], row_mean, divisor)
 
     share(work, len(labels))
 
 
-def _slice(ends: tuple[int, int], start: int = 0) -> slice:
-    """Return the slice between two ends, counted from ``start``."""
-    return slice(ends[0] - start, ends[1] - start)
+def _overlap(corner: Any, shape: tuple[int, ...], extents: tuple[int, ...]) -> tuple[tuple[slice, ...], ...]:
+    """Return which part of a crop of ``shape`` lies on its image of ``extents``, and which part of the image that is.
+
+    >>> _overlap(corner=(-3, 2), shape=(5, 5), extents=(9, 4))
+    ((slice(3, 5, None), slice(0, 2, None)), (slice(0, 2, None), slice(2, 4, None)))
+    """
+    starts = [int(start) for start in corner]
+    ends = list(map(overlap, starts, shape, extents))
+    inside = (slice(first - start, last - start) for (first, last), start in zip(ends, starts, strict=True))
+    return tuple(inside), tuple(slice(first, last) for first, last in ends)
 
 
-def _next(samples: int, position: NDArray[np.int64], *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the next samples' part of each array, and advance the position."""
+def _scale(image: Array, row_mean: Array, divisor: float) -> None:
+    """Write (image − mean)/divisor into the image; row_mean: the mean of each number of a row of pixels."""
+    rows = image.reshape(len(image), -1)
+    rows -= row_mean
+    rows *= image.dtype.type(1 / divisor)
+
+
+def _next(crops: Crops, samples: int) -> list[NDArray[Any]]:
+    """Return order, corners, … of the next samples, and advance the position."""
+    position, *arrays = crops
     start = int(position[0])
     position += samples
-    return [array[start : start + samples] for array in arrays]
+    return [array[start : start + samples] for array in arrays if array is not None]

@@ -1,4 +1,4 @@
-"""Average pooling without padding: the mean of each window, or of each whole plane.
+"""Average pooling without padding: the mean of each window, or of each whole plane; kernels/average_pool.py defines it.
 
 data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c), or (samples, c).
 """

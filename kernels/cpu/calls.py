@@ -1,4 +1,4 @@
-"""Record the calls that compute: compiled loops and work shared among threads (see tape.py)."""
+"""Record the calls that compute, compiled loops and work shared among threads, for tape.py to replay."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ Calls = list[tuple[Callable[..., None], tuple[Any, ...]]]
 
 @dataclass
 class Captured:
-    """Functions with their arguments, in order, and the objects that must live as long as they may be called.
+    """Functions with their arguments, in order, and the objects that must stay alive as long as these may be called.
 
-    whole: True if these calls are all that computes, and nothing between them depends on the data.
+    whole: True if these calls do all the computing, so that nothing between them depends on the data.
     """
 
     calls: Calls = field(default_factory=list)
@@ -22,7 +22,7 @@ class Captured:
 
 
 class _Mine(local):
-    """Where the running thread records its calls, or None."""
+    """Where the current thread records its calls, or None."""
 
     def __init__(self) -> None:
         self.captured: Captured | None = None
@@ -32,7 +32,7 @@ _mine = _Mine()
 
 
 def add_call(function: Callable[..., None], *arguments: Any) -> None:
-    """Record a call, if this thread records."""
+    """Record a call, if this thread is recording."""
     if _mine.captured is not None:
         _mine.captured.calls.append((function, arguments))
 
@@ -44,14 +44,14 @@ def compute_between() -> None:
 
 
 def keep_alive(*things: Any) -> None:
-    """Keep objects alive with the recorded calls, which have only their addresses."""
+    """Keep objects alive as long as the recorded calls, which contain only addresses."""
     if _mine.captured is not None:
         _mine.captured.alive.append(things)
 
 
 @contextmanager
 def capture() -> Iterator[Captured]:
-    """Record the calls of this thread in the block."""
+    """Record the calls that this thread makes inside the ``with`` block."""
     before, _mine.captured = _mine.captured, Captured()
     try:
         yield _mine.captured

@@ -1,4 +1,4 @@
-"""Concatenation of the channels of two arrays; its adjoint splits them again.
+"""Concatenation of the channels of two arrays; its adjoint splits them again; kernels/concat.py defines both.
 
 Arrays are (samples, y, x, c); only the channels may differ.
 """

@@ -11,7 +11,7 @@ Array = NDArray[Any]
 
 
 def constant(array: Array) -> Array:
-    """Return a read-only copy; operations recognize it as constant."""
+    """Return a read-only copy; operations recognize constants by this flag."""
     copy = array.copy()
     copy.flags.writeable = False
     return copy
@@ -29,11 +29,11 @@ class Kept:
         self._made: dict[int, tuple[ref[Array], Array]] = {}
 
     def __deepcopy__(self, memo: Any) -> "Kept":
-        """Return an empty one."""
+        """Return an object that keeps nothing yet."""
         return Kept()
 
     def of(self, source: Array, make: Callable[[Array], Array]) -> Array:
-        """Return ``make(source)`` of a constant, computed once, in its own memory."""
+        """Return ``make(source)`` of a constant, computed only once; its memory must be new, not scratch memory."""
         known, made = self._made.get(id(source), (None, None))
         if known is None or known() is not source:
             made = make(source)
@@ -42,6 +42,6 @@ class Kept:
         return made
 
     def _forget(self, key: int, gone: "ref[Array]") -> None:
-        """Forget the result of a deleted constant, unless a new constant already has its place."""
+        """Forget the result of a deleted constant, unless a new constant has the same id already."""
         if key in self._made and self._made[key][0] is gone:
             del self._made[key]

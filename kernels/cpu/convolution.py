@@ -1,8 +1,9 @@
 """Convolution as three passes: forward, backward, comp_grads.
 
 Arrays are channels last: data (samples, y, x, in), error (samples, y, x, out), weights (out, y, x, in), biases
-(out,). The algorithms compute the same numbers, all with the methods of ``Convolution``: the plain sum over the
-positions of the filter, one matrix product (im2col), Winograd's algorithm and, only for inference, the direct one.
+(out,). kernels/convolution.py has the formulas. The algorithms compute the same up to rounding, and all have the
+methods of ``Convolution``: the plain sum over the positions of the filter, one matrix product (im2col), Winograd's
+algorithm and, only for inference, the direct one.
 """
 
 from typing import Any
@@ -27,14 +28,14 @@ ALGORITHMS: dict[str, type[Convolution]] = {
     "direct": Direct,
 }
 
-_FEWEST_CHANNELS = 12  # measured: below, im2col is faster
+_FEWEST_CHANNELS = 12  # with fewer, im2col is faster than Winograd's algorithm, as measured
 
 
 class ByBatch(Convolution):
-    """A convolution by the algorithm for training and large batches, or by the direct one.
+    """A convolution by ``usual``, the algorithm for training and large batches, or by the direct algorithm.
 
-    It computes directly if the weights are constant and this costs less for the given batch: Winograd's algorithm turns
-    the weights into up to four times as many numbers, which is too much work for a small batch.
+    The direct algorithm computes if the weights are constant and it costs less for the given batch: Winograd's
+    algorithm turns the weights into up to four times as many numbers, which takes too long to read for a small batch.
     """
 
     def __init__(self, geometry: Geometry, usual: Im2col | Winograd) -> None:
@@ -57,10 +58,10 @@ class ByBatch(Convolution):
 
 
 def plan(geometry: Geometry, algorithm: str | None = None) -> Convolution:
-    """Return the convolution of this geometry, computed by ``algorithm`` or the one that a rule picks.
+    """Return the convolution of this geometry, computed by ``algorithm`` or by the one that a rule chooses.
 
-    algorithm: "plain", "im2col" or "winograd", or "direct", which has only a forward, and only for constants. Raises
-    MinidlError for an unknown one, and if Winograd's does not apply.
+    algorithm: "plain", "im2col", "winograd" or "direct", whose forward takes only constants as weights. Raises
+    MinidlError for an unknown algorithm, and if Winograd's does not apply.
     """
     if algorithm is None:
         return ByBatch(geometry, Winograd(geometry) if _suits_winograd(geometry) else Im2col(geometry))

@@ -2,12 +2,13 @@
 
     y = γ·x̂ + β,    x̂ = (x − μ)/√(σ² + ε), or 0 of a group of one element
 
-The four differ in the groups that share μ and σ: their view (outer, rows, inner, lanes), see areas.py, whose
-inner·lanes columns are the channels, each with its own γ and β.
+The four differ in the groups that share μ and σ, one for each (outer, inner) of their view (outer, rows, inner,
+lanes), see areas.py. The inner·lanes channels have a γ and a β each.
 
     BN (1, s·y·x, c, 1)     LN (s, y·x, 1, c)     IN (s, y·x, c, 1)     GN (s, y·x, groups, c/groups)
 
-Each pass reads x and, on the way back, the error twice; x̂ is never stored.
+The forward pass reads x twice, the backward pass x and the error twice; x̂ is never stored. kernels/data_norm.py has
+the formulas of the backward pass.
 """
 
 import numpy as np
@@ -34,8 +35,8 @@ def forward(
 ) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: of BN, to be moved towards these
-    statistics; relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: BN's running statistics, which are
+    moved towards those of x; relu: write max(γ·x̂ + β, 0) instead. The statistics are (outer, inner·lanes).
     """
     (data, layout), loops = wide(x), current()
     compute_between()
@@ -56,9 +57,9 @@ def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = F
 
 
 def comp_grads(error: Array, x: Array, statistics: Statistics, gamma_grads: Array, beta_grads: Array) -> Sums:
-    """Write ∂L/∂γ = Σ e·x̂ and ∂L/∂β = Σ e (c,), with e = ``error``, and return what ``backward`` needs of it.
+    """Write ∂L/∂γ = Σ e·x̂ and ∂L/∂β = Σ e (c,), with e = ``error``, and return the sums that ``backward`` needs.
 
-    That is Σ e and Σ e·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
+    These are Σ e and Σ e·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
     """
     data, layout = wide(error)
     found = np.stack(current().covariance(data, wide(x)[0], _columns(data, statistics.mean)))
@@ -72,7 +73,7 @@ def comp_grads(error: Array, x: Array, statistics: Statistics, gamma_grads: Arra
 def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Sums, out: Array) -> None:
     """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
 
-    sums: of ``comp_grads``. Both means are over a group, and so a factor of e, one of x and an offset are left.
+    sums: from ``comp_grads``. As both means are constant in a group, this is an affine map of e and x for each channel.
     """
     data, layout = wide(error)
     means = layout._replace(tiles=1).mean(sums * gamma) / (data.shape[1] * layout.tiles)
@@ -84,6 +85,7 @@ def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums:
 
 
 def _move(running: Running, mean: Array, variance: Array, rows: int) -> None:
+    """Move running statistics towards those of a batch; see ``move`` in kernels/data_norm.py."""
     factor = 1 / (running.updates[0] + 1)
     running.mean[...] += factor * (mean - running.mean)
     running.variance[...] += factor * (variance * rows / (rows - 1) - running.variance)
@@ -91,6 +93,6 @@ def _move(running: Running, mean: Array, variance: Array, rows: int) -> None:
 
 
 def _columns(data: Array, channels: Array) -> Array:
-    """Return values of the channels (n, channels) for each column of the matrices, (n, 1, columns)."""
+    """Return for each column of the matrices the value of its channel: (n, channels) as (n, 1, columns)."""
     tiles = data.shape[2] // channels.shape[1]
     return np.tile(channels, tiles)[:, None].astype(data.dtype)

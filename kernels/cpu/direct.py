@@ -1,9 +1,9 @@
 """Convolution at inference with weights that do not change: im2col without the columns.
 
-The windows of an image overlap in memory, and the innermost loop (numba_windows.py) reads their elements in
-place. So only the padding of an image is written, and the weights are read once, in one stream. This matters for few
-pixels: a layer of 512 filters for 512 channels of 4×4 pixels has 9 MB of weights and 1 MB of everything else. The
-weights are kept in lines (lines.py), without the part of the filters that meets only padding.
+The innermost loop (numba_windows.py) reads the elements of the windows in the image itself, where windows overlap. So
+only padded images have to be written, and the weights are read once, from one contiguous block. This matters if there
+are few pixels: a layer of 512 filters for 512 channels of 4×4 pixels has 9 MB of weights and 1 MB of everything else.
+The weights are kept in lines (lines.py), without the part of the filters that meets only padding.
 """
 
 from math import prod
@@ -21,9 +21,9 @@ from minidl.kernels.cpu.scratch import carve
 
 Array = NDArray[Any]
 
-_CHUNK_BYTES = 1 << 17  # of padded images: they are read once for each line of filters, from a core's own cache
-_FEWEST_PIXELS = 96  # in a chunk, which reads all weights
-_ROWS_OF_ONE = 8  # of a single image; with at least so many, the workers share rows instead of filters
+_CHUNK_BYTES = 1 << 17  # of padded images in a chunk: read once for each line of filters, they should stay in the cache
+_FEWEST_PIXELS = 96  # in a chunk: with fewer, reading all weights for each chunk takes too long
+_ROWS_OF_ONE = 8  # fewest rows of a single image for which the workers share the rows instead of the filters
 
 
 class Direct(Im2col):

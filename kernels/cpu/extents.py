@@ -1,6 +1,6 @@
-"""Arrays of different extents: the smaller one is padded with zeros, as in DLIB's residual additions.
+"""Arrays of different extents: missing elements count as zero, as in DLIB's residual additions.
 
-Arrays are (samples, …), with equal numbers of samples and of axes; they are aligned at the beginning of each axis.
+Arrays are (samples, …), with equal numbers of samples and of axes; along each axis they begin at the same place.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _copies, _sums = Recorder(), Recorder()
 
 
 def copy(source: Array, out: Array) -> None:
-    """Write ``source`` into ``out``: cropped if out is smaller, zero-padded if larger; the adjoint copies back."""
+    """Write ``source`` into ``out``: out[i] = source[i] at each index i that source has, zero at the others."""
 
     def write(worker: int, start: int, stop: int) -> list[Program]:
         program = Program()
@@ -25,7 +25,7 @@ def copy(source: Array, out: Array) -> None:
 
 
 def add(first: Array, second: Array, out: Array) -> None:
-    """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
+    """Write first + second into ``out``, which has the larger extent of both along each axis and may be ``first``."""
     in_place = first.ctypes.data == out.ctypes.data
 
     def write(worker: int, start: int, stop: int) -> list[Program]:
@@ -40,7 +40,7 @@ def add(first: Array, second: Array, out: Array) -> None:
 
 
 def _write(program: Program, source: Array, out: Array) -> None:
-    """Append the instructions that write one array into another."""
+    """Append the instructions that write one array into another, with zeros where it has no elements."""
     common = _common(source, out)
     if out[common].shape != out.shape:
         program.zero(out.reshape(len(out), -1))
@@ -48,5 +48,5 @@ def _write(program: Program, source: Array, out: Array) -> None:
 
 
 def _common(a: Array, b: Array) -> tuple[slice, ...]:
-    """Return the region that both arrays have."""
+    """Return the region of the indices that both arrays have."""
     return (slice(None), *(slice(min(extents)) for extents in zip(a.shape[1:], b.shape[1:], strict=True)))

@@ -1,4 +1,4 @@
-"""Fully connected layer, its three products.
+"""Fully connected layer: its three products; kernels/fully_connected.py has the formulas.
 
 data (samples, in), error (samples, out), weights and their gradients (out, in), biases (out,). Each product is
 shared among the workers along an axis of the weights, so that every core reads only its own part of them.
@@ -13,7 +13,7 @@ from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.program import Program, Recorder
 
 Array = NDArray[np.floating]
-MIN_PER_THREAD = 64  # rows or columns of the weights
+MIN_PER_THREAD = 64  # rows or columns of the weights; with fewer, waking a thread costs more than it gains
 _forward, _constant, _backward, _comp_grads = (Recorder() for _ in range(4))
 _kept = Kept()
 
@@ -36,7 +36,7 @@ def forward(data: Array, weights: Array, biases: Array, out: Array, relu: bool =
 
 
 def _of_constant(data: Array, lines: Array, biases: Array, out: Array, relu: bool) -> None:
-    """Write the same for weights in lines: each sample is a window, and an image of one pixel."""
+    """Compute ``forward`` with weights in lines (lines.py): each sample is an image of one pixel with one window."""
     pixels, outputs, width = data[:, None, None, None, None], out[:, None, None], per_line(data.dtype)
 
     def write(worker: int, start: int, stop: int) -> list[Program]:

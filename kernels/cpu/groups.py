@@ -1,13 +1,13 @@
-"""Groups of a view as matrices, whose columns are summed and changed by the loops (see loops/).
+"""Groups of a view as matrices, whose columns the loops (loops/) sum and change.
 
 A view of four axes (outer, rows, inner, lanes), see areas.py, has one group for each (outer, inner). As matrices
 (n, rows, columns) it is
 
     (outer·inner, rows·lanes, 1)         if rows or inner is 1, so that each group is contiguous in memory
-    (outer, rows/t, t·inner·lanes)       otherwise: a group is ``lanes`` columns side by side, t times
+    (outer, rows/t, t·inner·lanes)       otherwise: a group has ``lanes`` neighbouring columns, t times in a row
 
-and all sums run down the columns, as products with a vector of ones. A single matrix views t rows as one,
-because NumPy is slow with short rows; otherwise t is 1.
+All sums run down the columns. If there is a single matrix, t of its rows are viewed as one, because NumPy is slow with
+short rows; otherwise t is 1.
 """
 
 from functools import cache
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 Sums = NDArray[np.float64]
-_WIDE = 1024  # columns that make a row long enough
+_WIDE = 1024  # columns up to which rows are viewed as one
 
 
 class Layout(NamedTuple):
-    """How columns make groups: ``tiles`` times ``groups`` groups of ``width`` columns, the same groups each time."""
+    """How the columns form groups: ``groups`` groups of ``width`` columns, repeated ``tiles`` times side by side."""
 
     tiles: int
     groups: int

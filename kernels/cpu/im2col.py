@@ -1,15 +1,15 @@
 """Convolution as one matrix product: im2col, in chunks that stay in the cache.
 
-Each output pixel sees a window of the data. Written out as the rows of a matrix, the *columns*, the windows turn the
-convolution into products of plain matrices (Chellapilla, Puri and Simard 2006):
+Each output pixel depends on a window of the data. If the windows are written as the rows of a matrix, which is called
+the *columns*, the convolution becomes products of plain matrices (Chellapilla, Puri and Simard 2006):
 
     forward      out     = columns · weightsᵀ + biases
     backward     columns = error · weights,   each window added back to its place
     comp_grads   grads   = errorᵀ · columns
 
-The columns are ky·kx times as large as the data, so they are made for a few images, or a few rows of one image, at a
-time. If an image is so small that a part of the filter meets only padding, this part is left out: on one
-pixel, a 3×3 convolution is a 1×1 convolution.
+The columns are up to ky·kx times as large as the data, so they are written for a few images, or a few rows of one
+image, at a time. If an image is so small that a part of the filter meets only padding, this part is left out: on an
+image of one pixel, a 3×3 convolution is a 1×1 convolution.
 """
 
 from math import prod
@@ -29,13 +29,13 @@ from minidl.kernels.cpu.threads import shares
 
 Array = NDArray[Any]
 
-_CHUNK_BYTES = 1 << 20  # of columns, measured; with the operands of the product they fit an L2 cache of 1 MiB
-_MIN_PER_THREAD = 1 << 17  # weights
-_FEWEST_PIXELS = 128  # in a chunk; with fewer, reading the weights for each chunk takes long
+_CHUNK_BYTES = 1 << 20  # of columns, as measured; about the size of an L2 cache
+_MIN_PER_THREAD = 1 << 17  # weights whose gradients, one for each worker, a thread adds up
+_FEWEST_PIXELS = 128  # in a chunk; with fewer, reading the weights for each chunk takes too long
 
 
 class Im2col(Convolution):
-    """Convolution through chunks of im2col and matrix products; arguments and methods are those of Convolution."""
+    """Convolution by im2col in chunks, and matrix products; arguments and methods are those of Convolution."""
 
     name = "im2col"
 
@@ -46,7 +46,7 @@ class Im2col(Convolution):
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
         self._recorder, self._matrices = Recorder(), Kept()
-        # Side by side, without a gap and without padding: each pixel belongs to one window.
+        # Whether the windows lie side by side, without gaps or padding, so that each pixel belongs to exactly one.
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
 
@@ -125,7 +125,7 @@ class Im2col(Convolution):
             return programs
 
         self._recorder.run(len(data), (error, data), write)
-        # In the order of the workers: the same data give the same bits.
+        # The workers' sums are added in a fixed order, so that the same data give the same bits.
         totals, biases_totals = zip(
             *(scratch(worker, self._chunks(stop - start))[2:] for worker, start, stop in shares(len(data))), strict=True
         )
@@ -143,7 +143,7 @@ class Im2col(Convolution):
         self._recorder.run(self.filters, (weights_grads, *totals), sum_up, _MIN_PER_THREAD // weights_grads[0].size + 1)
 
     def _useful(self, axis: int) -> slice:
-        """Return the part of the filter that meets the image anywhere, or one position if no part does."""
+        """Return the positions of the filter that meet the image anywhere, or one position if none does."""
         size, outputs = self.data_shape[axis], self.output_shape[axis]
         step, pad = self.stride[axis], self.padding[axis]
         taps = range(self.kernel_size[axis])
@@ -154,7 +154,7 @@ class Im2col(Convolution):
         """Return the useful part of the weights as a matrix (out, ky·kx·in)."""
         if weights[self._taps].shape == weights.shape:
             return weights.reshape(self.filters, -1)
-        if is_constant(weights):  # so that a replay, which runs only programs, finds it
+        if is_constant(weights):  # a replay runs only programs, so the matrix must stay where it is
             return self._matrices.of(weights, lambda given: given[self._taps].reshape(self.filters, -1).copy())
         useful = weights[self._taps]
         (matrix,) = carve("weights", self.dtype, useful.shape)
@@ -177,13 +177,13 @@ class Im2col(Convolution):
         return (chunks.samples, height, width, channels), (chunks.most_tiles, prod(self._reach) * channels)
 
     def _pixels(self, outputs: Array, band: Band, some: slice = slice(None)) -> PerImage:
-        """Return some rows of outputs or errors as a matrix (pixels, out), or a part of its columns."""
+        """Return a band of rows of outputs or errors as a matrix (pixels, out), or ``some`` of its columns."""
         y, x, _ = self.output_shape
         pixels = outputs.reshape(-1, self.filters)[:, some]
         return PerImage(pixels[band[0] * x :], y * x, None if band == (0, y) else (band[1] - band[0]) * x)
 
     def _see(self, program: Program, data: Array, band: Band, padded: Array) -> Operand:
-        """Append the padding of some images, if needed; return the overlapping windows of some output rows."""
+        """Return the overlapping windows of a band of output rows; append instructions that pad images, if needed."""
         padded, inside, source = self._region(program, band, padded)
         if padded[inside].shape == padded.shape:
             return PerImage(self._windows(data[source], band))
@@ -192,7 +192,7 @@ class Im2col(Convolution):
         return self._windows(padded, band)
 
     def _gather(self, program: Program, data: Array, band: Band, padded: Array, columns: Array) -> Operand:
-        """Append the instructions that write the windows of some output rows; return the windows (pixels, ky·kx·in)."""
+        """Append the instructions that write the columns of a band of output rows; return them (pixels, ky·kx·in)."""
         windows = self._see(program, data, band, padded)
         if isinstance(windows, PerImage) and windows.array.flags.c_contiguous:
             return PerImage(windows.array.reshape(-1, columns.shape[1]), prod(windows.array.shape[1:3]))
@@ -202,7 +202,7 @@ class Im2col(Convolution):
         return columns
 
     def _scatter(self, program: Program, columns: Array, band: Band, padded: Array, out: Array) -> None:
-        """Append the instructions that add the windows of some output rows to ``out``: the adjoint of gather."""
+        """Append the instructions that add the columns of a band of output rows to ``out``: the adjoint of gather."""
         padded, inside, target = self._region(program, band, padded)
         if self._side_by_side:
             places = self._windows(out[target], band)
@@ -218,7 +218,7 @@ class Im2col(Convolution):
         program.copy(padded[inside], PerImage(out[target]), accumulate=True)
 
     def _windows(self, images: Array, band: Band) -> Array:
-        """View some images as the windows of some output rows, (samples, rows, x, ky, kx, in)."""
+        """View images as the windows of a band of output rows, (samples, rows, x, ky, kx, in)."""
         shape = (len(images), band[1] - band[0], self.output_shape[1], *self._reach, images.shape[3])
         s, y, x, c = images.strides
         return as_strided(images, shape, (s, y * self.stride[0], x * self.stride[1], y, x, c))
@@ -226,7 +226,7 @@ class Im2col(Convolution):
     def _region(
         self, program: Program, band: Band, padded: Array
     ) -> tuple[Array, tuple[slice, ...], tuple[slice, ...]]:
-        """Return the part of ``padded`` that the output rows need, and where it and the images overlap in each."""
+        """Return the part of ``padded`` that a band needs, and the region that it shares with the images, in both."""
         (y, x, _), (offset_y, offset_x) = self.data_shape, self._offset
         height, width = (band[1] - band[0] - 1) * self.stride[0] + self._reach[0], padded.shape[2]
         top, left = band[0] * self.stride[0] - offset_y, -offset_x

@@ -1,8 +1,8 @@
 """Lines: weights that do not change, in the order in which a product with windows reads them.
 
-As many filters are grouped as numbers fit into a cache line; missing filters are zeros. For each element of a window,
-one line has the weights of these filters, and the lines follow each other: (groups of filters, elements of a window,
-numbers of a line).
+Filters are grouped; a group has as many as numbers fit into a cache line, and the last group is filled up with zeros. A
+line has the weights of the filters of a group for one element of a window. The result has the shape (groups of filters,
+elements of a window, numbers of a line).
 """
 
 from typing import Any
@@ -16,12 +16,12 @@ Array = NDArray[Any]
 
 
 def per_line(dtype: Any) -> int:
-    """Return how many numbers, and so filters, a line has."""
+    """Return how many numbers a line has, which is also the number of filters of a group."""
     return ALIGNMENT // np.dtype(dtype).itemsize
 
 
 def in_lines(weights: Array) -> Array:
-    """Return weights (filters, …) in lines."""
+    """Return weights (filters, …) in lines, (groups of filters, elements of a window, numbers of a line)."""
     filters, width = len(weights), per_line(weights.dtype)
     matrix = weights.reshape(filters, -1)
     shape = -(-filters // width), matrix.shape[1], width

@@ -1,8 +1,10 @@
 """Max pooling without padding: the largest element of each window.
 
-data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). The position of
-each maximum is stored, in one byte for windows up to 16 × 16; among equals, the first counts, column by column.
+data (samples, y, x, c), output (samples, (y − size)//stride + 1, (x − size)//stride + 1, c). Of equal elements the
+first one counts, column by column. kernels/max_pool.py has the formulas.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -10,27 +12,15 @@ from numpy.typing import NDArray
 
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.program import Program, Recorder
-from minidl.kernels.max_pool import output_shape
-from minidl.kernels.windows import index_type as argmax_type
-
-__all__ = ["argmax_shapes", "argmax_type", "backward", "forward", "inference", "output_shape"]
 
 Array = NDArray[np.floating]
 _inference = Recorder()
-_MIN_PER_THREAD = 1 << 14  # elements
-Argmax = tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]
+_MIN_PER_THREAD = 1 << 14  # elements; with fewer, waking a thread costs more than it gains
 
 
-def argmax_shapes(shape: tuple[int, ...], size: int, stride: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of the two arrays that remember where the maxima are, for data of (samples, y, x, c)."""
-    n, _, x, c = shape
-    out_y, out_x, _ = output_shape((shape[1], x, c), size, stride)
-    return (n, out_y, x, c), (n, out_y, out_x, c)
-
-
-def forward(data: Array, size: int, stride: int, out: Array, argmax: Argmax) -> None:
-    """Write the maxima into ``out`` and their places into ``argmax`` (see ``argmax_shapes`` and ``argmax_type``)."""
-    current().max_pool(data, size, stride, out, *argmax)
+def forward(data: Array, size: int, stride: int, out: Array, buffer: Any) -> Any:
+    """Write the maxima into ``out``, and return their places, in arrays of ``buffer``, as the loops need them."""
+    return current().max_pool(data, size, stride, out, buffer)
 
 
 def inference(data: Array, size: int, stride: int, out: Array) -> None:
@@ -50,6 +40,9 @@ def inference(data: Array, size: int, stride: int, out: Array) -> None:
     _inference.run(count, (data, out), write, _MIN_PER_THREAD * count // data.size + 1, variant=(size, stride))
 
 
-def backward(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:
-    """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape)."""
-    current().max_pool_adjoint(error, size, stride, *argmax, out)
+def backward(error: Array, size: int, stride: int, argmax: Any, out: Array) -> None:
+    """Write each element of the error to the place of the maximum, zero elsewhere, into ``out`` (the data's shape).
+
+    argmax: of ``forward``.
+    """
+    current().max_pool_adjoint(error, size, stride, argmax, out)

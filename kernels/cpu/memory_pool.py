@@ -1,7 +1,7 @@
 """Memory pool: the memory of an array is used again as soon as nothing refers to the array any more.
 
-New memory costs a page fault every 4 KiB, so short-lived arrays of a training step should be in memory that was used
-before. No array has to be released explicitly: a reference keeps it alive.
+New memory costs a page fault every 4 KiB, so short-lived arrays of a training step should lie in memory that was used
+before. Nobody has to release an array: its memory is in use as long as a reference to the array exists.
 """
 
 from collections import deque
@@ -23,12 +23,13 @@ class Piece(NamedTuple):
 
 
 class MemoryPool:
-    """Blocks of memory, whose pieces are lent to arrays and come back from them."""
+    """Blocks of memory; arrays get pieces of them, which become free again when the arrays are gone."""
 
     def __init__(self) -> None:
         self._blocks: list[NDArray[np.uint8]] = []
-        self._free: list[Piece] = []  # in order, and no two of them side by side
-        self._returned: deque[Piece] = deque()  # by any thread, at any moment: deleting an array can interrupt any code
+        self._free: list[Piece] = []  # sorted, and merged: no two pieces are neighbours
+        # Any thread can append here at any moment, because deleting an array can interrupt any code.
+        self._returned: deque[Piece] = deque()
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialized array; when it and all views of it are gone, its memory is free again."""
@@ -36,7 +37,7 @@ class MemoryPool:
         size = prod(shape) * dtype.itemsize
         piece = self._take(-(-size // ALIGNMENT) * ALIGNMENT)
         memory = self._blocks[piece.block][piece.start : piece.start + size]
-        # All views of an array refer to the object at their base, which is the loan.
+        # The base of an array and of all its views is the loan, which so lives as long as any of them.
         return np.asarray(_Loan(self, piece, memory)).view(dtype).reshape(shape)
 
     def give_back(self, piece: Piece) -> None:
@@ -70,7 +71,7 @@ class MemoryPool:
 
 
 class _Loan:
-    """The base object of all arrays in a piece of memory; it is deleted with the last of them."""
+    """The base object of an array and its views in a piece of memory; it gives the piece back when the last is gone."""
 
     def __init__(self, pool: MemoryPool, piece: Piece, memory: NDArray[np.uint8]) -> None:
         self._pool, self._piece = pool, piece

@@ -1,7 +1,7 @@
 """Center, standardize and rescale on a CPU; kernels/normalize.py defines them.
 
-The groups of a view are columns of matrices (see groups.py), so that each transform is a pass of sums down the columns
-and a pass x·factor + offset, by the loops in use (loops/).
+The groups of a view are columns of matrices (see groups.py). A transform sums down the columns, and then writes
+x·factor + offset; an adjoint sums as well, and then writes error·a + y·b + c. The loops in use (loops/) do both.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from minidl.kernels.cpu.groups import Layout, Sums, matrices
 from minidl.kernels.cpu.loops import current
 
 Array = NDArray[np.floating]
-FIRST = 64  # rows whose mean is the guess of the column's mean
+FIRST = 64  # rows whose mean is the first guess of a column's mean
 
 
 def center(x: Array, out: Array) -> None:
@@ -29,8 +29,10 @@ def center_adjoint(error: Array, output: Array, scale: Array | None, out: Array)
 def moments(data: Array, layout: Layout) -> tuple[Sums, Sums]:
     """Return mean and variance of the group that each column belongs to, (n, 1, columns) both.
 
-    They come from sums of x − guess and (x − guess)² in one pass. The guess, the mean of a column's first rows, is near
-    the mean, so the difference of the squares loses no digits.
+        mean = guess + mean(x − guess)        variance = mean((x − guess)²) − mean(x − guess)²
+
+    So both come from one pass. The guess, the mean of a column's first rows, is near the mean, so that the difference
+    loses no digits. The variance of a group of several columns also includes that of their means.
     """
     loops, first = current(), np.ascontiguousarray(data[:, :FIRST])
     guess = (loops.sums(first) / first.shape[1]).astype(data.dtype)[:, None]

@@ -1,4 +1,4 @@
-"""Vectors of ones, with which sums are matrix products."""
+"""Vectors of ones: the product of a matrix with one is the sum of its columns."""
 
 from functools import cache
 from typing import Any
@@ -10,11 +10,11 @@ Array = NDArray[Any]
 
 
 def ones(length: int, dtype: Any) -> Array:
-    """Return a read-only vector of ones, whose memory never moves."""
+    """Return a read-only vector of ones; recorded programs may keep its address, because it is never freed."""
     return _power_of_two((length - 1).bit_length(), dtype)[:length]
 
 
-@cache  # a few vectors are enough for all lengths
+@cache  # each vector serves all lengths up to its own
 def _power_of_two(exponent: int, dtype: Any) -> Array:
     vector = np.ones(1 << exponent, dtype)
     vector.flags.writeable = False

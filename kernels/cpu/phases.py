@@ -17,9 +17,9 @@ Pair = tuple[int, int]
 
 
 class Phase(NamedTuple):
-    """One phase of the images, along (y, x): which pixels it has, and which of the filter's taps meet it.
+    """One phase of the images, along (y, x): which pixels it has, and which of the filter's taps meet these pixels.
 
-    padding: how many pixels before the phase's first one the first of these taps begins.
+    padding: by how many pixels of the phase the first window begins before the phase's first pixel.
     """
 
     pixels: tuple[slice, slice]

@@ -16,7 +16,7 @@ class Prefetcher:
     """Calls ``make(buffer, request)`` in the background; a result stays valid until its buffer's next turn."""
 
     def __init__(self, make: Callable[[int, Any], Any]) -> None:
-        workers()  # start them here: the thread that starts them fixes BLAS's threads (threadpoolctl)
+        workers()  # started in this thread, because the thread that starts them also limits BLAS's threads
         self._make, self._buffer = make, 0
         self.restart()
         _all.add(self)

@@ -1,8 +1,8 @@
-"""Programs: lists of matrix products, copies and ReLUs, run for one chunk of a batch after another.
+"""Programs: lists of matrix products, copies and other instructions, run for one chunk of a batch after another.
 
-A convolution consists of many small instructions. They are listed once, for any chunk's place in the batch, and then
-run for all chunks at once, because most of the time would be Python's if it issued them one by one. Compiled loops also
-record the programs of all workers as arrays of addresses, and reuse them when the same operands come again.
+A convolution consists of many small instructions. If Python issued them one by one, it would take most of the time. So
+they are listed only once, relative to the place of a chunk in the batch, and then run for all chunks. Compiled loops
+also record the programs of all workers as arrays of addresses, and reuse these for the same operands.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -18,15 +18,15 @@ from minidl.kernels.cpu.threads import shares
 
 Array = NDArray[Any]
 
-MIN_PRODUCTS = 1 << 18  # multiplications that are worth waking a thread
+MIN_PRODUCTS = 1 << 18  # multiplications per thread; with fewer, waking a thread costs more than it gains
 _MOST_RECORDINGS = 256
 
 
 class PerImage(NamedTuple):
     """An operand with a part for each chunk: the rows of an array that belong to the chunk's images.
 
-    rows: of each image; extent: the rows of a chunk, if it has not all rows of its images. transposed: whether
-    the operand is the part's transpose.
+    rows: the rows of each image; extent: the rows of a chunk, if these are not all rows of its images; transposed:
+    whether the operand is the transpose of that part.
     """
 
     array: Array
@@ -45,10 +45,10 @@ Operand = Array | PerImage
 
 
 class Instruction(NamedTuple):
-    """out = left · right (broadcast as matmul does) or, without left, out = right; accumulate: out += that instead.
+    """A product out = left · right (broadcast as by matmul), a copy out = factor · right, or a ReLU out = max(out, 0).
 
-    Without either, out = max(out, 0). Operands are (…, rows, columns). factor: what a right without left is multiplied
-    by.
+    A copy has no ``left``, a ReLU has neither ``left`` nor ``right``. accumulate: add to ``out`` instead. Operands are
+    (…, rows, columns).
     """
 
     left: Operand | None
@@ -61,8 +61,8 @@ class Instruction(NamedTuple):
 class Windows(NamedTuple):
     """out = left · right + biases for overlapping windows of images or, with relu, the maximum of that and 0.
 
-    left: (samples, y, x, rows, columns, channels), with the columns of a window side by side; right: the weights
-    in lines, see lines.py; biases: (filters,); out: (samples, y, x, filters).
+    left: (samples, y, x, rows, columns, channels), with each row of a window contiguous; right: the weights in lines,
+    see lines.py; biases: (filters,); out: (samples, y, x, filters).
     """
 
     left: Operand
@@ -87,7 +87,7 @@ class Tiles(NamedTuple):
 
 
 class Largest(NamedTuple):
-    """out = the largest element of each window, where nan counts as largest.
+    """out = the largest element of each window; nan counts as larger than any number.
 
     source: (samples, y, x, rows, columns, channels), overlapping windows; out: (samples, y, x, channels).
     """
@@ -131,7 +131,7 @@ class Program:
         self.instructions.append(Tiles(down, across, source, out, relu))
 
     def zero(self, out: Array) -> None:
-        """Append out = 0: a product of matrices that share no elements."""
+        """Append out = 0, as the product of a matrix without columns and one without rows."""
         if out.size:
             rows, columns = out.shape[-2:]
             self.product(np.empty((rows, 0), out.dtype), np.empty((0, columns), out.dtype), out)
@@ -149,7 +149,7 @@ class Recorder:
         self._recordings: dict[tuple[Hashable, ...], Any] = {}
 
     def __deepcopy__(self, memo: Any) -> "Recorder":
-        """Return one without recordings, as these have the addresses of the original layer's arrays."""
+        """Return one without recordings, because these have the addresses of the original layer's arrays."""
         return Recorder()
 
     def run(
@@ -160,11 +160,12 @@ class Recorder:
         minimum: int = 1,
         variant: Hashable = 0,
     ) -> None:
-        """Run what ``write(worker, start, stop)`` returns for shares of ``range(count)``, programs of one worker each.
+        """Divide ``range(count)`` among the workers, and run the programs that ``write(worker, start, stop)`` returns.
 
         All arrays are of one type, float32 or float64. The programs depend only on the variant, the share, the
-        addresses and shapes of the arrays and the worker's scratch memory; anything else they read is permanent. If
-        there is a recording of the same, Python has nothing left to do. No share is smaller than ``minimum``.
+        addresses and shapes of the arrays and the worker's scratch memory; anything else that they read is permanent.
+        If there is a recording for the same of all these, ``write`` is not called. No share is smaller than
+        ``minimum``.
         """
         loops, parts = current(), shares(count, minimum)
         if not loops.RECORDS:
@@ -175,9 +176,9 @@ class Recorder:
             recording = loops.record([write(*part) for part in parts])
             if len(self._recordings) >= _MOST_RECORDINGS:
                 self._recordings.clear()
-            # Only now, as the programs may have enlarged the scratch memory.
+            # The key is computed anew, because ``write`` may have enlarged the scratch memory.
             self._recordings[self._key(variant, parts, arrays)] = recording
-        keep_alive(arrays, write)  # a recording has addresses, also of what write reads
+        keep_alive(arrays, write)  # a recording has only addresses, also of the arrays that ``write`` refers to
         loops.run(recording)
 
     @staticmethod

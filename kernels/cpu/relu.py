@@ -1,4 +1,4 @@
-"""Rectified linear unit, y = max(x, 0) (Nair and Hinton 2010)."""
+"""Rectified linear unit, y = max(x, 0) (Nair and Hinton 2010); kernels/relu.py has its adjoint."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,8 +1,8 @@
 """Bilinear interpolation to another size, corner pixels onto corner pixels, as DLIB does it; and its adjoint.
 
-Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels, between two neighbours, which are
-weighted by their distance. Along an axis, this is a matrix R (n, m) with two entries in a row:
-out = Ry · data · Rxᵀ for each channel, and the adjoint is Ryᵀ · error · Rx.
+Output pixel i of n lies at i·(m − 1)/(n − 1) on an axis of m pixels, between two pixels. It is their weighted mean; the
+weight of each is 1 minus its distance. Along an axis this is a matrix R (n, m) with at most two entries per row that
+are not zero: out = Ry · data · Rxᵀ for each channel, and the adjoint is Ryᵀ · error · Rx.
 """
 
 from functools import lru_cache

@@ -1,8 +1,8 @@
 """Scratch memory of the workers, shared by all operations that one thread calls.
 
-An operation carves its temporary arrays from its worker's buffer, which grows to the largest need and then stays. So
-after the first steps, a training step allocates nothing, and consecutive layers work in memory that is still in the
-cache. Carving new arrays from a buffer overwrites the earlier ones.
+An operation carves its temporary arrays from the buffer of its worker. A buffer grows to the largest size that is
+needed, and then stays. So after the first steps, a training step allocates nothing, and consecutive layers work in
+memory that is still in the cache. Carving new arrays from a buffer overwrites the earlier ones.
 
 Each thread that calls operations has its own buffers, so that nets may run in several threads at a time; a helper
 thread (threads.py) works in the buffers of the thread that it helps.
@@ -20,7 +20,7 @@ Buffers = dict[int | str, NDArray[np.uint8]]
 
 
 class _Mine(local):
-    """The buffers that the running thread carves arrays from."""
+    """The buffers that the current thread carves arrays from."""
 
     def __init__(self) -> None:
         self.buffers: Buffers = {}
@@ -30,12 +30,12 @@ _mine = _Mine()
 
 
 def buffers() -> Buffers:
-    """Return the buffers that the running thread carves arrays from."""
+    """Return the buffers that the current thread carves arrays from."""
     return _mine.buffers
 
 
 def work_in(buffers: Buffers) -> None:
-    """Let the running thread carve arrays from another thread's buffers from now on."""
+    """Let the current thread carve arrays from another thread's buffers from now on."""
     _mine.buffers = buffers
 
 

@@ -14,7 +14,7 @@ MOMENTS = 1
 
 
 class Rule(NamedTuple):
-    """M = momentum·M + of_gradient·g, W = W + of_moment·M, for g = ΔW + decay·W, with GC and WC or without."""
+    """M = momentum·M + of_gradient·g, W = W + of_moment·M, g = ΔW + decay·W; gc, wc: whether to apply GC and WC."""
 
     decay: float
     gc: bool
@@ -31,9 +31,10 @@ def step(
     momentum: float,
     variant: str,
 ) -> None:
-    """Update the weights of every parameter in place; g is the gradient with its weight decay.
+    """Update the weights and moments of every parameter in place.
 
-    learning_rate, steps: arrays of one element, α and the number of earlier steps, which grows by 1.
+    learning_rate, steps: arrays of one element: α, and the number of earlier steps, which grows by 1. With g, the
+    gradient after GC and with the weight decay:
 
     variant "paper" (Algorithm 2):  M = ψM + (1 − ψ)g,  W = W − αM
     variant "dlib":                 M = ψM − αg,        W = W + M

@@ -18,10 +18,10 @@ MIN_PER_THREAD = 256  # rows
 def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: NDArray[np.float64]) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
-    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
-    the sum of their losses, how many are predicted correctly and their number, then the number of labels out of range.
-    A prediction is correct if a row's largest logit is its label's. Raises MinidlError for a label out of range before
-    anything is written, so that the last of the totals does not change.
+    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,): the sum of the losses,
+    the number of correct predictions and the number of rows, each over the labelled rows; then the number of labels out
+    of range. This last number stays the same here, because a label out of range raises MinidlError, before anything is
+    written. A prediction is correct if the label's logit is the row's largest.
     """
     z, e, label = logits.reshape(-1, logits.shape[-1]), error.reshape(-1, logits.shape[-1]), labels.reshape(-1)
     if wrong := int(np.count_nonzero(label >= logits.shape[-1])):
@@ -45,7 +45,7 @@ def forward(logits: Array, labels: NDArray[np.integer], error: Array, totals: ND
 
 
 def _piece(logits: Array, labels: NDArray[np.integer], p: Array) -> tuple[float, int]:
-    """Write p − onehot, or zero without a label, into ``p``; return the sum of the losses and how many are correct."""
+    """Write p − onehot, or zero for rows without a label, into ``p``; return the loss and how many rows are correct."""
     rows, best = np.arange(len(logits)), logits.argmax(axis=1)
     np.subtract(logits, logits[rows, best][:, None], out=p)
     labelled = labels >= 0

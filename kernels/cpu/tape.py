@@ -1,4 +1,4 @@
-"""Tape: the recorded calls of a function, to repeat them without the Python code between them."""
+"""Tape: the recorded calls of a function, which can be replayed without the Python code between them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,10 @@ from minidl.kernels.cpu.threads import workers
 
 
 class Tape:
-    """The calls of ``function()``, for the same thread and the same memory: compiled loops, and shared work.
+    """The calls that ``function()`` made, compiled loops and shared work, to replay by this thread in the same memory.
 
-    It does not contain what NumPy computes between them. whole: True if that depends only on the weights.
+    What NumPy computes between them is not replayed. whole: True if this does not depend on the data, so that a replay
+    gives the right result.
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:

@@ -1,11 +1,11 @@
 """Threads: the work of one operation is shared among the processor's cores.
 
-An operation splits its leading axis (the samples of a batch, mostly) into contiguous shares, one for each worker.
-NumPy and BLAS release the interpreter's lock while they compute, so threads are enough. BLAS itself is limited to
+An operation splits its leading axis (mostly the samples of a batch) into contiguous shares, one for each worker.
+NumPy and BLAS release the interpreter's lock (GIL) while they compute, so threads are enough. BLAS itself is limited to
 one thread: only the workers run in parallel, and a share's arrays stay in the cache of the core that computed them.
 
 The shares depend only on the number of workers, so sums over shares are repeatable to the last bit.
-Compiled loops are divided into the same shares, but have their own threads (see numba_compiler.py).
+Compiled loops are divided into the same shares, but run on Numba's threads (see numba_compiler.py).
 
 Several threads of a program may call operations at a time: each has its own scratch memory, and a helper finishes one
 thread's share before it takes the next one. Threads do not survive a fork, and those of OpenMP cannot be restarted: a
@@ -20,6 +20,7 @@ from threading import Lock, Thread
 
 from threadpoolctl import threadpool_limits
 
+from minidl.kernels.arguments import whole
 from minidl.kernels.cpu import scratch
 from minidl.kernels.cpu.calls import add_call
 from minidl.kernels.errors import MinidlError
@@ -38,9 +39,9 @@ class _Helper:
         Thread(target=self._run, name="minidl", daemon=True).start()
 
     def start(self, work: Work, share: tuple[int, int, int]) -> _Done:
-        """Begin with a share; when it is done, the returned queue gets its error or None."""
+        """Begin with a share; when it is done, the returned queue gets its exception or None."""
         done: _Done = SimpleQueue()
-        # In the caller's context, so that np.errstate also holds for the helpers.
+        # In the caller's context, so that the caller's np.errstate holds for the helpers as well.
         self._tasks.put((copy_context(), scratch.buffers(), work, share, done))
         return done
 
@@ -84,7 +85,7 @@ class _Team:
 
 _team: _Team | None = None
 _team_lock = Lock()  # while the team changes, and while the shares of an operation are handed out
-_forked = False  # after the parent had computed
+_forked = False  # whether this process was forked after its parent had computed
 
 
 def _usable_cores() -> set[int]:
@@ -107,10 +108,10 @@ def available_cores() -> int:
 def set_workers(size: int) -> None:
     """Use ``size`` worker threads from now on (the default is one for each core).
 
-    Raises MinidlError for more than one in a process that was forked after its parent had computed.
+    Raises MinidlError unless that is a whole number of at least 1, and for more than one in a process that was forked
+    after its parent had computed.
     """
-    if size < 1:
-        raise ValueError(f"the number of worker threads must be at least 1, not {size}")
+    size = whole("the number of worker threads", size)
     if _forked and size > 1:
         raise MinidlError(
             f"this process was forked from one that had computed, and works on one core instead of {size}, because "
@@ -155,7 +156,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def describe() -> str:
-    """Return a text with the number of cores that compute."""
+    """Return a short description: how many of the available cores compute."""
     return f"CPU, {workers()} of {available_cores()} cores"
 
 

@@ -1,8 +1,9 @@
 """Tiles: images split into tiles, and a matrix applied to every tile along y and along x.
 
 A tiling covers an axis with windows of equal width, one every ``step`` pixels, the first at −padding. Windows may
-extend over the ends, where the image is zero. There, the matrix leaves out the columns that would meet zeros, so that
-no image has to be copied for padding. Likewise, it leaves out the rows for outputs beyond the ends.
+extend beyond the ends of the image, where it counts as zero. For such windows, the columns of the matrix that would
+meet zeros are left out, so that no image has to be copied for padding. Likewise, the rows for outputs beyond the ends
+are left out.
 """
 
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ Array = NDArray[Any]
 
 
 class Run(NamedTuple):
-    """Neighbouring windows that lie on the image in the same way.
+    """Neighbouring windows of which the same part lies on the image.
 
-    tiles: their indices; taps: the part of each window that lies on the image; start: where on the image the first
-    window's first such tap lies.
+    tiles: their indices; taps: the part of each window that lies on the image; start: the pixel at the first tap of
+    this part, for the first window.
     """
 
     tiles: slice
@@ -38,7 +39,7 @@ class Tiling(NamedTuple):
     padding: int = 0
 
     def runs(self, first: int, last: int) -> list[Run]:
-        """Return the windows first to last as runs, tiles counted from ``first``."""
+        """Return the windows ``first`` to ``last`` − 1 as runs; their tiles are counted from ``first``."""
         found: list[Run] = []
         for tile in range(first, last):
             begin = tile * self.step - self.padding
@@ -66,7 +67,7 @@ def transform_tiles(
 
         transformed[i, s, t, u, j, :] = Σ_{k, l} matrix[i, k] · matrix[j, l] · tile[s, t, u][k, l, :]
 
-    matrix: (n, width of a tile); planes: their channels go side by side, c altogether; transformed: (n, samples of a
+    matrix: (n, width of a tile); planes: their channels become c channels side by side; transformed: (n, samples of a
     chunk, rows of tiles, tiles of a row, n, c).
     """
     for images, part, down, across in _runs(program, planes, band, transformed):
@@ -89,9 +90,9 @@ def write_tiles(
 def _runs(
     program: Program, planes: list[Plane], band: tuple[int, int], transformed: Array
 ) -> Iterator[tuple[PerImage, Array, Run, Run]]:
-    """Yield tiles at equal positions relative to the edges, their transformed tiles, and these positions.
+    """Yield tiles of which the same part lies on the image, the same tiles transformed, and their runs along y and x.
 
-    Both are (samples, rows of tiles, tiles of a row, …, c), the tiles with pixels, the transformed ones with points.
+    Both arrays are (samples, rows of tiles, tiles of a row, …, c), with the pixels or the points of a tile in between.
     """
     by_tile = transformed[:, : program.samples].transpose(1, 2, 3, 0, 4, 5)
     for (images, y, x), part in zip(planes, _channels(by_tile, planes), strict=True):

@@ -1,8 +1,8 @@
-"""Transposed convolution: the adjoint of a convolution from its output's size to its data's, as a separate layer.
+"""Transposed convolution: a layer whose forward pass is the adjoint of a convolution.
 
 data (samples, y, x, in), output (samples, Y, X, out) with Y = stride·(y − 1) + size − 2·padding, weights (out, size,
-size, in), biases (out,). The convolution has this output as its data and this data as its output, so its backward is
-our forward, its forward is our backward, and in comp_grads data and error change places.
+size, in), biases (out,). The convolution maps our output to our data. So its backward is our forward, its forward is
+our backward, and in comp_grads data and error change places. kernels/transposed_convolution.py has the formulas.
 """
 
 from typing import Any
@@ -55,7 +55,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
 
 
 def _swap(weights: Array) -> Array:
-    """Return the weights as the convolution has them, (in, y, x, out), in scratch memory."""
+    """Return weights (out, y, x, in) as those of the convolution, (in, y, x, out), in scratch memory."""
     out, y, x, into = weights.shape
     (swapped,) = carve("transposed weights", weights.dtype, (into, y, x, out))
 

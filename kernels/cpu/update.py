@@ -1,4 +1,4 @@
-"""Update of all parameters of a net: the loop that SGD and Adam share."""
+"""Update of all parameters of a net: what SGD and Adam have in common."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ def update(
 ) -> None:
     """Update each parameter in place by ``loop(rule(parameter), weights, grads, *moments)``.
 
-    The arrays are (n, length): whole filters if their means are subtracted, single elements otherwise. The weight
-    decay is added to the gradient after GC (coupled L2). The loops set nearly subnormal numbers to zero, see
-    subnormal.py.
+    The arrays are viewed as (n, length). With GC or WC, which subtract the mean of each filter, a row is a whole
+    filter, otherwise a single element. The loop adds the weight decay to the gradient after GC (coupled L2), and sets
+    nearly subnormal numbers to zero, see subnormal.py.
     """
     for parameter in parameters:
         length = parameter.weights[0].size if parameter.gc or parameter.wc else 1

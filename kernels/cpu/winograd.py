@@ -1,7 +1,7 @@
 """Convolution in fewer multiplications: Winograd's algorithm, with products that stay in the cache.
 
-The output is divided into tiles of m×m pixels. Each depends on n×n pixels of the data, n = m + r − 1 for filters of
-r×r. Tiles of data d, filters g and tiles of error e are transformed to n×n points (``cook_toom.py`` has A, B, G):
+The output is divided into tiles of m×m pixels. Each depends on n×n pixels of the data, with n = m + r − 1 for filters
+of r×r. Tiles of data d, filters g and tiles of error e are transformed to n×n points (``cook_toom.py`` has A, B, G):
 
     V = B d Bᵀ        U = G g Gᵀ        Ê = A e Aᵀ
 
@@ -15,14 +15,14 @@ instead of r² (2.25 instead of 9 for F(4×4, 3×3)):
                   by 180°, from out to in. The direct adjoint Bᵀ (Ê·Uᵀ) B costs as much and would overlap in its
                   outputs.
 
-The row of A at the point 1 is all ones. So biases added at (1, 1) are added to every pixel, and the transformed
-errors at (1, 1) are the sums for the biases' gradients.
+The row of A for the point 1 is all ones. So biases that are added at the point (1, 1) are added to every pixel, and the
+transformed errors at (1, 1) are the sums for the gradients of the biases.
 
-All this is for stride 1. With a larger stride, the phases of the images (see phases.py) replace the
-images, and their channels are side by side in V.
+All this is for stride 1. With a larger stride, the phases of the images (see phases.py) replace the images, and their
+channels lie side by side in V.
 
-Chunks of some images, or of some rows of tiles of one image, keep V and V·U in a core's own cache. Sources: Winograd
-1980; Lavin and Gray 2016.
+The work is divided into chunks of some images, or of some rows of tiles of one image, so that V and V·U stay in a
+core's own cache. Sources: Winograd 1980; Lavin and Gray 2016.
 """
 
 from math import prod
@@ -47,11 +47,13 @@ from minidl.kernels.errors import MinidlError
 Array = NDArray[Any]
 
 _ONE = 1  # the index of the point 1 among the points of A, B and G
-_CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; measured, half or a quarter is as good
-_FEWEST_TILES = 32  # in a chunk, as smaller matrix products are slow
-_TILES_PER_WEIGHTS = 4  # of an image cost what the weights do; measured with 10 and 50 images and 64 to 512 channels
+_CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; half or a quarter was as fast in measurements
+_FEWEST_TILES = 32  # in a chunk, because smaller matrix products are slow
+# The cost of transforming the weights, in tiles of an image; measured with 10 and 50 images and 64 to 512 channels.
+_TILES_PER_WEIGHTS = 4
 _MOST_TAPS = 5
-_MOST_OUTPUTS = 4  # along an edge of a tile: 6 round three times as much; (b), (c) and (b-cifar) gain 4 % at most
+# Along an edge of a tile. 6 have three times the rounding error, and the nets (b), (c) and (b-cifar) gain 4 % at most.
+_MOST_OUTPUTS = 4
 
 
 class Winograd(Convolution):
@@ -88,7 +90,10 @@ class Winograd(Convolution):
         return y == x and step_y == step_x and 2 <= -(-y // step_y) <= _MOST_TAPS
 
     def cost(self, images: int) -> float:
-        """Return what the forward pass of some images takes with transformed weights, in direct multiplications."""
+        """Return the time of the forward pass of ``images`` images, in units of one multiplication of the direct one.
+
+        The weights are transformed already.
+        """
         channels, filters = self.data_shape[2] * len(self._phases), self.filters
         tiles = images * prod(-(-size // self._m) for size in self.output_shape[:2])
         weights, numbers = channels * filters, tiles * (channels + filters)
@@ -104,7 +109,7 @@ class Winograd(Convolution):
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
-        # The first error that the tiles see is r − 1 pixels before the first pixel of the phase that begins first.
+        # The first tile of errors begins r − 1 pixels before the first pixel of the phase that begins first.
         first_y, first_x = (min(phase.padding[axis] for phase in self._phases) for axis in (0, 1))
         before = self._n - self._m
         inputs = [_tiled(error, self._n, self._m, (before - first_y, before - first_x))]
@@ -190,7 +195,10 @@ class Winograd(Convolution):
             self._recorder.run(images, arrays, write, variant=relu)
 
     def _multiply(self, program: Program, v: Array, weights: Array, biases: Array | None, products: Array) -> None:
-        """Append the instructions for V·U plus biases at the point 1; weights in lines read the tiles in place."""
+        """Append the instructions for V·U, plus the biases at the point (1, 1).
+
+        Weights that are kept in lines are multiplied as windows, which reads the tiles in place.
+        """
         if weights.shape[-1] == 1:
             program.product(v, weights[..., 0].transpose(1, 2, 3, 0), products)
             if biases is not None:
@@ -204,7 +212,7 @@ class Winograd(Convolution):
             program.windows(windows, weights[:, i, j], added, products[i, j][None, None], False)
 
     def _of_phases(self, images: Array, width: int, first: Pair) -> list[Plane]:
-        """Return the phases of images of the data's shape, in tiles ``width`` wide from the pixel ``first`` on."""
+        """Return the phases of images of the data's shape, divided into tiles of ``width`` pixels from ``first`` on."""
         return [
             _tiled(images[:, pixels[0], pixels[1]], width, self._m, (padding[0] - first[0], padding[1] - first[1]))
             for pixels, _, padding in self._phases
@@ -215,7 +223,7 @@ class Winograd(Convolution):
         y = max(plane.y.size + plane.y.padding for plane in covered)
         x = max(plane.x.size + plane.x.padding for plane in covered)
         channels, filters = self.data_shape[2] * len(self._phases), self.filters
-        # Each chunk reads all transformed weights, so they should be fewer than its own numbers, here half.
+        # Each chunk reads all transformed weights, so they should be at most half as many as its own numbers.
         balanced = 2 * channels * filters // (channels + filters)
         fitting = _CHUNK_BYTES // (self._n**2 * (channels + filters) * self.dtype.itemsize)
         return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, balanced, fitting))
@@ -224,8 +232,9 @@ class Winograd(Convolution):
 def _best_tile(height: int, width: int, taps: int) -> int:
     """Return the m of F(m×m, taps×taps) with the least work for outputs of height × width pixels.
 
-    Large tiles save most, unless they extend over the edges. But they turn each weight into n²/taps² values, which is
-    as much work as several tiles. Among equals, the smallest tile has the smallest rounding errors.
+    Large tiles save most multiplications, unless they extend beyond the edges. But they turn each weight into n²/taps²
+    values, which costs as much as several tiles. Of equal ones, the smallest is taken, as it has the smallest rounding
+    errors.
     """
     sizes = range(2, _MOST_OUTPUTS + 1)
     return min(sizes, key=lambda m: (-(-height // m) * -(-width // m) + _TILES_PER_WEIGHTS) * (m + taps - 1) ** 2)

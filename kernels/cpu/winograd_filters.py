@@ -27,17 +27,17 @@ class FilterTransform:
     def __init__(self, g: Array, kernel_size: Pair, phases: list[Phase], dtype: Any) -> None:
         self._points, self._taps, self._dtype = len(g), kernel_size[0] * kernel_size[1], dtype
         self._matrices = [_matrix(g, kernel_size, phase).astype(dtype) for phase in phases]
-        # Rotated by 180°, the first tap becomes the last of r, even if a phase has fewer.
+        # Rotated by 180°, the first tap becomes the last of r, even if a phase has fewer than r taps.
         self._rotated = [_matrix(g[:, ::-1], kernel_size, phase).astype(dtype) for phase in phases]
         self._adjoints = [matrix.T.copy() for matrix in self._matrices]
         self._recorder, self._kept, self._kept_rotated = Recorder(), Kept(), Kept()
 
     def forward(self, weights: Array, rotated: bool = False) -> Array:
-        """Return the transformed weights (out, y, x, in), (out, n, n, phases·in, 1), in scratch memory.
+        """Return weights (out, y, x, in) transformed to (out, n, n, phases·in, 1), in scratch memory.
 
-        rotated: return those of the weights rotated by 180°, from out to in, (phases·in, n, n, out, 1). Those of a
-        constant are kept in lines instead, (lines of filters, n, n, phases·in, a line's numbers), and made once:
-        n²/taps times as many numbers as the weights have.
+        rotated: transform the weights rotated by 180°, from out to in, to (phases·in, n, n, out, 1). The transform of a
+        constant is computed only once and kept in lines (lines.py), (lines of filters, n, n, phases·in, numbers of a
+        line): n²/taps times as many numbers as the weights.
         """
         if is_constant(weights):
             kept = self._kept_rotated if rotated else self._kept
@@ -47,8 +47,8 @@ class FilterTransform:
     def _transformed(self, weights: Array, rotated: bool) -> Array:
         """Return the transformed weights (out, n, n, phases·in), or rotated ones (phases·in, n, n, out).
 
-        Both are views of (n, n, out, phases·in), because BLAS accepts transposed matrices: transposing the weights took
-        two or three times as long as everything else here.
+        Both are views of the same order in memory, (n, n, out, phases·in), because BLAS accepts transposed matrices. To
+        transpose the weights instead took two or three times as long as everything else here.
         """
         n, (filters, _, _, channels) = self._points, weights.shape
         matrices = self._rotated if rotated else self._matrices
@@ -66,7 +66,7 @@ class FilterTransform:
         return points.transpose(3, 0, 1, 2) if rotated else points.transpose(2, 0, 1, 3)
 
     def adjoint(self, totals: list[Array], weights_grads: Array) -> None:
-        """Write the gradients of the weights from those of U, the sum of ``totals``, arrays (n, n, out, phases·in)."""
+        """Write the gradients of the weights, given those of U as the sum of ``totals`` (n, n, out, phases·in)."""
         filters, _, _, channels = weights_grads.shape
         shape = (self._points**2, filters, len(self._matrices), channels)
         first, *others = (total.reshape(shape) for total in totals)

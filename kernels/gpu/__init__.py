@@ -4,9 +4,9 @@ Read elementwise.py first: it has the paper's formulas on one page, without the 
 Operations run in one stream, see turn.py, because the default stream cannot be captured in a graph; concurrently.py has
 a second stream for parallel work, and plans are tried in a third.
 
-From the definitions come shapes and records: convolution.Geometry and the check of it, max_pool.output_shape and
-max_pool.argmax_type (of windows.py), the tuples data_norm.Statistics, Running and ParameterState, the smallest square
-that is not subnormal, and what a Prefetcher does that builds each batch when it is requested.
+The definitions provide shapes and records: convolution.Geometry and its check, windows.index_type, the tuples
+data_norm.Statistics, Crops, Running and ParameterState, the lower bound of Adam's V (subnormal.py), and the part of a
+Prefetcher that builds each batch when it is requested.
 """
 
 from typing import Any
@@ -46,13 +46,13 @@ def array(values: Any, dtype: Any) -> Any:
     if not isinstance(values, xp.ndarray):
         return xp.asarray(arrays.array(values, dtype))
     if values.dtype == dtype and values.flags.c_contiguous:
-        return values if aligned(values) else values.copy()  # cuDNN reads vectors
+        return values if aligned(values) else values.copy()  # cuDNN reads aligned vectors
     arrays.check_real(values.dtype)
     return xp.ascontiguousarray(values, dtype)
 
 
 def describe() -> str:
-    """Return the GPU's name, how much of its memory is in use, and how products are computed."""
+    """Return the GPU's name, how much of its memory is in use, and the library and precision of the products."""
     device = xp.cuda.Device()
     name = xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
     free, total = device.mem_info

@@ -23,10 +23,10 @@ def step(
     epsilon: float,
     variant: str,
 ) -> None:
-    """Update the weights of every parameter in place; g is the gradient with its weight decay.
+    """Update the weights and moments of every parameter in place, by the formulas of kernels/adam.py.
 
-    learning_rate, steps: arrays of one element, α and the number t of earlier steps, which grows by 1. The
-    formulas are those of kernels/adam.py; gradients stay as they are, also with GC.
+    learning_rate, steps: arrays of one element: α, and the number t of earlier steps, which grows by 1. Gradients do
+    not change, even with GC.
     """
     if not parameters:
         return

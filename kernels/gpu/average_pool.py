@@ -7,8 +7,8 @@ from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 from minidl.kernels.gpu.windows import kind, over_tiles
 
 Array = Any
-COLUMNS, ROWS = 32, 8  # channels and pixels of a block that sums up whole planes
-PIXELS = 4  # written by a thread of the global average's adjoint; more pixels mean fewer reads of the error
+COLUMNS, ROWS = 32, 8  # channels and pixels that a block of the global average takes at a time
+PIXELS = 4  # that a thread of the global average's adjoint writes; with more pixels, the error is read less often
 
 
 def forward(data: Array, size: int, stride: int, out: Array) -> None:

@@ -1,4 +1,4 @@
-"""Arrays of float32 as bfloat16; for CuPy, they are integers of 16 bits."""
+"""Arrays of float32 rounded to bfloat16; CuPy, which lacks this type, sees them as uint16."""
 
 from typing import Any
 
@@ -9,11 +9,12 @@ from minidl.kernels.gpu import source
 
 Array = Any
 MOST_BLOCKS = 1 << 16
-READERS = {"data": ("fprop", "wgrad"), "weights": ("fprop", "dgrad"), "error": ("wgrad", "dgrad")}  # of an operand
+# The two products that read each operand.
+READERS = {"data": ("fprop", "wgrad"), "weights": ("fprop", "dgrad"), "error": ("wgrad", "dgrad")}
 
 
 def narrow(wide: Array) -> Array:
-    """Return a new array of the numbers of ``wide`` rounded to bfloat16."""
+    """Return the numbers of ``wide`` rounded to bfloat16, to nearest with ties to even, in a new array."""
     result = cupy.empty(wide.shape, np.uint16)
     blocks = min(source.cover(wide.size, np.float32), MOST_BLOCKS)
     source.launch("bf16", "narrow", np.float32, blocks, source.THREADS, (wide, result, np.int64(wide.size)))
@@ -23,19 +24,21 @@ def narrow(wide: Array) -> Array:
 class Narrowed:
     """The operands of a layer's products in bfloat16: each is rounded once in a step, and two products read it.
 
-    A product that has rounded an operand keeps it for the other one. Changes of an array cannot be detected, so a step
-    begins with ``forget``, and the operands must not change until both products have read them.
+    The first product that needs an operand rounds it, and the result is kept for the second one. Changes of an array
+    cannot be detected, so a step begins with ``forget``, and the operands must not change until both products have read
+    them.
     """
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], tuple[Array, Array]] = {}  # by operand and reader: the array, and its halves
+        # By an operand and the product that will read it: the array, and the array rounded to bfloat16.
+        self.kept: dict[tuple[str, str], tuple[Array, Array]] = {}
 
     def forget(self) -> None:
         """Drop all kept operands."""
         self.kept.clear()
 
     def take(self, name: str, operation: str, array: Array) -> Array:
-        """Return an operand, by its name, as bfloat16 for a product."""
+        """Return ``array``, the operand ``name`` of the product ``operation``, in bfloat16."""
         before, halves = self.kept.pop((name, operation), (None, None))
         if before is not None and (before.data.ptr, before.shape) == (array.data.ptr, array.shape):
             return halves

@@ -9,21 +9,21 @@ import numpy as np
 from minidl.kernels.gpu import source
 
 Array = Any
-BLOCKS = 1 << 12  # enough to fill a large card
-COLUMNS, ROWS = 32, 8  # of a block that sums
-MIN_ROWS = 16  # of the matrix for each row of a block that sums
-PARTS = 512  # of the rows, at most: as many partial sums for each column
+BLOCKS = 1 << 12  # about as many as fill a large GPU
+COLUMNS, ROWS = 32, 8  # threads of a block of ``sums``: along the columns and along the rows
+MIN_ROWS = 16  # fewest rows that a thread of ``sums`` adds up
+PARTS = 512  # into which ``sums`` divides the rows, at most; each has a partial sum for each column
 
 
 def add(biases: Array, out: Array, relu: bool = False) -> None:
-    """Add biases (columns,) to every row of ``out``; relu: then set negative elements to zero."""
+    """Add biases (columns,) to every row of ``out`` (…, columns); relu: then take the maximum of that and 0."""
     blocks, vectors = _whole_rows(out, len(biases), source.aligned(biases, out))
     sizes = np.int64(out.size), *source.ints(len(biases), vectors, relu)
     source.launch("bias", "add", out.dtype, blocks, source.THREADS, (biases, out, *sizes))
 
 
 def widen(halves: Array, biases: Array | None, out: Array, relu: bool = False) -> None:
-    """Write an array (…, columns) of bfloat16, plus biases, if there are any, into ``out``; relu: as above."""
+    """Write ``halves``, an array (…, columns) of bfloat16, plus biases, if any, into ``out``; relu: as in ``add``."""
     columns = out.shape[-1]
     with_biases = biases is not None
     biases = biases if with_biases else out
@@ -33,7 +33,7 @@ def widen(halves: Array, biases: Array | None, out: Array, relu: bool = False) -
 
 
 def _whole_rows(out: Array, columns: int, aligned: bool) -> tuple[int, bool]:
-    """Return the blocks that have a whole number of rows in each step, and whether a thread reads vectors."""
+    """Return a number of blocks whose threads together cover whole rows, and whether a thread reads vectors."""
     width = 16 // out.itemsize
     vectors = columns % width == 0 and aligned
     elements = source.THREADS * (width if vectors else 1)  # of a block
@@ -42,7 +42,7 @@ def _whole_rows(out: Array, columns: int, aligned: bool) -> tuple[int, bool]:
 
 
 def sums(error: Array, out: Array) -> None:
-    """Write the sums of ``error`` over all rows into ``out`` (columns,); in the same order at every call."""
+    """Write the sums of ``error`` (…, columns) over all rows into ``out`` (columns,), always in the same order."""
     columns = len(out)
     rows = error.size // columns
     parts = max(1, min(rows // (ROWS * MIN_ROWS), PARTS))

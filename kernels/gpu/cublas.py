@@ -11,7 +11,7 @@ from minidl.kernels.gpu import products
 
 Array = Any
 
-WORKSPACE = 32 << 20  # bytes; our own memory avoids allocations inside a capture, and makes results repeatable
+WORKSPACE = 32 << 20  # bytes; with a workspace that we provide, cuBLAS allocates nothing, and results are repeatable
 NO_MEMORY = 3  # CUBLAS_STATUS_ALLOC_FAILED
 STATUS = {1: "not initialized", 7: "invalid value", 8: "not on this GPU", 11: "no access to memory",
           13: "not executed", 14: "internal error", 15: "not supported"}  # fmt: skip
@@ -25,10 +25,11 @@ COMPUTE = {"fp32": 68, "tf32": 77, "bf16": 75, "float64": 70}
 def multiply(
     a: Array, b: Array, out: Array, *, transpose_a: bool = False, transpose_b: bool = False, add: bool = False
 ) -> None:
-    """Write a · b into ``out``, or add it to ``out``; either may be transposed before.
+    """Write a · b into ``out``; add: add it to ``out``; transpose_a, transpose_b: use aᵀ or bᵀ instead.
 
     All are contiguous matrices of one type, float32 or float64; float32 is multiplied in the precision chosen in
-    products.py. cuBLAS counts columns first, so to it each matrix is its transpose, and outᵀ = bᵀ · aᵀ.
+    products.py. cuBLAS expects matrices stored column by column, so it sees the transpose of each of ours, and computes
+    outᵀ = bᵀ · aᵀ.
     """
     rows, columns = out.shape
     inner = a.shape[0] if transpose_a else a.shape[1]
@@ -62,7 +63,7 @@ def multiply(
 
 @cache
 def library() -> Any:
-    """Return the cuBLAS that CuPy has loaded, or would load."""
+    """Return the cuBLAS that CuPy uses; load it if it is not loaded yet."""
     from cupy_backends.cuda.libs import cublas as loaded  # noqa: F401  # loads it, wherever it is
 
     blas = ctypes.CDLL(f"libcublas.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}")

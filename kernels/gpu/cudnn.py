@@ -2,14 +2,15 @@
 
     fprop    data, weights → output        dgrad    error, weights → data's error      wgrad    data, error → grads
 
-Arrays have their channels last. cuDNN numbers the axes samples, channels, y, x, and gets the order from the strides.
+Arrays are channels last. cuDNN orders the axes samples, channels, y, x, and gets the order in memory from the strides.
 
-Biases and a ReLU after a product are in the graph of fprop, so they need no extra pass over memory. In bf16, operands
-and results are rounded to it, for which cuDNN has many precompiled engines; there the pass that widens the result adds
-biases and ReLU. If there is no such engine, the steps are done separately.
+Biases and a ReLU after fprop are in the same cuDNN graph, so they need no extra pass over memory. In bf16, operands and
+results are rounded to bfloat16, for which cuDNN has many precompiled engines; there, the pass that converts the result
+back to float32 adds the biases and computes the ReLU. If cuDNN has no engine for such a graph, the steps are done
+separately.
 
-The first product that is computed tries the plans that cuDNN ranks best, and takes the fastest correct one, see
-trial.py; plans.py keeps the choice.
+The first call of a product tries the plans that cuDNN ranks best, and chooses the fastest correct one, see trial.py;
+plans.py keeps the choice.
 """
 
 import os
@@ -25,7 +26,7 @@ from minidl.kernels.convolution import Geometry
 from minidl.kernels.gpu import bf16, bias, libraries, plans, products, trial
 from minidl.kernels.gpu.im2col import Im2col
 
-# The frontend might open a runtime of another CUDA, or none, and it looks for cuDNN in only one place.
+# Alone, the frontend might open the runtime of another CUDA version, or none, and it looks for cuDNN in only one place.
 os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", libraries.for_cudnn())
 
 import cudnn
@@ -34,23 +35,23 @@ Array = Any
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 
-FIRST, SECOND, OUT, BIASES = 1, 2, 3, 4  # the numbers of the arrays in a graph
+FIRST, SECOND, OUT, BIASES = 1, 2, 3, 4  # identifiers of the arrays in a graph
 INPUTS = {"fprop": ("image", "weight"), "dgrad": ("loss", "filter"), "wgrad": ("image", "loss")}
 WEIGHTS = {"fprop": SECOND, "dgrad": SECOND, "wgrad": OUT}
 DATA = {"fprop": FIRST, "dgrad": OUT, "wgrad": FIRST}
-BEHIND = ("", "biases", "biases and ReLU")
+BEHIND = ("", "biases", "biases and ReLU")  # what can follow a product
 CANDIDATES = 24  # plans that are tried, at most
-SHAPES_TRIED = 4  # of the data for the same filters; further shapes take the plan that cuDNN ranks best
-KEPT = 2048  # products that are planned, at most
-EPSILON = 2.0**-24  # the relative rounding of a float32 sum, once for each term
-BOUNDS = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 5e-2}  # the largest error of a plan, per largest number of a product
+SHAPES_TRIED = 4  # shapes of data for which plans are tried, for each shape of filters; others take cuDNN's first plan
+KEPT = 2048  # planned products that are kept, at most
+EPSILON = 2.0**-24  # the relative rounding error of each addition in float32
+BOUNDS = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 5e-2}  # the largest error of a correct plan, per largest result
 
 
 class Product:
-    """One product, planned for arrays of given shapes, and the operation ``behind`` it, one of BEHIND.
+    """One product, planned for arrays of given shapes, and the operation ``behind`` (after) it, one of BEHIND.
 
-    half_out: the output is rounded to bfloat16; fused: the operation behind the product is in its graph; each only if
-    cuDNN has an engine for it.
+    half_out: the output is rounded to bfloat16; fused: the operation after the product is in the same graph. Both
+    become False if cuDNN has no engine for such a graph.
     """
 
     def __init__(
@@ -72,14 +73,14 @@ class Product:
         self.shapes = {FIRST: first, SECOND: second, OUT: out}
         weights, pixels = self.shapes[WEIGHTS[operation]], {"fprop": out, "dgrad": first, "wgrad": second}[operation]
         self.multiplications = prod(weights) * prod(pixels[:3])
-        self.terms = self.multiplications // prod(out)  # of a sum
+        self.terms = self.multiplications // prod(out)  # the terms of each sum
         filters = operation, weights, stride, padding, precision, behind
         tried, data = _tried.setdefault(filters, set()), self.shapes[DATA[operation]]
         if len(tried) < SHAPES_TRIED:
             tried.add(data)
         self.most = CANDIDATES if data in tried else 1
         self.settings = operation, (first, second, out), stride, padding, precision
-        # Choices from versions that did not compare all plans are made again.
+        # The word "compared" tells these choices from those of earlier versions, which did not compare all plans.
         self.name = " ".join(map(str, (*self.settings, behind, "compared")))
         try:
             self.graph, self.candidates = self._build(*self.settings)
@@ -92,7 +93,7 @@ class Product:
         self.refusal = ""
 
     def has_plan(self) -> bool:
-        """Return whether there is a plan, which is chosen at the first call; log if there is none."""
+        """Return whether there is a plan. The first call chooses it, or logs why there is none."""
         if self.plan is None and not self.refusal:
             try:
                 self.plan = self._choose()
@@ -105,9 +106,9 @@ class Product:
         return self.plan is not None
 
     def __call__(self, first: Array, second: Array, out: Array, biases: Array = None) -> None:
-        """Write the product of the first and the second, with the operation behind it, into ``out``.
+        """Write the product of ``first`` and ``second``, and the operation after it, into ``out``.
 
-        In bf16, the first and the second are results of bf16.narrow. Raises RuntimeError if there is no plan.
+        In bf16, ``first`` and ``second`` are results of bf16.narrow. Raises RuntimeError if there is no plan.
         """
         if not self.has_plan() or self.plan is None:
             raise RuntimeError(self.refusal)
@@ -124,26 +125,27 @@ class Product:
             bias.add(biases, out, relu)
 
     def execute(self, arrays: dict[int, Array], plan: int, workspace: Array) -> None:
-        """Compute with a plan, on arrays given by their numbers in the graph."""
+        """Execute the graph with a plan, on arrays given by their identifiers in the graph."""
         pointers = {number: array.data.ptr for number, array in arrays.items()}
         handle = _handle(cupy.cuda.get_current_stream().ptr)
         self.graph.execute_plan_at_index(pointers, workspace.data.ptr, plan, handle=handle)
 
     def workspace(self, plan: int) -> int:
-        """Return how many bytes a plan needs besides its arrays."""
+        """Return how many bytes of memory a plan needs besides its arrays."""
         return int(self.graph.get_workspace_size_plan_at_index(plan))
 
     def _choose(self) -> int:
         """Return the fastest correct plan, and keep its name.
 
-        While a stream records, plans cannot be tried; then return the kept plan, or cuDNN's best.
+        While a stream records, plans cannot be tried; then return the plan that was kept, or the one that cuDNN ranks
+        first.
         """
         if cupy.cuda.get_current_stream().is_capturing():
             return next(iter(self.candidates.values()))
         arrays, wanted = self._exercise()
         try:
             best = self._fastest(arrays, wanted)
-        except RuntimeError:  # the kept plan, or the only one, is not correct here
+        except RuntimeError:  # the plan that was kept, or the only one, is not correct here
             if len(self.candidates) > 1:
                 raise
             for known in self.candidates:
@@ -158,7 +160,7 @@ class Product:
         """Return the name of the fastest correct candidate."""
         ways = {}
         for name, plan in self.candidates.items():
-            with suppress(Exception):  # cuDNN's own types: the plan cannot even report its workspace
+            with suppress(Exception):  # of types that cuDNN defines: the plan cannot even report its workspace
                 ways[name] = partial(self.execute, arrays, plan), self.workspace(plan)
         bound = max(BOUNDS[self.precision], EPSILON * self.terms**0.5)
         return trial.fastest(ways, arrays[OUT], wanted, bound, self.multiplications)
@@ -234,7 +236,7 @@ def product(
     precision: str,
     behind: str = "",
 ) -> Product | None:
-    """Return a product planned for these shapes, all (samples or filters, y, x, channels), or None, and log why.
+    """Return a product planned for these shapes, all (samples or filters, y, x, channels); if none, log why.
 
     operation: "fprop", "dgrad" or "wgrad"; precision: one of products.PRECISIONS; behind: one of BEHIND.
     """
@@ -254,12 +256,12 @@ def _say_refused(operation: str, shapes: tuple[Shape, ...], precision: str, why:
 
 
 _tried: dict[Any, set[Shape]] = {}  # shapes of data for which plans were tried, by filters and other arguments
-_recorded: set[Product] = set()  # kept alive, as recorded graphs run their code
+_recorded: set[Product] = set()  # kept alive, because recorded graphs run their code
 
 
 @cache
 def relu_keeps_nan(precision: str) -> bool:
-    """Return whether a ReLU in a graph keeps nan, with which a run detects that it has diverged."""
+    """Return whether a ReLU in a graph keeps nan, by which a run detects that it has diverged."""
     shape = 8, 1, 1, 8
     ones = cupy.ones(shape, np.float32)
     data, out = cupy.full_like(ones, np.nan), cupy.zeros_like(ones)
@@ -271,7 +273,7 @@ def relu_keeps_nan(precision: str) -> bool:
 def _candidates(graph: Any, chosen: str | None, most: int) -> dict[str, int]:
     """Build the plan that was chosen before, or at most ``most`` candidates, in the order of cuDNN's ranking.
 
-    A plan that has to be compiled takes a second or more, and is skipped if there is another one before it.
+    To build a plan that has to be compiled takes a second or more; it is skipped if there is another one before it.
     """
     names = [graph.get_plan_name_at_index(index) for index in range(graph.get_execution_plan_count())]
     found: dict[str, int] = {}

@@ -24,13 +24,14 @@ def forward(
 ) -> Statistics:
     """Write γ·x̂ + β into ``out`` and return the statistics of x.
 
-    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: of BN, to be moved towards these
-    statistics; relu: write max(γ·x̂ + β, 0) instead.
+    x, out: views (outer, rows, inner, lanes); gamma, beta: (inner·lanes,); running: BN's running statistics, which are
+    moved towards those of x; relu: write max(γ·x̂ + β, 0) instead. The statistics are float64 (outer, inner·lanes).
     """
     layout = wide(x)
     found = cupy.empty((3, layout.matrices, layout.channels))
     with_running = np.int32(running is not None and x.shape[1] > 1)
-    mean, variance, updates, window = running or Running(gamma, beta, cupy.empty(1, np.int64), 0)  # not changed
+    # Without running statistics, the kernel needs valid arrays in their place, which it does not change.
+    mean, variance, updates, window = running or Running(gamma, beta, cupy.empty(1, np.int64), 0)
     settings = (_elements(layout), np.float64(epsilon), found, _stride(layout), with_running, mean, variance, updates)
     finish("data_norm", "statistics", sums("data_norm", x, x, layout), layout, layout.width, *settings)
     args = (x, found[0], found[2], gamma, beta, out, np.int32(relu), with_running, updates, np.int32(window))
@@ -46,9 +47,9 @@ def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = F
 
 
 def comp_grads(error: Array, x: Array, statistics: Statistics, gamma_grads: Array, beta_grads: Array) -> Array:
-    """Write ∂L/∂γ = Σ e·x̂ and ∂L/∂β = Σ e (c,), with e = ``error``, and return what ``backward`` needs of it.
+    """Write ∂L/∂γ = Σ e·x̂ and ∂L/∂β = Σ e (c,), with e = ``error``, and return the sums that ``backward`` needs.
 
-    That is Σ e and Σ e·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
+    These are Σ e and Σ e·x̂ of each channel over the rows of the view, (2, outer, inner·lanes).
     """
     layout = wide(error)
     matrices, channels = layout.matrices, layout.channels
@@ -64,7 +65,7 @@ def comp_grads(error: Array, x: Array, statistics: Statistics, gamma_grads: Arra
 def backward(error: Array, x: Array, gamma: Array, statistics: Statistics, sums: Array, out: Array) -> None:
     """Write ∂L/∂x = (γ·e − mean(γ·e) − x̂·mean(γ·e·x̂))/√(σ² + ε) into ``out``, with e = ``error``.
 
-    sums: of ``comp_grads``.
+    sums: from ``comp_grads``. If a group has several channels, as in LN, one more kernel adds up its channels' sums.
     """
     layout = wide(error)
     of_both = (sums, statistics.mean, statistics.scale, _stride(layout), gamma)

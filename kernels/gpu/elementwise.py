@@ -1,4 +1,4 @@
-"""The paper's formulas in CuPy's ElementwiseKernel and ReductionKernel: read this page before the RawKernels.
+"""The paper's formulas in CuPy's ElementwiseKernel and ReductionKernel: read this page before the CUDA sources.
 
 CuPy compiles a CUDA kernel from a formula: an ElementwiseKernel computes it for each element, a ReductionKernel sums it
 over axes. T is the arrays' number type, float or double. Arrays are views (outer, rows, inner, lanes), see areas.py;
@@ -107,9 +107,9 @@ def forward(
     running: Running | None = None,
     relu: bool = False,
 ) -> Statistics:
-    """Write y = γ·x̂ + β, or max(y, 0), with x̂ = (x − μ)/√(σ² + ε) (equations 5 to 7); γ, β: (inner·lanes,).
+    """Write y = γ·x̂ + β, or with relu max(y, 0), with x̂ = (x − μ)/√(σ² + ε) (equations 5 to 7); γ, β: (inner·lanes,).
 
-    running: of BN, to be moved towards these statistics.
+    running: BN's running statistics, which are moved towards those of x.
     """
     found = group_statistics(x, epsilon)
     inference(STANDARDIZE(x, found.mean, found.scale), gamma, beta, out, relu)
@@ -119,7 +119,7 @@ def forward(
 
 
 def move(running: Running, found: Statistics, rows: int) -> None:
-    """Move running statistics (c,) by 1/(n + 1) towards a batch's; n = ``updates``, counted up to ``window``."""
+    """Move running statistics (c,) by 1/(n + 1) towards those of a batch; n = ``updates``, counted up to ``window``."""
     mean, variance, updates, window = running
     mean += (found.mean.ravel() - mean) / (updates + 1)
     variance += (found.variance.ravel() * rows / (rows - 1) - variance) / (updates + 1)
@@ -127,7 +127,7 @@ def move(running: Running, found: Statistics, rows: int) -> None:
 
 
 def inference(x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None:
-    """Write y = factor·x + offset, or max(y, 0)."""
+    """Write y = factor·x + offset, or with relu max(y, 0)."""
     AFFINE(x, factor.reshape(x.shape[2:]), offset.reshape(x.shape[2:]), relu, out)
 
 
@@ -168,7 +168,7 @@ ADAM = {
 
 
 def update(parameters: Sequence[ParameterState], algorithm: Any, *settings: Any) -> None:
-    """Run Algorithm 2 or 3 on each parameter; each filter is a group, of the gradient for GC, of the weights for WC."""
+    """Run Algorithm 2 or 3 on each parameter; GC centers each filter of the gradient, WC each filter of the weights."""
     for parameter in parameters:
         arrays = parameter.weights, parameter.grads, *parameter.moments
         weights, grads, *moments = (array.reshape(len(array), 1, 1, -1) for array in arrays)

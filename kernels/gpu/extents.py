@@ -1,4 +1,4 @@
-"""Arrays of different extents on a GPU, the smaller one padded with zeros: see kernels/extents.py and extents.cu."""
+"""Arrays of different extents on a GPU, where missing elements count as zero: see kernels/extents.py and extents.cu."""
 
 from itertools import chain
 from math import gcd
@@ -12,12 +12,12 @@ Array = Any
 
 
 def copy(source: Array, out: Array) -> None:
-    """Write ``source`` into ``out``: cropped if out is smaller, zero-padded if larger; the adjoint copies back."""
+    """Write ``source`` into ``out``: out[i] = source[i] at each index i that source has, zero at the others."""
     _launch("copy", source, out)
 
 
 def add(first: Array, second: Array, out: Array) -> None:
-    """Write first + second into ``out``, whose extents are the larger ones of both and which may be ``first``."""
+    """Write first + second into ``out``, which has the larger extent of both along each axis and may be ``first``."""
     if first.shape == second.shape:
         args = (first, second, out, np.int64(out.size))
         launch("extents", "add", out.dtype, cover(out.size, out.dtype), THREADS, args)
@@ -26,7 +26,7 @@ def add(first: Array, second: Array, out: Array) -> None:
 
 
 def _launch(kernel: str, *arrays: Array) -> None:
-    """Run a kernel on arrays of different extents, the last of which is written."""
+    """Run a kernel on arrays of different extents; it writes the last of them."""
     images, out = [_image(array) for array in arrays], arrays[-1]
     y, x, c = images[-1]
     unit = lanes(gcd(*(channels for _, _, channels in images)), *arrays)

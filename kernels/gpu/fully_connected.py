@@ -1,6 +1,6 @@
-"""Fully connected layer, its three products; arrays are those of kernels/fully_connected.py.
+"""Fully connected layer on a GPU: its three products are those of a 1×1 convolution on images of one pixel.
 
-They are those of a 1×1 convolution of images of one pixel.
+Arrays and formulas are those of kernels/fully_connected.py.
 """
 
 from functools import cache
@@ -32,6 +32,7 @@ def comp_grads(error: Array, data: Array, weights_grads: Array, biases_grads: Ar
 
 
 def _images(rows: Array) -> Array:
+    """View a matrix (n, channels) as images of one pixel, (n, 1, 1, channels)."""
     return rows.reshape(len(rows), 1, 1, -1)
 
 

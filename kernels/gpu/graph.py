@@ -1,4 +1,4 @@
-"""CUDA graphs: a function's kernels are recorded once, then launched by a single call without Python in between."""
+"""CUDA graphs: the kernels of a function are recorded once, and then launched by a single call."""
 
 import gc
 import logging
@@ -11,17 +11,17 @@ import cupy
 from minidl.kernels.gpu import products
 from minidl.kernels.gpu.turn import turn
 
-WARM_UPS = 2  # calls before the recording, in which plans are made, kernels compiled and buffers allocated
+WARM_UPS = 2  # calls before the recording, which plan products, compile kernels and allocate buffers
 
 _log = logging.getLogger(__name__)
 
 
 class Recorded:
-    """A function that is recorded, to be called again and again on the same arrays.
+    """A function that is called many times on the same arrays, and is recorded after the first calls.
 
-    version: a number that grows when the arrays change; then the recording is dropped. total: the sum of a number over
-    the ranks that share the function. All of them record it, or none: NCCL requires that a sum over ranks is recorded
-    by all of them, or by none (its guide, "Using NCCL with CUDA Graphs").
+    version: returns a number that grows when the arrays change; then the recording is dropped. total: the sum of a
+    number over the ranks that share the function. Either all ranks record it or none does, as NCCL requires of a sum
+    over ranks (see its guide, "Using NCCL with CUDA Graphs").
     """
 
     def __init__(
@@ -29,7 +29,8 @@ class Recorded:
     ) -> None:
         self.function, self.version, self.total = function, version, total
         self.graph: Any = None
-        # A deleted pool returns no memory to the card, so one pool serves all recordings, and is emptied at the end.
+        # A deleted pool does not return its memory to the GPU. So one pool serves all recordings, and is emptied when
+        # this object is deleted.
         self.pool = cupy.cuda.MemoryPool()
         weakref.finalize(self, self.pool.free_all_blocks)
         self.known = -1
@@ -37,7 +38,7 @@ class Recorded:
 
     def __call__(self) -> None:
         """Run the function, at first directly, then by launching its graph."""
-        with turn:  # or the calls of another thread would be recorded, too
+        with turn:  # otherwise the calls of another thread would be recorded, too
             if self.total(self.version()) != self.known:
                 self.graph, self.calls = None, 0
             if self.graph is None and not self.refused and self.calls >= WARM_UPS:
@@ -50,13 +51,13 @@ class Recorded:
                 self.graph.launch()
 
     def _capture(self) -> None:
-        """Record the function's kernels without running them, and remember if this is refused.
+        """Record the function's kernels without running them, and remember if this is not possible.
 
-        Meanwhile the function allocates from a separate memory pool, which nothing else uses as long as the graph
-        exists: each launch uses the same addresses again.
+        During the recording, the function allocates from a separate memory pool. Nothing else uses this pool as long as
+        the graph exists, because each launch uses the same addresses again.
         """
         collects = gc.isenabled()
-        gc.collect()  # now, as a collection during the recording might call what a recording forbids
+        gc.collect()  # now, because a collection during the recording might make calls that a recording forbids
         gc.disable()
         cupy.get_default_memory_pool().free_all_blocks()  # the graph needs the temporary memory of the warm-ups again
         try:
@@ -70,14 +71,14 @@ class Recorded:
             return
         refusal = refusal or "another rank cannot record them"
         _log.warning(f"steps cannot be recorded as a CUDA graph and run one kernel at a time: {refusal}")
-        self.pool.free_all_blocks()  # the steps need it, as they now run directly
+        self.pool.free_all_blocks()  # the steps need this memory, because they now run directly
 
     def _recorded(self, stream: Any) -> tuple[Any, str | None]:
         """Return the graph of the function's kernels, or why there is none."""
         graph, refusal = None, None
         try:
             stream.begin_capture()
-        except RuntimeError as error:  # the default stream cannot
+        except RuntimeError as error:  # the default stream cannot record
             return graph, products.reason(error)
         try:
             with cupy.cuda.using_allocator(self.pool.malloc):

@@ -11,24 +11,24 @@ from minidl.kernels.gpu.source import ints, launch
 Array = Any
 LANES, ROWS, BATCH = 32, 8, 4  # as in groups.cuh
 BLOCK = LANES * ROWS  # threads
-WARP, FEW = 32, 8  # threads; terms that one thread adds up, at most
-BLOCKS = 512  # enough for the memory of any card; a constant, so that sums do not depend on the card
-FINE_BLOCKS = 8192  # of kernels without partial sums: with small blocks, fewer multiprocessors are idle at the end
+WARP, FEW = 32, 8  # threads of a warp; the most partial sums that a single thread adds up
+BLOCKS = 512  # enough to use the memory bandwidth of any GPU; a constant, so that sums do not depend on the GPU
+FINE_BLOCKS = 8192  # for kernels without partial sums: with less work per block, fewer multiprocessors idle at the end
 
 
 class Layout(NamedTuple):
-    """A view as ``matrices`` of ``length`` elements, whose rows hold ``channels``, each group ``width`` of them."""
+    """A view as ``matrices`` of ``length`` elements. Their rows have ``channels``, of which ``width`` make a group."""
 
     matrices: int
     length: int
     channels: int
     width: int
     dtype: Any
-    blocks: int = BLOCKS  # about so many
+    blocks: int = BLOCKS  # about the number of blocks of a kernel
 
     @property
     def fine(self) -> "Layout":
-        """The same in smaller pieces, for changes."""
+        """The same in smaller pieces, for kernels that change the elements."""
         return self._replace(blocks=FINE_BLOCKS)
 
     @property
@@ -38,21 +38,21 @@ class Layout(NamedTuple):
 
     @property
     def columns(self) -> int:
-        """The length of a row: as many times the channels as fill a block, and whole vectors."""
+        """The length of a row: the least multiple of the channels and of a vector that fills the width of a block."""
         whole = self.vector // gcd(self.channels, self.vector)
         times = -(-LANES * self.vector // self.channels)
         return self.channels * -(-times // whole) * whole
 
     @property
     def rows(self) -> int:
-        """How many rows one block takes, a multiple of those that it takes at a time."""
+        """How many rows one block takes, a multiple of ROWS, the rows that it takes at a time."""
         rows = -(-self.length // self.columns)
         pieces = max(1, min(self.blocks // (self.matrices * self._across), rows // (ROWS * BATCH)))
         return -(-rows // (pieces * ROWS)) * ROWS
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """The blocks: matrices, pieces of a row, pieces of the rows."""
+        """The numbers of blocks: matrices, pieces of a row, pieces of the rows."""
         return self.matrices, self._across, -(-self.length // (self.columns * self.rows))
 
     @property
@@ -72,25 +72,25 @@ def matrices(x: Array) -> Layout:
 
 
 def wide(x: Array) -> Layout:
-    """View (outer, rows, inner, lanes) as matrices that have all inner·lanes channels."""
+    """View (outer, rows, inner, lanes) as ``outer`` matrices with inner·lanes channels."""
     outer, rows, inner, lanes = x.shape
     return Layout(outer, rows * inner * lanes, inner * lanes, lanes, x.dtype)
 
 
 def sizes(layout: Layout) -> tuple[np.generic, ...]:
-    """Return a layout as the last arguments of the kernels that go through all elements."""
+    """Return the last arguments of the kernels that go through all elements: length, columns, channels and rows."""
     return np.int64(layout.length), *ints(layout.columns, layout.channels, layout.rows)
 
 
 def sums(name: str, x: Array, y: Array, layout: Layout) -> Array:
-    """Return the sums Σx and Σx·y of the columns, (matrices, pieces, 2, columns); NAME.cu includes groups.cuh."""
+    """Return the sums Σx and Σx·y of the columns, (matrices, pieces, 2, columns); NAME.cu must include groups.cuh."""
     parts = cupy.empty((layout.matrices, layout.grid[2], 2, 1 if layout.channels == 1 else layout.columns))
     launch(name, "sums", x.dtype, layout.grid, BLOCK, (x, y, parts, *sizes(layout)))
     return parts
 
 
 def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *args: Any) -> None:
-    """Run ``kernel`` on the sums of each group of ``width`` channels, by a block, a warp or a thread for each."""
+    """Run ``kernel`` on the sums of each group of ``width`` channels: a block, a warp or a thread for each group."""
     pieces, columns = parts.shape[1], parts.shape[3]
     terms = pieces * columns * width // layout.channels
     threads = 1 if terms <= FEW else WARP * max(1, min(8, terms // 64))
@@ -101,6 +101,6 @@ def finish(name: str, kernel: str, parts: Array, layout: Layout, width: int, *ar
 
 
 def change(name: str, x: Array, y: Array, out: Array, affines: Array, layout: Layout, width: int) -> None:
-    """Change x and y into ``out`` by the affine maps (groups, 4) of groups of ``width`` channels."""
+    """Write the affine map of x and y into ``out``; affines: (groups, 4), one map for each ``width`` channels."""
     args = (x, y, out, affines, *ints(width), *sizes(layout.fine))
     launch(name, "change", x.dtype, layout.fine.grid, BLOCK, args)

@@ -1,4 +1,4 @@
-"""Convolution through im2col and matrix products by cuBLAS; see kernels/cpu/im2col.py for the formulas."""
+"""Convolution by im2col and matrix products of cuBLAS; see kernels/cpu/im2col.py for the formulas."""
 
 from math import prod
 from typing import Any
@@ -12,13 +12,13 @@ from minidl.kernels.gpu import bias, cublas, source
 Array = Any
 
 CHUNK_BYTES = 1 << 28  # of columns at a time
-WARP, ROWS = 32, 8  # threads of a block along what a window takes of a row, and pixels
+WARP, ROWS = 32, 8  # threads of a block of ``gather``: along a row of a window, and along the output pixels
 
 
 class Im2col(Convolution):
-    """Convolution through chunks of im2col; arguments and methods are those of Convolution.
+    """Convolution by im2col, in chunks of the columns; arguments and methods are those of Convolution.
 
-    ``product`` computes one of the three without the biases; other algorithms replace it.
+    ``product`` computes one of the three products; other algorithms override it.
     """
 
     name = "im2col and cuBLAS"
@@ -26,7 +26,7 @@ class Im2col(Convolution):
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
         self.window = prod(self.kernel_size) * self.data_shape[2]
-        # The data are their own columns.
+        # A 1×1 convolution, for which the data themselves are the columns.
         self.pointwise = (*self.kernel_size, *self.stride, *self.padding) == (1, 1, 1, 1, 0, 0)
         self.chunk = max(1, CHUNK_BYTES // (self.window * self.dtype.itemsize))
 
@@ -48,7 +48,7 @@ class Im2col(Convolution):
     ) -> None:
         """Write fprop(data, weights), dgrad(error, weights) or wgrad(data, error) into ``out``, plus biases, if any.
 
-        With biases a layer begins its step, see bf16.py; relu: then the maximum of the sum and 0.
+        relu: write the maximum of that and 0. A call with biases is the first one of a layer in a step, see bf16.py.
         """
         pixels = (out if operation == "fprop" else first if operation == "dgrad" else second).reshape(-1, self.filters)
         weights = (out if operation == "wgrad" else second).reshape(self.filters, -1)
@@ -82,10 +82,13 @@ class Im2col(Convolution):
         self._launch("gather", shape, self._unit(data, columns), data, columns, *area)
 
     def scatter(self, columns: Array, start: int, out: Array) -> None:
-        """Add windows to their places in ``out``; write the first ones of an image instead."""
+        """Add up windows at their places in ``out``, the adjoint of ``gather``; chunks must come one after another.
+
+        Images that begin in this chunk are overwritten.
+        """
         of_image = self.output_shape[0] * self.output_shape[1]
         first, last = start // of_image, -(-(start + len(columns)) // of_image)
-        # A chunk that begins inside an image adds to it, and writes the images that begin in it.
+        # A chunk adds to an image that began in an earlier chunk, and overwrites the images that begin in it.
         y, x, channels = self.data_shape
         middle, unit = first + (start % of_image > 0), self._unit(columns, out)
         for image, end, more in ((first, middle, 1), (middle, last, 0)):

@@ -1,6 +1,6 @@
 """CUDA's libraries as files: pip installs them where the loader, and sometimes cuDNN's frontend, does not look.
 
-CuPy contains the runtime, so the separate library may not be loaded yet.
+CuPy contains the CUDA runtime, so the runtime as a separate library may not be loaded yet.
 """
 
 import ctypes
@@ -13,9 +13,9 @@ import cupy
 
 
 def for_cudnn() -> str:
-    """Load cuDNN and the runtime of the CUDA that CuPy was built for; return the runtime's path. Raises OSError.
+    """Load cuDNN and the runtime of the CUDA version that CuPy was built for; return the runtime's path.
 
-    A runtime of another CUDA, from another package, is not touched.
+    A runtime of another CUDA version, from another package, is not touched. Raises OSError if one of them is missing.
     """
     load("libcudnn.so.9", "cudnn")
     return load(f"libcudart.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}", "cudart")

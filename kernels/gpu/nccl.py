@@ -1,7 +1,7 @@
-"""NCCL: sums of arrays over the GPUs of several processes, one each.
+"""NCCL: sums of arrays over the GPUs of several processes, one GPU for each process.
 
-They run in the same stream as all kernels, so a CUDA graph records them like other kernels; then the graph must be
-replayed on all GPUs.
+The sums run in the same stream as all kernels, so a CUDA graph records them like other kernels. Such a graph must be
+launched on all GPUs.
 """
 
 from importlib import import_module
@@ -18,18 +18,18 @@ Array = Any
 def unique_id() -> Any:
     """Return a new name for a group of processes; the first process makes it and sends it to the others.
 
-    Raises MinidlError without NCCL.
+    Raises MinidlError if NCCL is missing.
     """
     return _library().get_unique_id()
 
 
 def check() -> None:
-    """Raise MinidlError without NCCL."""
+    """Raise MinidlError if NCCL is missing."""
     _library()
 
 
 def _library() -> Any:
-    """Return NCCL as CuPy has it; a plain ``import cupy`` does not bring it."""
+    """Return CuPy's module for NCCL, which ``import cupy`` does not import."""
     try:
         nccl: Any = import_module("cupy.cuda.nccl")
     except ImportError:
@@ -43,9 +43,9 @@ def _library() -> Any:
 
 
 class Sums:
-    """The sums of a group of ``size`` processes that know the same ``name``, of which this is number ``rank``.
+    """Sums over a group of ``size`` processes with the same ``name``; ``rank`` is the number of this process.
 
-    It waits for all of them, and raises MinidlError if NCCL cannot connect them.
+    The constructor waits for all processes, and raises MinidlError if NCCL cannot connect them.
     """
 
     def __init__(self, name: Any, rank: int, size: int) -> None:

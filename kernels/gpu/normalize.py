@@ -1,7 +1,7 @@
 """Center, standardize and rescale, and their adjoints, on a GPU: see kernels/normalize.py and normalize.cu.
 
-Contiguous groups that fit the registers of a block, such as filters, take one launch and one pass over the memory; all
-others take a pass to sum them and a pass to change them.
+A contiguous group that fits into the registers of a block, such as a filter, takes one launch and one pass over memory.
+All others take one pass to sum them and one pass to change them.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from minidl.kernels.gpu.groups import BATCH, Layout, change, finish, matrices, s
 from minidl.kernels.gpu.source import launch
 
 Array = Any
-MOST_THREADS = 512  # of a block, so that each has registers for its part of the group
+MOST_THREADS = 512  # of a block: with more, a thread would have too few registers for its part of the group
 
 
 def center(x: Array, out: Array) -> None:
@@ -49,7 +49,7 @@ def rescale_adjoint(error: Array, output: Array, scale: Array, out: Array, k: fl
 def _transform(
     name: str, x: Array, y: Array, out: Array, scale: Array | None = None, k: float = 1.0, epsilon: float = 0.0
 ) -> Array:
-    """Run a transform of normalize.cu; return the factors of x, one for each group."""
+    """Run a transform or adjoint of normalize.cu; return ``scale``, the factors of x, one for each group."""
     layout = matrices(x)
     if scale is None:
         scale = cupy.empty(layout.groups, x.dtype)
@@ -68,5 +68,5 @@ def _transform(
 
 
 def _threads(layout: Layout) -> int:
-    """Return the threads, in whole warps, that keep a group in their registers."""
+    """Return how many threads, in whole warps, can hold a group in their registers."""
     return -(-layout.length // (BATCH * layout.vector * 32)) * 32

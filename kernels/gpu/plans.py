@@ -1,8 +1,8 @@
 """Plans of cuDNN that were the fastest in a trial, one for each product.
 
-Plans differ in the order of their sums, and the fastest may change from run to run. So choices are kept in CuPy's
-folder for compiled kernels, and equal seeds give equal runs on one machine. A run also saves its choices, and uses them
-again when it is resumed, on any machine.
+Plans differ in the order of their sums, and so in the last bits of their results. The fastest may change from run to
+run. So choices are kept in CuPy's folder for compiled kernels, and equal seeds give equal runs on one machine. A run
+also saves its choices, and uses them again when it is resumed, on any machine.
 """
 
 import json
@@ -17,7 +17,7 @@ from tempfile import NamedTemporaryFile
 from minidl.kernels.gpu import products
 
 _made: dict[str, str] = {}  # choices of this process
-_taken: dict[str, str] = {}  # of a resumed run
+_taken: dict[str, str] = {}  # choices of the run that is resumed
 
 
 def choices() -> dict[str, str]:
@@ -32,9 +32,9 @@ def choose(known: Mapping[str, str]) -> None:
 
 
 class Plans:
-    """The names of a machine's plans, a file for each product, which only one process writes.
+    """The names of a machine's plans, in one file for each product, which only one process writes.
 
-    A process that cannot write keeps its choices for itself.
+    A process that cannot write files keeps its choices in memory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,14 +48,14 @@ class Plans:
         return plan
 
     def keep(self, product: str, plan: str) -> str:
-        """Keep a plan and return it, or return the one that another process has chosen meanwhile."""
+        """Keep a plan and return it, or return the one that another process has chosen in the meantime."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with NamedTemporaryFile("w", dir=self.folder, encoding="utf-8", delete=False) as part:
                 json.dump({product: plan}, part)
             try:
-                os.link(part.name, self._file(product))  # complete, and only if there is none
-            except OSError:  # there is one, or this file system has no links
+                os.link(part.name, self._file(product))  # the complete file, and only if there is none yet
+            except OSError:  # there is one already, or this file system has no links
                 if self._read(product) is None:
                     os.replace(part.name, self._file(product))
             finally:
@@ -80,7 +80,7 @@ class Plans:
     def _read(self, product: str) -> str | None:
         try:
             found = json.loads(self._file(product).read_text("utf-8"))
-        except (OSError, ValueError):  # missing, or of another user
+        except (OSError, ValueError):  # missing, unreadable or damaged
             return None
         plan = found.get(product) if isinstance(found, dict) else None
         return str(plan) if plan else None
@@ -88,7 +88,7 @@ class Plans:
 
 @cache
 def plans(card: str, version: str) -> Plans:
-    """Return the plans for a card, by its name, and a version of cuDNN."""
+    """Return the plans for a GPU, given by its name, and a version of cuDNN."""
     folder = os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache"
     name = "".join(letter if letter.isalnum() else "-" for letter in f"{card}-{version}")
     return Plans(Path(folder) / f"minidl-plans-{name}")

@@ -1,4 +1,4 @@
-"""Prefetching: none on a GPU, where building a batch is a part of the recorded step and takes microseconds."""
+"""Prefetching: none on a GPU, because building a batch is part of the recorded step and takes only microseconds."""
 
 from typing import Any
 

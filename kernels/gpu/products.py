@@ -1,14 +1,14 @@
-"""Products on the GPU: library and precision, chosen once for all layers of a process.
+"""Products on the GPU: their library and precision, chosen once for all layers of a process.
 
-library: "cuDNN" if it works, else "cuBLAS" (on the columns of im2col). float64 is always cuBLAS.
+library: "cuDNN" if it works, else "cuBLAS" (on the columns of im2col). float64 is always computed by cuBLAS.
 
     precision   operands are rounded to       sums       results are rounded to
-    fp32        nothing                       float32    nothing
-    tf32        10 bits of their mantissa     float32    nothing
+    fp32        not rounded                   float32    not rounded
+    tf32        10 bits of their mantissa     float32    not rounded
     bf16        7 bits of their mantissa      float32    7 bits of their mantissa, by cuDNN
 
-Arrays are float32 in all of them. In bf16, cuDNN's results are rounded before they become float32 again, as in
-PyTorch's autocast: outputs before their biases are added, errors, and gradients of weights.
+Arrays are float32 in all three precisions. In bf16, cuDNN rounds its results to bfloat16 before they become float32
+again, as in PyTorch's autocast: outputs before their biases are added, errors, and gradients of weights.
 """
 
 import logging
@@ -20,14 +20,14 @@ from numpy.typing import DTypeLike
 
 from minidl.kernels.errors import MinidlError
 
-TENSOR_CORES = 80  # the least compute capability that multiplies tf32 and bf16
+TENSOR_CORES = 80  # the least compute capability (8.0) that multiplies in tf32 and bf16
 
 _log = logging.getLogger(__name__)
 _chosen: dict[str, str | None] = {"library": None, "precision": None}
 
 
 def choose(precision: str | None = None, library: str | None = None) -> None:
-    """Choose for all products from now on; None keeps the earlier choice, or at first takes the fastest.
+    """Choose for all products from now on; None keeps the earlier choice; the first time, it takes the fastest.
 
     Raises MinidlError for a precision that this GPU does not have.
     """
@@ -54,7 +54,7 @@ def by_cudnn(dtype: DTypeLike) -> bool:
 
 
 def describe() -> str:
-    """Return library and precision in words."""
+    """Return library and precision in words, and why it is not cuDNN, if it fails."""
     why = cudnn_fails()
     return f"products by {library()} in {precision()}" + (f" (cuDNN: {why})" if why else "")
 
@@ -66,12 +66,12 @@ def cudnn_fails() -> str:
 
 @cache
 def probe(precision: str) -> str:
-    """Return why cuDNN cannot be used in a precision, and log it, or return ""."""
+    """Return why cuDNN cannot be used in a precision, and log it; return "" if it can."""
     try:
         why = _tried(precision)
     except MemoryError:
         raise
-    except Exception as error:  # any type: from the frontend's imports and assertions
+    except Exception as error:  # any type: the frontend's imports and assertions can fail, too
         why = reason(error)
     if why:
         say_once(f"cuDNN cannot be used, and im2col with cuBLAS makes the products, which is slower: {why}")
@@ -79,7 +79,7 @@ def probe(precision: str) -> str:
 
 
 def _tried(precision: str) -> str:
-    """Return what is wrong with one of the three products of ones; raises what cuDNN raises."""
+    """Return which of the three products of arrays of ones is wrong, or ""; raises what cuDNN raises."""
     from minidl.kernels.gpu import bf16, cudnn
 
     shape = 8, 1, 1, 8
@@ -95,7 +95,7 @@ def _tried(precision: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of an error's message, or its name."""
+    """Return the first line of an error's message, or the name of its type if it has none."""
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 

@@ -9,15 +9,15 @@ Array = Any
 
 
 class ReadLater:
-    """A function that returns an array as it was at the last call; at the first call, as it is.
+    """A function that returns an array as it was at the previous call; the first call waits and returns it as it is.
 
-    Copies go to two pinned host buffers in turn, and are complete long before they are read.
+    Copies go to two pinned host buffers in turn, and are usually complete long before they are read.
     """
 
     def __init__(self, array: Array) -> None:
         self.array = array
         self.copies = [_pinned(array) for _ in range(2)]
-        self.made: Any = None  # the event after the last copy
+        self.made: Any = None  # the event recorded after the last copy
 
     def __call__(self) -> Array:
         """Return a host array, which is valid until the next call."""

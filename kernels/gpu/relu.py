@@ -1,4 +1,4 @@
-"""Rectified linear unit on a GPU."""
+"""Rectified linear unit, y = max(x, 0), on a GPU: see kernels/relu.py and relu.cu."""
 
 from typing import Any
 

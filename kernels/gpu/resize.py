@@ -5,7 +5,7 @@ from typing import Any
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-ROWS = 16  # of a column, by each thread: it computes once which neighbours it has on the row; as in resize.cu
+ROWS = 16  # pixels of a column per thread, which computes the neighbours along the row only once; as in resize.cu
 
 
 def forward(data: Array, out: Array) -> None:

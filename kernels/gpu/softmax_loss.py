@@ -8,17 +8,17 @@ import numpy as np
 from minidl.kernels.gpu.source import THREADS, ints, launch
 
 Array = Any
-COUNTERS, BLOCKS = 512, 2048  # at most; more blocks read the counts more often
-TILE = 24576  # bytes of the rows that a block has in its shared memory, as in softmax_loss.cu
+COUNTERS, BLOCKS = 512, 2048  # most blocks that count and that score; each of the latter reads all counts
+TILE = 24576  # bytes of a block's shared memory for rows; as in softmax_loss.cu
 
 
 def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
     """Write ∂L/∂logits into ``error`` and add to ``totals``.
 
-    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,), over the labelled rows
-    the sum of their losses, how many are predicted correctly and their number, then the number of labels out of range,
-    whose rows count as if they had none: raising would have to wait for the device. A prediction is correct where a
-    row's largest logit is its label's.
+    logits, error: (…, classes); labels: (…), each in 0 … classes − 1, or negative. totals: (4,): the sum of the losses,
+    the number of correct predictions and the number of rows, each over the labelled rows; then the number of labels out
+    of range, whose rows count as if they had no label. To raise an error for them here, the host would have to wait for
+    the device. A prediction is correct if the label's logit is the row's largest.
     """
     kept = np.int8 if labels.dtype == np.int8 else np.int64
     labels = cupy.ascontiguousarray(labels, kept)
@@ -37,8 +37,9 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
 def _shape(rows: int, classes: int, tile: int) -> tuple[int, int]:
     """Return how many neighbouring threads work on a row, and how many rows a block takes at a time.
 
-    With as many threads as the largest power of two in the classes, a warp finds its numbers in different banks of the
-    shared memory. They are more only where a tile has so few rows that threads of a block would have none.
+    The number of threads is the largest power of two that divides the number of classes. Then the threads of a warp
+    read different banks of the shared memory. It is larger if a tile has so few rows that some threads of a block would
+    have nothing to do.
     """
     if classes > tile:
         return 32, THREADS // 32

@@ -16,16 +16,17 @@ Extents = int | tuple[int, ...]
 
 
 def read(name: str) -> str:
-    """Return a source with its headers in place of their includes, so that CuPy's cache sees all of it, and in ASCII.
+    """Return a source in ASCII, with its headers in place of their includes.
 
-    CuPy writes sources in the encoding of the user's locale, which may lack the letters of our comments.
+    So CuPy's cache, which compares sources, notices a change of a header. ASCII, because CuPy writes sources in the
+    encoding of the user's locale, which may lack letters of our comments.
     """
     text = (SOURCES / name).read_text("utf-8").encode("ascii", "replace").decode()
     return re.sub(r'^#include "(\w+\.cuh)"$', lambda header: read(header[1]), text, flags=re.MULTILINE)
 
 
 def options(dtype: Any) -> tuple[str, ...]:
-    """Return how a source is compiled for a number type."""
+    """Return the compiler's options for a number type."""
     return "-std=c++17", f"-DREAL={REALS[np.dtype(dtype)]}"
 
 
@@ -43,8 +44,8 @@ def _kernel(name: str, kernel: str, dtype: Any, device: int) -> Any:
 def launch(name: str, kernel: str, dtype: Any, grid: Extents, block: Extents, args: tuple[Any, ...]) -> None:
     """Run ``kernel`` of NAME.cu on a grid of blocks of threads; nothing happens on an empty grid.
 
-    args: contiguous arrays on the device, and NumPy's scalars of just the types that the kernel declares, because
-    nothing else checks them. Raises TypeError for anything else.
+    args: contiguous arrays on the device, and NumPy scalars. Raises TypeError for anything else. Nothing checks whether
+    their types are those that the kernel declares.
     """
     for i, argument in enumerate(args):
         if isinstance(argument, cupy.ndarray):
@@ -63,17 +64,17 @@ def cover(size: int, dtype: Any) -> int:
 
 
 def warps(size: int) -> int:
-    """Return how many threads, in whole warps, one block has for ``size`` elements, THREADS at most."""
+    """Return how many threads, in whole warps, a block has for ``size`` elements; at most THREADS."""
     return min(THREADS, -(-max(size, 1) // 32) * 32)
 
 
 def aligned(*arrays: Any) -> bool:
-    """Say whether vectors of 16 bytes, or parts of them, can be read from where the arrays begin."""
+    """Return whether all arrays begin at an address that is a multiple of 16 bytes, so that vectors can be read."""
     return not any(array.data.ptr % 16 for array in arrays)
 
 
 def lanes(channels: int, *arrays: Any) -> int:
-    """Return how many channels a thread takes: as many as a vector of the first array has, or one."""
+    """Return how many channels a thread takes: a vector of 16 bytes of the first array, if possible, or one."""
     width: int = 16 // arrays[0].itemsize
     return width if channels % width == 0 and aligned(*arrays) else 1
 
@@ -81,7 +82,7 @@ def lanes(channels: int, *arrays: Any) -> int:
 def over_pixels(rows: int, pixels: int, units: int) -> tuple[tuple[int, int, int], tuple[int, int]]:
     """Return the grid and the block with which ``each_pixel`` in common.cuh goes through rows of pixels.
 
-    units: of a pixel, its channels or vectors of them.
+    units: the number of channels, or of vectors of channels, of a pixel.
     """
     across, x = _evenly(units, THREADS)
     down, y = _evenly(pixels, THREADS // x)
@@ -89,7 +90,7 @@ def over_pixels(rows: int, pixels: int, units: int) -> tuple[tuple[int, int, int
 
 
 def _evenly(size: int, most: int) -> tuple[int, int]:
-    """Return into how many pieces of up to ``most`` a size is cut, and the largest of these where they are alike."""
+    """Divide a size into as few nearly equal pieces of at most ``most`` as possible; return their number and length."""
     pieces = -(-max(size, 1) // most)
     return pieces, -(-max(size, 1) // pieces)
 

@@ -14,7 +14,11 @@ TILE, HALF, ROWS = 64, 32, 16  # as in transposed_convolution.cu
 
 
 class TransposedConvolution(transposed_convolution.TransposedConvolution):
-    """The transposed convolution of one geometry; arguments and methods are those of the base class."""
+    """The transposed convolution of one geometry; arguments and methods are those of the base class.
+
+    Its forward pass is the convolution's product dgrad, its backward pass fprop, and data and error change places in
+    wgrad.
+    """
 
     adjoint_plan = staticmethod(convolution.plan)
 
@@ -36,7 +40,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
 
 
 def swap(weights: Array, out: Array = None) -> Array:
-    """Write weights (n, y, x, m) as (m, y, x, n) into ``out``, or a new array, and return it."""
+    """Write weights (n, y, x, m), transposed to (m, y, x, n), into ``out`` or a new array, and return that."""
     n, y, x, m = weights.shape
     swapped = cupy.empty((m, y, x, n), weights.dtype) if out is None else out
     grid = (-(-m // TILE), -(-n // TILE), y * x)

@@ -1,9 +1,11 @@
 """Trial: find the fastest of several ways to compute something, among those with correct results.
 
-The ways are tried as graphs, because a small product takes less time than Python needs to launch it, in a stream of
-their own, as a thread's may be one that cannot record. Each must make what another library makes of random numbers, up
-to a bound: a run's own numbers may hide what a way does, for they may be zeros, or have a mean that rounding leaves as
-it is. On an H200, cuDNN 9.19 had a plan for float32 that rounded its operands as tf32 does and did not say so.
+The ways are timed as CUDA graphs, because Python takes longer to launch a small product than the GPU to compute it.
+They run in a separate stream, because the thread's current stream may be one that cannot record.
+
+A way is correct if its result for random numbers differs from that of another library by at most a given bound. The
+numbers of a run are not used, because they may hide an error: they may be zeros, or numbers that rounding does not
+change. On an H200, cuDNN 9.19 had a plan for float32 that rounded its operands to tf32 and did not say so.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,22 +19,22 @@ import numpy as np
 from minidl.kernels.gpu import bias
 
 Array = Any
-Way = Callable[[Array], None]  # computes, with that much memory beside its arrays
+Way = Callable[[Array], None]  # computes; its argument is a workspace
 
-TIMES = 10  # that each is run in a graph, in a row
-LONG = 1 << 30  # multiplications that take longer than a launch by themselves, and are run once
-ROUNDS = 3  # of which the fastest counts, after one to warm up
-MOST_MEMORY = 1 << 30  # bytes beside its arrays that a way may want, unless all want more
-SAMPLE = 1_000_003  # random numbers, of which a longer array has all again
+TIMES = 10  # runs of a way in its graph, one after another
+LONG = 1 << 30  # multiplications; with as many, a single run takes longer than a launch, and is enough
+ROUNDS = 3  # launches of each graph, of which the fastest counts, after one to warm up
+MOST_MEMORY = 1 << 30  # bytes of workspace that a way may need, unless all need more
+SAMPLE = 1_000_003  # random numbers; a longer array repeats them
 
 
 def fastest(ways: Mapping[str, tuple[Way, int]], out: Array, wanted: Array, bound: float, multiplications: int) -> str:
-    """Return the name of the fastest way, of those that write what is wanted into ``out``; the first of equals.
+    """Return the name of the fastest way among those that write ``wanted`` into ``out``; of equals, the first.
 
-    ways: by their names, each with the bytes that it needs; out: float32, or the bits of bfloat16; bound: how far off a
-    result may be, in parts of the largest number that is wanted. Raises RuntimeError where none is right, and
-    MemoryError where there is no memory for any. The device is waited for when all have run, as it makes others wait
-    that have a share of it.
+    ways: by their names, each with the bytes of workspace that it needs; out: float32, or the bits of bfloat16; bound:
+    the largest error that is allowed, relative to the largest number of ``wanted``. Raises RuntimeError if no way is
+    correct, and MemoryError if there is too little memory. The host waits for the device only before the trial
+    and after all ways have run, because each wait takes long if other processes use the device as well.
     """
     if not ways:
         raise RuntimeError("none of its plans runs")
@@ -41,14 +43,14 @@ def fastest(ways: Mapping[str, tuple[Way, int]], out: Array, wanted: Array, boun
     memory = cupy.empty(max(1, *(memory for _, memory in ways.values())), np.uint8)
     times = TIMES if multiplications < LONG else 1
     tried: dict[str, tuple[Any, Array, list[tuple[Any, Any]]]] = {}
-    cupy.cuda.get_current_stream().synchronize()  # what is tried runs beside it
+    cupy.cuda.get_current_stream().synchronize()  # otherwise its kernels would run at the same time as the trial
     with _stream() as stream:
         for name, (way, _) in ways.items():
-            out.fill(np.nan if out.dtype == np.float32 else 0x7FFF)  # what is left unwritten, is not a number
+            out.fill(np.nan if out.dtype == np.float32 else 0x7FFF)  # nan: an element that is not written is an error
             try:
-                way(memory)  # what is loaded at the first time, is not recorded
+                way(memory)  # the first run loads code, which cannot be recorded
                 graph = _recorded(way, memory, times, stream)
-            except Exception as error:  # of the library's own kinds: it does not run after all
+            except Exception as error:  # of types that the library defines: this way does not run
                 check_memory(error)
             else:
                 tried[name] = graph, abs(_wide(out) - wanted).max(), []
@@ -73,7 +75,7 @@ def fastest(ways: Mapping[str, tuple[Way, int]], out: Array, wanted: Array, boun
 
 
 def check_memory(error: Exception) -> None:
-    """Raise MemoryError where an error says that there is too little memory, which may be for a moment alone."""
+    """Raise MemoryError if an error says that there is too little memory, which may only be so at this moment."""
     if isinstance(error, MemoryError) or "ALLOC_FAILED" in str(error):
         raise MemoryError(f"there is too little memory: {error}") from error
 
@@ -98,7 +100,7 @@ def _wide(out: Array) -> Array:
 
 
 def _recorded(way: Way, memory: Array, times: int, stream: Any) -> Any:
-    """Return a graph of so many runs in a row."""
+    """Return a CUDA graph of ``times`` runs, one after another."""
     stream.begin_capture()
     try:
         for _ in range(times):

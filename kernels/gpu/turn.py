@@ -1,8 +1,9 @@
 """Turns: threads use the device one at a time, and all in one stream.
 
-Kernels of one stream run in the order in which they were asked for. CuPy keeps a current stream for each thread, at
-first the default one, which is ordered with no stream like ours and cannot be recorded. A turn of a thread with another
-current stream begins where that one is, and that one goes on where the turn ends.
+Kernels of one stream run in the order in which they were launched. CuPy keeps a current stream for each thread. At
+first it is the default stream, which cannot be recorded, and which does not wait for a non-blocking stream such as
+ours, nor ours for it. So in a turn of a thread that has another current stream, our stream first waits for that one,
+and at the end of the turn that one waits for ours.
 """
 
 import os
@@ -16,7 +17,7 @@ device = cupy.cuda.runtime.getDevice()
 
 
 class Turn:
-    """What a thread holds in a turn, as often as it wants."""
+    """A reentrant lock that a thread holds during its turn; meanwhile its current stream is ours."""
 
     def __init__(self) -> None:
         self.lock, self.came_from = RLock(), list[Any]()
@@ -26,7 +27,7 @@ class Turn:
         try:
             here = cupy.cuda.get_current_stream()
             if here.ptr != stream.ptr:
-                if cupy.cuda.runtime.getDevice() != device:  # the first one, where a thread has just begun
+                if cupy.cuda.runtime.getDevice() != device:  # a new thread begins with the first GPU
                     cupy.cuda.Device(device).use()
                 stream.wait_event(here.record())
                 stream.__enter__()
@@ -49,12 +50,12 @@ turn = Turn()
 
 
 def lock() -> Turn:
-    """Return what the thread holds that runs a net: the same for all nets."""
+    """Return the lock that a thread holds while it runs a net: the same for all nets."""
     return turn
 
 
 def _after_fork() -> None:
-    """Unlock it: the thread that had a turn does not exist in the child, where CUDA does not work anyway."""
+    """Make a new lock: a thread that held it does not exist in the child of a fork, where CUDA does not work anyway."""
     turn.__init__()  # type: ignore[misc]
 
 

@@ -1,4 +1,8 @@
-"""Tables of a net's parameters and of their pieces, which SGD and Adam share on a GPU; update.cuh reads them."""
+"""Tables that describe all parameters of a net to the kernels of SGD and Adam (update.cuh), on the GPU.
+
+A parameter is cut into pieces, one for each block: a piece is a whole filter if GC or WC subtracts the mean of each
+filter, otherwise PIECE elements. So one launch updates all parameters.
+"""
 
 from collections.abc import Sequence
 from functools import cache
@@ -10,8 +14,8 @@ import numpy as np
 from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
-PIECE = 4096  # elements that a block takes where there are no filters to keep together
-# The structures of update.cuh.
+PIECE = 4096  # elements of a block, if no means of filters are subtracted
+# The structures Parameter and Piece of update.cuh.
 PARAMETER = np.dtype(
     [("weights", "u8"), ("grads", "u8"), ("moments", "u8", 2), ("weight_decay", "f8"), ("gc", "i4"), ("wc", "i4")]
 )
@@ -19,7 +23,10 @@ PIECES = np.dtype([("parameter", "i8"), ("start", "i8"), ("length", "i8")])
 
 
 class Row(NamedTuple):
-    """All that the tables say of a parameter; piece: the length of its pieces, the last of which may be shorter."""
+    """What the tables say about a parameter: addresses, settings, and sizes in elements.
+
+    piece: the length of its pieces, of which the last may be shorter.
+    """
 
     weights: int
     grads: int
@@ -55,7 +62,7 @@ def _pointer(array: Array) -> int:
     return array.data.ptr
 
 
-@cache  # for ever: a recorded step goes on reading the tables
+@cache  # without a limit, because a recorded step reads the same tables again
 def _upload(rows: tuple[Row, ...], device: int) -> tuple[Array, Array, int]:
     pieces = [
         (i, start, min(row.piece, row.size - start))

@@ -1,6 +1,7 @@
 """The command ``minidl gradcheck``: compares gradients with central differences."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -58,7 +59,6 @@ def parser(command: Command) -> argparse.ArgumentParser:
     cli.add_argument(
         "--loops",
         type=words,
-        default="numpy",
         metavar="numpy|numba",
         help="what computes the innermost loops on the CPU; numba compiles them first (default: numpy)",
     )
@@ -74,14 +74,17 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
 
     from minidl import kernels
+    from minidl.experiment.idle import idle_loops
     from minidl.kernels.cpu import loops
     from minidl.layer import Layer
     from minidl.study.checking import check_layers, check_model
     from minidl.study.verdict import verdict
 
     files = own_code.import_files(vars(options)["import"])
-    loops.use(options.loops)
+    loops.use(options.loops or "numpy")
     shelf = kernels.load(options.device)
+    for note in idle_loops(options.loops, shelf.device):
+        print(f"{command.name}: {note}", file=sys.stderr)
     progress = partial(tqdm, desc="gradients", leave=False, disable=None)
     if options.model:
         findings = check_model(options.model, options.method, options.mode, shelf, progress)

@@ -52,15 +52,18 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
 
     from minidl.experiment.cli.console import decoration
+    from minidl.experiment.idle import idle_loops
     from minidl.experiment.preparation import choose_device
-    from minidl.experiment.saving.files import as_json, write_whole
+    from minidl.experiment.saving.files import as_json, make_folder, write_whole
     from minidl.experiment.saving.records import divergence_of
-    from minidl.experiment.use.prediction import find, make_folder, net_of, predict
+    from minidl.experiment.use.prediction import check_order, find, net_of, predict
     from minidl.experiment.use.prediction_plot import grid
     from minidl.words import printable
 
     own_code.import_files(vars(options)["import"])
-    choose_device(vars(options))
+    for note in idle_loops(options.loops, choose_device(vars(options)).device):
+        print(f"{command.name}: {note}", file=sys.stderr)
+    check_order(options.run, options.pictures)
     net, files = net_of(options.run, options.device), find(options.pictures)
     out = options.out or (options.run if options.run.is_dir() else options.run.parent) / FOLDER
     make_folder(out)

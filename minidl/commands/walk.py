@@ -1,6 +1,7 @@
 """The command ``minidl walk``: one batch through Algorithm 1, step by step."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from minidl.experiment.cli.argument_types import natural, path, words
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from minidl.study import page
     from minidl.study.transcript import transcript
     from minidl.study.walk import walk
+    from minidl.words import printable
 
     html, after = options["html"], options["after"]
     if html:
@@ -65,6 +67,8 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     experiment = prepare(complete(options, given)[0])
     with tqdm(total=after, desc="training", unit=" steps", leave=False, disable=None if after else True) as bar:
         seen = walk(experiment.trainer, experiment.data, after, options["layer"], options["filter"], bar.update)
+    for note in experiment.notes:
+        print(f"{command.name}: {printable(note)}", file=sys.stderr)
     print(transcript(seen))
     if html:
         page.write(html, seen)

@@ -42,7 +42,7 @@ def _fault(trainer: Trainer, data: Array, labels: Array) -> str:
     if not np.isfinite(score.loss):
         return first_word(trainer.ranks, _in_forward(net, data)) or "the loss"
     net.backpropagate(loss.error)
-    learned = [p for layer in reversed(net.layers) for p in layer.parameters()]
+    learned = [p for layer in reversed(net.layers) for p in layer.own_parameters()]
     if name := _first(net, ((p.name, p.grads) for p in learned)):
         return f"the gradient of {name}"
     trainer.optimizer.step()

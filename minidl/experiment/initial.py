@@ -12,7 +12,6 @@ from minidl.experiment.saving.records import divergence_of
 from minidl.experiment.saving.saved import Saved
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
-from minidl.layers import Container
 from minidl.method import center_weights
 from minidl.net import Net
 
@@ -33,19 +32,14 @@ class Initial:
         last = _last(net)
         anew = self._begins_anew(net)
         shapes = {name: shape for layer in net.layers for name, shape in _shapes(layer).items()}
-        for name, shape in shapes.items():
-            if found.net_shapes.get(name) != shape and name not in anew:
-                has = found.net_shapes.get(name)
-                there = f"has the shape {has} there instead of {shape}" if has else "is missing there"
-                raise MinidlError(
-                    f"this net cannot begin with the weights of {self.path}: {name} {there}; give --init a net with "
-                    f"the same layers, where only {last.name} may have other outputs"
-                )
-        if more := [name for name in found.net_shapes if name not in shapes]:
-            raise MinidlError(
-                f"this net cannot begin with the weights of {self.path}: {more[0]} is there and not here; give --init "
-                "a net with the same layers"
-            )
+        there = found.net_shapes
+        if differ := [name for name in shapes | there if there.get(name) != shapes.get(name) and name not in anew]:
+            known = self._differences(net, any(len(shapes.get(name, ())) == 2 for name in differ))
+            first = _difference(differ[0], there.get(differ[0]), shapes.get(differ[0]))
+            why = f"{', and '.join(known)} ({first})" if known else first
+            remedy = ", and ".join(known.values())
+            alike = f"give --init a net with the same layers, where only {last.name} may have other outputs"
+            raise MinidlError(f"this net cannot begin with the weights of {self.path}: {why}; {remedy or alike}")
         kept = {p.name: net.kernels.host(p.value) for p in last.parameters()} if anew else {}
         net.load(found.net_arrays() | kept)
         center_weights(net.layers)
@@ -61,6 +55,28 @@ class Initial:
             there = self.saved.of(net).net_shapes[last.weights.name][0]
             notes.append(f"{last.name} begins anew: it has {net.output_shape[-1]} outputs here and {there} there.")
         return tuple(notes)
+
+    def _differences(self, net: Net, flattens: bool) -> dict[str, str]:
+        """Return in which of its options another net differs, and what to do about each, as far as the file says it.
+
+        flattens: whether there are differences in a matrix, such as that of the layer which takes the whole image.
+        """
+        said, here = self.saved.description, net.method.data_norm
+        if said.get("model", net.name) != net.name:
+            what = f"net ({said['model']}) there and net ({net.name}) here"
+            return {what: f"choose --model {said['model']}, or give --init a run of net ({net.name})"}
+        if "shape" not in said:
+            return {}
+        found, there, size = {}, self.saved.data_norm, tuple(said["shape"][:2])
+        if there != here:
+            what = f"{there or 'no data norm'} there and {here or 'no data norm'} here"
+            found[what] = f"choose a --method {f'with {there}' if there else f'without {here}'}"
+        if flattens and size != net.shape[:2]:
+            (y, x), (ours, theirs) = size, net.shape[:2]
+            option = f" (of a folder, by --image-size {y})" if y == x else ""
+            what = f"images of {y}×{x} pixels there and {ours}×{theirs} here"
+            found[what] = f"give images of {y}×{x} pixels{option}"
+        return found
 
     def _begins_anew(self, net: Net) -> set[str]:
         """Return the names of the last layer's arrays if it has another number of outputs, and else none."""
@@ -78,6 +94,13 @@ def read(path: str) -> Initial:
     return Initial(Path(path), saved.read(file_of(path), described=False))
 
 
+def _difference(name: str, has: Shape | None, needs: Shape | None) -> str:
+    """Return how an array of a saved net differs from that of this net; None where there is none."""
+    if needs is None:
+        return f"{name} is there and not here"
+    return f"{name} is missing there" if has is None else f"{name} has the shape {has} there instead of {needs}"
+
+
 def _last(net: Net) -> Layer:
     """Return the last layer with weights; raise MinidlError if no layer has weights."""
     layers = [layer for layer in net.layers if layer.weights is not None]
@@ -88,7 +111,5 @@ def _last(net: Net) -> Layer:
 
 def _shapes(layer: Layer) -> dict[str, Shape]:
     """Return the shapes of a layer's learned arrays, by name."""
-    if isinstance(layer, Container):
-        return {}
-    arrays: dict[str, Any] = {p.name: p.value for p in layer.parameters()} | layer.running()
+    arrays: dict[str, Any] = {p.name: p.value for p in layer.own_parameters()} | layer.running()
     return {name: tuple(array.shape) for name, array in arrays.items()}

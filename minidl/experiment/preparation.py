@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minidl import data, kernels, models
-from minidl.communicator import Communicator
+from minidl.communicator import ALONE, Communicator
 from minidl.data import labels
 from minidl.data.batches import DIVISOR, MEAN
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment import initial, sources
+from minidl.experiment.idle import idle
 from minidl.experiment.initial import Initial
 from minidl.experiment.saving.commit import commit
 from minidl.experiment.saving.fingerprint import Description, describe
@@ -25,16 +26,15 @@ from minidl.net import Net
 from minidl.optimizers import OPTIMIZERS, Optimizer
 from minidl.preprocessing import KEEP, Preprocessing
 from minidl.study.trace import Tracer
-
-ALONE = Communicator()
+from minidl.words import check_known
 
 
 @dataclass(frozen=True)
 class Experiment:
     """A run that is ready to begin.
 
-    data: the name of its set; description: of the data, for the checkpoint; notes: for the user, on the data and on
-    the ranks that share the batches; commit: of the code that trains.
+    data: the name of its set; description: of the data, for the checkpoint; notes: for the user, on the data, on the
+    ranks that share the batches and on options without effect; commit: of the code that trains.
     """
 
     settings: Settings
@@ -76,6 +76,7 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     check_sizes(settings, net, train, test)
     notes += share_batches(settings, net, train, ranks)
     notes += start.notes(net) if start else ()
+    notes += tuple(idle(settings, net, ranks.size))
     optimizer = build_optimizer(settings, net)
     tracer = build_tracer(settings, train, net, optimizer, start)
     trainer = Trainer(net, optimizer, train, test, settings["drop_every"], settings["seed"], tracer, ranks)
@@ -100,8 +101,7 @@ def choose_device(settings: Settings, ranks: Communicator = ALONE) -> Kernels:
 
 def check_names(settings: Settings) -> None:
     """Raise MinidlError for unknown or conflicting settings, before a data set is read or downloaded."""
-    if settings["optimizer"] not in OPTIMIZERS:
-        raise MinidlError(f"the optimizer {settings['optimizer']!r} is unknown; use {' or '.join(OPTIMIZERS)}")
+    check_known("optimizer", settings["optimizer"], OPTIMIZERS)
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
     labels.check_name(settings["data"], models.per_pixel(settings["model"]))
     data.check_sizes(

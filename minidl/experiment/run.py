@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import join, quote
 
-from minidl.communicator import Communicator
+from minidl.communicator import ALONE, Communicator
 from minidl.experiment import divergence
 from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.own_code import import_options
@@ -16,7 +16,7 @@ from minidl.experiment.cli.stop import put_off
 from minidl.experiment.display import Display
 from minidl.experiment.introduction import introduction
 from minidl.experiment.pictures import draw
-from minidl.experiment.preparation import ALONE, Experiment, prepare
+from minidl.experiment.preparation import Experiment, prepare
 from minidl.experiment.saving import records, run_folder, state
 from minidl.experiment.saving.result import Result, result_of, sentence
 from minidl.experiment.saving.resume import resume

@@ -1,10 +1,13 @@
 """The data of a run: the sets that its settings name, and the batches made of them."""
 
+from pathlib import Path
+
 from minidl import data, models
 from minidl.communicator import Communicator
 from minidl.data.batches import Batches
 from minidl.data.dataset import Dataset
 from minidl.data.pixel_batches import PixelBatches
+from minidl.experiment.saving import checkpoint
 from minidl.experiment.settings import Settings
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
@@ -13,20 +16,35 @@ Source = Batches | PixelBatches
 
 
 def load(settings: Settings) -> tuple[Dataset, Dataset]:
-    """Return the training and the test set, cut and shrunk as the settings say."""
+    """Return the training and the test set, cut and shrunk as the settings say.
+
+    Raises MinidlError if they cannot be loaded; it says so if a saved net was given in place of data.
+    """
     made = {"size": settings.get("image_size"), "fit": settings.get("fit")}
-    train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"], **made)
+    try:
+        train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"], **made)
+    except MinidlError as error:
+        if checkpoint.is_saved(Path(settings["data"])):
+            raise MinidlError(
+                f"{settings['data']} is a saved net, which --init and --resume take; --data takes images to train on"
+            ) from error
+        raise
     return _adapted(train, "train", settings), _adapted(test, "test", settings)
 
 
 def _adapted(part: Dataset, purpose: str, settings: Settings) -> Dataset:
     size = settings[f"{purpose}_size"]
+    check_size(part, purpose, size)
+    return (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
+
+
+def check_size(part: Dataset, purpose: str, size: int | None) -> None:
+    """Raise MinidlError if more images are asked for than the part of a set has; purpose: "train" or "test"."""
     if size and size > len(part):
         raise MinidlError(
             f"--{purpose}-size asks for {size:,} images, and {part.name} has {len(part):,} to {purpose} on; give at "
             "most that"
         )
-    return (part.subset(size) if size else part).shrunk(settings["shrink"]).cropped(settings["crop"])
 
 
 def cut_batch(settings: Settings, train: Dataset) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minidl.communicator import Communicator
+from minidl.communicator import ALONE, Communicator
 from minidl.experiment.metrics import Confusion
 from minidl.losses import Score, SoftmaxCrossEntropy
 from minidl.net import Net
@@ -18,8 +18,6 @@ from minidl.synchronized import with_loss
 
 Array = Any
 
-
-ALONE = Communicator()
 CHECKED = 20  # steps between two checks that the loss is a number; a GPU reports an earlier loss
 
 

@@ -16,7 +16,7 @@ class AveragePool(Pool):
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Spread each error over its window."""
+        """Spread each error over its window in equal parts, error/size²; they add up where windows overlap."""
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.average_pool.backward(error, self.size, self.stride, out)
         return out
@@ -42,7 +42,7 @@ class GlobalAveragePool(Layer):
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Spread each error over its plane."""
+        """Spread each error over its plane in equal parts."""
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.average_pool.backward_global(error, out)
         return out

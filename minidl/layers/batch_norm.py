@@ -1,11 +1,9 @@
 """BatchNorm: BN, with running statistics for inference."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minidl.kernels import Kernels
 from minidl.kernels.running import Running
 from minidl.layer import Array, Shape
 from minidl.layers.data_norm import DataNorm
@@ -29,11 +27,6 @@ class BatchNorm(DataNorm):
         self.variance: Any = None
         self.updates: Any = None
         self.frozen: tuple[Array, Array] | None = None  # factor and offset in a frozen net
-        self.synchronized: Callable[[Kernels], Kernels] = _as_they_are  # if ranks share a batch, see synchronized.py
-
-    def use(self, kernels: Kernels) -> None:
-        """Compute with these operations from now on."""
-        super().use(self.synchronized(kernels))
 
     def infer_shape(self, shape: Shape) -> Shape:
         """Create γ, β and the running statistics."""
@@ -51,7 +44,7 @@ class BatchNorm(DataNorm):
         """Normalize by the statistics of the batch in training, and by the running statistics at inference."""
         if not self.training:
             out = self.new_output(len(data))
-            self.kernels.data_norm.inference(self.view(data), *self.affine(), self.view(out))
+            self.kernels.data_norm.inference(self.view(data), *self.affine(), self.view(out), self.with_relu)
             return out
         return super().compute_output(data)
 
@@ -82,8 +75,3 @@ class BatchNorm(DataNorm):
 
     def __str__(self) -> str:
         return "batch normalization"
-
-
-def _as_they_are(kernels: Kernels) -> Kernels:
-    """Return the operations unchanged: this process has the whole batch."""
-    return kernels

@@ -35,7 +35,7 @@ class Container(Layer):
     def attach(self, context: Context) -> None:
         """Name the children in the order of the forward pass, and then the container if it computes."""
         self.context = context  # so that a layer used twice is found among its children
-        self.use(context.kernels)
+        self.kernels = context.kernels
         for child in self.children:
             child.attach(context)
         if self.computes:
@@ -84,6 +84,10 @@ class Container(Layer):
     def parameters(self) -> list[Parameter]:
         """Return the parameters of all children."""
         return [parameter for child in self.children for parameter in child.parameters()]
+
+    def own_parameters(self) -> list[Parameter]:
+        """Return nothing: all parameters are those of the children."""
+        return []
 
     def train(self) -> None:
         """Prepare all children for training."""

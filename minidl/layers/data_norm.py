@@ -56,8 +56,9 @@ class DataNorm(Layer):
     def compute_output(self, data: Array) -> Array:
         """Normalize, scale and shift the data."""
         out = self.new_output(len(data))
+        gamma, beta, running = self.gamma.in_use, self.beta.in_use, self.running_to_move()
         self.statistics = self.kernels.data_norm.forward(
-            self.view(data), self.gamma.in_use, self.beta.in_use, self.epsilon, self.view(out), self.running_to_move()
+            self.view(data), gamma, beta, self.epsilon, self.view(out), running, self.with_relu
         )
         return out
 

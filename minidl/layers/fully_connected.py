@@ -21,19 +21,19 @@ class FullyConnected(ProductLayer):
         return (self.outputs,)
 
     def compute_output(self, data: Array) -> Array:
-        """Multiply the inputs of each sample by the weights, and add the biases."""
+        """Return data · Wᵀ + b."""
         out = self.new_output(len(data))
-        self.kernels.fully_connected.forward(data, self.weights.in_use, self.biases.in_use, out)
+        self.kernels.fully_connected.forward(data, self.weights.in_use, self.biases.in_use, out, self.with_relu)
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Multiply the error of each sample by the transposed weights."""
+        """Return ∂L/∂data = error · W."""
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.fully_connected.backward(error, self.weights.in_use, out)
         return out
 
     def compute_grads(self, error: Array) -> None:
-        """Sum the products of errors and inputs over the samples."""
+        """Write ∂L/∂W = errorᵀ · data and ∂L/∂b, the sum of the error over the samples."""
         self.kernels.fully_connected.comp_grads(error, self.data, self.weights.grads, self.biases.grads)
 
     def __str__(self) -> str:

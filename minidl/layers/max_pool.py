@@ -15,14 +15,11 @@ class MaxPool(Pool):
         if not self.training:
             self.kernels.max_pool.inference(data, self.size, self.stride, out)
             return out
-        shapes = self.kernels.max_pool.argmax_shapes(data.shape, self.size, self.stride)
-        dtype = self.kernels.max_pool.argmax_type(self.size)
-        self.argmax = tuple(self.buffer(f"argmax{i}", shape, dtype) for i, shape in enumerate(shapes))
-        self.kernels.max_pool.forward(data, self.size, self.stride, out, self.argmax)
+        self.argmax = self.kernels.max_pool.forward(data, self.size, self.stride, out, self.buffer)
         return out
 
     def compute_error(self, error: Array) -> Array:
-        """Write each error to the position of the largest element."""
+        """Add each error to the place of its window's largest element, and write 0 elsewhere."""
         out = self.new_error((len(error), *self.input_shape))
         self.kernels.max_pool.backward(error, self.size, self.stride, self.argmax, out)
         return out

@@ -15,7 +15,8 @@ class ReLU(Layer):
     def compute_output(self, data: Array) -> Array:
         """Replace negative elements by 0."""
         self.output = self.new_output(len(data))
-        self.kernels.relu.forward(data, self.output)
+        if self.writes_over is None or not self.writes_over.with_relu:  # else the layer before has done it
+            self.kernels.relu.forward(data, self.output)
         return self.output
 
     def compute_error(self, error: Array) -> Array:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from minidl.experiment.saving.files import write_whole
+from minidl.experiment.saving.files import check_ending, write_whole
 from minidl.kernels.errors import MinidlError
 from minidl.study import transcript
-from minidl.study.template import template
+from minidl.study.template import PAGES, template
 from minidl.study.walk import Walk
 
 TEMPLATE = "walk.html"
@@ -14,6 +14,7 @@ TEMPLATE = "walk.html"
 def check(path: Path) -> None:
     """Raise MinidlError if no page can be written to ``path``, before the walk begins."""
     template(__package__, TEMPLATE)
+    check_ending(path, *PAGES)
     if path.is_dir() or not path.parent.is_dir():
         raise MinidlError(f"a page cannot be written to {path}; give the name of a file in a folder that is there")
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from minidl.kernels.errors import MinidlError
 
+PAGES = (".html", ".htm")  # the endings of a page
+
 
 def template(package: str, name: str) -> Any:
     """Return the template of that name among a package's files; raise MinidlError if Jinja2 is not installed."""

@@ -4,7 +4,6 @@ trace.py says what the columns and arrays mean. A number that is nan or infinite
 as nan. The members of filters.npz are named STEP/LAYER/POINT/WHEN, such as 50/conv1/grads/before.
 """
 
-import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from minidl.data import regular_file
 from minidl.experiment.saving import spreadsheet
-from minidl.experiment.saving.files import write_whole
+from minidl.experiment.saving.files import as_csv, write_whole
 from minidl.kernels.errors import MinidlError
 from minidl.words import meant
 
@@ -140,11 +139,7 @@ def read(folder: str | Path) -> Trace:
 
 
 def _table(kind: type, lines: Iterable[Any]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(kind))
-    writer.writerows(map(_cell, astuple(line)) for line in lines)
-    return text.getvalue()
+    return as_csv([[field.name for field in fields(kind)], *(list(map(_cell, astuple(line))) for line in lines)])
 
 
 def _cell(value: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from minidl.experiment.trainer import Trainer
-from minidl.hooks import HookPoint, name_of
+from minidl.functions import name_of
+from minidl.hooks import HookPoint
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.net import Net
@@ -17,6 +18,7 @@ from minidl.study.rehearsal import Rehearsal
 from minidl.study.trace import row
 from minidl.study.trace_files import Row
 from minidl.study.watch import Change, Seen, studied_layers, watch
+from minidl.words import meant
 
 Array = Any
 
@@ -95,7 +97,10 @@ def find_filter(net: Net, layer: str | None, number: int) -> Layer:
         )
     found = layers.get(layer) if layer else next(iter(layers.values()))
     if found is None:
-        raise MinidlError(f"no layer with filters is called {layer!r}; those of this net are {', '.join(layers)}")
+        raise MinidlError(
+            f"no layer with filters is called {layer!r}{meant(str(layer), layers)}; those of this net are "
+            f"{', '.join(layers)}"
+        )
     filters = len(found.weights.value)
     if number >= filters:
         raise MinidlError(

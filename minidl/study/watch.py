@@ -47,7 +47,7 @@ class Seen:
 
 def studied_layers(net: Net) -> list[Layer]:
     """Return the layers that a study observes: all whose weights have filters, so no data norms."""
-    return [layer for layer in net.layers if layer.weights is not None and layer.weights.value.ndim > 1]
+    return [layer for layer in net.layers if layer.has_filters]
 
 
 @contextmanager

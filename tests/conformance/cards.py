@@ -1,4 +1,4 @@
-"""Cards as cuDNN wants them described, in place of one that is there."""
+"""Descriptions of GPUs for cuDNN, which can plan products with them without a GPU."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ COMMON: dict[str, Any] = {
 
 
 def card(name: str, capability: int, processors: int, shared_kib: int, cache_mib: int, mhz: int) -> dict[str, Any]:
-    """Return the description of a card."""
+    """Return the description of a GPU."""
     return COMMON | {
         "deviceName": name,
         "deviceVer": capability,

@@ -1,7 +1,7 @@
-"""Looks up in the real CuPy and cuDNN what the sources and the stand-ins name: names.py [FILE].
+"""Looks up in the real CuPy and cuDNN the names that the sources and the stand-ins use: names.py [FILE].
 
-It prints what is not there. CuPy can be imported without a driver. ``names.py --write`` writes the names that the
-stand-in for CuPy goes by.
+It prints the missing ones. CuPy can be imported without a driver. ``names.py --write`` writes the file of names that
+the stand-in for CuPy reads.
 """
 
 import ast
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 EMULATION = ROOT / "tests" / "emulation"
 LIST = EMULATION / "cupy" / "names.txt"
 FOLDERS = ("kernels", "minidl", "models", "data", "benchmarks", "tests/emulation")
-# What is only in the stand-ins: their own insides, and what Python asks of any class.
+# Names that only the stand-ins have: their own details, and methods that Python needs in any class.
 CLASSES = {
     "cupy/cuda.py": cupy.cuda, "cupy/arrays.py": cupy, "cupy/raw.py": cupy, "cupy/formulas.py": cupy, "cudnn.py": cudnn,
 }  # fmt: skip
@@ -34,7 +34,7 @@ def real_names() -> list[str]:
 
 
 def chains(tree: ast.AST, roots: dict[str, Any]) -> Iterator[tuple[Any, list[str], ast.AST]]:
-    """Yield what is named behind one of the roots, ``cupy.cuda.Stream`` or ``self.xp.zeros``, longest first."""
+    """Yield the dotted names that begin with a root, as ``cupy.cuda.Stream`` or ``self.xp.zeros``, longest first."""
     for node in ast.walk(tree):
         names, at = [], node
         while isinstance(at, ast.Attribute):
@@ -48,7 +48,7 @@ def chains(tree: ast.AST, roots: dict[str, Any]) -> Iterator[tuple[Any, list[str
 
 
 def lookup(root: Any, names: list[str]) -> Any:
-    """Return what a chain of names leads to; an instance's names are not followed."""
+    """Return the object that a dotted name leads to; attributes of instances are not followed."""
     for i, name in enumerate(names):
         if not inspect.ismodule(root) and i:
             return None
@@ -57,7 +57,7 @@ def lookup(root: Any, names: list[str]) -> Any:
 
 
 def wrong_in(path: Path) -> Iterator[str]:
-    """Yield what a source names or calls that the real packages would not take."""
+    """Yield the names and calls of a source that the real packages do not accept."""
     tree = ast.parse(path.read_text("utf-8"))
     roots: dict[str, Any] = {"cupy": cupy, "xp": cupy}
     if path.match("kernels/gpu/cudnn.py"):
@@ -73,7 +73,7 @@ def wrong_in(path: Path) -> Iterator[str]:
 
 
 def wrong_call(node: ast.Call, roots: dict[str, Any], path: Path) -> Iterator[str]:
-    """Yield a sentence where the arguments do not fit what is called."""
+    """Yield a sentence if the arguments do not fit the signature of what is called."""
     starred = any(isinstance(arg, ast.Starred) for arg in node.args) or any(k.arg is None for k in node.keywords)
     for root, names, at in chains(node.func, roots):
         if at is not node.func or starred:
@@ -89,7 +89,7 @@ def wrong_call(node: ast.Call, roots: dict[str, Any], path: Path) -> Iterator[st
 
 
 def wrong_in_stand_ins() -> Iterator[str]:
-    """Yield what a class of the stand-ins has that the real one has not."""
+    """Yield the attributes of a stand-in's class that the real class lacks."""
     for file, module in CLASSES.items():
         for node in ast.parse((EMULATION / file).read_text("utf-8")).body:
             name = {"Tensor": "tensor"}.get(getattr(node, "name", ""), getattr(node, "name", ""))
@@ -101,7 +101,7 @@ def wrong_in_stand_ins() -> Iterator[str]:
                     yield f"{file}:{part.lineno}: {name}.{part.name} is not there"
 
 
-# What the stand-ins have for the tests.
+# Names that the stand-ins have only for the tests.
 OWN = {
     "tensor.at",
     "tensor.check",

@@ -1,8 +1,8 @@
-"""Plans the products of all nets by the real cuDNN for a card that is not there: plan.py CARD; prints JSON.
+"""Plans the products of all nets with the real cuDNN for a GPU that is not present: plan.py CARD; prints JSON.
 
-cuDNN takes the description of a device in place of a device. minidl's own cudnn.py runs as it is, with the real
-frontend before it and the stand-in for CuPy behind it. What is proved are names, arguments and that there is an engine;
-nothing is executed.
+cuDNN accepts the description of a device in place of a device. minidl's cudnn.py runs unchanged, with the real frontend
+and the stand-in for CuPy. This proves that names and arguments are right and that there is an engine; nothing is
+executed.
 """
 
 import json
@@ -42,16 +42,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "emulation"))
 from minidl import models  # noqa: E402
 from minidl.kernels.gpu import cudnn, products  # noqa: E402
 
-cudnn.relu_keeps_nan = lambda precision: True  # which could only be seen by executing
+cudnn.relu_keeps_nan = lambda precision: True  # which only an execution could show
 
 
 def products_of(layer: Any, samples: int) -> list[tuple[str, Shape, Shape, Shape, int, int, str]]:
-    """Return what a layer asks for: the operation, its shapes, stride and padding, and what is behind it."""
+    """Return what a layer asks for: the operation, its shapes, stride and padding, and what follows the product."""
     weights, stride, padding = layer.weights.value.shape, getattr(layer, "stride", 1), getattr(layer, "padding", 0)
     data, out = (samples, *layer.input_shape), (samples, *layer.output_shape)
     if layer.kind == "fc":
         data, out, weights = (samples, 1, 1, weights[1]), (samples, 1, 1, weights[0]), (weights[0], 1, 1, weights[1])
-    ends = "biases and ReLU" if layer.kernels is not layer.context.kernels else "biases"
+    ends = "biases and ReLU" if layer.with_relu else "biases"
     if layer.kind == "tconv":  # the adjoint
         data, out, weights = out, data, (weights[3], *weights[1:3], weights[0])
         behind = {"dgrad": ends}

@@ -1,4 +1,4 @@
-"""A stand-in for the library of cuBLAS, called as through ctypes, with NumPy's products behind it."""
+"""A stand-in for the library cuBLAS, called as through ctypes, which computes with NumPy."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from cupy.arrays import memory_of
 from operands import BF16, TF32, behind, rounded
 
 TYPES = {0: np.float32, 1: np.float64}
-BITS = {77: TF32, 75: BF16}  # of the operands, by the type of computing
-WITH = {68: 0, 75: 0, 77: 0, 70: 1}  # the number type that a type of computing is for
+BITS = {77: TF32, 75: BF16}  # bits of the operands' mantissas, by the compute type
+WITH = {68: 0, 75: 0, 77: 0, 70: 1}  # the number type of each compute type
 
 
-workspaces: dict[int, int] = {}  # their sizes, by handles; 0 is the library's own
+workspaces: dict[int, int] = {}  # their sizes, by handles; 0 stands for the library's own workspace
 
 
 class Library:
-    """What minidl calls of it."""
+    """The functions that minidl calls."""
 
     def cublasCreate_v2(self, handle: Any) -> int:
         """Make a handle."""
@@ -24,7 +24,7 @@ class Library:
         return 0
 
     def cublasSetStream_v2(self, handle: Any, stream: int) -> int:
-        """Choose the stream, and with it the library's own workspace."""
+        """Choose the stream; this also selects the library's own workspace."""
         workspaces[handle.value] = 0
         return 0
 
@@ -38,7 +38,7 @@ class Library:
         a: int, a_type: int, a_step: int, b: int, b_type: int, b_step: int, beta: Any,
         c: int, c_type: int, c_step: int, compute: int, algorithm: int,
     ) -> int:  # fmt: skip
-        """Write α·a·b + β·c into c; matrices count columns first."""
+        """Write α·a·b + β·c into c; matrices are stored column by column."""
         if not workspaces[handle.value]:
             raise RuntimeError("a capture would allocate a workspace for cuBLAS")
         if not a_type == b_type == c_type == WITH[compute]:
@@ -49,7 +49,7 @@ class Library:
         dtype = TYPES[a_type]
 
         def operand(pointer: int, transposed: int, rows: int, columns: int, step: int) -> np.ndarray:
-            # Read by rows, a matrix that counts columns first is its transpose.
+            # A matrix that is stored column by column is, read row by row, its transpose.
             values = behind(pointer, (rows, columns) if transposed else (columns, rows), (step, 1), dtype)
             values = rounded(values, BITS[compute]) if compute in BITS else values
             return values if transposed else values.T

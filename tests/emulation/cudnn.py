@@ -1,7 +1,7 @@
-"""A stand-in for nvidia-cudnn-frontend: a convolution, and what is fused behind it, as strict as the library, by NumPy.
+"""A stand-in for nvidia-cudnn-frontend: convolutions with fused biases and ReLU in NumPy, as strict as the library.
 
-The names and the order of calls are those of version 1.26, whose own checks the same calls have passed up to the point
-where a card is needed.
+The names and the order of calls are those of version 1.26. The same calls have passed its own checks, up to the point
+where a GPU is needed.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ STEPS = ("validate", "build_operation_graph", "create_execution_plans", "check_s
 # The plans of each graph: the first has been ruled out, the last is compiled when it is built; a test sets their times.
 PLANS = ("eng0", "eng1_a", "eng1_b", "eng2_compiled")
 seconds = dict.fromkeys(PLANS, 0.0)
-inexact: set[str] = set()  # plans that round their operands to tf32 where they are not allowed to
-# A test puts here what is to fail: the error, or nothing, of a graph at one of the steps.
+inexact: set[str] = set()  # plans that round their operands to tf32 although this is not allowed
+# A test puts here a function that returns the error, or None, of a graph at one of the steps.
 FAILS: list[Callable[["pygraph", str], Exception | None]] = []
-loses_nan = False  # whether a ReLU makes zeros of what is not a number, as some engines might
+loses_nan = False  # whether a ReLU turns nan into zero, as some engines might
 built: list["pygraph"] = []  # all graphs so far
-executed: list[str] = []  # the plans, one after the other
+executed: list[str] = []  # the plans that were executed, one after another
 streams: dict[int, int] = {}  # of the handles
 
 
@@ -55,13 +55,13 @@ def set_stream(handle: int, stream: int) -> None:
 
 
 class Tensor:
-    """What a graph knows of an array: its extents, in the order samples, channels, y, x, and its strides."""
+    """What a graph knows about an array: its extents, in the order samples, channels, y, x, and its strides."""
 
     def __init__(self, dim: list[int], stride: list[int], data_type: data_type, uid: int) -> None:
         self.dim, self.stride, self.data_type, self.uid, self.output = dim, stride, data_type, uid, False
 
     def set_output(self, output: bool) -> "Tensor":
-        """Say that it is not inside of the graph."""
+        """Say that it is an output of the graph."""
         self.output = output
         return self
 
@@ -71,7 +71,7 @@ class Tensor:
         return self
 
     def set_uid(self, uid: int) -> "Tensor":
-        """Set the number by which execute knows it."""
+        """Set its identifier for ``execute``."""
         self.uid = uid
         return self
 
@@ -86,7 +86,7 @@ class Tensor:
         return self
 
     def check(self) -> None:
-        """Raise unless it is a whole array with its channels last."""
+        """Raise an exception unless it is a whole array with its channels last."""
         _, c, y, x = self.dim
         if self.stride != [y * x * c, 1, x * c, c] or min(self.dim) < 1:
             raise RuntimeError(f"{self.dim} with strides {self.stride} is no contiguous array of channels last")
@@ -191,7 +191,7 @@ class pygraph:
         )
 
     def build_operation_graph(self) -> None:
-        """Go on."""
+        """Accept the graph."""
         self._step("build_operation_graph")
 
     def create_execution_plans(self, modes: list[heur_mode]) -> None:
@@ -199,19 +199,19 @@ class pygraph:
         self._step("create_execution_plans")
 
     def deselect_numeric_notes(self, notes: list[numerical_note]) -> None:
-        """Do without engines of these kinds."""
+        """Exclude engines of these kinds."""
         if self.done[-1] != "create_execution_plans":
             raise RuntimeError("there are no plans to choose among")
         self.barred.update(notes)
 
     def check_support(self) -> None:
-        """Raise where no engine is left."""
+        """Raise an exception if no engine is left."""
         self._step("check_support")
         if not self._has_engine():
             raise cudnnGraphNotSupportedError("No execution plans support the graph.\nand more")
 
     def _has_engine(self) -> bool:
-        """Return what an H100 has: float32 beside bfloat16 is rare, and other biases than its own it never takes."""
+        """Return whether an H100 has an engine: few mix float32 and bfloat16, and none of these with biases."""
         kinds = {tensor.data_type for tensor in (*self.inputs, self.out, *([self.biases] if self.biases else []))}
         if kinds == {data_type.FLOAT} or kinds == {data_type.BFLOAT16}:
             return self.biases is None or self.name == "fprop"
@@ -227,7 +227,7 @@ class pygraph:
         return PLANS[index]
 
     def get_behavior_notes_for_plan_at_index(self, index: int) -> list[behavior_note]:
-        """Return what a plan needs."""
+        """Return the behavior notes of a plan."""
         return [behavior_note.RUNTIME_COMPILATION] if PLANS[index].endswith("compiled") else []
 
     def build_plan_at_index(self, index: int) -> None:

@@ -15,7 +15,7 @@ def behind(pointer: int, shape: Sequence[int], strides: Sequence[int], dtype: ty
 
 
 def rounded(x: np.ndarray, bits: int) -> np.ndarray:
-    """Return numbers of float32 with that many bits of their mantissas, rounded to the nearest, to even ones of two."""
+    """Return numbers of float32 rounded to that many bits of their mantissas, to nearest with ties to even."""
     drop = 23 - bits
     whole = x.astype(np.float32).view(np.uint32).astype(np.uint64)
     whole = (whole + (1 << drop - 1) - 1 + ((whole >> np.uint64(drop)) & np.uint64(1))) >> np.uint64(drop)

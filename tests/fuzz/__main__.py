@@ -1,9 +1,9 @@
-"""Fuzzes what reads files, answers and words from elsewhere: python tests/fuzz [TARGET ...] [--minutes N]
+"""Fuzzes functions that read files, answers of servers and words of users: python tests/fuzz [TARGET ...] [--minutes N]
 
-Each target has its share of the time in a process of its own, which may take 3 GB of memory, and 20 s of the processor
-for an input. Where the extra "fuzz" is installed, atheris finds inputs by what they reach in the code; otherwise, and
-with --plain, they are mutations that know nothing. An input that ends in anything but a result or MinidlError is kept
-in build/fuzz, with its traceback, and can be tried again: python tests/fuzz TARGET --input FILE
+Each target gets its share of the time in a separate process, which may use 3 GB of memory, and 20 s of processor time
+for an input. If the extra "fuzz" is installed, atheris finds inputs by the code that they reach; otherwise, and with
+--plain, inputs are random mutations. An input that ends in anything but a result or MinidlError is kept in build/fuzz,
+with its traceback, and can be tried again: python tests/fuzz TARGET --input FILE
 """
 
 import argparse
@@ -29,12 +29,12 @@ INSTRUMENTED = [*OURS, "PIL", "tarfile", "zipfile", "http", "urllib"]
 
 
 def memory() -> str | None:
-    """Return a folder in memory, where there is one."""
+    """Return a folder in memory, if there is one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def by_mutation(name: str, seconds: float, seed: int) -> int:
-    """Try mutations until the time is over or one is a fault; print how many there were."""
+    """Try mutations until the time is over or one of them is a fault; print how many were tried."""
     from mutate import mutated
     from targets import TARGETS
 
@@ -55,7 +55,7 @@ def by_mutation(name: str, seconds: float, seed: int) -> int:
 
 
 def by_coverage(name: str, seconds: float, seed: int) -> int:
-    """Let atheris look for inputs; libFuzzer ends the process, and tells how many there were."""
+    """Let atheris look for inputs; libFuzzer ends the process, and prints how many were tried."""
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED):
@@ -81,7 +81,7 @@ def by_coverage(name: str, seconds: float, seed: int) -> int:
 
 
 def fuzz(name: str, seconds: float, plain: bool, seed: int) -> tuple[int, bool]:
-    """Fuzz one target in a process of its own; return the number of inputs, and whether none was a fault."""
+    """Fuzz one target in a separate process; return the number of inputs, and whether none of them was a fault."""
     (FOUND / name).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(HERE), name, "--seconds", str(seconds), "--seed", str(seed), *["--plain"] * plain]
     began, path = time.monotonic(), FOUND / name / "said"
@@ -100,7 +100,7 @@ def fuzz(name: str, seconds: float, plain: bool, seed: int) -> tuple[int, bool]:
 
 
 def main() -> int:
-    """Fuzz as the arguments say; the exit status is 1 where a fault was found."""
+    """Fuzz as the arguments say; the exit status is 1 if a fault was found."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("targets", nargs="*", metavar="TARGET", help="(default: all)")
     cli.add_argument("--minutes", type=float, default=5.0, metavar="N", help="for all of them (default: 5)")

@@ -1,4 +1,4 @@
-"""Mutations of an input that know nothing of its format."""
+"""Random mutations of an input, without knowledge of its format."""
 
 import re
 from collections.abc import Sequence

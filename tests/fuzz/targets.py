@@ -1,7 +1,7 @@
-"""What is fuzzed: functions that read what comes from elsewhere, each with inputs to begin with.
+"""The targets: functions that read untrusted input, each with inputs to begin with.
 
-A target is given bytes and an empty folder of its own, the same each time. It may return, or raise MinidlError, whose
-message then fits into a line; anything else is a fault.
+A target gets bytes and an empty folder, the same folder each time. It may return, or raise MinidlError with a message
+of one line; anything else is a fault.
 """
 
 import argparse
@@ -53,14 +53,14 @@ Run = Callable[[bytes, Path], object]
 
 @dataclass(frozen=True)
 class Target:
-    """run: what is fuzzed; seeds: inputs to begin with; words: that inputs of this kind are made of."""
+    """run: the function; seeds: inputs to begin with; words: the words that inputs of this kind contain."""
 
     run: Run
     seeds: Callable[[], list[bytes]]
     words: tuple[bytes, ...] = ()
 
     def try_one(self, data: bytes, folder: Path) -> bool:
-        """Return whether an input was accepted; raise what is a fault."""
+        """Return whether an input was accepted; a fault is an exception."""
         told = ""
         try:
             self.run(data, folder)
@@ -74,7 +74,7 @@ TARGETS: dict[str, Target] = {}
 
 
 def target(seeds: Callable[[], list[bytes]], *words: bytes) -> Callable[[Run], Run]:
-    """Let a function be a target."""
+    """Register a function as a target."""
 
     def named(run: Run) -> Run:
         TARGETS[run.__name__] = Target(run, seeds, words)
@@ -84,7 +84,7 @@ def target(seeds: Callable[[], list[bytes]], *words: bytes) -> Callable[[Run], R
 
 
 def emptied(folder: Path) -> Path:
-    """Return a folder after what lies in it is deleted."""
+    """Return a folder after its content is deleted."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -138,7 +138,7 @@ def command_line(data: bytes, _: Path) -> None:
 
 @cache
 def pictures() -> list[bytes]:
-    """Return small images of each format that is read, and of each mode that it has."""
+    """Return small images in each format that is read, and in each mode of it."""
     made = []
     random = np.random.default_rng(0)
     whole = Image.fromarray(random.integers(0, 256, (9, 11, 3), dtype=np.uint8))
@@ -190,7 +190,7 @@ def _pairs(folder: Path) -> Path:
 
 @cache
 def masks() -> list[bytes]:
-    """Return masks in grey and in colours, and pictures that are none."""
+    """Return masks in grey and in colours, and pictures that are no masks."""
     labels = np.resize([*range(21), 255], (9, 11)).astype(np.uint8)
     grey = Image.fromarray(labels)
     coloured = Image.fromarray(labels)
@@ -224,7 +224,7 @@ def ids(data: bytes, folder: Path) -> None:
     *(b"/", b" ", b"train/", b"test/", b"val/", b".", b"a/", b"b/", b"\x1b", b"\xff", b"\n", b"@", b"!"),
 )
 def tree(data: bytes, folder: Path) -> None:
-    """Folders of images: paths with spaces between; what ends in @ is a link, in ! a pipe, in / a folder."""
+    """Folders of images: paths separated by spaces; a path that ends in @ is a link, in ! a pipe, in / a folder."""
     root = emptied(folder / "set")
     for word in data.split(b" ")[:20]:
         parts = [part for part in word.split(b"/") if part not in (b"", b".", b"..") and b"\0" not in part][:9]
@@ -256,7 +256,7 @@ def _dot(folder: Path) -> Path:
     lambda: [bytes([0]) + bytes(3073), bytes([5]) + bytes(3073) * 2, bytes([6]) + b"\n".join([b"name"] * 10), b"\x07x"],
 )
 def cifar10(data: bytes, folder: Path) -> None:
-    """Files of CIFAR-10: the first byte is which of them the others replace."""
+    """Files of CIFAR-10: the first byte is the number of the file that the other bytes replace."""
     layout = cifar.LAYOUTS["cifar10"]
     which = data[0] % len(layout.files) if data else 0
     for i, name in enumerate(layout.files):
@@ -313,7 +313,7 @@ CONTENT = b"0123456789" * 10
 
 
 class Server:
-    """Answers each request, whomever it is meant for, by the same bytes, and closes the connection."""
+    """Answers each request with the same bytes, whatever host it is meant for, and closes the connection."""
 
     def __init__(self) -> None:
         self.answer = b""
@@ -365,12 +365,12 @@ def server() -> Server:
     ),
 )
 def answer(data: bytes, folder: Path) -> None:
-    """Answers of a mirror; every other time a part of the file is there already."""
+    """Answers of a mirror; every second time, a part of the file exists already."""
     path = emptied(folder / "download") / "file"
     if len(data) % 2:
         (folder / "download" / "file.part").write_bytes(CONTENT[:50])
     server().answer = data
-    # Wherever the answer leads, it is this server that is asked.
+    # Wherever a redirect leads, this server gets the request.
     asked = {"http_proxy": server().address, "https_proxy": server().address, "no_proxy": ""}
     try:
         with patch.dict(os.environ, asked):
@@ -403,7 +403,7 @@ JSON = (b"null", b"true", b"NaN", b"Infinity", b"-1", b"1e999", b"[]", b"{}", b'
 
 @target(lambda: [configuration()], *JSON)
 def config(data: bytes, folder: Path) -> None:
-    """Configurations of a run that is gone on with."""
+    """Configurations of a run that is resumed."""
     (folder / records.CONFIG).write_bytes(data)
     cli = options.parser(Command("train", "train"))
     settings.complete(*options.read(cli, ["--resume", str(folder)]))
@@ -448,7 +448,7 @@ def table(data: bytes, folder: Path) -> None:
 
 @cache
 def traces() -> list[bytes]:
-    """Return the files of a trace, one behind the other, each with its number and its length before it."""
+    """Return the files of a trace, one after another, each preceded by its number and its length."""
     folder = emptied(Path(os.environ.get("TMPDIR", "/tmp"), f"minidl-fuzz-{os.getpid()}"))
     rows = [Row(step, layer, *[0.5] * 19) for step in (0, 1) for layer in ("conv1", "fc1")]
     filters = {Filters(0, "conv1", "weights", "before"): np.ones((3, 6), np.float32)}
@@ -463,7 +463,7 @@ TRACE = (trace_files.TRACE, trace_files.CARRY, trace_files.FILTERS)
 
 @target(traces, *CSV, b"conv1", b"'shape': (3, 6)", b"<f4", b"|O", b"PK\x03\x04")
 def trace(data: bytes, folder: Path) -> None:
-    """Files of a trace: the first byte is which of them the others replace."""
+    """Files of a trace: the first byte is the number of the file that the other bytes replace."""
     which = data[0] % len(TRACE) if data else 0
     for i, name in enumerate(TRACE):
         (folder / name).write_bytes(data[1:] if i == which else traces()[i][1:])
@@ -474,12 +474,12 @@ def trace(data: bytes, folder: Path) -> None:
 
 
 def net(classes: int, method: Method) -> Layer:
-    """Return a tiny net with all that a checkpoint holds."""
+    """Return a tiny net with everything that a checkpoint can contain."""
     return Sequential(Convolution(2, 3), BatchNorm(), ReLU(), Flatten(), FullyConnected(classes))
 
 
 def name_net() -> None:
-    """Let the tiny net be a model."""
+    """Register the tiny net as a model."""
     if "fuzzed" not in MODELS:
         minidl.model("fuzzed")(net)
 
@@ -516,7 +516,7 @@ def weights(data: bytes, folder: Path) -> None:
 
 @target(lambda: [_described(saved())], *JSON, b'"classes"', b'"shape"', b'"fuzzed"', b'"epoch"', b"1200000", b'"mode"')
 def description(data: bytes, folder: Path) -> None:
-    """Checkpoints of right tensors, and of any text."""
+    """Checkpoints with valid tensors and any text."""
     name_net()
     text = data.decode("utf-8", "replace")
     (folder / checkpoint.NAME).write_bytes(save(load(saved()), {"minidl": text}))

@@ -1,8 +1,8 @@
-"""Innermost loops: an operation on whole arrays by all cores, by NumPy or, where it is installed, by Numba.
+"""Innermost loops: functions on whole arrays that use all cores, in NumPy or, if it is installed, compiled by Numba.
 
-An operation calls ``loops.current().NAME``; numpy_loops.py and numba_loops.py have the same functions. NumPy makes one
-pass over its arrays for each arithmetic operation, in pieces that stay in a core's cache, and hands these to the
-workers (threads.py); a compiled loop makes one pass for all of them, and runs on all cores by itself.
+An operation calls ``loops.current().NAME``; numpy_loops.py and numba_loops.py have the same functions. In NumPy, each
+arithmetic operation is a separate pass over the arrays; so the workers (threads.py) take pieces that stay in a core's
+cache. A compiled loop does all arithmetic in one pass, and runs on all cores by itself.
 """
 
 from importlib import import_module
@@ -10,17 +10,17 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 NAMES = ("numpy", "numba")
 _current: ModuleType | None = None
-_unusable = ""  # why Numba, though it is installed, does not compute
+_unusable = ""  # why Numba is not used although it is installed
 
 
 def use(name: str) -> None:
-    """Compute by "numpy" or "numba" from now on; raise MinidlError where it is not known or cannot be imported."""
+    """Use the loops "numpy" or "numba" from now on; raise MinidlError if they are unknown or cannot be imported."""
     global _current, _unusable
-    if name not in NAMES:
-        raise MinidlError(f"the loops {name!r} are unknown; use {' or '.join(NAMES)}")
+    check_known("library of loops", name, NAMES)
     if find_spec(name) is None:
         raise MinidlError(f"{name} is not installed; install it with: pip install {name}, or use the loops of numpy")
     try:
@@ -31,7 +31,7 @@ def use(name: str) -> None:
 
 
 def use_best() -> None:
-    """Compute by Numba where it can be used, else by NumPy."""
+    """Use Numba's loops if possible, else those in NumPy."""
     global _unusable
     try:
         use("numba" if find_spec("numba") else "numpy")
@@ -41,12 +41,12 @@ def use_best() -> None:
 
 
 def name() -> str:
-    """Return which loops are in use."""
+    """Return the name of the loops in use, "numpy" or "numba"."""
     return current().__name__.rpartition(".")[2].removesuffix("_loops")
 
 
 def warning() -> str:
-    """Return a sentence on what makes the first step slow, or all of them; nothing if nothing does."""
+    """Return a sentence about what makes the first step or all steps slow; "" if nothing does."""
     of_loops: str = current().warning()
     return f"NumPy computes, which is slower: {_unusable}." if _unusable else of_loops
 

@@ -1,9 +1,9 @@
 """Column sums and affine maps, x·factor + offset, of matrices, compiled by Numba: one pass for each; see __init__.py.
 
-A single column is a row to the compiler. Down several columns, the terms of ROWS rows are added up before they join
-the sums, which saves most of the trips to the sums; ``height`` is ROWS or, for the rows that are left, 1, and a
-constant for the compiler each time. Sums are float64. A part of the work is some of the matrices or some rows of a
-single one, and has sums of its own.
+Matrices with a single column are summed along memory, like one long row. With several columns, the terms of ROWS rows
+are added up before they are added to the sums, so that the sums are loaded and stored less often. ``height`` is ROWS
+or, for the rows that are left over, 1; it is a constant in each call, so that the compiler can unroll the loop. Sums
+are float64. A part of the work is some of the matrices, or some rows of a single one; then each part has separate sums.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def _zeros(count: int, x: Array, parts: int) -> Array:
 
 
 def sums(x: Array) -> Array:
-    """Return Σ x."""
+    """Return Σ x of each column, (n, columns)."""
     parts = _parts(x)
     (totals,) = _zeros(1, x, parts)
     _sums(x, totals, parts)
@@ -75,12 +75,12 @@ def _sums_of(x: Any, height: Any, total: Any) -> None:
 
 
 def products(x: Array, y: Array) -> Array:
-    """Return Σ x·y."""
+    """Return Σ x·y of each column, (n, columns)."""
     return covariance(x, y, np.zeros((len(x), 1, x.shape[2]), x.dtype))[1]
 
 
 def moments(x: Array, guess: Array) -> tuple[Array, Array]:
-    """Return Σ (x − guess) and Σ (x − guess)²; guess: (n, 1, columns)."""
+    """Return Σ (x − guess) and Σ (x − guess)² of each column, (n, columns); guess: (n, 1, columns)."""
     parts = _parts(x)
     first, second = _zeros(2, x, parts)
     _moments(x, guess, first, second, parts)
@@ -127,7 +127,7 @@ def _moments_of(x: Any, guess: Any, height: Any, first: Any, second: Any) -> Non
 
 
 def covariance(error: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-    """Return Σ error and Σ error·(x − mean); mean: (n, 1, columns)."""
+    """Return Σ error and Σ error·(x − mean) of each column, (n, columns); mean: (n, 1, columns)."""
     parts = _parts(x)
     of_error, of_both = _zeros(2, x, parts)
     _covariance(error, x, mean, of_error, of_both, parts)
@@ -173,12 +173,12 @@ def _covariance_of(error: Any, x: Any, mean: Any, height: Any, of_error: Any, of
 
 
 def shift(x: Array, offset: Array, out: Array) -> None:
-    """Write x + offset."""
+    """Write x + offset; offset: (n, 1, columns); ``out`` may be x."""
     affine(x, np.ones_like(offset), offset, out)
 
 
 def scale(x: Array, factor: Array, out: Array) -> None:
-    """Write x·factor."""
+    """Write x·factor; factor: (n, 1, columns); ``out`` may be x."""
     affine(x, factor, np.zeros_like(factor), out)
 
 
@@ -204,7 +204,7 @@ def _affine_of_part(
         if columns == 1:
             times, plus = factor[i, 0, 0], offset[i, 0, 0]
             row, target = x[i].reshape(-1)[top:bottom], out[i].reshape(-1)[top:bottom]
-            if in_place:  # with two arrays, the compiler would fear that they overlap
+            if in_place:  # a separate loop: with two arrays, the compiler must assume that they overlap
                 for k in range(len(row)):
                     row[k] = _at_least(lower, row[k] * times + plus)
             else:
@@ -224,7 +224,7 @@ def _affine_of_part(
 
 @inlined
 def _at_least(lower: Any, x: Any) -> Any:
-    return lower if x < lower else x  # not a number stays what it is
+    return lower if x < lower else x  # nan stays nan
 
 
 def affine2(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Array) -> None:

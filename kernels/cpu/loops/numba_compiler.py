@@ -1,14 +1,16 @@
 """Numba's compiler: how it compiles the innermost loops and divides them among cores, and where compiled code is kept.
 
-It is kept beside its source file or, where this folder cannot be written, in the user's cache; where neither can be
-written, nothing is kept. What is damaged, or was made of other sources, is compiled anew.
-Sums may be taken in any order, so that several elements are added at once; all else is computed as written. A parallel
-loop has as many parts as workers (numba_parts.py), the same elements in each part every time, so that sums over parts
-are repeatable to the last bit. Its threads are those of OpenMP where the machine has it. They never take the
-interpreter's lock, for which Python's own threads wait a tenth of a millisecond each time.
+Compiled code is kept beside its source file or, if this folder cannot be written, in the user's cache; if neither can
+be written, nothing is kept. Code that is damaged, or was compiled from other sources, is compiled anew.
 
-Where several threads of a program compute, their parallel loops run one after the other: each uses all cores, and not
-every kind of threads that Numba has can be started twice at a time.
+The compiler may change the order of sums, so that several elements are added at once, and may join a product and a sum
+into one instruction; everything else is computed as written. A parallel loop has as many parts as there are workers
+(numba_parts.py). A part has the same elements every time, so that sums over parts are repeatable to the last bit. The
+threads are those of OpenMP, if the machine has it. They never take the interpreter's lock (GIL), for which Python's own
+threads wait a tenth of a millisecond each time.
+
+If several threads of a program compute, their parallel loops run one after another, because each loop uses all cores,
+and not all of Numba's threading layers can run two loops at the same time.
 """
 
 import gc
@@ -29,7 +31,7 @@ from minidl.kernels.cpu.threads import shares, workers
 
 
 def of_sources(folder: Path) -> str:
-    """Return a checksum of all files with compiled loops, and with a number in them: each may be a part of any loop."""
+    """Return a checksum of all files that a compiled loop can depend on: those with loops, and with their constants."""
     files = sorted([*folder.glob("numba_*.py"), *folder.parent.glob("cook_toom.py")])
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
@@ -38,20 +40,24 @@ _sources = of_sources(Path(__file__).parent)
 
 
 class _Files(IndexDataCacheFile):
-    """The files of a function's compiled forms, each with a name of its own.
+    """The files of a function's compiled forms, named by a checksum of their key.
 
-    Numba counts them: two processes that compile forms for two number types at once would give both the same name.
+    Numba itself numbers them. Two processes that compile forms for two number types at the same time would give both
+    the same name.
     """
 
     def save(self, key: Any, data: Any) -> None:
-        """Write a form, and then its name into the index, which another process may write at once and lose it."""
+        """Write a form, and then its name into the index.
+
+        If another process writes the index at the same time, the name may be lost; the form is then compiled again.
+        """
         name = self._data_name(int(sha256(repr(key).encode()).hexdigest()[:12], 16))
         self._save_data(name, data)
         self._save_index(self._load_index() | {key: name})
 
 
 class _Kept(FunctionCache):
-    """The compiled forms of a function that Numba keeps in files, without which all works as well."""
+    """The compiled forms of a function that Numba keeps in files; everything also works without these files."""
 
     def __init__(self, function: Callable[..., None]) -> None:
         super().__init__(function)
@@ -59,20 +65,20 @@ class _Kept(FunctionCache):
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        """Return what a compiled form is kept under. Numba itself looks at a function's own file alone."""
+        """Return the key of a compiled form, with a checksum of all sources; Numba checks only the function's file."""
         return *super()._index_key(sig, codegen), _sources
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled form for these types, or None where it must be compiled."""
+        """Return the compiled form for these types, or None if it must be compiled."""
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # unpickling a damaged file can raise any of them
+        except Exception:  # unpickling a damaged file can raise exceptions of any type
             with suppress(OSError):
                 self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled form, where the files can be written."""
+        """Keep a compiled form, if the files can be written."""
         with suppress(OSError):
             super().save_overload(sig, data)
 
@@ -83,15 +89,15 @@ _in_turn = Lock()
 
 
 def compiled(function: Any) -> Any:
-    """Have a function compiled for other compiled ones: by ``call`` and ``in_parts`` as a part of the caller."""
+    """Compile a function that only compiled functions call; ``call`` and ``in_parts`` compile it into the caller."""
     return _compile(no_cfunc_wrapper=True, no_cpython_wrapper=True)(function)
 
 
 def parallel(function: Callable[..., None]) -> Any:
-    """Compile a function that works in parts, see ``in_parts``, for Python; keep it where there is a folder for it."""
+    """Compile a function that Python calls and that works in parts (``in_parts``); keep it if there is a folder."""
     loop: Any = _compile(nogil=True, no_cfunc_wrapper=True)(function)
     loop.compile = _without_collecting(loop.compile)
-    with suppress(RuntimeError, OSError, ValueError):  # there is no folder for it
+    with suppress(RuntimeError, OSError, ValueError):  # no folder can be written
         loop._cache = _Kept(function)
 
     @wraps(function)
@@ -108,7 +114,7 @@ _collector_waits = False
 
 
 def _without_collecting(compile_it: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return the same without the garbage collector, which takes a quarter of the time in which Numba compiles."""
+    """Return a function that compiles with the garbage collector off, as that takes a quarter of the compile time."""
 
     def run(signature: Any) -> Any:
         global _collector_waits
@@ -123,7 +129,7 @@ def _without_collecting(compile_it: Callable[[Any], Any]) -> Callable[[Any], Any
 
 
 def _collect_again() -> None:
-    """Let the garbage collector go on, if it waits."""
+    """Turn the garbage collector on again, if ``_without_collecting`` has turned it off."""
     global _collector_waits
     if _collector_waits:
         gc.enable()
@@ -131,7 +137,7 @@ def _collect_again() -> None:
 
 
 def _after_fork() -> None:
-    """Make the lock anew: a thread that held it, and may have been compiling, is not in the child of a fork."""
+    """Make a new lock: a thread that held it, and may have been compiling, does not exist in the child of a fork."""
     global _in_turn
     _in_turn = Lock()
     _collect_again()
@@ -141,19 +147,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 # How long a thread of GNU's or LLVM's OpenMP waits in a busy loop before it sleeps: half a millisecond, which is longer
-# than most of Python's work between two loops. Longer still, it would be in the way of Python's own threads.
+# than most of Python's work between two loops. If it waited much longer, it would take cores from Python's own threads.
 _PATIENCE = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
-_threads = 0  # of Numba's, as many as they are set to
+_threads = 0  # the number of threads that Numba is set to
 
 
 def parts(count: int, minimum: int = 1) -> int:
-    """Return how many parts to make of ``count``, none smaller than ``minimum``, and have as many threads ready."""
+    """Return into how many parts to divide ``count``, none smaller than ``minimum``; start Numba's threads for them."""
     ready()
     return len(shares(count, minimum))
 
 
 def ready() -> None:
-    """Have a thread of Numba's ready for each worker."""
+    """Set Numba to one thread for each worker; the first call starts the threads."""
     global _threads
     if _threads != workers():
         _threads = workers()
@@ -161,13 +167,16 @@ def ready() -> None:
         os.environ.update((key, _PATIENCE[key]) for key in ours)
         most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         numba.set_num_threads(min(_threads, most))  # the first time, it starts them
-        for key in ours:  # other libraries, which bring an OpenMP of their own, are not to be told
+        for key in ours:  # so that other libraries with a separate OpenMP do not read them
             del os.environ[key]
 
 
 @compiled
 def bounds(n: Any, rows: Any, part: Any, parts: Any) -> Any:
-    """Return the first and the last of n matrices that a part has, and their first and last row: some rows of one."""
+    """Return for a part its first matrix, the one after its last, its first row, and the one after its last.
+
+    A part is some of n matrices with all their rows or, if n is 1, some rows of the one.
+    """
     if n == 1:
         return 0, 1, rows * part // parts, rows * (part + 1) // parts
     return n * part // parts, n * (part + 1) // parts, 0, rows
@@ -175,5 +184,5 @@ def bounds(n: Any, rows: Any, part: Any, parts: Any) -> Any:
 
 @inlined
 def part_of(array: Any, part: Any, parts: Any) -> Any:
-    """Return what a part has of an array: some of its leading axis."""
+    """Return a part of an array: a slice of its leading axis."""
     return array[len(array) * part // parts : len(array) * (part + 1) // parts]

@@ -1,8 +1,8 @@
 """Interpreter: compiled loops that run programs, which are rows of instructions (numba_rows.py), on all cores.
 
-Each thread takes the next part as soon as it has none, and begins with it when all earlier steps are done. So the
-threads are not sent to sleep and woken in between, and one that another program keeps from its core leaves its parts to
-the others.
+As soon as a thread has finished a part, it takes the next one, and begins with it when all earlier steps are done. So
+the threads need not sleep and be woken between steps, and if another program takes the core of a thread, the other
+threads do its parts.
 """
 
 from typing import Any
@@ -24,14 +24,14 @@ from minidl.kernels.cpu.loops.numba_windows import AT_A_TIME, multiply_windows
 
 for _name in ("sgemm", "dgemm"):
     binding.add_symbol(f"minidl_{_name}", get_cython_function_address("scipy.linalg.cython_blas", _name))
-# transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc: addresses all of them, as Fortran wants it
+# transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc: all are addresses, as Fortran passes arguments
 _signature = types.void(*[types.intp] * 13)
 _sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
 _dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
-_blas_limit = threadpool_limits(limits=1, user_api="blas")  # SciPy's BLAS has come just now
+_blas_limit = threadpool_limits(limits=1, user_api="blas")  # again, because SciPy's BLAS was loaded only now
 NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()  # the last argument of ``run_steps``
-_LINES_BYTES = 1 << 14  # of weights that stay in the first-level cache while windows come and go
-_PATIENCE = 1000  # looks at whether the others are done, before other programs may have the core; some microseconds
+_LINES_BYTES = 1 << 14  # of weights that stay in the first-level cache while all windows are read
+_PATIENCE = 1000  # how often a thread checks whether the others are done before it yields its core; some microseconds
 
 
 @parallel
@@ -39,7 +39,7 @@ def run_steps(
     rows: Any, starts: Any, bounds: Any, ends: Any, before: Any, one_and_zero: Any, threads: Any, letters: Any
 ) -> None:
     """Run all steps of a recording."""
-    # The number of parts that were taken and, a cache line away from it, of those that are done.
+    # The number of parts that were taken, and in another cache line the number of those that are done.
     counters = np.zeros(3 * LINE // 8, np.int64)
     in_parts(_take_parts, (rows, starts, bounds, ends, before, one_and_zero, letters, counters), threads)
 
@@ -57,9 +57,10 @@ def _take_parts(
     thread: Any,
     threads: Any,
 ) -> None:
-    """Run one part after the other until none is left.
+    """Run one part after another until none is left.
 
-    Of a single step, each thread takes its own part: what it reads was made by it, and lies in its core's cache.
+    If there is only a single step, each thread takes the part with its own number. What it reads was mostly written by
+    the same thread, and is still in the cache of its core.
     """
     taken, done = counters.ctypes.data, counters.ctypes.data + LINE
     single = before[-1] == 0
@@ -94,7 +95,7 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
         call(transform_tiles, (op, left, out, one_and_zero))
         return
     size, (n0, n1, n2, n3) = one_and_zero.itemsize, (op.batch[0], op.batch[1], op.batch[2], op.batch[3])
-    # To BLAS, which counts down the columns, all matrices are transposed: outᵀ = rightᵀ · leftᵀ.
+    # BLAS expects matrices stored column by column, so it sees all of ours transposed: outᵀ = rightᵀ · leftᵀ.
     numbers = np.empty(6, np.int32)
     numbers[0], numbers[1], numbers[2] = op.extent[1], op.extent[0], op.extent[2]
     numbers[3], numbers[4], numbers[5] = op.layout[1, 1], op.layout[0, 1], op.layout[2, 1]
@@ -116,7 +117,7 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
                         _sgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
                     else:
                         _dgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
-    numbers[0] = 0  # until here its memory is in use, which BLAS knows by its address alone
+    numbers[0] = 0  # keeps the array alive until here, because BLAS got only its address
 
 
 @compiled
@@ -153,7 +154,7 @@ def _copy(op: Any, source: Any, out: Any, like: Any) -> None:
     for r in range(op.extent[0]):
         x = carray(pointer(source + r * op.layout[1, 0], like), columns * every_x)
         y = carray(pointer(out + r * op.layout[2, 0], like), columns * every_y)
-        if every_x == 1 and every_y == 1:  # the compiler takes several elements at a time where it knows that
+        if every_x == 1 and every_y == 1:  # with these constants, the compiler vectorizes the loop
             _copy_row(x, 1, y, 1, columns, factor, op.accumulate)
         else:
             _copy_row(x, every_x, y, every_y, columns, factor, op.accumulate)
@@ -164,7 +165,7 @@ def _copy_row(x: Any, every_x: Any, y: Any, every_y: Any, columns: Any, factor: 
     if accumulate:
         for c in range(columns):
             y[c * every_y] += factor * x[c * every_x]
-    elif factor == 1:  # which the compiler makes a copy of bytes
+    elif factor == 1:  # the compiler turns this loop into a copy of bytes
         for c in range(columns):
             y[c * every_y] = x[c * every_x]
     else:
@@ -186,4 +187,4 @@ def _relu(op: Any, out: Any, like: Any) -> None:
 @inlined
 def _relu_row(y: Any, every: Any, columns: Any) -> None:
     for c in range(columns):
-        y[c * every] = 0 if y[c * every] < 0 else y[c * every]  # not a number stays what it is
+        y[c * every] = 0 if y[c * every] < 0 else y[c * every]  # nan stays nan

@@ -1,6 +1,7 @@
 """Largest elements of windows, the innermost loop of max pooling at inference.
 
-A cache line of channels at a time, whose maximum stays in the processor's registers; see numba_tiles.py.
+It takes a cache line of channels at a time, whose maxima stay in the processor's registers. numba_tiles.py says why it
+is written in LLVM's instructions.
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,13 @@ from minidl.kernels.cpu.loops.numba_vectors import LINE, Vectors, unpacked
 
 
 def _largest_of(lanes: int) -> Any:
-    """Return an intrinsic for ``lanes`` channels at a time, or as many as a line has for 0."""
+    """Return an intrinsic that takes ``lanes`` channels at a time, or with 0 as many as fill a cache line."""
 
     def typed(context: Any, source: Any, extents: Any, target: Any, like: Any) -> Any:
-        """Compile what writes the largest elements of a window, where not a number counts as largest.
+        """Compile a function that writes the largest elements of a window; nan counts as larger than any number.
 
-        source: address, the bytes from a row to the next and from a pixel to the next; extents: rows and columns of the
-        window; target: an address; like: an array of the type.
+        source: an address, the bytes from a row to the next and those from a pixel to the next; extents: rows and
+        columns of the window; target: an address; like: an array of the type.
         """
         return types.void(source, extents, types.intp, like), generate
 
@@ -49,7 +50,7 @@ _largest_of_lines, _largest_of_elements = _largest_of(0), _largest_of(1)
 
 @compiled
 def largest_of_windows(op: Any, source: Any, out: Any, like: Any) -> None:
-    """Write the largest elements of all windows that a row of a recording has, see numba_rows.py."""
+    """Write the largest elements of all windows of an instruction, given as a row of a recording (numba_rows.py)."""
     size, width, steps = like.itemsize, op.extent[2] * like.itemsize, op.stride
     step, extents = LINE if width >= LINE else size, (op.extent[0], op.extent[1])
     for s in range(op.batch[0]):
@@ -58,7 +59,7 @@ def largest_of_windows(op: Any, source: Any, out: Any, like: Any) -> None:
                 window = source + s * steps[0, 0] + y * steps[0, 1] + x * steps[0, 2]
                 target = out + s * steps[2, 0] + y * steps[2, 1] + x * steps[2, 2]
                 for begin in range(0, width, step):
-                    at = min(begin, width - step)  # the last line has a part of the one before it once more
+                    at = min(begin, width - step)  # the last line overlaps the one before it
                     first = (window + at, op.layout[0, 0], op.layout[0, 1])
                     if step == LINE:
                         _largest_of_lines(first, extents, target + at, like)

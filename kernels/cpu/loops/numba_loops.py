@@ -11,6 +11,7 @@ from minidl.kernels.cpu.loops.numba_compiler import compiled, parallel, part_of,
 from minidl.kernels.cpu.loops.numba_parts import in_parts
 from minidl.kernels.cpu.loops.numba_program import joined, record, run
 from minidl.kernels.cpu.loops.numba_update import adam, sgd
+from minidl.kernels.windows import index_type
 
 __all__ = [
     "adam",
@@ -34,16 +35,17 @@ __all__ = [
 
 Array = NDArray[np.floating]
 Argmax = NDArray[np.unsignedinteger]
-RECORDS = True  # programs, see program.py
-# Times of a product, of a transformed number of data or outputs and of a transformed weight in Winograd's algorithm, in
-# those of a product of the direct one; measured for 1 to 50 images of 3×3 to 56×56 pixels with 16 to 512 channels, with
-# AVX2. The last is between those of weights in a cache, 2.5, and in memory.
+RECORDS = True  # whether programs are recorded, see program.py
+# The times in Winograd's algorithm of one multiplication, of one transformed number of the data or outputs, and of one
+# transformed weight, in units of the time of one multiplication in the direct algorithm. Measured for 1 to 50 images of
+# 3×3 to 56×56 pixels with 16 to 512 channels, with AVX2. The last is between the time for weights in a cache, 2.5, and
+# that for weights in memory.
 WINOGRAD_COSTS = (1.2, 26, 8)
 _MIN_PER_THREAD = 1 << 17  # elements
 
 
 def warning() -> str:
-    """Return a sentence on what makes the first step slow; nothing where loops that were compiled earlier are kept."""
+    """Return a sentence about what makes the first step slow; "" if compiled loops of an earlier run were kept."""
     folder = _relu_adjoint.compiled.stats.cache_path
     if folder is None:
         return (
@@ -78,9 +80,14 @@ def _relu_adjoint_of_part(error: Any, output: Any, out: Any, part: Any, parts: A
 # -- max pooling, see max_pool.py -------------------------------------------------------------------------------------
 
 
-def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
-    """Write the maxima, and in ``across`` their places, counted column by column; ``down`` is not needed."""
-    _max_pool(x, size, stride, out, across, parts(len(x), _MIN_PER_THREAD // x[0].size + 1))
+def max_pool(x: Array, size: int, stride: int, out: Array, buffer: Any) -> Argmax:
+    """Write the maxima into ``out``, and return their places in the window, counted column by column.
+
+    A place takes one byte for windows up to 16 × 16.
+    """
+    argmax: Argmax = buffer("argmax", out.shape, index_type(size))
+    _max_pool(x, size, stride, out, argmax, parts(len(x), _MIN_PER_THREAD // x[0].size + 1))
+    return argmax
 
 
 @parallel
@@ -103,15 +110,15 @@ def _max_pool_of_part(x: Any, size: Any, stride: Any, out: Any, argmax: Any, par
                 for place in range(1, size * size):
                     other = x[s, i * stride + place % size, j * stride + place // size]
                     for c in range(channels):
-                        # Not a number counts as largest, and stays.
+                        # A nan counts as larger than any number.
                         larger = other[c] > best[c] or other[c] != other[c]
                         best[c] = other[c] if larger else best[c]
                         at[c] = place if larger else at[c]
 
 
-def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
+def max_pool_adjoint(error: Array, size: int, stride: int, argmax: Argmax, out: Array) -> None:
     """Write each element of the error to the place of the maximum, zero elsewhere."""
-    _max_pool_adjoint(error, size, stride, across, out, parts(len(out), _MIN_PER_THREAD // out[0].size + 1))
+    _max_pool_adjoint(error, size, stride, argmax, out, parts(len(out), _MIN_PER_THREAD // out[0].size + 1))
 
 
 @parallel

@@ -1,12 +1,12 @@
-"""Parts: a compiled loop that calls a function for each part of the work, on the threads that Numba has.
+"""Parts: a compiled loop that calls a function for each part of the work, on Numba's threads.
 
-Numba's own parallel loop (prange) rewrites the function that has it, compiles its body as a function of its own, and
-the whole once more around that: two seconds for each loop and number type. Here the body is a function already, and
-what Numba's threads are handed is a few instructions that call it. The threads are the same, and which thread gets
-which part is, too.
+Numba's own parallel loop (prange) rewrites the function that contains it, compiles the loop's body as a separate
+function, and then compiles the whole again: two seconds for each loop and number type. Here the body is a function
+already, and Numba's threads get a few instructions that call it. The threads are the same, and so is the part that each
+of them gets.
 
-What is called here is compiled into the module of its caller. Numba itself makes a module of each compiled function,
-and optimizes and translates it again in that of every caller, and of the callers of these.
+Functions that are called here are compiled into the module of their caller. Numba itself makes a module of each
+compiled function, and optimizes and translates it again in the module of every caller, and of their callers.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +20,17 @@ from numba.core.targetconfig import ConfigStack
 from numba.extending import intrinsic
 
 _I8P, _INTP = ir.IntType(8).as_pointer(), ir.IntType(64)
-# What a thread calls: with places, how many of them it has, the steps from one to the next, and the data of all.
+# The function that a thread calls, with places, how many it has, the steps between them, and the data of all.
 _TASK = ir.FunctionType(ir.VoidType(), [_I8P.as_pointer(), _INTP.as_pointer(), _INTP.as_pointer(), _I8P])
 _PARALLEL_FOR = ir.FunctionType(ir.VoidType(), [_I8P] * 5 + [_INTP, _INTP, ir.IntType(32)])
 
 
 def _compile_here(context: Any, function: Any, kinds: Sequence[Any]) -> Callable[[Any, Sequence[Any]], Any]:
-    """Compile a function, for arguments of some types, into the module of its caller; return what appends a call."""
-    flags = ConfigStack().top().copy()  # those of the caller
+    """Compile a function, for arguments of ``kinds``, into the module of its caller.
+
+    Return a function that appends a call to it: ``append(builder, values)``.
+    """
+    flags = ConfigStack().top().copy()  # the caller's flags
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     module, signature = context.active_code_library, types.void(*kinds)
     function = function.dispatcher.py_func
@@ -36,9 +39,9 @@ def _compile_here(context: Any, function: Any, kinds: Sequence[Any]) -> Callable
 
 
 def _typed_call(context: Any, function: Any, arguments: Any) -> Any:
-    """Compile what calls ``function(*arguments)``.
+    """Compile a call ``function(*arguments)``.
 
-    The function returns nothing, does not call itself, and must not raise anything, as nobody would hear of it.
+    The function returns nothing, does not call itself, and must not raise exceptions, because they would be lost.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -53,9 +56,10 @@ call: Any = intrinsic(_typed_call)
 
 
 def _typed_parts(context: Any, function: Any, arguments: Any, parts: Any) -> Any:
-    """Compile what calls ``function(*arguments, part, parts)`` for each part: int64 both, and ``parts`` at least 1.
+    """Compile calls ``function(*arguments, part, parts)`` for each part; both are int64, and ``parts`` is at least 1.
 
-    One part is left to the calling thread. The function must not raise anything, as nobody would hear of it.
+    If there is only one part, the calling thread does it. The function must not raise exceptions, because they would be
+    lost.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -81,7 +85,7 @@ in_parts: Any = intrinsic(_typed_parts)
 
 
 def _task(builder: Any, data_type: Any, call_part: Any) -> Any:
-    """Return the function that a thread calls for its parts. The place of a part is its number."""
+    """Return the function that a thread calls for its parts; the numbers of the parts are passed as pointers."""
     task = ir.Function(builder.module, _TASK, builder.module.get_unique_name("task"))
     task.linkage = "internal"
     own = ir.IRBuilder(task.append_basic_block())
@@ -95,7 +99,7 @@ def _task(builder: Any, data_type: Any, call_part: Any) -> Any:
 
 
 def _share(builder: Any, task: Any, data: Any, count: Any) -> None:
-    """Append what has Numba's threads run a task."""
+    """Append the call that lets Numba's threads run a task."""
     module = builder.module
     threads = cgutils.get_or_insert_function(module, ir.FunctionType(ir.IntType(32), []), "get_num_threads")
     parallel_for = cgutils.get_or_insert_function(module, _PARALLEL_FOR, "numba_parallel_for")
@@ -103,5 +107,5 @@ def _share(builder: Any, task: Any, data: Any, count: Any) -> None:
     sizes = cgutils.alloca_once_value(builder, count)
     steps = cgutils.alloca_once_value(builder, _INTP(1))
     arguments = [builder.bitcast(pointer, _I8P) for pointer in (task, places, sizes, steps, data)]
-    # No axes but that of the parts, and one array of places.
+    # The only axis is that of the parts, and there is one array of places.
     builder.call(parallel_for, [*arguments, _INTP(0), _INTP(1), builder.call(threads, [])])

@@ -1,11 +1,11 @@
 """Programs run by one compiled call; see program.py.
 
-NumPy takes Python's lock (the GIL) back after each product, and two threads spend much of their time waiting for each
-other. Here programs are recorded as rows of addresses, one for each instruction (numba_rows.py), and compiled loops on
-all cores (numba_interpreter.py) hand the products among them to SciPy's BLAS without that lock.
+NumPy takes Python's lock (the GIL) back after each product, so that two threads spend much of their time waiting for
+each other. Here programs are recorded as rows of addresses, one for each instruction (numba_rows.py). Compiled loops on
+all cores (numba_interpreter.py) run them without that lock; for products, they call SciPy's BLAS.
 
-A recording has steps, one after the other, each in parts for the cores. What ``Recorder`` records is a single one; a
-whole net has one for each of its operations (``joined``).
+A recording consists of steps, one after another, each with parts for the cores. What ``Recorder`` records is a single
+step; the recording of a whole net has one step for each of its operations (``joined``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,12 +25,12 @@ Array = NDArray[Any]
 
 
 class Recording(NamedTuple):
-    """What ``run`` needs to know of programs, without their arrays.
+    """What ``run`` needs to know about programs, without their arrays.
 
-    rows: the instructions; starts: the first images of chunks; bounds: for each program the offsets of its rows and its
-    starts, and the ones after the last; ends: for each part the offset of its programs, and the one after the last;
-    before: for each part how many parts the earlier steps have; one_and_zero: of the operands' type; threads: how many
-    can work.
+    rows: the instructions; starts: the first images of the chunks; bounds: for each program, where its rows and its
+    starts begin, and at last where the last ones end; ends: for each part, where its programs begin, and at last where
+    the last ones end; before: for each part, how many parts all earlier steps have; one_and_zero: the numbers 1 and 0
+    of the operands' type; threads: the largest number of parts of a step.
     """
 
     rows: Array
@@ -43,7 +43,7 @@ class Recording(NamedTuple):
 
 
 def record(parts: list[Sequence[Program]]) -> Recording:
-    """Return one step with the programs of each part of a batch."""
+    """Return a recording of one step, with the programs of each part of a batch."""
     programs = [program for part in parts for program in part]
     rows = [row_of(instruction, program.samples) for program in programs for instruction in program.instructions]
     starts = [start for program in programs for start in program.starts]
@@ -55,7 +55,7 @@ def record(parts: list[Sequence[Program]]) -> Recording:
 
 
 def _dtype(programs: list[Program]) -> Any:
-    """Return the type of all operands; raise TypeError for what BLAS would read as other numbers than it is."""
+    """Return the type of all operands; raise TypeError unless it is the same for all, float32 or float64."""
     found = {
         (operand.array if isinstance(operand, PerImage) else operand).dtype
         for program in programs
@@ -69,13 +69,13 @@ def _dtype(programs: list[Program]) -> Any:
 
 
 def run(recording: Recording) -> None:
-    """Run recorded programs for all their chunks, the parts of a step on all cores."""
+    """Run recorded programs for all their chunks; the parts of a step are shared among all cores."""
     ready()
     run_steps(*recording, NORMAL_OR_TRANSPOSED)
 
 
 def joined(calls: Calls) -> Calls:
-    """Return captured calls (calls.py) in which runs of recordings that follow one another are one, step by step."""
+    """Return captured calls (calls.py), with consecutive runs of recordings joined into one run of several steps."""
     found: Calls = []
     for function, group in groupby(calls, lambda call: call[0]):
         some = list(group)
@@ -89,9 +89,9 @@ def joined(calls: Calls) -> Calls:
 
 
 def _one_after_another(recordings: list[Recording]) -> Recording:
-    """Return one recording with the steps of all."""
+    """Return one recording with the steps of all ``recordings``."""
     rows, starts, bounds, ends, before, one_and_zero, threads = zip(*recordings, strict=True)
-    # Bounds and ends count what is before them; those of a recording begin with 0, the end of the one before it.
+    # Bounds and ends are offsets, which begin with 0 in each recording; here they begin where the previous one ends.
     return Recording(
         np.concatenate(rows),
         np.concatenate(starts),
@@ -104,7 +104,7 @@ def _one_after_another(recordings: list[Recording]) -> Recording:
 
 
 def _joined_offsets(counts: Sequence[Array]) -> Array:
-    """Return counts that begin with 0 each as one, which goes on counting."""
+    """Return arrays of offsets, each of which begins with 0, as one array of offsets."""
     ends = _prefix_sums(count[-1] for count in counts)
     return np.concatenate([ends[:1], *(count[1:] + end for count, end in zip(counts, ends, strict=False))])
 

@@ -12,18 +12,19 @@ from minidl.kernels.cpu.program import AnyInstruction, Instruction, Largest, Ope
 Array = NDArray[Any]
 
 PRODUCT, COPY, LARGEST, RELU, WINDOWS, TILES = range(6)
-_PIECE = 32  # elements of a window that are summed up by themselves: whole nets have half the rounding error
-_BATCH = 4  # axes of a batch of matrices, filled up with ones
+_PIECE = 32  # elements of a window that are summed separately, which halves the rounding errors of whole nets
+_BATCH = 4  # axes of a batch of matrices; missing ones have the length 1
 _NOT_READ = (0, 0)
 _NO_MATRIX = (0, 0, 0, 0)
 
 
 class Row(NamedTuple):
-    """An instruction as numbers, of which ``ROW`` is the type: of left, right and out, where there are three of them.
+    """An instruction as numbers; ``ROW`` is the type of an array of them.
 
-    Addresses are those of the first image, steps the bytes from an image to the next, strides those from a matrix of
-    the batch to the next; extents and layouts are said with each kind of instruction. A matrix of tiles is its address,
-    its rows and columns, and the bytes from a row to the next.
+    Sequences of three belong to left, right and out. Addresses are those of the first image, steps the bytes from an
+    image to the next, strides those from a matrix of the batch to the next. The functions below say for each kind of
+    instruction what extents and layouts are. A matrix of tiles (down, across) is given by its address, its rows and
+    columns, and the bytes from a row to the next.
     """
 
     kind: int
@@ -33,12 +34,12 @@ class Row(NamedTuple):
     layouts: Sequence[Sequence[int]]
     batch: Sequence[int]
     strides: Sequence[Sequence[int]]
-    accumulate: bool = False  # of products and copies alone
-    factor: float = 1  # of copies alone
-    relu: bool = False  # of windows and tiles alone
-    biases: int = 0  # the address, of windows alone
-    down: Sequence[int] = _NO_MATRIX  # of tiles alone
-    across: Sequence[int] = _NO_MATRIX  # of tiles alone
+    accumulate: bool = False  # for products and copies
+    factor: float = 1  # for copies
+    relu: bool = False  # for windows and tiles
+    biases: int = 0  # their address, for windows
+    down: Sequence[int] = _NO_MATRIX  # for tiles
+    across: Sequence[int] = _NO_MATRIX  # for tiles
 
 
 ROW = np.dtype(
@@ -74,8 +75,8 @@ def row_of(instruction: AnyInstruction, samples: int) -> Row:
 def _matrices_row(instruction: Instruction, samples: int) -> Row:
     """Return a product, a copy or a ReLU of a batch of matrices as a row.
 
-    Extents are the rows and columns of out, and the columns of left; the layouts are those of ``_layout``, of a copy
-    and a ReLU those of ``_elements``.
+    Extents are the rows and columns of out, and the columns of left. Layouts are those of ``_layout`` for a product,
+    those of ``_elements`` for a copy or a ReLU.
     """
     kind = PRODUCT if instruction.left is not None else COPY if instruction.right is not None else RELU
     operands = [instruction.out if operand is None else operand for operand in instruction[:3]]
@@ -100,9 +101,9 @@ def _matrices_row(instruction: Instruction, samples: int) -> Row:
 def _windows_row(instruction: Windows, samples: int) -> Row:
     """Return a product with windows as a row.
 
-    The batch is (samples, y, x, rows of a window), that of outputs the first three of these. Extents are the pieces of
-    a window, of which there are several only where it has a single row, the filters, and the elements in a row of a
-    piece.
+    The batch is (samples, y, x, rows of a window); outputs have only the first three of these axes. Extents are the
+    number of pieces of a window (more than one only if a window has a single row), the number of filters, and the
+    elements in a row of a piece.
     """
     operands = instruction[:3]
     left, right, out = (part(operand, 0, samples) for operand in operands)
@@ -125,8 +126,8 @@ def _windows_row(instruction: Windows, samples: int) -> Row:
 def _largest_row(instruction: Largest) -> Row:
     """Return a search for the largest elements of windows as a row.
 
-    The batch is (samples, y, x); extents are those of a window; the layout is the bytes from a row to the next, and
-    from a pixel to the next.
+    The batch is (samples, y, x). Extents are those of a window; the layout is the bytes from a row to the next, and
+    those from a pixel to the next.
     """
     source, out = instruction.source, instruction.out
     return Row(
@@ -143,8 +144,8 @@ def _largest_row(instruction: Largest) -> Row:
 def _tiles_row(instruction: Tiles, samples: int) -> Row:
     """Return a transformation of tiles as a row.
 
-    The batch is (samples, y, x); the columns of out are the channels; a layout is the bytes from a row of a tile to the
-    next, and from a pixel or point to the next.
+    The batch is (samples, y, x). The second extent is the number of channels; a layout is the bytes from a row of a
+    tile to the next, and those from a pixel or point to the next.
     """
     source, out = (part(operand, 0, samples) for operand in (instruction.source, instruction.out))
     down, across = (
@@ -165,17 +166,17 @@ def _tiles_row(instruction: Tiles, samples: int) -> Row:
 
 
 def _address(array: Array) -> int:
-    """Return where an array lies."""
+    """Return the address of an array."""
     return int(array.__array_interface__["data"][0])
 
 
 def _step(operand: Operand) -> int:
-    """Return the bytes from an image of an operand to the next; 0 where all images share it."""
+    """Return the bytes from an image of an operand to the next; 0 if all images share the operand."""
     return operand.array.strides[0] * operand.rows if isinstance(operand, PerImage) else 0
 
 
 def _merged(arrays: list[Array]) -> list[Array]:
-    """Return views of arrays of one shape with as few axes as possible, but two: those without a gap become one."""
+    """Return views of arrays of one shape with as few axes as possible, at least two: axes without a gap are joined."""
     for axis in range(arrays[0].ndim - 1, 0, -1):
         if all(_without_gap(array, axis) for array in arrays):
             arrays = [_as_one(array, axis) for array in arrays]
@@ -183,13 +184,13 @@ def _merged(arrays: list[Array]) -> list[Array]:
 
 
 def _without_gap(array: Array, axis: int) -> bool:
-    """Return whether an axis and the one before it lie in memory as one would."""
+    """Return whether an axis and the one before it can be viewed as one axis."""
     before, own = array.shape[axis - 1 : axis + 1]
     return before == 1 or own == 1 or array.strides[axis - 1] == own * array.strides[axis]
 
 
 def _as_one(array: Array, axis: int) -> Array:
-    """Return a view in which an axis and the one before it are one."""
+    """Return a view in which an axis and the one before it are joined."""
     before, own = array.shape[axis - 1 : axis + 1]
     shape = (*array.shape[: axis - 1], before * own, *array.shape[axis + 1 :])
     stride = array.strides[axis - 1] if own == 1 else array.strides[axis]
@@ -197,12 +198,12 @@ def _as_one(array: Array, axis: int) -> Array:
 
 
 def _elements(array: Array) -> tuple[int, int]:
-    """Return the bytes from a row to the next, and the elements from one element of a row to the next."""
+    """Return the bytes from a row to the next, and the distance of neighbours in a row, in elements."""
     return array.strides[-2], array.strides[-1] // array.itemsize
 
 
 def _layout(array: Array) -> tuple[int, int]:
-    """Return whether a matrix lies transposed in memory, and the distance of its rows, or columns."""
+    """Return whether a matrix lies transposed in memory, and the distance of its rows, or columns, in elements."""
     rows, columns = array.shape[-2:]
     of_rows, of_columns = array.strides[-2] // array.itemsize, array.strides[-1] // array.itemsize
     if of_columns == 1 or columns <= 1 or rows == 0:
@@ -212,6 +213,6 @@ def _layout(array: Array) -> tuple[int, int]:
 
 
 def _strides(array: Array) -> list[int]:
-    """Return the bytes between the matrices of a batch; 0 where all share one."""
+    """Return for each axis of a batch the bytes from a matrix to the next; 0 if there is only one."""
     own = [stride if extent > 1 else 0 for extent, stride in zip(array.shape[:-2], array.strides[:-2], strict=True)]
     return [0] * (_BATCH - len(own)) + own

@@ -1,4 +1,4 @@
-"""Threads of compiled loops among themselves: a counter that all of them add to, and giving way to other programs."""
+"""What the threads of compiled loops need: a counter that all of them can add to, and a way to yield their core."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 
 def _typed(context: Any, address: Any, value: Any) -> Any:
-    """Compile what adds to the integer at an address at once, whoever else does, and returns what it was before."""
+    """Compile an atomic addition to the integer at an address, which returns its value before."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())

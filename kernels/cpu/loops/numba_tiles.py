@@ -1,10 +1,10 @@
-"""Tiles times a matrix from both sides, the innermost loop of Winograd's algorithm; see tiles.py.
+"""Tiles times matrices, down · tile · acrossᵀ: the innermost loop of Winograd's algorithm; see tiles.py.
 
-All channels of a tile are transformed alike. A cache line of them is taken at a time: a row of the tile lies in the
-processor's registers while the matrix is applied to it, and what comes of all rows waits in the first-level cache for
-the other side. To BLAS these would be thousands of products of 36 numbers by a few. The loop is written in LLVM's
-instructions, once for each number of columns that a matrix can have, since the compiler's own vectors would not stay
-in registers.
+All channels of a tile are transformed in the same way, a cache line of them at a time. A row of the tile lies in the
+processor's registers while the matrix ``across`` is applied to it. The results of all rows stay in the first-level
+cache, until the matrix ``down`` is applied to them. With BLAS, these would be thousands of tiny products. The loop is
+written in LLVM's instructions, once for each number of columns that a matrix can have, because vectors that the
+compiler makes of a loop by itself would not stay in registers.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,9 @@ _ROW = MOST_POINTS * LINE  # bytes of a half-transformed row
 def _typed(context: Any, matrix: Any, repeats: Any, source: Any, target: Any, lower: Any, like: Any) -> Any:
     """Compile target[r, i] = max(Σ_k matrix[i, k]·source[r, k], lower) for a line of channels.
 
-    matrix: address, rows, columns and the bytes from a row to the next; repeats: how many r; source, target: address,
-    the bytes from an r to the next and from a k or i to the next; like: an array of the type.
+    matrix: address, rows, columns and the bytes from a row to the next; repeats: the number of values of r; source,
+    target: address, the bytes from one r to the next, and those from one k or i to the next; like: an array of the
+    type.
     """
     return types.void(matrix, types.intp, source, target, like.dtype, like), _generate
 
@@ -65,13 +66,13 @@ class _Sums(Vectors):
                     factor = self.load(builder.add(row, number(k * self.size)), self.scalar, self.size)
                     product = builder.fmul(self.splat(factor, self.scalar), line, flags=CONTRACT)
                     total = builder.fadd(total, product, flags=CONTRACT) if k else product
-                below = builder.fcmp_ordered("<", total, lowest)  # not a number stays what it is
+                below = builder.fcmp_ordered("<", total, lowest)  # nan stays nan
                 self.store(builder.select(below, lowest, total), place)
 
 
 @inlined
 def _sums_of_elements(matrix: Any, repeats: Any, source: Any, target: Any, lower: Any, like: Any) -> None:
-    """Write the same for one channel."""
+    """Compute the same for one channel."""
     for r in range(repeats):
         for i in range(matrix[1]):
             factors, total = carray(pointer(matrix[0] + i * matrix[3], like), matrix[2]), like.dtype.type(0)
@@ -83,11 +84,11 @@ def _sums_of_elements(matrix: Any, repeats: Any, source: Any, target: Any, lower
 
 @compiled
 def transform_tiles(op: Any, source: Any, out: Any, like: Any) -> None:
-    """Write down · tile · acrossᵀ of all tiles that a row of a recording has, see numba_rows.py."""
+    """Write down · tile · acrossᵀ for all tiles of an instruction, given as a row of a recording (numba_rows.py)."""
     size, width, steps, on = like.itemsize, op.extent[1] * like.itemsize, op.stride, op.layout
     down = (op.down[0], op.down[1], op.down[2], op.down[3])
     across = (op.across[0], op.across[1], op.across[2], op.across[3])
-    lowest = like.dtype.type(-np.inf)  # nothing is below it
+    lowest = like.dtype.type(-np.inf)  # no lower limit
     memory = np.empty(MOST_POINTS * _ROW + LINE, np.uint8)
     between = (memory.ctypes.data + LINE - 1) // LINE * LINE
     step = LINE if width >= LINE else size
@@ -97,7 +98,7 @@ def transform_tiles(op: Any, source: Any, out: Any, like: Any) -> None:
                 tile = source + s * steps[0, 0] + y * steps[0, 1] + x * steps[0, 2]
                 target = out + s * steps[2, 0] + y * steps[2, 1] + x * steps[2, 2]
                 for begin in range(0, width, step):
-                    at = min(begin, width - step)  # the last line has a part of the one before it once more
+                    at = min(begin, width - step)  # the last line overlaps the one before it
                     matrix, repeats, lower = across, down[2], lowest
                     read, written = (tile + at, on[0, 0], on[0, 1]), (between, _ROW, LINE)
                     for side in range(2):
@@ -108,4 +109,4 @@ def transform_tiles(op: Any, source: Any, out: Any, like: Any) -> None:
                             _sums_of_lines(matrix, repeats, read, written, lower, like)
                         else:
                             _sums_of_elements(matrix, repeats, read, written, lower, like)
-    memory[0] = 0  # until here it is in use, by its address alone
+    memory[0] = 0  # keeps the array alive until here, because only its address was used

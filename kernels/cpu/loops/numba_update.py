@@ -100,7 +100,7 @@ def _adam_of_part(
 
 @inlined
 def _rows(array: Any, whole: Any) -> Any:
-    """Return filters as they are or, where none has a mean to lose, as a single long row."""
+    """Return filters as they are or, if no means are subtracted, as a single long row."""
     return array if whole else array.reshape((1, array.size))
 
 

@@ -1,4 +1,4 @@
-"""Vectors: what the loops that are written in LLVM's instructions have in common, see numba_windows.py."""
+"""Vectors: what the loops that are written in LLVM's instructions have in common; numba_windows.py is one of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 LINE = 64  # bytes: a cache line
 I1, I32, I64 = (ir.IntType(bits) for bits in (1, 32, 64))
-CONTRACT = ("contract",)  # a product and a sum are one instruction
+CONTRACT = ("contract",)  # a product and a sum may become one instruction
 
 
 def number(value: int) -> Any:
@@ -23,7 +23,7 @@ def unpacked(builder: ir.IRBuilder, values: Any) -> list[Any]:
 
 
 class Vectors:
-    """Instructions on vectors of some numbers side by side: as many as fill a line or, as told, ``lanes``."""
+    """Instructions on vectors of ``lanes`` numbers side by side; 0 stands for as many as fill a cache line."""
 
     def __init__(self, builder: ir.IRBuilder, scalar: Any, lanes: int = 0) -> None:
         self.builder, self.scalar = builder, scalar
@@ -32,13 +32,13 @@ class Vectors:
         self.vector = ir.VectorType(scalar, self.lanes)
 
     def load(self, address: Any, kind: Any, align: int = 8) -> Any:
-        """Load what lies at an address."""
+        """Load a value of type ``kind`` from an address."""
         loaded = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
         loaded.align = align
         return loaded
 
     def store(self, value: Any, address: Any) -> None:
-        """Store a vector, wherever its first number may lie."""
+        """Store a vector at an address, which need not be aligned to a vector."""
         self.builder.store(value, self.builder.inttoptr(address, self.vector.as_pointer())).align = self.size
 
     def splat(self, value: Any, scalar: Any) -> Any:
@@ -49,7 +49,7 @@ class Vectors:
         return self.builder.shuffle_vector(first, vector, zeros)
 
     def repeat(self, count: Any, begun: list[Any], body: Callable[[list[Any]], list[Any]]) -> list[Any]:
-        """Append what passes values through ``body``, ``count`` times and at least once; return what comes out."""
+        """Append a loop values = body(values), which runs ``count`` times and at least once; return the last values."""
         builder, before = self.builder, self.builder.block
         block, after = (builder.append_basic_block() for _ in range(2))
         builder.branch(block)
@@ -65,7 +65,10 @@ class Vectors:
         return values[1:]
 
     def loop(self, count: Any, *steps: Sequence[Any]) -> Iterator[list[Any]]:
-        """Yield once, where the body is to be appended, addresses that begin somewhere and go on by a step each."""
+        """Append a loop that runs ``count`` times; steps: pairs of a first address and the step to the next one.
+
+        It yields exactly once, with the current addresses, where the caller appends the body of the loop.
+        """
         builder, before = self.builder, self.builder.block
         begun, steps_on = [number(0), *(begin for begin, _ in steps)], [number(1), *(step for _, step in steps)]
         head, body, after = (builder.append_basic_block() for _ in range(3))
@@ -83,7 +86,7 @@ class Vectors:
 
 
 def _typed(context: Any, address: Any, like: Any) -> Any:
-    """Compile what returns an address as a pointer to elements such as ``like`` has."""
+    """Compile a conversion of an address to a pointer to elements of the type of ``like``."""
     kind = types.CPointer(like.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

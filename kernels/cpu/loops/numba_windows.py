@@ -1,9 +1,9 @@
 """Windows times weights, the innermost loop of a direct convolution, whose sums stay in the processor's registers.
 
-Neither BLAS nor the compiler's own vectors do it: BLAS is slow for few rows, and wants the windows side by side in
-memory. So the loop is written in LLVM's instructions, once for each number of windows from 1 to AT_A_TIME: for each tap
-and channel, one cache line of weights is multiplied by that element of every window. AT_A_TIME cache lines of sums,
-the weights and one element fill the 16 registers of AVX2.
+BLAS is slow for few rows, and needs the windows copied side by side in memory; vectors that the compiler makes of a
+loop by itself would not stay in registers. So the loop is written in LLVM's instructions, once for each number of
+windows from 1 to AT_A_TIME: for each tap and channel, one cache line of weights is multiplied by that element of every
+window. AT_A_TIME cache lines of sums, the weights and one element fill the 16 registers of AVX2.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,13 @@ def _typed(
     relu: Any,
     like: Any,
 ) -> Any:
-    """Compile what multiplies ``count`` windows by a line of weights, adds biases and writes the sums.
+    """Compile a function that multiplies ``count`` windows by a line of weights, adds biases and writes the sums.
 
-    places: the address of AT_A_TIME addresses of windows and, behind them, as many of outputs; line: the bytes from
-    these to where the sums go; weights: the address of (pieces, rows, run) lines; biases: of the filters' biases; taps:
-    pieces, one behind the other, rows, run, and the bytes from a row of a piece to the next; filters: how many there
-    are, at most a line; relu: whether to write the maximum of that and 0; like: an array of the type.
+    places: the address of AT_A_TIME addresses of windows, followed by as many addresses of outputs; line: the distance
+    of the line's outputs from these addresses, in bytes; weights: the address of (pieces, rows, run) lines; biases: the
+    address of the filters' biases; taps: the number of pieces, which follow one another, the rows of a piece, the
+    elements of a row (run), and the bytes from a row to the next; filters: the number of filters, at most a line; relu:
+    whether to write the maximum of that and 0; like: an array of the type.
     """
     return types.void(*[types.intp] * 5, taps, types.intp, types.intp, like), _generate
 
@@ -75,7 +76,7 @@ class _Loop(Vectors):
         self.whole = builder.icmp_signed("==", filters, number(self.lanes))
 
     def masked(self, name: str, result: Any, *arguments: Any) -> Any:
-        """Load or store as many elements as there are filters."""
+        """Append a masked load or store, of as many elements as there are filters."""
         name = f"llvm.masked.{name}.v{self.lanes}f{8 * self.size}.p0"
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
         function = self.builder.module.globals.get(name) or ir.Function(self.builder.module, kind, name)
@@ -87,7 +88,7 @@ class _Loop(Vectors):
         return self.masked("load", self.vector, pointer, ir.Constant(I32, self.size), self.mask, zeros)
 
     def store_some(self, value: Any, address: Any) -> None:
-        """Store a whole line, which is faster, or less."""
+        """Store a whole line without a mask, which is faster, if there are enough filters."""
         with self.builder.if_else(self.whole) as (whole, some):
             with whole:
                 self.store(value, address)
@@ -96,7 +97,7 @@ class _Loop(Vectors):
                 self.masked("store", ir.VoidType(), value, pointer, ir.Constant(I32, self.size), self.mask)
 
     def limited(self, value: Any, relu: Any) -> Any:
-        """Return the value or, where asked for, the maximum of it and 0; not a number stays what it is."""
+        """Return the value or, if ``relu``, the maximum of it and 0; nan stays nan."""
         zeros = ir.Constant(self.vector, [0.0] * self.lanes)
         asked = self.splat(self.builder.trunc(relu, I1), I1)
         negative = self.builder.and_(self.builder.fcmp_ordered("<", value, zeros), asked)
@@ -105,9 +106,9 @@ class _Loop(Vectors):
     def products(
         self, sources: list[Any], weights: Any, pieces: Any, rows: Any, run: Any, step: Any, start: list[Any]
     ) -> list[Any]:
-        """Return the sums over the pieces, rows and elements of the windows, begun with ``start``.
+        """Return the sums over the pieces, rows and elements of the windows, which begin with ``start``.
 
-        Each piece is summed up by itself: rounding errors grow with the number of additions that follow one another.
+        Each piece is summed separately, because rounding errors grow with the number of consecutive additions.
         """
         add = self.builder.add
 

@@ -1,7 +1,8 @@
 """Column sums and affine maps, x·factor + offset, of matrices, in NumPy: piece by piece; see __init__.py.
 
-Each worker takes some of the matrices or some rows of a single one, in pieces that stay in its core's cache from one
-pass of NumPy to the next. Sums run down the columns as products with a vector of ones; sums of pieces are float64.
+Each worker takes some of the matrices, or some rows of a single one, in pieces that stay in its core's cache from one
+pass of NumPy to the next. The sums of the columns of a piece are its product with a vector of ones; they are added up
+in float64.
 """
 
 from collections.abc import Callable
@@ -16,12 +17,12 @@ from minidl.kernels.cpu.threads import share, workers
 
 Array = NDArray[np.floating]
 Index = tuple[slice, slice]  # which matrices, and which of their rows, make a piece
-PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
-_MIN_PER_THREAD = 1 << 18  # elements; with fewer, a second thread costs more than it brings
+PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the interpreter's lock (GIL)
+_MIN_PER_THREAD = 1 << 18  # elements; with fewer, a second thread costs more than it gains
 
 
 def _each(work: Callable[[int, Index], Any], shape: tuple[int, ...]) -> None:
-    """Call ``work(worker, index)`` for all pieces of arrays of ``shape``, by all workers."""
+    """Call ``work(worker, index)`` for all pieces of arrays of ``shape``, shared among all workers."""
     n, rows, columns = shape
     several, height = max(1, PIECE // (rows * columns)), max(1, PIECE // columns)
 
@@ -41,7 +42,10 @@ def _each(work: Callable[[int, Index], Any], shape: tuple[int, ...]) -> None:
 
 
 def _total(count: int, measure: Callable[..., tuple[Array, ...]], *arrays: Array) -> Array:
-    """Return ``count`` sums for each column, (count, n, columns); measure(worker, matrices, *pieces) has a piece's."""
+    """Return ``count`` sums for each column, (count, n, columns).
+
+    ``measure(worker, matrices, *pieces)`` returns the sums of one piece.
+    """
     n, _, columns = arrays[0].shape
     totals = np.zeros((workers() if n == 1 else 1, count, n, columns))
 
@@ -55,12 +59,12 @@ def _total(count: int, measure: Callable[..., tuple[Array, ...]], *arrays: Array
 
 
 def sums(x: Array) -> Array:
-    """Return Σ x."""
+    """Return Σ x of each column, (n, columns)."""
     return _total(1, lambda worker, matrices, x: (_sums(x),), x)[0]
 
 
 def products(x: Array, y: Array) -> Array:
-    """Return Σ x·y."""
+    """Return Σ x·y of each column, (n, columns)."""
 
     def measure(worker: int, matrices: slice, x: Array, y: Array) -> tuple[Array]:
         (product,) = carve(worker, x.dtype, x.shape)
@@ -71,7 +75,7 @@ def products(x: Array, y: Array) -> Array:
 
 
 def moments(x: Array, guess: Array) -> tuple[Array, Array]:
-    """Return Σ (x − guess) and Σ (x − guess)²; guess: (n, 1, columns)."""
+    """Return Σ (x − guess) and Σ (x − guess)² of each column, (n, columns); guess: (n, 1, columns)."""
 
     def measure(worker: int, matrices: slice, x: Array) -> tuple[Array, Array]:
         (centered,) = carve(worker, x.dtype, x.shape)
@@ -85,7 +89,7 @@ def moments(x: Array, guess: Array) -> tuple[Array, Array]:
 
 
 def covariance(error: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-    """Return Σ error and Σ error·(x − mean); mean: (n, 1, columns)."""
+    """Return Σ error and Σ error·(x − mean) of each column, (n, columns); mean: (n, 1, columns)."""
 
     def measure(worker: int, matrices: slice, error: Array, x: Array) -> tuple[Array, Array]:
         (product,) = carve(worker, x.dtype, x.shape)
@@ -98,12 +102,12 @@ def covariance(error: Array, x: Array, mean: Array) -> tuple[Array, Array]:
 
 
 def shift(x: Array, offset: Array, out: Array) -> None:
-    """Write x + offset; ``out`` may be x."""
+    """Write x + offset; offset: (n, 1, columns); ``out`` may be x."""
     _each(lambda worker, index: np.add(x[index], offset[index[0]], out=out[index]), x.shape)
 
 
 def scale(x: Array, factor: Array, out: Array) -> None:
-    """Write x·factor; ``out`` may be x."""
+    """Write x·factor; factor: (n, 1, columns); ``out`` may be x."""
     _each(lambda worker, index: np.multiply(x[index], factor[index[0]], out=out[index]), x.shape)
 
 
@@ -135,6 +139,6 @@ def affine2(x: Array, of_x: Array, y: Array, of_y: Array, offset: Array, out: Ar
 
 
 def _sums(x: Array) -> Array:
-    """Return Σ x of a piece."""
+    """Return Σ x of each column of a piece."""
     down = ones(x.shape[1], x.dtype)
     return (x[:, :, 0] @ down)[:, None] if x.shape[2] == 1 else down @ x

@@ -1,9 +1,11 @@
 """Innermost loops in NumPy; see __init__.py.
 
-Matrices are (n, rows, columns), and what is said of columns is (n, columns) or, to be applied to them, (n, 1, columns).
+Matrices are (n, rows, columns). Results for each column are (n, columns); numbers that are applied to the columns are
+(n, 1, columns).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from minidl.kernels.cpu.loops.numpy_update import adam, sgd
 from minidl.kernels.cpu.program import AnyInstruction, Largest, Program, Tiles, Windows, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import share
+from minidl.kernels.windows import index_type
 
 __all__ = [
     "adam",
@@ -36,14 +39,14 @@ __all__ = [
 
 Array = NDArray[np.floating]
 Argmax = NDArray[np.unsignedinteger]
-RECORDS = False  # programs: their arrays would be kept as well
-# As in numba_loops.py, which says what they are; measured with up to 111×111 pixels and 32 channels at least.
+RECORDS = False  # programs are not recorded, as this would keep their arrays alive
+# numba_loops.py says what these are; measured with up to 111×111 pixels and at least 32 channels.
 WINOGRAD_COSTS = (1.1, 145, 44)
 _MIN_PER_THREAD = 1 << 19  # elements
 
 
 def warning() -> str:
-    """Return nothing: there is nothing to compile."""
+    """Return "": there is nothing to compile."""
     return ""
 
 
@@ -51,12 +54,12 @@ def warning() -> str:
 
 
 def joined(calls: Calls) -> Calls:
-    """Return captured calls (calls.py) as they are: there is nothing to gain."""
+    """Return captured calls (calls.py) as they are, because to join them would gain nothing."""
     return calls
 
 
 def run(parts: list[Sequence[Program]]) -> None:
-    """Run the programs of each part of a batch for all their chunks, one part by each worker."""
+    """Run the programs of each part of a batch for all their chunks; each worker runs one part."""
 
     def work(worker: int, start: int, stop: int) -> None:
         for programs in parts[start:stop]:
@@ -98,7 +101,7 @@ def _run(worker: int, instruction: AnyInstruction, start: int, samples: int) -> 
 
 
 def _transform_tiles(worker: int, instruction: Tiles, tiles: Array, out: Array) -> None:
-    """Transform tiles along x, one by one, and along y, those of a row at once; see ``Program.tiles``."""
+    """Transform tiles, along x each tile by itself, then along y all tiles of a row at once; see ``Program.tiles``."""
     samples, rows, width, height, _, channels = tiles.shape
     points, by_row = len(instruction.across), out.transpose(0, 1, 3, 2, 4, 5)
     size = out.itemsize
@@ -120,7 +123,7 @@ def _transform_tiles(worker: int, instruction: Tiles, tiles: Array, out: Array) 
 
 
 def _multiply_windows(windows: Array, lines: Array, biases: Array, out: Array, relu: bool) -> None:
-    """Multiply windows, which are copied to lie side by side, by lines of weights; see ``Program.windows``."""
+    """Multiply windows, which are first copied side by side, by lines of weights; see ``Program.windows``."""
     columns, width = windows.reshape(*out.shape[:3], -1), lines.shape[-1]
     for i, weights in enumerate(lines):
         some = out[..., i * width : (i + 1) * width]
@@ -132,7 +135,7 @@ def _multiply_windows(windows: Array, lines: Array, biases: Array, out: Array, r
 
 # -- rectified linear unit, on flat arrays ----------------------------------------------------------------------------
 
-_PIECE = 1 << 20  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
+_PIECE = 1 << 20  # elements; with smaller ones, two threads mostly wait for the interpreter's lock (GIL)
 
 
 def relu_adjoint(error: Array, output: Array, out: Array) -> None:
@@ -151,8 +154,8 @@ def relu_adjoint(error: Array, output: Array, out: Array) -> None:
 def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
     """Write x where the mask is true, else zero.
 
-    What is multiplied are the bits, lest infinity times zero become no number; to copy by a mask takes NumPy ten times
-    as long.
+    The bits of x are multiplied as integers, because as floats infinity times zero would be nan. NumPy's copy with a
+    mask would take ten times as long.
     """
     bits = f"i{x.dtype.itemsize}"
     np.multiply(x.view(bits), mask.view(np.int8), out=out.view(bits))
@@ -160,15 +163,19 @@ def _masked(x: Array, mask: NDArray[np.bool_], out: Array) -> None:
 
 # -- max pooling, see max_pool.py -------------------------------------------------------------------------------------
 
-_IMAGES = 1 << 21  # elements of the images that a worker takes at a time, for the same reason
+_IMAGES = 1 << 21  # elements of the images that a worker takes at a time, for the same reason as _PIECE
 
 
-def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across: Argmax) -> None:
-    """Write the maxima and their places: the row in each column of a window, and the column.
+def max_pool(x: Array, size: int, stride: int, out: Array, buffer: Any) -> tuple[Argmax, Argmax]:
+    """Write the maxima into ``out``, and return their places, ``down`` and ``across``.
 
-    The maximum over a square is the maximum over its columns of the maxima over their rows, so this runs first down,
-    then across, on long contiguous rows.
+    The maximum of a window is the maximum of the maxima of its columns. So this looks for the maximum of each column
+    first, and writes its row into ``down``; then for the maximum of these, and writes its column into ``across``. Both
+    passes run on long contiguous rows.
     """
+    places = index_type(size)
+    down: Argmax = buffer("rows of maxima", (*out.shape[:2], *x.shape[2:]), places)
+    across: Argmax = buffer("columns of maxima", out.shape, places)
     several = max(1, _IMAGES // x[0].size)
 
     def work(worker: int, start: int, stop: int) -> None:
@@ -179,11 +186,12 @@ def max_pool(x: Array, size: int, stride: int, out: Array, down: Argmax, across:
             _maxima(worker, rows, 2, size, stride, out[part], across[part])
 
     share(work, len(x))
+    return down, across
 
 
-def max_pool_adjoint(error: Array, size: int, stride: int, down: Argmax, across: Argmax, out: Array) -> None:
+def max_pool_adjoint(error: Array, size: int, stride: int, argmax: tuple[Argmax, Argmax], out: Array) -> None:
     """Write each element of the error to the place of the maximum, zero elsewhere."""
-    several = max(1, _IMAGES // out[0].size)
+    several, (down, across) = max(1, _IMAGES // out[0].size), argmax
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop, several):
@@ -202,10 +210,11 @@ def _windows(array: Array, axis: int, offset: int, count: int, stride: int) -> A
 
 
 def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array, argmax: Argmax) -> None:
+    """Write the maximum of each window along one axis into ``out``, and its place into ``argmax``."""
     count = out.shape[axis]
     first = _windows(x, axis, 0, count, stride)
     second = _windows(x, axis, 1, count, stride) if size > 1 else first
-    bytes_as_flags = argmax.view(np.bool_) if argmax.itemsize == 1 else argmax  # the usual ones, without a cast
+    bytes_as_flags = argmax.view(np.bool_) if argmax.itemsize == 1 else argmax  # the usual type, which needs no cast
     np.greater(second, first, out=bytes_as_flags, casting="unsafe")
     np.maximum(first, second, out=out)
     (larger,) = carve(f"argmax {worker}", np.bool_, out.shape)
@@ -217,12 +226,13 @@ def _maxima(worker: int, x: Array, axis: int, size: int, stride: int, out: Array
 
 
 def _spread(worker: int, error: Array, axis: int, size: int, stride: int, argmax: Argmax, out: Array) -> None:
-    """Write each element of the error to the place of its window's maximum, adding up where windows overlap."""
+    """Write each element of the error to the place of its window's maximum; add up where windows overlap."""
     count = error.shape[axis]
     if size < stride:
-        out[...] = 0  # between the windows
+        out[...] = 0  # for the pixels between the windows
     else:
-        out[(slice(None),) * axis + (slice(stride * count, None),)] = 0  # behind the last window's first stride
+        # The loop below writes the first ``stride`` pixels of each window before it adds to any. The others are zeroed.
+        out[(slice(None),) * axis + (slice(stride * count, None),)] = 0
     (is_maximum,) = carve(f"argmax {worker}", np.bool_, argmax.shape)
     for offset in range(size):
         place = _windows(out, axis, offset, count, stride)

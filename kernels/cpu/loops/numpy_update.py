@@ -15,11 +15,11 @@ from minidl.kernels.cpu.threads import share
 from minidl.kernels.subnormal import smallest_square, tiny
 
 Array = NDArray[np.floating]
-PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the lock of the interpreter
+PIECE = 1 << 18  # elements; with smaller ones, two threads mostly wait for the interpreter's lock (GIL)
 
 
 def _each(work: Callable[..., None], *arrays: Array) -> None:
-    """Call ``work(worker, *pieces)`` for all pieces, by all workers."""
+    """Call ``work(worker, *pieces)`` for all pieces, shared among all workers."""
     several = max(1, PIECE // arrays[0].shape[1])
 
     def of_worker(worker: int, start: int, stop: int) -> None:
@@ -62,7 +62,8 @@ def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) 
         gradient *= gradient
         gradient *= 1 - rule.beta2
         square += gradient
-        spare.fill(smallest_square(square.dtype))  # NumPy compares arrays four times as fast as an array and a number
+        # An array, because NumPy's maximum of two arrays is four times as fast as that of an array and a number.
+        spare.fill(smallest_square(square.dtype))
         np.maximum(square, spare, out=square)
         if rule.inside:
             np.add(square, rule.epsilon, out=spare)
@@ -81,7 +82,7 @@ def adam(rule: Any, weights: Array, grads: Array, moment: Array, square: Array) 
 
 
 def _gradient(rule: Any, weights: Array, grads: Array, gradient: Array) -> None:
-    """Write grads, centralized if so, plus weight decay."""
+    """Write the gradients, centered if the rule has GC, plus decay·weights into ``gradient``."""
     np.multiply(weights, rule.decay, out=gradient)
     gradient += grads
     if rule.gc:
@@ -90,9 +91,10 @@ def _gradient(rule: Any, weights: Array, grads: Array, gradient: Array) -> None:
 
 
 def _flush(x: Array) -> None:
-    """Round |x| below about ``tiny`` to zero; of float32, what is above 1e-12 is not rounded.
+    """Round numbers whose size is below about ``tiny`` to zero; in float32, numbers above 1e-12 do not change.
 
-    Adding 1e-20 and taking it off again rounds a float32 to a multiple of 1e-27, two cheap passes through the cache.
+    To add 1e-20 and subtract it again rounds a float32 to a multiple of about 1e-27. This takes two passes over data in
+    the cache.
     """
     shift = x.dtype.type(tiny(x.dtype) / np.finfo(x.dtype).eps)
     x += shift

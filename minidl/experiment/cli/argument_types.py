@@ -1,6 +1,6 @@
 """Argument types: each function reads one kind of value from its text, or says what the value must be.
 
-Every option with a value has one of these types, or choices, so that a wrong value is refused before anything is
+Every option with a value has one of these types, so that a wrong value is refused before anything is
 computed or written.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from minidl.words import CONTROL
+from minidl.words import CONTROL, either, meant
 
 LARGEST = (1 << 31) - 1  # whole number
 WORKERS, SIDE = 1_024, 8_192  # the most threads (or runs at a time), and the most pixels of a side
@@ -33,15 +33,29 @@ natural = partial(_whole, low=0)
 workers = partial(_whole, low=1, high=WORKERS)
 side = partial(_whole, low=1, high=SIDE)
 seeds = partial(_whole, low=1, high=10_000)
+table = partial(_whole, low=2, high=5)
 
 
 def part(text: str) -> tuple[int, int]:
     """Read a part and the number of parts, "1/8" to "8/8"."""
-    number, _, parts = text.partition("/")
+    number, mark, parts = text.partition("/")
+    if not mark:
+        raise argparse.ArgumentTypeError(f"must be a part and the number of parts, such as 2/8, not {text}")
     both = positive(number), positive(parts)
     if both[0] > both[1]:
         raise argparse.ArgumentTypeError(f"must be from 1/{parts} to {parts}/{parts}, not {text}")
     return both
+
+
+def one_of(*known: str) -> Callable[[str], str]:
+    """Return a function that reads one of the known words."""
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"must be {either(known)}, not {text!r}{meant(text, known)}")
+        return text
+
+    return read
 
 
 def rate(text: str) -> float:

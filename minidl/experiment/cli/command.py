@@ -12,7 +12,7 @@ from minidl.experiment.cli.console import lenient
 from minidl.experiment.cli.own_code import mistake
 from minidl.experiment.cli.stop import interrupts, status_of
 from minidl.experiment.cli.system import told
-from minidl.words import printable
+from minidl.words import meant, printable
 
 # Packages that are missing if a checkout is not installed: its own, in folders beside minidl's, and others.
 PARTS = ("minidl.kernels", "minidl.data", "minidl.models", "numpy", "PIL", "safetensors", "matplotlib", "tqdm")
@@ -26,22 +26,71 @@ class Parser(argparse.ArgumentParser):
         self.call = call
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse the known options; some versions of argparse would turn the value of "--data=--" into []."""
-        words = sys.argv[1:] if args is None else list(args)
-        for word in words:
-            if word.startswith("-") and word.endswith("=--"):
-                self.error(f"argument {word.removesuffix('=--')}: must have a value other than --")
+        """Parse the words; any that has no meaning is an error, with a guess at what was meant."""
+        words = _with_numbers_joined(sys.argv[1:] if args is None else args)
+        self._check_options(words)
         known, rest = super().parse_known_args(words, namespace)
         for option, value, word in zip(words, words[1:], words[2:], strict=False):
             if option.startswith("--") and word in rest and not value.startswith("-") and not word.startswith("-"):
                 self.error(f'{value} and {word} are two arguments; put quotes around them: {option} "{value} {word}"')
+        if rest:
+            taken = [str(action.metavar or action.dest) for action in self._get_positional_actions()]
+            guess = meant(rest[0], self._option_string_actions)
+            takes = ", ".join([*taken, "and options"]) if taken else "only options"
+            self.error(f"{rest[0]!r} is one word too many{guess}; this command takes {takes}")
         return known, rest
+
+    def _check_options(self, words: Sequence[str]) -> None:
+        """Refuse options that are unknown, and two different ones for the same setting, such as --trace and --no-trace.
+
+        argparse itself would first miss a required option that was misspelt, and would take the last of the two. Of one
+        option that is given twice, the last value counts, as everywhere: scripts add options to those that they have.
+        """
+        options = self._option_string_actions
+        given: dict[str, str] = {}
+        for word in words[: words.index("--")] if "--" in words else words:
+            name, _, value = word.partition("=")
+            if not name.startswith("-") or name == "-" or " " in name or _is_number(word):
+                continue
+            if value == "--":  # some versions of argparse would turn it into []
+                self.error(f"argument {name}: must have a value other than --")
+            whole = [name] if name in options else [option for option in options if option.startswith(name)]
+            if not whole and name[:2] not in options:
+                self.error(f"no option is called {name}{meant(name, options)}")
+            actions = {id(options[option]): options[option] for option in whole}
+            if len(actions) != 1:  # of an ambiguous beginning, argparse lists the meanings
+                continue
+            [action] = actions.values()
+            if action.nargs == 0 and name != word:
+                self.error(f"{whole[0]} takes no value; leave out ={value}")
+            if given.setdefault(action.dest, whole[0]) != whole[0] and action.dest != argparse.SUPPRESS:  # no --help
+                self.error(f"{given[action.dest]} and {whole[0]} contradict each other; give one of them")
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and how to list the options, and exit."""
         said = f"{printable(message)}; see: {self.call} --help"
         print(f"{self.prog}: {said}", file=sys.stderr)
         raise Misuse(said)
+
+
+def _with_numbers_joined(words: Sequence[str]) -> list[str]:
+    """Join each negative number to the option before it, as argparse would take "-1e-3" for an option."""
+    joined: list[str] = []
+    for word in words:
+        if _is_number(word) and joined and joined[-1].startswith("--") and "=" not in joined[-1] != "--":
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _is_number(word: str) -> bool:
+    """Return whether a word that begins with - is a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return word.startswith("-")
 
 
 class Misuse(SystemExit):

@@ -25,7 +25,7 @@ from minidl.fold import fold
 from minidl.kernels import arguments
 from minidl.kernels.arguments import check_kind
 from minidl.kernels.errors import MinidlError
-from minidl.method import BASELINE, DATA_NORMS, parse
+from minidl.method import BASELINE, DATA_NORMS
 from minidl.net import Net
 from minidl.optimizers import Optimizer
 from minidl.preprocessing import KEEP, Preprocessing
@@ -102,6 +102,11 @@ def file_of(path: str | Path) -> Path:
     """Return the checkpoint in the folder of a run; return any other path unchanged."""
     path = Path(path)
     return path / NAME if path.is_dir() else path
+
+
+def is_saved(path: Path) -> bool:
+    """Return whether a path looks like that of a saved net: the folder of a run, or a safetensors file."""
+    return file_of(path).suffix == Path(NAME).suffix and file_of(path).is_file()
 
 
 def _data_norm(net: Net) -> str:
@@ -203,9 +208,8 @@ def _built(found: saved.Saved, device: str) -> Net:
             f"the net in {found.path} is of the model {description['model']!r}, which is unknown; --import the file "
             "that names it (in a program, import it, or load into such a net by checkpoint.load(path, net=...))"
         )
-    data_norm = description["data_norm"] if "data_norm" in description else parse(description["method"]).data_norm
     shape, shapes = tuple(description["shape"]), found.net_shapes
-    method = data_norm or BASELINE
+    method = found.data_norm or BASELINE
     return models.build(
         description["model"],
         method=method,

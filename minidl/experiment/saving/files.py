@@ -1,6 +1,7 @@
 """Files: written completely or not at all; JSON and comma-separated values."""
 
 import csv
+import errno
 import io
 import json
 import math
@@ -14,6 +15,7 @@ from typing import Any
 
 from minidl.experiment.cli.system import MORE_FILES, too_many_files
 from minidl.kernels.errors import MinidlError
+from minidl.words import either
 
 PART = ".part"  # the ending of an incomplete file's name
 BRIEF = 1 << 20  # bytes, the most in a configuration or a result
@@ -51,6 +53,22 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def check_ending(path: Path, *endings: str) -> None:
+    """Raise MinidlError for a file that a user has named without one of the endings, as it may hold something else."""
+    if path.suffix.lower() not in endings and not path.is_dir():
+        raise MinidlError(f"{path} has not the ending {either(endings)} of such a file; give it a name that has")
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder that a user has named by --out; raise MinidlError if files cannot be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise MinidlError(f"the folder {out} cannot be written ({error.strerror}); give another with --out") from error
 
 
 def hidden(path: Path) -> Path:

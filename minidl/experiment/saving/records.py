@@ -10,7 +10,7 @@ from typing import Any
 
 from minidl import __version__
 from minidl.data import regular_file
-from minidl.experiment.saving import contents, formats, spreadsheet
+from minidl.experiment.saving import contents, formats, mistaken, spreadsheet
 from minidl.experiment.saving.files import BRIEF, LONG, as_csv, as_json, write_whole
 from minidl.experiment.saving.schema import check
 from minidl.experiment.trainer import Epoch
@@ -18,7 +18,6 @@ from minidl.kernels.cpu.threads import workers
 from minidl.kernels.errors import MinidlError
 
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
-NAMED = 5  # runs, the most that a message names
 PUT_BACK = "put it back as it was, or start a new run"
 LOG_BACK = "put the log back as it was, or start a new run"
 ALWAYS = ("epochs", "train_loss", "test_accuracy", "seconds")  # in every result
@@ -51,9 +50,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         formats.check(folder / CONFIG, config)
         settings = {**config["settings"]}
     except (FileNotFoundError, NotADirectoryError):
-        raise MinidlError(
-            f"there is no run in {folder}, or it had not begun ({CONFIG} is missing); {_instead(folder)}"
-        ) from None
+        raise MinidlError(_no_run(folder)) from None
     except MinidlError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
@@ -62,12 +59,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _instead(folder: Path) -> str:
-    """Return what to use instead of a folder that is no run, but may contain runs."""
-    runs = sorted(config.parent for config in folder.glob(f"[!.]*/{CONFIG}"))
-    more = f" ({len(runs)} in all)" if len(runs) > NAMED else ""
-    named = ", ".join(map(str, runs[:NAMED]))
-    return f"give a run that lies there: {named}{more}" if runs else "give the folder of a run"
+def _no_run(folder: Path) -> str:
+    """Return a sentence on a path that is not the folder of a run."""
+    if folder.is_file():
+        beside = (folder.parent / CONFIG).exists()
+        return f"{folder} is a file, not the folder of a run; give {folder.parent if beside else 'the folder of a run'}"
+    remedy = mistaken.instead(folder, CONFIG, "give the folder of a run")
+    return f"there is no run in {folder}, or it had not begun ({CONFIG} is missing); {remedy}"
 
 
 def write_log(folder: Path, epochs: list[Epoch]) -> None:

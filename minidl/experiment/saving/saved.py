@@ -17,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 
 from minidl.data import regular_file
 from minidl.data.fit import FITS
-from minidl.experiment.saving import formats
+from minidl.experiment.saving import formats, mistaken
 from minidl.experiment.saving.schema import NOTHING, Kind, number
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Shape
-from minidl.method import DATA_NORMS, MODES
+from minidl.method import DATA_NORMS, MODES, parse
 from minidl.net import Net
 from minidl.preprocessing import KEEP
 from minidl.pytorch import Axes, axes_of
@@ -141,6 +141,12 @@ class Saved:
         return {name.removeprefix(prefix): shape for name, shape in self.shapes.items() if name.startswith(prefix)}
 
     @property
+    def data_norm(self) -> str:
+        """The data norm that the net still has, or ""; minidl 0.1.0 named it only in the method."""
+        said = self.description.get("data_norm")
+        return parse(self.description["method"]).data_norm if said is None else str(said)
+
+    @property
     def dtype(self) -> str:
         """The type of numbers that the net computes in, as the file says, or float64 if all its arrays have it."""
         if said := self.description.get("dtype"):
@@ -197,17 +203,19 @@ def _opened(path: Path) -> Iterator[Any]:
         with regular_file.opened(path, LARGEST) as file:
             size = int.from_bytes(file.read(8), "little")
         if size > LARGEST_HEADER:
-            raise ValueError(f"its header would have {size:,} bytes")
+            raise SafetensorError
         with safe_open(path, framework="np") as file:
             yield file
-    except FileNotFoundError:
-        raise MinidlError(f"there is no checkpoint {path}; give the folder of a run that saved one") from None
+    except (FileNotFoundError, NotADirectoryError):
+        remedy = mistaken.instead(path.parent, path.name, "give the folder of a run that saved one")
+        raise MinidlError(f"there is no checkpoint {path}; {remedy}") from None
     except MinidlError:
         raise
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error
     except (SafetensorError, ValueError) as error:
-        raise _refused(path, str(error)) from error
+        what, remedy = mistaken.kind_of(path)
+        raise MinidlError(f"{path} is not a checkpoint of minidl, but {what}; {remedy}") from error
 
 
 def _refused(path: Path, why: str) -> MinidlError:

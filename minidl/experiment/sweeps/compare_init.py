@@ -32,7 +32,6 @@ def check(out: Path, init: str) -> None:
 
 def keep(out: Path, init: str) -> None:
     """Record the digest of the file, before the first run begins with it."""
-    out.mkdir(parents=True, exist_ok=True)
     write_whole(out / RECORD, as_json({"init": init, "sha256": digest(init)}))
 
 

@@ -6,11 +6,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from minidl.experiment import initial
 from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.own_code import OwnFile, check_unchanged, import_files, records_of
 from minidl.experiment.options import Options
 from minidl.experiment.preparation import Experiment, build_net, prepare
 from minidl.experiment.saving import checkpoint, records
+from minidl.experiment.saving.files import make_folder
 from minidl.experiment.saving.fingerprint import Description, difference
 from minidl.experiment.saving.run_folder import check_no_run
 from minidl.experiment.settings import Settings, complete
@@ -22,7 +24,7 @@ from minidl.experiment.sweeps.process_run import carry_out, going_on_when_called
 from minidl.kernels.cpu.threads import available_cores
 from minidl.kernels.errors import MinidlError
 from minidl.method import parse
-from minidl.words import counted
+from minidl.words import counted, printable
 
 OWN = ("methods", "seeds", "jobs", "method", "seed", "out")  # options that are not passed on unchanged to all runs
 # Settings that may differ between the runs of a comparison.
@@ -46,6 +48,7 @@ def compare(options: dict[str, Any], command: Command) -> int:
         check_no_run(out)
         description = experiment.description
         check_earlier(out, settings, files, description)
+        make_folder(out)
         if settings["init"]:
             compare_init.keep(out, settings["init"])
         runs = [run_of(out, method, seed, common, files) for seed, method in product(range(options["seeds"]), methods)]
@@ -84,8 +87,9 @@ def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
     """Return the first method's run, ready to begin; raise MinidlError if any of the runs cannot begin."""
     settings, _ = complete(common | {"method": methods[0], "seed": 0, "out": None, "resume": None}, {})
     experiment = prepare(settings)
+    start = initial.read(settings["init"]) if settings["init"] else None
     for method in methods[1:]:
-        build_net(experiment.settings | {"method": method}, experiment.train)
+        build_net(experiment.settings | {"method": method}, experiment.train, start)
     return experiment
 
 
@@ -138,6 +142,7 @@ def introduction(
         f"{len(methods)} methods × {counted(seeds, 'seed')} = {len(runs)} runs{done} of {counted(epochs, 'epoch')}, "
         f"{len(runs) * epochs} epochs in all, of {experiment.train.samples:,} images of {experiment.data} each\n"
         f"net ({experiment.settings['model']}), {experiment.settings['optimizer']}, {jobs} at a time; records in {out}"
+        + "".join(f"\n{printable(note)}" for note in experiment.notes)
     )
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from minidl.experiment.cli import own_code
-from minidl.experiment.cli.argument_types import part, path, place, positive, rate, seeds, words, workers
+from minidl.experiment.cli.argument_types import one_of, part, path, place, positive, rate, seeds, table, words, workers
 from minidl.experiment.cli.command import Command
 
 EXAMPLES = """examples:
@@ -20,14 +20,15 @@ Call the same command again to continue where it stopped: it skips finished runs
 def parser(command: Command) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = command.parser("Train the rows of a table of the paper, one run for each, and compare.", EXAMPLES)
-    cli.add_argument("--table", type=int, required=True, choices=(2, 3, 4, 5), help="a table of the paper")
+    cli.add_argument("--table", type=table, required=True, metavar="2|3|4|5", help="a table of the paper")
     cli.add_argument(
         "--rows", type=words, metavar="TEXT", help='models, methods or "MODEL: METHOD", with ";" between (default: all)'
     )
     cli.add_argument(
         "--budget",
-        choices=("full", "small"),
+        type=one_of("full", "small"),
         default="full",
+        metavar="full|small",
         help="full: the paper's recipe; small: short enough for two cores: for CIFAR 10,000 images and 15 epochs, with "
         "the learning rate divided by 10 after 10 (net (b): 6 and 4); for VOC2012 all images at a quarter of their "
         "size, in batches of 5, for 25 epochs, with the learning rate divided by 10 after 20 (default: full)",

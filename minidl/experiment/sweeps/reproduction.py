@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from itertools import product
 
 from minidl import data
+from minidl.experiment import sources
 from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.own_code import import_files
+from minidl.experiment.saving.files import make_folder
 from minidl.experiment.saving.run_folder import check_no_run
 from minidl.experiment.sweeps.budget import budget
 from minidl.experiment.sweeps.process_run import carry_out, going_on_when_called_again
@@ -31,10 +33,11 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
     runs = list({run.folder: run for run in asked}.values())
     number, parts = options.part
     runs = runs[number - 1 :: parts]
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out)
     with going_on_when_called_again():
         if any(run.result is None for run in runs):
-            data.load(rows[0].data, options.data_root)  # one download for all runs, or one error
+            train_set, _ = data.load(rows[0].data, options.data_root)  # one download for all runs, or one error
+            sources.check_size(train_set, "train", options.train_size)
         failures = train(runs, table, options, command)
     print(write(options.out, table, command))
     for failure in failures:

@@ -14,12 +14,12 @@ from safetensors.numpy import save
 
 from minidl import __version__
 from minidl.experiment.saving import checkpoint, formats
-from minidl.experiment.saving.files import write_whole
+from minidl.experiment.saving.files import check_ending, write_whole
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.onnx_model import onnx_model
 from minidl.pytorch import axes_of
-from minidl.words import meant
+from minidl.words import check_known
 
 FORMATS = ("safetensors", "pytorch", "onnx")
 MODEL = "model.onnx"
@@ -33,13 +33,13 @@ def export(run: Path, kind: str, to: Path | None) -> tuple[Path, Net]:
     unknown format, for a wrong ending, if there is no net, for a layer that cannot be exported, and if the file cannot
     be written.
     """
-    if kind not in FORMATS:
-        raise MinidlError(f"the format {kind!r} is unknown{meant(kind, FORMATS)}; use one of {', '.join(FORMATS)}")
+    check_known("format", kind, FORMATS)
     folder = run if run.is_dir() else run.parent
     endings = {"safetensors": ".safetensors", "pytorch": "-pytorch.safetensors"}
     path = to or folder / (MODEL if kind == "onnx" else folder.resolve().name + endings[kind])
     if (path.suffix == ".onnx") != (kind == "onnx") and path.suffix in (".onnx", ".safetensors"):
         raise MinidlError(f"{path} has another ending than the format {kind}; give --format, or another --to")
+    check_ending(path, ".onnx" if kind == "onnx" else ".safetensors")
     if path.name == checkpoint.NAME:
         raise MinidlError(
             f"{path} has the name of a checkpoint, which the export would be taken for; give another --to"

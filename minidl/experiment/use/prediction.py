@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -66,12 +67,15 @@ def net_of(run: Path, device: str) -> Net:
     return net
 
 
-def make_folder(out: Path) -> None:
-    """Create the folder for the pictures; raise MinidlError if this fails."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MinidlError(f"the folder {out} cannot be written ({error.strerror}); give another with --out") from error
+def check_order(run: Path, pictures: Sequence[Path]) -> None:
+    """Raise MinidlError if a saved net is given among the pictures, as where the two are exchanged."""
+    for one in filter(checkpoint.is_saved, pictures):
+        if checkpoint.is_saved(run):
+            raise MinidlError(f"{one} is a saved net like {run}, not a picture; give one net, and pictures behind it")
+        raise MinidlError(
+            f"{run} is no saved net, but {one} is one; the net comes before the pictures: {quote(str(one))} "
+            f"{quote(str(run))}"
+        )
 
 
 def find(places: Sequence[Path]) -> list[Path]:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from minidl import data, models
-from minidl.data.dataset import VOID, Dataset
+from minidl.data.dataset import Dataset
 from minidl.experiment import sources
 from minidl.experiment.saving import checkpoint
 from minidl.experiment.saving.fingerprint import fingerprint
 from minidl.experiment.use.prediction import probabilities
+from minidl.kernels.augment import VOID
 from minidl.kernels.errors import MinidlError
 from minidl.net import Net
 from minidl.study.report.runs import Run

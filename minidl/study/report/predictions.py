@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.dataset import VOID
 from minidl.data.pictures import palette
+from minidl.kernels.augment import VOID
 from minidl.kernels.errors import MinidlError
 from minidl.study.report.blocks import Matrix, Picture, Pictures, Section
 from minidl.study.report.images import address

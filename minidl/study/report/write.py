@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidl.experiment.cli.own_code import Record
-from minidl.experiment.saving.files import write_whole
+from minidl.experiment.saving.files import check_ending, write_whole
+from minidl.kernels.errors import MinidlError
 from minidl.study.report.blocks import Section
 from minidl.study.report.cards import cards
 from minidl.study.report.carry import carries
@@ -18,6 +19,7 @@ from minidl.study.report.page import page
 from minidl.study.report.predictions import predictions
 from minidl.study.report.runs import Group, grouped, read, strange_code, warnings
 from minidl.study.report.traced import means, traced
+from minidl.study.template import PAGES
 
 NAME = "report.html"
 
@@ -35,6 +37,10 @@ def report(
     imported: the files of one's own that have been imported. Raises MinidlError for a folder without a run, and where
     the page cannot be written. What cannot be drawn for other reasons is said on the page.
     """
+    if out is None and (page_of := [folder for folder in folders if folder.suffix in PAGES and not folder.is_dir()]):
+        raise MinidlError(f"{page_of[0]} is no run; to name the page, write --out {page_of[0]}")
+    if out is not None:
+        check_ending(out, *PAGES)
     runs = [read(folder) for folder in dict.fromkeys(folders)]
     groups = grouped(runs)
     cube = read_cube(groups)

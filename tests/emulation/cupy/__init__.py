@@ -1,7 +1,7 @@
 """A stand-in for CuPy on machines without a GPU: arrays live in NumPy, CUDA sources run through ../cuda.hpp.
 
-It does what minidl needs of CuPy, and is as strict as a card is: host arrays do not mix with those of the device,
-fresh memory is full of NaN, memory around arrays is guarded, kernels' arguments must match their C declaration, and
+It does what minidl needs of CuPy, and is as strict as a GPU: arrays of the host and of the device cannot be mixed, new
+memory is full of nan, writes outside of an array are noticed, arguments of kernels must match the C declaration, and
 what a stream captures is recorded instead of run. Every other name that the real CuPy has is NumPy's function, applied
 to device arrays.
 """
@@ -78,7 +78,7 @@ def get_default_memory_pool() -> cuda.MemoryPool:
 
 
 class Submodule:
-    """A module of functions, of which only those are there that the real CuPy has."""
+    """A module of functions, with exactly the names that the real CuPy has."""
 
     def __init__(self, prefix: str, module: Any) -> None:
         self.prefix, self.module = prefix, module

@@ -1,4 +1,4 @@
-"""Arrays of the pretended device."""
+"""Arrays of the emulated device."""
 
 import math
 from functools import cached_property
@@ -14,9 +14,9 @@ from cupy import capture
 ALIGNMENT = 512  # bytes, as CuPy's memory pool has it
 POISON = 0xFF  # in every byte: NaN, −1 or 255
 GUARD = bytes([POISON]) * ALIGNMENT
-# What the real CuPy has of NumPy's names, written by ../../conformance/names.py.
+# The names of NumPy that the real CuPy has as well, written by ../../conformance/names.py.
 NAMES = frozenset(Path(__file__).with_name("names.txt").read_text().split())
-memories: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()  # all that is there, by address
+memories: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()  # all memory of the device, by address
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -36,7 +36,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return self.host.flags
 
     def get(self, stream: Any = None, out: Any = None, blocking: bool = True) -> np.ndarray:
-        """Return a copy on the host; without blocking, it is there when an event that follows has come."""
+        """Return a copy on the host; if not blocking, it is valid as soon as a later event has been reached."""
         capture.forbid("a copy from the device to the host")
         copy = self.host.copy()
         if out is None:
@@ -89,7 +89,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return call(getattr(ufunc, method), *inputs, **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        makers = {np.asarray: asarray, np.array: array}  # called with ``like``; they take host arrays, too
+        makers = {np.asarray: asarray, np.array: array}  # called with ``like``; they accept host arrays, too
         inner = function.__module__.removeprefix("numpy").lstrip(".")
         if f"{inner}.{function.__name__}".lstrip(".") not in NAMES:
             raise TypeError(f"CuPy has no np.{function.__name__}")
@@ -100,7 +100,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            raise AttributeError(name)  # NumPy would see through __array_interface__
+            raise AttributeError(name)  # otherwise NumPy would read the array by __array_interface__
         if f"ndarray.{name}" not in NAMES:
             raise AttributeError(f"CuPy's arrays have no {name}")
         value = getattr(self.host, name)
@@ -146,7 +146,7 @@ def empty(shape: Any, dtype: Any = float) -> ndarray:
 
 
 def memory_of(pointer: int) -> np.ndarray:
-    """Return the memory that a pointer of an array leads to."""
+    """Return the memory that an array's pointer points to."""
     for start, memory in list(memories.items()):
         if start <= pointer < start + memory.size:
             return memory
@@ -154,7 +154,7 @@ def memory_of(pointer: int) -> np.ndarray:
 
 
 def check_guards(memory: np.ndarray) -> None:
-    """Raise where something was written outside of the array that a memory was taken for."""
+    """Raise an exception if something was written outside of the array that the memory was allocated for."""
     start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
     end = start + memory.size - 3 * ALIGNMENT
     if memory[start - ALIGNMENT : start].tobytes() != GUARD or memory[end : end + ALIGNMENT].tobytes() != GUARD:

@@ -1,4 +1,4 @@
-"""What a stream does between begin_capture and end_capture: nothing runs, everything is written down."""
+"""What a stream does between begin_capture and end_capture: nothing runs, everything is recorded."""
 
 import ctypes
 import threading
@@ -8,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
-_tape: list[tuple[int, Callable[[], Any]]] | None = None  # with the streams that they are in
-_branches: dict[int, int] = {}  # other streams that are captured: how long the tape was when they joined in
+_tape: list[tuple[int, Callable[[], Any]]] | None = None  # the recorded calls, with their streams
+_branches: dict[int, int] = {}  # other streams that are captured: the length of the tape when they joined
 _origin = 0  # the stream that began to capture
-_threads = threading.local()  # each with the stream that it computes in
-private_pool = False  # whether memory is taken from another pool than the common one
+_threads = threading.local()  # threads, each with its current stream
+private_pool = False  # whether memory is taken from another pool than the default one
 
 
 later: list[Callable[[], Any]] = []  # copies to the host that nobody has waited for
 
 
 def current() -> int:
-    """Return the stream that the running thread computes in, at first the default one."""
+    """Return the current stream of the current thread; at first it is the default one."""
     return getattr(_threads, "stream", 0)
 
 
 def compute_in(stream: int) -> None:
-    """Let the running thread compute in another stream."""
+    """Change the current stream of the current thread."""
     _threads.stream = stream
 
 
@@ -40,7 +40,7 @@ def recording() -> bool:
 
 
 def begin() -> None:
-    """Write down from now on."""
+    """Record from now on."""
     global _tape, _origin
     if _tape is not None:
         raise RuntimeError("the stream is capturing already")
@@ -48,7 +48,7 @@ def begin() -> None:
 
 
 def end() -> list[Callable[[], Any]]:
-    """Return what was written down."""
+    """Return what was recorded."""
     global _tape
     if _tape is None:
         raise RuntimeError("the stream is not capturing")
@@ -60,14 +60,15 @@ def end() -> list[Callable[[], Any]]:
 
 
 def now(stream: int) -> tuple[int, int]:
-    """Return a point in what a stream does: the stream, and the length of the tape."""
+    """Return a point in the work of a stream: the stream, and the length of the tape."""
     return stream, -1 if _tape is None else len(_tape)
 
 
 def wait(stream: int, event: tuple[int, int]) -> None:
     """Let a stream wait for a point in what another one does: it joins the capture, or the other one leaves it.
 
-    What both do meanwhile may run in any order. Here, a branch runs last: by itself it would have run first.
+    What the two streams do in between may run in any order. Here a branch runs last, because on one stream it would
+    have run first.
     """
     other, length = event
     if _tape is None or length < 0:
@@ -89,7 +90,7 @@ def _note(action: Callable[[], Any]) -> None:
 
 
 def run(action: Callable[[], Any]) -> None:
-    """Run something on the device, or write it down."""
+    """Run something on the device, or record it."""
     if _tape is None:
         action()
     else:
@@ -97,7 +98,7 @@ def run(action: Callable[[], Any]) -> None:
 
 
 def keep(memory: Any) -> None:
-    """Keep memory that was taken while capturing as long as the graph; only a pool of the graph's own does that."""
+    """Keep memory that was allocated during a capture as long as the graph, as a separate memory pool does."""
     if _tape is not None:
         if not private_pool:
             raise RuntimeError("what a capture takes from the common pool is soon given to others")
@@ -105,7 +106,7 @@ def keep(memory: Any) -> None:
 
 
 def watch(memory: Any) -> None:
-    """Have the graph fail where this memory is not there any more: it knows addresses, and keeps nothing."""
+    """Let the graph fail if this memory no longer exists: a graph has only addresses, and keeps nothing alive."""
     if _tape is None:
         return
     there = weakref.ref(memory)
@@ -118,7 +119,7 @@ def watch(memory: Any) -> None:
 
 
 def borrowed(host: Any) -> Any:
-    """Return the array behind one of the device for what is recorded: the same elements, which it does not keep."""
+    """Return the host array behind a device array for a recorded call, without keeping its memory alive."""
     if _tape is None or not isinstance(host, np.ndarray) or not host.size or min(host.strides, default=0) < 0:
         return host
     watch(host if host.base is None else host.base)
@@ -128,6 +129,6 @@ def borrowed(host: Any) -> Any:
 
 
 def forbid(what: str) -> None:
-    """Raise for what cannot be captured."""
+    """Raise an exception for a call that cannot be captured."""
     if _tape is not None:
         raise NotImplementedError(f"{what} cannot be captured")

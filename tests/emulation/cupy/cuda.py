@@ -1,4 +1,4 @@
-"""Streams, graphs and the device, as far as they can be pretended."""
+"""Emulated streams, graphs and devices."""
 
 import sys
 import time
@@ -11,11 +11,11 @@ from typing import Any
 
 from cupy import capture, nccl
 
-sys.modules["cupy.cuda.nccl"] = nccl  # as in CuPy, where it comes by its own import alone
+sys.modules["cupy.cuda.nccl"] = nccl  # as in CuPy, which imports this module only on request
 
 
 def is_available() -> bool:
-    """Say that there is a GPU."""
+    """Return True, as if there were a GPU."""
     return True
 
 
@@ -26,7 +26,7 @@ class Graph:
         self.tape = tape
 
     def launch(self, stream: Any = None) -> None:
-        """Run it again, with the arguments that it had."""
+        """Run it, with the arguments that were recorded."""
         for action in self.tape:
             action()
 
@@ -35,7 +35,7 @@ _pointers = count(4096, 16)
 
 
 class Stream:
-    """The order in which things run; here, at once."""
+    """A queue of work for the device; here, work is done immediately."""
 
     null: "Stream"
 
@@ -47,13 +47,13 @@ class Stream:
         return self.use()
 
     def __exit__(self, *_: Any) -> None:
-        """Go back to the stream of the ``with`` around this one, or to the default: never to what ``use`` has set."""
+        """Return to the stream of the surrounding ``with``, or to the default one; never to a stream set by ``use``."""
         entered = _of_thread.entered
         entered.pop()
         (entered[-1] if entered else Stream.null).use()
 
     def use(self) -> "Stream":
-        """Make this the current stream of the running thread."""
+        """Make this the current stream of the current thread."""
         _of_thread.current = self
         capture.compute_in(self.ptr)
         return self
@@ -73,13 +73,13 @@ class Stream:
         return capture.recording()
 
     def record(self, event: "Event | None" = None) -> "Event":
-        """Return an event that notes what the stream has been asked to do so far."""
+        """Return an event that marks all work of the stream so far."""
         event = event or Event()
         event.record(self)
         return event
 
     def wait_event(self, event: "Event") -> None:
-        """Go on when all is done that an event has noted."""
+        """Wait until all work that an event marks is done."""
         capture.wait(self.ptr, event.point)
 
     def synchronize(self) -> None:
@@ -89,7 +89,7 @@ class Stream:
 
 
 class _OfThread(local):
-    """What CuPy keeps for each thread."""
+    """The state that CuPy keeps for each thread."""
 
     def __init__(self) -> None:
         self.current = Stream.null
@@ -101,20 +101,20 @@ _of_thread = _OfThread()
 
 
 def get_current_stream() -> Stream:
-    """Return the stream that the running thread computes in."""
+    """Return the current stream of the current thread."""
     return _of_thread.current
 
 
 def alloc_pinned_memory(size: int) -> bytearray:
-    """Return memory of the host that the device reaches by itself."""
+    """Return pinned memory of the host."""
     return bytearray(size)
 
 
 class MemoryPool:
-    """Memory that is kept for the next array; here, none is."""
+    """A pool of memory for later arrays; here it keeps none."""
 
     def malloc(self, size: int) -> Any:
-        """Stand for the allocator."""
+        """Allocate memory."""
         raise NotImplementedError
 
     def used_bytes(self) -> int:
@@ -131,7 +131,7 @@ class MemoryPool:
 
 @contextmanager
 def using_allocator(allocator: Any) -> Any:
-    """Take arrays from another pool for a while."""
+    """Take arrays from another pool inside a ``with`` block."""
     capture.private_pool, before = True, capture.private_pool
     try:
         yield
@@ -139,7 +139,7 @@ def using_allocator(allocator: Any) -> Any:
         capture.private_pool = before
 
 
-ahead = 0.0  # seconds that the device pretends to have worked
+ahead = 0.0  # seconds for which the device claims to have worked
 
 
 class Event:
@@ -149,7 +149,7 @@ class Event:
         self.time, self.point = 0.0, (0, -1)
 
     def record(self, stream: Any = None) -> None:
-        """Note the time, and what the stream has been asked to do so far."""
+        """Mark the time, and all work of the stream so far."""
         self.time, self.point = time.perf_counter() + ahead, capture.now((stream or get_current_stream()).ptr)
 
     def synchronize(self) -> None:

@@ -1,4 +1,4 @@
-"""Kernels that CuPy makes of formulas: here, a CUDA source whose only thread goes through all elements.
+"""Kernels that CuPy generates from formulas: here, a CUDA source whose single thread goes through all elements.
 
 Arguments are checked as CuPy does: how many there are, one number type for each letter, and outputs of the broadcast
 shape. Raw parameters and the index ``i`` are missing, and arrays of the broadcast shape must be contiguous.
@@ -17,7 +17,7 @@ NAMES = {np.dtype(code): name for name, code in TYPES.items()}
 
 
 class Parameter(NamedTuple):
-    """A parameter's type, which is that of NumPy or a letter for what the arguments have, and its name."""
+    """A parameter: its name, and its type, which is a NumPy type or a letter for the type of the arguments."""
 
     type: str
     name: str
@@ -29,14 +29,14 @@ class Parameter(NamedTuple):
 
 
 class Formula:
-    """What both kinds of kernels share."""
+    """The common base of both kinds of kernels."""
 
     def __init__(self, in_params: str, out_params: str, name: str) -> None:
         self.inputs, self.outputs, self.name = _parameters(in_params), _parameters(out_params), name
         self.fixed = {p.type: np.dtype(p.type) for p in self.inputs + self.outputs if len(p.type) > 1}
 
     def dtypes(self, args: tuple[Any, ...]) -> dict[str, np.dtype]:
-        """Return the number type of each type, as the arguments have it; raise TypeError where they do not agree."""
+        """Return the number type for each declared type, from the arguments; raise TypeError if they do not agree."""
         if len(args) not in (len(self.inputs), len(self.inputs + self.outputs)):
             raise TypeError(f"Wrong number of arguments for {self.name!r}: {len(args)}")
         found = self.fixed.copy()
@@ -85,7 +85,7 @@ class ElementwiseKernel(Formula):
 
 
 class ReductionKernel(Formula):
-    """A formula of each element, all of whose values along some axes become one."""
+    """A formula for each element, whose values are reduced along some axes."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class ReductionKernel(Formula):
         return macros + self.source(dtypes, ("_rows", "_length"), body)
 
     def __call__(self, *args: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
-        """Return the values along the axes, all of them by default, as one."""
+        """Return the values reduced along the axes, by default along all of them."""
         if len(args) != len(self.inputs):
             raise TypeError(f"Wrong number of arguments for {self.name!r}: {len(args)}")
         dtypes, shape = self.dtypes(args), _shape(args)

@@ -1,4 +1,4 @@
-"""A group of GPUs of which all hold what this one holds, so that a sum is as many times that."""
+"""A group of GPUs that all hold the same arrays as this one, so that a sum is ``size`` times the array."""
 
 import ctypes
 from typing import Any

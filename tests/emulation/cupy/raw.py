@@ -33,7 +33,8 @@ ALIAS = re.compile(r"using (\w+)\s*=\s*([\w ]+);")
 KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\((\d+)(?:,\s*\d+)?\)\s+)?(\w+)\s*\(([^)]*)\)'
 )
-THREADS = 256  # of a block, at most, unless a kernel declares other bounds: more registers may be used than a card has
+# The most threads of a block, unless a kernel declares other bounds: with more, a GPU may have too few registers.
+THREADS = 256
 TYPES = {
     "float": "f4", "double": "f8", "int": "i4", "unsigned": "u4", "unsigned int": "u4", "long long": "i8",
     "unsigned long long": "u8", "unsigned char": "u1", "signed char": "i1", "short": "i2", "bool": "?",
@@ -44,7 +45,7 @@ TYPES = {
 class Parameter(NamedTuple):
     """A kernel's parameter: its C type, the number type that an argument must have, and whether it is a pointer.
 
-    A pointer to structures is given an array of any type.
+    For a pointer to structures, the argument is an array of any type.
     """
 
     declared: str
@@ -63,7 +64,7 @@ class RawModule:
         if not self.library.exists():
             CACHE.mkdir(parents=True, exist_ok=True)
             text = _run(["g++", "-x", "c++", "-E", *defines, "-"], code)
-            part = self.library.with_suffix(f".{os.getpid()}.part")  # another process may be at the same source
+            part = self.library.with_suffix(f".{os.getpid()}.part")  # another process may compile the same source
             part.write_text(text)
             os.replace(part, expanded)
             _run([*COMPILER, "-include", str(_header(CACHE)), "-c", "-o", f"{part}.o", "-"], _program(text))
@@ -91,7 +92,7 @@ class RawKernel:
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0
     ) -> None:
-        """Run blocks of threads, or have a capturing stream record it."""
+        """Run blocks of threads; a capturing stream records the launch instead."""
         if shared_mem:
             raise NotImplementedError("the emulation has no dynamic shared memory")
         if len(args) != len(self.parameters):
@@ -137,14 +138,14 @@ class RawKernel:
 
 @cache
 def _header(folder: Path) -> Path:
-    """Return the path by which g++ finds cuda.hpp precompiled: to read it takes a third of the time of a source."""
+    """Return the path by which g++ finds the precompiled cuda.hpp; otherwise, to read it takes a third of the time."""
     key = hashlib.sha256("\0".join([HEADER.read_text(), *COMPILER, _run(["g++", "--version"], "")]).encode())
     header = folder / f"{key.hexdigest()[:24]}.hpp"
     compiled = header.with_suffix(".hpp.gch")
     if not compiled.exists():
         part = header.with_suffix(f".{os.getpid()}.part")
         _run([*COMPILER, "-x", "c++-header", "-c", "-o", str(part), str(HEADER)], "")
-        header.write_text(f'#include "{HEADER}"\n')  # for a g++ that does not take what is precompiled
+        header.write_text(f'#include "{HEADER}"\n')  # for a g++ that does not accept the precompiled header
         os.replace(part, compiled)
     return header
 
