@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from operator import index
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,13 @@ def generator(random: Any) -> np.random.Generator:
     if isinstance(random, np.random.Generator):
         return random
     return np.random.default_rng(whole("random, a generator of NumPy's or a seed,", random, 0))
+
+
+def path_of(what: str, value: Any) -> Path:
+    """Return a path, given as a text or as any path; raise MinidlError for anything else; what: as for ``whole``."""
+    if not isinstance(value, str | Path):
+        raise MinidlError(f"{what} must be a path, as a text or a Path, not {shown(value)}")
+    return Path(value)
 
 
 def shown(value: Any) -> str:

@@ -39,5 +39,5 @@ def _fold(layer: Layer) -> list[str]:
                 folded.append(child.name)
             else:
                 kept.append(child)
-        layer.children = tuple(kept)
+        layer._children = tuple(kept)
     return folded

@@ -17,7 +17,7 @@ What is compared, and what cannot be:
 A Report lists what was compared, and explains what was not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +28,7 @@ import numpy as np
 from minidl.functions import name_of
 from minidl.hooks import Hook, HookPoint, Reparametrization
 from minidl.kernels import Kernels, load
-from minidl.kernels.arguments import check_kind, generator
+from minidl.kernels.arguments import check_kind, generator, shown, whole
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer, Shape
 from minidl.method import parse
@@ -49,6 +49,10 @@ KINK = 1e-3  # relative; slopes to both sides that differ by more do not belong 
 
 class GradientError(AssertionError):
     """A gradient differs from its definition."""
+
+
+class Uncheckable(MinidlError):
+    """There is nothing that a gradient could be compared with."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ def check_layer(layer: Layer, data: Array, random: np.random.Generator | int, to
     random, where = generator(random), f"{layer.name} ({layer})"
     _check_setup(where, layer.context, layer.parameters())
     xp, host = layer.kernels.xp, layer.kernels.host
-    data = _copied(where, data, xp)
+    data = _copied(where, layer.kernels, data)
     report = Report()
     with _in_training(layer), _bare(layer) as hooks:
         _check_repeatable(where, lambda: layer.forward(data), layer)
@@ -189,10 +193,12 @@ def check_net(
     parameters, such as tqdm. Returns and raises as ``check_layer`` does.
     """
     check_kind("net of check_net", net, Net, "give a net; for a layer, there is check_layer")
+    if isinstance(loss, type) or not hasattr(loss, "score_of"):
+        raise MinidlError(f"loss of check_net must be a loss, such as SoftmaxCrossEntropy(device), not {shown(loss)}")
     random, where = generator(random), f"net ({net.name})" if net.name else "the net"
     _check_setup(where, net.context, net.parameters)
     xp, host = net.kernels.xp, net.kernels.host
-    data, labels = _copied(where, data, xp), xp.asarray(labels)
+    data = _copied(where, net.kernels, data)
     report = Report()
     with _in_training(net), _bare(net.root) as hooks:
         _check_repeatable(where, lambda: net.forward(data), net.root)
@@ -249,9 +255,9 @@ def check_normalization(
     """Check a normalization's adjoint against the transform's own derivative, on random arrays of ``shape``.
 
     For a random cotangent u, the adjoint gives Jᵀu, and f(x) = Σ u·transform(x) has this gradient. normalization: by
-    its name, or as it was registered; kernels: the operations of a device, or its name. Returns a report of
-    one check, or of none where there is no adjoint or the transform is random. Raises GradientError where they differ,
-    and MinidlError for a name that is not known.
+    its name, or as it was registered; shape: of at least two axes; kernels: the operations of a device, or its name.
+    Returns a report of one check. Raises GradientError where they differ, Uncheckable, a MinidlError, where there is no
+    adjoint or the transform is random, and MinidlError for a name that is not known, or another shape.
     """
     if isinstance(normalization, str):
         chosen = parse(normalization).normalizations
@@ -261,22 +267,30 @@ def check_normalization(
             )
         (normalization,) = chosen
     check_kind("normalization of check_normalization", normalization, Normalization, "give its name, such as WC")
+    if not isinstance(shape, Iterable) or len(shape := tuple(shape)) < 2:
+        raise MinidlError(f"shape of check_normalization must have two axes or more, as (4, 3) has, not {shown(shape)}")
+    shape = tuple(whole("each number in the shape of check_normalization", size) for size in shape)
     kernels, random = load(kernels), generator(random)
     xp, host, report = kernels.xp, kernels.host, Report()
     hook = Reparametrization(normalization.bind(kernels))
     x, cotangent = (xp.asarray(random.standard_normal(shape)) for _ in range(2))
-    first = host(hook(x)).copy()
     if not normalization.has_adjoint:
-        report.unchecked.append(f"{normalization} has no adjoint, which reparametrization would need")
-    elif relative_error(host(hook(x)), first) > NOISE:
-        report.unchecked.append(f"{normalization} is random: it makes other numbers of the same array")
-    else:
-        computed = cotangent.copy()
-        hook.adjoint(computed)
-        numeric = numeric_gradient(lambda: float(xp.sum(cotangent * hook(x))), x)
-        computed = host(computed)
-        report.append(Check(str(normalization), relative_error(computed, numeric), computed, numeric))
-        _judge(f"the adjoint of {normalization}", report[-1], tolerance)
+        raise Uncheckable(
+            f"{normalization} has no adjoint, which reparametrization would need, and nothing else of it can be "
+            "checked; name it with one, by adjoint=…"
+        )
+    first = host(hook(x)).copy()
+    if relative_error(host(hook(x)), first) > NOISE:
+        raise Uncheckable(
+            f"{normalization} is random: it makes other numbers of the same array, and a difference of two is no "
+            "derivative; keep its random numbers the same during the check"
+        )
+    computed = cotangent.copy()
+    hook.adjoint(computed)
+    numeric = numeric_gradient(lambda: float(xp.sum(cotangent * hook(x))), x)
+    computed = host(computed)
+    report.append(Check(str(normalization), relative_error(computed, numeric), computed, numeric))
+    _judge(f"the adjoint of {normalization}", report[-1], tolerance)
     return report
 
 
@@ -317,7 +331,7 @@ def _bare(root: Layer) -> Iterator[list[tuple[Layer, HookPoint, Hook]]]:
             array[...] = kept
 
 
-def _check_setup(where: str, context: Any, parameters: list[Parameter]) -> None:
+def _check_setup(where: str, context: Any, parameters: Sequence[Parameter]) -> None:
     advice = "set it up in float64, by Context(kernels, np.dtype(np.float64), random) or Net(..., dtype='float64')"
     if context is None:
         raise MinidlError(f"{where} cannot be checked before setup(shape, context); {advice}")
@@ -326,11 +340,13 @@ def _check_setup(where: str, context: Any, parameters: list[Parameter]) -> None:
             raise MinidlError(f"{name} is in {np.dtype(dtype)}, too coarse for differences of {STEP:.0e}; {advice}")
 
 
-def _copied(where: str, data: Array, xp: Any) -> Array:
-    """Return a copy of data in float64 on the device; raise MinidlError if there is no sample."""
-    data = xp.array(data, dtype=np.float64)
+def _copied(where: str, kernels: Kernels, data: Any) -> Array:
+    """Return a copy of data in float64; raise MinidlError unless they are finite numbers of at least one sample."""
+    data = kernels.array(data, np.float64).copy()
     if data.size == 0:
         raise MinidlError(f"{where} cannot be checked on data of shape {data.shape}; give at least one sample")
+    if not kernels.xp.isfinite(data).all():
+        raise MinidlError(f"{where} cannot be checked on data with nan or inf, where no slope is; give finite numbers")
     return data
 
 
@@ -384,9 +400,10 @@ def _check_hooks(
             )
         if isinstance(plain, Normalization) and (plain.function, plain.area) not in checked:
             checked.append((plain.function, plain.area))
-            result = check_normalization(plain, PROBE, random, kernels, tolerance)
-            report.adjoints += result
-            report.unchecked += result.unchecked
+            try:
+                report.adjoints += check_normalization(plain, PROBE, random, kernels, tolerance)
+            except Uncheckable as error:
+                report.unchecked.append(str(error))
 
 
 def _kinked(function: Callable[[], float], array: Array, direction: Array, step: float = STEP) -> bool:

@@ -140,24 +140,6 @@ class HookPoint:
         return "" if self.hook is None else name_of(self.hook)
 
 
-class HookPlace:
-    """An attribute of a layer that holds a hook point, which no hook can replace by mistake.
-
-    It has no ``__get__``, so that Python finds the point in the layer itself, as fast as any other attribute.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __set__(self, layer: Any, point: Any) -> None:
-        if not isinstance(point, HookPoint):
-            raise MinidlError(
-                f"{self.name} of {layer.name} is a hook point; set its hook, as in layer.{self.name}.hook = "
-                f"{name_of(point)}"
-            )
-        vars(layer)[self.name] = point
-
-
 class Reparametrization:
     """A weight hook that does not change the raw weights: forward uses W = normalize(V), the optimizer moves V.
 

@@ -12,11 +12,12 @@ Your own layer defines ``infer_shape``, ``compute_output``, ``compute_error`` an
 from collections.abc import Iterator
 from math import prod
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from minidl.context import Context
+from minidl.fixed import fixed, read_only
 from minidl.functions import check_arguments
-from minidl.hooks import HookPlace, HookPoint
+from minidl.hooks import HookPoint
 from minidl.initialization import glorot
 from minidl.kernels.arguments import check_kind, whole
 from minidl.kernels.errors import MinidlError
@@ -24,6 +25,8 @@ from minidl.parameter import Parameter
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Shape = tuple[int, ...]
+POINT = "is a hook point; set its hook, as in layer.{name}.hook = {value}"
+LEARNED = "must be a Parameter, and stay the one that optimizers know; copy into it by layer.{name}.value = array"
 
 
 class Layer:
@@ -41,22 +44,23 @@ class Layer:
     kind = "layer"
     data_axes: tuple[str, ...] = ()  # of one sample, if a layer needs certain axes: (y, x, channels)
 
-    at_weights: Any = HookPlace()
-    at_error: Any = HookPlace()
-    at_grads: Any = HookPlace()
-    at_output: Any = HookPlace()
+    at_weights: Any = fixed(POINT, HookPoint)
+    at_error: Any = fixed(POINT, HookPoint)
+    at_grads: Any = fixed(POINT, HookPoint)
+    at_output: Any = fixed(POINT, HookPoint)
+    weights: Any = fixed(LEARNED, Parameter)
+    biases: Any = fixed(LEARNED, Parameter)
+    hook = hooks = read_only("has its hooks at three points; set one there, as in layer.at_grads.hook = {value}")
 
     def __init__(self) -> None:
         self.name = self.kind
         self.input_shape: Shape = ()  # of one sample, from setup on
         self.training = True
-        self.weights: Any = None  # a Parameter, if the layer learns
-        self.biases: Any = None
+        self.weights = self.biases = None  # Parameters, if the layer learns
         self.at_weights, self.at_error, self.at_grads = HookPoint("weights"), HookPoint("error"), HookPoint("grads")
         self.at_output = HookPoint("output")  # for observers only
         self.at_output.refusal = "an output has no hook; normalize data by a layer, such as BatchNorm"
         self.context: Any = None  # shared by all layers of its net
-        self.kernels: Any = None  # the operations with which it computes
         self.writes_over: Layer | None = None  # its output may overwrite that layer's, see fuse.py
         self.with_relu = False  # its operation writes max(output, 0), see fuse.py
         self.data: Array = None
@@ -66,14 +70,24 @@ class Layer:
     if not TYPE_CHECKING:  # a type checker would accept any name
 
         def __getattr__(self, name: str) -> Any:
-            """Explain the missing attribute of a layer whose own ``__init__`` does not call ``super().__init__()``."""
+            """Explain what a layer lacks before its setup, or if its own ``__init__`` leaves out that of all layers."""
             if "context" not in vars(self) and not name.startswith("__"):
                 kind = type(self).__name__
                 raise MinidlError(
                     f"a layer {kind} has no {name}, because {kind}.__init__ does not begin with super().__init__(), "
                     "which makes what all layers have"
                 )
+            if name in ("kernels", "output_shape"):
+                raise MinidlError(
+                    f"{self.name} ({self}) is in no net yet and has no {name}; build a Net with it, or call its setup"
+                )
             return super().__getattribute__(name)
+
+    def __copy__(self) -> NoReturn:
+        raise MinidlError(
+            f"a shallow copy of {self.name} ({self}) would have the same hook points, and so the same hooks; make "
+            "another layer, or use copy.deepcopy"
+        )
 
     # -- Algorithm 1 ------------------------------------------------------------------------------------------
 
@@ -106,8 +120,9 @@ class Layer:
 
     def normalize_error(self, result: Array, error: Array) -> Array:
         """ErrorOut = Normalize(ErrorOut), never in the memory of ``error``, which others may read."""
-        if self.at_error.hook is not None and self.kernels.xp.may_share_memory(result, error):
-            result = result.copy()
+        if self.at_error.hook is not None:
+            shared = self.kernels.xp.may_share_memory(result, error)
+            result = result.copy() if shared else self.kernels.array(result, self.context.dtype)
         return self.at_error(result, self.name)
 
     def normalize_weights(self) -> None:
@@ -186,7 +201,7 @@ class Layer:
         self._check_definition()
         self.context = context
         self.name = context.name(self.kind)
-        self.kernels = context.kernels
+        self.kernels: Any = context.kernels  # the operations with which it computes
 
     def _check_definition(self) -> None:
         """Raise MinidlError if a user-defined layer has methods with other arguments, or a kind that is no word."""
@@ -218,11 +233,6 @@ class Layer:
         self.to_be_checked = {"compute_output", "compute_error"}
         for p in self.parameters():
             check_kind(f"each parameter of {self.name}", p, Parameter, "make it by create_parameters, or by Parameter")
-            if not (p.value.flags.c_contiguous and p.grads.flags.c_contiguous and p.grads.shape == p.value.shape):
-                raise MinidlError(
-                    f"{p.name} and its gradients must be two arrays of one shape in C's order, which the optimizer "
-                    "goes through as they lie; make them by np.ascontiguousarray"
-                )
         return self.output_shape
 
     def check_counts(self, least: int = 1, /, **counts: Any) -> tuple[int, ...]:

@@ -22,8 +22,10 @@ class Score(NamedTuple):
 def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
     """Return labels as an array of ``xp``, one whole number for each row of the output.
 
-    Raises MinidlError for another shape, and for numbers of another type than integers.
+    Raises MinidlError for another shape, for numbers of another type than integers, and for an output of no classes.
     """
+    if not output.ndim or not output.shape[-1]:
+        raise MinidlError(f"an output of shape {tuple(output.shape)} has no classes; give one of (samples, classes)")
     labels, shape = xp.asarray(numbers(labels) if isinstance(labels, list) else labels), tuple(output.shape[:-1])
     if labels.shape != shape:
         one_hot = "; of labels that are one-hot, give labels.argmax(axis=-1)" if labels.shape == output.shape else ""
@@ -41,6 +43,8 @@ class SoftmaxCrossEntropy:
 
     The sums for the score stay on the device until the score is read.
     """
+
+    __slots__ = ("buffer", "classes", "error", "kernels", "read_totals", "totals")
 
     def __init__(self, kernels: Kernels | str) -> None:
         self.kernels = kernels = load(kernels)

@@ -6,12 +6,13 @@ from copy import deepcopy
 from math import prod
 from operator import index
 from threading import get_ident
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from minidl import method as methods
 from minidl.context import Context, NotSaved, check_saved
+from minidl.fixed import fixed, read_only
 from minidl.fuse import fuse, unfuse
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, number_type, whole
@@ -19,11 +20,12 @@ from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 from minidl.parameter import Parameter, repeated
-from minidl.predict import outputs_of
+from minidl.predict import outputs_of, prepared
 from minidl.preprocessing import Preprocessing
 from minidl.replay import Replay, is_small
 
 REPLAYS = 8  # at most so many shapes of small batches are recorded
+BUILT = "is fixed when it is built; build another one, as in Net(..., {name}=…), and copy the weights by its load"
 
 
 class Net:
@@ -40,6 +42,18 @@ class Net:
     also in a loss and an optimizer, whatever ``np.seterr`` says.
     """
 
+    root: Layer = fixed(BUILT)
+    shape: Shape = fixed(BUILT)
+    kernels: Kernels = fixed(BUILT)
+    name: str = fixed(BUILT)
+    method: methods.Method = fixed(BUILT)
+    mode: str = fixed(BUILT)
+    place: str = fixed(BUILT)
+    dtype: np.dtype[Any] = fixed(BUILT)
+    output_shape: Shape = fixed(BUILT)
+    training: bool = read_only("is prepared for training by train(), for inference by eval(); call these", "_training")
+    hook = hooks = read_only("has its hooks at its layers; set one there, as in net.layers[1].at_grads.hook = {value}")
+
     def __init__(
         self,
         root: Layer,
@@ -55,20 +69,21 @@ class Net:
         saved: Mapping[str, Shape] | None = None,
     ) -> None:
         try:
-            self.shape: Shape = tuple(map(index, shape))
+            sizes = tuple(map(index, shape))
         except TypeError:
-            self.shape = ()
-        if not self.shape or min(self.shape) < 1:
+            sizes = ()
+        if not sizes or min(sizes) < 1:
             raise MinidlError(
                 f"a net needs the shape of one sample, such as (32, 32, 3) for (y, x, channels), not {shape}"
             )
         check_kind("root of Net", root, Layer, "make one layer of them all, such as Sequential(*layers)")
         check_kind("name of Net", name, str, "give a text, or leave it out")
         kernels, seed = load(kernels), whole("seed of Net", seed, 0)
-        self.root, self.kernels, self.name, self.mode = root, kernels, name, mode
+        self.root, self.kernels, self.name, self.mode, self.place = root, kernels, name, mode, place
+        self.shape = sizes
         self.method = methods.parse(method)
         self.dtype = number_type(dtype)
-        self.training, self.trained_by = True, 0  # by which thread
+        self._training, self.trained_by = True, 0  # by which thread
         self.frozen: object = None  # a new object at each freeze, None while the net is not frozen
         self.fused = False
         self.folded: list[str] = []  # names of the BN that are folded into the layer before, see fold.py
@@ -126,6 +141,11 @@ class Net:
                     )
                 owners[name] = layer.name
 
+    def __copy__(self) -> NoReturn:
+        raise MinidlError(
+            "a shallow copy of a net would have the same layers, and each would disturb the other; use copy.deepcopy"
+        )
+
     def __deepcopy__(self, memo: Any) -> "Net":
         """Return a net with its own parameters and memory; it is frozen if this one is."""
         twin = memo[id(self)] = object.__new__(type(self))
@@ -136,11 +156,13 @@ class Net:
 
     @np.errstate(under="ignore")
     def forward(self, data: Array) -> Array:
-        """Return the net's output (samples, …) for data (samples, …), real numbers of any type.
+        """Return the net's output (samples, …) for data (samples, …), floats of any type.
 
         The output is the net's own memory and holds until the same thread's next call; ``predict`` returns a new array.
-        Raises MinidlError for anything but an array of numbers of the right shape.
+        In training the net reads the data again in ``backpropagate``, so leave them as they are until then. Raises
+        MinidlError for anything but numbers of the right shape, and for integers, which are pixels not prepared yet.
         """
+        data = prepared(self, data)
         with self.context.lock:
             if self.training:
                 self.trained_by = get_ident()
@@ -208,11 +230,9 @@ class Net:
     def backpropagate(self, error: Array) -> None:
         """Compute every parameter's gradients from ∂L/∂output, for the same thread's last forward.
 
-        If ranks share the batch, each rank gets the gradients of the whole batch; see exchange.py. Raises MinidlError
-        if layers share a parameter.
+        If ranks share the batch, each rank gets the gradients of the whole batch; see exchange.py.
         """
         with self.context.lock:
-            self._check_shared()
             if self.training and self.trained_by not in (0, get_ident()):
                 raise MinidlError(
                     "backpropagate follows a forward pass of another thread, whose data it would use; let one thread "
@@ -238,7 +258,7 @@ class Net:
     def train(self) -> None:
         """Prepare for training."""
         with self.context.lock:
-            self.training = True
+            self._training = True
             self._thaw()
             self.root.train()
 
@@ -252,18 +272,21 @@ class Net:
         with self.context.lock:
             with self._all_or_none():
                 self.root.eval()
-            self.training = False
+            self._training = False
             self._thaw()
 
     @contextmanager
     def _all_or_none(self) -> Iterator[None]:
         """Restore all layers if the body of the with statement raises an error, as a hook may."""
-        before = [(one, vars(one).copy()) for one in (*self.root.parts(), *self.parameters)]
+        before = [(vars(part), vars(part).copy()) for part in self.root.parts()]
+        in_use = [(parameter, parameter.in_use) for parameter in self.parameters]
         try:
             yield
         except BaseException:
-            for one, attributes in before:
-                vars(one).update(attributes)
+            for attributes, earlier in before:
+                attributes.update(earlier)
+            for parameter, array in in_use:
+                parameter.in_use = array
             raise
 
     def _thaw(self) -> None:
@@ -283,14 +306,14 @@ class Net:
                 if self.training:
                     self.root.eval()
                 self.root.freeze()
-            self.training = False
+            self._training = False
             self._thaw()
             self.frozen = object()
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> tuple[Layer, ...]:
         """The layers that compute, in the order of the forward pass."""
-        return list(self.root.layers())
+        return tuple(self.root.layers())
 
     @property
     def observed(self) -> bool:
@@ -303,9 +326,9 @@ class Net:
         return self.context.allocations + sum(point.changes for point in self.hook_points)
 
     @property
-    def parameters(self) -> list[Parameter]:
+    def parameters(self) -> tuple[Parameter, ...]:
         """The parameters of the net."""
-        return self.root.parameters()
+        return tuple(self.root.parameters())
 
     @property
     def parameter_count(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.fixed import read_only
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import real, whole
 from minidl.kernels.errors import MinidlError
@@ -18,20 +19,25 @@ Array = Any
 ABOVE = "above 0", lambda x: x > 0
 FROM = "of at least 0", lambda x: x >= 0
 SHARE = "of at least 0 and below 1", lambda x: 0 <= x < 1
+SETTLED = "changes its learning_rate alone, as a recorded step has the other settings in it; make another optimizer"
 
 
 class Optimizer:
     """What SGD and Adam share; an optimizer of your own defines ``kind``, ``moment_count`` and ``step``.
 
-    learning_rate: α > 0, may be changed between steps. weight_decay: λ ≥ 0, coupled (L2): λW is added to the gradient
-    after GC; biases do not decay. gc, wc: the parameters whose filters are centralized inside the update, the gradient
-    before it (GC) and the weights after it (WC), as in Algorithms 2 and 3; hooks in the layers do the same. A net that
-    was built with place="optimizer" has marked its parameters, so leave gc and wc out for them.
+    learning_rate: α > 0, which alone may be changed between steps. weight_decay: λ ≥ 0, coupled (L2): λW is added to
+    the gradient after GC; biases do not decay. gc, wc: the parameters whose filters are centralized inside the update,
+    the gradient before it (GC) and the weights after it (WC), as in Algorithms 2 and 3; hooks in the layers do the
+    same. A net that was built with place="optimizer" has marked its parameters, so leave gc and wc out for them.
     """
 
     kind = ""
     variants: tuple[str, ...] = ("standard",)
     centralizes = False  # whether ``step`` does GC and WC where a state says so
+
+    # Setting another name by mistake, such as "lr", is an error.
+    __slots__ = ("_variant", "alpha", "kernels", "names", "states", "steps")
+    variant: str = read_only(SETTLED, "_variant")
 
     def __init__(
         self,
@@ -61,7 +67,7 @@ class Optimizer:
                     raise MinidlError(
                         f"{name} is for {p.name}, whose filters are single numbers, so that all become 0; leave it out"
                     )
-        self.variant, self.kernels = variant, kernels
+        self._variant, self.kernels = variant, kernels
         # These change from step to step; they are on the device, so that a recorded step can read them.
         self.alpha, self.steps = kernels.xp.full(1, learning_rate, np.float64), kernels.xp.zeros(1, np.int64)
         self.names = [p.name for p in parameters]
@@ -142,10 +148,12 @@ class SGD(Optimizer):
     kind = "sgd"
     centralizes = True
     variants = ("paper", "dlib")
+    __slots__ = ("_momentum",)
+    momentum: float = read_only(SETTLED, "_momentum")
 
     def __init__(self, *args: Any, momentum: float = 0.9, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.momentum = real("the momentum", momentum, *SHARE)
+        self._momentum = real("the momentum", momentum, *SHARE)
 
     @np.errstate(under="ignore")
     def step(self) -> None:
@@ -162,6 +170,9 @@ class Adam(Optimizer):
     kind = "adam"
     centralizes = True
     variants = ("standard", "as_printed")
+    __slots__ = ("_betas", "_epsilon")
+    betas: tuple[float, float] = read_only(SETTLED, "_betas")
+    epsilon: float = read_only(SETTLED, "_epsilon")
 
     def __init__(
         self,
@@ -173,8 +184,9 @@ class Adam(Optimizer):
         super().__init__(*args, **options)
         if not isinstance(betas, tuple | list) or len(betas) != 2:
             raise MinidlError(f"the betas must be two numbers {SHARE[0]}, not {betas!r}")
-        self.betas = real("the first of the betas", betas[0], *SHARE), real("the second of the betas", betas[1], *SHARE)
-        self.epsilon = real("epsilon", epsilon, *FROM)
+        names = "the first of the betas", "the second of the betas"
+        self._betas = real(names[0], betas[0], *SHARE), real(names[1], betas[1], *SHARE)
+        self._epsilon = real("epsilon", epsilon, *FROM)
         if self.variant == "as_printed" and self.betas[1] == 0:
             raise MinidlError("as_printed multiplies by the second of the betas, which must be above 0 and not 0")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from minidl.kernels.arrays import check_real, numbers
+from minidl.kernels.arrays import check_real, is_plain, numbers
 from minidl.kernels.errors import MinidlError
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -14,10 +14,20 @@ class Parameter:
 
     decay: whether weight decay applies; not to biases. gc, wc: whether the update subtracts the mean of each filter,
     from the gradient at its beginning (GC) and from the weights at its end (WC). Layers and optimizers hold both
-    arrays, so these are never replaced: values assigned to ``value`` or ``grads`` are copied into them.
+    arrays, so these are never replaced: values assigned to ``value`` or ``grads`` are copied into them. Raises
+    MinidlError for arrays that an optimizer could not go through as they lie.
     """
 
+    # Setting another name by mistake, such as "grad", is an error.
+    __slots__ = ("_grads", "_in_use", "_value", "decay", "gc", "name", "wc")
+
     def __init__(self, name: str, value: Array, grads: Array, decay: bool, gc: bool = False, wc: bool = False) -> None:
+        alike = is_plain(value) and is_plain(grads) and (value.shape, value.dtype) == (grads.shape, grads.dtype)
+        if not alike or value is grads:
+            raise MinidlError(
+                f"{name} and its gradients must be two arrays of one shape, both float32 or float64, in C's order, "
+                "which an optimizer goes through as they lie; make them by np.array(values, dtype) and zeros_like"
+            )
         self.name, self.decay, self.gc, self.wc = name, decay, gc, wc
         self._value, self._grads = value, grads
         self._in_use: Array = None

@@ -25,11 +25,9 @@ def outputs_of(net: "Net", data: Any, batch_size: int | None) -> Any:
     given = pictures(net.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
     if given is not None:
         return _of_pictures(net, given, batch_size)
-    data = data if on_device else numbers(data)
+    data = prepared(net, data)
     if not data.ndim:
         raise MinidlError("predict takes samples (samples, …), and not a single number")
-    if data.dtype.kind in "biu":
-        raise _unprepared(net, f"integers of type {data.dtype}")
     size = batch_size or _size(data.shape[1:])
     outputs = net.infer(data[i : i + size] for i in range(0, len(data), size))
     return np.concatenate(outputs) if outputs else np.empty((0, *net.output_shape), net.dtype)
@@ -69,6 +67,22 @@ def _size(shape: tuple[int, ...]) -> int:
     return max(1, INPUTS // max(1, prod(shape)))
 
 
+def prepared(net: "Net", data: Any) -> Array:
+    """Return data for a net as an array.
+
+    Raises MinidlError for what is no numbers, and for integers: pixels that nobody has prepared as in training.
+    """
+    if not isinstance(data, net.kernels.xp.ndarray):
+        try:
+            data = numbers(data)
+        except MinidlError as error:
+            raise MinidlError(f"the net expected data made of numbers: {error}") from error
+    if data.dtype.kind in "biu":
+        raise _unprepared(net, f"integers of type {data.dtype}")
+    return data
+
+
 def _unprepared(net: "Net", what: str) -> MinidlError:
-    remedy = "give uint8 images" if net.preprocessing else "subtract the mean and divide first, as in training"
-    return MinidlError(f"predict got {what}, and this net does not know how to prepare them; {remedy}, or give floats")
+    by_hand = "give floats, of images (images - MEAN) / DIVISOR of minidl.data.batches as in training"
+    remedy = "give uint8 images to predict, or floats" if net.preprocessing else by_hand
+    return MinidlError(f"the net got {what}, and does not know how to prepare them; {remedy}")

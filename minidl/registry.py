@@ -30,6 +30,7 @@ from minidl.functions import check_arguments, is_defined_again, name_of
 from minidl.hooks import unlike
 from minidl.kernels import Kernels
 from minidl.kernels.areas import AREAS, area_view
+from minidl.kernels.arrays import is_plain
 from minidl.kernels.errors import MinidlError
 from minidl.words import check_known
 
@@ -71,19 +72,29 @@ class Normalization:
 
     def transform(self, array: Array, out: Array) -> Array | None:
         """Write the normalized array into ``out``, which may be the array; return the scale that the adjoint needs."""
-        view = area_view(array.shape, self.area)
+        view = self._view(array, out)
         if isinstance(self.function, str):
             return getattr(self._operations(), self.function)(array.reshape(view), out.reshape(view))
         return self.function(array.copy().reshape(view), out.reshape(view))  # a copy, as out may be the array
 
     def transform_adjoint(self, error: Array, output: Array, scale: Array | None, out: Array) -> None:
         """Write the error with respect to the transform's input into ``out``, which may be the error."""
-        view = area_view(error.shape, self.area)
+        view = self._view(error, out)
         if isinstance(self.function, str):
             adjoint = getattr(self._operations(), f"{self.function}_adjoint")
             adjoint(error.reshape(view), output.reshape(view), scale, out.reshape(view))
         else:
             self.require_adjoint()(error.copy().reshape(view), output.reshape(view), scale, out.reshape(view))
+
+    def _view(self, array: Array, out: Array) -> tuple[int, int, int, int]:
+        """Return the shape in which both are seen; raise MinidlError for what could not be written into as it lies."""
+        fits = is_plain(out) and out.ndim > 1
+        if not fits or (array is not out and (array.shape, array.dtype) != (out.shape, out.dtype)):
+            raise MinidlError(
+                f"{self.name} takes an array of float32 or float64, with two axes or more and in C's order, and writes "
+                "into one like it; give np.array(values, 'float32', order='C')"
+            )
+        return area_view(out.shape, self.area)
 
     @property
     def has_adjoint(self) -> bool:

@@ -1,6 +1,7 @@
 """Wrong arguments of the Python API are an error of one sentence; arguments with only one possible meaning work."""
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,15 @@ def test_a_normalization_is_checked_on_a_device_of_any_name(random: np.random.Ge
         (lambda: watch(net().root).__enter__(), "net of watch must be of the kind Net, not Sequential"),
         (lambda: check_layer(net(), DATA, 0), "layer of check_layer .* not Net; .*; for a net, there is check_net"),
         (lambda: check_net(net().root, None, DATA, [0], 0), "net of check_net must be of the kind Net, not Sequential"),
+        (lambda: check_layer(net(dtype="float64").root, "x", 0), "the elements of the array are of type <U1"),
+        (lambda: check_net(net(dtype="float64"), None, DATA, [0], 0), r"check_net must be a loss, .*, not None"),
+        (lambda: check_net(net(), SoftmaxCrossEntropy, DATA, [0], 0), "check_net must be a loss, .* not <class"),
         (lambda: check_normalization(None, (4, 3), 0), "normalization of check_normalization .*, not NoneType"),
         (lambda: checkpoint.save("x", sgd(), net(), 0), "net of checkpoint.save must be of the kind Net, not SGD"),
+        (lambda: checkpoint.save(3, net(), sgd(), 0), "path of checkpoint.save must be a path, as a text or .*, not 3"),
+        (lambda: checkpoint.load(None), "path of checkpoint.load must be a path, as a text or a Path, not None"),
+        (lambda: copy(net()), "a shallow copy of a net would have the same layers, .*; use copy.deepcopy"),
+        (lambda: copy(FullyConnected(3)), r"of fc \(fully connected, 3\) would have the same hook points, .*deepcopy"),
         (lambda: checkpoint.load("x", net="c"), "net of checkpoint.load must be of the kind Net, not str"),
         (lambda: Batches((images(), images()), 2, CPU, "float32"), "dataset of Batches .* not tuple; give one part of"),
         (lambda: PixelBatches(IMAGES, 2, CPU, "float32"), "dataset of PixelBatches must be .* not ndarray"),

@@ -326,9 +326,9 @@ def test_vectors_and_sums_of_other_extents(tmp_path):
         (["--to", "."], " is a folder; name a file in it"),
         (["--to", "checkpoint.safetensors"], "has the name of a checkpoint"),
         (["--to", "net.onnx"], "net.onnx has another ending than the format safetensors"),
-        (["--to", "cat.jpg"], "cat.jpg has not the ending .safetensors of such a file; give it a name that has"),
-        (["--to", "run/config.json"], "run/config.json has not the ending .safetensors of such a file"),
-        (["--format", "onnx", "--to", "net"], "net has not the ending .onnx of such a file; give it a name that has"),
+        (["--to", "cat.jpg"], "cat.jpg does not end in .safetensors, as such a file must; choose another name"),
+        (["--to", "run/config.json"], "run/config.json does not end in .safetensors, as such a file must"),
+        (["--format", "onnx", "--to", "net"], "net does not end in .onnx, as such a file must; choose another name"),
         (["--format", "onnx", "--to", "net.safetensors"], "has another ending than the format onnx"),
     ],
 )

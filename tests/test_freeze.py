@@ -163,7 +163,7 @@ def test_a_user_defined_layer_is_called_for_all_data_never_replayed(random, midd
     root = Sequential(Convolution(4, 3), middle(), Flatten(), FullyConnected(3))
     net = Net(root, (6, 6, 3), kernels.load("cpu"))
     net.eval()
-    small, large = random.standard_normal((1, 6, 6, 3)), np.full((1, 6, 6, 3), 50)
+    small, large = random.standard_normal((1, 6, 6, 3)), np.full((1, 6, 6, 3), 50.0)
     expected = [net.forward(data).copy() for data in (small, large)]
     net.freeze()
     for _ in range(3):

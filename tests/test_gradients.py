@@ -287,9 +287,8 @@ class TestTheChecker:
 
     def test_accepts_the_right_adjoint_and_says_if_there_is_none(self, backend, random):
         assert len(check_normalization(own(*CENTER, wrong=center_adjoint), PROBE, random, backend)) == 1
-        report = check_normalization(own(*CENTER, wrong=None), PROBE, random, backend)
-        assert not report
-        assert report.unchecked == ["OWN has no adjoint, which reparametrization would need"]
+        with pytest.raises(MinidlError, match=r"OWN has no adjoint, .*, and nothing else of it can be checked; name"):
+            check_normalization(own(*CENTER, wrong=None), PROBE, random, backend)
 
     @pytest.mark.quick_on("reference")
     def test_rejects_a_missing_mean_in_a_layer(self, context, random):
@@ -416,6 +415,18 @@ class TestTheChecker:
         net = Net(Sequential(Flatten(), FullyConnected(2)), (2, 2, 1), backend)
         with pytest.raises(MinidlError, match=r"the net is in float32, too coarse"):
             check_net(net, SoftmaxCrossEntropy(backend), data, np.zeros(3, int), random)
+        double = Net(Sequential(Flatten(), FullyConnected(2)), (2, 2, 1), backend, dtype="float64")
+        with pytest.raises(MinidlError, match="the net cannot be checked on data with nan or inf"):
+            check_net(double, SoftmaxCrossEntropy(backend), np.full((1, 2, 2, 1), np.inf), [0], random)
+        shapes = (
+            (3, "two axes or more, .* not 3"),
+            ((3,), "two axes"),
+            ((2.5, 3), "a whole number"),
+            ((0, 3), "not 0"),
+        )
+        for shape, message in shapes:
+            with pytest.raises(MinidlError, match=f"shape of check_normalization must .*{message}"):
+                check_normalization("WC", shape, random, backend)
         for name, message in (("BN", "not the name of one normalization"), ("WX", "unknown word 'WX'")):
             with pytest.raises(MinidlError, match=message):
                 check_normalization(name, PROBE, random)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from small_nets import one_step, small_batch, small_net
 
-from minidl import models
-from minidl.layers import Convolution
+from minidl import MinidlError, models
+from minidl.layer import Layer
+from minidl.layers import Convolution, ReLU, Sequential
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS
 from minidl.optimizers import OPTIMIZERS, SGD, Adam
 
@@ -37,6 +39,47 @@ for area in AREAS:
 def standardized(x, axes):
     centered = x - x.mean(axes, keepdims=True)
     return centered / np.sqrt((centered**2).mean(axes, keepdims=True) + 1e-5)
+
+
+@pytest.mark.parametrize("name", ["WC", "WN", "WS"])
+def test_what_a_normalization_cannot_write_into_is_refused(backend, random, name):
+    """Else it would write to a copy, and return an array that is not normalized."""
+    hook, w, wrong = NORMALIZATIONS[name].bind(backend), random.standard_normal((3, 4, 5, 2)), [None]
+    if backend.xp is np:
+        expected = FORMULAS[name][1](w)
+        read_only = w.copy()
+        read_only.flags.writeable = False
+        np.testing.assert_allclose(hook(w.copy()), expected, rtol=1e-9, atol=1e-9)
+        wrong += [read_only, w.astype(">f8"), w.tolist()]
+    given = backend.xp.asarray(w)
+    wrong += [given.transpose(0, 3, 1, 2), given[..., ::2], given.astype("f2"), given.astype(int), given[0, 0, 0]]
+    for array in wrong:
+        with pytest.raises(MinidlError, match=rf"^{name} takes an array of float32 or float64, .*; give np\.array"):
+            hook(array)
+    for out in (given.astype("f4"), given[:2].copy(), given.copy().transpose(3, 1, 2, 0)):
+        with pytest.raises(MinidlError, match="writes into one like it"):
+            hook.transform(given, out)
+
+
+class Turned(Layer):
+    """A layer of one's own whose error does not lie in C's order."""
+
+    def infer_shape(self, shape):
+        return shape
+
+    def compute_output(self, data):
+        return data
+
+    def compute_error(self, error):
+        return np.asfortranarray(2 * error)
+
+
+def test_an_error_in_any_order_is_normalized(random):
+    net = Net(Sequential(ReLU(), Turned()), (4, 3, 2), "cpu", dtype="float64")
+    layer, error = net.layers[1], random.standard_normal((3, 4, 3, 2))
+    layer.at_error.hook = NORMALIZATIONS["EB"].bind(net.kernels)
+    net.forward(error)
+    np.testing.assert_allclose(layer.backward(error), FORMULAS["EB"][1](2 * error), atol=1e-12)
 
 
 def test_every_name_has_its_formula():

@@ -38,6 +38,13 @@ def test_labels_of_another_shape_or_type_are_refused(backend, random, name):
     assert not backend.host(confusion.counts).any()
 
 
+@pytest.mark.parametrize("output", [3.0, np.zeros(0), np.zeros((4, 0))], ids=str)
+def test_an_output_of_no_classes_is_refused(backend, output):
+    for use in (SoftmaxCrossEntropy(backend), Confusion(5, backend).add):
+        with pytest.raises(MinidlError, match=r"an output of shape \(.*\) has no classes; give one"):
+            use(backend.xp.asarray(output), backend.xp.zeros(4, int))
+
+
 def test_labels_of_turned_pictures_are_refused(backend, random):
     output, labels = random.standard_normal((2, 3, 4, 5)), random.integers(0, 5, (2, 4, 3))
     for use in (SoftmaxCrossEntropy(backend), Confusion(5, backend).add):

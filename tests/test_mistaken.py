@@ -117,7 +117,7 @@ def test_a_text_that_is_cut_in_a_character_is_a_text(tmp_path: Path) -> None:
         ("report runs", "there is no run in runs, or it had not begun (config.json is missing); give a run that lies"),
         ("report runs/one page.html", "page.html is no run; to name the page, write --out page.html"),
         ("report runs/one/checkpoint.safetensors", "safetensors is a file, not the folder of a run; give runs/one"),
-        ("report runs/one --out runs/one/log.csv", "runs/one/log.csv has not the ending .html or .htm of such a file"),
+        ("report runs/one --out runs/one/log.csv", "runs/one/log.csv does not end in .html or .htm, as such a file"),
         (
             "compare --methods Baseline;WC --out net.safetensors",
             "the folder net.safetensors cannot be written (File exis",

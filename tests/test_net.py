@@ -58,7 +58,7 @@ def test_the_repr_of_a_net_is_one_short_line(random):
     assert repr(net.layers[0]).startswith("<Convolution conv1: conv 3×3, 32")
     assert (
         repr(net.parameters[:2])
-        == "[<Parameter conv1.weights: 32×3×3×3, float32>, <Parameter conv1.biases: 32, float32>]"
+        == "(<Parameter conv1.weights: 32×3×3×3, float32>, <Parameter conv1.biases: 32, float32>)"
     )
     images = random.integers(0, 255, (1200, 2, 2, 3)).astype(np.uint8)
     assert repr(Dataset("photos", images, None, ("a", "b"))) == "<Dataset photos: 1,200 images, 2 classes>"

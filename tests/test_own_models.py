@@ -360,7 +360,7 @@ class Wrong(Layer):
                 "compute_output": lambda self, data: data,
                 "infer_shape": lambda self, shape: setattr(self, "biases", 1) or shape,
             },
-            "each parameter of layer1 must be of the kind Parameter, not int; make it by create_parameters",
+            r"biases of layer1 must be a Parameter, and .*; copy into it by layer\.biases\.value = array",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from threading import Event
 import numpy as np
 import pytest
 
+from minidl import MinidlError
 from minidl.data.batches import Batches
 from minidl.data.shapes import load as load_shapes
 from minidl.kernels.cpu import prefetch
@@ -60,6 +61,38 @@ def test_an_epoch_that_was_broken_off_leaves_nothing_behind(backend):
     for (data, labels), (again, same_labels) in zip(whole, epoch(), strict=True):
         assert np.array_equal(data, again)
         assert np.array_equal(labels, same_labels)
+
+
+def test_a_batch_that_is_not_in_its_epoch_is_refused(backend):
+    """Beyond its end, the CUDA would read whatever lies there in the order of the images."""
+    images, _ = load_shapes(50, 10)
+    batches, empty = Batches(images, 20, backend, "float32"), "the next batch is none, and not 20; begin an epoch"
+    with pytest.raises(MinidlError, match=empty):
+        batches.next(20)
+    for _ in range(2):
+        sizes = batches.shuffle(1)
+        with pytest.raises(MinidlError, match="the next batch is 20, and not 21"):
+            batches.next(21)
+        taken = [backend.host(batches.next(size)[1]).copy() for size in sizes]
+        assert sorted(np.concatenate(taken)) == sorted(images.labels)
+        with pytest.raises(MinidlError, match=empty):
+            batches.next(20)
+    with pytest.raises(MinidlError, match="the next batch is none"):
+        batches.next(0)
+
+
+def test_a_recorded_step_takes_its_batches_without_python(gpu):
+    """And none that comes after it in the epoch is refused for that."""
+    images, _ = load_shapes(90, 10)
+    batches = Batches(images, 20, gpu, "float32")
+    step = gpu.record(lambda: batches.next(20) and None, lambda: 0)
+    for epoch in range(3):
+        for size in batches.shuffle(epoch):
+            step() if size == 20 else batches.next(size)
+        assert int(batches.crops.position[0]) == 90
+        with pytest.raises(MinidlError, match="and not 10"):
+            batches.next(10)
+    assert step.graph is not None
 
 
 def test_blas_uses_one_thread_whatever_started_first():

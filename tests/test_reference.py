@@ -94,8 +94,8 @@ def test_every_convolution_keeps_the_contract(device: str, name: str) -> None:
     assert isinstance(plan.name, str)
 
 
-# All that the fast devices take from the definitions: what is worked out when a net is set up, and on a GPU a service.
-BORROWED = {"cpu": {"convolution.Geometry"}, "gpu": {"convolution.Geometry", "prefetch.Prefetcher"}}
+# All that the fast devices take from the definitions: what is worked out when a net is set up.
+BORROWED = {"cpu": {"convolution.Geometry"}, "gpu": {"convolution.Geometry"}}
 # The checks that the fast convolutions inherit, and the type of a place in a window.
 NO_ARITHMETIC = {"windows.index_type", "convolution.__init__", "transposed_convolution.__init__"}
 

@@ -285,7 +285,8 @@ def test_a_file_says_the_precision_whatever_its_arrays_are(tmp_path):
     """A user-defined layer may have a parameter in another one."""
     net = models.build("a", method="WC, GC", classes=3, shape=(8, 8, 3), device="cpu", dtype="float64")
     layer = net.layers[0]
-    layer.biases = Parameter(layer.biases.name, np.zeros(32, np.float32), np.zeros(32, np.float32), decay=False)
+    values, grads = np.zeros((2, 32), np.float32)
+    vars(layer)["biases"] = Parameter(layer.biases.name, values, grads, decay=False)
     optimizer = SGD(net.parameters, net.kernels, learning_rate=0.1)
     checkpoint.save(tmp_path / checkpoint.NAME, net, optimizer, 1)
     assert checkpoint.resume(tmp_path / checkpoint.NAME, net, optimizer) == 1

@@ -346,7 +346,7 @@ def test_the_command(arguments, tmp_path, capsys):
         ),
         (["--filter", "1000"], "conv1 (conv "),
         (["--method", "XY"], "the method 'XY' has the unknown word 'XY'"),
-        (["--html", "cat.jpg"], "cat.jpg has not the ending .html or .htm of such a file; give it a name that has"),
+        (["--html", "cat.jpg"], "cat.jpg does not end in .html or .htm, as such a file must; choose another name"),
         (["--html", "/missing/walk.html"], "a page cannot be written to /missing/walk.html; "),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakSet
 
 from minidl.kernels.cpu.threads import workers
-from minidl.kernels.errors import MinidlError
+from minidl.kernels.prefetch import not_next
 
 BUFFERS = 2  # results that exist at a time: the one in use and the one that is being built
 
@@ -43,10 +43,7 @@ class Prefetcher:
         """Return the result for the request, or raise its error, and begin with the next request."""
         expected, future = self._pending or ("none", None)
         if future is None or request != expected:
-            raise MinidlError(
-                f"the next batch is {expected}, and not {request}; begin an epoch by shuffle(random), and ask for its "
-                "batches in the order of the sizes that it returns"
-            )
+            raise not_next(expected, request)
         result = future.result()
         self._submit_next()
         return result

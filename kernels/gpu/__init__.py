@@ -5,8 +5,8 @@ Operations run in one stream, see turn.py, because the default stream cannot be 
 a second stream for parallel work, and plans are tried in a third.
 
 The definitions provide shapes and records: convolution.Geometry and its check, windows.index_type, the tuples
-data_norm.Statistics, Crops, Running and ParameterState, the lower bound of Adam's V (subnormal.py), and
-prefetch.Prefetcher, which builds each batch when it is requested.
+data_norm.Statistics, Crops, Running and ParameterState, the lower bound of Adam's V (subnormal.py), and the part of a
+Prefetcher that builds each batch when it is requested.
 """
 
 from typing import Any

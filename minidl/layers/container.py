@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from minidl.context import Context
+from minidl.fixed import read_only
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 from minidl.parameter import Parameter
@@ -17,6 +18,7 @@ class Container(Layer):
     """
 
     computes = False
+    children: tuple[Layer, ...] = read_only("keeps its layers; make another one, and a net of it", "_children")
 
     def __init__(self, *children: Layer) -> None:
         super().__init__()
@@ -26,7 +28,7 @@ class Container(Layer):
                 f"{type(self).__name__} is made of layers, and not of {given}; give it at least one, and for a list of "
                 "them Sequential(*layers)"
             )
-        self.children = children
+        self._children = children
         for point in (self.at_weights, self.at_grads):
             point.refusal = f"a {self.kind} layer has no weights of its own; hang the hook at one of its layers"
 

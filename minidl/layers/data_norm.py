@@ -3,10 +3,11 @@
 from math import gcd, prod
 from typing import Any
 
+from minidl.fixed import fixed
 from minidl.kernels.areas import area_view
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.running import Running
-from minidl.layer import Array, Layer, Shape
+from minidl.layer import LEARNED, Array, Layer, Shape
 from minidl.parameter import Parameter
 
 
@@ -18,11 +19,12 @@ class DataNorm(Layer):
 
     area = ""
     epsilon = 1e-5
+    gamma: Any = fixed(LEARNED, Parameter)
+    beta: Any = fixed(LEARNED, Parameter)
 
     def __init__(self) -> None:
         super().__init__()
-        self.gamma: Any = None
-        self.beta: Any = None
+        self.gamma = self.beta = None
         self.kept: tuple[Array, Any] | None = None  # only during backpropagate: the error and its sums
 
     def infer_shape(self, shape: Shape) -> Shape:

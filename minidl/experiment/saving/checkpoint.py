@@ -51,6 +51,7 @@ def save(
     """
     check_kind("net of checkpoint.save", net, Net, "give the net, and behind it its optimizer")
     check_kind("optimizer of checkpoint.save", optimizer, Optimizer, "give that of the net, such as SGD or Adam")
+    file = arguments.path_of("path of checkpoint.save", path)
     epoch = arguments.whole("epoch of checkpoint.save, the last that has finished,", epoch, 0)
     if net.folded and (net.method.data_norm != "BN" or _data_norm(net)):
         raise MinidlError(
@@ -87,7 +88,7 @@ def save(
         "choices": net.kernels.choices(),
     }
     files = {name: np.ascontiguousarray(net.kernels.host(array)) for name, array in arrays.items()}
-    with whole(Path(path)) as part:
+    with whole(file) as part:
         try:
             save_file(files, part, {"minidl": json.dumps(description, allow_nan=False)})
             with safe_open(part, framework="np"):  # this checks that the file is complete
@@ -178,7 +179,7 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
     """
     if net is not None:
         check_kind("net of checkpoint.load", net, Net, "give one with the same parameters, or none")
-    found = saved.read(file_of(path))
+    found = saved.read(file_of(arguments.path_of("path of checkpoint.load", path)))
     net = _built(found, device) if net is None else net
     net.load(found.net_arrays())
     for point in net.hook_points:

@@ -1,7 +1,6 @@
 """Files: written completely or not at all; JSON and comma-separated values."""
 
 import csv
-import errno
 import io
 import json
 import math
@@ -71,17 +70,7 @@ def whole(path: Path) -> Iterator[Path]:
 def check_ending(path: Path, *endings: str) -> None:
     """Raise MinidlError for a file that a user has named without one of the endings, as it may hold something else."""
     if path.suffix.lower() not in endings and not path.is_dir():
-        raise MinidlError(f"{path} has not the ending {either(endings)} of such a file; give it a name that has")
-
-
-def make_folder(out: Path) -> None:
-    """Make the folder that a user has named by --out; raise MinidlError if files cannot be written there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not os.access(out, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise MinidlError(f"the folder {out} cannot be written ({error.strerror}); give another with --out") from error
+        raise MinidlError(f"{path} does not end in {either(endings)}, as such a file must; choose another name")
 
 
 def hidden(path: Path) -> Path:

@@ -1,0 +1,139 @@
+"""What is assigned where it would do nothing, or half of what it should, is refused at once, and nothing changes."""
+
+from collections.abc import Callable
+from copy import copy, deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minidl import MinidlError
+from minidl.layer import Layer
+from minidl.layers import BatchNorm, Convolution, Flatten, FullyConnected, ReLU, Residual, Sequential
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.net import Net
+from minidl.optimizers import SGD, Adam
+from minidl.parameter import Parameter
+
+SHAPE = (4, 4, 3)
+DATA = np.random.default_rng(0).standard_normal((2, *SHAPE))
+ONES = np.ones(3, np.float32)
+
+
+def make(**options: Any) -> Net:
+    layers = Convolution(4, 3), BatchNorm(), ReLU(), Flatten(), FullyConnected(3)
+    return Net(Sequential(*layers), SHAPE, "cpu", **options)
+
+
+@pytest.mark.parametrize("name", ["hook", "hooks"])
+@pytest.mark.parametrize("layer", [lambda: Convolution(2, 3), ReLU, lambda: Residual(ReLU())])
+def test_a_layer_has_no_hook_but_at_its_points(layer: Callable[[], Layer], name: str) -> None:
+    with pytest.raises(
+        MinidlError, match=r"^(conv|relu|add) has its hooks at three points; .* layer\.at_grads\.hook = sign$"
+    ):
+        setattr(layer(), name, np.sign)
+    with pytest.raises(MinidlError, match=r"^a Net has its hooks at its layers; .*at_grads\.hook = sign$"):
+        setattr(make(), name, np.sign)
+    assert not hasattr(layer(), name)
+
+
+@pytest.mark.parametrize("name", ["weights", "biases", "gamma", "beta"])
+def test_a_layer_keeps_its_parameters(name: str) -> None:
+    """An optimizer would go on to learn the old one, which the net does not use any more."""
+    net = make()
+    layer = net.layers[name in ("gamma", "beta")]
+    parameter = getattr(layer, name)
+    other = Parameter(parameter.name, parameter.value.copy(), parameter.grads.copy(), decay=True)
+    for wrong in (other, parameter.value, None):
+        with pytest.raises(MinidlError, match=rf"^{name} of \w+ must be .*; copy into it by layer\.{name}\.value = "):
+            setattr(layer, name, wrong)
+    assert getattr(layer, name) is parameter
+    with pytest.raises(MinidlError, match=rf"^{name} of \w+ must be a Parameter"):
+        setattr(BatchNorm() if layer.kind == "bn" else Convolution(2, 3), name, ONES)
+
+
+def test_a_container_keeps_its_layers() -> None:
+    """Fused layers would compute for neighbours that they do not have any more."""
+    net = make()
+    with pytest.raises(MinidlError, match=r"^sequential keeps its layers; make another one, and a net of it$"):
+        net.root.children = net.root.children[:2]
+    assert len(net.root.children) == 5
+    for part in (net.layers, net.parameters):
+        assert isinstance(part, tuple)  # which nothing can be appended to
+
+
+@pytest.mark.parametrize(
+    "name", ["root", "shape", "kernels", "name", "method", "mode", "place", "dtype", "output_shape", "training"]
+)
+def test_a_net_stays_what_it_was_built_as(name: str) -> None:
+    net = make(name="mine")
+    before = getattr(net, name)
+    fixed = rf"{name} of mine is fixed when it is built; .*\b{name}=…"
+    with pytest.raises(MinidlError, match=rf"^({fixed}|mine is prepared for training by train\(\))"):
+        setattr(net, name, "reparametrization")
+    assert getattr(net, name) is before
+    for twin in (deepcopy(net), deepcopy(make())):
+        twin.eval()
+        assert not twin.training
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_an_optimizer_changes_its_learning_rate_alone(optimizer: type[SGD] | type[Adam]) -> None:
+    one = optimizer(make().parameters, "cpu", 0.1)
+    for name in ("variant", *(("momentum",) if optimizer is SGD else ("betas", "epsilon"))):
+        before = getattr(one, name)
+        with pytest.raises(MinidlError, match=r"changes its learning_rate alone, .*; make another optimizer"):
+            setattr(one, name, 0.5)
+        assert getattr(one, name) is before
+    one.learning_rate = 0.01
+    assert copy(one).learning_rate == 0.01
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"),
+    [
+        (lambda: SGD(make().parameters, "cpu", 0.1), "lr"),
+        (lambda: Adam(make().parameters, "cpu", 0.1), "weight_decay"),
+        (lambda: make().parameters[0], "grad"),
+        (lambda: SoftmaxCrossEntropy("cpu"), "ignore_index"),
+        (lambda: Convolution(2, 3).at_grads, "hooks"),
+    ],
+)
+def test_what_users_hold_has_no_other_names(thing: Callable[[], Any], name: str) -> None:
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+        setattr(thing(), name, 1)
+
+
+READ_ONLY = ONES.copy()
+READ_ONLY.flags.writeable = False
+
+
+@pytest.mark.parametrize(
+    ("value", "grads"),
+    [
+        ([1.0, 2.0], [0.0, 0.0]),
+        (ONES, None),
+        (ONES, np.zeros(4, np.float32)),
+        (ONES, np.zeros(3)),
+        (np.ones(3, int), np.zeros(3, int)),
+        (np.ones(3, np.float16), np.zeros(3, np.float16)),
+        (np.ones(3, ">f4"), np.zeros(3, ">f4")),
+        (np.ones(6, np.float32)[::2], ONES),
+        (np.asfortranarray(np.ones((3, 2))), np.zeros((3, 2))),
+        (READ_ONLY, ONES),
+        (ONES, ONES),
+    ],
+    ids=str,
+)
+def test_a_parameter_is_two_arrays_that_an_optimizer_can_go_through(value: Any, grads: Any) -> None:
+    """Else the update would be written to a copy, or beyond the end, or fail in compiled code."""
+    with pytest.raises(MinidlError, match=r"^mine and its gradients must be two arrays of one shape, .*; make them by"):
+        Parameter("mine", value, grads, decay=True)
+
+
+@pytest.mark.parametrize("layer", [Flatten, BatchNorm, lambda: Convolution(2, 3), lambda: Sequential(ReLU())])
+def test_a_layer_in_no_net_says_so(layer: Callable[[], Layer]) -> None:
+    one = layer()
+    for use in (one.forward, one.backpropagate):
+        with pytest.raises(MinidlError, match=r"is in no net yet and has no (kernels|output_shape); build a Net"):
+            use(DATA)
