@@ -46,6 +46,8 @@ def compiled(code: str, options: tuple[str, ...]) -> tuple[bool, str]:
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_compiles_without_a_warning(name: str, card: str, dtype: str) -> None:
     text = source.read(f"{name}.cu")
+    assert text.isascii()
+    assert "??" not in text, "a trigraph"
     done, log = compiled(text, (*source.options(dtype), *OPTIONS, f"--gpu-architecture={card}"))
     assert done, log
     known = "Architectures prior to", "ptxas info", "bytes stack frame", "ptxas         ."

@@ -19,9 +19,10 @@ def read(name: str) -> str:
     """Return a source in ASCII, with its headers in place of their includes.
 
     So CuPy's cache, which compares sources, notices a change of a header. ASCII, because CuPy writes sources in the
-    encoding of the user's locale, which may lack letters of our comments.
+    encoding of the user's locale, which may lack letters of our comments. They become _, as two ? would begin a
+    trigraph.
     """
-    text = (SOURCES / name).read_text("utf-8").encode("ascii", "replace").decode()
+    text = re.sub("[^\0-\x7f]", "_", (SOURCES / name).read_text("utf-8"))
     return re.sub(r'^#include "(\w+\.cuh)"$', lambda header: read(header[1]), text, flags=re.MULTILINE)
 
 
