@@ -62,10 +62,10 @@ class Initial:
         flattens: whether there are differences in a matrix, such as that of the layer which takes the whole image.
         """
         said, here = self.saved.description, net.method.data_norm
-        if said.get("model", net.name) != net.name:
+        if said.get("model") and said["model"] != net.name:  # a net that was built in Python may have no name
             what = f"net ({said['model']}) there and net ({net.name}) here"
             return {what: f"choose --model {said['model']}, or give --init a run of net ({net.name})"}
-        if "shape" not in said:
+        if len(said.get("shape", ())) != len(net.shape):
             return {}
         found, there, size = {}, self.saved.data_norm, tuple(said["shape"][:2])
         if there != here:
