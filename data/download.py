@@ -29,7 +29,7 @@ from minidl.kernels.errors import MinidlError
 
 _BLOCK = 1 << 18
 _REQUESTS = 5
-"""How often one mirror is asked to go on before the next one is."""
+"""How often one mirror is asked for the rest before the next one is."""
 
 
 class _MirrorError(Exception):
@@ -202,7 +202,7 @@ def _beginning(response: HTTPResponse, start: int, size: int) -> int:
 class _Guard:
     """Connections of one request, which are cut if nothing of the file has come for some seconds.
 
-    The timeout of a socket begins anew with each byte, and http.client reads any number of answers "100 Continue" and
+    The timeout of a socket starts again with each byte, and http.client reads any number of answers "100 Continue" and
     of trailers, at any pace.
     """
 
