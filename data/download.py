@@ -59,9 +59,9 @@ def fetch(
 
     The bytes that have arrived are kept in ``target`` + ".part"; the next request, mirror or run continues it. A mirror
     that has sent nothing of the file for ``timeout`` seconds is cut off, whatever else it sends. A mirror slower than
-    ``min_speed`` bytes a second over more than ``patience`` seconds moves behind the others; if it is then slower than
-    ``least_speed``, it is not asked again. The environment's proxies are used. Raises MinidlError if no mirror delivers
-    or the file cannot be written.
+    ``min_speed`` bytes a second over more than ``patience`` seconds has to wait until the others were asked; if it is
+    then slower than ``least_speed``, it is not asked again. The environment's proxies are used. Raises MinidlError if
+    no mirror delivers or the file cannot be written.
     """
     queue = deque((url, min_speed) for url in mirrors)
     failures: list[_MirrorError] = []

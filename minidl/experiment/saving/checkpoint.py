@@ -49,7 +49,7 @@ def save(
     whose BN was folded in part, or is none of its method, and where the file cannot be written; the earlier one is
     still there then.
     """
-    check_kind("net of checkpoint.save", net, Net, "give the net, and behind it its optimizer")
+    check_kind("net of checkpoint.save", net, Net, "give the net, and after it its optimizer")
     check_kind("optimizer of checkpoint.save", optimizer, Optimizer, "give that of the net, such as SGD or Adam")
     file = arguments.path_of("path of checkpoint.save", path)
     epoch = arguments.whole("epoch of checkpoint.save, the last that has finished,", epoch, 0)

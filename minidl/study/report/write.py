@@ -38,7 +38,7 @@ def report(
     the page cannot be written. What cannot be drawn for other reasons is said on the page.
     """
     if out is None and (pages := [path for path in folders if path.suffix in PAGES and not path.is_dir()]):
-        raise MinidlError(f"{pages[0]} is no run; to name the page, write --out {pages[0]}")
+        raise MinidlError(f"{pages[0]} is not a run; to name the page, write --out {pages[0]}")
     if out is not None:
         check_ending(out, *PAGES)
     runs = [read(folder) for folder in dict.fromkeys(folders)]
