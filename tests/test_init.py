@@ -85,7 +85,7 @@ def test_another_number_of_classes_resets_the_last_layer(sets, tmp_path, random,
     for name, array in arrays(experiment.net).items():
         expected = fresh[name] if name.startswith("fc2") else saved[f"net/{name}"]
         np.testing.assert_allclose(array, expected, rtol=0, atol=1e-7)
-    assert "fc2 begins anew: it has 3 outputs here and 2 there." in experiment.notes
+    assert "fc2 starts with random weights: it has 3 outputs here and 2 there." in experiment.notes
     assert f"Begins with the weights of {start}." in experiment.notes
 
 
