@@ -5,9 +5,9 @@
 
 A step is forward, loss, backward, comp_grads and the optimizer's update, on a batch that is already built. PyTorch runs
 in both memory layouts, with its fused optimizer and with subnormal numbers flushed to zero; ``torch_ms`` is the faster
-layout. ``ratio`` is torch_ms/ours_ms: above 1 is faster than PyTorch; to_compiled is the same for its compiled step,
-also in the faster layout. All times are medians. Memory is the peak of a separate
-process that does three steps, with all its libraries.
+layout. ``ratio`` is torch_ms/ours_ms: above 1 is faster than PyTorch; ``to_compiled`` is the same for its compiled
+step, also in the faster layout. All times are medians. Memory is the peak of a separate process that does three steps,
+with all its libraries.
 """
 
 import argparse

@@ -29,7 +29,7 @@ from minidl.kernels.errors import MinidlError
 
 _BLOCK = 1 << 18
 _REQUESTS = 5
-"""How often one mirror is asked to go on before the next one is."""
+"""How often one mirror is asked for the rest before the next one is."""
 
 
 class _MirrorError(Exception):
@@ -59,9 +59,9 @@ def fetch(
 
     The bytes that have arrived are kept in ``target`` + ".part"; the next request, mirror or run continues it. A mirror
     that has sent nothing of the file for ``timeout`` seconds is cut off, whatever else it sends. A mirror slower than
-    ``min_speed`` bytes a second over more than ``patience`` seconds moves behind the others; if it is then slower than
-    ``least_speed``, it is not asked again. The environment's proxies are used. Raises MinidlError if no mirror delivers
-    or the file cannot be written.
+    ``min_speed`` bytes a second over more than ``patience`` seconds has to wait until the others were asked; if it is
+    then slower than ``least_speed``, it is not asked again. The environment's proxies are used. Raises MinidlError if
+    no mirror delivers or the file cannot be written.
     """
     queue = deque((url, min_speed) for url in mirrors)
     failures: list[_MirrorError] = []
@@ -202,7 +202,7 @@ def _beginning(response: HTTPResponse, start: int, size: int) -> int:
 class _Guard:
     """Connections of one request, which are cut if nothing of the file has come for some seconds.
 
-    The timeout of a socket begins anew with each byte, and http.client reads any number of answers "100 Continue" and
+    The timeout of a socket starts again with each byte, and http.client reads any number of answers "100 Continue" and
     of trailers, at any pace.
     """
 

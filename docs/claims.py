@@ -1,4 +1,4 @@
-"""Writes the paper's claims in docs/results.md anew, between their marks: python docs/claims.py
+"""Rewrites the paper's claims in docs/results.md, between their marks: python docs/claims.py
 
 Each claim is that one row of a table is better than another; its runs are those of results/small/results.csv.
 """

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md anew, between their marks, from the results of the runs: python docs/tables.py
+"""Rewrites the tables of docs/results.md, between their marks, from the results of the runs: python docs/tables.py
 
 Those at the small budget are of results/small/results.csv, which ``reproduce.py --out results/small`` has left, and the
 table of the whole recipe is of the folders of single runs, results/cifar10-NET-METHOD-300epochs-seedN.

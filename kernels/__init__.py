@@ -40,7 +40,7 @@ class Kernels(Operations, Services):
         """Raise MinidlError: compiled code and locks cannot be pickled, and so neither can anything that uses them."""
         raise MinidlError(
             "what computes on a device cannot be pickled; save a net by checkpoint.save and bring it back by "
-            "checkpoint.load, or build it anew where it is needed (copy.deepcopy makes a copy in this process)"
+            "checkpoint.load, or build it again where it is needed (copy.deepcopy makes a copy in this process)"
         )
 
 

@@ -60,7 +60,7 @@ __device__ void spread(
         spread<SIZE, STRIDE, N>(size, stride, error, argmax, out, y, x, channels, out_y, out_x);                      \
     }
 
-// For each type of the places, see argmax_type in max_pool.py. The windows of the nets are small, so their sizes are
+// For each type of the places, see index_type in windows.py. The windows of the nets are small, so their sizes are
 // constants for uint8 alone.
 #define UINT8(KIND, SIZE, STRIDE, N) MAX_POOL(uint8_##KIND, unsigned char, SIZE, STRIDE, N)
 EACH_KIND(UINT8)

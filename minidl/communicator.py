@@ -56,7 +56,7 @@ class Communicator:
         """From now on, sum arrays of this device."""
 
     def begin(self, hint: str) -> None:
-        """Begin the training, in which each rank waits for the others; hint: how to go on if it breaks off."""
+        """Begin the training, in which each rank waits for the others; hint: how to continue if it breaks off."""
 
     def end(self) -> None:
         """End the training: the ranks do not wait for each other any more."""

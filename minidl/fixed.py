@@ -47,4 +47,4 @@ class _Fixed:
 
 
 def _name(holder: Any) -> str:
-    return getattr(holder, "name", "") or f"a {type(holder).__name__}"
+    return getattr(holder, "name", "") or f"this {type(holder).__name__}"

@@ -14,7 +14,7 @@ def fold(root: Layer) -> list[str]:
 
         BN(W·x + b) = (factor·W)·x + (factor·b + offset)
 
-    Layers that have a new neighbour are fused anew. A BN after a user-defined layer stays, and so do a user-defined BN
+    Layers that have a new neighbour are fused again. A BN after a user-defined layer stays, and so do a user-defined BN
     and the layers of a user-defined Sequential, since it is not known what these compute.
     """
     folded = _fold(root)

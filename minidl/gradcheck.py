@@ -346,7 +346,9 @@ def _copied(where: str, kernels: Kernels, data: Any) -> Array:
     if data.size == 0:
         raise MinidlError(f"{where} cannot be checked on data of shape {data.shape}; give at least one sample")
     if not kernels.xp.isfinite(data).all():
-        raise MinidlError(f"{where} cannot be checked on data with nan or inf, where no slope is; give finite numbers")
+        raise MinidlError(
+            f"{where} cannot be checked on data with nan or inf, where there is no derivative; give finite numbers"
+        )
     return data
 
 

@@ -79,7 +79,8 @@ class Layer:
                 )
             if name in ("kernels", "output_shape"):
                 raise MinidlError(
-                    f"{self.name} ({self}) is in no net yet and has no {name}; build a Net with it, or call its setup"
+                    f"{self.name} ({type(self).__name__}) is in no net yet and has no {name}; build a Net with it, or "
+                    "call its setup"
                 )
             return super().__getattribute__(name)
 

@@ -153,7 +153,7 @@ def attach(method: Method, root: Layer, mode: str, kernels: Kernels, place: str 
     if method.data_norm and not any(isinstance(layer, DATA_NORMS[method.data_norm]) for layer in root.layers()):
         raise MinidlError(
             f"the method {str(method)!r} names {method.data_norm}, but this net was made without such a layer; put "
-            f"{DATA_NORMS[method.data_norm].__name__}() behind its convolutions, or leave {method.data_norm} out"
+            f"{DATA_NORMS[method.data_norm].__name__}() after its convolutions, or leave {method.data_norm} out"
         )
     layers = normalized_layers(root, method.fully)
     if method.normalizations and not layers:

@@ -163,7 +163,7 @@ def _group_norm(graph: Graph, layer: Any, data: str) -> str:
     gamma, beta = (graph.array(layer, p.in_use, p.name.rpartition(".")[2]) for p in (layer.gamma, layer.beta))
     groups = layer.input_shape[-1] if type(layer) is InstanceNorm else layer.groups
     axes = len(layer.input_shape)
-    if axes == 1:  # ONNX wants an axis behind the channels
+    if axes == 1:  # ONNX wants an axis after the channels
         data = graph.add("Unsqueeze", data, graph.constant([2]))
     elif axes != 3:  # ONNX also wants the channels first, and only images have them so
         data = graph.add("Transpose", data, perm=[0, axes, *range(1, axes)])

@@ -55,7 +55,7 @@ class Parameter:
         self._grads = array
 
     def _copy(self, what: str, new: Array, out: Array) -> None:
-        if new is out:  # as behind value += …
+        if new is out:  # as after value += …
             return
         shape = getattr(new, "shape", None)
         if shape != out.shape:

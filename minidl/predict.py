@@ -70,7 +70,7 @@ def _size(shape: tuple[int, ...]) -> int:
 def prepared(net: "Net", data: Any) -> Array:
     """Return data for a net as an array.
 
-    Raises MinidlError for what is no numbers, and for integers: pixels that nobody has prepared as in training.
+    Raises MinidlError unless they are floats: integers are pixels that were not prepared as in training.
     """
     if not isinstance(data, net.kernels.xp.ndarray):
         try:
@@ -83,6 +83,6 @@ def prepared(net: "Net", data: Any) -> Array:
 
 
 def _unprepared(net: "Net", what: str) -> MinidlError:
-    by_hand = "give floats, of images (images - MEAN) / DIVISOR of minidl.data.batches as in training"
+    by_hand = "give floats; of images, (images - MEAN) / DIVISOR, with both from minidl.data.batches"
     remedy = "give uint8 images to predict, or floats" if net.preprocessing else by_hand
     return MinidlError(f"the net got {what}, and does not know how to prepare them; {remedy}")

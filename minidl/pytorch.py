@@ -3,7 +3,7 @@
 ours                                              PyTorch's
 conv1.weights (out, y, x, in)                     conv1.weight (out, in, y, x)
 tconv1.weights (out, y, x, in)                    tconv1.weight (in, out, y, x)
-fc1.weights (out, in)                             fc1.weight (out, in); behind a Flatten, `in` runs over (c, y, x)
+fc1.weights (out, in)                             fc1.weight (out, in); after a Flatten, `in` runs over (c, y, x)
                                                   where ours runs over (y, x, c), as the data are flattened
 conv1.biases                                      conv1.bias
 bn1.gamma, bn1.beta, bn1.mean, bn1.variance       bn1.weight, bn1.bias, bn1.running_mean, bn1.running_var
@@ -119,7 +119,7 @@ def _collect(layer: Layer, flat: Shape | None, found: dict[str, Axes]) -> Shape 
         if len(ends) > 1 or (ends != {None} and kind is not Residual):
             raise MinidlError(
                 f"{layer.name} ({layer}) takes images that were flattened together with others, or with what is not "
-                "one, and PyTorch has their numbers in another order; flatten behind it, or export to safetensors or "
+                "one, and PyTorch has their numbers in another order; flatten after it, or export to safetensors or "
                 "onnx"
             )
         return ends.pop()

@@ -20,7 +20,7 @@ class Replay:
 
     A tape does not hold what NumPy computes from the data, such as the means of LN, IN and GN, and no trial shows what
     a user-defined layer does with other data. So nets with such layers have no tape. Other tapes are tried once on
-    random numbers: if the result differs from that of the layers, the layers go on computing. frozen: the state since
+    random numbers: if the result differs from that of the layers, no tape is used. frozen: the state since
     which the weights do not change.
     """
 

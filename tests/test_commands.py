@@ -54,6 +54,7 @@ def test_a_command_has_the_help_of_its_script(script: Any, called: str, capsys: 
 
 def test_help_names_every_command(capsys: Capture) -> None:
     text = told(main, ["--help"], capsys)
+    assert told(main, ["-h", "--help"], capsys) == text
     for name, what in COMMANDS.items():
         assert f"  {name} " in text
         assert what in text
@@ -94,7 +95,8 @@ def test_the_version_is_printed(capsys: Capture) -> None:
             ["train", "--learning-rate", "-1e-3"],
             "minidl train: argument --learning-rate: must be a number above 0, not -1e-3; ",
         ),
-        (["train", "--quiet=no"], "minidl train: --quiet takes no value; leave out =no; "),
+        (["train", "--quiet=no"], "minidl train: --quiet takes no value; leave out no; "),
+        (["train", "--quiet", "-5"], "minidl train: --quiet takes no value; leave out -5; "),
         (
             ["reproduce", "--table", "2", "--budget", "smal"],
             "minidl reproduce: argument --budget: must be full or small, not 'smal' (did you mean small?); ",

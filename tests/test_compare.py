@@ -321,7 +321,7 @@ def test_an_interrupt_is_one_sentence(compare, monkeypatch, capsys):
 
     monkeypatch.setattr(process_run, "finished", interrupted)
     assert compare() == 130
-    assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
+    assert "interrupted; call it again to continue where it stopped" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_reported_and_the_others_continue(compare, tmp_path, monkeypatch, capsys):

@@ -195,7 +195,7 @@ def test_repeats_to_the_last_bit(geometry: tuple[Any, ...]) -> None:
 def test_a_steady_call_allocates_nothing_large(geometry: tuple[Any, ...]) -> None:
     """Except for the small buffers of NumPy's own loops, which are made smaller here.
 
-    Without Numba, the programs themselves are written anew in each call, which takes some tens of kilobytes.
+    Without Numba, the programs themselves are written again in each call, which takes some tens of kilobytes.
     If another pass has enlarged the scratch memory, a pass writes its programs again in the second call.
     """
     case = Case(geometry, samples=8, dtype=np.float32)

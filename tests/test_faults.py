@@ -201,7 +201,7 @@ def test_the_processes_of_a_comparison_save_when_it_is_terminated(folder, tmp_pa
         process.terminate()
         error = process.communicate(timeout=60)[1]
     assert process.returncode == 143
-    assert error.splitlines()[-1] == "interrupted; called again, it goes on where it stopped"
+    assert error.splitlines()[-1] == "interrupted; call it again to continue where it stopped"
     (run,) = (tmp_path / "out").glob("*-seed0")
     assert load_file(run / checkpoint.NAME)["run/batches"] + len(log(run)) > 0
 
@@ -396,7 +396,7 @@ def test_a_lack_of_memory_while_a_run_trains(run, whole, tmp_path, capsys, monke
     assert (
         "a batch of 5 images needs more memory than is free; close what else uses the device and go on with: " in shown
     )
-    assert shown.endswith(f"--resume {tmp_path / 'run'}, or start anew with a smaller one, such as --batch-size 2\n")
+    assert shown.endswith(f"--resume {tmp_path / 'run'}, or start again with a smaller one, such as --batch-size 2\n")
     assert shown.count("\n") == 1
     assert run("--resume", tmp_path / "run") == 0
     assert_same(tmp_path / "run", whole(PLAIN))

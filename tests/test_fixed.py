@@ -32,7 +32,7 @@ def test_a_layer_has_no_hook_but_at_its_points(layer: Callable[[], Layer], name:
         MinidlError, match=r"^(conv|relu|add) has its hooks at three points; .* layer\.at_grads\.hook = sign$"
     ):
         setattr(layer(), name, np.sign)
-    with pytest.raises(MinidlError, match=r"^a Net has its hooks at its layers; .*at_grads\.hook = sign$"):
+    with pytest.raises(MinidlError, match=r"^this Net has its hooks at its layers; .*at_grads\.hook = sign$"):
         setattr(make(), name, np.sign)
     assert not hasattr(layer(), name)
 
@@ -82,7 +82,7 @@ def test_an_optimizer_changes_its_learning_rate_alone(optimizer: type[SGD] | typ
     one = optimizer(make().parameters, "cpu", 0.1)
     for name in ("variant", *(("momentum",) if optimizer is SGD else ("betas", "epsilon"))):
         before = getattr(one, name)
-        with pytest.raises(MinidlError, match=r"changes its learning_rate alone, .*; make another optimizer"):
+        with pytest.raises(MinidlError, match=r"^this (SGD|Adam) changes its learning_rate alone, .*; make"):
             setattr(one, name, 0.5)
         assert getattr(one, name) is before
     one.learning_rate = 0.01
@@ -134,6 +134,7 @@ def test_a_parameter_is_two_arrays_that_an_optimizer_can_go_through(value: Any, 
 @pytest.mark.parametrize("layer", [Flatten, BatchNorm, lambda: Convolution(2, 3), lambda: Sequential(ReLU())])
 def test_a_layer_in_no_net_says_so(layer: Callable[[], Layer]) -> None:
     one = layer()
+    one.__class__ = type("Named", (type(one),), {"__str__": lambda self: f"of {self.output_shape}"})
     for use in (one.forward, one.backpropagate):
         with pytest.raises(MinidlError, match=r"is in no net yet and has no (kernels|output_shape); build a Net"):
             use(DATA)

@@ -5,6 +5,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -323,6 +324,9 @@ def test_read_later_does_not_wait_and_returns_the_earlier_values(gpu: Kernels) -
         array[...] = i
         seen.append(look().tolist())
     assert seen == [[float(i)] * 3 for i in (1, 1, 2, 3, 4)]
+    other, look = deepcopy((array, look))
+    other[...] = 7
+    assert look().tolist() == [7, 7, 7]
 
 
 def test_on_other_devices_read_later_returns_the_present_values() -> None:
@@ -331,6 +335,9 @@ def test_on_other_devices_read_later_returns_the_present_values() -> None:
         look = kernels.load(device).read_later(array)
         array[...] = 7
         assert look().tolist() == [7, 7, 7]
+        other, look = deepcopy((array, look))
+        other[...] = 8
+        assert look().tolist() == [8, 8, 8]
 
 
 def test_a_diverged_training_is_noticed_one_look_later(gpu: Kernels) -> None:

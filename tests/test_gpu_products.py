@@ -458,7 +458,7 @@ class TestCudnn:
         assert products.probe("tf32") == "no way"
 
     def planned(self, gpu: Kernels) -> Callable[[], list[str]]:
-        """Return a function that computes a product, planned anew, and returns the plans that ran."""
+        """Return a function that computes a product, planned again, and returns the plans that ran."""
         from minidl.kernels.gpu import cudnn
 
         shapes = (2, 4, 4, 8), (8, 1, 1, 8), (2, 4, 4, 8)

@@ -39,7 +39,7 @@ def notes(small: Any, tmp_path: Path, random: np.random.Generator) -> Iterator[N
     [
         (["--data-root", "sets"], "/photos is a folder of its own."),
         (["--data", "shapes", "--data-root", "sets"], "--data-root has no effect: shapes is built in."),
-        (["--mode=reparametrization", "--method=GC"], "--mode reparametrization has no effect: the method GC does not"),
+        (["--mode=reparametrization", "--method=GC"], "--mode reparametrization has no effect on the method GC, which"),
         (["--loops=numpy", "--device=reference"], "--loops numpy has no effect: the loops are those of --device cpu"),
         (["--sync-bn"], "--sync-bn has no effect: there is only one rank."),
     ],

@@ -15,6 +15,9 @@ from minidl.experiment.options import read
 from minidl.experiment.preparation import prepare
 from minidl.experiment.settings import complete
 from minidl.experiment.use.export import export
+from minidl.layers import Flatten, FullyConnected, Sequential
+from minidl.net import Net
+from minidl.optimizers import SGD
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_another_number_of_classes_resets_the_last_layer(sets, tmp_path, random,
     for name, array in arrays(experiment.net).items():
         expected = fresh[name] if name.startswith("fc2") else saved[f"net/{name}"]
         np.testing.assert_allclose(array, expected, rtol=0, atol=1e-7)
-    assert "fc2 begins anew: it has 3 outputs here and 2 there." in experiment.notes
+    assert "fc2 starts with random weights: it has 3 outputs here and 2 there." in experiment.notes
     assert f"Begins with the weights of {start}." in experiment.notes
 
 
@@ -146,6 +149,18 @@ def test_another_net_is_refused_by_its_first_layer_that_differs(sets, tmp_path, 
     assert message in shown
     assert shown.count("\n") == 1
     assert not (tmp_path / "next").exists()
+
+
+@pytest.mark.parametrize("name, shape", [("", (30, 3)), ("a", (300,))], ids=str)
+def test_a_net_that_was_built_in_python_is_refused_like_others(sets, tmp_path, capsys, name, shape):
+    """It may have no name, and its data may be no images."""
+    net = Net(Sequential(Flatten(), FullyConnected(4), FullyConnected(3)), shape, "cpu", name=name)
+    checkpoint.save(tmp_path / "net.safetensors", net, SGD(net.parameters, "cpu", learning_rate=0.1), epoch=1)
+    assert sets("--init", tmp_path / "net.safetensors", out="next") == 2
+    shown = capsys.readouterr().err
+    assert "conv1.weights is missing there" in shown
+    assert "net ()" not in shown
+    assert shown.count("\n") == 1
 
 
 def test_a_net_of_another_width_is_refused_by_its_first_layer(sets, small, tmp_path, capsys):

@@ -101,21 +101,21 @@ def test_a_text_that_is_cut_in_a_character_is_a_text(tmp_path: Path) -> None:
     [
         (
             "predict photos runs/one",
-            "photos is no saved net, but runs/one is one; the net comes before the pictures: runs",
+            "photos is not a saved net, but runs/one is one; the net comes before the pictures: runs",
         ),
-        ("predict photos net.safetensors", "photos is no saved net, but net.safetensors is one; the net comes before"),
+        ("predict photos net.safetensors", "photos is not a saved net, but net.safetensors is one; the net comes"),
         (
             "predict runs/one net.safetensors",
             "net.safetensors is a saved net like runs/one, not a picture; give one net",
         ),
         (
             "predict runs photos",
-            "there is no checkpoint runs/checkpoint.safetensors; give a run that lies there: runs/one",
+            "there is no checkpoint runs/checkpoint.safetensors; give a run in that folder: runs/one",
         ),
-        ("export runs", "there is no checkpoint runs/checkpoint.safetensors; give a run that lies there: runs/one"),
+        ("export runs", "there is no checkpoint runs/checkpoint.safetensors; give a run in that folder: runs/one"),
         ("export runs/one/config.json/x", "there is no checkpoint runs/one/config.json/x; give the folder of a run"),
-        ("report runs", "there is no run in runs, or it had not begun (config.json is missing); give a run that lies"),
-        ("report runs/one page.html", "page.html is no run; to name the page, write --out page.html"),
+        ("report runs", "there is no run in runs, or it had not begun (config.json is missing); give a run in"),
+        ("report runs/one page.html", "page.html is not a run; to name the page, write --out page.html"),
         ("report runs/one/checkpoint.safetensors", "safetensors is a file, not the folder of a run; give runs/one"),
         ("report runs/one --out runs/one/log.csv", "runs/one/log.csv does not end in .html or .htm, as such a file"),
         (

@@ -60,7 +60,7 @@ def test_an_output_that_is_full_does_not_end_a_run(run, tmp_path, monkeypatch, c
     full.write = fails(OSError(28, "No space left on device"))
     monkeypatch.setattr(sys, "stdout", full)
     assert run(*SMALL) == 0
-    told = "train.py: nothing more can be printed (No space left on device); the work goes on\n"
+    told = "train.py: nothing more can be printed (No space left on device); the work continues\n"
     assert capsys.readouterr().err == told
     assert (tmp_path / "run" / "result.json").exists()
 

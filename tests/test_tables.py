@@ -240,7 +240,7 @@ def test_an_interrupt_is_one_sentence(tiny, monkeypatch, capsys):
 
     monkeypatch.setattr(process_run, "finished", interrupted)
     assert reproduce.main([*tiny, "--rows", "Baseline; weight global"]) == 130
-    assert "interrupted; called again, it goes on where it stopped" in capsys.readouterr().err
+    assert "interrupted; call it again to continue where it stopped" in capsys.readouterr().err
 
 
 def test_a_row_that_was_killed_is_reported_and_the_others_continue(quick, tmp_path, monkeypatch, capsys):
@@ -308,7 +308,7 @@ def test_a_time_limit_leaves_out_what_would_not_end_in_time(quick, tmp_path, mon
     rows = ["--rows", "Baseline; weight global; weight channel"]
     assert reproduce.main([*quick, *rows, "--time-limit", "1"]) == 0
     captured = capsys.readouterr()
-    assert "2 runs would not have ended within the time limit and were not begun; called again" in captured.err
+    assert "2 runs would not have ended within the time limit and were not begun; call it again" in captured.err
     assert "| weight global |" not in captured.out
     assert reproduce.main([*quick, *rows, "--time-limit", "2"]) == 0
     captured = capsys.readouterr()

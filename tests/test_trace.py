@@ -457,7 +457,7 @@ def test_a_resumed_run_whose_trace_is_lost(made, tmp_path, capsys):
     (tmp_path / "run" / "trace.csv").unlink()
     before = sorted((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir())
     assert start("--resume", tmp_path / "run", "--epochs", 2) == 2
-    assert "is lost; put trace.csv back, or start anew" in capsys.readouterr().err
+    assert "is lost; put trace.csv back, or start again" in capsys.readouterr().err
     assert sorted((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir()) == before
 
 

@@ -114,7 +114,7 @@ def test_a_folder_of_runs_names_them(tmp_path, capsys):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
     assert train.main(["--resume", str(tmp_path)]) == 2
-    ending = f"give a run that lies there: {tmp_path / 'one'}, {tmp_path / 'two'}\n"
+    ending = f"give a run in that folder: {tmp_path / 'one'}, {tmp_path / 'two'}\n"
     assert capsys.readouterr().err.endswith(ending)
 
 

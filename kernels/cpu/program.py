@@ -176,7 +176,7 @@ class Recorder:
             recording = loops.record([write(*part) for part in parts])
             if len(self._recordings) >= _MOST_RECORDINGS:
                 self._recordings.clear()
-            # The key is computed anew, because ``write`` may have enlarged the scratch memory.
+            # The key is computed again, because ``write`` may have enlarged the scratch memory.
             self._recordings[self._key(variant, parts, arrays)] = recording
         keep_alive(arrays, write)  # a recording has only addresses, also of the arrays that ``write`` refers to
         loops.run(recording)

@@ -48,7 +48,7 @@ BOUNDS = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 5e-2}  # the largest error of a co
 
 
 class Product:
-    """One product, planned for arrays of given shapes, and the operation ``behind`` (after) it, one of BEHIND.
+    """One product, planned for arrays of given shapes, and the operation after it: ``behind``, one of BEHIND.
 
     half_out: the output is rounded to bfloat16; fused: the operation after the product is in the same graph. Both
     become False if cuDNN has no engine for such a graph.

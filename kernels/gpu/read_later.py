@@ -1,5 +1,6 @@
 """Read an array of the device without waiting: each call returns the copy that the previous call began."""
 
+from copy import deepcopy
 from typing import Any
 
 import cupy
@@ -30,6 +31,10 @@ class ReadLater:
         self.copies.reverse()
         self._copy()
         return self.copies[1]
+
+    def __deepcopy__(self, memo: Any) -> "ReadLater":
+        """Return one for the copy of the array: memory that a GPU writes to, and an event, cannot be copied."""
+        return ReadLater(deepcopy(self.array, memo))
 
     def _copy(self) -> None:
         stream = cupy.cuda.get_current_stream()

@@ -13,7 +13,7 @@ def idle(settings: Settings, net: Net, ranks: int) -> Iterator[str]:
     if settings["data_root"] and (data == "shapes" or Path(data).is_absolute()):  # paths are absolute by now
         yield f"--data-root has no effect: {data} is {'built in' if data == 'shapes' else 'a folder of its own'}."
     if settings["mode"] == "reparametrization" and not any(one.point == "weights" for one in net.method.normalizations):
-        yield f"--mode reparametrization has no effect: the method {net.method} does not normalize weights."
+        yield f"--mode reparametrization has no effect on the method {net.method}, which does not normalize weights."
     yield from idle_loops(settings["loops"], device)
     if settings.get("sync_bn") and ranks == 1:
         yield "--sync-bn has no effect: there is only one rank."

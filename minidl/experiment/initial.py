@@ -30,17 +30,17 @@ class Initial:
         """
         found = self.saved.of(net)
         last = _last(net)
-        anew = self._begins_anew(net)
+        random = self._starts_at_random(net)
         shapes = {name: shape for layer in net.layers for name, shape in _shapes(layer).items()}
         there = found.net_shapes
-        if differ := [name for name in shapes | there if there.get(name) != shapes.get(name) and name not in anew]:
+        if differ := [name for name in shapes | there if there.get(name) != shapes.get(name) and name not in random]:
             known = self._differences(net, any(len(shapes.get(name, ())) == 2 for name in differ))
             first = _difference(differ[0], there.get(differ[0]), shapes.get(differ[0]))
             why = f"{', and '.join(known)} ({first})" if known else first
             remedy = ", and ".join(known.values())
             alike = f"give --init a net with the same layers, where only {last.name} may have other outputs"
             raise MinidlError(f"this net cannot begin with the weights of {self.path}: {why}; {remedy or alike}")
-        kept = {p.name: net.kernels.host(p.value) for p in last.parameters()} if anew else {}
+        kept = {p.name: net.kernels.host(p.value) for p in last.parameters()} if random else {}
         net.load(found.net_arrays() | kept)
         center_weights(net.layers)
 
@@ -50,10 +50,11 @@ class Initial:
         notes = [f"Begins with the weights of {self.path}" + (f"; {note}." if note else ".")]
         if self.saved.dtype == "float64" and net.dtype != np.float64:
             notes.append(f"These are in float64 there, and rounded to {net.dtype} here.")
-        if self._begins_anew(net):
+        if self._starts_at_random(net):
             last = _last(net)
             there = self.saved.of(net).net_shapes[last.weights.name][0]
-            notes.append(f"{last.name} begins anew: it has {net.output_shape[-1]} outputs here and {there} there.")
+            outputs = f"{net.output_shape[-1]} outputs here and {there} there"
+            notes.append(f"{last.name} starts with random weights: it has {outputs}.")
         return tuple(notes)
 
     def _differences(self, net: Net, flattens: bool) -> dict[str, str]:
@@ -62,10 +63,10 @@ class Initial:
         flattens: whether there are differences in a matrix, such as that of the layer which takes the whole image.
         """
         said, here = self.saved.description, net.method.data_norm
-        if said.get("model", net.name) != net.name:
+        if said.get("model") and said["model"] != net.name:  # a net that was built in Python may have no name
             what = f"net ({said['model']}) there and net ({net.name}) here"
             return {what: f"choose --model {said['model']}, or give --init a run of net ({net.name})"}
-        if "shape" not in said:
+        if len(said.get("shape", ())) != len(net.shape):
             return {}
         found, there, size = {}, self.saved.data_norm, tuple(said["shape"][:2])
         if there != here:
@@ -78,7 +79,7 @@ class Initial:
             found[what] = f"give images of {y}×{x} pixels{option}"
         return found
 
-    def _begins_anew(self, net: Net) -> set[str]:
+    def _starts_at_random(self, net: Net) -> set[str]:
         """Return the names of the last layer's arrays if it has another number of outputs, and else none."""
         there, names = self.saved.of(net).net_shapes, _shapes(_last(net))
         differ = all(name in there and there[name][:1] != shape[:1] for name, shape in names.items())

@@ -16,7 +16,7 @@ EXAMPLES = 8  # test images in predictions.png
 
 
 def draw(experiment: Experiment, folder: Path, epochs: list[Epoch], command: Command) -> None:
-    """Draw into the folder of the run; if a picture fails, say so and go on."""
+    """Draw into the folder of the run; if a picture fails, say so and continue."""
     settings, test = experiment.settings, experiment.test
     title = f"net ({settings['model']}) on {experiment.data}: {settings['method']}"
     with decoration(command.name, CURVES):

@@ -158,8 +158,8 @@ def _explained(settings: Settings, folder: Path | None, command: Command) -> Ite
         raise type(interrupt)(how if begun else "the run had not begun") from None
     except MemoryError:
         size = settings["batch_size"]
-        anew = f"a smaller one, such as --batch-size {max(1, size // 2)}"
+        smaller = f"a smaller one, such as --batch-size {max(1, size // 2)}"
         raise MinidlError(
             f"a batch of {size} images needs more memory than is free; close what else uses the device"
-            + (f" and {how}, or start anew with {anew}" if begun else f", or use {anew}")
+            + (f" and {how}, or start again with {smaller}" if begun else f", or use {smaller}")
         ) from None

@@ -26,7 +26,7 @@ def use(name: str) -> None:
     try:
         _current = import_module(f"minidl.kernels.cpu.loops.{name}_loops")
     except ImportError as error:  # its version may not fit NumPy's, or SciPy may be missing
-        raise MinidlError(f"{name} cannot be used ({error}); install it anew, or use the loops of numpy") from error
+        raise MinidlError(f"{name} cannot be used ({error}); install it again, or use the loops of numpy") from error
     _unusable = ""
 
 

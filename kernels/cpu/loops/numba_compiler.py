@@ -1,7 +1,7 @@
 """Numba's compiler: how it compiles the innermost loops and divides them among cores, and where compiled code is kept.
 
 Compiled code is kept beside its source file or, if this folder cannot be written, in the user's cache; if neither can
-be written, nothing is kept. Code that is damaged, or was compiled from other sources, is compiled anew.
+be written, nothing is kept. Code that is damaged, or was compiled from other sources, is compiled again.
 
 The compiler may change the order of sums, so that several elements are added at once, and may join a product and a sum
 into one instruction; everything else is computed as written. A parallel loop has as many parts as there are workers

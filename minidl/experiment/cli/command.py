@@ -62,8 +62,8 @@ class Parser(argparse.ArgumentParser):
                 continue
             [action] = actions.values()
             if action.nargs == 0 and name != word:
-                self.error(f"{whole[0]} takes no value; leave out ={value}")
-            if given.setdefault(action.dest, whole[0]) != whole[0] and action.dest != argparse.SUPPRESS:  # no --help
+                self.error(f"{whole[0]} takes no value; leave out {value}")
+            if given.setdefault(action.dest, whole[0]) != whole[0] and action.dest != "help":  # -h is the same option
                 self.error(f"{given[action.dest]} and {whole[0]} contradict each other; give one of them")
 
     def error(self, message: str) -> NoReturn:
@@ -77,7 +77,8 @@ def _with_numbers_joined(words: Sequence[str]) -> list[str]:
     """Join each negative number to the option before it, as argparse would take "-1e-3" for an option."""
     joined: list[str] = []
     for word in words:
-        if _is_number(word) and joined and joined[-1].startswith("--") and "=" not in joined[-1] != "--":
+        before = joined[-1] if joined else ""
+        if _is_number(word) and before.startswith("--") and before != "--" and "=" not in before:
             joined[-1] += f"={word}"
         else:
             joined.append(word)

@@ -53,7 +53,7 @@ def lenient(program: str) -> Iterator[None]:
     """Let no failing output end the work inside; report a lost standard output once, in the program's name."""
 
     def told(error: OSError) -> None:
-        print(f"{program}: nothing more can be printed ({error.strerror}); the work goes on", file=sys.stderr)
+        print(f"{program}: nothing more can be printed ({error.strerror}); the work continues", file=sys.stderr)
 
     def untold(error: OSError) -> None:
         pass

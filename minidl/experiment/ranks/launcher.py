@@ -60,7 +60,7 @@ def refuse_copies(name: str) -> None:
 
     raise MinidlError(
         f"{size} copies of {name} would each do all the work; to spread its runs over the ranks, write -m {FUTURES} "
-        f"behind python: {call(size)} python -m {FUTURES} {'-m ' if name.startswith('minidl ') else ''}{name} …"
+        f"after python: {call(size)} python -m {FUTURES} {'-m ' if name.startswith('minidl ') else ''}{name} …"
     )
 
 

@@ -49,7 +49,7 @@ def save(
     whose BN was folded in part, or is none of its method, and where the file cannot be written; the earlier one is
     still there then.
     """
-    check_kind("net of checkpoint.save", net, Net, "give the net, and behind it its optimizer")
+    check_kind("net of checkpoint.save", net, Net, "give the net, and after it its optimizer")
     check_kind("optimizer of checkpoint.save", optimizer, Optimizer, "give that of the net, such as SGD or Adam")
     file = arguments.path_of("path of checkpoint.save", path)
     epoch = arguments.whole("epoch of checkpoint.save, the last that has finished,", epoch, 0)
@@ -173,7 +173,7 @@ def load(path: str | Path, device: str = "auto", net: Net | None = None, folded:
 
     path: the folder of a run, its checkpoint, or weights that ``minidl export`` wrote, in either layout. The net knows
     how pictures are prepared and what its classes are called, see ``net.predict`` and ``net.classes``. What the run's
-    method was need not be known any more. net: for a net of one's own, whose model has no name here: one with the same
+    method was need not be known any more. net: for a user-defined net, whose model has no name here: one with the same
     parameters, new, in any precision and on any device; it becomes the saved net. folded: whether BN is folded. Raises
     MinidlError where the file is missing, is no such file, or belongs to another net.
     """

@@ -45,7 +45,7 @@ def kind_of(path: Path) -> tuple[str, str]:
         first = file.read(FIRST)
     if not first:
         return "an empty file", GIVE
-    if first[8:9] == b"{" and not _is_text(first):  # behind the length of its header
+    if first[8:9] == b"{" and not _is_text(first):  # after the length of its header
         return DAMAGED, AGAIN
     for mark, what, remedy in KINDS:
         if first.startswith(mark):
@@ -64,8 +64,8 @@ def _is_text(first: bytes) -> bool:
 
 
 def instead(folder: Path, name: str, remedy: str) -> str:
-    """Return what to give instead of a folder without the file of this name: runs that lie there, or the remedy."""
+    """Return what to give instead of a folder without the file of this name: the runs in it, or the remedy."""
     runs = sorted(file.parent for file in folder.glob(f"[!.]*/{escape(name)}"))
     more = f" ({len(runs)} in all)" if len(runs) > NAMED else ""
     named = ", ".join(map(str, runs[:NAMED]))
-    return f"give a run that lies there: {named}{more}" if runs else remedy
+    return f"give a run in that folder: {named}{more}" if runs else remedy

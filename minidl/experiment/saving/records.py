@@ -54,7 +54,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except MinidlError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise MinidlError(f"{folder / CONFIG} cannot be read ({error}); start the run anew") from error
+        raise MinidlError(f"{folder / CONFIG} cannot be read ({error}); start the run again") from error
     check(settings, contents.SETTINGS, str(folder / CONFIG), PUT_BACK)
     return settings
 

@@ -40,7 +40,7 @@ def _clear_up(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None
     records.write_config(folder, settings)
     records.remove_result(folder)
     if not records.is_log_of(folder, epochs) and not settings["quiet"]:
-        print(f"{folder / records.LOG} does not say what the checkpoint says; it is written anew")
+        print(f"{folder / records.LOG} does not say what the checkpoint says; it is written again")
     records.write_log(folder, epochs)
 
 

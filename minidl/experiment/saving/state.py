@@ -76,7 +76,7 @@ def restore(experiment: Experiment, folder: Path) -> list[Epoch]:
         xp, prefix = experiment.net.kernels.xp, len(TRACED)
         raw = {name[prefix:]: xp.asarray(array) for name, array in arrays.items() if name.startswith(TRACED)}
         if not trace_files.is_traced(folder):
-            raise MinidlError(f"the trace of the run in {folder} is lost; put {trace_files.TRACE} back, or start anew")
+            raise MinidlError(f"the trace of the run in {folder} is lost; put {trace_files.TRACE} back, or start again")
         tracer.go_on(trace_files.read(folder), raw)
     return epochs
 

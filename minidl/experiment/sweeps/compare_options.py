@@ -51,7 +51,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
     for name, instead in (
         ("--method", "give all methods to --methods"),
         ("--seed", "each method has the seeds 0 to N - 1 of --seeds N"),
-        ("--resume", "called again with the same --out, it goes on"),
+        ("--resume", "call it again with the same --out to continue"),
     ):
         cli.add_argument(name, type=_refused(instead), help=argparse.SUPPRESS)
     return cli

@@ -50,7 +50,7 @@ def report(
 ) -> str:
     """Write the report of the runs in the folders and return where it is, or how to write it where that failed.
 
-    root: where the data sets lie, or None for where the runs had them; imported: the files of one's own.
+    root: where the data sets lie, or None for where the runs had them; imported: the user's files.
     """
     written = []
     with decoration(command.name, REPORT):

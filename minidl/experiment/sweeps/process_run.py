@@ -152,7 +152,7 @@ def going_on_when_called_again() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        raise type(interrupt)("called again, it goes on where it stopped") from None
+        raise type(interrupt)("call it again to continue where it stopped") from None
 
 
 def slug(method: str) -> str:

@@ -60,7 +60,7 @@ def train(runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Nam
     if limit.left_out:
         print(
             f"{command.name}: {counted(len(limit.left_out), 'run')} would not have ended within the time limit and "
-            f"{'was' if len(limit.left_out) == 1 else 'were'} not begun; called again, it goes on",
+            f"{'was' if len(limit.left_out) == 1 else 'were'} not begun; call it again to continue",
             file=sys.stderr,
         )
     return failures

@@ -71,9 +71,9 @@ def check_order(run: Path, pictures: Sequence[Path]) -> None:
     """Raise MinidlError if a saved net is given among the pictures, as where the two are exchanged."""
     for one in filter(checkpoint.is_saved, pictures):
         if checkpoint.is_saved(run):
-            raise MinidlError(f"{one} is a saved net like {run}, not a picture; give one net, and pictures behind it")
+            raise MinidlError(f"{one} is a saved net like {run}, not a picture; give one net and the pictures after it")
         raise MinidlError(
-            f"{run} is no saved net, but {one} is one; the net comes before the pictures: {quote(str(one))} "
+            f"{run} is not a saved net, but {one} is one; the net comes before the pictures: {quote(str(one))} "
             f"{quote(str(run))}"
         )
 

@@ -75,7 +75,7 @@ class Run:
 
     @property
     def imported(self) -> list[Record]:
-        """The files of one's own that it was trained with."""
+        """The user's files that it was trained with."""
         return own_code.records_of(self.settings, self.folder)
 
 

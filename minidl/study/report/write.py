@@ -34,11 +34,11 @@ def report(
     """Write the report of the runs in the folders and return its path: ``out``, or NAME in the first folder.
 
     root: where the data sets lie, or None for where the runs had them; images: how many test images the nets look at;
-    imported: the files of one's own that have been imported. Raises MinidlError for a folder without a run, and where
+    imported: the user's files that have been imported. Raises MinidlError for a folder without a run, and where
     the page cannot be written. What cannot be drawn for other reasons is said on the page.
     """
-    if out is None and (page_of := [folder for folder in folders if folder.suffix in PAGES and not folder.is_dir()]):
-        raise MinidlError(f"{page_of[0]} is no run; to name the page, write --out {page_of[0]}")
+    if out is None and (pages := [path for path in folders if path.suffix in PAGES and not path.is_dir()]):
+        raise MinidlError(f"{pages[0]} is not a run; to name the page, write --out {pages[0]}")
     if out is not None:
         check_ending(out, *PAGES)
     runs = [read(folder) for folder in dict.fromkeys(folders)]
