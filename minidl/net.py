@@ -20,7 +20,7 @@ from minidl.kernels.arrays import numbers
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Array, Layer, Shape
 from minidl.parameter import Parameter, repeated
-from minidl.predict import outputs_of, prepared
+from minidl.predict import outputs_of
 from minidl.preprocessing import Preprocessing
 from minidl.replay import Replay, is_small
 
@@ -156,13 +156,13 @@ class Net:
 
     @np.errstate(under="ignore")
     def forward(self, data: Array) -> Array:
-        """Return the net's output (samples, …) for data (samples, …), floats of any type.
+        """Return the net's output (samples, …) for data (samples, …), real numbers of any type.
 
         The output is the net's own memory and holds until the same thread's next call; ``predict`` returns a new array.
-        In training the net reads the data again in ``backpropagate``, so leave them as they are until then. Raises
-        MinidlError for anything but numbers of the right shape, and for integers, which are pixels not prepared yet.
+        Images of 0 … 255 are numbers to it: only ``predict`` prepares them. In training the net reads the data again in
+        ``backpropagate``, so leave them as they are until then. Raises MinidlError for anything but an array of numbers
+        of the right shape.
         """
-        data = prepared(self, data)
         with self.context.lock:
             if self.training:
                 self.trained_by = get_ident()

@@ -25,7 +25,7 @@ def outputs_of(net: "Net", data: Any, batch_size: int | None) -> Any:
     given = pictures(net.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
     if given is not None:
         return _of_pictures(net, given, batch_size)
-    data = prepared(net, data)
+    data = _floats(net, data)
     if not data.ndim:
         raise MinidlError("predict takes samples (samples, …), and not a single number")
     size = batch_size or _size(data.shape[1:])
@@ -67,7 +67,7 @@ def _size(shape: tuple[int, ...]) -> int:
     return max(1, INPUTS // max(1, prod(shape)))
 
 
-def prepared(net: "Net", data: Any) -> Array:
+def _floats(net: "Net", data: Any) -> Array:
     """Return data for a net as an array.
 
     Raises MinidlError unless they are floats: integers are pixels that were not prepared as in training.
@@ -84,5 +84,5 @@ def prepared(net: "Net", data: Any) -> Array:
 
 def _unprepared(net: "Net", what: str) -> MinidlError:
     by_hand = "give floats; of images, (images - MEAN) / DIVISOR, with both from minidl.data.batches"
-    remedy = "give uint8 images to predict, or floats" if net.preprocessing else by_hand
-    return MinidlError(f"the net got {what}, and does not know how to prepare them; {remedy}")
+    remedy = "give uint8 images, or floats" if net.preprocessing else by_hand
+    return MinidlError(f"predict got {what}, and the net does not know how to prepare them; {remedy}")

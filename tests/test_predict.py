@@ -133,7 +133,7 @@ def test_a_picture_that_lies_on_its_side_is_turned(tiny, tmp_path, random):
         ([np.zeros((4, 4, 2), np.uint8)], r"a picture is uint8 of shape .* not uint8 of shape \(4, 4, 2\)"),
         (np.zeros((2, 4, 4, 1), np.uint8), "not uint8 of shape"),
         ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3))], "not float64 of shape"),
-        (np.zeros((2, 4, 4, 3), np.uint16), "the net got integers of type uint16"),
+        (np.zeros((2, 4, 4, 3), np.uint16), "predict got integers of type uint16"),
         (np.zeros((0, 4, 3), np.uint8), "not uint8 of shape"),
         (np.zeros((4, 0), np.uint8), "not uint8 of shape"),
         (Image.new("L", (0, 3)), "a picture of 0×3 pixels shows nothing; leave it out"),
