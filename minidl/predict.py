@@ -25,9 +25,11 @@ def outputs_of(net: "Net", data: Any, batch_size: int | None) -> Any:
     given = pictures(net.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
     if given is not None:
         return _of_pictures(net, given, batch_size)
-    data = _floats(net, data)
+    data = data if on_device else numbers(data)
     if not data.ndim:
         raise MinidlError("predict takes samples (samples, …), and not a single number")
+    if data.dtype.kind in "biu":
+        raise _unprepared(net, f"integers of type {data.dtype}")
     size = batch_size or _size(data.shape[1:])
     outputs = net.infer(data[i : i + size] for i in range(0, len(data), size))
     return np.concatenate(outputs) if outputs else np.empty((0, *net.output_shape), net.dtype)
@@ -65,21 +67,6 @@ def _batches(
 def _size(shape: tuple[int, ...]) -> int:
     """Return how many samples of a shape go through a net at a time."""
     return max(1, INPUTS // max(1, prod(shape)))
-
-
-def _floats(net: "Net", data: Any) -> Array:
-    """Return data for a net as an array.
-
-    Raises MinidlError unless they are floats: integers are pixels that were not prepared as in training.
-    """
-    if not isinstance(data, net.kernels.xp.ndarray):
-        try:
-            data = numbers(data)
-        except MinidlError as error:
-            raise MinidlError(f"the net expected data made of numbers: {error}") from error
-    if data.dtype.kind in "biu":
-        raise _unprepared(net, f"integers of type {data.dtype}")
-    return data
 
 
 def _unprepared(net: "Net", what: str) -> MinidlError:
