@@ -47,6 +47,12 @@ from minidl.normalizations import NORMALIZATIONS
 from minidl.optimizers import OPTIMIZERS
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Python 3.10 leave a socket to the garbage collector where a proxy refuses a tunnel, as later ones do not."""
+    if sys.version_info < (3, 11):
+        config.addinivalue_line("filterwarnings", r"ignore:unclosed <socket.socket \[closed\]:ResourceWarning")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark a test as thorough on all devices except those where it is quick, before pytest selects tests by marks."""
