@@ -7,7 +7,7 @@ import numpy as np
 from minidl import data, kernels, models
 from minidl.communicator import ALONE, Communicator
 from minidl.data import labels
-from minidl.data.batches import DIVISOR, MEAN
+from minidl.data.batches import DIVISOR, MEAN, Batches
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment import initial, sources
 from minidl.experiment.idle import idle
@@ -16,7 +16,6 @@ from minidl.experiment.saving.commit import commit
 from minidl.experiment.saving.fingerprint import Description, describe
 from minidl.experiment.settings import Settings
 from minidl.experiment.sharing import check_alike, share_batches
-from minidl.experiment.sources import Source
 from minidl.experiment.trainer import Trainer
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
@@ -39,8 +38,8 @@ class Experiment:
 
     settings: Settings
     data: str
-    train: Source
-    test: Source
+    train: Batches
+    test: Batches
     trainer: Trainer
     description: Description
     notes: tuple[str, ...]
@@ -109,7 +108,7 @@ def check_names(settings: Settings) -> None:
     )
 
 
-def build_net(settings: Settings, train: Source, start: Initial | None = None) -> Net:
+def build_net(settings: Settings, train: Batches, start: Initial | None = None) -> Net:
     """Return the net for the batches of the training, with its initial weights, if given.
 
     Raises MinidlError if it has no parameters.
@@ -130,12 +129,12 @@ def build_net(settings: Settings, train: Source, start: Initial | None = None) -
     return net
 
 
-def _build(settings: Settings, train: Source) -> Net:
+def _build(settings: Settings, train: Batches) -> Net:
     chosen = {name: settings[name] for name in ("method", "mode", "place", "device", "seed")}
     return models.build(settings["model"], classes=len(train.classes), shape=train.shape, **chosen)
 
 
-def check_sizes(settings: Settings, net: Net, train: Source, test: Source) -> None:
+def check_sizes(settings: Settings, net: Net, train: Batches, test: Batches) -> None:
     """Raise MinidlError if a test has images of other sizes than training and the net cannot take them.
 
     If this is not known of a net, a copy of it is tried on one black image before the training.
@@ -171,7 +170,7 @@ def build_optimizer(settings: Settings, net: Net) -> Optimizer:
 
 
 def build_tracer(
-    settings: Settings, train: Source, net: Net, optimizer: Optimizer, start: Initial | None
+    settings: Settings, train: Batches, net: Net, optimizer: Optimizer, start: Initial | None
 ) -> Tracer | None:
     """Return the tracer of the training, or None without --trace.
 
