@@ -6,7 +6,6 @@ allows, and after any other error of a mirror asks the next one.
 
 import errno
 import fcntl
-import hashlib
 import os
 import socket
 import stat
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
+from minidl.data import regular_file
 from minidl.kernels.errors import MinidlError
 
 _BLOCK = 1 << 18
@@ -110,15 +110,6 @@ def _folder(path: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def checksum(file: BinaryIO) -> str:
-    """Return the SHA-256 checksum of a file in hexadecimal digits."""
-    digest = hashlib.sha256()
-    file.seek(0)
-    while block := file.read(_BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 @contextmanager
 def _part_of(target: Path) -> Iterator[BinaryIO]:
     """Open the part of a file that has arrived, or a new part; raise OSError if it is a link or a device.
@@ -154,7 +145,7 @@ def _receive(
         all_from_here = all_from_here or start == 0
         if start < size and not _append(url, part, start, size, timeout, patience, speed, bar):
             continue
-        if (found := checksum(part)) == sha256:
+        if (found := regular_file.checksum(part)) == sha256:
             return
         part.truncate(0)
         if all_from_here:  # otherwise an earlier mirror may be to blame

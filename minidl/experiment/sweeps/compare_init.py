@@ -1,7 +1,6 @@
 """The file of ``--init`` of a comparison: record its contents, as the runs record only its path."""
 
 import json
-from hashlib import sha256
 from pathlib import Path
 
 from minidl.data import regular_file
@@ -11,7 +10,6 @@ from minidl.experiment.saving.saved import LARGEST
 from minidl.kernels.errors import MinidlError
 
 RECORD = "init.json"
-CHUNK = 1 << 20  # bytes
 REMEDY = "put the file back as it was, or give another folder with --out"
 
 
@@ -37,14 +35,12 @@ def keep(out: Path, init: str) -> None:
 
 def digest(init: str) -> str:
     """Return the SHA-256 of a file, or of the checkpoint in the folder of a run; raise MinidlError if it is missing."""
-    path, found = file_of(init), sha256()
+    path = file_of(init)
     try:
         with regular_file.opened(path, LARGEST) as file:
-            while part := file.read(CHUNK):
-                found.update(part)
+            return regular_file.checksum(file)
     except OSError as error:
         raise MinidlError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from error
-    return found.hexdigest()
 
 
 def _read(out: Path) -> str | None:
