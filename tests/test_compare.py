@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from minidl.__main__ import main as minidl
+from minidl.commands.compare import parser
 from minidl.experiment import plots
 from minidl.experiment.cli.command import Command
 from minidl.experiment.saving.records import read_log, read_settings
-from minidl.experiment.sweeps import compare_options, compare_results, process_run
+from minidl.experiment.sweeps import compare_results, process_run
 from minidl.experiment.sweeps.compare_display import Display
-from minidl.experiment.sweeps.compare_options import parser
 from minidl.experiment.sweeps.compare_results import MORE_SEEDS, ONE_SEED, table
 from minidl.experiment.sweeps.comparison import FREE
 from minidl.experiment.sweeps.method_run import MethodRun, run_of
@@ -39,7 +39,7 @@ def compare(folder, tmp_path, monkeypatch, small, in_this_process):
     small("a", filters=(4, 4, 4), hidden=16)
     monkeypatch.setattr(process_run, "LOOK", 0.01)
     monkeypatch.setattr(compare_results, "report", lambda *_: "the report")
-    monkeypatch.setattr(compare_options, "TRACE_EVERY", None)  # without traces, which take longer
+    monkeypatch.setattr("minidl.commands.compare.TRACE_EVERY", None)  # without traces, which take longer
     for name in ("curves", "comparison"):
         monkeypatch.setattr(plots, name, lambda *_: b"a picture")
 
