@@ -7,12 +7,14 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from minidl.data import regular_file
 from minidl.experiment.cli.system import MORE_FILES, too_many_files
+from minidl.experiment.saving import formats
 from minidl.kernels.errors import MinidlError
 from minidl.words import either
 
@@ -127,6 +129,24 @@ def as_json(value: Any) -> str:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(finite(value), indent=2, allow_nan=False) + "\n"
+
+
+def read_json(path: Path, needed: Mapping[str, type], remedy: str) -> dict[str, Any] | None:
+    """Return the fields of a JSON file, or None if there is no such file.
+
+    needed: the types of the fields that it must have; remedy: what to do if it cannot be read. Raises MinidlError then,
+    and for a later format.
+    """
+    try:
+        fields = {**json.loads(regular_file.read(path, BRIEF).decode("utf-8-sig"))}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        raise MinidlError(f"{path} cannot be read ({error}); {remedy}") from error
+    formats.check(path, fields)
+    if missing := [name for name, kind in needed.items() if name not in fields or not isinstance(fields[name], kind)]:
+        raise MinidlError(f"{path} cannot be read (it does not say {missing[0]}); {remedy}")
+    return fields
 
 
 def as_csv(rows: Iterable[Sequence[Any]]) -> str:
