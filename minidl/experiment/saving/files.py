@@ -9,6 +9,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def whole(path: Path) -> Iterator[Path]:
         raise MinidlError(f"{path} is a folder; name a file in it")
     part = hidden(path)
     try:
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         mode = stat.S_IMODE(os.fstat(file).st_mode)
         os.close(file)
         yield part
@@ -96,15 +97,10 @@ def _flush(path: Path, how: int) -> None:
 
 @contextmanager
 def taking_turns(folder: Path) -> Iterator[None]:
-    """Let only one program at a time write into a folder, if the system has such locks."""
-    try:
-        from fcntl import LOCK_EX, flock
-    except ImportError:  # Windows
-        yield
-        return
+    """Let only one program at a time write into a folder, if its file system has locks."""
     opened = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):
             flock(opened, LOCK_EX)
         yield
     finally:
