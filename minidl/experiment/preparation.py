@@ -67,7 +67,7 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     operations = choose_device(settings, ranks)
     check_names(settings)
     ranks.serve(operations)
-    start = initial.read(settings["init"]) if settings.get("init") and begins else None
+    start = initial.read(settings["init"]) if settings["init"] and begins else None
     train_set, test_set = ranks.one_before_others(lambda: sources.load(settings))
     notes = (*train_set.notes, *test_set.notes, *sources.cut_batch(settings, train_set))
     train, test = sources.batches(settings, train_set, test_set, operations, ranks)
@@ -103,9 +103,7 @@ def check_names(settings: Settings) -> None:
     check_known("optimizer", settings["optimizer"], OPTIMIZERS)
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
     labels.check_name(settings["data"], models.per_pixel(settings["model"]))
-    data.check_sizes(
-        settings["data"], settings.get("image_size"), settings.get("fit"), settings["shrink"], settings["crop"]
-    )
+    data.check_sizes(*(settings[name] for name in ("data", "image_size", "fit", "shrink", "crop")))
 
 
 def build_net(settings: Settings, train: Batches, start: Initial | None = None) -> Net:
@@ -123,7 +121,7 @@ def build_net(settings: Settings, train: Batches, start: Initial | None = None) 
     if start:
         start.give(net)
     y, x, _ = train.shape
-    fit = KEEP if train.per_pixel else settings.get("fit") or "stretch"
+    fit = KEEP if train.per_pixel else settings["fit"] or "stretch"
     mean = tuple(map(float, MEAN))
     net.preprocessing = Preprocessing(mean, DIVISOR, (y, x), train.classes, fit, settings["shrink"], train.white)
     return net

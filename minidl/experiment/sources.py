@@ -18,13 +18,13 @@ def load(settings: Settings) -> tuple[Dataset, Dataset]:
 
     Raises MinidlError if they cannot be loaded; it says so if a saved net was given in place of data.
     """
-    made = {"size": settings.get("image_size"), "fit": settings.get("fit")}
+    name, root, size, fit = (settings[name] for name in ("data", "data_root", "image_size", "fit"))
     try:
-        train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"], **made)
+        train, test = data.load(name, root, progress=not settings["quiet"], size=size, fit=fit)
     except MinidlError as error:
-        if checkpoint.is_saved(Path(settings["data"])):
+        if checkpoint.is_saved(Path(name)):
             raise MinidlError(
-                f"{settings['data']} is a saved net, which --init and --resume take; --data takes images to train on"
+                f"{name} is a saved net, which --init and --resume take; --data takes images to train on"
             ) from error
         raise
     return _adapted(train, "train", settings), _adapted(test, "test", settings)
