@@ -10,7 +10,7 @@ from scipy.stats import t as student
 from tables import PAGE, RESULTS, Marks, page
 
 from minidl.experiment.saving.files import write_whole
-from minidl.experiment.sweeps.results import KEY, NAME, VALUES, read_results
+from minidl.experiment.sweeps.results import NAME, read_results
 from minidl.experiment.sweeps.rows import read_rows
 from minidl.experiment.sweeps.seeds import Difference, difference
 
@@ -64,8 +64,7 @@ CLAIMS = (
 def claims() -> str:
     """Return a table of the claims: the paper's difference, ours over seeds, what a test says of it, the verdict."""
     measured: dict[tuple[str, str, str], dict[int, float]] = {}
-    for key, values in read_results(RESULTS / NAME).items():
-        one = dict(zip((*KEY, *VALUES), key + values, strict=True))
+    for one in read_results(RESULTS / NAME).values():
         runs = measured.setdefault((one["table"], one["model"], one["method"]), {})
         runs[int(one["seed"])] = float(one["test_accuracy"])
     out = [

@@ -439,7 +439,7 @@ def result(data: bytes, folder: Path) -> None:
     records.read_result(folder)
 
 
-@target(lambda: [(",".join((*results.KEY, *results.VALUES)) + "\n2,c,WC,0,x,cifar10,15,83.1,70.2,9\n").encode()], *CSV)
+@target(lambda: [(",".join(results.COLUMNS) + "\n2,c,WC,0,x,cifar10,15,83.1,70.2,9\n").encode()], *CSV)
 def table(data: bytes, folder: Path) -> None:
     """Results of the runs of a table."""
     (folder / results.NAME).write_bytes(data)
