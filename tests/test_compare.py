@@ -346,7 +346,7 @@ def test_the_runs_share_the_cores(monkeypatch, tmp_path):
     monkeypatch.setattr(process_run, "finished", run)
     runs = [run_of(tmp_path, method, 1, {"epochs": 3, "quiet": False}) for method in ("WC", "GC", "EL")]
     ended = []
-    process_run.carry_out(runs, 2, {"threads": 6, "data_root": None}, lambda run, problem: ended.append(run.method))
+    process_run.carry_out(runs, 2, {"threads": 6, "data_root": None}, lambda run: ended.append(run.method))
     assert sorted(ended) == ["EL", "GC", "WC"]
     for words in given:
         assert words[words.index("--threads") + 1] == "3"

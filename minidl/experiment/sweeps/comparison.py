@@ -56,7 +56,9 @@ def compare(options: dict[str, Any], command: Command) -> int:
         display = Display(runs, settings["epochs"], settings["quiet"])
         display.say(introduction(methods, options["seeds"], jobs, experiment, out, runs))
         del experiment  # its images and its net are not needed any more
-        failures = train(runs, jobs, {name: common[name] for name in SURROUNDINGS}, display)
+        with display:
+            surroundings = {name: common[name] for name in SURROUNDINGS}
+            failures = carry_out(runs, jobs, surroundings, display.ended, display.look)
     for failure in failures:
         print(f"{command.name}: {failure}", file=sys.stderr)
     check_earlier(out, settings, files, description)  # each run has read the files again when it began
@@ -144,16 +146,3 @@ def introduction(
         f"net ({experiment.settings['model']}), {experiment.settings['optimizer']}, {jobs} at a time; records in {out}"
         + "".join(f"\n{printable(note)}" for note in experiment.notes)
     )
-
-
-def train(runs: Sequence[MethodRun], jobs: int, surroundings: Options, display: Display) -> list[str]:
-    """Carry out the runs and show them in the display; return the errors."""
-    failures: list[str] = []
-
-    def ended(run: MethodRun, problem: str) -> None:
-        failures.extend(filter(None, [problem]))
-        display.ended(run)
-
-    with display:
-        carry_out(runs, jobs, surroundings, ended, display.look)
-    return failures
