@@ -53,7 +53,7 @@ class PixelBatches(Batches):
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all whole images, or over a share of them, one size after the other."""
         own = share_of(self.samples, self.share)
-        by_size = [sorted(range(self.samples), key=self._extents)[i] for i in own]
+        by_size = sorted(range(self.samples), key=self._extents)[own.start : own.stop]
         groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]
         requests = [(size, extents) for extents, n in groups for size in pieces(n, self.pixels // prod(extents))]
         self._begin(requests, by_size)
