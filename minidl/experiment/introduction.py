@@ -9,13 +9,14 @@ from minidl.words import printable
 
 def introduction(experiment: Experiment, folder: Path) -> list[str]:
     """Return the lines: the net, the device, notes for the user, the data, and where the record is."""
-    net, train, settings = experiment.net, experiment.train, experiment.settings
+    settings, trainer = experiment.settings, experiment.trainer
+    kernels, train = trainer.net.kernels, trainer.train
     data = (
-        f"{experiment.data}: {train.samples:,} images to train on, {experiment.test.samples:,} to test on; "
+        f"{experiment.data}: {train.samples:,} images to train on, {trainer.test.samples:,} to test on; "
         f"{settings['optimizer']}, batch {settings['batch_size']}, record in {folder}"
     )
-    lines = [str(net), net.kernels.describe()]
-    if net.kernels.device == "cpu" and (warning := loops.warning()):
+    lines = [str(trainer.net), kernels.describe()]
+    if kernels.device == "cpu" and (warning := loops.warning()):
         lines.append(warning)
     lines += map(printable, (*experiment.notes, data))
     if max(train.sizes) > settings["batch_size"]:

@@ -32,29 +32,17 @@ from minidl.words import check_known
 class Experiment:
     """A run that is ready to begin.
 
-    data: the name of its set; description: of the data, for the checkpoint; notes: for the user, on the data, on the
-    ranks that share the batches and on options without effect; commit: of the code that trains.
+    data: the name of its set; trainer: with the net, its optimizer, the batches and the ranks that share them;
+    description: of the data, for the checkpoint; notes: for the user, on the data, on the ranks and on options without
+    effect; commit: of the code that trains.
     """
 
     settings: Settings
     data: str
-    train: Batches
-    test: Batches
     trainer: Trainer
     description: Description
     notes: tuple[str, ...]
-    ranks: Communicator
     commit: str = field(default_factory=commit)
-
-    @property
-    def net(self) -> Net:
-        """The net that is trained."""
-        return self.trainer.net
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer of the net."""
-        return self.trainer.optimizer
 
 
 def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE) -> Experiment:
@@ -81,7 +69,7 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     trainer = Trainer(net, optimizer, train, test, settings["drop_every"], settings["seed"], tracer, ranks)
     description = describe(train.classes, train_set, test_set)
     check_alike(ranks, settings, description, net)
-    return Experiment(settings, train_set.name, train, test, trainer, description, notes, ranks)
+    return Experiment(settings, train_set.name, trainer, description, notes)
 
 
 def choose_device(settings: Settings, ranks: Communicator = ALONE) -> Kernels:

@@ -91,7 +91,7 @@ def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
     experiment = prepare(settings)
     start = initial.read(settings["init"]) if settings["init"] else None
     for method in methods[1:]:
-        build_net(experiment.settings | {"method": method}, experiment.train, start)
+        build_net(experiment.settings | {"method": method}, experiment.trainer.train, start)
     return experiment
 
 
@@ -138,11 +138,12 @@ def introduction(
     methods: Sequence[str], seeds: int, jobs: int, experiment: Experiment, out: Path, runs: Sequence[MethodRun]
 ) -> str:
     """Return how much the comparison will train, and where its record is."""
-    epochs, finished = experiment.settings["epochs"], sum(run.result is not None for run in runs)
+    settings, images = experiment.settings, experiment.trainer.train.samples
+    epochs, finished = settings["epochs"], sum(run.result is not None for run in runs)
     done = f" ({finished} have finished already)" if finished else ""
     return (
         f"{len(methods)} methods × {counted(seeds, 'seed')} = {len(runs)} runs{done} of {counted(epochs, 'epoch')}, "
-        f"{len(runs) * epochs} epochs in all, of {experiment.train.samples:,} images of {experiment.data} each\n"
-        f"net ({experiment.settings['model']}), {experiment.settings['optimizer']}, {jobs} at a time; records in {out}"
+        f"{len(runs) * epochs} epochs in all, of {images:,} images of {experiment.data} each\n"
+        f"net ({settings['model']}), {settings['optimizer']}, {jobs} at a time; records in {out}"
         + "".join(f"\n{printable(note)}" for note in experiment.notes)
     )
