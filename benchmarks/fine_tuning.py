@@ -36,7 +36,7 @@ def main() -> None:
             sizes = {name: vars(options)[name] or earlier[name] for name in ("train_size", "test_size")}
             experiment = prepare(earlier | changes | sizes | {"threads": options.threads, "trace": None})
             trainer = experiment.trainer
-            before = evaluate(trainer.net, trainer.test_loss, experiment.test)
+            before = evaluate(trainer.net, trainer.test_loss, trainer.test)
             for number in range(1, options.epochs + 1):
                 after = trainer.run_epoch(number, test=number == options.epochs)
             errors = [f"{100 - 100 * accuracy:.1f}" for accuracy in (before.accuracy, after.test_accuracy)]

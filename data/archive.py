@@ -56,15 +56,13 @@ def unpack(archive: Archive, folder: str, files: Sequence[str] | Choice, root: P
 @contextmanager
 def _checked(archive: Archive, path: Path) -> Iterator[BinaryIO]:
     """Open an archive, and check its size and checksum."""
-    from minidl.data import download
-
     advice = "delete it so that it is downloaded again, or replace it with the official file"
     try:
         file = regular_file.opened(path, archive.size)
     except OSError as problem:
         raise MinidlError(f"{path} cannot be used ({problem.strerror}); {advice}") from problem
     with file:
-        if (found := download.checksum(file)) != archive.sha256:
+        if (found := regular_file.checksum(file)) != archive.sha256:
             raise MinidlError(
                 f"{path} is damaged: its SHA-256 checksum is {found} instead of {archive.sha256}; {advice}"
             )

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from minidl.data.bits import Bits, Integers
-from minidl.data.rotation import ONE, rotation
+from minidl.data.bits import ONE, Bits, Integers
 
 
 def backgrounds(bits: Bits, ground: Integers, size: int) -> Integers:
@@ -19,7 +18,7 @@ def backgrounds(bits: Bits, ground: Integers, size: int) -> Integers:
 def _patterns(bits: Bits, count: int, size: int) -> Integers:
     """Return a pattern of a random kind for each image, 0 to 255, ``(n, size, size)``."""
     kind = bits.integers(0, 4, count)[:, None, None]
-    cosine, sine = (part[:, None, None] for part in rotation(bits, count))
+    cosine, sine = (part[:, None, None] for part in bits.rotations(count))
     width = bits.integers(8, 32, count)[:, None, None]  # of a stripe, in quarters of a pixel
     points = np.arange(size, dtype=np.int32) - size // 2
     x, y = points[None, None, :], points[None, :, None]

@@ -26,75 +26,93 @@ class Batches:
 
     The images and the order of an epoch lie on the device, so building a batch copies nothing to it. On a CPU, a
     background thread builds the next batch while the current one is in use.
-    shape: of one image's data; share: which part of each batch to build here, as in ``share_of``, if other ranks build
-    the rest; sizes are those of whole batches. Raises MinidlError for a batch larger than the set, and for a set that
-    has no label for each image.
+    classes: their names; per_pixel: whether each pixel has a label, or each image one; shape: of one image's data;
+    share: which part of each batch to build here, as in ``share_of``, if other ranks build the rest; sizes are those of
+    whole batches. Raises MinidlError for a batch larger than the set, and for a set that has no label for each image.
     """
 
     per_pixel = False
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    crops: Crops
 
     def __init__(
         self, dataset: Dataset, batch_size: int, kernels: Kernels | str, dtype: Any, share: tuple[int, int] = (0, 1)
     ) -> None:
-        check_kind("dataset of Batches", dataset, Dataset, PART)
+        check_kind(f"dataset of {type(self).__name__}", dataset, Dataset, PART)
+        self.samples, self.batch_size, self.white = len(dataset), whole("the batch_size", batch_size), dataset.white
+        if self.batch_size > self.samples:
+            raise MinidlError(
+                f"a batch of {batch_size} is larger than the {counted(self.samples, 'image')} of {dataset.name}; use a "
+                "smaller --batch-size"
+            )
+        self.sizes, self.share = sizes(self.samples, self.batch_size), share
+        self.kernels = load(kernels)
+        self.prefetcher = self.kernels.prefetch.Prefetcher(self._make)
+        self._store(dataset, number_type(dtype))
+
+    def _store(self, dataset: Dataset, dtype: Any) -> None:
+        """Put images and labels on the device, and make room there for an epoch's order and for batches."""
         if dataset.labels is None or isinstance(dataset.images, list):
             raise lacking(dataset.name, self.per_pixel)
-        batch_size, kernels, dtype = check_size(dataset, batch_size), load(kernels), number_type(dtype)
-        xp, n = kernels.xp, len(dataset)
-        self.kernels, self.classes, self.samples, self.batch_size = kernels, dataset.classes, n, batch_size
-        self.white = dataset.white
-        self.sizes, self.share = sizes(n, batch_size), share
-        self.shape: tuple[int, int, int] = dataset.images.shape[1:]
-        self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
+        xp, n, buffers = self.kernels.xp, self.samples, self.kernels.prefetch.BUFFERS
+        self.classes, self.shape = dataset.classes, dataset.images.shape[1:]
+        self.images, self.truth = self.kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
         self.crops = Crops(*(xp.zeros(shape, np.int64) for shape in (1, n, (n, 2))))
-        self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
         largest = max(1, *map(self._own, self.sizes))
         self.data = xp.empty((buffers, largest, *self.shape), dtype)
         self.labels = xp.empty((buffers, largest), self.truth.dtype)
 
     def shuffle(self, random: np.random.Generator | int) -> list[int]:
-        """Begin an epoch in random order, with a random crop of each bordered image; return the sizes of its batches.
+        """Begin an epoch of random crops of all images in random order; return the sizes of its batches.
 
         random: a generator of NumPy's, or a seed.
         """
         random = generator(random)
         order = random.permutation(self.samples)
-        corners = random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True) - BORDER
-        own = shares_of(self.sizes, self.share)
-        self._begin([self._own(size) for size in self.sizes], order[own], corners[own])
+        augmented, own = self._augmented(order, random), shares_of(self.sizes, self.share)
+        self._begin(list(map(self._request, self.sizes)), order[own], *(values[own] for values in augmented))
         return self.sizes
 
     def next(self, size: int) -> tuple[Array, Array]:
         """Return the next batch of the epoch: data and labels, which are valid until the next call."""
-        return self.prefetcher.next(self._own(size))
-
-    def _own(self, size: int) -> int:
-        return len(share_of(size, self.share))
-
-    def _begin(self, requests: list[int], order: Array, corners: Array) -> None:
-        self.prefetcher.stop()
-        begin(self.crops, self.kernels.xp, order, corners)
-        self.prefetcher.start(requests)
-
-    def _make(self, buffer: int, size: int) -> tuple[Array, Array]:
-        data, labels = self.data[buffer, :size], self.labels[buffer, :size]
-        self.kernels.augment.crop(self.images, self.truth, self.crops, MEAN, DIVISOR, data, labels)
-        return data, labels
+        return self.prefetcher.next(self._request(size))
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all images as they are, in their order, or over a share of them."""
         own = np.array(share_of(self.samples, self.share))
         requests = pieces(len(own), max(1, self._own(self.batch_size)))
-        self._begin(requests, own, np.zeros((len(own), 2), int))
+        self._begin(requests, own)
         yield from map(self.prefetcher.next, requests)
 
+    def _own(self, size: int) -> int:
+        return len(share_of(size, self.share))
 
-def begin(crops: Crops, xp: Any, *values: Array) -> None:
-    """Begin an epoch, perhaps of fewer images than ``crops`` have room for; values: its order, corners, …"""
-    position, *arrays = crops
-    position[...] = 0
-    for array, own in zip(arrays, values, strict=False):
-        array[: len(own)] = xp.asarray(own)
+    def _request(self, size: int) -> Any:
+        """Return what to ask ``_make`` for, of a batch of this size."""
+        return self._own(size)
+
+    def _augmented(self, order: Array, random: np.random.Generator) -> tuple[Array, ...]:
+        """Return the corners of crops of bordered images, in this order of them."""
+        return (random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True) - BORDER,)
+
+    def _begin(self, requests: list[Any], order: Array, *augmented: Array) -> None:
+        """Begin an epoch, perhaps of fewer images than there is room for; without ``augmented``, they stay as they are.
+
+        order, augmented: see ``Crops``.
+        """
+        self.prefetcher.stop()
+        xp, changes = self.kernels.xp, [array for array in self.crops[2:] if array is not None]
+        self.crops.position[...] = 0
+        self.crops.order[: len(order)] = xp.asarray(order)
+        for array, values in zip(changes, augmented or [0] * len(changes), strict=True):
+            array[: len(order)] = xp.asarray(values)
+        self.prefetcher.start(requests)
+
+    def _make(self, buffer: int, size: Any) -> tuple[Array, Array]:
+        data, labels = self.data[buffer, :size], self.labels[buffer, :size]
+        self.kernels.augment.crop(self.images, self.truth, self.crops, MEAN, DIVISOR, data, labels)
+        return data, labels
 
 
 def share_of(count: int, share: tuple[int, int]) -> range:
@@ -127,14 +145,3 @@ def sizes(samples: int, batch_size: int) -> list[int]:
 def pieces(samples: int, most: int) -> list[int]:
     """Return the sizes of pieces of ``most`` samples; the last has the rest."""
     return [min(most, samples - start) for start in range(0, samples, most)]
-
-
-def check_size(dataset: Dataset, batch_size: int) -> int:
-    """Return the size of a batch as Python's; raise MinidlError for none, and for one larger than the set."""
-    batch_size = whole("the batch_size", batch_size)
-    if batch_size > len(dataset):
-        raise MinidlError(
-            f"a batch of {batch_size} is larger than the {counted(len(dataset), 'image')} of {dataset.name}; use a "
-            "smaller --batch-size"
-        )
-    return batch_size

@@ -1,11 +1,16 @@
 """Random whole numbers that are the same on every machine and in every version of NumPy."""
 
-from math import prod
+from math import cos, pi, prod, sin
 
 import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int32]
+ONE = 1 << 14
+"""What stands for 1 in a rotation: rounding to it hides the last bits, in which machines may differ."""
+
+_ANGLES = [2 * pi * step / 256 for step in range(256)]
+_COSINES, _SINES = (np.array([round(ONE * f(angle)) for angle in _ANGLES], dtype=np.int32) for f in (cos, sin))
 
 
 class Bits:
@@ -28,3 +33,8 @@ class Bits:
         count = prod(shape)
         raw = self._source.random_raw((count + 7) // 8).astype("<u8")
         return raw.view(np.int8)[:count].astype(np.int32).reshape(shape)
+
+    def rotations(self, count: int) -> tuple[Integers, Integers]:
+        """Return the cosines and the sines of ``count`` random angles, in units of 1 / ``ONE``."""
+        step = self.integers(0, len(_ANGLES), count)
+        return _COSINES[step], _SINES[step]

@@ -6,7 +6,6 @@ allows, and after any other error of a mirror asks the next one.
 
 import errno
 import fcntl
-import hashlib
 import os
 import socket
 import stat
@@ -16,6 +15,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
+from minidl.data import regular_file
 from minidl.kernels.errors import MinidlError
 
 _BLOCK = 1 << 18
@@ -64,23 +65,21 @@ def fetch(
     no mirror delivers or the file cannot be written.
     """
     queue = deque((url, min_speed) for url in mirrors)
-    failures: list[_MirrorError] = []
-    told = []
+    failures: list[tuple[str, _MirrorError]] = []
+    new_bar = partial(tqdm, desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress)
     try:
         with _folder(target.parent), _part_of(target) as part:
+            download = _Download(part, size, sha256, timeout, patience)
             while queue:
                 url, speed = queue.popleft()
                 try:
-                    with tqdm(
-                        desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress
-                    ) as bar:
-                        _receive(url, part, size, sha256, timeout, patience, speed, bar)
+                    with new_bar() as bar:
+                        download.receive(url, speed, bar)
                 except _MirrorError as failure:
                     if isinstance(failure, _SlowMirrorError) and speed > least_speed:
                         queue.append((url, least_speed))
                     else:
-                        failures.append(failure)
-                        told.append(f"{url}: {failure}")
+                        failures.append((url, failure))
                 else:
                     os.fsync(part.fileno())
                     os.replace(part.name, target)
@@ -89,10 +88,11 @@ def fetch(
         raise MinidlError(
             f"{target} could not be written ({problem.strerror or problem}); choose another folder with --data-root DIR"
         ) from problem
-    offline = all(isinstance(failure, _UnreachableError) for failure in failures)
+    offline = all(isinstance(failure, _UnreachableError) for _, failure in failures)
     cause = ", as no mirror can be reached; is this machine online, and does it need a proxy?" if offline else ""
+    told = "; ".join(f"{url}: {failure}" for url, failure in failures)
     raise MinidlError(
-        f"{target} could not be downloaded{cause} ({'; '.join(told)}); run again to go on from where it "
+        f"{target} could not be downloaded{cause} ({told}); run again to go on from where it "
         "broke off, or put the file into a folder by hand and name that folder with --data-root DIR"
     )
 
@@ -108,15 +108,6 @@ def _folder(path: Path) -> Iterator[None]:
         if new:
             with suppress(OSError):  # it is not empty
                 path.rmdir()
-
-
-def checksum(file: BinaryIO) -> str:
-    """Return the SHA-256 checksum of a file in hexadecimal digits."""
-    digest = hashlib.sha256()
-    file.seek(0)
-    while block := file.read(_BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -142,47 +133,52 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
                 path.unlink()
 
 
-def _receive(
-    url: str, part: BinaryIO, size: int, sha256: str, timeout: float, patience: float, speed: float, bar: tqdm
-) -> None:
-    """Complete ``part`` from one mirror and check it; a part with a wrong checksum is emptied."""
-    all_from_here = False
-    for _ in range(_REQUESTS):
-        start = part.seek(0, os.SEEK_END)
-        if start > size:
-            start = part.truncate(0)
-        all_from_here = all_from_here or start == 0
-        if start < size and not _append(url, part, start, size, timeout, patience, speed, bar):
-            continue
-        if (found := checksum(part)) == sha256:
-            return
-        part.truncate(0)
-        if all_from_here:  # otherwise an earlier mirror may be to blame
-            raise _MirrorError(f"the file has the checksum {found} instead of {sha256}")
-    raise _MirrorError(f"the connection broke off {_REQUESTS} times")
+@dataclass(frozen=True)
+class _Download:
+    """A file that mirrors complete: what has arrived of it, its size and checksum; timeout, patience: see ``fetch``."""
 
+    part: BinaryIO
+    size: int
+    sha256: str
+    timeout: float
+    patience: float
 
-def _append(
-    url: str, part: BinaryIO, start: int, size: int, timeout: float, patience: float, speed: float, bar: tqdm
-) -> bool:
-    """Request the file from byte ``start`` on, append the answer to ``part``, and return whether it is complete."""
-    with _Guard(timeout) as guard, guard.open(url, start) as response:
-        start = _beginning(response, start, size)
-        part.seek(start)
-        part.truncate()
-        bar.total, bar.initial, bar.n = size, start, start
-        began, end = time.monotonic(), start
-        while end < size:
-            block = guard.read(response, min(_BLOCK, size - end))
-            if not block:
-                return False
-            part.write(block)
-            end += len(block)
-            bar.update(len(block))
-            seconds = time.monotonic() - began
-            if seconds > patience and end - start < speed * seconds and end < size:
-                raise _SlowMirrorError(f"it sends fewer than {speed:,.0f} bytes a second")
-    return True
+    def receive(self, url: str, speed: float, bar: tqdm) -> None:
+        """Complete the file from one mirror and check it; a file with a wrong checksum is emptied."""
+        all_from_here = False
+        for _ in range(_REQUESTS):
+            start = self.part.seek(0, os.SEEK_END)
+            if start > self.size:
+                start = self.part.truncate(0)
+            all_from_here = all_from_here or start == 0
+            if start < self.size and not self._append(url, start, speed, bar):
+                continue
+            if (found := regular_file.checksum(self.part)) == self.sha256:
+                return
+            self.part.truncate(0)
+            if all_from_here:  # otherwise an earlier mirror may be to blame
+                raise _MirrorError(f"the file has the checksum {found} instead of {self.sha256}")
+        raise _MirrorError(f"the connection broke off {_REQUESTS} times")
+
+    def _append(self, url: str, start: int, speed: float, bar: tqdm) -> bool:
+        """Request the file from byte ``start`` on, append the answer, and return whether the file is complete."""
+        with _Guard(self.timeout) as guard, guard.open(url, start) as response:
+            start = _beginning(response, start, self.size)
+            self.part.seek(start)
+            self.part.truncate()
+            bar.total, bar.initial, bar.n = self.size, start, start
+            began, end = time.monotonic(), start
+            while end < self.size:
+                block = guard.read(response, min(_BLOCK, self.size - end))
+                if not block:
+                    return False
+                self.part.write(block)
+                end += len(block)
+                bar.update(len(block))
+                seconds = time.monotonic() - began
+                if seconds > self.patience and end - start < speed * seconds and end < self.size:
+                    raise _SlowMirrorError(f"it sends fewer than {speed:,.0f} bytes a second")
+        return True
 
 
 def _beginning(response: HTTPResponse, start: int, size: int) -> int:
@@ -227,7 +223,7 @@ class _Guard:
         request = urllib.request.Request(url, headers={"User-Agent": "minidl", "Accept-Encoding": "identity"})
         if start:
             request.add_header("Range", f"bytes={start}-")
-        opener = urllib.request.build_opener(_Http(self), _Https(self), _Redirects)
+        opener = urllib.request.build_opener(_Connections(self), _Redirects)
         try:
             response: HTTPResponse = opener.open(request, timeout=self.timeout)
         except _MirrorError:
@@ -268,30 +264,24 @@ class _Guard:
                 return
 
 
-def _guarded(kind: type[HTTPConnection], guard: _Guard, *arguments: Any, **options: Any) -> HTTPConnection:
-    """Return a connection that is guarded from its first byte on, also while a proxy or TLS answers."""
-    connection: Any = kind(*arguments, **options)
-    create = connection._create_connection
-    connection._create_connection = lambda *address: guard.keep(create(*address))
-    return connection
+class _Connections(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Opens connections that are guarded from their first byte on, also while a proxy or TLS answers."""
 
-
-class _Http(urllib.request.HTTPHandler):
     def __init__(self, guard: _Guard) -> None:
         super().__init__()
         self.guard = guard
 
-    def http_open(self, request: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(partial(_guarded, HTTPConnection, self.guard), request)
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(self._guarded, HTTPConnection), req)
 
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(self._guarded, HTTPSConnection), req)
 
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, guard: _Guard) -> None:
-        super().__init__()
-        self.guard = guard
-
-    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(partial(_guarded, HTTPSConnection, self.guard), request)
+    def _guarded(self, kind: type[HTTPConnection], *arguments: Any, **options: Any) -> HTTPConnection:
+        connection: Any = kind(*arguments, **options)
+        create = connection._create_connection
+        connection._create_connection = lambda *address: self.guard.keep(create(*address))
+        return connection
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

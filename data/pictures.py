@@ -45,6 +45,13 @@ def predictions(examples: Iterable[tuple[Array, Array, Array]], forward: Callabl
             left = i * (widest + GAP)
             canvas[top : top + y, left : left + x] = picture
         top += y + GAP
-    file = BytesIO()
-    Image.fromarray(canvas).save(file, "PNG")
+    return png(canvas)
+
+
+def png(pixels: NDArray[np.uint8], colours: NDArray[np.uint8] | None = None) -> bytes:
+    """Return pixels as a PNG; labels as colour indices, like the masks of VOC."""
+    image, file = Image.fromarray(pixels), BytesIO()
+    if colours is not None:
+        image.putpalette(colours.tobytes())
+    image.save(file, "PNG")
     return file.getvalue()

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.batches import BORDER, DIVISOR, MEAN, PART, begin, check_size, pieces, share_of, shares_of, sizes
+from minidl.data.batches import BORDER, DIVISOR, MEAN, Batches, pieces, share_of
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
-from minidl.kernels import Kernels, load
-from minidl.kernels.arguments import check_kind, generator, number_type
 from minidl.kernels.augment import Crops
 
 COLOUR = np.array(  # DLIB's directions, in red, green and blue, in which the colour of photographs varies
@@ -22,7 +20,7 @@ Array = Any
 Request = tuple[int, tuple[int, int]]  # of a batch: how many images, and their extents
 
 
-class PixelBatches:
+class PixelBatches(Batches):
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and int8 labels, −1 for void.
 
     Training uses square crops with random colour offsets, every second one mirrored; a test uses whole images. If the
@@ -34,17 +32,11 @@ class PixelBatches:
 
     per_pixel = True
 
-    def __init__(
-        self, dataset: Dataset, batch_size: int, kernels: Kernels | str, dtype: Any, share: tuple[int, int] = (0, 1)
-    ) -> None:
-        check_kind("dataset of PixelBatches", dataset, Dataset, PART)
+    def _store(self, dataset: Dataset, dtype: Any) -> None:
         if dataset.masks is None:
             raise lacking(dataset.name, self.per_pixel)
-        batch_size, kernels, dtype = check_size(dataset, batch_size), load(kernels), number_type(dtype)
         self.classes, self.bytes = dataset.mask_classes, (dataset.images, dataset.masks)
         self.extents = np.array([image.shape[:2] for image in dataset.images])
-        self.kernels, self.samples, self.batch_size = kernels, len(dataset), batch_size
-        self.sizes, self.share, self.white = sizes(self.samples, batch_size), share, dataset.white
         alike = not isinstance(dataset.images, list)
         shortest, longest = int(self.extents.min()), int(self.extents.max())
         self.crop, self.border = (shortest, BORDER) if alike else (min(dataset.crop, longest), 0)
@@ -52,47 +44,26 @@ class PixelBatches:
         # A test batch has at most as many pixels as a training batch, but at least one image.
         largest = max(map(self._own, self.sizes))
         self.pixels = max(largest * self.crop**2, int(self.extents.prod(axis=1).max()))
-        xp, n = kernels.xp, self.samples
-        self.images, self.masks = kernels.augment.store(dataset.images), kernels.augment.store(dataset.masks)
+        xp, n, buffers = self.kernels.xp, self.samples, self.kernels.prefetch.BUFFERS
+        self.images, self.masks = map(self.kernels.augment.store, self.bytes)
         position, order, corners = (xp.zeros(shape, np.int64) for shape in (1, n, (n, 2)))
         self.crops = Crops(position, order, corners, xp.zeros((n, 3)), xp.zeros(n, np.bool_))
-        self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
         self.data, self.labels = xp.empty((buffers, 3 * self.pixels), dtype), xp.empty((buffers, self.pixels), np.int8)
-
-    def shuffle(self, random: np.random.Generator | int) -> list[int]:
-        """Begin an epoch of crops of all images in random order; return the sizes of its batches."""
-        random = generator(random)
-        order = random.permutation(self.samples)
-        spare = self.extents[order] - self.crop
-        low, high = np.minimum(spare, 0) - self.border, np.maximum(spare, 0) + self.border
-        corners = random.integers(low, high, endpoint=True)
-        colours = np.rint(0.1 * random.standard_normal((self.samples, 3)) @ COLOUR.T)
-        crops = [(self._own(size), (self.crop, self.crop)) for size in self.sizes]
-        orders, own = (order, corners, colours, random.random(self.samples) < 0.5), shares_of(self.sizes, self.share)
-        self._begin(crops, *(values[own] for values in orders))
-        return self.sizes
-
-    def next(self, size: int) -> tuple[Array, Array]:
-        """Return the next batch of crops of the epoch: data and labels, which are valid until the next call."""
-        return self.prefetcher.next((self._own(size), (self.crop, self.crop)))
-
-    def _own(self, size: int) -> int:
-        return len(share_of(size, self.share))
 
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all whole images, or over a share of them, one size after the other."""
         own = share_of(self.samples, self.share)
-        by_size = [sorted(range(self.samples), key=self._extents)[i] for i in own]
+        by_size = sorted(range(self.samples), key=self._extents)[own.start : own.stop]
         groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]
         requests = [(size, extents) for extents, n in groups for size in pieces(n, self.pixels // prod(extents))]
-        self._begin_whole(by_size, requests)
+        self._begin(requests, by_size)
         yield from map(self.prefetcher.next, requests)
 
     def examples(self, count: int) -> Iterator[tuple[Array, Array, Array]]:
         """Iterate over the first images: data (1, y, x, 3), and image and mask as bytes."""
         first = list(range(min(count, self.samples)))
         requests = [(1, self._extents(i)) for i in first]
-        self._begin_whole(first, requests)
+        self._begin(requests, first)
         for i, request in zip(first, requests, strict=True):
             yield self.prefetcher.next(request)[0], self.bytes[0][i], self.bytes[1][i]
 
@@ -100,14 +71,16 @@ class PixelBatches:
         y, x = self.extents[i]
         return int(y), int(x)
 
-    def _begin_whole(self, order: list[int], requests: list[Request]) -> None:
-        n = len(order)
-        self._begin(requests, np.array(order), np.zeros((n, 2), int), np.zeros((n, 3)), np.zeros(n, bool))
+    def _request(self, size: int) -> Request:
+        return self._own(size), (self.crop, self.crop)
 
-    def _begin(self, requests: list[Request], *orders: Array) -> None:
-        self.prefetcher.stop()
-        begin(self.crops, self.kernels.xp, *orders)
-        self.prefetcher.start(requests)
+    def _augmented(self, order: Array, random: np.random.Generator) -> tuple[Array, ...]:
+        """Return corners, colours and which images are mirrored."""
+        spare = self.extents[order] - self.crop
+        low, high = np.minimum(spare, 0) - self.border, np.maximum(spare, 0) + self.border
+        corners = random.integers(low, high, endpoint=True)
+        colours = np.rint(0.1 * random.standard_normal((self.samples, 3)) @ COLOUR.T)
+        return corners, colours, random.random(self.samples) < 0.5
 
     def _make(self, buffer: int, request: Request) -> tuple[Array, Array]:
         size, extents = request

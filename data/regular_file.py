@@ -6,9 +6,11 @@ A path that somebody else has chosen may lead to a device, a pipe or a sparse fi
 import errno
 import os
 import stat
+from hashlib import sha256
 from typing import BinaryIO
 
 Path = str | os.PathLike[str]
+BLOCK = 1 << 20  # bytes
 
 
 def opened(path: Path, limit: int) -> BinaryIO:
@@ -41,3 +43,12 @@ def read(path: Path, limit: int) -> bytes:
     if len(content) > limit:  # it has grown since, or is one of those of /proc, which say that they are empty
         raise OSError(errno.EFBIG, f"more than {limit:,} bytes", os.fspath(path))
     return content
+
+
+def checksum(file: BinaryIO) -> str:
+    """Return the SHA-256 checksum of a whole file in hexadecimal digits."""
+    digest = sha256()
+    file.seek(0)
+    while block := file.read(BLOCK):
+        digest.update(block)
+    return digest.hexdigest()

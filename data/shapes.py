@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from minidl.data import outlines
 from minidl.data.backgrounds import backgrounds
-from minidl.data.bits import Bits, Integers
+from minidl.data.bits import ONE, Bits, Integers
 from minidl.data.dataset import Dataset
-from minidl.data.rotation import ONE, rotation
 from minidl.kernels.cpu.threads import share
 
 SIZE = 32
@@ -82,7 +81,7 @@ def _cover(bits: Bits, bitmaps: NDArray[np.uint8], kind: Integers, radius: Integ
     dx, dy = points - place[0][:, None], points - place[1][:, None]
     # Turned back and enlarged, quarters of an image's pixel are halves of a bitmap's; the shift makes them
     # whole ones.
-    cosine, sine = (part[:, None] * outlines.RADIUS // radius[:, None] for part in rotation(bits, count))
+    cosine, sine = (part[:, None] * outlines.RADIUS // radius[:, None] for part in bits.rotations(count))
     middle = outlines.SIZE * ONE
     column = (cosine * dx + middle)[:, None, :] + (sine * dy)[:, :, None]
     row = (cosine * dy + middle)[:, :, None] - (sine * dx)[:, None, :]

@@ -6,15 +6,17 @@ Each claim is that one row of a table is better than another; its runs are those
 import argparse
 from typing import NamedTuple
 
+from scipy.stats import t as student
 from tables import PAGE, RESULTS, Marks, page
 
 from minidl.experiment.saving.files import write_whole
-from minidl.experiment.sweeps.results import KEY, NAME, VALUES, read_results
+from minidl.experiment.sweeps.results import NAME, read_results
 from minidl.experiment.sweeps.rows import read_rows
-from minidl.experiment.sweeps.seeds import Difference, detectable, difference
+from minidl.experiment.sweeps.seeds import Difference, difference
 
 MARKS = Marks("<!-- claims: written by docs/claims.py -->\n", "<!-- end of the claims -->\n")
 LEVEL = 0.05  # p below which a difference is not called chance
+POWER = 0.8  # the share of all cases in which a test finds what it should
 
 
 class Claim(NamedTuple):
@@ -62,8 +64,7 @@ CLAIMS = (
 def claims() -> str:
     """Return a table of the claims: the paper's difference, ours over seeds, what a test says of it, the verdict."""
     measured: dict[tuple[str, str, str], dict[int, float]] = {}
-    for key, values in read_results(RESULTS / NAME).items():
-        one = dict(zip((*KEY, *VALUES), key + values, strict=True))
+    for one in read_results(RESULTS / NAME).values():
         runs = measured.setdefault((one["table"], one["model"], one["method"]), {})
         runs[int(one["seed"])] = float(one["test_accuracy"])
     out = [
@@ -82,6 +83,14 @@ def claims() -> str:
             row = (claim.words, net, better, worse, f"{there:+.2f}", here, own.pairs, p, seen, verdict(own))
             out.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(out) + "\n"
+
+
+def detectable(found: Difference) -> float:
+    """Return the smallest difference that a test would find: with p < LEVEL in a share POWER of all cases.
+
+    (t(1 − LEVEL/2) + t(POWER))·error, with Student's quantiles t; nan for fewer than two pairs.
+    """
+    return float(found.error * student.ppf([1 - LEVEL / 2, POWER], found.pairs - 1).sum())
 
 
 def written(value: float, form: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from minidl.experiment import plots
 from minidl.experiment.saving.files import write_whole
-from minidl.experiment.sweeps.results import KEY, NAME, VALUES, read_results
+from minidl.experiment.sweeps.results import NAME, read_results
 from minidl.experiment.sweeps.rows import Row, read_rows
 from minidl.experiment.sweeps.tables import Line, markdown
 from minidl.method import parse
@@ -39,8 +39,7 @@ WHOLE = Marks("<!-- whole recipe: written by docs/tables.py -->\n", "<!-- end of
 
 def tables(folder: Path = RESULTS) -> str:
     """Return all tables of which runs have finished, each with its budget, its picture and the rows that it lacks."""
-    results = read_results(folder / NAME).items()
-    records = [dict(zip((*KEY, *VALUES), key + values, strict=True)) for key, values in results]
+    records = list(read_results(folder / NAME).values())
     whole = sum(len(read_rows(table)) for table in (2, 3, 4, 5))
     done = len({(one["table"], one["model"], one["method"]) for one in records})  # by whatever budgets
     out = []

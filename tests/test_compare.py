@@ -17,17 +17,17 @@ import pytest
 from PIL import Image
 
 from minidl.__main__ import main as minidl
+from minidl.commands.compare import parser
 from minidl.experiment import plots
 from minidl.experiment.cli.command import Command
 from minidl.experiment.saving.records import read_log, read_settings
-from minidl.experiment.sweeps import compare_options, compare_results, process_run
+from minidl.experiment.sweeps import compare_results, process_run
 from minidl.experiment.sweeps.compare_display import Display
-from minidl.experiment.sweeps.compare_options import parser
 from minidl.experiment.sweeps.compare_results import MORE_SEEDS, ONE_SEED, table
 from minidl.experiment.sweeps.comparison import FREE
 from minidl.experiment.sweeps.method_run import MethodRun, run_of
 from minidl.experiment.sweeps.process_run import as_words
-from minidl.experiment.sweeps.seeds import Difference, detectable, difference
+from minidl.experiment.sweeps.seeds import difference
 from minidl.experiment.trainer import Epoch, Trainer
 
 METHODS = "Baseline; GC"
@@ -39,7 +39,7 @@ def compare(folder, tmp_path, monkeypatch, small, in_this_process):
     small("a", filters=(4, 4, 4), hidden=16)
     monkeypatch.setattr(process_run, "LOOK", 0.01)
     monkeypatch.setattr(compare_results, "report", lambda *_: "the report")
-    monkeypatch.setattr(compare_options, "TRACE_EVERY", None)  # without traces, which take longer
+    monkeypatch.setattr("minidl.commands.compare.TRACE_EVERY", None)  # without traces, which take longer
     for name in ("curves", "comparison"):
         monkeypatch.setattr(plots, name, lambda *_: b"a picture")
 
@@ -346,7 +346,7 @@ def test_the_runs_share_the_cores(monkeypatch, tmp_path):
     monkeypatch.setattr(process_run, "finished", run)
     runs = [run_of(tmp_path, method, 1, {"epochs": 3, "quiet": False}) for method in ("WC", "GC", "EL")]
     ended = []
-    process_run.carry_out(runs, 2, {"threads": 6, "data_root": None}, lambda run, problem: ended.append(run.method))
+    process_run.carry_out(runs, 2, {"threads": 6, "data_root": None}, lambda run: ended.append(run.method))
     assert sorted(ended) == ["EL", "GC", "WC"]
     for words in given:
         assert words[words.index("--threads") + 1] == "3"
@@ -466,15 +466,6 @@ def test_p_values_agree_with_the_tables_of_students_distribution(random, pairs, 
     assert ours.pairs == pairs
     assert (ours.mean, ours.error) == pytest.approx((t, 1))
     assert ours.p == pytest.approx(p, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    "pairs, quantiles", [(2, 12.706205 + 1.376382), (5, 2.776445 + 0.940965), (11, 2.228139 + 0.879058)]
-)
-def test_the_smallest_difference_that_a_test_would_have_detected(pairs, quantiles):
-    """From the tables of Student's distribution: the quantiles at 0.975 and 0.8."""
-    assert detectable(Difference(1.0, 0.5, 0.1, pairs)) == pytest.approx(0.5 * quantiles, rel=1e-5)
-    assert math.isnan(detectable(difference({0: 1.0}, {0: 2.0})))
 
 
 def test_p_at_the_edges():

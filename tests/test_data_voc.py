@@ -271,6 +271,15 @@ def test_a_test_sees_whole_images_in_batches_of_one_size(backend, random) -> Non
     assert [len(data) for data, _ in large.in_order()] == [1, 1, 1]
 
 
+def test_a_test_sorts_its_images_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each image, VOC2012 would take seconds."""
+    images, asked = [np.zeros((10 + i % 7, 10, 3), np.uint8) for i in range(100)], []
+    some = Dataset("some", images, None, (), [image[..., 0] for image in images], ("a",))
+    monkeypatch.setattr(PixelBatches, "_extents", lambda self, i: asked.append(i) or images[i].shape[:2])
+    next(PixelBatches(some, 2, "reference", "float32").in_order())
+    assert len(asked) <= 3 * len(images)
+
+
 @pytest.mark.quick_on("numba", "gpu")
 def test_training_sees_crops_and_mirrored_ones(backend, random) -> None:
     """Red counts columns, green rows; the masks also tell where in the image a pixel was."""

@@ -23,7 +23,7 @@ from minidl.commands import COMMANDS
 from minidl.experiment.cli.command import Command, Parser
 from minidl.experiment.sweeps.comparison import read_methods
 from minidl.experiment.sweeps.rows import choose, read_rows
-from minidl.experiment.sweeps.seeds import Difference
+from minidl.experiment.sweeps.seeds import Difference, difference
 
 CHECKOUT = Path(__file__).parents[1]
 FOLDERS = (".", "docs", "docs/study", "benchmarks")
@@ -267,6 +267,7 @@ def test_the_tables_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyP
 
 def test_the_claims_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """``python docs/claims.py`` would change nothing."""
+    pytest.importorskip("scipy")
     monkeypatch.syspath_prepend(str(CHECKOUT / "docs"))
     import claims
 
@@ -276,3 +277,7 @@ def test_the_claims_of_results_are_those_of_the_runs(monkeypatch: pytest.MonkeyP
     assert claims.verdict(Difference(-2.0, 0.1, 0.01, 5)) == "does not hold"
     assert claims.verdict(Difference(2.0, 1.1, 0.2, 5)) == "cannot be said"
     assert [claims.verdict(Difference(2.0, math.nan, math.nan, n)) for n in (0, 1)] == ["not trained", "one seed"]
+    # From the tables of Student's distribution: the quantiles at 0.975 and 0.8.
+    for pairs, quantiles in ((2, 12.706205 + 1.376382), (5, 2.776445 + 0.940965), (11, 2.228139 + 0.879058)):
+        assert claims.detectable(Difference(1.0, 0.5, 0.1, pairs)) == pytest.approx(0.5 * quantiles, rel=1e-5)
+    assert math.isnan(claims.detectable(difference({0: 1.0}, {0: 2.0})))

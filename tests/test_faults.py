@@ -28,7 +28,7 @@ from minidl import checkpoint
 from minidl.__main__ import main
 from minidl.experiment.saving import files, records
 from minidl.experiment.saving.contents import RESULT
-from minidl.experiment.sweeps.results import KEY, VALUES, read_results
+from minidl.experiment.sweeps.results import COLUMNS, read_results
 from minidl.experiment.trainer import Trainer
 from minidl.kernels.errors import MinidlError
 from minidl.study import trace_files
@@ -532,7 +532,7 @@ def test_an_incomplete_result_is_an_error_of_one_sentence(tmp_path):
 )
 def test_a_cell_of_the_results_with_an_impossible_number(tmp_path, name, value):
     good = ["2", "c", "WC", "0", "run", "cifar10", "15", "84.91", "nan", "9.5", "epochs 15", "", "CPU"]
-    row = dict(zip((*KEY, *VALUES), good, strict=True))
+    row = dict(zip(COLUMNS, good, strict=True))
     for cells, wrong in ((row, False), (row | {name: value}, True)):
         (tmp_path / "results.csv").write_text(files.as_csv([[*cells], [*cells.values()]]))
         if not wrong:

@@ -52,7 +52,7 @@ def test_a_net_begins_with_all_that_an_earlier_one_has_learned(sets, tmp_path, k
         start, _ = export(tmp_path / "run", kind if kind == "safetensors" else "pytorch", tmp_path / "net.safetensors")
     if kind == "a module's state":
         save_file(load_file(start), start)  # as users of PyTorch save it: without a description
-    net = begun(tmp_path, "--init", start).net
+    net = begun(tmp_path, "--init", start).trainer.net
     saved = load_file(tmp_path / "run" / checkpoint.NAME)
     for name, array in arrays(net).items():
         np.testing.assert_allclose(array, saved[f"net/{name}"], rtol=0, atol=1e-7)  # a second WC changes the last bits
@@ -65,7 +65,7 @@ def test_weights_in_float64_are_rounded_and_that_is_said(sets, tmp_path):
     arrays = {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in load_file(start).items()}
     save_file(arrays, start)
     experiment = begun(tmp_path, "--init", start)
-    assert experiment.net.dtype == np.float32
+    assert experiment.trainer.net.dtype == np.float32
     assert "These are in float64 there, and rounded to float32 here." in experiment.notes
 
 
@@ -80,9 +80,9 @@ def test_another_number_of_classes_resets_the_last_layer(sets, tmp_path, random,
     for i in range(3):
         Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / "set" / "third" / f"{i}.png")
     experiment = begun(tmp_path, "--init", start)
-    fresh = arrays(begun(tmp_path).net)
+    fresh = arrays(begun(tmp_path).trainer.net)
     saved = load_file(tmp_path / "run" / checkpoint.NAME)
-    for name, array in arrays(experiment.net).items():
+    for name, array in arrays(experiment.trainer.net).items():
         expected = fresh[name] if name.startswith("fc2") else saved[f"net/{name}"]
         np.testing.assert_allclose(array, expected, rtol=0, atol=1e-7)
     assert "fc2 starts with random weights: it has 3 outputs here and 2 there." in experiment.notes
@@ -98,7 +98,7 @@ def test_the_weights_are_normalized_before_the_first_step(sets, tmp_path):
         weights = saved[f"net/{name}.weights"]
         means = weights.mean(axis=(1, 2, 3), keepdims=True)
         assert np.abs(means).max() > 1e-3
-        [now] = [p.value for p in experiment.net.parameters if p.name == f"{name}.weights"]
+        [now] = [p.value for p in experiment.trainer.net.parameters if p.name == f"{name}.weights"]
         np.testing.assert_allclose(now, weights - means, atol=1e-7)
         np.testing.assert_array_equal(experiment.trainer.tracer.raw[f"{name}.weights"], weights)
 
@@ -249,6 +249,6 @@ def test_a_net_of_another_seed_begins_alike(sets, tmp_path):
     """The initial weights do not depend on the seed."""
     assert sets() == 0
     experiment = begun(tmp_path, "--init", tmp_path / "run", "--seed", 5)
-    one = arrays(experiment.net)
-    for name, array in arrays(begun(tmp_path, "--init", tmp_path / "run").net).items():
+    one = arrays(experiment.trainer.net)
+    for name, array in arrays(begun(tmp_path, "--init", tmp_path / "run").trainer.net).items():
         np.testing.assert_array_equal(one[name], array)

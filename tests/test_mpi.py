@@ -215,7 +215,7 @@ class Run:
         return str(surroundings["threads"])
 
 if __name__ == "__main__":
-    carry_out([Run(), Run(), Run()], 1, {}, lambda run, words: print(words))
+    print(*carry_out([Run(), Run(), Run()], 1, {}, lambda run: None))
 """
 
 

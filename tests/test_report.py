@@ -16,9 +16,9 @@ from safetensors.numpy import load_file, save_file
 
 from minidl import models
 from minidl.__main__ import main
+from minidl.commands.train import parser as options_of
 from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.own_code import OwnFile
-from minidl.experiment.options import parser as options_of
 from minidl.experiment.sweeps import seeds
 from minidl.experiment.sweeps.compare_results import ONE_SEED
 from minidl.kernels import load

@@ -24,7 +24,7 @@ from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.console import decoration, lenient
 from minidl.experiment.saving import checkpoint, files, records, run_folder
 from minidl.experiment.sweeps.budget import budget
-from minidl.experiment.sweeps.results import KEY, VALUES, read_results, write
+from minidl.experiment.sweeps.results import COLUMNS, read_results, write
 from minidl.experiment.sweeps.row_run import run_of
 from minidl.experiment.sweeps.rows import choose, read_rows
 from minidl.kernels.cpu import loops
@@ -411,22 +411,21 @@ def test_numbers_that_json_lacks():
 
 
 def test_results_that_a_spreadsheet_has_saved(tmp_path):
-    rows = {("2", "c", "WC, GC", "0", "run"): ("cifar10", "15", "84.91", "64.20", "9.5", "epochs 15", "abc", "CPU")}
+    key = ("2", "c", "WC, GC", "0", "run")
+    row = (*key, "cifar10", "15", "84.91", "64.20", "9.5", "epochs 15", "abc", "CPU")
     for separator, mark in ((",", ""), (";", "\ufeff")):
         with open(tmp_path / "results.csv", "w", newline="", encoding="utf-8") as file:
             file.write(mark)
-            csv.writer(file, delimiter=separator).writerows(
-                [(*KEY, *VALUES), *((*key, *values) for key, values in rows.items())]
-            )
-        assert read_results(tmp_path / "results.csv") == rows
+            csv.writer(file, delimiter=separator).writerows([COLUMNS, row])
+        assert read_results(tmp_path / "results.csv") == {key: dict(zip(COLUMNS, row, strict=True))}
 
 
 def test_results_of_an_earlier_version_lack_columns(tmp_path):
-    short, key = VALUES[:5], ("2", "c", "WC, GC", "0", "run")
-    values = ("cifar10", "15", "84.91", "64.20", "9.5")
-    (tmp_path / "results.csv").write_text(files.as_csv([(*KEY, *short), (*key, *values)]))
-    assert read_results(tmp_path / "results.csv") == {key: (*values, "", "", "")}
-    (tmp_path / "results.csv").write_text(files.as_csv([(*KEY, *short[1:]), (*key, *values[1:])]))
+    key = ("2", "c", "WC, GC", "0", "run")
+    row = (*key, "cifar10", "15", "84.91", "64.20", "9.5")
+    (tmp_path / "results.csv").write_text(files.as_csv([COLUMNS[: len(row)], row]))
+    assert read_results(tmp_path / "results.csv") == {key: dict(zip(COLUMNS, (*row, "", "", ""), strict=True))}
+    (tmp_path / "results.csv").write_text(files.as_csv([COLUMNS[1 : len(row)], row[1:]]))
     with pytest.raises(MinidlError, match=r"where .* are expected"):
         read_results(tmp_path / "results.csv")
 

@@ -24,7 +24,7 @@ minidl train --help
 """
 # Settings of a training that a walk has no options for. It shows all hook points, so place is "hooks".
 FIXED = dict.fromkeys(("test_size", "epochs", "drop_every", "out", "resume", "trace"))
-FIXED |= {"place": "hooks", "test_every": 1, "quiet": False}
+FIXED |= {"place": "hooks", "test_every": 1, "quiet": False, "sync_bn": False}
 
 
 def parser(command: Command) -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ def idle(settings: Settings, net: Net, ranks: int) -> Iterator[str]:
     if settings["mode"] == "reparametrization" and not any(one.point == "weights" for one in net.method.normalizations):
         yield f"--mode reparametrization has no effect on the method {net.method}, which does not normalize weights."
     yield from idle_loops(settings["loops"], device)
-    if settings.get("sync_bn") and ranks == 1:
+    if settings["sync_bn"] and ranks == 1:
         yield "--sync-bn has no effect: there is only one rank."
 
 

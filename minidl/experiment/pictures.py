@@ -17,11 +17,10 @@ EXAMPLES = 8  # test images in predictions.png
 
 def draw(experiment: Experiment, folder: Path, epochs: list[Epoch], command: Command) -> None:
     """Draw into the folder of the run; if a picture fails, say so and continue."""
-    settings, test = experiment.settings, experiment.test
+    settings, net, test = experiment.settings, experiment.trainer.net, experiment.trainer.test
     title = f"net ({settings['model']}) on {experiment.data}: {settings['method']}"
     with decoration(command.name, CURVES):
         write_whole(folder / CURVES, plots.curves(epochs, title))
-    net = experiment.net
     if isinstance(test, PixelBatches) and not net.training:  # a test leaves it so; a net that diverged had no test
         with decoration(command.name, PREDICTIONS):
             drawn = predictions(test.examples(EXAMPLES), lambda data: net.kernels.host(net.forward(data)))

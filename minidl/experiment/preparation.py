@@ -7,7 +7,7 @@ import numpy as np
 from minidl import data, kernels, models
 from minidl.communicator import ALONE, Communicator
 from minidl.data import labels
-from minidl.data.batches import DIVISOR, MEAN
+from minidl.data.batches import DIVISOR, MEAN, Batches
 from minidl.data.pixel_batches import PixelBatches
 from minidl.experiment import initial, sources
 from minidl.experiment.idle import idle
@@ -16,7 +16,6 @@ from minidl.experiment.saving.commit import commit
 from minidl.experiment.saving.fingerprint import Description, describe
 from minidl.experiment.settings import Settings
 from minidl.experiment.sharing import check_alike, share_batches
-from minidl.experiment.sources import Source
 from minidl.experiment.trainer import Trainer
 from minidl.kernels import Kernels
 from minidl.kernels.cpu import loops, threads
@@ -33,29 +32,17 @@ from minidl.words import check_known
 class Experiment:
     """A run that is ready to begin.
 
-    data: the name of its set; description: of the data, for the checkpoint; notes: for the user, on the data, on the
-    ranks that share the batches and on options without effect; commit: of the code that trains.
+    data: the name of its set; trainer: with the net, its optimizer, the batches and the ranks that share them;
+    description: of the data, for the checkpoint; notes: for the user, on the data, on the ranks and on options without
+    effect; commit: of the code that trains.
     """
 
     settings: Settings
     data: str
-    train: Source
-    test: Source
     trainer: Trainer
     description: Description
     notes: tuple[str, ...]
-    ranks: Communicator
     commit: str = field(default_factory=commit)
-
-    @property
-    def net(self) -> Net:
-        """The net that is trained."""
-        return self.trainer.net
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer of the net."""
-        return self.trainer.optimizer
 
 
 def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE) -> Experiment:
@@ -68,7 +55,7 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     operations = choose_device(settings, ranks)
     check_names(settings)
     ranks.serve(operations)
-    start = initial.read(settings["init"]) if settings.get("init") and begins else None
+    start = initial.read(settings["init"]) if settings["init"] and begins else None
     train_set, test_set = ranks.one_before_others(lambda: sources.load(settings))
     notes = (*train_set.notes, *test_set.notes, *sources.cut_batch(settings, train_set))
     train, test = sources.batches(settings, train_set, test_set, operations, ranks)
@@ -82,7 +69,7 @@ def prepare(settings: Settings, begins: bool = True, ranks: Communicator = ALONE
     trainer = Trainer(net, optimizer, train, test, settings["drop_every"], settings["seed"], tracer, ranks)
     description = describe(train.classes, train_set, test_set)
     check_alike(ranks, settings, description, net)
-    return Experiment(settings, train_set.name, train, test, trainer, description, notes, ranks)
+    return Experiment(settings, train_set.name, trainer, description, notes)
 
 
 def choose_device(settings: Settings, ranks: Communicator = ALONE) -> Kernels:
@@ -104,12 +91,10 @@ def check_names(settings: Settings) -> None:
     check_known("optimizer", settings["optimizer"], OPTIMIZERS)
     models.check(settings["model"], settings["method"], settings["mode"], settings["device"], settings["place"])
     labels.check_name(settings["data"], models.per_pixel(settings["model"]))
-    data.check_sizes(
-        settings["data"], settings.get("image_size"), settings.get("fit"), settings["shrink"], settings["crop"]
-    )
+    data.check_sizes(*(settings[name] for name in ("data", "image_size", "fit", "shrink", "crop")))
 
 
-def build_net(settings: Settings, train: Source, start: Initial | None = None) -> Net:
+def build_net(settings: Settings, train: Batches, start: Initial | None = None) -> Net:
     """Return the net for the batches of the training, with its initial weights, if given.
 
     Raises MinidlError if it has no parameters.
@@ -124,18 +109,18 @@ def build_net(settings: Settings, train: Source, start: Initial | None = None) -
     if start:
         start.give(net)
     y, x, _ = train.shape
-    fit = KEEP if train.per_pixel else settings.get("fit") or "stretch"
+    fit = KEEP if train.per_pixel else settings["fit"] or "stretch"
     mean = tuple(map(float, MEAN))
     net.preprocessing = Preprocessing(mean, DIVISOR, (y, x), train.classes, fit, settings["shrink"], train.white)
     return net
 
 
-def _build(settings: Settings, train: Source) -> Net:
+def _build(settings: Settings, train: Batches) -> Net:
     chosen = {name: settings[name] for name in ("method", "mode", "place", "device", "seed")}
     return models.build(settings["model"], classes=len(train.classes), shape=train.shape, **chosen)
 
 
-def check_sizes(settings: Settings, net: Net, train: Source, test: Source) -> None:
+def check_sizes(settings: Settings, net: Net, train: Batches, test: Batches) -> None:
     """Raise MinidlError if a test has images of other sizes than training and the net cannot take them.
 
     If this is not known of a net, a copy of it is tried on one black image before the training.
@@ -171,7 +156,7 @@ def build_optimizer(settings: Settings, net: Net) -> Optimizer:
 
 
 def build_tracer(
-    settings: Settings, train: Source, net: Net, optimizer: Optimizer, start: Initial | None
+    settings: Settings, train: Batches, net: Net, optimizer: Optimizer, start: Initial | None
 ) -> Tracer | None:
     """Return the tracer of the training, or None without --trace.
 

@@ -62,9 +62,9 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
     takes effect when the step is done and saved. Returns whether the training has diverged: then it ends, and the
     checkpoint is still the one from before.
     """
-    settings, trainer, ranks = experiment.settings, experiment.trainer, experiment.ranks
+    settings, trainer, ranks = experiment.settings, experiment.trainer, experiment.trainer.ranks
     saved, duration = time.monotonic(), 0.0  # when the last checkpoint was written, and how long that took
-    display = Display(settings["epochs"], experiment.train.samples, settings["quiet"])
+    display = Display(settings["epochs"], trainer.train.samples, settings["quiet"])
     for line in (*introduction(experiment, folder), "", Display.HEAD):
         display.say(line)
     with put_off() as stop:
@@ -88,7 +88,7 @@ def train(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> bool:
                 raise _ended(ranks, asked)
 
         for number in range(len(epochs) + 1, settings["epochs"] + 1):
-            display.begin(number, sum(experiment.train.sizes[: trainer.progress.batches]))
+            display.begin(number, sum(trainer.train.sizes[: trainer.progress.batches]))
             test = number % settings["test_every"] == 0 or number == settings["epochs"]
             epoch = trainer.run_epoch(number, between, test)
             if not divergence.is_finite(trainer.net):
@@ -131,8 +131,8 @@ def conclude(experiment: Experiment, folder: Path, epochs: list[Epoch], diverged
     if trainer.test.per_pixel and not diverged and trainer.confusion is None:
         trainer.test_score()  # the run was stopped after its last epoch and before its result
     result = result_of(experiment, epochs, diverged)
-    experiment.ranks.end()
-    if experiment.ranks.rank:
+    trainer.ranks.end()
+    if trainer.ranks.rank:
         return result
     draw(experiment, folder, epochs, command)
     records.write_result(folder, result)

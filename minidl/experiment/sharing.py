@@ -7,10 +7,10 @@ import numpy as np
 
 from minidl import __version__
 from minidl.communicator import Communicator
+from minidl.data.batches import Batches
 from minidl.exchange import Exchange
 from minidl.experiment.saving.fingerprint import Description, difference
 from minidl.experiment.settings import Settings
-from minidl.experiment.sources import Source
 from minidl.kernels.cpu import loops
 from minidl.kernels.errors import MinidlError
 from minidl.layers import BatchNorm
@@ -21,7 +21,7 @@ from minidl.synchronized import hooks_of_a_batch, synchronize
 OWN = ("data", "data_root", "init", "out", "quiet", "save_every", "threads", "import")
 
 
-def share_batches(settings: Settings, net: Net, train: Source, ranks: Communicator) -> tuple[str, ...]:
+def share_batches(settings: Settings, net: Net, train: Batches, ranks: Communicator) -> tuple[str, ...]:
     """Let the net's gradients be those of the whole batch; return notes for the user, none for a single rank.
 
     Build the optimizer after this. Raises MinidlError for a trace, and if a rank's share of a batch is too small.

@@ -12,21 +12,19 @@ from minidl.experiment.settings import Settings
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 
-Source = Batches | PixelBatches
-
 
 def load(settings: Settings) -> tuple[Dataset, Dataset]:
     """Return the training and the test set, cut and shrunk as the settings say.
 
     Raises MinidlError if they cannot be loaded; it says so if a saved net was given in place of data.
     """
-    made = {"size": settings.get("image_size"), "fit": settings.get("fit")}
+    name, root, size, fit = (settings[name] for name in ("data", "data_root", "image_size", "fit"))
     try:
-        train, test = data.load(settings["data"], settings["data_root"], progress=not settings["quiet"], **made)
+        train, test = data.load(name, root, progress=not settings["quiet"], size=size, fit=fit)
     except MinidlError as error:
-        if checkpoint.is_saved(Path(settings["data"])):
+        if checkpoint.is_saved(Path(name)):
             raise MinidlError(
-                f"{settings['data']} is a saved net, which --init and --resume take; --data takes images to train on"
+                f"{name} is a saved net, which --init and --resume take; --data takes images to train on"
             ) from error
         raise
     return _adapted(train, "train", settings), _adapted(test, "test", settings)
@@ -58,17 +56,17 @@ def cut_batch(settings: Settings, train: Dataset) -> tuple[str, ...]:
 
 def batches(
     settings: Settings, train: Dataset, test: Dataset, operations: Kernels, ranks: Communicator
-) -> tuple[Source, Source]:
+) -> tuple[Batches, Batches]:
     """Return the training and test batches, with a label for each image or each pixel, as the net needs.
 
     Each rank gets its share of them. Raises MinidlError for a batch with fewer images than ranks.
     """
-    source = PixelBatches if models.per_pixel(settings["model"]) else Batches
+    kind = PixelBatches if models.per_pixel(settings["model"]) else Batches
     size = settings["batch_size"]
-    made = source(train, size, operations, "float32", ranks.share)
+    made = kind(train, size, operations, "float32", ranks.share)
     if min(made.sizes) < ranks.size:
         raise MinidlError(
             f"a batch of {min(made.sizes)} images in an epoch of {len(train):,} cannot be shared by {ranks.size} "
             "ranks; use fewer ranks, or another --batch-size or --train-size"
         )
-    return made, source(test, min(size, len(test)), operations, "float32", ranks.share)
+    return made, kind(test, min(size, len(test)), operations, "float32", ranks.share)

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from minidl.communicator import ALONE, Communicator
+from minidl.data.batches import Batches
 from minidl.experiment.metrics import Confusion
 from minidl.losses import Score, SoftmaxCrossEntropy
 from minidl.net import Net
@@ -19,28 +20,6 @@ from minidl.synchronized import with_loss
 Array = Any
 
 CHECKED = 20  # steps between two checks that the loss is a number; a GPU reports an earlier loss
-
-
-class BatchSource(Protocol):
-    """A source of batches (data, labels); see data/batches.py and data/pixel_batches.py.
-
-    classes: their names; per_pixel: whether each pixel has a label, or each sample one; sizes: of an epoch's batches.
-    """
-
-    classes: tuple[str, ...]
-    per_pixel: bool
-    samples: int
-    batch_size: int
-    sizes: list[int]
-
-    def shuffle(self, random: np.random.Generator) -> list[int]:
-        """Begin a random epoch; return the sizes of its batches."""
-
-    def next(self, size: int) -> tuple[Array, Array]:
-        """Make the next batch of the epoch."""
-
-    def in_order(self) -> Iterator[tuple[Array, Array]]:
-        """Iterate over all samples, unchanged."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +74,8 @@ class Trainer:
         self,
         net: Net,
         optimizer: Optimizer,
-        train: BatchSource,
-        test: BatchSource,
+        train: Batches,
+        test: Batches,
         drop_every: int,
         seed: int,
         tracer: Tracer | None = None,
@@ -177,7 +156,7 @@ class Trainer:
         return replace(self.progress, totals=totals)
 
 
-def evaluate(net: Net, loss: SoftmaxCrossEntropy, source: BatchSource, confusion: Confusion | None = None) -> Score:
+def evaluate(net: Net, loss: SoftmaxCrossEntropy, source: Batches, confusion: Confusion | None = None) -> Score:
     """Test a net on all samples, without hooks, with the weights of inference. It stays in inference mode."""
     net.eval()
     loss.reset()

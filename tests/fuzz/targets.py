@@ -29,7 +29,7 @@ from safetensors.numpy import load, save
 import minidl
 from minidl import data as sets
 from minidl import models
-from minidl.commands import COMMANDS
+from minidl.commands import COMMANDS, train
 from minidl.data import cifar, images, voc
 from minidl.data.archive import Archive, unpack
 from minidl.data.download import fetch
@@ -389,7 +389,7 @@ def answer(data: bytes, folder: Path) -> None:
 @cache
 def configuration() -> bytes:
     """Return the configuration of a run."""
-    cli = options.parser(Command("train", "train"))
+    cli = train.parser(Command("train", "train"))
     given = vars(cli.parse_args([]))
     folder = Path(os.environ.get("TMPDIR", "/tmp"), f"minidl-fuzz-{os.getpid()}")
     emptied(folder)
@@ -407,7 +407,7 @@ JSON = (b"null", b"true", b"NaN", b"Infinity", b"-1", b"1e999", b"[]", b"{}", b'
 def config(data: bytes, folder: Path) -> None:
     """Configurations of a run that is resumed."""
     (folder / records.CONFIG).write_bytes(data)
-    cli = options.parser(Command("train", "train"))
+    cli = train.parser(Command("train", "train"))
     settings.complete(*options.read(cli, ["--resume", str(folder)]))
 
 
@@ -441,7 +441,7 @@ def result(data: bytes, folder: Path) -> None:
     records.read_result(folder)
 
 
-@target(lambda: [(",".join((*results.KEY, *results.VALUES)) + "\n2,c,WC,0,x,cifar10,15,83.1,70.2,9\n").encode()], *CSV)
+@target(lambda: [(",".join(results.COLUMNS) + "\n2,c,WC,0,x,cifar10,15,83.1,70.2,9\n").encode()], *CSV)
 def table(data: bytes, folder: Path) -> None:
     """Results of the runs of a table."""
     (folder / results.NAME).write_bytes(data)

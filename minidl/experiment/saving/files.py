@@ -7,12 +7,15 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
+from minidl.data import regular_file
 from minidl.experiment.cli.system import MORE_FILES, too_many_files
+from minidl.experiment.saving import formats
 from minidl.kernels.errors import MinidlError
 from minidl.words import either
 
@@ -51,7 +54,7 @@ def whole(path: Path) -> Iterator[Path]:
         raise MinidlError(f"{path} is a folder; name a file in it")
     part = hidden(path)
     try:
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         mode = stat.S_IMODE(os.fstat(file).st_mode)
         os.close(file)
         yield part
@@ -94,15 +97,10 @@ def _flush(path: Path, how: int) -> None:
 
 @contextmanager
 def taking_turns(folder: Path) -> Iterator[None]:
-    """Let only one program at a time write into a folder, if the system has such locks."""
-    try:
-        from fcntl import LOCK_EX, flock
-    except ImportError:  # Windows
-        yield
-        return
+    """Let only one program at a time write into a folder, if its file system has locks."""
     opened = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):
             flock(opened, LOCK_EX)
         yield
     finally:
@@ -127,6 +125,24 @@ def as_json(value: Any) -> str:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(finite(value), indent=2, allow_nan=False) + "\n"
+
+
+def read_json(path: Path, needed: Mapping[str, type], remedy: str) -> dict[str, Any] | None:
+    """Return the fields of a JSON file, or None if there is no such file.
+
+    needed: the types of the fields that it must have; remedy: what to do if it cannot be read. Raises MinidlError then,
+    and for a later format.
+    """
+    try:
+        fields = {**json.loads(regular_file.read(path, BRIEF).decode("utf-8-sig"))}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        raise MinidlError(f"{path} cannot be read ({error}); {remedy}") from error
+    formats.check(path, fields)
+    if missing := [name for name, kind in needed.items() if name not in fields or not isinstance(fields[name], kind)]:
+        raise MinidlError(f"{path} cannot be read (it does not say {missing[0]}); {remedy}")
+    return fields
 
 
 def as_csv(rows: Iterable[Sequence[Any]]) -> str:

@@ -1,6 +1,5 @@
 """The record of a run: its settings, the results of each epoch, and the final result."""
 
-import json
 import platform
 import sys
 from dataclasses import astuple, fields
@@ -11,7 +10,7 @@ from typing import Any
 from minidl import __version__
 from minidl.data import regular_file
 from minidl.experiment.saving import contents, formats, mistaken, spreadsheet
-from minidl.experiment.saving.files import BRIEF, LONG, as_csv, as_json, write_whole
+from minidl.experiment.saving.files import LONG, as_csv, as_json, read_json, write_whole
 from minidl.experiment.saving.schema import check
 from minidl.experiment.trainer import Epoch
 from minidl.kernels.cpu.threads import workers
@@ -19,6 +18,7 @@ from minidl.kernels.errors import MinidlError
 
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
 PUT_BACK = "put it back as it was, or start a new run"
+REPEAT = "delete it and run it again"
 LOG_BACK = "put the log back as it was, or start a new run"
 ALWAYS = ("epochs", "train_loss", "test_accuracy", "seconds")  # in every result
 
@@ -45,17 +45,12 @@ def _version(package: str) -> tuple[str, str | None]:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """Return the settings of the run in a folder; raise MinidlError if there is none, or it has a later format."""
-    try:
-        config = json.loads(regular_file.read(folder / CONFIG, BRIEF).decode("utf-8-sig"))
-        formats.check(folder / CONFIG, config)
-        settings = {**config["settings"]}
-    except (FileNotFoundError, NotADirectoryError):
-        raise MinidlError(_no_run(folder)) from None
-    except MinidlError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise MinidlError(f"{folder / CONFIG} cannot be read ({error}); start the run again") from error
-    check(settings, contents.SETTINGS, str(folder / CONFIG), PUT_BACK)
+    path = folder / CONFIG
+    config = read_json(path, {"settings": dict}, "start the run again")
+    if config is None:
+        raise MinidlError(_no_run(folder))
+    settings: dict[str, Any] = config["settings"]
+    check(settings, contents.SETTINGS, str(path), PUT_BACK)
     return settings
 
 
@@ -127,15 +122,9 @@ def remove_result(folder: Path) -> None:
 def read_result(folder: Path) -> dict[str, Any] | None:
     """Return the result of the run in a folder, or None if it has not finished."""
     path = folder / RESULT
-    try:
-        result = {**json.loads(regular_file.read(path, BRIEF).decode("utf-8-sig"))}
-        if missing := [name for name in ALWAYS if name not in result]:
-            raise ValueError(f"it does not say {missing[0]}")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, TypeError, OSError, RecursionError) as error:
-        raise MinidlError(f"{path} cannot be read ({error}); delete it and run it again") from error
-    check(result, contents.RESULT, str(path), "delete it and run it again")
+    result = read_json(path, dict.fromkeys(ALWAYS, object), REPEAT)
+    if result is not None:
+        check(result, contents.RESULT, str(path), REPEAT)
     return result
 
 

@@ -14,8 +14,8 @@ Result = dict[str, Any]
 
 def result_of(experiment: Experiment, epochs: list[Epoch], diverged: str) -> Result:
     """Return what was trained, where, and with what result; diverged: where the training diverged, or ""."""
-    settings, trainer, kernels = experiment.settings, experiment.trainer, experiment.net.kernels
-    done = trainer.progress
+    settings, trainer = experiment.settings, experiment.trainer
+    kernels, done = trainer.net.kernels, trainer.progress
     return {
         **{name: settings[name] for name in ("model", "method", "mode")},
         "data": experiment.data,
@@ -26,7 +26,7 @@ def result_of(experiment: Experiment, epochs: list[Epoch], diverged: str) -> Res
         "machine": kernels.describe(),
         "minidl": __version__,
         "commit": experiment.commit,
-        "parameters": experiment.net.parameter_count,
+        "parameters": trainer.net.parameter_count,
         "train_loss": epochs[-1].train_loss,
         "test_accuracy": epochs[-1].test_accuracy,
         **({"mean_iou": trainer.confusion.mean_iou} if trainer.confusion else {}),

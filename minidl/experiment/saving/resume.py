@@ -20,7 +20,7 @@ def resume(experiment: Experiment, folder: Path) -> list[Epoch]:
     Log and configuration are written again. Raises MinidlError, before anything is written, if the files do not fit
     together, if the run was trained on another set, or if the run is complete.
     """
-    settings = experiment.settings
+    settings, trainer = experiment.settings, experiment.trainer
     _compare(folder, checkpoint.trained_on(folder / checkpoint.NAME), settings["data"], experiment.description)
     epochs = state.restore(experiment, folder)
     finished = len(epochs) >= settings["epochs"] and records.read_result(folder) is not None
@@ -29,8 +29,8 @@ def resume(experiment: Experiment, folder: Path) -> list[Epoch]:
             f"the run in {folder} has finished its {counted(len(epochs), 'epoch')}; give --epochs with a larger "
             "number to go on"
         )
-    check_alike(experiment.ranks, settings, experiment.description, experiment.net)
-    experiment.ranks.first(lambda: _clear_up(experiment, folder, epochs))
+    check_alike(trainer.ranks, settings, experiment.description, trainer.net)
+    trainer.ranks.first(lambda: _clear_up(experiment, folder, epochs))
     return epochs
 
 

@@ -36,26 +36,28 @@ def save(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
     epochs: the finished ones. All ranks have the same state; the first writes it. Raises MinidlError if something
     cannot be written; then the earlier checkpoint is still there.
     """
-    if experiment.ranks.rank:
+    trainer = experiment.trainer
+    if trainer.ranks.rank:
         return
     save_record(experiment, folder, epochs)
-    reached = asdict(experiment.trainer.reached())
+    reached = asdict(trainer.reached())
     log = np.array([astuple(epoch) for epoch in epochs], np.float64).reshape(-1, len(COLUMNS))
     arrays = {LOG: log} | {name: np.array(value, np.float64, ndmin=1) for name, value in reached.items()}
-    if tracer := experiment.trainer.tracer:
-        arrays |= {f"{TRACED}{name}": weights for name, weights in tracer.raw.items()}
+    if trainer.tracer:
+        arrays |= {f"{TRACED}{name}": weights for name, weights in trainer.tracer.raw.items()}
     path = folder / checkpoint.NAME
     known = (experiment.description, arrays, experiment.settings)
-    checkpoint.save(path, experiment.net, experiment.optimizer, len(epochs), *known)
+    checkpoint.save(path, trainer.net, trainer.optimizer, len(epochs), *known)
 
 
 def save_record(experiment: Experiment, folder: Path, epochs: list[Epoch]) -> None:
     """Write only the log and the trace, which may be ahead of the checkpoint."""
-    if experiment.ranks.rank:
+    trainer = experiment.trainer
+    if trainer.ranks.rank:
         return
     records.write_log(folder, epochs)
-    if experiment.trainer.tracer:
-        trace_files.write(folder, experiment.trainer.tracer.trace)
+    if trainer.tracer:
+        trace_files.write(folder, trainer.tracer.trace)
 
 
 def restore(experiment: Experiment, folder: Path) -> list[Epoch]:
@@ -65,7 +67,7 @@ def restore(experiment: Experiment, folder: Path) -> list[Epoch]:
     fit together, or do not fit the net.
     """
     path, trainer = folder / checkpoint.NAME, experiment.trainer
-    done = checkpoint.resume(path, experiment.net, experiment.optimizer)
+    done = checkpoint.resume(path, trainer.net, trainer.optimizer)
     arrays = checkpoint.run_state(path)
     if not arrays:
         epochs = _of_earlier_versions(folder, done)
@@ -73,7 +75,7 @@ def restore(experiment: Experiment, folder: Path) -> list[Epoch]:
         epochs = _log(arrays, done, path)
         trainer.progress = _progress(arrays, trainer, path)
     if tracer := trainer.tracer:
-        xp, prefix = experiment.net.kernels.xp, len(TRACED)
+        xp, prefix = trainer.net.kernels.xp, len(TRACED)
         raw = {name[prefix:]: xp.asarray(array) for name, array in arrays.items() if name.startswith(TRACED)}
         if not trace_files.is_traced(folder):
             raise MinidlError(f"the trace of the run in {folder} is lost; put {trace_files.TRACE} back, or start again")

@@ -56,7 +56,9 @@ def compare(options: dict[str, Any], command: Command) -> int:
         display = Display(runs, settings["epochs"], settings["quiet"])
         display.say(introduction(methods, options["seeds"], jobs, experiment, out, runs))
         del experiment  # its images and its net are not needed any more
-        failures = train(runs, jobs, {name: common[name] for name in SURROUNDINGS}, display)
+        with display:
+            surroundings = {name: common[name] for name in SURROUNDINGS}
+            failures = carry_out(runs, jobs, surroundings, display.ended, display.look)
     for failure in failures:
         print(f"{command.name}: {failure}", file=sys.stderr)
     check_earlier(out, settings, files, description)  # each run has read the files again when it began
@@ -89,7 +91,7 @@ def prepare_all(methods: Sequence[str], common: Options) -> Experiment:
     experiment = prepare(settings)
     start = initial.read(settings["init"]) if settings["init"] else None
     for method in methods[1:]:
-        build_net(experiment.settings | {"method": method}, experiment.train, start)
+        build_net(experiment.settings | {"method": method}, experiment.trainer.train, start)
     return experiment
 
 
@@ -136,24 +138,12 @@ def introduction(
     methods: Sequence[str], seeds: int, jobs: int, experiment: Experiment, out: Path, runs: Sequence[MethodRun]
 ) -> str:
     """Return how much the comparison will train, and where its record is."""
-    epochs, finished = experiment.settings["epochs"], sum(run.result is not None for run in runs)
+    settings, images = experiment.settings, experiment.trainer.train.samples
+    epochs, finished = settings["epochs"], sum(run.result is not None for run in runs)
     done = f" ({finished} have finished already)" if finished else ""
     return (
         f"{len(methods)} methods × {counted(seeds, 'seed')} = {len(runs)} runs{done} of {counted(epochs, 'epoch')}, "
-        f"{len(runs) * epochs} epochs in all, of {experiment.train.samples:,} images of {experiment.data} each\n"
-        f"net ({experiment.settings['model']}), {experiment.settings['optimizer']}, {jobs} at a time; records in {out}"
+        f"{len(runs) * epochs} epochs in all, of {images:,} images of {experiment.data} each\n"
+        f"net ({settings['model']}), {settings['optimizer']}, {jobs} at a time; records in {out}"
         + "".join(f"\n{printable(note)}" for note in experiment.notes)
     )
-
-
-def train(runs: Sequence[MethodRun], jobs: int, surroundings: Options, display: Display) -> list[str]:
-    """Carry out the runs and show them in the display; return the errors."""
-    failures: list[str] = []
-
-    def ended(run: MethodRun, problem: str) -> None:
-        failures.extend(filter(None, [problem]))
-        display.ended(run)
-
-    with display:
-        carry_out(runs, jobs, surroundings, ended, display.look)
-    return failures

@@ -86,16 +86,17 @@ def carry_out(
     runs: Sequence[Run],
     jobs: int,
     surroundings: Options,
-    ended: Callable[[Run, str], None],
+    ended: Callable[[Run], None],
     look: Callable[[], None] = lambda: None,
     fits: Callable[[Run], bool] = lambda run: True,
-) -> None:
+) -> list[str]:
     """Carry out the runs, ``jobs`` at a time, which share the cores, or as many as there are other ranks.
 
-    surroundings: options of all runs; ended: called with each run that has ended, and its error or ""; look: called
-    now and then; fits: whether to begin a run when its turn comes, or to skip it. If this process is told to end, it
-    ends the runs, too, and waits until they have saved.
+    surroundings: options of all runs; ended: called with each run that has ended; look: called now and then; fits:
+    whether to begin a run when its turn comes, or to skip it. Returns the errors of the runs. If this process is told
+    to end, it ends the runs, too, and waits until they have saved.
     """
+    errors: list[str] = []
     pool, task, places = _workers(jobs)
     left = iter(runs)
     going_on: dict[Future[str], Run] = {}
@@ -104,9 +105,10 @@ def carry_out(
             for run in islice(filter(fits, left), places - len(going_on)):
                 going_on[pool.submit(task, run, surroundings)] = run
             if not going_on:
-                return
+                return errors
             for future in wait(going_on, LOOK, FIRST_COMPLETED).done:
-                ended(going_on.pop(future), future.result())
+                errors += filter(None, [future.result()])
+                ended(going_on.pop(future))
             look()
     except Terminated:
         for process in tuple(RUNNING):

@@ -47,16 +47,14 @@ def reproduce(options: argparse.Namespace, command: Command) -> int:
 
 def train(runs: Sequence[RowRun], table: Sequence[RowRun], options: argparse.Namespace, command: Command) -> list[str]:
     """Carry out the runs, and write the table's results after each of them; return the errors."""
-    failures: list[str] = []
     limit = TimeLimit(options.time_limit, table)
     with Display(runs) as display:
 
-        def ended(run: RowRun, problem: str) -> None:
+        def ended(run: RowRun) -> None:
             display.ended(run)
-            failures.extend(filter(None, [problem]))
             write(options.out, table, command)
 
-        carry_out(runs, options.jobs, {"data_root": options.data_root}, ended, display.look, limit.fits)
+        failures = carry_out(runs, options.jobs, {"data_root": options.data_root}, ended, display.look, limit.fits)
     if limit.left_out:
         print(
             f"{command.name}: {counted(len(limit.left_out), 'run')} would not have ended within the time limit and "

@@ -1,6 +1,6 @@
 """The results of a table's runs: results.csv, the Markdown table and the picture beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,31 @@ from minidl.experiment.sweeps.tables import Line, markdown
 
 NAME = "results.csv"
 KEY = ("table", "model", "method", "seed", "run")  # columns of results.csv that identify a run
-VALUES = ("data", "epochs", "paper", "test_accuracy", "seconds", "budget", "commit", "machine")
 LATER = ("budget", "commit", "machine")  # columns missing in files of version 0.1.0
-Records = dict[tuple[str, ...], tuple[str, ...]]  # rows of results.csv: VALUES by KEY
+COLUMNS = (*KEY, "data", "epochs", "paper", "test_accuracy", "seconds", *LATER)
+Record = dict[str, str]  # a row: the text in each of the COLUMNS
 
 
-def read_results(path: Path) -> Records:
+def read_results(path: Path) -> dict[tuple[str, ...], Record]:
     """Return the rows of results.csv by KEY; none if there is no such file."""
     if not path.exists():
         return {}
-    rows = spreadsheet.read(path, [*KEY, *VALUES], LATER)
+    rows = spreadsheet.read(path, COLUMNS, LATER)
     for row in rows:
         numbers = {name: row.number(name) for name in contents.RESULTS}
         check(numbers, contents.RESULTS, f"line {row.line} of {path}", "put the file back as it was, or delete it")
-    return {tuple(row.values[name] for name in KEY): tuple(row.values[name] for name in VALUES) for row in rows}
+    return _by_key(row.values for row in rows)
 
 
-def write_results(out: Path, records: Records) -> None:
+def write_results(out: Path, records: Iterable[Record]) -> None:
     """Add rows to results.csv, or replace them there; those of other tables or budgets stay."""
-    whole = read_results(out / NAME) | records
-    rows = [(*key, *values) for key, values in sorted(whole.items())]
-    write_whole(out / NAME, as_csv([(*KEY, *VALUES), *rows]))
+    whole = read_results(out / NAME) | _by_key(records)
+    rows = [[whole[key][name] for name in COLUMNS] for key in sorted(whole)]
+    write_whole(out / NAME, as_csv([COLUMNS, *rows]))
+
+
+def _by_key(records: Iterable[Record]) -> dict[tuple[str, ...], Record]:
+    return {tuple(record[name] for name in KEY): record for record in records}
 
 
 def write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
@@ -56,7 +60,7 @@ def _write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
     lines = [Line(row, tuple(found for found, _ in some), some[0][1]) for row, some in values.items() if some]
     text = markdown(lines, rows)
     if lines:
-        write_results(out, dict(_record(run, result) for run, result in finished))
+        write_results(out, [_record(run, result) for run, result in finished])
         write_whole(out / f"table{rows[0].table}.md", text)
         picture = out / f"table{rows[0].table}.png"
         with decoration(command.name, picture.name):
@@ -64,9 +68,20 @@ def _write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
     return text
 
 
-def _record(run: RowRun, result: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _record(run: RowRun, result: dict[str, Any]) -> Record:
     row = run.row
-    key = (str(row.table), row.model, row.method, str(run.seed), run.folder.name)
-    did = (row.data, str(result["epochs"]), str(row.paper), f"{accuracy(result):.2f}", str(result["seconds"]))
-    made_by = (result.get("commit", ""), result.get("machine", ""))
-    return key, (*did, run.budget, *made_by)
+    return {
+        "table": str(row.table),
+        "model": row.model,
+        "method": row.method,
+        "seed": str(run.seed),
+        "run": run.folder.name,
+        "data": row.data,
+        "epochs": str(result["epochs"]),
+        "paper": str(row.paper),
+        "test_accuracy": f"{accuracy(result):.2f}",
+        "seconds": str(result["seconds"]),
+        "budget": run.budget,
+        "commit": result.get("commit", ""),
+        "machine": result.get("machine", ""),
+    }

@@ -44,26 +44,6 @@ def difference(values: Mapping[int, float], others: Mapping[int, float]) -> Diff
     return Difference(mean(pairs), error, _probability(t, len(pairs) - 1), len(pairs))
 
 
-def detectable(found: Difference, power: float = 0.8, level: float = 0.05) -> float:
-    """Return the smallest difference that a test would find: with p < level in ``power`` of all cases.
-
-    (t(1 − level/2) + t(power))·error, with Student's quantiles t; nan if the error is nan.
-    """
-    freedom = found.pairs - 1
-    if math.isnan(found.error) or freedom < 1:
-        return math.nan
-    return found.error * (_quantile(level, freedom) + _quantile(2 * (1 - power), freedom))
-
-
-def _quantile(p: float, freedom: int) -> float:
-    """Return the t with P(|T| ≥ t) = p, by bisection."""
-    low, high = 0.0, 1e6
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _probability(middle, freedom) > p else (low, middle)
-    return high
-
-
 def _probability(t: float, freedom: int) -> float:
     """Return P(|T| ≥ |t|), T having Student's distribution with a whole number of degrees of freedom from 1.
 

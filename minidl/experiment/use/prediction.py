@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 from shlex import quote
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from minidl.data.images import suffixes
-from minidl.data.pictures import palette
+from minidl.data.pictures import palette, png
 from minidl.experiment.saving import checkpoint
 from minidl.experiment.saving.files import write_whole
 from minidl.kernels.errors import MinidlError
@@ -166,8 +165,8 @@ def _segment(net: Net, out: Path) -> Look:
             one.found = [(name, share) for name, share in _ranked(net.classes, shares) if share > 0]
             name = _new_name(one.path.stem, taken)
             one.files = {"labels": out / f"{name}-labels.png", "overlay": out / f"{name}-overlay.png"}
-            write_whole(one.files["labels"], _png(labels, colours))
-            write_whole(one.files["overlay"], _png(overlay))
+            write_whole(one.files["labels"], png(labels, colours))
+            write_whole(one.files["overlay"], png(overlay))
             if one.drawn:
                 one.drawn.append(_small(overlay))
 
@@ -201,12 +200,3 @@ def _small(picture: Bytes) -> Bytes:
     image = Image.fromarray(picture)
     image.thumbnail((SIDE, SIDE))
     return np.asarray(image)
-
-
-def _png(pixels: Bytes, colours: Bytes | None = None) -> bytes:
-    """Return pixels as a PNG; labels as colour indices, like the masks of VOC."""
-    image, file = Image.fromarray(pixels), BytesIO()
-    if colours is not None:
-        image.putpalette(colours.tobytes())
-    image.save(file, "PNG")
-    return file.getvalue()
