@@ -148,7 +148,7 @@ def _images(random: Random, depth: int) -> str:
 
 def _image_layers(random: Random, depth: int) -> str:
     filters, size, stride = random.choice(CHANNELS), random.choice(SIZES), random.choice((1, 1, 2, 3))
-    padding = random.choice((None, 0, 1, size // 2, size - 1))
+    padding = random.choice((None, 0, 1, size // 2, size - 1, size + 1))
     window = f"{random.randint(1, 4)}, {random.randint(1, 3)}"
     kind = random.choice(("Convolution", "Convolution", "TransposedConvolution"))
     product = f"{kind}({filters}, {size}, {stride}, {padding})"
