@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from random import Random
 from typing import Any
@@ -73,6 +74,7 @@ class RandomNet:
             yield random.standard_normal(shape) * (1 + noise * other.standard_normal(shape)), labels
 
 
+@cache
 def draw(seed: int) -> RandomNet:
     """Return the random net of a seed.
 
