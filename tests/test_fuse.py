@@ -68,8 +68,8 @@ def set_up(root, shape, backend, dtype=np.float32):
 
 
 def poison(root):
-    for layer in root.layers():
-        for buffer in layer.buffers.values():
+    for part in root.parts():
+        for buffer in part.buffers.values():
             buffer.fill(np.nan if buffer.dtype.kind == "f" else 255)
 
 

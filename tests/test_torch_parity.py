@@ -70,13 +70,14 @@ def test_loss_of_a_whole_batch_in_float32(random):
 @pytest.mark.parametrize("kind, learning_rate", [("sgd", 0.1), ("adam", 1e-3)])
 @CASES
 def test_ten_steps(random, method, kind, learning_rate, size, samples, dtype, trials):
+    from torch_net import optimizer as optimizer_of
     from torch_net import relative
 
     errors = []
     for _ in range(trials):
         net, other = pair_of(method, size, dtype)
         optimizer = OPTIMIZERS[kind](net.parameters, net.kernels, learning_rate=learning_rate, weight_decay=5e-4)
-        theirs = other.optimizer(kind, learning_rate, 5e-4)
+        theirs = optimizer_of(list(other.values.values()), kind, learning_rate, 5e-4)
         trainer = Trainer(net, optimizer, None, None, drop_every=1, seed=0)
         error = 0.0
         for _ in range(10):

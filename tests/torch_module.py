@@ -39,8 +39,9 @@ class Module(nn.Module):
         body = self.make(layer.body)
 
         def run(x):
-            (y, x_), (py, px) = x.shape[2:], layer.padded_shape[:2]
-            return body(functional.pad(x, (0, px - x_, 0, py - y)))[:, :, :y, :x_]
+            padded = [max(layer.least, n + (layer.least - n) % layer.step) for n in x.shape[2:]]
+            made = body(functional.pad(x, missing(x, (x.shape[1], *padded))))
+            return functional.pad(made, missing(made, (made.shape[1], *x.shape[2:])))
 
         return run
 
@@ -56,7 +57,8 @@ class Module(nn.Module):
         return self.own(layer, nn.Linear(layer.weights.value.shape[1], layer.outputs))
 
     def make_BatchNorm(self, layer):
-        return self.own(layer, nn.BatchNorm2d(layer.input_shape[-1], eps=layer.epsilon))
+        kind = nn.BatchNorm2d if len(layer.input_shape) == 3 else nn.BatchNorm1d
+        return self.own(layer, kind(layer.input_shape[-1], eps=layer.epsilon))
 
     def make_LayerNorm(self, layer):
         return self.own(layer, nn.GroupNorm(1, layer.input_shape[-1], eps=layer.epsilon))
@@ -76,6 +78,9 @@ class Module(nn.Module):
     def make_AveragePool(self, layer):
         return lambda x: functional.avg_pool2d(x, layer.size, layer.stride)
 
+    def make_Resize(self, layer):
+        return lambda x: functional.interpolate(x, layer.size, mode="bilinear", align_corners=True)
+
     def make_GlobalAveragePool(self, layer):
         return lambda x: x.mean(dim=(2, 3))
 
@@ -88,11 +93,8 @@ class Module(nn.Module):
 
         def run(x):
             branches = body(x), shortcut(x)
-            _, c, y, x_ = (max(extents) for extents in zip(*(one.shape for one in branches), strict=True))
-            return sum(
-                functional.pad(one, (0, x_ - one.shape[3], 0, y - one.shape[2], 0, c - one.shape[1]))
-                for one in branches
-            )
+            extents = [max(both) for both in zip(*(one.shape[1:] for one in branches), strict=True)]
+            return sum(functional.pad(one, missing(one, extents)) for one in branches)
 
         return run
 
@@ -104,3 +106,8 @@ class Module(nn.Module):
             return torch.cat([x, made], 1)
 
         return run
+
+
+def missing(x, extents):
+    """Return how many elements a sample lacks to ``extents``, as PyTorch's ``pad`` takes them: the last axis first."""
+    return [n for own, extent in zip(x.shape[:0:-1], reversed(extents), strict=True) for n in (0, extent - own)]

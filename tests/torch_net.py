@@ -61,18 +61,19 @@ class TorchNet:
         self.centralize(lambda value: value.grad)
         return loss.item()
 
-    def optimizer(self, kind, learning_rate, weight_decay):
-        """Return PyTorch's SGD or Adam with our settings; SGD's dampening is Algorithm 2's 1 − ψ."""
-        groups = [
-            {"params": [v for v in self.values.values() if v.ndim > 1], "weight_decay": weight_decay},
-            {"params": [v for v in self.values.values() if v.ndim == 1], "weight_decay": 0.0},
-        ]
-        if kind == "adam":
-            return torch.optim.Adam(groups, lr=learning_rate)
-        sgd = torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, dampening=0.9)
-        for value in self.values.values():  # PyTorch would begin with M = ΔW, Algorithm 2 begins with M = 0
-            sgd.state[value]["momentum_buffer"] = torch.zeros_like(value)
-        return sgd
+
+def optimizer(values, kind, learning_rate, weight_decay, variant="paper", epsilon=1e-8):
+    """Return PyTorch's SGD or Adam with our settings; SGD's dampening is Algorithm 2's 1 − ψ."""
+    groups = [
+        {"params": [v for v in values if v.ndim > 1], "weight_decay": weight_decay},
+        {"params": [v for v in values if v.ndim == 1], "weight_decay": 0.0},
+    ]
+    if kind == "adam":
+        return torch.optim.Adam(groups, lr=learning_rate, eps=epsilon)
+    sgd = torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, dampening=0.9 if variant == "paper" else 0.0)
+    for value in values:  # PyTorch would begin with M = ΔW, Algorithm 2 begins with M = 0
+        sgd.state[value]["momentum_buffer"] = torch.zeros_like(value)
+    return sgd
 
 
 def relative(a, b):
