@@ -28,10 +28,8 @@ METHODS = (
 OPTIMIZERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("sgd", {"learning_rate": 0.1}),
     ("sgd", {"learning_rate": 0.01, "variant": "dlib"}),
-    (
-        "adam",
-        {"learning_rate": 0.01, "epsilon": 0.01},
-    ),  # a small ε makes steps of gradients that are 0 but for rounding
+    # A small ε would make steps of gradients that are 0 but for rounding.
+    ("adam", {"learning_rate": 0.01, "epsilon": 0.01}),
 )
 
 

@@ -22,7 +22,9 @@ from minidl.optimizers import OPTIMIZERS
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
 TRIALS = 3
-seeds = pytest.mark.parametrize("seed", range(20))
+seeds = pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(6, 20))]
+)
 quick = pytest.mark.quick_on("numba")
 
 
