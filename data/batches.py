@@ -45,7 +45,7 @@ class Batches:
         self.white = dataset.white
         self.sizes, self.share = sizes(n, batch_size), share
         self.shape: tuple[int, int, int] = dataset.images.shape[1:]
-        self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
+        self.images, self.truth = kernels.augment.store(dataset.images), xp.asarray(dataset.labels, np.int64)
         self.crops = Crops(*(xp.zeros(shape, np.int64) for shape in (1, n, (n, 2))))
         self.prefetcher, buffers = kernels.prefetch.Prefetcher(self._make), kernels.prefetch.BUFFERS
         largest = max(1, *map(self._own, self.sizes))
