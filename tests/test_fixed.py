@@ -138,3 +138,45 @@ def test_a_layer_in_no_net_says_so(layer: Callable[[], Layer]) -> None:
     for use in (one.forward, one.backpropagate):
         with pytest.raises(MinidlError, match=r"is in no net yet and has no (kernels|output_shape); build a Net"):
             use(DATA)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("weigths", "weights"),
+        ("weight", "weights"),
+        ("bias", "biases"),
+        ("at_grad", "at_grads"),
+        ("trainig", "training"),
+    ],
+)
+def test_a_new_attribute_that_looks_like_a_misspelt_one_is_refused(wrong: str, right: str) -> None:
+    layer = make().layers[0]
+    with pytest.raises(MinidlError, match=rf"^conv1? has no {wrong}, .* \(did you mean {right}\?\)"):
+        setattr(layer, wrong, ONES)
+    assert not hasattr(layer, wrong)
+
+
+def test_so_is_a_misspelt_attribute_of_a_net_but_no_other() -> None:
+    net = make()
+    for wrong, right in {"parameter": "parameters", "trainning": "training", "preprocesing": "preprocessing"}.items():
+        with pytest.raises(MinidlError, match=rf"^this Net has no {wrong}, .* \(did you mean {right}\?\)"):
+            setattr(net, wrong, 1)
+    net.history, net.layers[0].colour, net._weigths = [1], "red", 2
+    assert (deepcopy(net).history, net.layers[0].colour) == ([1], "red")
+
+
+def test_a_class_of_ones_own_may_have_attributes_of_any_name() -> None:
+    class Mine(Convolution):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.weight = 1
+
+        def compute_output(self, data: Any) -> Any:
+            self.bias = self.weight
+            return super().compute_output(data)
+
+    net = Net(Sequential(Mine(), Flatten(), FullyConnected(3)), SHAPE, "cpu")
+    net.forward(DATA)
+    net.layers[0].filter = 3
+    assert (net.layers[0].bias, net.layers[0].filter) == (1, 3)
