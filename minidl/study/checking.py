@@ -115,6 +115,10 @@ def check_layers(
     findings = Findings()
     if chosen and chosen.data_norm and not layer:
         names += find_layers(chosen.data_norm)
+    elif chosen and chosen.data_norm:
+        findings.unchecked.append(f"{chosen.data_norm} of the method, which is a layer; name it by --layer")
+    if chosen and chosen.fully:
+        findings.unchecked.append("fully of the method, which is about the layers of a net; name one by --model")
     for name in progress(names):
         own_kind = kinds.get(name)
         specimens = _own_specimens(own_kind, kernels, findings) if own_kind else {name: _specimen(name, kernels)}
@@ -122,7 +126,8 @@ def check_layers(
             raise MinidlError("; ".join(findings.unchecked))
         for title, specimen in specimens.items():
             for normalization in chosen.normalizations if chosen else ():
-                _hang(normalization.bind(kernels), specimen, mode, findings)
+                if not _hang(normalization.bind(kernels), specimen, mode, findings):
+                    findings.unchecked.append(f"{title}: with {normalization}, as this layer has no weights")
             _add_layer(title, specimen, findings)
     if chosen:
         normalizations = list(chosen.normalizations)
@@ -194,11 +199,16 @@ def _context(kernels: Kernels) -> Context:
     return Context(kernels, np.dtype(np.float64), np.random.default_rng(0))
 
 
-def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findings) -> None:
-    """Set a normalization as the hook of each layer with its hook point, unless its areas would be single elements."""
+def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findings) -> bool:
+    """Set a normalization as the hook of each layer with its hook point, unless its areas would be single elements.
+
+    Return whether any layer has its hook point.
+    """
+    has_point = False
     for layer in root.layers():
         if normalization.point != "error" and layer.weights is None:
             continue
+        has_point = True
         shape = (SAMPLES, *layer.input_shape) if normalization.point == "error" else layer.weights.value.shape
         try:
             area_view(shape, normalization.area)
@@ -207,6 +217,7 @@ def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findin
             continue
         reparametrized = normalization.point == "weights" and mode == "reparametrization"
         layer.points[normalization.point].hook = Reparametrization(normalization) if reparametrized else normalization
+    return has_point
 
 
 def _add_layer(name: str, layer: Layer, findings: Findings) -> None:

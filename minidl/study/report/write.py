@@ -41,7 +41,7 @@ def report(
         raise MinidlError(f"{pages[0]} is not a run; to name the page, write --out {pages[0]}")
     if out is not None:
         check_ending(out, *PAGES)
-    runs = [read(folder) for folder in dict.fromkeys(folders)]
+    runs = [read(folder) for folder in distinct(folders)]
     groups = grouped(runs)
     cube = read_cube(groups)
     sections = _sections(groups, cube, root, images)
@@ -49,6 +49,14 @@ def report(
     said = [*warnings(groups), *strange_code(groups, imported)]
     write_whole(path, page(groups, said, sections, cube.for_page() if cube.groups else {}))
     return path
+
+
+def distinct(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders without those that were given before, also by another path."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        found.setdefault(folder.resolve(), folder)
+    return list(found.values())
 
 
 def _sections(groups: Sequence[Group], cube: Cube, root: str | None, images: int | None) -> list[Section]:
