@@ -317,9 +317,9 @@ class SGD(Protocol):
 
     MOMENTS: int
 
-    @arrays(writes="steps", learning_rate="float64: 1", steps="int64: 1")
+    @arrays(writes="steps", learning_rate="float64: 1", steps="int64: 1", momentum="float64: 1")
     def step(
-        self, parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
+        self, parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: Array, variant: str
     ) -> None: ...
 
 

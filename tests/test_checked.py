@@ -28,7 +28,7 @@ SIZES = "samples 2 y 5 x 4 channels 3 Y 7 X 6 in 3 out 4 height 3 width 2 outer 
 WORDS = f"{SIZES} classes 4 epoch 400 size 2 stride 1".split()
 EXTENTS: dict[str, Any] = dict(zip(WORDS[::2], map(int, WORDS[1::2]), strict=True))
 EXTENTS |= {"*axes": (3, 5), "*rows": (3,), "*extents": (3, 4), "*others": (4, 2), "*one": (3, 4), "*other": (5, 2)}
-SETTINGS = {"size": 2, "stride": 1, "epsilon": 1e-5, "divisor": 256.0, "momentum": 0.9, "betas": (0.9, 0.999)}
+SETTINGS = {"size": 2, "stride": 1, "epsilon": 1e-5, "divisor": 256.0, "betas": (0.9, 0.999)}
 SETTINGS |= {"variant": "standard", "output": None, "scale": None}
 TYPES = {"real": "float32", "integer": "int64", "host": "float64"}
 RECORDS: dict[str, Any] = {"crops": Crops, "running": lambda **arrays: Running(**arrays, window=100)}
@@ -214,4 +214,4 @@ def test_a_gpu_updates_parameters_of_one_number_type() -> None:
     gpu = load("gpu")
     states = [ParameterState(*(gpu.xp.zeros(3, dtype) for _ in range(2)), (gpu.xp.zeros(3, dtype),)) for dtype in "fd"]
     with pytest.raises(MinidlError, match="of one number type, not of float32 and float64; make an optimizer for each"):
-        gpu.sgd.step(states, gpu.xp.zeros(1), gpu.xp.zeros(1, np.int64), 0.9, "paper")
+        gpu.sgd.step(states, gpu.xp.zeros(1), gpu.xp.zeros(1, np.int64), gpu.xp.zeros(1), "paper")

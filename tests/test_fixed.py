@@ -78,11 +78,13 @@ def test_a_net_stays_what_it_was_built_as(name: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
-def test_an_optimizer_changes_its_learning_rate_alone(optimizer: type[SGD] | type[Adam]) -> None:
+def test_an_optimizer_keeps_its_other_settings(optimizer: type[SGD] | type[Adam]) -> None:
     one = optimizer(make().parameters, "cpu", 0.1)
-    for name in ("variant", *(("momentum",) if optimizer is SGD else ("betas", "epsilon"))):
+    for name in ("variant", *(() if optimizer is SGD else ("betas", "epsilon"))):
         before = getattr(one, name)
-        with pytest.raises(MinidlError, match=r"^this (SGD|Adam) changes its learning_rate alone, .*; make"):
+        with pytest.raises(
+            MinidlError, match=r"^this (SGD|Adam) changes its learning_rate alone, and SGD its momentum, .*; make"
+        ):
             setattr(one, name, 0.5)
         assert getattr(one, name) is before
     one.learning_rate = 0.01
