@@ -479,6 +479,20 @@ def test_a_folder_that_cannot_be_reported_is_refused(run, capsys, damage, said, 
     assert not list(run.parent.glob("**/*.part"))
 
 
+@pytest.mark.parametrize(
+    ("folders", "out", "said"),
+    [
+        ([], None, r"takes a list of the folders of runs, at least of one, not \[\]"),
+        ("runs/x", None, "takes a list of the folders of runs, at least of one, not 'runs/x'"),
+        ([3], None, "each folder of a report must be a path, as a text or a Path, not 3"),
+        (["runs/x"], 3, "out of a report must be a path, as a text or a Path, not 3"),
+    ],
+)
+def test_what_is_no_list_of_folders_is_refused(folders, out, said):
+    with pytest.raises(MinidlError, match=said):
+        report(folders, out, None, None)
+
+
 def test_a_run_given_twice_is_shown_once(run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(run.parent)
     for again in (str(run), run.name):

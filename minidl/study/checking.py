@@ -21,8 +21,9 @@ from minidl.gradcheck import (
     check_normalization,
 )
 from minidl.hooks import Reparametrization
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
 from minidl.kernels.areas import area_view
+from minidl.kernels.arguments import check_kind
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.losses import SoftmaxCrossEntropy
@@ -81,6 +82,7 @@ def find_layers(name: str, own: Sequence[type[Layer]] = ()) -> list[str]:
 
     own: user-defined layers, found by their kind or their class. Raises MinidlError if no specimen has this name.
     """
+    check_kind("layer of check_layers", name, str, "give the name of a layer, or None for all")
     words = name.lower().replace("×", "x").split()
     found = [one for one in LAYERS if one.lower().replace("×", "x").split()[: len(words)] == words]
     found += [kind.__name__ for kind in own if name.lower() in (kind.kind.lower(), kind.__name__.lower())]
@@ -98,7 +100,7 @@ def check_layers(
     layer: str | None,
     method: str | None,
     mode: str,
-    kernels: Kernels,
+    kernels: Kernels | str,
     own: Sequence[type[Layer]] = (),
     progress: Callable[[Any], Any] = iter,
 ) -> Findings:
@@ -109,6 +111,7 @@ def check_layers(
     tqdm. Raises MinidlError for an unknown name, and if the named user-defined layer accepts none of the SHAPES.
     """
     check_mode(mode)
+    kernels = load(kernels)
     chosen = parse(method) if method else None
     kinds = {kind.__name__: kind for kind in own}
     names = find_layers(layer, own) if layer else list(HOOKED) if chosen else [*LAYERS, *kinds]
@@ -140,12 +143,13 @@ def check_layers(
 
 
 def check_model(
-    model: str, method: str | None, mode: str, kernels: Kernels, progress: Callable[[Any], Any] = iter
+    model: str, method: str | None, mode: str, kernels: Kernels | str, progress: Callable[[Any], Any] = iter
 ) -> Findings:
     """Check each parameter of a net under its loss, along one random direction; raises as ``models.build`` does.
 
     progress: wraps the iteration over the parameters, like tqdm.
     """
+    kernels = load(kernels)
     options: dict[str, Any] = {"shape": SHAPE, "classes": CLASSES, "dtype": "float64", "device": kernels.device}
     net = models.build(model, method=method or models.best_method(model), mode=mode, **options)
     random = np.random.default_rng(0)
