@@ -162,7 +162,7 @@ def update_cases(k: Kernels, make: Arrays) -> Iterator[Case]:
         sgd = [ParameterState(weights, grads, (first,), 5e-5, gc=inside, wc=inside)]
         yield Case(
             f"SGD{how}",
-            partial(k.sgd.step, sgd, learning_rate, steps, 0.9, "paper"),
+            partial(k.sgd.step, sgd, learning_rate, steps, k.xp.full(1, 0.9), "paper"),
             moved(weights, grads, first, weights, first),
         )
 

@@ -57,7 +57,7 @@ class Batches:
             raise lacking(dataset.name, self.per_pixel)
         xp, n, buffers = self.kernels.xp, self.samples, self.kernels.prefetch.BUFFERS
         self.classes, self.shape = dataset.classes, dataset.images.shape[1:]
-        self.images, self.truth = self.kernels.augment.store(dataset.images), xp.asarray(dataset.labels)
+        self.images, self.truth = self.kernels.augment.store(dataset.images), xp.asarray(dataset.labels, np.int64)
         self.crops = Crops(*(xp.zeros(shape, np.int64) for shape in (1, n, (n, 2))))
         largest = max(1, *map(self._own, self.sizes))
         self.data = xp.empty((buffers, largest, *self.shape), dtype)

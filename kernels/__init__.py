@@ -4,11 +4,13 @@ NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA source; cpu/ an
 names. A net gets the operations of its device once, from ``load``.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
-from minidl.kernels.contract import Operations, Services
+from minidl.kernels.checked import CheckedOperations
+from minidl.kernels.contract import Operations, Services, declarations
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.services import PLAIN
 from minidl.words import check_known
@@ -71,7 +73,10 @@ def load(device: str | Kernels = "auto", precision: str | None = None) -> Kernel
         products = import_module("minidl.kernels.gpu.products")
         products.choose(precision)
         precision = products.precision()
-    return Kernels(device=device, precision=precision or "fp32", **PLAIN | own, **_modules(package))
+    # The reference computes with arrays of NumPy, and with CuPy's as well.
+    operations = _operations(package, object if device == "reference" else (PLAIN | own)["xp"].ndarray)
+    own |= {name: import_module(f"{package}.{name}") for name in ("prefetch", "memory_pool")}
+    return Kernels(device=device, precision=precision or "fp32", **PLAIN | own, **operations)
 
 
 def take_gpu(number: int) -> None:
@@ -84,10 +89,13 @@ def take_gpu(number: int) -> None:
         cuda.Device(number % cuda.runtime.getDeviceCount()).use()
 
 
-def _modules(package: str) -> dict[str, Any]:
-    """Import the modules of a device: its operations, and two of its services."""
-    names = [*(field.name for field in fields(Operations)), "prefetch", "memory_pool"]
-    return {name: import_module(f"{package}.{name}") for name in names}
+@cache
+def _operations(package: str, array: type) -> dict[str, Any]:
+    """Return the operations of a device, which check their arrays; array: the class of these."""
+    return {
+        name: CheckedOperations(name, import_module(f"{package}.{name}"), protocol.__name__, declarations, array)
+        for name, protocol in get_type_hints(Operations).items()
+    }
 
 
 def _missing() -> str:

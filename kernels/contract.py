@@ -1,13 +1,14 @@
 """Contract of a device: the signatures of the operations and services that ``load`` returns, the same on every device.
 
 The files of the same names in kernels/ define what the operations compute. Arrays lie on the device. An operation with
-an ``out`` writes its result there and returns nothing, unless its docstring says otherwise.
+an ``out`` writes its result there and returns nothing, unless its docstring says otherwise. ``arrays`` declares which
+shapes and types fit; checked.py refuses all others.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,6 +20,53 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 Image = tuple[int, int, int]  # y, x, channels
 Buffer = Callable[[str, tuple[int, ...], Any], Array]  # (name, shape, dtype): an array that is kept for the next call
 Pair = tuple[int, int]
+Known = dict[str, Any]  # extents by the names of their axes
+Signature = TypeVar("Signature", bound=Callable[..., Any])
+declarations: dict[str, dict[str, dict[str, Any]]] = {}  # by protocol and operation
+
+
+def arrays(
+    writes: str = "",
+    over: str = "",
+    counts: str = "",
+    takes: str = "",
+    returns: str = "",
+    where: Mapping[str, Callable[[Known], Any]] | None = None,
+    **axes: str | dict[str, str],
+) -> Callable[[Signature], Signature]:
+    """Declare the arrays of an operation by the names of their axes; checked.py refuses all that do not fit.
+
+    Axes of one name have one extent; where: extents that follow from others; *name: any axes, equally many in each
+    argument. Before a colon stands the type of the elements; without one, all are float32, or all float64. A record has
+    the axes of each of its arrays.
+
+    writes: the arrays that are written; no other array may share their memory, except that those in ``over`` may be the
+    written array itself. counts: numbers of at least 1. returns: a name for the result, which differs between devices;
+    takes: arguments that must be like such a result, for arrays of one shape.
+    """
+
+    def declare(signature: Signature) -> Signature:
+        protocol, operation = signature.__qualname__.split(".")
+        words = {"writes": writes, "over": over, "counts": counts, "takes": takes, "returns": returns}
+        declarations.setdefault(protocol, {})[operation] = {"axes": axes, "where": where or {}, **words}
+        return signature
+
+    return declare
+
+
+VIEW = "outer rows inner lanes"  # see areas.py
+DATA, IMAGES, ROWS = "samples y x channels", "samples Y X channels", "samples channels"
+
+
+def _windows(axis: str) -> Callable[[Known], int]:
+    """Return a function for the number of windows of a pooling along an axis."""
+    return lambda extents: (extents[axis] - extents["size"]) // extents["stride"] + 1
+
+
+POOLED = {"Y": _windows("y"), "X": _windows("x")}
+BOTH = {"both": lambda extents: extents["one"] + extents["other"]}
+LARGER = {"*larger": lambda extents: tuple(map(max, extents["*one"], extents["*other"]))}
+CHANNELS = {"channels": lambda extents: extents["inner"] * extents["lanes"]}
 
 
 class Adam(Protocol):
@@ -26,6 +74,7 @@ class Adam(Protocol):
 
     MOMENTS: int
 
+    @arrays(writes="steps", learning_rate="float64: 1", steps="int64: 1")
     def step(
         self,
         parameters: Sequence[ParameterState],
@@ -45,10 +94,31 @@ class Augment(Protocol):
 
     def store(self, images: Any) -> Any: ...
 
+    @arrays(
+        writes="out labels crops.position",
+        classes="int64: classes",
+        crops={"position": "int64: 1", "order": "int64: epoch", "corners": "int64: epoch 2"},
+        mean="host: 3",
+        out="samples y x 3",
+        labels="int64: samples",
+    )
     def crop(
         self, images: Any, classes: Array, crops: Any, mean: Any, divisor: float, out: Array, labels: Array
     ) -> None: ...
 
+    @arrays(
+        writes="out labels crops.position",
+        crops={
+            "position": "int64: 1",
+            "order": "int64: epoch",
+            "corners": "int64: epoch 2",
+            "colours": "float64: epoch 3",
+            "mirrored": "bool: epoch",
+        },
+        mean="host: 3",
+        out="samples y x 3",
+        labels="int8: samples y x",
+    )
     def crop_with_masks(
         self, images: Any, masks: Any, crops: Any, mean: Any, divisor: float, out: Array, labels: Array
     ) -> None: ...
@@ -57,20 +127,28 @@ class Augment(Protocol):
 class AveragePool(Protocol):
     """The mean of each window, or of each plane."""
 
+    @arrays(writes="out", counts="size stride", where=POOLED, data=DATA, out=IMAGES)
     def forward(self, data: Array, size: int, stride: int, out: Array) -> None: ...
 
+    @arrays(writes="out", counts="size stride", where=POOLED, out=DATA, error=IMAGES)
     def backward(self, error: Array, size: int, stride: int, out: Array) -> None: ...
 
+    @arrays(writes="out", data=DATA, out=ROWS)
     def forward_global(self, data: Array, out: Array) -> None: ...
 
+    @arrays(writes="out", error=ROWS, out=DATA)
     def backward_global(self, error: Array, out: Array) -> None: ...
 
 
 class Concat(Protocol):
     """Concatenation of the channels of two arrays."""
 
+    @arrays(writes="out", where=BOTH, first="samples y x one", second="samples y x other", out="samples y x both")
     def forward(self, first: Array, second: Array, out: Array) -> None: ...
 
+    @arrays(
+        writes="first second", where=BOTH, first="samples y x one", second="samples y x other", error="samples y x both"
+    )
     def backward(self, error: Array, first: Array, second: Array) -> None: ...
 
 
@@ -80,10 +158,19 @@ class Plan(Protocol):
     name: str
     output_shape: Image
 
+    @arrays(writes="out", data="samples y x in", weights="out height width in", biases="out", out="samples Y X out")
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...
 
+    @arrays(writes="out", error="samples Y X out", weights="out height width in", out="samples y x in")
     def backward(self, error: Array, weights: Array, out: Array) -> None: ...
 
+    @arrays(
+        writes="weights_grads biases_grads",
+        error="samples Y X out",
+        data="samples y x in",
+        weights_grads="out height width in",
+        biases_grads="out",
+    )
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None: ...
 
 
@@ -112,6 +199,16 @@ class TransposedConvolution(Protocol):
 class DataNorm(Protocol):
     """BN, LN, IN and GN with γ and β; each device has its own types for the statistics and the sums."""
 
+    @arrays(
+        writes="out running.mean running.variance running.updates",
+        returns="statistics",
+        where=CHANNELS,
+        x=VIEW,
+        gamma="channels",
+        beta="channels",
+        out=VIEW,
+        running={"mean": "channels", "variance": "channels", "updates": "int64: 1"},
+    )
     def forward(
         self,
         x: Array,
@@ -123,54 +220,95 @@ class DataNorm(Protocol):
         relu: bool = False,
     ) -> Any: ...
 
+    @arrays(writes="out", over="x", where=CHANNELS, x=VIEW, factor="channels", offset="channels", out=VIEW)
     def inference(self, x: Array, factor: Array, offset: Array, out: Array, relu: bool = False) -> None: ...
 
+    @arrays(
+        writes="gamma_grads beta_grads",
+        returns="sums",
+        takes="statistics",
+        where=CHANNELS,
+        error=VIEW,
+        x=VIEW,
+        gamma_grads="channels",
+        beta_grads="channels",
+    )
     def comp_grads(self, error: Array, x: Array, statistics: Any, gamma_grads: Array, beta_grads: Array) -> Any: ...
 
+    @arrays(
+        writes="out",
+        over="error",
+        takes="statistics sums",
+        where=CHANNELS,
+        error=VIEW,
+        x=VIEW,
+        gamma="channels",
+        out=VIEW,
+    )
     def backward(self, error: Array, x: Array, gamma: Array, statistics: Any, sums: Any, out: Array) -> None: ...
 
 
 class Extents(Protocol):
     """Copies and sums of arrays of different extents."""
 
+    @arrays(writes="out", source="samples *extents", out="samples *others")
     def copy(self, source: Array, out: Array) -> None: ...
 
+    @arrays(
+        writes="out", over="first", where=LARGER, first="samples *one", second="samples *other", out="samples *larger"
+    )
     def add(self, first: Array, second: Array, out: Array) -> None: ...
 
 
 class FullyConnected(Protocol):
     """Fully connected layer."""
 
+    @arrays(writes="out", data="samples in", weights="out in", biases="out", out="samples out")
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...
 
+    @arrays(writes="out", error="samples out", weights="out in", out="samples in")
     def backward(self, error: Array, weights: Array, out: Array) -> None: ...
 
+    @arrays(
+        writes="weights_grads biases_grads",
+        error="samples out",
+        data="samples in",
+        weights_grads="out in",
+        biases_grads="out",
+    )
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None: ...
 
 
 class MaxPool(Protocol):
     """The largest element of each window; what forward returns for backward, ``argmax``, differs between devices."""
 
+    @arrays(writes="out", counts="size stride", returns="argmax", where=POOLED, data=DATA, out=IMAGES)
     def forward(self, data: Array, size: int, stride: int, out: Array, buffer: Buffer) -> Any: ...
 
+    @arrays(writes="out", counts="size stride", where=POOLED, data=DATA, out=IMAGES)
     def inference(self, data: Array, size: int, stride: int, out: Array) -> None: ...
 
+    @arrays(writes="out", counts="size stride", takes="argmax", where=POOLED, out=DATA, error=IMAGES)
     def backward(self, error: Array, size: int, stride: int, argmax: Any, out: Array) -> None: ...
 
 
 class ReLU(Protocol):
     """max(x, 0)."""
 
+    @arrays(writes="out", over="data", data="*axes", out="*axes")
     def forward(self, data: Array, out: Array) -> None: ...
 
+    @arrays(writes="out", over="error", error="*axes", output="*axes", out="*axes")
     def backward(self, error: Array, output: Array, out: Array) -> None: ...
 
 
 class Resize(Protocol):
     """Bilinear interpolation."""
 
+    @arrays(writes="out", data=DATA, out=IMAGES)
     def forward(self, data: Array, out: Array) -> None: ...
 
+    @arrays(writes="out", error=IMAGES, out=DATA)
     def backward(self, error: Array, out: Array) -> None: ...
 
 
@@ -179,30 +317,44 @@ class SGD(Protocol):
 
     MOMENTS: int
 
+    @arrays(writes="steps", learning_rate="float64: 1", steps="int64: 1", momentum="float64: 1")
     def step(
-        self, parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
+        self, parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: Array, variant: str
     ) -> None: ...
 
 
 class SoftmaxLoss(Protocol):
     """Softmax and cross-entropy."""
 
+    @arrays(
+        writes="error totals",
+        logits="*rows classes",
+        labels="integer: *rows",
+        error="*rows classes",
+        totals="float64: 4",
+    )
     def forward(self, logits: Array, labels: Array, error: Array, totals: Array) -> None: ...
 
 
 class Normalize(Protocol):
     """Center, standardize and rescale; each device has its own type for the scale."""
 
+    @arrays(writes="out", over="x", x=VIEW, out=VIEW)
     def center(self, x: Array, out: Array) -> None: ...
 
+    @arrays(writes="out", over="error", error=VIEW, out=VIEW)  # it reads no more
     def center_adjoint(self, error: Array, output: Array, scale: Any, out: Array) -> None: ...
 
+    @arrays(writes="out", over="x", returns="scale", x=VIEW, out=VIEW)
     def standardize(self, x: Array, out: Array, epsilon: float = 1e-5) -> Any: ...
 
+    @arrays(writes="out", over="error", takes="scale", error=VIEW, output=VIEW, out=VIEW)
     def standardize_adjoint(self, error: Array, output: Array, scale: Any, out: Array) -> None: ...
 
+    @arrays(writes="out", over="x", returns="scale", x=VIEW, out=VIEW)
     def rescale(self, x: Array, out: Array, k: float = 1.0, epsilon: float = 1e-12) -> Any: ...
 
+    @arrays(writes="out", over="error", takes="scale", error=VIEW, output=VIEW, out=VIEW)
     def rescale_adjoint(self, error: Array, output: Array, scale: Any, out: Array, k: float = 1.0) -> None: ...
 
 

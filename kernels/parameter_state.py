@@ -6,7 +6,7 @@ from typing import Any
 Array = Any  # numpy.ndarray or cupy.ndarray
 
 
-@dataclass
+@dataclass(eq=False)  # arrays have no single truth value, by which two could be compared
 class ParameterState:
     """The weights, gradients and moments of one parameter, and what the update does with them.
 

@@ -14,9 +14,9 @@ MOMENTS = 1
 
 
 def step(
-    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
+    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: Array, variant: str
 ) -> None:
-    """Update every parameter in place, but not its gradients; learning_rate, steps: α and t, of one element each."""
+    """Update every parameter in place, but not its gradients; learning_rate, steps, momentum: (1,), α, t and ψ."""
     steps += 1
     alpha, psi = learning_rate, momentum
     for parameter in parameters:

@@ -1,11 +1,14 @@
 """Fixed: attributes to which nothing is assigned any more, as it would do nothing, or half of what it should."""
 
+from difflib import get_close_matches
 from operator import attrgetter
 from types import NoneType
 from typing import Any, NoReturn
 
 from minidl.functions import name_of
 from minidl.kernels.errors import MinidlError
+
+ALIKE = 0.8  # how alike names are, from 0 to 1, of which one is the other misspelt: "bias" and "biases"
 
 
 def fixed(sentence: str, kind: type = object) -> Any:
@@ -28,6 +31,27 @@ def read_only(sentence: str, kept_in: str = "") -> Any:
         raise MinidlError(f"{_name(holder)} {sentence.format(value=name_of(value))}")
 
     return property(attrgetter(kept_in) if kept_in else None, refuse)
+
+
+class Spelt:
+    """Refuses a new attribute that looks like another one misspelt, such as ``weigths``, as it would do nothing.
+
+    This is for objects of minidl's own classes once they are complete: ``made_with`` is the attribute that is set last.
+    A user-defined class, and any other name, is free.
+    """
+
+    made_with = ""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = vars(self)
+        if name not in own and own.get(self.made_with) and type(self).__module__.startswith("minidl."):
+            names = [known for known in dir(self) if known[0] != "_"]
+            if name not in names and (found := get_close_matches(name, names, 1, ALIKE)):
+                raise MinidlError(
+                    f"{_name(self)} has no {name}, and nothing would read it (did you mean {found[0]}?); choose a name "
+                    "that is less like that one for something of your own"
+                )
+        super().__setattr__(name, value)
 
 
 class _Fixed:

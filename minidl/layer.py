@@ -15,7 +15,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from minidl.context import Context
-from minidl.fixed import fixed, read_only
+from minidl.fixed import Spelt, fixed, read_only
 from minidl.functions import check_arguments
 from minidl.hooks import HookPoint
 from minidl.initialization import glorot
@@ -29,7 +29,7 @@ POINT = "is a hook point; set its hook, as in layer.{name}.hook = {value}"
 LEARNED = "must be a Parameter, and stay the one that optimizers know; copy into it by layer.{name}.value = array"
 
 
-class Layer:
+class Layer(Spelt):
     """One layer of a net.
 
     Data, outputs and errors are arrays of (samples, …), channels last. Call ``setup`` first; then for each batch
@@ -41,6 +41,7 @@ class Layer:
     training, after a forward in inference, and if the error has another number of samples than the data.
     """
 
+    made_with = "context"
     kind = "layer"
     data_axes: tuple[str, ...] = ()  # of one sample, if a layer needs certain axes: (y, x, channels)
 

@@ -20,7 +20,7 @@ class Score(NamedTuple):
 
 
 def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
-    """Return labels as an array of ``xp``, one whole number for each row of the output.
+    """Return labels as a contiguous array of ``xp``, one whole number for each row of the output.
 
     Raises MinidlError for another shape, for numbers of another type than integers, and for an output of no classes.
     """
@@ -35,7 +35,7 @@ def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
         )
     if labels.dtype.kind not in "iu":
         raise MinidlError(f"labels must be integers, and not {labels.dtype}; give labels.astype(int)")
-    return labels
+    return xp.ascontiguousarray(labels)
 
 
 class SoftmaxCrossEntropy:

@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl import method as methods
 from minidl.context import Context, NotSaved, check_saved
-from minidl.fixed import fixed, read_only
+from minidl.fixed import Spelt, fixed, read_only
 from minidl.fuse import fuse, unfuse
 from minidl.kernels import Kernels, load
 from minidl.kernels.arguments import check_kind, number_type, whole
@@ -28,7 +28,7 @@ REPLAYS = 8  # at most so many shapes of small batches are recorded
 BUILT = "is fixed when it is built; build another one, as in Net(..., {name}=…), and copy the weights by its load"
 
 
-class Net:
+class Net(Spelt):
     """A net: a root layer, set up for data of ``shape`` (of one sample: y, x, channels).
 
     kernels: the operations of a device, or its name; method: a text as in the paper's tables, such as "WC, GC, fully";
@@ -42,6 +42,7 @@ class Net:
     also in a loss and an optimizer, whatever ``np.seterr`` says.
     """
 
+    made_with = "output_points"
     root: Layer = fixed(BUILT)
     shape: Shape = fixed(BUILT)
     kernels: Kernels = fixed(BUILT)

@@ -19,13 +19,16 @@ Array = Any
 ABOVE = "above 0", lambda x: x > 0
 FROM = "of at least 0", lambda x: x >= 0
 SHARE = "of at least 0 and below 1", lambda x: 0 <= x < 1
-SETTLED = "changes its learning_rate alone, as a recorded step has the other settings in it; make another optimizer"
+SETTLED = (
+    "changes its learning_rate alone, and SGD its momentum, as a recorded step has the other settings in it; make "
+    "another optimizer, and copy moments() and step_count into it"
+)
 
 
 class Optimizer:
     """What SGD and Adam share; an optimizer of your own defines ``kind``, ``moment_count`` and ``step``.
 
-    learning_rate: α > 0, which alone may be changed between steps. weight_decay: λ ≥ 0, coupled (L2): λW is added to
+    learning_rate: α > 0, which may be changed between steps. weight_decay: λ ≥ 0, coupled (L2): λW is added to
     the gradient after GC; biases do not decay. gc, wc: the parameters whose filters are centralized inside the update,
     the gradient before it (GC) and the weights after it (WC), as in Algorithms 2 and 3; hooks in the layers do the
     same. A net that was built with place="optimizer" has marked its parameters, so leave gc and wc out for them.
@@ -142,23 +145,31 @@ class Optimizer:
 class SGD(Optimizer):
     """Algorithm 2: M = ψM + (1 − ψ)ΔW, W = W − αM; variant "dlib": M = ψM − αΔW, W = W + M.
 
-    The steps of "dlib" are 1/(1 − ψ) times as large. momentum: ψ, 0 ≤ ψ < 1.
+    The steps of "dlib" are 1/(1 − ψ) times as large. momentum: ψ, 0 ≤ ψ < 1, which may be changed between steps.
     """
 
     kind = "sgd"
     centralizes = True
     variants = ("paper", "dlib")
-    __slots__ = ("_momentum",)
-    momentum: float = read_only(SETTLED, "_momentum")
+    __slots__ = ("psi",)
 
     def __init__(self, *args: Any, momentum: float = 0.9, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._momentum = real("the momentum", momentum, *SHARE)
+        self.psi = self.kernels.xp.full(1, real("the momentum", momentum, *SHARE), np.float64)  # as alpha, see above
+
+    @property
+    def momentum(self) -> float:
+        """ψ."""
+        return float(self.psi[0])
+
+    @momentum.setter
+    def momentum(self, value: float) -> None:
+        self.psi[...] = real("the momentum", value, *SHARE)
 
     @np.errstate(under="ignore")
     def step(self) -> None:
         """Update every parameter from its gradients."""
-        self.operation.step(self.states, self.alpha, self.steps, self.momentum, self.variant)
+        self.operation.step(self.states, self.alpha, self.steps, self.psi, self.variant)
 
 
 class Adam(Optimizer):

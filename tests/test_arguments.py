@@ -17,7 +17,11 @@ from minidl.kernels.errors import MinidlError
 from minidl.layers import Flatten, FullyConnected, Sequential
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
+from minidl.normalizations import NORMALIZATIONS
 from minidl.optimizers import SGD, Adam, step_decay
+from minidl.study.card import card
+from minidl.study.checking import check_layers, check_model
+from minidl.study.trace_files import read as read_trace
 from minidl.study.watch import watch
 
 CPU = kernels.load("cpu")
@@ -132,6 +136,12 @@ def test_a_devices_name_stands_for_its_operations(give: Callable[[Any], Any]) ->
             give(other)
 
 
+def test_study_tools_take_a_devices_name() -> None:
+    assert not check_layers("relu", None, "projection", "reference").failed
+    assert not check_model("a", "GC", "projection", "cpu").failed
+    assert card(NORMALIZATIONS["WC"], "cpu") == card(NORMALIZATIONS["WC"], CPU)
+
+
 def test_a_normalization_is_checked_on_a_device_of_any_name(random: np.random.Generator) -> None:
     assert [check.name for check in check_normalization("WC", (4, 3), random, "reference")] == ["WC"]
 
@@ -158,6 +168,9 @@ def test_a_normalization_is_checked_on_a_device_of_any_name(random: np.random.Ge
         (lambda: checkpoint.save("x", sgd(), net(), 0), "net of checkpoint.save must be of the kind Net, not SGD"),
         (lambda: checkpoint.save(3, net(), sgd(), 0), "path of checkpoint.save must be a path, as a text or .*, not 3"),
         (lambda: checkpoint.load(None), "path of checkpoint.load must be a path, as a text or a Path, not None"),
+        (lambda: card("WC", CPU), "normalization of card must be of the kind Normalization, not str; give one such as"),
+        (lambda: check_layers(3, None, "projection", CPU), "layer of check_layers must be of the kind str, not int"),
+        (lambda: read_trace(None), "folder of read must be a path, as a text or a Path, not None"),
         (lambda: copy(net()), "a shallow copy of a net would have the same layers, .*; use copy.deepcopy"),
         (lambda: copy(FullyConnected(3)), r"of fc \(fully connected, 3\) would have the same hook points, .*deepcopy"),
         (lambda: checkpoint.load("x", net="c"), "net of checkpoint.load must be of the kind Net, not str"),

@@ -8,7 +8,7 @@ import pytest
 
 from minidl import kernels
 from minidl.kernels.convolution import Convolution, Geometry
-from minidl.kernels.cpu import convolution, fully_connected, loops, threads, transposed_convolution
+from minidl.kernels.cpu import convolution, extents, fully_connected, loops, threads, transposed_convolution
 from minidl.kernels.cpu.calls import capture
 from minidl.kernels.cpu.constants import Kept, constant
 from minidl.kernels.cpu.lines import in_lines, per_line
@@ -176,7 +176,6 @@ def test_results_computed_from_a_constant_are_deleted_with_it():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_tape_of_many_operations_is_one_call_that_does_them_in_their_order(count, random):
     """Each step reads what the step before wrote in other parts; operations of two number types become two calls."""
-    cpu = kernels.load("cpu")
     threads.set_workers(count)
     try:
         for dtype in (np.float32, np.float64):
@@ -184,8 +183,8 @@ def test_a_tape_of_many_operations_is_one_call_that_does_them_in_their_order(cou
 
             def compute(steps=steps):
                 for before, after in pairwise(steps):
-                    cpu.extents.copy(before, after)
-                    cpu.extents.add(after, before[::-1], after)
+                    extents.copy(before, after)
+                    extents.add(after, before[::-1], after)
 
             tape = Tape(compute)
             calls = tape._calls

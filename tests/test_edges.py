@@ -538,6 +538,47 @@ def test_a_watch_may_lie_in_a_watch_of_the_same_net(backend, random):
         np.testing.assert_array_equal(backend.host(one.data), backend.host(inner[name].data))
 
 
+def test_a_watch_ends_as_it_began_whatever_happens_inside(backend, random):
+    """An error, a hook point whose observers are taken off, and another watch that ends later leave no observer."""
+    net, other = (models.build("c", shape=(16, 16, 3), method="WC, GC", device=backend) for _ in range(2))
+    loss, data, labels = SoftmaxCrossEntropy(backend), random.standard_normal((3, 16, 16, 3)), np.array([0, 1, 0])
+
+    def step(one):
+        loss(one.forward(data), labels)
+        one.backpropagate(loss.error)
+
+    def failing():
+        with watch(net):
+            step(net)
+            raise ZeroDivisionError
+
+    def cleared():
+        with watch(net):
+            net.layers[0].at_grads.before.clear()
+            step(net)
+
+    for block, error in (failing, ZeroDivisionError), (cleared, MinidlError):
+        with pytest.raises(error):
+            block()
+        assert not net.observed
+    one, two = watch(net), watch(net)
+    seen = one.__enter__(), two.__enter__()
+    step(net)
+    one.__exit__(None, None, None)
+    step(net)
+    two.__exit__(None, None, None)
+    assert not net.observed
+    assert all(layer.grads.after is not None for found in seen for layer in found.values())
+    with watch(net) as first, watch(other) as second:
+        step(net)
+        step(other)
+    assert first["conv1"].layer is net.layers[0]
+    assert second["conv1"].layer is other.layers[0]
+    assert not backend.xp.may_share_memory(first["conv1"].output, second["conv1"].output)
+    net.forward(data)
+    assert net.fused
+
+
 def test_a_copy_that_is_made_inside_of_a_watch_is_not_observed(backend, random):
     net = models.build("a", shape=(16, 16, 3), method="WC, GC", device=backend)
     loss, data, labels = SoftmaxCrossEntropy(backend), random.standard_normal((3, 16, 16, 3)), np.array([0, 1, 0])

@@ -78,11 +78,13 @@ def test_a_net_stays_what_it_was_built_as(name: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
-def test_an_optimizer_changes_its_learning_rate_alone(optimizer: type[SGD] | type[Adam]) -> None:
+def test_an_optimizer_keeps_its_other_settings(optimizer: type[SGD] | type[Adam]) -> None:
     one = optimizer(make().parameters, "cpu", 0.1)
-    for name in ("variant", *(("momentum",) if optimizer is SGD else ("betas", "epsilon"))):
+    for name in ("variant", *(() if optimizer is SGD else ("betas", "epsilon"))):
         before = getattr(one, name)
-        with pytest.raises(MinidlError, match=r"^this (SGD|Adam) changes its learning_rate alone, .*; make"):
+        with pytest.raises(
+            MinidlError, match=r"^this (SGD|Adam) changes its learning_rate alone, and SGD its momentum, .*; make"
+        ):
             setattr(one, name, 0.5)
         assert getattr(one, name) is before
     one.learning_rate = 0.01
@@ -138,3 +140,45 @@ def test_a_layer_in_no_net_says_so(layer: Callable[[], Layer]) -> None:
     for use in (one.forward, one.backpropagate):
         with pytest.raises(MinidlError, match=r"is in no net yet and has no (kernels|output_shape); build a Net"):
             use(DATA)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("weigths", "weights"),
+        ("weight", "weights"),
+        ("bias", "biases"),
+        ("at_grad", "at_grads"),
+        ("trainig", "training"),
+    ],
+)
+def test_a_new_attribute_that_looks_like_a_misspelt_one_is_refused(wrong: str, right: str) -> None:
+    layer = make().layers[0]
+    with pytest.raises(MinidlError, match=rf"^conv1? has no {wrong}, .* \(did you mean {right}\?\)"):
+        setattr(layer, wrong, ONES)
+    assert not hasattr(layer, wrong)
+
+
+def test_so_is_a_misspelt_attribute_of_a_net_but_no_other() -> None:
+    net = make()
+    for wrong, right in {"parameter": "parameters", "trainning": "training", "preprocesing": "preprocessing"}.items():
+        with pytest.raises(MinidlError, match=rf"^this Net has no {wrong}, .* \(did you mean {right}\?\)"):
+            setattr(net, wrong, 1)
+    net.history, net.layers[0].colour, net._weigths = [1], "red", 2
+    assert (deepcopy(net).history, net.layers[0].colour) == ([1], "red")
+
+
+def test_a_class_of_ones_own_may_have_attributes_of_any_name() -> None:
+    class Mine(Convolution):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.weight = 1
+
+        def compute_output(self, data: Any) -> Any:
+            self.bias = self.weight
+            return super().compute_output(data)
+
+    net = Net(Sequential(Mine(), Flatten(), FullyConnected(3)), SHAPE, "cpu")
+    net.forward(DATA)
+    net.layers[0].filter = 3
+    assert (net.layers[0].bias, net.layers[0].filter) == (1, 3)

@@ -297,14 +297,13 @@ def tensors(operation, arrays):
 )
 def test_updates_of_all_tensors_at_once(fast, random, kind, variant, dtype):
     shapes = [(3, 3, 3, 5), (7,), (4, 8), (10_000,), (2, 9001)]
-    settings = ((0.9, 0.999), 1e-8) if kind == "adam" else (0.9,)
 
-    def run(device, rate, time, *arrays):
-        operation = getattr(device, kind)
+    def run(device, rate, time, momentum, *arrays):
+        operation, settings = getattr(device, kind), ((0.9, 0.999), 1e-8) if kind == "adam" else (momentum,)
         for _ in range(3):
             operation.step(tensors(operation, arrays), rate, time, *settings, variant)
         for i in range(1, len(arrays), 4):
             arrays[i][...] = 0  # the CPU leaves centered gradients, the other devices do not change them
 
     arrays = [random.standard_normal(shape).astype(dtype) * (i < 2) for shape in shapes for i in range(4)]
-    both(fast, run, np.array([0.05]), np.array([4]), *arrays, float32=2e-5)
+    both(fast, run, np.array([0.05]), np.array([4]), np.array([0.9]), *arrays, float32=2e-5)

@@ -144,3 +144,11 @@ def test_a_net_of_too_few_classes_says_so(random):
     with pytest.raises(MinidlError, match="give the net as many classes as there are"):
         trainer.step(random.standard_normal((3, 8, 8, 3)).astype(np.float32), np.array([0, 1, 2]))
     np.testing.assert_allclose(net.parameters[0].value, before, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8])
+def test_labels_of_a_set_may_be_integers_of_any_width(backend, random, dtype):
+    images, labels = random.integers(0, 256, (5, 4, 4, 3), np.uint8), np.array([2, 0, 1, 1, 2], dtype)
+    batches = Batches(Dataset("mine", images, labels, ("a", "b", "c")), 5, backend, np.float32)
+    ((_, found),) = batches.in_order()
+    np.testing.assert_array_equal(backend.host(found), labels)

@@ -68,6 +68,28 @@ def test_the_algorithms_line_by_line(backend, random, kind, gc, wc):
     assert optimizer.step_count == STEPS
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("variant", ["paper", "dlib"])
+def test_the_momentum_may_change_between_steps(backend, random, variant, recorded):
+    """Also where the step is recorded as a graph, which is launched again from the fourth call on."""
+    parameter, gradient = make(backend, random), random.standard_normal((3, 2, 2, 5))
+    parameter.grads[...] = backend.xp.asarray(gradient)
+    w, m = backend.host(parameter.value).copy(), np.zeros(gradient.shape)
+    optimizer = SGD([parameter], backend, learning_rate=RATE, variant=variant)
+    step = backend.record(optimizer.step, lambda: 0) if recorded else optimizer.step
+    for t in range(7):
+        optimizer.momentum = psi = 0.9 - 0.1 * t
+        assert optimizer.momentum == psi
+        step()
+        m = psi * m + (1 - psi) * gradient if variant == "paper" else psi * m - RATE * gradient
+        w = w - RATE * m if variant == "paper" else w + m
+    np.testing.assert_allclose(backend.host(parameter.value), w, atol=1e-12)
+    for wrong in (1.0, -0.1, None, "0.9"):
+        with pytest.raises(MinidlError, match="the momentum must be a number of at least 0 and below 1, not"):
+            optimizer.momentum = wrong
+    assert optimizer.momentum == psi
+
+
 def test_biases_do_not_decay(backend, random):
     bias = make(backend, random, (7,), decay=False)
     start = backend.host(bias.value).copy()

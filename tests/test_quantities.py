@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minidl import MinidlError
 from minidl.study import quantities as q
 
 
@@ -55,3 +56,32 @@ def test_nan_is_not_counted():
 def test_numbers_that_are_infinite_stay_so():
     assert q.energy(np.array([1, np.inf], np.float32)) == np.inf
     assert np.isnan(q.energy(np.array([1, np.nan], np.float32)))
+
+
+ONE, TWO = ("norm", "energy", "alike", "deviation", "active", "dead"), ("inner", "removed", "angle", "flips")
+
+
+@pytest.mark.parametrize("name", [*ONE, *TWO, "mean_share"])
+@pytest.mark.parametrize("wrong", [None, [1.0, 2.0], "text", np.full((2, 3), 10**5, np.int32), np.float32(3)], ids=repr)
+def test_what_is_no_array_of_floats_is_refused(name, wrong):
+    """Sums of integers would overflow without a word."""
+    x = np.ones((2, 3), np.float32)
+    further = {"mean_share": ("tensor",), **dict.fromkeys(TWO, (x,))}.get(name, ())
+    with pytest.raises(MinidlError, match=f"of {name} must be an array of floats.*, not "):
+        getattr(q, name)(wrong, *further)
+    if name in TWO:
+        with pytest.raises(
+            MinidlError, match=rf"of {name} must be an array of floats of shape \(2, 3\), like the other"
+        ):
+            getattr(q, name)(x, wrong)
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_two_arrays_of_different_shapes_are_refused(name):
+    with pytest.raises(MinidlError, match=r"like the other, not float64 of shape \(4, 2, 3\)$"):
+        getattr(q, name)(np.ones((2, 3)), np.ones((4, 2, 3)))
+
+
+def test_an_unknown_area_is_refused():
+    with pytest.raises(MinidlError, match=r"the area 'filters' is unknown; use global, tensor,"):
+        q.mean_share(np.ones((2, 3)), "filters")

@@ -295,7 +295,7 @@ def test_updates_as_in_pytorch(random: np.random.Generator, kind: str, variant: 
         "sgd": lambda: torch.optim.SGD([theirs], 0.05, momentum=0.9, weight_decay=0.01),
         "adam": lambda: torch.optim.Adam([theirs], 0.05, (0.9, 0.999), 1e-8, weight_decay=0.01),
     }[kind]()
-    operation, settings = getattr(REFERENCE, kind), ((0.9, 0.999), 1e-8) if kind == "adam" else (0.9,)
+    operation, settings = getattr(REFERENCE, kind), ((0.9, 0.999), 1e-8) if kind == "adam" else (np.array([0.9]),)
     tensor = ParameterState(weights, nan(3, 4), tuple(np.zeros((operation.MOMENTS, 3, 4))), 0.01)
     time = np.array([0])
     for gradient in gradients:

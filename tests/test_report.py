@@ -479,6 +479,31 @@ def test_a_folder_that_cannot_be_reported_is_refused(run, capsys, damage, said, 
     assert not list(run.parent.glob("**/*.part"))
 
 
+@pytest.mark.parametrize(
+    ("folders", "out", "said"),
+    [
+        ([], None, r"takes a list of the folders of runs, at least of one, not \[\]"),
+        ("runs/x", None, "takes a list of the folders of runs, at least of one, not 'runs/x'"),
+        ([3], None, "each folder of a report must be a path, as a text or a Path, not 3"),
+        (["runs/x"], 3, "out of a report must be a path, as a text or a Path, not 3"),
+    ],
+)
+def test_what_is_no_list_of_folders_is_refused(folders, out, said):
+    with pytest.raises(MinidlError, match=said):
+        report(folders, out, None, None)
+
+
+def test_a_run_given_twice_is_shown_once(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    for again in (str(run), run.name):
+        assert main(["report", str(run), again, "--out", str(tmp_path / "page.html")]) == 0
+        assert capsys.readouterr().err == f"minidl report: {again} is given twice and shown once.\n"
+    assert "differ in more than the method" not in (tmp_path / "page.html").read_text("utf-8")
+    assert main(["report", str(run), "--out", str(tmp_path / "alone.html")]) == 0
+    assert capsys.readouterr().err == ""
+    assert len((tmp_path / "page.html").read_bytes()) == len((tmp_path / "alone.html").read_bytes())
+
+
 def test_without_the_packages_it_says_what_to_install(run, capsys, monkeypatch):
     monkeypatch.setattr("minidl.commands.report.NEEDED", {"no_such_module": "altair"})
     assert main(["report", str(run)]) == 2

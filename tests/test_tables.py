@@ -17,6 +17,7 @@ import train
 from minidl import MinidlError
 from minidl.experiment import plots
 from minidl.experiment.saving.commit import CHECKOUT, commit
+from minidl.experiment.saving.result import line
 from minidl.experiment.sweeps import budget as budgets
 from minidl.experiment.sweeps import process_run
 from minidl.experiment.sweeps.budget import budget
@@ -256,19 +257,35 @@ def test_a_row_that_was_killed_is_reported_and_the_others_continue(quick, tmp_pa
     assert "| Baseline | 84.14 |" in captured.out
 
 
-def test_a_row_that_turns_nan_says_nan(quick, tmp_path, capsys):
+def test_a_row_that_turns_nan_says_nan_and_where_that_began(quick, tmp_path, capsys):
     rows = choose(read_rows(2), "weight global; Baseline")
     for row, loss in zip(rows, (None, 1.5), strict=True):
         folder = run_of(tmp_path / "out", row, 0, budgets.SMALL["cifar10"]).folder
         folder.mkdir(parents=True)
         result = {"train_loss": loss, "test_accuracy": 0.1, "epochs": 2, "seconds": 3}
+        result |= {} if loss else {"diverged": "at step 2 of epoch 1, in the output of conv2"}
         (folder / "result.json").write_text(json.dumps(result))
     assert reproduce.main([*quick, "--rows", "weight global; Baseline"]) == 0
     shown = capsys.readouterr().out
+    said = (
+        "weight global, seed 0: the loss is not a number any more, first at step 2 of epoch 1, in the output of conv2"
+    )
+    assert f"{said}\n" in shown.rpartition("Spearman")[2]
+    assert said in (tmp_path / "out" / "table2.md").read_text("utf-8")
+    assert shown.count("not a number any more") == 1
     assert "| weight global | 84.91 | nan | 1 | nan | 1 | 2 |" in shown
     assert "| Baseline | 84.14 | 10.00 | 1 | -74.14 | 2 | 1 |" in shown
     with open(tmp_path / "out" / "results.csv") as file:
         assert [row["test_accuracy"] for row in csv.DictReader(file)] == ["10.00", "nan"]
+
+
+def test_a_run_that_diverged_says_so_when_it_ends():
+    result = {"train_loss": None, "test_accuracy": None, "epochs": 1, "seconds": 3.0}
+    assert line("c: WC, seed 0", result) == "c: WC, seed 0: nan % after 1 epoch, 3 s"  # of minidl 0.1.0
+    result["diverged"] = "at step 2 of epoch 1, in the output of conv2"
+    assert line("c: WC, seed 0", result) == (
+        "c: WC, seed 0: the loss is not a number any more, first at step 2 of epoch 1, in the output of conv2"
+    )
 
 
 def test_a_data_set_that_is_not_there_is_one_sentence(tiny, tmp_path, monkeypatch, capsys):

@@ -164,8 +164,8 @@ def test_another_shape_is_refused(backend, shape, random):
 
 def test_steps_of_mixed_types_are_refused(random):
     pytest.importorskip("numba")
-    from minidl import kernels
+    from minidl.kernels.cpu import fully_connected
 
     data, weights, biases = (random.standard_normal(shape) for shape in ((2, 4), (3, 4), 3))
     with pytest.raises(TypeError, match="arrays of float32 or of float64 alone"):
-        kernels.load("cpu").fully_connected.forward(data.astype("f4"), weights, biases, np.empty((2, 3)))
+        fully_connected.forward(data.astype("f4"), weights, biases, np.empty((2, 3)))

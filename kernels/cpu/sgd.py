@@ -28,22 +28,22 @@ def step(
     parameters: Sequence[ParameterState],
     learning_rate: NDArray[np.float64],
     steps: NDArray[np.int64],
-    momentum: float,
+    momentum: NDArray[np.float64],
     variant: str,
 ) -> None:
     """Update the weights and moments of every parameter in place.
 
-    learning_rate, steps: arrays of one element: α, and the number of earlier steps, which grows by 1. With g, the
-    gradient after GC and with the weight decay:
+    learning_rate, steps, momentum: arrays of one element: α, the number of earlier steps, which grows by 1, and ψ. With
+    g, the gradient after GC and with the weight decay:
 
     variant "paper" (Algorithm 2):  M = ψM + (1 − ψ)g,  W = W − αM
     variant "dlib":                 M = ψM − αg,        W = W + M
     """
     steps += 1
-    alpha, dampened = float(learning_rate[0]), variant == "paper"
-    of_gradient, of_moment = (1 - momentum, -alpha) if dampened else (-alpha, 1.0)
+    alpha, psi, dampened = float(learning_rate[0]), float(momentum[0]), variant == "paper"
+    of_gradient, of_moment = (1 - psi, -alpha) if dampened else (-alpha, 1.0)
 
     def rule(parameter: ParameterState) -> Rule:
-        return Rule(parameter.weight_decay, parameter.gc, parameter.wc, momentum, of_gradient, of_moment)
+        return Rule(parameter.weight_decay, parameter.gc, parameter.wc, psi, of_gradient, of_moment)
 
     update(parameters, current().sgd, rule)

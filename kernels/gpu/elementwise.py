@@ -179,7 +179,7 @@ def update(parameters: Sequence[ParameterState], algorithm: Any, *settings: Any)
 
 
 def sgd_step(
-    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
+    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: Array, variant: str
 ) -> None:
     """Count the step and update all weights in place (Algorithm 2)."""
     steps += 1

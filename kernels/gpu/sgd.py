@@ -14,16 +14,16 @@ MOMENTS = 1
 
 
 def step(
-    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: float, variant: str
+    parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: Array, variant: str
 ) -> None:
     """Update the weights and moments of every parameter in place, by the formulas of kernels/sgd.py.
 
-    learning_rate, steps: arrays of one element: α, and the number of earlier steps, which grows by 1. Gradients do not
-    change, even with GC.
+    learning_rate, steps, momentum: arrays of one element: α, the number of earlier steps, which grows by 1, and ψ.
+    Gradients do not change, even with GC.
     """
     if not parameters:
         return
     of_parameters, of_pieces, pieces = tables(parameters)
     dtype = parameters[0].weights.dtype
-    factors = (dtype.type(momentum), dtype.type(1 - momentum), np.bool_(variant == "dlib"))
-    launch("sgd", "step", dtype, pieces, THREADS, (of_parameters, of_pieces, learning_rate, steps, *factors))
+    args = (of_parameters, of_pieces, learning_rate, steps, momentum, np.bool_(variant == "dlib"))
+    launch("sgd", "step", dtype, pieces, THREADS, args)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
+from minidl.kernels.errors import MinidlError
 from minidl.kernels.parameter_state import ParameterState
 
 Array = Any
@@ -39,7 +40,15 @@ class Row(NamedTuple):
 
 
 def tables(parameters: Sequence[ParameterState]) -> tuple[Array, Array, int]:
-    """Return the table of the parameters, the table of the pieces and the number of pieces."""
+    """Return the table of the parameters, the table of the pieces and the number of pieces.
+
+    Raises MinidlError for parameters of different number types, since one kernel updates all.
+    """
+    if len(types := {parameter.weights.dtype for parameter in parameters}) > 1:
+        raise MinidlError(
+            f"on a GPU an update takes parameters of one number type, not of {' and '.join(sorted(map(str, types)))}; "
+            "make an optimizer for each"
+        )
     return _upload(tuple(_row(parameter) for parameter in parameters), cupy.cuda.runtime.getDevice())
 
 

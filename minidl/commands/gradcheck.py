@@ -74,16 +74,19 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
 
     from minidl import kernels
-    from minidl.experiment.idle import idle_loops
+    from minidl.experiment.idle import idle_loops, idle_mode
     from minidl.kernels.cpu import loops
     from minidl.layer import Layer
+    from minidl.method import parse
+    from minidl.models import best_method
     from minidl.study.checking import check_layers, check_model
     from minidl.study.verdict import verdict
 
     files = own_code.import_files(vars(options)["import"])
     loops.use(options.loops or "numpy")
     shelf = kernels.load(options.device)
-    for note in idle_loops(options.loops, shelf.device):
+    method = parse(options.method or (best_method(options.model) if options.model else "Baseline"))
+    for note in (*idle_mode(options.mode, method), *idle_loops(options.loops, shelf.device)):
         print(f"{command.name}: {note}", file=sys.stderr)
     progress = partial(tqdm, desc="gradients", leave=False, disable=None)
     if options.model:

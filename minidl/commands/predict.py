@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     check_order(options.run, options.pictures)
     net, files = net_of(options.run, options.device), find(options.pictures)
     out = options.out or (options.run if options.run.is_dir() else options.run.parent) / FOLDER
+    if options.top > max(TOP, len(net.classes)):
+        said = f"--top {options.top} has the effect of --top {len(net.classes)}: the net knows no more classes."
+        print(f"{command.name}: {said}", file=sys.stderr)
     make_folder(out)
     if note := divergence_of(options.run):
         print(f"{command.name}: {note}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The command ``minidl report``: an HTML page that shows what runs did."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -54,9 +55,12 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
             f"a report needs packages that are not installed ({', '.join(missing)}); install them with: "
             "pip install -e '.[study]', or: make setup"
         )
-    from minidl.study.report.write import report
+    from minidl.study.report.write import distinct, report
 
     imported = [file.record for file in own_code.import_files(vars(options)["import"])]
-    page = report(options.runs, options.out, options.data_root, options.images, imported)
+    runs = distinct(options.runs)
+    if again := [str(folder) for folder in options.runs if folder not in runs or options.runs.count(folder) > 1]:
+        print(f"{command.name}: {again[0]} is given twice and shown once.", file=sys.stderr)
+    page = report(runs, options.out, options.data_root, options.images, imported)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser: {page.absolute().as_uri()}")
     return 0

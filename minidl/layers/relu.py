@@ -8,6 +8,10 @@ class ReLU(Layer):
 
     kind = "relu"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: Array = None  # of the last forward
+
     def infer_shape(self, shape: Shape) -> Shape:
         """Keep the shape."""
         return shape

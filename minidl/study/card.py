@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
 from minidl.kernels.areas import area_view
+from minidl.kernels.arguments import check_kind
 from minidl.normalizations import Normalization
 from minidl.study.quantities import norm
 from minidl.study.table import Table
@@ -47,11 +48,13 @@ class Card:
     norm_kept: float
 
 
-def card(normalization: Normalization, kernels: Kernels) -> Card:
+def card(normalization: Normalization, kernels: Kernels | str) -> Card:
     """Return the card of a normalization, such as NORMALIZATIONS["WC"].
 
     Raises MinidlError if a user-defined one fails on random numbers.
     """
+    check_kind("normalization of card", normalization, Normalization, 'give one such as NORMALIZATIONS["WC"]')
+    kernels = load(kernels)
     bound = normalization.bind(kernels)
     random = np.random.default_rng(0)
     shape = SHAPES[bound.point]

@@ -21,8 +21,9 @@ from minidl.gradcheck import (
     check_normalization,
 )
 from minidl.hooks import Reparametrization
-from minidl.kernels import Kernels
+from minidl.kernels import Kernels, load
 from minidl.kernels.areas import area_view
+from minidl.kernels.arguments import check_kind
 from minidl.kernels.errors import MinidlError
 from minidl.layer import Layer
 from minidl.losses import SoftmaxCrossEntropy
@@ -81,6 +82,7 @@ def find_layers(name: str, own: Sequence[type[Layer]] = ()) -> list[str]:
 
     own: user-defined layers, found by their kind or their class. Raises MinidlError if no specimen has this name.
     """
+    check_kind("layer of check_layers", name, str, "give the name of a layer, or None for all")
     words = name.lower().replace("×", "x").split()
     found = [one for one in LAYERS if one.lower().replace("×", "x").split()[: len(words)] == words]
     found += [kind.__name__ for kind in own if name.lower() in (kind.kind.lower(), kind.__name__.lower())]
@@ -98,7 +100,7 @@ def check_layers(
     layer: str | None,
     method: str | None,
     mode: str,
-    kernels: Kernels,
+    kernels: Kernels | str,
     own: Sequence[type[Layer]] = (),
     progress: Callable[[Any], Any] = iter,
 ) -> Findings:
@@ -109,12 +111,17 @@ def check_layers(
     tqdm. Raises MinidlError for an unknown name, and if the named user-defined layer accepts none of the SHAPES.
     """
     check_mode(mode)
+    kernels = load(kernels)
     chosen = parse(method) if method else None
     kinds = {kind.__name__: kind for kind in own}
     names = find_layers(layer, own) if layer else list(HOOKED) if chosen else [*LAYERS, *kinds]
     findings = Findings()
     if chosen and chosen.data_norm and not layer:
         names += find_layers(chosen.data_norm)
+    elif chosen and chosen.data_norm:
+        findings.unchecked.append(f"{chosen.data_norm} of the method, which is a layer; name it by --layer")
+    if chosen and chosen.fully:
+        findings.unchecked.append("fully of the method, which is about the layers of a net; name one by --model")
     for name in progress(names):
         own_kind = kinds.get(name)
         specimens = _own_specimens(own_kind, kernels, findings) if own_kind else {name: _specimen(name, kernels)}
@@ -122,7 +129,8 @@ def check_layers(
             raise MinidlError("; ".join(findings.unchecked))
         for title, specimen in specimens.items():
             for normalization in chosen.normalizations if chosen else ():
-                _hang(normalization.bind(kernels), specimen, mode, findings)
+                if not _hang(normalization.bind(kernels), specimen, mode, findings):
+                    findings.unchecked.append(f"{title}: with {normalization}, as this layer has no weights")
             _add_layer(title, specimen, findings)
     if chosen:
         normalizations = list(chosen.normalizations)
@@ -135,12 +143,13 @@ def check_layers(
 
 
 def check_model(
-    model: str, method: str | None, mode: str, kernels: Kernels, progress: Callable[[Any], Any] = iter
+    model: str, method: str | None, mode: str, kernels: Kernels | str, progress: Callable[[Any], Any] = iter
 ) -> Findings:
     """Check each parameter of a net under its loss, along one random direction; raises as ``models.build`` does.
 
     progress: wraps the iteration over the parameters, like tqdm.
     """
+    kernels = load(kernels)
     options: dict[str, Any] = {"shape": SHAPE, "classes": CLASSES, "dtype": "float64", "device": kernels.device}
     net = models.build(model, method=method or models.best_method(model), mode=mode, **options)
     random = np.random.default_rng(0)
@@ -194,11 +203,16 @@ def _context(kernels: Kernels) -> Context:
     return Context(kernels, np.dtype(np.float64), np.random.default_rng(0))
 
 
-def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findings) -> None:
-    """Set a normalization as the hook of each layer with its hook point, unless its areas would be single elements."""
+def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findings) -> bool:
+    """Set a normalization as the hook of each layer with its hook point, unless its areas would be single elements.
+
+    Return whether any layer has its hook point.
+    """
+    has_point = False
     for layer in root.layers():
         if normalization.point != "error" and layer.weights is None:
             continue
+        has_point = True
         shape = (SAMPLES, *layer.input_shape) if normalization.point == "error" else layer.weights.value.shape
         try:
             area_view(shape, normalization.area)
@@ -207,6 +221,7 @@ def _hang(normalization: Normalization, root: Layer, mode: str, findings: Findin
             continue
         reparametrized = normalization.point == "weights" and mode == "reparametrization"
         layer.points[normalization.point].hook = Reparametrization(normalization) if reparametrized else normalization
+    return has_point
 
 
 def _add_layer(name: str, layer: Layer, findings: Findings) -> None:

@@ -1,23 +1,51 @@
 """Quantities of a study: numbers that say what a normalization does to an array.
 
-Each takes arrays of NumPy or CuPy and returns a float, nan if it is not defined (as for an array of zeros). Unless
-stated otherwise, shares are shares of the energy Σ x²: the energy of the means and the energy of the rest add up to the
-energy of the array.
+Each takes arrays of floats, of NumPy or CuPy, and returns a float, nan if it is not defined (as for an array of zeros);
+for anything else, and for two arrays of different shapes, it raises MinidlError. Unless stated otherwise, shares are
+shares of the energy Σ x²: the energy of the means and the energy of the rest add up to the energy of the array.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar
 
 import numpy as np
 
-from minidl.kernels.areas import area_view
+from minidl.kernels.areas import AREAS, area_view
+from minidl.kernels.arguments import shown
 from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 Array = Any
+Function = TypeVar("Function", bound=Callable[..., float])
 ROW = 4096  # products per sum in the arrays' own precision; these sums are added in double precision
 SAFE = (1e-20, 1e30)  # of a sum in float32: its products neither underflow nor overflow
 
 
+def of_arrays(function: Function) -> Function:
+    """Let a function raise MinidlError where its arrays are none, not of floats, or of different shapes."""
+    parameters = signature(function)
+
+    @wraps(function)
+    def checked(*args: Any, **options: Any) -> float:
+        given = parameters.bind(*args, **options).arguments
+        arrays = {name: value for name, value in given.items() if name != "area"}
+        shape = getattr(next(iter(arrays.values())), "shape", None)
+        for name, array in arrays.items():
+            found = getattr(array, "shape", ()), getattr(getattr(array, "dtype", None), "kind", "")
+            if found != (shape, "f") or not shape:
+                got = f"{array.dtype} of shape {tuple(array.shape)}" if found[1] else shown(array)
+                like = f" of shape {shape}, like the other" if len(arrays) > 1 and shape else ""
+                hint = "; nothing passed that hook point" if array is None else ""
+                raise MinidlError(f"{name} of {function.__name__} must be an array of floats{like}, not {got}{hint}")
+        return function(*args, **options)
+
+    return checked  # type: ignore[return-value]
+
+
+@of_arrays
 def inner(x: Array, y: Array) -> float:
     """Return ⟨x, y⟩ = Σ x·y.
 
@@ -33,16 +61,19 @@ def inner(x: Array, y: Array) -> float:
     return float(a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False))
 
 
+@of_arrays
 def energy(x: Array) -> float:
     """Return ‖x‖² = Σ x²."""
     return inner(x, x)
 
 
+@of_arrays
 def norm(x: Array) -> float:
     """Return ‖x‖ = √Σ x²."""
     return math.sqrt(energy(x))
 
 
+@of_arrays
 def mean_share(x: Array, area: str) -> float:
     """Return ‖x̄‖²/‖x‖², 0 … 1, where x̄ is x with each element replaced by the mean of its area.
 
@@ -52,6 +83,7 @@ def mean_share(x: Array, area: str) -> float:
     >>> mean_share(np.array([[1.0, 3.0]]), "tensor")  # the mean 2 twice, of 1 and 3: 8/10
     0.8
     """
+    check_known("area", area, AREAS)
     try:
         outer, rows, inner, lanes = area_view(x.shape, area)
     except MinidlError:
@@ -60,11 +92,13 @@ def mean_share(x: Array, area: str) -> float:
     return ratio(energy(means) * rows * lanes, energy(x))
 
 
+@of_arrays
 def removed(before: Array, after: Array) -> float:
     """Return ‖x − N(x)‖/‖x‖: how much a normalization removes, relative to the norm."""
     return ratio(norm(before - after), norm(before))
 
 
+@of_arrays
 def angle(x: Array, y: Array) -> float:
     """Return the angle between two arrays, taken as vectors, in degrees.
 
@@ -77,6 +111,7 @@ def angle(x: Array, y: Array) -> float:
     return math.degrees(math.atan2(across, along * norm(y))) if known else math.nan
 
 
+@of_arrays
 def flips(before: Array, after: Array) -> float:
     """Return the share of elements that change their sign, among those that are not 0 before."""
     if _lost(before) or _lost(after):
@@ -85,6 +120,7 @@ def flips(before: Array, after: Array) -> float:
     return ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
 
 
+@of_arrays
 def alike(x: Array) -> float:
     """Return how alike the samples are: the mean cosine between different ones, −1/(n − 1) … 1.
 
@@ -101,17 +137,20 @@ def alike(x: Array) -> float:
     return ratio(energy(factors @ z) - n, n * (n - 1))
 
 
+@of_arrays
 def deviation(x: Array) -> float:
     """Return the standard deviation of all elements, √(mean(x²) − mean(x)²)."""
     mean = float(x.mean(dtype=np.float64))
     return math.sqrt(max(energy(x) / x.size - mean * mean, 0.0))
 
 
+@of_arrays
 def active(x: Array) -> float:
     """Return the share of elements above 0, which a ReLU lets through."""
     return math.nan if _lost(x) else float((x > 0).mean())
 
 
+@of_arrays
 def dead(x: Array) -> float:
     """Return the share of channels (last axis) that are nowhere above 0 in the batch: a ReLU makes them zero."""
     return math.nan if _lost(x) else float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from minidl.data import regular_file
 from minidl.experiment.saving import spreadsheet
 from minidl.experiment.saving.files import as_csv, write_whole
+from minidl.kernels.arguments import path_of
 from minidl.kernels.errors import MinidlError
 from minidl.words import meant
 
@@ -129,7 +130,7 @@ def read(folder: str | Path) -> Trace:
 
     Raises MinidlError if there is none, or a file is missing, damaged or incomplete.
     """
-    folder = Path(folder)
+    folder = path_of("folder of read", folder)
     if not is_traced(folder):
         raise MinidlError(f"there is no trace in {folder} ({TRACE} is missing); train with --trace to get one")
     rows = [Row(step, row.values["layer"], *numbers) for row, step, *numbers in _numbers(folder / TRACE, Row)]

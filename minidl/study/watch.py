@@ -96,7 +96,7 @@ def watch(net: Net) -> Iterator[dict[str, Seen]]:
             _complete(one)
     finally:
         for observers, keep in hung:
-            observers.remove(keep)
+            observers[:] = [one for one in observers if one is not keep]  # it may have been removed inside the block
         if fused:
             net.fuse()
 

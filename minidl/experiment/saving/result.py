@@ -42,9 +42,15 @@ def accuracy(result: Result) -> float:
     return math.nan if lost else 100 * result["test_accuracy"]
 
 
+def divergence(title: str, result: Result) -> str:
+    """Return a sentence on where one of several runs diverged, "" if it did not."""
+    return f"{title}: the loss is not a number any more, first {result['diverged']}" if result.get("diverged") else ""
+
+
 def line(title: str, result: Result) -> str:
     """Return the line that is printed for one of several runs."""
-    return f"{title}: {accuracy(result):.2f} % after {counted(result['epochs'], 'epoch')}, {result['seconds']:.0f} s"
+    reached = f"{title}: {accuracy(result):.2f} % after {counted(result['epochs'], 'epoch')}, {result['seconds']:.0f} s"
+    return divergence(title, result) or reached
 
 
 def sentence(result: Result, folder: Path) -> str:

@@ -10,7 +10,7 @@ from minidl.experiment.cli.console import decoration
 from minidl.experiment.cli.own_code import Record
 from minidl.experiment.saving import records
 from minidl.experiment.saving.files import as_csv, write_whole
-from minidl.experiment.saving.result import Result, accuracy
+from minidl.experiment.saving.result import Result, accuracy, divergence
 from minidl.experiment.settings import Settings
 from minidl.experiment.sweeps.method_run import MethodRun
 from minidl.experiment.sweeps.seeds import NOISE, deviation, difference, mean
@@ -88,10 +88,10 @@ def table(results: dict[str, dict[int, Result]]) -> str:
         )
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines += [
-        f"\n{method}, seed {seed}: the loss is not a number any more, first {result['diverged']}"
+        f"\n{said}"
         for method, by_seed in results.items()
         for seed, result in by_seed.items()
-        if result.get("diverged")
+        if (said := divergence(f"{method}, seed {seed}", result))
     ]
     return "\n".join([*lines, "", MORE_SEEDS if several else ONE_SEED])
 

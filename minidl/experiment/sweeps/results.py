@@ -9,7 +9,7 @@ from minidl.experiment.cli.command import Command
 from minidl.experiment.cli.console import decoration
 from minidl.experiment.saving import contents, spreadsheet
 from minidl.experiment.saving.files import as_csv, taking_turns, write_whole
-from minidl.experiment.saving.result import accuracy
+from minidl.experiment.saving.result import accuracy, divergence
 from minidl.experiment.saving.schema import check
 from minidl.experiment.sweeps.row_run import RowRun
 from minidl.experiment.sweeps.tables import Line, markdown
@@ -59,6 +59,7 @@ def _write(out: Path, runs: Sequence[RowRun], command: Command) -> str:
     values = {row: [(accuracy(result), run.budget) for run, result in finished if run.row is row] for row in rows}
     lines = [Line(row, tuple(found for found, _ in some), some[0][1]) for row, some in values.items() if some]
     text = markdown(lines, rows)
+    text += "".join(f"\n{said}\n" for run, result in finished if (said := divergence(run.title, result)))
     if lines:
         write_results(out, [_record(run, result) for run, result in finished])
         write_whole(out / f"table{rows[0].table}.md", text)

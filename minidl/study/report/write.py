@@ -5,6 +5,7 @@ from pathlib import Path
 
 from minidl.experiment.cli.own_code import Record
 from minidl.experiment.saving.files import check_ending, write_whole
+from minidl.kernels.arguments import path_of, shown
 from minidl.kernels.errors import MinidlError
 from minidl.study.report.blocks import Section
 from minidl.study.report.cards import cards
@@ -25,8 +26,8 @@ NAME = "report.html"
 
 
 def report(
-    folders: Sequence[Path],
-    out: Path | None,
+    folders: Sequence[str | Path],
+    out: str | Path | None,
     root: str | None,
     images: int | None,
     imported: Sequence[Record] = (),
@@ -37,18 +38,28 @@ def report(
     imported: the user's files that have been imported. Raises MinidlError for a folder without a run, and where
     the page cannot be written. What cannot be drawn for other reasons is said on the page.
     """
-    if out is None and (pages := [path for path in folders if path.suffix in PAGES and not path.is_dir()]):
+    if not folders or isinstance(folders, str | Path):
+        raise MinidlError(f"a report takes a list of the folders of runs, at least of one, not {shown(folders)}")
+    paths = [path_of("each folder of a report", folder) for folder in folders]
+    if out is None and (pages := [path for path in paths if path.suffix in PAGES and not path.is_dir()]):
         raise MinidlError(f"{pages[0]} is not a run; to name the page, write --out {pages[0]}")
-    if out is not None:
-        check_ending(out, *PAGES)
-    runs = [read(folder) for folder in dict.fromkeys(folders)]
+    written = paths[0] / NAME if out is None else path_of("out of a report", out)
+    check_ending(written, *PAGES)
+    runs = [read(folder) for folder in distinct(paths)]
     groups = grouped(runs)
     cube = read_cube(groups)
     sections = _sections(groups, cube, root, images)
-    path = folders[0] / NAME if out is None else out
     said = [*warnings(groups), *strange_code(groups, imported)]
-    write_whole(path, page(groups, said, sections, cube.for_page() if cube.groups else {}))
-    return path
+    write_whole(written, page(groups, said, sections, cube.for_page() if cube.groups else {}))
+    return written
+
+
+def distinct(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders without those that were given before, also by another path."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        found.setdefault(folder.resolve(), folder)
+    return list(found.values())
 
 
 def _sections(groups: Sequence[Group], cube: Cube, root: str | None, images: int | None) -> list[Section]:

@@ -1,0 +1,283 @@
+"""Checked: an operation runs only with arrays that keep to its contract; anything else is a MinidlError.
+
+Fast versions compute with addresses: unchecked, an array of another shape, type or layout would let them read and write
+beyond it. Shapes and types that have fitted once are remembered, so that the check takes no time to speak of.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import update_wrapper, wraps
+from inspect import signature
+from operator import is_
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from minidl.kernels.arguments import shown, whole
+from minidl.kernels.errors import MinidlError
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+Extents = dict[str, Any]
+Where = Mapping[str, Callable[[Extents], Any]]
+Declarations = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by protocol and operation
+REAL = np.dtype(np.float32), np.dtype(np.float64)
+INTEGERS = tuple(np.dtype(code) for code in "bhilqBHILQ")
+KINDS: dict[str, tuple[Any, ...]] = {  # of elements; "host" is for an array that is always NumPy's
+    "real": REAL,
+    "integer": INTEGERS,
+    "host": (*REAL, *INTEGERS),
+    "float64": (np.dtype(np.float64),),
+    "int64": (np.dtype(np.int64),),
+    "int8": (np.dtype(np.int8),),
+    "bool": (np.dtype(np.bool_),),
+}
+WORDS = {"real": "float32 or float64", "integer": "integers", "host": "numbers on the host"}
+MOST_KNOWN = 1 << 10  # combinations of shapes and types that an operation remembers
+
+
+class Place(NamedTuple):
+    """An array in a call: argument number ``at``, or an attribute of it; kind: of its elements, in a word."""
+
+    label: str
+    at: int
+    attribute: str
+    kind: str
+    axes: list[str]
+
+
+class Contract(NamedTuple):
+    """What ``arrays`` in contract.py declares, with the names of all arguments."""
+
+    names: list[str]
+    places: list[Place]
+    writes: list[str]
+    over: list[str]
+    counts: list[str]
+    takes: list[str]
+    returns: str
+    where: Where
+
+
+def contract_of(function: Any, axes: Mapping[str, Any], where: Where, **words: str) -> Contract:
+    """Return a declaration as a contract for a function."""
+    names, places = list(signature(function).parameters), []
+    for argument, text in axes.items():
+        for attribute, each in ({"": text} if isinstance(text, str) else text).items():
+            kind, _, own = each.rpartition(":")
+            label = f"{argument}.{attribute}" if attribute else argument
+            places.append(Place(label, names.index(argument), attribute, kind or "real", own.split()))
+    writes, over, counts, takes = (words[name].split() for name in ("writes", "over", "counts", "takes"))
+    return Contract(names, places, writes, over, counts, takes, words["returns"], where)
+
+
+class Checked:
+    """An operation that checks its arrays before it runs.
+
+    array: the class of the device's arrays; extents: those that are known beforehand; made: the layouts of what the
+    operations of one module have returned, by its name and the shape and type of the array to which it belongs.
+    """
+
+    def __init__(
+        self, name: str, function: Any, contract: Contract, array: type, extents: Extents, made: dict[Any, set[Any]]
+    ) -> None:
+        update_wrapper(self, function)
+        self.name, self.function, self.contract = name, function, contract
+        self.array, self.extents, self.made = array, extents, made
+        places, names = contract.places, contract.names
+        written = [i for i, place in enumerate(places) if place.label in contract.writes]
+        self.pairs = [(i, k) for i in written for k in range(len(places)) if k > i or k not in written]
+        self.counts, self.takes = ([names.index(name) for name in some] for some in (contract.counts, contract.takes))
+        labels = [place.label for place in places]
+        self.owner = next((labels.index(name) for name in ("error", "out") if name in labels), 0)
+        self.known: set[Any] = set()
+        self.fitting: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # the arrays of parameters, where they fit
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the operation; raise MinidlError unless its arrays keep to the contract."""
+        places, names, given = self.contract.places, self.contract.names, args
+        if len(args) < len(names):
+            given = (*args, *map(options.get, names[len(args) :]))
+        found: list[Any] = [getattr(given[at], inside, None) if inside else given[at] for _, at, inside, _, _ in places]
+        key: Any = None
+        try:
+            key = (*[given[i] for i in self.counts], *map(_layout, found))
+            known = key in self.known
+        except (AttributeError, TypeError):  # something is no array, or no number
+            known = False
+        if not known:
+            self._check(given, found)
+            if len(self.known) >= MOST_KNOWN:
+                self.known.clear()
+            self.known.add(key)
+        self._check_memory(found)
+        if "parameters" in names:
+            self._check_parameters(given[names.index("parameters")])
+        owner = found[self.owner].shape, found[self.owner].dtype
+        for i in self.takes:
+            if _parts(given[i]) not in self.made.get((names[i], *owner), ()):
+                raise MinidlError(
+                    f"{self.name}: {names[i]} must be what the operation before it returned for an array of shape "
+                    f"{owner[0]} and {owner[1]}, and not {described(given[i])}; call that operation first"
+                )
+        result = self.function(*args, **options)
+        if self.contract.returns:
+            self.made.setdefault((self.contract.returns, *owner), set()).add(_parts(result))
+        return result
+
+    def _check(self, given: tuple[Any, ...], found: list[Any]) -> None:
+        """Raise MinidlError unless shapes, types and layouts keep to the contract."""
+        contract, extents = self.contract, self.extents.copy()
+        for name, i in zip(contract.counts, self.counts, strict=True):
+            extents[name] = whole(f"{name} of {self.name}", given[i])
+        for place, array in zip(contract.places, found, strict=True):
+            if place.attribute and given[place.at] is None:
+                continue
+            writes = place.label in contract.writes
+            shape = _expected(place.axes, getattr(array, "shape", None), extents, contract.where)
+            kinds, words = KINDS[place.kind], WORDS.get(place.kind, place.kind)
+            if place.kind == "real" and "real" in extents:
+                kinds, words = (extents["real"],), str(extents["real"])
+            right_class = isinstance(array, np.ndarray if place.kind == "host" else self.array)
+            if not right_class or not fits(array, shape, kinds, writes):
+                axes = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
+                raise MinidlError(
+                    f"{self.name}: {place.label} must be an array of {words}, of shape ({axes}) and in C's order"
+                    f"{', to be written' * writes}, not {described(array)}; "
+                    + ("make it by kernels.xp.empty" if writes else "convert it by kernels.array")
+                )
+            if place.kind == "real":
+                extents["real"] = array.dtype
+
+    def _check_memory(self, found: list[Any]) -> None:
+        """Raise MinidlError if a written array shares memory with another one."""
+        starts = [0 if array is None else _address(array) for array in found]
+        for i, k in self.pairs:
+            start, other = starts[i], starts[k]
+            if start and other and start < other + found[k].nbytes and other < start + found[i].nbytes:
+                written, shared = (self.contract.places[j].label for j in (i, k))
+                if shared not in self.contract.over or start != other or found[i].shape != found[k].shape:
+                    raise MinidlError(
+                        f"{self.name}: {written} shares memory with {shared}, whose elements would be lost before "
+                        "they are used; give it memory of its own, as from kernels.xp.empty"
+                    )
+
+    def _check_parameters(self, parameters: Iterable[Any]) -> None:
+        """Raise MinidlError unless weights, gradients and moments of each are alike, and can be written."""
+        for parameter in parameters:
+            arrays = parameter.weights, parameter.grads, *parameter.moments
+            before = self.fitting.get(parameter, ())
+            if len(before) == len(arrays) and all(map(is_, before, arrays)):
+                continue
+            shape, dtype = getattr(arrays[0], "shape", ()), getattr(arrays[0], "dtype", None)
+            for array in arrays:
+                if dtype not in REAL or not isinstance(array, self.array) or not fits(array, shape, [dtype]):
+                    raise MinidlError(
+                        f"{self.name}: weights, gradients and moments of a parameter must be arrays of one shape and "
+                        f"type, float32 or float64, in C's order, to be written, not {described(array)} beside weights "
+                        f"of shape {shape}; make them by kernels.xp.zeros_like(weights)"
+                    )
+            self.fitting[parameter] = arrays
+
+
+class CheckedOperations:
+    """The operations of a module, each of which checks its arrays; all else is as in the module.
+
+    declarations: those of contract.py; protocol: the name of the operations' protocol there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        own: Any,
+        protocol: str,
+        declarations: Declarations,
+        array: type,
+        extents: Extents | None = None,
+    ) -> None:
+        self.own = own
+        made: dict[Any, set[Any]] = {}
+        for operation, declaration in declarations.get(protocol, {}).items():
+            function = getattr(own, operation)
+            contract = contract_of(function, **declaration)
+            setattr(self, operation, Checked(f"{name}.{operation}", function, contract, array, extents or {}, made))
+        if hasattr(own, "plan"):
+            self.plan = _planned(name, own.plan, declarations, array)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "own" or (name.startswith("__") and name != "__name__"):  # of a copy that is not filled yet
+            raise AttributeError(name)
+        return getattr(self.own, name)
+
+
+def _planned(name: str, plan: Any, declarations: Declarations, array: type) -> Any:
+    """Return a function that plans a convolution, whose arrays are checked by its geometry."""
+
+    @wraps(plan, updated=())
+    def planned(geometry: Any, *args: Any, **options: Any) -> CheckedOperations:
+        own = plan(geometry, *args, **options)
+        words = "y", "x", "in", "height", "width", "Y", "X", "out"
+        extents = dict(zip(words, (*geometry.data_shape, *geometry.kernel_size, *own.output_shape), strict=True))
+        extents["real"] = np.dtype(geometry.dtype)
+        return CheckedOperations(name, own, "Plan", declarations, array, extents)
+
+    return planned
+
+
+def _layout(array: Array) -> Any:
+    """Return all that decides whether an array fits, besides its address; None for an array that is left out."""
+    if array is None:
+        return None
+    flags = array.flags
+    return type(array), array.shape, array.dtype, getattr(flags, "num", flags.c_contiguous)
+
+
+def _parts(result: Any) -> tuple[Any, ...]:
+    """Return the layouts of an array, or of the mean, the variance and the scale of statistics."""
+    arrays = result[:3] if isinstance(result, tuple) else (result,)
+    return tuple((a.shape, a.dtype, a.flags.c_contiguous) for a in arrays if hasattr(a, "flags"))
+
+
+def _address(array: Array) -> int:
+    interface = getattr(array, "__array_interface__", None)  # not of CuPy's arrays
+    return int(interface["data"][0] if interface else array.data.ptr)
+
+
+def _expected(words: Sequence[str], shape: Any, extents: Extents, where: Where) -> tuple[Any, ...]:
+    """Return the shape that an array must have, with words for unknown extents; learn unknown ones from its own."""
+    several = next((word for word in words if word[0] == "*"), "")
+    rest = list(shape or ())
+    many = extents.get("*", len(rest) - len(words) + 1) if several else 0
+    complete = shape is not None and len(rest) == len(words) - bool(several) + many
+    expected = list[Any]()
+    for word in words:
+        if word not in extents and word in where:
+            extents[word] = where[word](extents)
+        if word not in extents and word.isdigit():
+            extents[word] = int(word)
+        if word not in extents and complete:
+            extents[word] = tuple(rest[:many]) if word == several else rest[0]
+        value = extents.get(word, word)
+        expected += value if isinstance(value, tuple) else [value or word]  # 0 never fits
+        del rest[: many if word == several else 1]
+    if several and complete:
+        extents["*"] = many
+    return tuple(expected)
+
+
+def fits(array: Array, shape: tuple[Any, ...], kinds: Sequence[Any], writes: bool = True) -> bool:
+    """Return whether an array has this shape and one of these types, and lies in memory as operations need it."""
+    if not hasattr(array, "flags") or array.shape != shape or array.dtype not in kinds or not array.flags.c_contiguous:
+        return False
+    return bool(getattr(array.flags, "aligned", True) and (not writes or getattr(array.flags, "writeable", True)))
+
+
+def described(value: Any) -> str:
+    """Describe what was given instead of an array."""
+    if not hasattr(value, "flags"):
+        return shown(value)
+    lacks = [
+        words
+        for flag, words in (("c_contiguous", "in another order"), ("writeable", "read-only"), ("aligned", "unaligned"))
+        if not getattr(value.flags, flag, True)
+    ]
+    return ", ".join([f"{type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}", *lacks])

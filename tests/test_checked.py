@@ -1,0 +1,217 @@
+"""Operations called by hand: arrays that do not keep to the contract are an error of one sentence, and do not change.
+
+The calls are made from the contract itself: every operation, every array, on the reference, the CPU and the GPU.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+from conftest import load
+
+from minidl.kernels.augment import Crops
+from minidl.kernels.checked import Contract
+from minidl.kernels.contract import Operations, declarations
+from minidl.kernels.errors import MinidlError
+from minidl.kernels.parameter_state import ParameterState
+from minidl.kernels.running import Running
+
+Array = Any
+OPERATIONS = {protocol.__name__: name for name, protocol in get_type_hints(Operations).items()} | {
+    "Plan": "convolution"
+}
+CALLS = [(protocol, name) for protocol, group in declarations.items() for name in group]
+SIZES = "samples 2 y 5 x 4 channels 3 Y 7 X 6 in 3 out 4 height 3 width 2 outer 1 rows 6 inner 3 lanes 1 one 2 other 3"
+WORDS = f"{SIZES} classes 4 epoch 400 size 2 stride 1".split()
+EXTENTS: dict[str, Any] = dict(zip(WORDS[::2], map(int, WORDS[1::2]), strict=True))
+EXTENTS |= {"*axes": (3, 5), "*rows": (3,), "*extents": (3, 4), "*others": (4, 2), "*one": (3, 4), "*other": (5, 2)}
+SETTINGS = {"size": 2, "stride": 1, "epsilon": 1e-5, "divisor": 256.0, "betas": (0.9, 0.999)}
+SETTINGS |= {"variant": "standard", "output": None, "scale": None}
+TYPES = {"real": "float32", "integer": "int64", "host": "float64"}
+RECORDS: dict[str, Any] = {"crops": Crops, "running": lambda **arrays: Running(**arrays, window=100)}
+
+
+class Call:
+    """A call of an operation that keeps to its contract; ``arrays``: its arrays, of small numbers, by their labels."""
+
+    def __init__(self, device: str, protocol: str, name: str) -> None:
+        self.kernels, self.random = load(device), np.random.default_rng(0)
+        own = getattr(self.kernels, OPERATIONS[protocol])
+        if protocol == "Plan":
+            own = self.plan = own.plan(own.Geometry((5, 4, 3), 4, (3, 2)))
+        self.operation, extents = getattr(own, name), EXTENTS.copy()
+        self.contract: Contract = self.operation.contract
+        extents |= {"Y": 3, "X": 3} if protocol == "Plan" else {}
+        extents |= {word: derive(extents) for word, derive in self.contract.where.items()}
+        self.arrays: dict[str, Array] = {}
+        for label, _, _, kind, axes in self.contract.places:
+            shape = np.hstack([int(word) if word.isdigit() else extents[word] for word in axes]).astype(int)
+            array = self.random.integers(0, 2, shape).astype(TYPES.get(kind, kind))
+            self.arrays[label] = array if kind == "host" else self.kernels.xp.asarray(array)
+        self.settings = SETTINGS | {"buffer": lambda _, shape, dtype: self.kernels.xp.empty(shape, dtype)}
+        if protocol == "Augment":
+            images = self.random.integers(0, 255, (4, 5, 4, 3)).astype(np.uint8)
+            self.settings |= {"images": own.store(images), "masks": own.store(images[..., 0].copy())}
+        if protocol in ("Adam", "SGD"):
+            zeros = [self.kernels.xp.zeros((3, 4), np.float32) for _ in range(4)]
+            self.settings["parameters"] = [ParameterState(*zeros[:2], tuple(zeros[2 : 2 + own.MOMENTS]))]
+        for taken in self.contract.takes:
+            maker = next(one for one, its in declarations[protocol].items() if its["returns"] == taken)
+            self.settings[taken] = Call(device, protocol, maker)()
+
+    def __call__(self, **changed: Any) -> Any:
+        """Call the operation, with other values for some of its arrays and settings."""
+        given = self.settings | self.arrays | changed
+        for record, make in RECORDS.items():
+            inside = {label.partition(".")[2]: given[label] for label in self.arrays if label.startswith(f"{record}.")}
+            given |= {record: make(**inside)} if inside else {}
+        return self.operation(**{name: given[name] for name in self.contract.names if name in given})
+
+    def content(self) -> list[bytes]:
+        return [
+            np.asarray(array if isinstance(array, np.ndarray) else array.get()).tobytes()
+            for array in self.arrays.values()
+        ]
+
+
+def misfits(call: Call, fixed: bool) -> Iterator[tuple[str, Array]]:
+    """Yield the label of each array, and something that the operation cannot take in its place.
+
+    fixed: whether all extents but the number of samples are fixed, as in a plan.
+    """
+    axes_of_all = [word for place in call.contract.places for word in place.axes]
+    free = {word for word in axes_of_all if axes_of_all.count(word) == 1 and not word.isdigit() and not fixed}
+    if call.contract.where:
+        free = {word for word in free if word[0] == "*"}
+    for label, _, _, kind, axes in call.contract.places:
+        array, xp = call.arrays[label], np if kind == "host" else call.kernels.xp
+        yield label, None
+        yield label, array.tolist()
+        yield label, array[None]
+        words = [word for word in axes for _ in range(len(EXTENTS[word]) if word[0] == "*" and word in EXTENTS else 1)]
+        for axis, word in enumerate(words if len(words) == array.ndim else ["?"] * array.ndim):
+            if word not in free:
+                for extent in (0, array.shape[axis] + 1):
+                    shape = (*array.shape[:axis], extent, *array.shape[axis + 1 :])
+                    yield label, xp.zeros(shape, array.dtype)
+        if kind != "host":
+            yield label, xp.zeros(array.shape, np.complex64)
+            yield label, xp.zeros(array.shape, np.float16)
+            if sum(place.kind == kind for place in call.contract.places) > 1:
+                yield label, xp.zeros(array.shape, np.float64 if array.dtype == np.float32 else np.float32)
+        if array.size > 1:
+            yield label, xp.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)[..., ::2]
+        if isinstance(array, np.ndarray):
+            unaligned = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+            if array.itemsize > 1:
+                yield label, unaligned
+            if label in call.contract.writes:
+                read_only = array.copy()
+                read_only.flags.writeable = False
+                yield label, read_only
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize(("protocol", "name"), CALLS)
+def test_an_array_that_does_not_fit_is_an_error_and_nothing_is_written(device: str, protocol: str, name: str) -> None:
+    call = Call(device, protocol, name)
+    call()
+    before, tried = call.content(), 0
+    for label, array in misfits(call, protocol == "Plan"):
+        with pytest.raises(
+            MinidlError, match=rf"^{call.operation.name}: \S+ must be an array of .*; (make|convert) it by "
+        ):
+            call(**{label: array})
+        tried += 1
+    assert call.content() == before
+    assert tried >= 5 * len(call.arrays)
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize(("protocol", "name"), CALLS)
+def test_written_memory_is_shared_with_no_other_array(device: str, protocol: str, name: str) -> None:
+    call = Call(device, protocol, name)
+    labels = [place.label for place in call.contract.places if place.kind != "host"]
+    for written in labels:
+        if written not in call.contract.writes:
+            continue
+        for other in labels:
+            one, two = call.arrays[written], call.arrays[other]
+            if other == written or one.dtype != two.dtype:
+                continue
+            start = -(-one.size // 16) * 16  # cuDNN needs addresses that are multiples of 16
+            both = call.kernels.xp.zeros(start + two.size, one.dtype)
+            apart = both[: one.size].reshape(one.shape), both[start:].reshape(two.shape)
+            call(**dict(zip((written, other), apart, strict=True)))
+            for shift in (0, 1):
+                if shift == 0 and other in call.contract.over and one.shape == two.shape:
+                    call(**{written: apart[0], other: apart[0]})
+                    continue
+                if one.size > shift:
+                    overlapping = both[: one.size].reshape(one.shape), both[shift : shift + two.size].reshape(two.shape)
+                    with pytest.raises(MinidlError, match=f"^{call.operation.name}: .* shares memory with "):
+                        call(**dict(zip((written, other), overlapping, strict=True)))
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize(
+    ("protocol", "name"), [(protocol, name) for protocol, name in CALLS if declarations[protocol][name]["takes"]]
+)
+def test_a_result_that_an_adjoint_takes_is_one_for_the_same_arrays(device: str, protocol: str, name: str) -> None:
+    call = Call(device, protocol, name)
+    for taken in call.contract.takes:
+        right = call.settings[taken]
+        smaller = type(right)(*(part[..., :-1] for part in right)) if isinstance(right, tuple) else right[..., 1:]
+        for wrong in (None, 3, smaller):
+            with pytest.raises(
+                MinidlError, match=f"^{call.operation.name}: {taken} must be what the operation before it"
+            ):
+                call(**{taken: wrong})
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_a_size_of_windows_is_a_whole_number(device: str) -> None:
+    call = Call(device, "MaxPool", "inference")
+    for wrong in (0, -1, 1.5, None, [2]):
+        with pytest.raises(MinidlError, match=r"size of max_pool\.inference must be a whole number of at least 1"):
+            call(size=wrong)
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_a_copied_plan_is_checked_and_has_its_own_state(device: str) -> None:
+    call = Call(device, "Plan", "forward")
+    twin = deepcopy(call.plan)
+    assert twin.own is not call.plan.own
+    assert twin.forward.function.__self__ is twin.backward.function.__self__ is twin.own
+    twin.forward(*call.arrays.values())
+    with pytest.raises(MinidlError, match=r"convolution\.forward: out must be"):
+        twin.forward(*list(call.arrays.values())[:3], None)
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize("protocol", ["SGD", "Adam"])
+def test_the_arrays_of_a_parameter_are_alike(device: str, protocol: str) -> None:
+    call = Call(device, protocol, "step")
+    xp, (right,) = call.kernels.xp, call.settings["parameters"]
+    for shape, dtype in (((3, 5), "f4"), ((3, 4), "f8"), ((4, 3), "f4"), ((3, 8), "f4")):
+        wrong = xp.zeros(shape, dtype) if shape != (3, 8) else xp.zeros(shape, dtype)[:, ::2]
+        for changed in ({"weights": wrong}, {"grads": wrong}, {"moments": (*right.moments[:-1], wrong)}, {"grads": 3}):
+            with pytest.raises(
+                MinidlError, match="gradients and moments of a parameter must be arrays of one shape and"
+            ):
+                call(parameters=[right, replace(right, **changed)])
+    assert not any(array.any() for array in (right.weights, right.grads, *right.moments))
+    call()
+    right.weights = xp.zeros((2, 4), "f4")
+    with pytest.raises(MinidlError, match=r"not \w+ of float32 and shape \(3, 4\) beside weights of shape \(2, 4\)"):
+        call()
+
+
+def test_a_gpu_updates_parameters_of_one_number_type() -> None:
+    gpu = load("gpu")
+    states = [ParameterState(*(gpu.xp.zeros(3, dtype) for _ in range(2)), (gpu.xp.zeros(3, dtype),)) for dtype in "fd"]
+    with pytest.raises(MinidlError, match="of one number type, not of float32 and float64; make an optimizer for each"):
+        gpu.sgd.step(states, gpu.xp.zeros(1), gpu.xp.zeros(1, np.int64), gpu.xp.zeros(1), "paper")
