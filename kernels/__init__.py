@@ -4,8 +4,8 @@ NAME.py defines an operation in plain NumPy, NAME.cu is its CUDA source; cpu/ an
 names. A net gets the operations of its device once, from ``load``.
 """
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, fields, replace
+from functools import cache, cached_property
 from importlib import import_module
 from typing import Any, NoReturn, get_type_hints
 
@@ -28,11 +28,18 @@ OWN_SERVICES = {  # those that a device's package implements itself; all others 
 class Kernels(Operations, Services):
     """The operations and the services of one device.
 
-    precision: how exactly float32 is multiplied, "fp32", "tf32" or "bf16".
+    Operations check their arrays: see checked.py. precision: how exactly float32 is multiplied, "fp32", "tf32" or
+    "bf16".
     """
 
     device: str
     precision: str
+
+    @cached_property
+    def unchecked(self) -> "Kernels":
+        """The same without checks, for callers whose arrays are known to fit: they take 2 % of a step of net (c)."""
+        operations = {field.name: getattr(self, field.name) for field in fields(Operations)}
+        return replace(self, **{name: getattr(own, "unchecked", own) for name, own in operations.items()})
 
     def __deepcopy__(self, memo: Any) -> "Kernels":
         """Return the same object: there is one set of operations for each device."""

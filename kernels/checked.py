@@ -194,7 +194,7 @@ class CheckedOperations:
         array: type,
         extents: Extents | None = None,
     ) -> None:
-        self.own = own
+        self.unchecked = own
         made: dict[Any, set[Any]] = {}
         for operation, declaration in declarations.get(protocol, {}).items():
             function = getattr(own, operation)
@@ -204,9 +204,9 @@ class CheckedOperations:
             self.plan = _planned(name, own.plan, declarations, array)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "own" or (name.startswith("__") and name != "__name__"):  # of a copy that is not filled yet
+        if name == "unchecked" or (name.startswith("__") and name != "__name__"):  # of a copy that is not filled yet
             raise AttributeError(name)
-        return getattr(self.own, name)
+        return getattr(self.unchecked, name)
 
 
 def _planned(name: str, plan: Any, declarations: Declarations, array: type) -> Any:

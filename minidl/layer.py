@@ -203,7 +203,7 @@ class Layer(Spelt):
         self._check_definition()
         self.context = context
         self.name = context.name(self.kind)
-        self.kernels: Any = context.kernels  # the operations with which it computes
+        self.kernels: Any = context.kernels_of(self)  # the operations with which it computes
 
     def _check_definition(self) -> None:
         """Raise MinidlError if a user-defined layer has methods with other arguments, or a kind that is no word."""

@@ -70,7 +70,7 @@ class SoftmaxCrossEntropy:
         if self.buffer is None or self.buffer.size < output.size or self.buffer.dtype != output.dtype:
             self.buffer = self.kernels.xp.empty(output.size, output.dtype)
         error = self.buffer[: output.size].reshape(output.shape)
-        self.kernels.softmax_loss.forward(output, labels, error, self.totals)
+        self.kernels.unchecked.softmax_loss.forward(output, labels, error, self.totals)
         self.error = error
 
     def score_of(self, output: Array, labels: Array) -> Score:

@@ -95,7 +95,7 @@ class Optimizer:
     @property
     def operation(self) -> Any:
         """The update of all parameters, on the device."""
-        return getattr(self.kernels, self.kind)
+        return getattr(self.kernels.unchecked, self.kind)
 
     @property
     def moment_count(self) -> int:

@@ -116,7 +116,7 @@ class Normalization:
                 f"{self.name} does not know its device yet; use what its bind(net.kernels) returns as the hook, or "
                 'choose it by its name, as in Net(..., method="WC")'
             )
-        return self.kernels.normalize
+        return self.kernels.unchecked.normalize  # _view has checked the arrays
 
     def _try(self, xp: Any) -> None:
         """Raise MinidlError if a function fails on random numbers, does not fill its ``out``, or gives nan or inf."""

@@ -28,7 +28,7 @@ OF_A_BATCH = ("global", "channel")  # areas of errors that reach over the sample
 
 def with_loss(kernels: Kernels, communicator: Communicator) -> Kernels:
     """Return operations whose loss is that of the whole batch."""
-    return replace(kernels, softmax_loss=Loss(kernels.softmax_loss, communicator))
+    return replace(kernels, softmax_loss=Loss(kernels.unchecked.softmax_loss, communicator))
 
 
 def synchronize(net: Net, communicator: Communicator) -> None:
@@ -36,10 +36,10 @@ def synchronize(net: Net, communicator: Communicator) -> None:
 
     Raises MinidlError for such a hook that is a user-defined function, whose sums are not known.
     """
-    data_norm: Any = DataNorm(net.kernels.data_norm, communicator)
+    data_norm: Any = DataNorm(net.kernels.unchecked.data_norm, communicator)
     for layer in net.layers:
         if isinstance(layer, BatchNorm):
-            layer.kernels = replace(net.kernels, data_norm=data_norm)
+            layer.kernels = replace(net.kernels.unchecked, data_norm=data_norm)
     for layer, hook in hooks_of_a_batch(net):
         if not isinstance(hook.function, str):
             raise MinidlError(

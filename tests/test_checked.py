@@ -13,11 +13,14 @@ import pytest
 from conftest import load
 
 from minidl.kernels.augment import Crops
-from minidl.kernels.checked import Contract
+from minidl.kernels.checked import CheckedOperations, Contract
 from minidl.kernels.contract import Operations, declarations
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.parameter_state import ParameterState
 from minidl.kernels.running import Running
+from minidl.layer import Layer
+from minidl.layers import ReLU, Sequential
+from minidl.net import Net
 
 Array = Any
 OPERATIONS = {protocol.__name__: name for name, protocol in get_type_hints(Operations).items()} | {
@@ -184,8 +187,8 @@ def test_a_size_of_windows_is_a_whole_number(device: str) -> None:
 def test_a_copied_plan_is_checked_and_has_its_own_state(device: str) -> None:
     call = Call(device, "Plan", "forward")
     twin = deepcopy(call.plan)
-    assert twin.own is not call.plan.own
-    assert twin.forward.function.__self__ is twin.backward.function.__self__ is twin.own
+    assert twin.unchecked is not call.plan.unchecked
+    assert twin.forward.function.__self__ is twin.backward.function.__self__ is twin.unchecked
     twin.forward(*call.arrays.values())
     with pytest.raises(MinidlError, match=r"convolution\.forward: out must be"):
         twin.forward(*list(call.arrays.values())[:3], None)
@@ -215,3 +218,25 @@ def test_a_gpu_updates_parameters_of_one_number_type() -> None:
     states = [ParameterState(*(gpu.xp.zeros(3, dtype) for _ in range(2)), (gpu.xp.zeros(3, dtype),)) for dtype in "fd"]
     with pytest.raises(MinidlError, match="of one number type, not of float32 and float64; make an optimizer for each"):
         gpu.sgd.step(states, gpu.xp.zeros(1), gpu.xp.zeros(1, np.int64), gpu.xp.zeros(1), "paper")
+
+
+class Halves(Layer):
+    """A layer of one's own that gives an operation the wrong half of its memory."""
+
+    def infer_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def compute_output(self, data: Array) -> Array:
+        out = self.kernels.xp.zeros(data.shape, data.dtype)
+        self.kernels.relu.forward(data, out[: len(data) // 2])
+        return out
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_a_layer_of_ones_own_is_checked_and_those_of_minidl_take_no_time_for_it(device: str) -> None:
+    own, relu = Halves(), ReLU()
+    net = Net(Sequential(relu, own), (3,), load(device))
+    assert isinstance(own.kernels.relu, CheckedOperations)
+    assert not isinstance(relu.kernels.relu, CheckedOperations)
+    with pytest.raises(MinidlError, match=r"relu\.forward: out must be an array of float32, of shape \(4, 3\)"):
+        net.forward(np.ones((4, 3), np.float32))

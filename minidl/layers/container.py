@@ -35,7 +35,7 @@ class Container(Layer):
     def attach(self, context: Context) -> None:
         """Name the children in the order of the forward pass, and then the container if it computes."""
         self.context = context  # so that a layer used twice is found among its children
-        self.kernels = context.kernels
+        self.kernels = context.kernels_of(self)
         for child in self.children:
             child.attach(context)
         if self.computes:
