@@ -1,15 +1,15 @@
 """Checked: an operation runs only with arrays that keep to its contract; anything else is a MinidlError.
 
 Fast versions compute with addresses: unchecked, an array of another shape, type or layout would let them read and write
-beyond it. Shapes and types that have fitted once are remembered, so that the check takes no time to speak of.
+beyond it. ``kernels.load`` returns operations that check, for calls by hand and for user-defined layers; the arrays of
+minidl's own layers fit, so these use the operations without checks.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper, wraps
 from inspect import signature
-from operator import is_
+from itertools import combinations
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -32,14 +32,13 @@ KINDS: dict[str, tuple[Any, ...]] = {  # of elements; "host" is for an array tha
     "bool": (np.dtype(np.bool_),),
 }
 WORDS = {"real": "float32 or float64", "integer": "integers", "host": "numbers on the host"}
-MOST_KNOWN = 1 << 10  # combinations of shapes and types that an operation remembers
 
 
 class Place(NamedTuple):
-    """An array in a call: argument number ``at``, or an attribute of it; kind: of its elements, in a word."""
+    """An array in a call: an argument, or an attribute of it; kind: of its elements, in a word."""
 
     label: str
-    at: int
+    argument: str
     attribute: str
     kind: str
     axes: list[str]
@@ -60,14 +59,14 @@ class Contract(NamedTuple):
 
 def contract_of(function: Any, axes: Mapping[str, Any], where: Where, **words: str) -> Contract:
     """Return a declaration as a contract for a function."""
-    names, places = list(signature(function).parameters), []
+    places = []
     for argument, text in axes.items():
         for attribute, each in ({"": text} if isinstance(text, str) else text).items():
             kind, _, own = each.rpartition(":")
             label = f"{argument}.{attribute}" if attribute else argument
-            places.append(Place(label, names.index(argument), attribute, kind or "real", own.split()))
+            places.append(Place(label, argument, attribute, kind or "real", own.split()))
     writes, over, counts, takes = (words[name].split() for name in ("writes", "over", "counts", "takes"))
-    return Contract(names, places, writes, over, counts, takes, words["returns"], where)
+    return Contract(list(signature(function).parameters), places, writes, over, counts, takes, words["returns"], where)
 
 
 class Checked:
@@ -83,91 +82,74 @@ class Checked:
         update_wrapper(self, function)
         self.name, self.function, self.contract = name, function, contract
         self.array, self.extents, self.made = array, extents, made
-        places, names = contract.places, contract.names
-        written = [i for i, place in enumerate(places) if place.label in contract.writes]
-        self.pairs = [(i, k) for i in written for k in range(len(places)) if k > i or k not in written]
-        self.counts, self.takes = ([names.index(name) for name in some] for some in (contract.counts, contract.takes))
-        labels = [place.label for place in places]
-        self.owner = next((labels.index(name) for name in ("error", "out") if name in labels), 0)
-        self.known: set[Any] = set()
-        self.fitting: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # the arrays of parameters, where they fit
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the operation; raise MinidlError unless its arrays keep to the contract."""
-        places, names, given = self.contract.places, self.contract.names, args
-        if len(args) < len(names):
-            given = (*args, *map(options.get, names[len(args) :]))
-        found: list[Any] = [getattr(given[at], inside, None) if inside else given[at] for _, at, inside, _, _ in places]
-        key: Any = None
-        try:
-            key = (*[given[i] for i in self.counts], *map(_layout, found))
-            known = key in self.known
-        except (AttributeError, TypeError):  # something is no array, or no number
-            known = False
-        if not known:
-            self._check(given, found)
-            if len(self.known) >= MOST_KNOWN:
-                self.known.clear()
-            self.known.add(key)
+        contract = self.contract
+        given = dict(zip(contract.names, args, strict=False)) | options
+        found: dict[str, Array] = {}
+        for label, argument, attribute, _, _ in contract.places:
+            record = given.get(argument)
+            if record is not None or not attribute:  # a record may be left out
+                found[label] = getattr(record, attribute, None) if attribute else record
+        self._check_arrays(given, found)
         self._check_memory(found)
-        if "parameters" in names:
-            self._check_parameters(given[names.index("parameters")])
-        owner = found[self.owner].shape, found[self.owner].dtype
-        for i in self.takes:
-            if _parts(given[i]) not in self.made.get((names[i], *owner), ()):
+        self._check_parameters(given.get("parameters", ()))
+        owner = next((found[label] for label in ("error", "out", *found) if label in found), None)
+        key = getattr(owner, "shape", None), getattr(owner, "dtype", None)
+        for name in contract.takes:
+            if _parts(given.get(name)) not in self.made.get((name, *key), ()):
                 raise MinidlError(
-                    f"{self.name}: {names[i]} must be what the operation before it returned for an array of shape "
-                    f"{owner[0]} and {owner[1]}, and not {described(given[i])}; call that operation first"
+                    f"{self.name}: {name} must be what the operation before it returned for an array of shape "
+                    f"{key[0]} and {key[1]}, and not {described(given.get(name))}; call that operation first"
                 )
         result = self.function(*args, **options)
-        if self.contract.returns:
-            self.made.setdefault((self.contract.returns, *owner), set()).add(_parts(result))
+        if contract.returns:
+            self.made.setdefault((contract.returns, *key), set()).add(_parts(result))
         return result
 
-    def _check(self, given: tuple[Any, ...], found: list[Any]) -> None:
+    def _check_arrays(self, given: Mapping[str, Any], found: Mapping[str, Array]) -> None:
         """Raise MinidlError unless shapes, types and layouts keep to the contract."""
         contract, extents = self.contract, self.extents.copy()
-        for name, i in zip(contract.counts, self.counts, strict=True):
-            extents[name] = whole(f"{name} of {self.name}", given[i])
-        for place, array in zip(contract.places, found, strict=True):
-            if place.attribute and given[place.at] is None:
+        extents |= {name: whole(f"{name} of {self.name}", given.get(name)) for name in contract.counts}
+        for label, _, _, kind, axes in contract.places:
+            if label not in found:
                 continue
-            writes = place.label in contract.writes
-            shape = _expected(place.axes, getattr(array, "shape", None), extents, contract.where)
-            kinds, words = KINDS[place.kind], WORDS.get(place.kind, place.kind)
-            if place.kind == "real" and "real" in extents:
+            array, writes = found[label], label in contract.writes
+            shape = _expected(axes, getattr(array, "shape", None), extents, contract.where)
+            kinds, words = KINDS[kind], WORDS.get(kind, kind)
+            if kind == "real" and "real" in extents:
                 kinds, words = (extents["real"],), str(extents["real"])
-            right_class = isinstance(array, np.ndarray if place.kind == "host" else self.array)
+            right_class = isinstance(array, np.ndarray if kind == "host" else self.array)
             if not right_class or not fits(array, shape, kinds, writes):
-                axes = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
+                text = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
                 raise MinidlError(
-                    f"{self.name}: {place.label} must be an array of {words}, of shape ({axes}) and in C's order"
+                    f"{self.name}: {label} must be an array of {words}, of shape ({text}) and in C's order"
                     f"{', to be written' * writes}, not {described(array)}; "
                     + ("make it by kernels.xp.empty" if writes else "convert it by kernels.array")
                 )
-            if place.kind == "real":
+            if kind == "real":
                 extents["real"] = array.dtype
 
-    def _check_memory(self, found: list[Any]) -> None:
+    def _check_memory(self, found: Mapping[str, Array]) -> None:
         """Raise MinidlError if a written array shares memory with another one."""
-        starts = [0 if array is None else _address(array) for array in found]
-        for i, k in self.pairs:
-            start, other = starts[i], starts[k]
-            if start and other and start < other + found[k].nbytes and other < start + found[i].nbytes:
-                written, shared = (self.contract.places[j].label for j in (i, k))
-                if shared not in self.contract.over or start != other or found[i].shape != found[k].shape:
-                    raise MinidlError(
-                        f"{self.name}: {written} shares memory with {shared}, whose elements would be lost before "
-                        "they are used; give it memory of its own, as from kernels.xp.empty"
-                    )
+        writes, over = self.contract.writes, self.contract.over
+        spans = [(label, _address(array), array) for label, array in found.items()]
+        for (label, start, array), (other, begin, with_it) in combinations(spans, 2):
+            apart = start + array.nbytes <= begin or begin + with_it.nbytes <= start
+            if apart or not {label, other} & set(writes):
+                continue
+            written, shared = (label, other) if label in writes else (other, label)
+            if shared not in over or start != begin or array.shape != with_it.shape:
+                raise MinidlError(
+                    f"{self.name}: {written} shares memory with {shared}, whose elements would be lost before "
+                    "they are used; give it memory of its own, as from kernels.xp.empty"
+                )
 
     def _check_parameters(self, parameters: Iterable[Any]) -> None:
         """Raise MinidlError unless weights, gradients and moments of each are alike, and can be written."""
         for parameter in parameters:
             arrays = parameter.weights, parameter.grads, *parameter.moments
-            before = self.fitting.get(parameter, ())
-            if len(before) == len(arrays) and all(map(is_, before, arrays)):
-                continue
             shape, dtype = getattr(arrays[0], "shape", ()), getattr(arrays[0], "dtype", None)
             for array in arrays:
                 if dtype not in REAL or not isinstance(array, self.array) or not fits(array, shape, [dtype]):
@@ -176,7 +158,6 @@ class Checked:
                         f"type, float32 or float64, in C's order, to be written, not {described(array)} beside weights "
                         f"of shape {shape}; make them by kernels.xp.zeros_like(weights)"
                     )
-            self.fitting[parameter] = arrays
 
 
 class CheckedOperations:
@@ -221,14 +202,6 @@ def _planned(name: str, plan: Any, declarations: Declarations, array: type) -> A
         return CheckedOperations(name, own, "Plan", declarations, array, extents)
 
     return planned
-
-
-def _layout(array: Array) -> Any:
-    """Return all that decides whether an array fits, besides its address; None for an array that is left out."""
-    if array is None:
-        return None
-    flags = array.flags
-    return type(array), array.shape, array.dtype, getattr(flags, "num", flags.c_contiguous)
 
 
 def _parts(result: Any) -> tuple[Any, ...]:

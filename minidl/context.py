@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from minidl.functions import is_built_in
 from minidl.kernels import Kernels
 from minidl.kernels.errors import MinidlError
 
@@ -57,7 +58,7 @@ class Context:
 
     def kernels_of(self, layer: Any) -> Kernels:
         """Return the operations for a layer: they check the arrays that a user-defined one gives them."""
-        return self.kernels.unchecked if type(layer).__module__.startswith("minidl.") else self.kernels
+        return self.kernels.unchecked if is_built_in(layer) else self.kernels
 
     def __deepcopy__(self, memo: Any) -> "Context":
         """Return a context for the copies of the layers, with the same names and its own memory."""

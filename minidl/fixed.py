@@ -5,7 +5,7 @@ from operator import attrgetter
 from types import NoneType
 from typing import Any, NoReturn
 
-from minidl.functions import name_of
+from minidl.functions import is_built_in, name_of
 from minidl.kernels.errors import MinidlError
 
 ALIKE = 0.8  # how alike names are, from 0 to 1, of which one is the other misspelt: "bias" and "biases"
@@ -44,7 +44,7 @@ class Spelt:
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = vars(self)
-        if name not in own and own.get(self.made_with) and type(self).__module__.startswith("minidl."):
+        if name not in own and own.get(self.made_with) and is_built_in(self):
             names = [known for known in dir(self) if known[0] != "_"]
             if name not in names and (found := get_close_matches(name, names, 1, ALIKE)):
                 raise MinidlError(

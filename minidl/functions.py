@@ -1,4 +1,4 @@
-"""User-defined functions with a name: which arguments they take, and whether they had that name before."""
+"""User-defined functions and classes: which arguments they take, and whether they had a name before."""
 
 import inspect
 from typing import Any
@@ -9,6 +9,11 @@ from minidl.kernels.errors import MinidlError
 def name_of(hook: Any) -> str:
     """Return the name of a hook: of a function its name, of anything else its str()."""
     return getattr(hook, "__name__", None) or str(hook)
+
+
+def is_built_in(layer: Any) -> bool:
+    """Return whether the class of a layer, or of a net, is minidl's own, and not user-defined."""
+    return type(layer).__module__.startswith("minidl.")
 
 
 def check_arguments(name: str, function: Any, arguments: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.functions import is_built_in
 from minidl.layer import Array, Layer, Shape
 
 MOST = 1 << 16  # numbers of a batch: in larger ones, Python's share of the time is too small to matter
@@ -32,7 +33,7 @@ class Replay:
         first = self.data.copy()
         root.forward(self.data)  # now all memory is there
         self.output: Array = None
-        ours = all(type(layer).__module__.startswith("minidl.layers.") for layer in root.parts())
+        ours = all(map(is_built_in, root.parts()))
         self.tape: Any = context.kernels.tape(self._compute) if ours else None
         self.allocations = context.allocations
         if self.tape is not None and not self.tape.whole:
