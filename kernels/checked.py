@@ -54,10 +54,11 @@ class Contract(NamedTuple):
     counts: list[str]
     takes: list[str]
     returns: str
+    vectors: bool
     where: Where
 
 
-def contract_of(function: Any, axes: Mapping[str, Any], where: Where, **words: str) -> Contract:
+def contract_of(function: Any, axes: Mapping[str, Any], where: Where, vectors: bool, **words: str) -> Contract:
     """Return a declaration as a contract for a function."""
     places = []
     for argument, text in axes.items():
@@ -66,7 +67,8 @@ def contract_of(function: Any, axes: Mapping[str, Any], where: Where, **words: s
             label = f"{argument}.{attribute}" if attribute else argument
             places.append(Place(label, argument, attribute, kind or "real", own.split()))
     writes, over, counts, takes = (words[name].split() for name in ("writes", "over", "counts", "takes"))
-    return Contract(list(signature(function).parameters), places, writes, over, counts, takes, words["returns"], where)
+    names = list(signature(function).parameters)
+    return Contract(names, places, writes, over, counts, takes, words["returns"], vectors, where)
 
 
 class Checked:
@@ -121,12 +123,16 @@ class Checked:
             if kind == "real" and "real" in extents:
                 kinds, words = (extents["real"],), str(extents["real"])
             right_class = isinstance(array, np.ndarray if kind == "host" else self.array)
-            if not right_class or not fits(array, shape, kinds, writes):
+            if not right_class or not fits(array, shape, kinds, writes) or (contract.vectors and is_odd(array)):
                 text = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
+                remedy = "convert it by kernels.array"
+                if writes:
+                    remedy = "make it by kernels.xp.empty"
+                elif getattr(array, "shape", shape) != shape:
+                    remedy = "give one of this shape, with at least 1 along each axis"
                 raise MinidlError(
                     f"{self.name}: {label} must be an array of {words}, of shape ({text}) and in C's order"
-                    f"{', to be written' * writes}, not {described(array)}; "
-                    + ("make it by kernels.xp.empty" if writes else "convert it by kernels.array")
+                    f"{', to be written' * writes}, not {described(array)}; {remedy}"
                 )
             if kind == "real":
                 extents["real"] = array.dtype
@@ -244,6 +250,11 @@ def fits(array: Array, shape: tuple[Any, ...], kinds: Sequence[Any], writes: boo
     return bool(getattr(array.flags, "aligned", True) and (not writes or getattr(array.flags, "writeable", True)))
 
 
+def is_odd(array: Array) -> bool:
+    """Return whether an array of CuPy's begins at an address from which cuDNN cannot read vectors."""
+    return not isinstance(array, np.ndarray) and _address(array) % 16 != 0
+
+
 def described(value: Any) -> str:
     """Describe what was given instead of an array."""
     if not hasattr(value, "flags"):
@@ -253,4 +264,5 @@ def described(value: Any) -> str:
         for flag, words in (("c_contiguous", "in another order"), ("writeable", "read-only"), ("aligned", "unaligned"))
         if not getattr(value.flags, flag, True)
     ]
+    lacks += ["at an address that is no multiple of 16"] * is_odd(value)
     return ", ".join([f"{type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}", *lacks])
