@@ -161,7 +161,14 @@ class Plan(Protocol):
     name: str
     output_shape: Image
 
-    @arrays(writes="out", vectors=True, data="samples y x in", weights="out height width in", biases="out", out="samples Y X out")
+    @arrays(
+        writes="out",
+        vectors=True,
+        data="samples y x in",
+        weights="out height width in",
+        biases="out",
+        out="samples Y X out",
+    )
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...
 
     @arrays(writes="out", vectors=True, error="samples Y X out", weights="out height width in", out="samples y x in")

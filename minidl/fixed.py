@@ -37,7 +37,7 @@ class Spelt:
     """Refuses a new attribute that looks like another one misspelt, such as ``weigths``, as it would do nothing.
 
     This is for objects of minidl's own classes once they are complete: ``made_with`` is the attribute that is set last.
-    A user-defined class, and any other name, is free, such as ``trained``, since nobody assigns to the method ``train``.
+    A user-defined class, and any other name, is free; so is ``trained``, as nobody assigns to the method ``train``.
     """
 
     made_with = ""

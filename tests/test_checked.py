@@ -178,7 +178,7 @@ def test_a_result_that_an_adjoint_takes_is_one_for_the_same_arrays(device: str, 
 @pytest.mark.parametrize("wrong", ["a list", "Fortran's order", "another type", "another shape", "no samples"])
 def test_what_an_error_says_to_do_helps(device: str, wrong: str) -> None:
     call = Call(device, "FullyConnected", "forward")
-    right, xp = call.arrays["data"], call.kernels.xp
+    right = call.arrays["data"]
     data = {
         "a list": right.tolist(),
         "Fortran's order": right.T.copy().T,
@@ -241,7 +241,7 @@ def test_a_gpu_refuses_what_cudnn_cannot_read_and_takes_all_else(protocol: str, 
     for label, array in call.arrays.items():
         memory = call.kernels.xp.zeros(array.size + 1, array.dtype)
         odd = memory[1:].reshape(array.shape)
-        with pytest.raises(MinidlError, match=rf"{label} must be .* at an address that is no multiple of 16; (make|conv)"):
+        with pytest.raises(MinidlError, match=rf"{label} must be .*, at an address that is no multiple of 16; \w+ it"):
             call(**{label: odd})
         call(**{label: call.kernels.array(odd, odd.dtype)})
     part = call.kernels.xp.ones(9, np.float32)[1:]
