@@ -6,9 +6,11 @@ minidl's own layers fit, so these use the operations without checks.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy, deepcopy
 from functools import update_wrapper, wraps
 from inspect import signature
 from itertools import combinations
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +86,13 @@ class Checked:
         update_wrapper(self, function)
         self.name, self.function, self.contract = name, function, contract
         self.array, self.extents, self.made = array, extents, made
+
+    def __deepcopy__(self, memo: Any) -> "Checked":
+        """Return the same operation, as a copy of a function is the function, or that of the copy of a plan."""
+        function = deepcopy(self.function, memo)
+        if function is self.function:
+            return self
+        return Checked(self.name, function, self.contract, self.array, self.extents, deepcopy(self.made, memo))
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the operation; raise MinidlError unless its arrays keep to the contract."""
@@ -189,6 +198,14 @@ class CheckedOperations:
             setattr(self, operation, Checked(f"{name}.{operation}", function, contract, array, extents or {}, made))
         if hasattr(own, "plan"):
             self.plan = _planned(name, own.plan, declarations, array)
+
+    def __deepcopy__(self, memo: Any) -> "CheckedOperations":
+        """Return the same operations, of which each device has one set, or those of the copy of a plan."""
+        if isinstance(self.unchecked, ModuleType):
+            return self
+        twin = memo[id(self)] = copy(self)
+        vars(twin).update(deepcopy(vars(self), memo))
+        return twin
 
     def __getattr__(self, name: str) -> Any:
         if name == "unchecked" or (name.startswith("__") and name != "__name__"):  # of a copy that is not filled yet

@@ -214,6 +214,37 @@ def test_a_copied_plan_is_checked_and_has_its_own_state(device: str) -> None:
         twin.forward(*list(call.arrays.values())[:3], None)
 
 
+class Pool(Layer):
+    """A layer of one's own that keeps the operations with which it computes."""
+
+    def infer_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        self.operations, self.pool = self.kernels.max_pool, self.kernels.max_pool.forward
+        return shape[0] - 1, shape[1] - 1, shape[2]
+
+    def compute_output(self, data: Array) -> Array:
+        out = self.new_output(len(data))
+        self.argmax = self.pool(data, 2, 1, out, self.buffer)
+        return out
+
+    def compute_error(self, error: Array) -> Array:
+        out = self.new_error((len(error), *self.input_shape))
+        self.operations.backward(error, 2, 1, self.argmax, out)
+        self.kernels.max_pool.backward(error, 2, 1, self.argmax, out)
+        return out
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_a_copied_layer_of_ones_own_may_have_kept_its_operations(device: str) -> None:
+    net = Net(Sequential(Pool()), (6, 7, 11), load(device))  # a shape that no other test has
+    twin = deepcopy(net)
+    data = twin.kernels.array(np.random.default_rng(0).standard_normal((5, 6, 7, 11)), np.float32)
+    error = twin.root.backpropagate(twin.forward(data))
+    net.forward(data)
+    np.testing.assert_array_equal(
+        load(device).host(error), load(device).host(net.root.backpropagate(net.forward(data)))
+    )
+
+
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
 @pytest.mark.parametrize("protocol", ["SGD", "Adam"])
 def test_the_arrays_of_a_parameter_are_alike(device: str, protocol: str) -> None:
