@@ -77,22 +77,31 @@ class Checked:
     """An operation that checks its arrays before it runs.
 
     array: the class of the device's arrays; extents: those that are known beforehand; made: the layouts of what the
-    operations of one module have returned, by its name and the shape and type of the array to which it belongs.
+    operations of one module have returned, by its name and the shape and type of the array to which it belongs;
+    moments: how many each parameter has.
     """
 
     def __init__(
-        self, name: str, function: Any, contract: Contract, array: type, extents: Extents, made: dict[Any, set[Any]]
+        self,
+        name: str,
+        function: Any,
+        contract: Contract,
+        array: type,
+        extents: Extents,
+        made: dict[Any, set[Any]],
+        moments: int,
     ) -> None:
         update_wrapper(self, function)
         self.name, self.function, self.contract = name, function, contract
-        self.array, self.extents, self.made = array, extents, made
+        self.array, self.extents, self.made, self.moments = array, extents, made, moments
 
     def __deepcopy__(self, memo: Any) -> "Checked":
         """Return the same operation, as a copy of a function is the function, or that of the copy of a plan."""
         function = deepcopy(self.function, memo)
         if function is self.function:
             return self
-        return Checked(self.name, function, self.contract, self.array, self.extents, deepcopy(self.made, memo))
+        made = deepcopy(self.made, memo)
+        return Checked(self.name, function, self.contract, self.array, self.extents, made, self.moments)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the operation; raise MinidlError unless its arrays keep to the contract."""
@@ -104,7 +113,7 @@ class Checked:
             if record is not None or not attribute:  # a record may be left out
                 found[label] = getattr(record, attribute, None) if attribute else record
         self._check_arrays(given, found)
-        self._check_memory(found)
+        self._check_memory(found, contract.writes, contract.over)
         self._check_parameters(given.get("parameters", ()))
         owner = next((found[label] for label in ("error", "out", *found) if label in found), None)
         key = getattr(owner, "shape", None), getattr(owner, "dtype", None)
@@ -146,9 +155,8 @@ class Checked:
             if kind == "real":
                 extents["real"] = array.dtype
 
-    def _check_memory(self, found: Mapping[str, Array]) -> None:
+    def _check_memory(self, found: Mapping[str, Array], writes: Sequence[str], over: Sequence[str] = ()) -> None:
         """Raise MinidlError if a written array shares memory with another one."""
-        writes, over = self.contract.writes, self.contract.over
         spans = [(label, _address(array), array) for label, array in found.items()]
         for (label, start, array), (other, begin, with_it) in combinations(spans, 2):
             apart = start + array.nbytes <= begin or begin + with_it.nbytes <= start
@@ -162,7 +170,7 @@ class Checked:
                 )
 
     def _check_parameters(self, parameters: Iterable[Any]) -> None:
-        """Raise MinidlError unless weights, gradients and moments of each are alike, and can be written."""
+        """Raise MinidlError unless weights, gradients and moments of each are alike, complete, and can be written."""
         for parameter in parameters:
             arrays = parameter.weights, parameter.grads, *parameter.moments
             shape, dtype = getattr(arrays[0], "shape", ()), getattr(arrays[0], "dtype", None)
@@ -173,6 +181,14 @@ class Checked:
                         f"type, float32 or float64, in C's order, to be written, not {described(array)} beside weights "
                         f"of shape {shape}; make them by kernels.xp.zeros_like(weights)"
                     )
+            if len(parameter.moments) != self.moments:
+                raise MinidlError(
+                    f"{self.name}: a parameter must have as many moments as MOMENTS says, {self.moments}, and not "
+                    f"{len(parameter.moments)}; make them by kernels.xp.zeros_like(weights)"
+                )
+            named = {"weights": arrays[0], "gradients": arrays[1]}
+            moments = {f"moment {i}": moment for i, moment in enumerate(parameter.moments, 1)}
+            self._check_memory(named | moments, ["weights", *moments])
 
 
 class CheckedOperations:
@@ -192,10 +208,14 @@ class CheckedOperations:
     ) -> None:
         self.unchecked = own
         made: dict[Any, set[Any]] = {}
+        rest = array, extents or {}, made, getattr(own, "MOMENTS", 0)
         for operation, declaration in declarations.get(protocol, {}).items():
             function = getattr(own, operation)
-            contract = contract_of(function, **declaration)
-            setattr(self, operation, Checked(f"{name}.{operation}", function, contract, array, extents or {}, made))
+            setattr(
+                self,
+                operation,
+                Checked(f"{name}.{operation}", function, contract_of(function, **declaration), *rest),
+            )
         if hasattr(own, "plan"):
             self.plan = _planned(name, own.plan, declarations, array)
 

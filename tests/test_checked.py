@@ -279,6 +279,23 @@ def test_a_gpu_refuses_what_cudnn_cannot_read_and_takes_all_else(protocol: str, 
     call.kernels.relu.forward(part, part)
 
 
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize("protocol", ["SGD", "Adam"])
+def test_a_parameter_has_all_its_moments_in_memory_of_their_own(device: str, protocol: str) -> None:
+    call = Call(device, protocol, "step")
+    xp, (right,) = call.kernels.xp, call.settings["parameters"]
+    for moments in ((), (*right.moments, xp.zeros((3, 4), np.float32))):
+        with pytest.raises(MinidlError, match=rf"says, {len(right.moments)}, and not {len(moments)}; make them by"):
+            call(parameters=[replace(right, moments=moments)])
+    for changed, wrong in (
+        ({"grads": right.weights}, "weights shares memory with gradients"),
+        ({"moments": (*right.moments[:-1], right.grads)}, "moment . shares memory with gradients"),
+        ({"moments": (*right.moments[:-1], right.weights)}, "weights shares memory with moment"),
+    ):
+        with pytest.raises(MinidlError, match=f"step: {wrong}"):
+            call(parameters=[replace(right, **changed)])
+
+
 def test_a_gpu_updates_parameters_of_one_number_type() -> None:
     gpu = load("gpu")
     states = [ParameterState(*(gpu.xp.zeros(3, dtype) for _ in range(2)), (gpu.xp.zeros(3, dtype),)) for dtype in "fd"]
