@@ -128,7 +128,9 @@ def share_of(count: int, share: tuple[int, int]) -> range:
 def shares_of(sizes: list[int], share: tuple[int, int]) -> Array:
     """Return which samples of an epoch are the share of each of its batches."""
     starts = np.cumsum([0, *sizes])
-    return np.concatenate([start + np.array(share_of(size, share)) for start, size in zip(starts, sizes, strict=False)])
+    return np.concatenate(
+        [start + np.array(share_of(size, share), int) for start, size in zip(starts, sizes, strict=False)]
+    )
 
 
 def sizes(samples: int, batch_size: int) -> list[int]:

@@ -6,9 +6,11 @@ minidl's own layers fit, so these use the operations without checks.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy, deepcopy
 from functools import update_wrapper, wraps
 from inspect import signature
 from itertools import combinations
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,10 +56,11 @@ class Contract(NamedTuple):
     counts: list[str]
     takes: list[str]
     returns: str
+    vectors: bool
     where: Where
 
 
-def contract_of(function: Any, axes: Mapping[str, Any], where: Where, **words: str) -> Contract:
+def contract_of(function: Any, axes: Mapping[str, Any], where: Where, vectors: bool, **words: str) -> Contract:
     """Return a declaration as a contract for a function."""
     places = []
     for argument, text in axes.items():
@@ -66,22 +69,39 @@ def contract_of(function: Any, axes: Mapping[str, Any], where: Where, **words: s
             label = f"{argument}.{attribute}" if attribute else argument
             places.append(Place(label, argument, attribute, kind or "real", own.split()))
     writes, over, counts, takes = (words[name].split() for name in ("writes", "over", "counts", "takes"))
-    return Contract(list(signature(function).parameters), places, writes, over, counts, takes, words["returns"], where)
+    names = list(signature(function).parameters)
+    return Contract(names, places, writes, over, counts, takes, words["returns"], vectors, where)
 
 
 class Checked:
     """An operation that checks its arrays before it runs.
 
     array: the class of the device's arrays; extents: those that are known beforehand; made: the layouts of what the
-    operations of one module have returned, by its name and the shape and type of the array to which it belongs.
+    operations of one module have returned, by its name and the shape and type of the array to which it belongs;
+    moments: how many each parameter has.
     """
 
     def __init__(
-        self, name: str, function: Any, contract: Contract, array: type, extents: Extents, made: dict[Any, set[Any]]
+        self,
+        name: str,
+        function: Any,
+        contract: Contract,
+        array: type,
+        extents: Extents,
+        made: dict[Any, set[Any]],
+        moments: int,
     ) -> None:
         update_wrapper(self, function)
         self.name, self.function, self.contract = name, function, contract
-        self.array, self.extents, self.made = array, extents, made
+        self.array, self.extents, self.made, self.moments = array, extents, made, moments
+
+    def __deepcopy__(self, memo: Any) -> "Checked":
+        """Return the same operation, as a copy of a function is the function, or that of the copy of a plan."""
+        function = deepcopy(self.function, memo)
+        if function is self.function:
+            return self
+        made = deepcopy(self.made, memo)
+        return Checked(self.name, function, self.contract, self.array, self.extents, made, self.moments)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the operation; raise MinidlError unless its arrays keep to the contract."""
@@ -93,7 +113,7 @@ class Checked:
             if record is not None or not attribute:  # a record may be left out
                 found[label] = getattr(record, attribute, None) if attribute else record
         self._check_arrays(given, found)
-        self._check_memory(found)
+        self._check_memory(found, contract.writes, contract.over)
         self._check_parameters(given.get("parameters", ()))
         owner = next((found[label] for label in ("error", "out", *found) if label in found), None)
         key = getattr(owner, "shape", None), getattr(owner, "dtype", None)
@@ -121,19 +141,22 @@ class Checked:
             if kind == "real" and "real" in extents:
                 kinds, words = (extents["real"],), str(extents["real"])
             right_class = isinstance(array, np.ndarray if kind == "host" else self.array)
-            if not right_class or not fits(array, shape, kinds, writes):
+            if not right_class or not fits(array, shape, kinds, writes) or (contract.vectors and is_odd(array)):
                 text = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
+                remedy = "convert it by kernels.array"
+                if writes:
+                    remedy = "make it by kernels.xp.empty"
+                elif getattr(array, "shape", shape) != shape:
+                    remedy = "give one of this shape, with at least 1 along each axis"
                 raise MinidlError(
                     f"{self.name}: {label} must be an array of {words}, of shape ({text}) and in C's order"
-                    f"{', to be written' * writes}, not {described(array)}; "
-                    + ("make it by kernels.xp.empty" if writes else "convert it by kernels.array")
+                    f"{', to be written' * writes}, not {described(array)}; {remedy}"
                 )
             if kind == "real":
                 extents["real"] = array.dtype
 
-    def _check_memory(self, found: Mapping[str, Array]) -> None:
+    def _check_memory(self, found: Mapping[str, Array], writes: Sequence[str], over: Sequence[str] = ()) -> None:
         """Raise MinidlError if a written array shares memory with another one."""
-        writes, over = self.contract.writes, self.contract.over
         spans = [(label, _address(array), array) for label, array in found.items()]
         for (label, start, array), (other, begin, with_it) in combinations(spans, 2):
             apart = start + array.nbytes <= begin or begin + with_it.nbytes <= start
@@ -147,7 +170,7 @@ class Checked:
                 )
 
     def _check_parameters(self, parameters: Iterable[Any]) -> None:
-        """Raise MinidlError unless weights, gradients and moments of each are alike, and can be written."""
+        """Raise MinidlError unless weights, gradients and moments of each are alike, complete, and can be written."""
         for parameter in parameters:
             arrays = parameter.weights, parameter.grads, *parameter.moments
             shape, dtype = getattr(arrays[0], "shape", ()), getattr(arrays[0], "dtype", None)
@@ -158,6 +181,14 @@ class Checked:
                         f"type, float32 or float64, in C's order, to be written, not {described(array)} beside weights "
                         f"of shape {shape}; make them by kernels.xp.zeros_like(weights)"
                     )
+            if len(parameter.moments) != self.moments:
+                raise MinidlError(
+                    f"{self.name}: a parameter must have as many moments as MOMENTS says, {self.moments}, and not "
+                    f"{len(parameter.moments)}; make them by kernels.xp.zeros_like(weights)"
+                )
+            named = {"weights": arrays[0], "gradients": arrays[1]}
+            moments = {f"moment {i}": moment for i, moment in enumerate(parameter.moments, 1)}
+            self._check_memory(named | moments, ["weights", *moments])
 
 
 class CheckedOperations:
@@ -177,12 +208,24 @@ class CheckedOperations:
     ) -> None:
         self.unchecked = own
         made: dict[Any, set[Any]] = {}
+        rest = array, extents or {}, made, getattr(own, "MOMENTS", 0)
         for operation, declaration in declarations.get(protocol, {}).items():
             function = getattr(own, operation)
-            contract = contract_of(function, **declaration)
-            setattr(self, operation, Checked(f"{name}.{operation}", function, contract, array, extents or {}, made))
+            setattr(
+                self,
+                operation,
+                Checked(f"{name}.{operation}", function, contract_of(function, **declaration), *rest),
+            )
         if hasattr(own, "plan"):
             self.plan = _planned(name, own.plan, declarations, array)
+
+    def __deepcopy__(self, memo: Any) -> "CheckedOperations":
+        """Return the same operations, of which each device has one set, or those of the copy of a plan."""
+        if isinstance(self.unchecked, ModuleType):
+            return self
+        twin = memo[id(self)] = copy(self)
+        vars(twin).update(deepcopy(vars(self), memo))
+        return twin
 
     def __getattr__(self, name: str) -> Any:
         if name == "unchecked" or (name.startswith("__") and name != "__name__"):  # of a copy that is not filled yet
@@ -244,6 +287,11 @@ def fits(array: Array, shape: tuple[Any, ...], kinds: Sequence[Any], writes: boo
     return bool(getattr(array.flags, "aligned", True) and (not writes or getattr(array.flags, "writeable", True)))
 
 
+def is_odd(array: Array) -> bool:
+    """Return whether an array of CuPy's begins at an address from which cuDNN cannot read vectors."""
+    return not isinstance(array, np.ndarray) and _address(array) % 16 != 0
+
+
 def described(value: Any) -> str:
     """Describe what was given instead of an array."""
     if not hasattr(value, "flags"):
@@ -253,4 +301,5 @@ def described(value: Any) -> str:
         for flag, words in (("c_contiguous", "in another order"), ("writeable", "read-only"), ("aligned", "unaligned"))
         if not getattr(value.flags, flag, True)
     ]
+    lacks += ["at an address that is no multiple of 16"] * is_odd(value)
     return ", ".join([f"{type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}", *lacks])

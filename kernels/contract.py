@@ -31,6 +31,7 @@ def arrays(
     counts: str = "",
     takes: str = "",
     returns: str = "",
+    vectors: bool = False,
     where: Mapping[str, Callable[[Known], Any]] | None = None,
     **axes: str | dict[str, str],
 ) -> Callable[[Signature], Signature]:
@@ -42,13 +43,15 @@ def arrays(
 
     writes: the arrays that are written; no other array may share their memory, except that those in ``over`` may be the
     written array itself. counts: numbers of at least 1. returns: a name for the result, which differs between devices;
-    takes: arguments that must be like such a result, for arrays of one shape.
+    takes: arguments that must be like such a result, for arrays of one shape. vectors: whether cuDNN reads the arrays
+    on a GPU, so that they must begin at multiples of 16 bytes.
     """
 
     def declare(signature: Signature) -> Signature:
         protocol, operation = signature.__qualname__.split(".")
         words = {"writes": writes, "over": over, "counts": counts, "takes": takes, "returns": returns}
-        declarations.setdefault(protocol, {})[operation] = {"axes": axes, "where": where or {}, **words}
+        rest = {"axes": axes, "where": where or {}, "vectors": vectors}
+        declarations.setdefault(protocol, {})[operation] = rest | words
         return signature
 
     return declare
@@ -158,14 +161,22 @@ class Plan(Protocol):
     name: str
     output_shape: Image
 
-    @arrays(writes="out", data="samples y x in", weights="out height width in", biases="out", out="samples Y X out")
+    @arrays(
+        writes="out",
+        vectors=True,
+        data="samples y x in",
+        weights="out height width in",
+        biases="out",
+        out="samples Y X out",
+    )
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...
 
-    @arrays(writes="out", error="samples Y X out", weights="out height width in", out="samples y x in")
+    @arrays(writes="out", vectors=True, error="samples Y X out", weights="out height width in", out="samples y x in")
     def backward(self, error: Array, weights: Array, out: Array) -> None: ...
 
     @arrays(
         writes="weights_grads biases_grads",
+        vectors=True,
         error="samples Y X out",
         data="samples y x in",
         weights_grads="out height width in",
@@ -263,14 +274,15 @@ class Extents(Protocol):
 class FullyConnected(Protocol):
     """Fully connected layer."""
 
-    @arrays(writes="out", data="samples in", weights="out in", biases="out", out="samples out")
+    @arrays(writes="out", vectors=True, data="samples in", weights="out in", biases="out", out="samples out")
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None: ...
 
-    @arrays(writes="out", error="samples out", weights="out in", out="samples in")
+    @arrays(writes="out", vectors=True, error="samples out", weights="out in", out="samples in")
     def backward(self, error: Array, weights: Array, out: Array) -> None: ...
 
     @arrays(
         writes="weights_grads biases_grads",
+        vectors=True,
         error="samples out",
         data="samples in",
         weights_grads="out in",

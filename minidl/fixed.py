@@ -37,7 +37,7 @@ class Spelt:
     """Refuses a new attribute that looks like another one misspelt, such as ``weigths``, as it would do nothing.
 
     This is for objects of minidl's own classes once they are complete: ``made_with`` is the attribute that is set last.
-    A user-defined class, and any other name, is free.
+    A user-defined class, and any other name, is free; so is ``trained``, as nobody assigns to the method ``train``.
     """
 
     made_with = ""
@@ -45,7 +45,8 @@ class Spelt:
     def __setattr__(self, name: str, value: Any) -> None:
         own = vars(self)
         if name not in own and own.get(self.made_with) and is_built_in(self):
-            names = [known for known in dir(self) if known[0] != "_"]
+            kind = type(self)
+            names = [known for known in dir(self) if known[0] != "_" and not callable(getattr(kind, known, None))]
             if name not in names and (found := get_close_matches(name, names, 1, ALIKE)):
                 raise MinidlError(
                     f"{_name(self)} has no {name}, and nothing would read it (did you mean {found[0]}?); choose a name "

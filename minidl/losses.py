@@ -35,7 +35,7 @@ def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
         )
     if labels.dtype.kind not in "iu":
         raise MinidlError(f"labels must be integers, and not {labels.dtype}; give labels.astype(int)")
-    return xp.ascontiguousarray(labels)
+    return xp.ascontiguousarray(labels).reshape(shape)  # which NumPy makes (1,) of ()
 
 
 class SoftmaxCrossEntropy:

@@ -84,7 +84,7 @@ class Net(Spelt):
         self.shape = sizes
         self.method = methods.parse(method)
         self.dtype = number_type(dtype)
-        self._training, self.trained_by = True, 0  # by which thread
+        self._training, self._trained_by = True, 0  # by which thread
         self.frozen: object = None  # a new object at each freeze, None while the net is not frozen
         self.fused = False
         self.folded: list[str] = []  # names of the BN that are folded into the layer before, see fold.py
@@ -166,7 +166,7 @@ class Net(Spelt):
         """
         with self.context.lock:
             if self.training:
-                self.trained_by = get_ident()
+                self._trained_by = get_ident()
                 self._fuse_unobserved()
             self.context.buffers.output = output = self._forward(data)
             return output
@@ -234,7 +234,7 @@ class Net(Spelt):
         If ranks share the batch, each rank gets the gradients of the whole batch; see exchange.py.
         """
         with self.context.lock:
-            if self.training and self.trained_by not in (0, get_ident()):
+            if self.training and self._trained_by not in (0, get_ident()):
                 raise MinidlError(
                     "backpropagate follows a forward pass of another thread, whose data it would use; let one thread "
                     "run both, or give each thread its own net (copy.deepcopy)"

@@ -20,8 +20,8 @@ ABOVE = "above 0", lambda x: x > 0
 FROM = "of at least 0", lambda x: x >= 0
 SHARE = "of at least 0 and below 1", lambda x: 0 <= x < 1
 SETTLED = (
-    "changes its learning_rate alone, and SGD its momentum, as a recorded step has the other settings in it; make "
-    "another optimizer, and copy moments() and step_count into it"
+    "changes nothing but its learning_rate, and as SGD its momentum, since a recorded step has the other settings in "
+    "it; make another optimizer, and copy moments() and step_count into it"
 )
 
 

@@ -38,6 +38,13 @@ def test_labels_of_another_shape_or_type_are_refused(backend, random, name):
     assert not backend.host(confusion.counts).any()
 
 
+def test_a_single_row_has_a_single_label(backend, random):
+    row = random.standard_normal(5)
+    expected = SoftmaxCrossEntropy(backend).score_of(backend.xp.asarray(row[None]), [2])
+    for label in (2, np.int8(2), backend.xp.asarray(2)):
+        assert SoftmaxCrossEntropy(backend).score_of(backend.xp.asarray(row), label) == expected
+
+
 @pytest.mark.parametrize("output", [3.0, np.zeros(0), np.zeros((4, 0))], ids=str)
 def test_an_output_of_no_classes_is_refused(backend, output):
     for use in (SoftmaxCrossEntropy(backend), Confusion(5, backend).add):

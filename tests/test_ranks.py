@@ -46,6 +46,7 @@ def test_shares_are_parts_of_the_whole_and_nearly_equal(count, ranks):
 
 def test_the_shares_of_an_epoch_are_those_of_its_batches():
     assert list(shares_of([4, 4, 3], (1, 2))) == [2, 3, 6, 7, 9, 10]
+    assert list(np.arange(10)[shares_of([4, 4, 2], (0, 3))]) == [0, 4]  # none of the last batch
 
 
 def noise(random, count=11, masks=False):

@@ -19,9 +19,7 @@ def idle(settings: Settings, net: Net, ranks: int) -> Iterator[str]:
     yield from idle_loops(settings["loops"], device)
     if settings["sync_bn"] and ranks == 1:
         yield "--sync-bn has no effect: there is only one rank."
-    elif settings.get("sync_bn") and not (
-        hooks_of_a_batch(net) or any(isinstance(one, BatchNorm) for one in net.layers)
-    ):
+    elif settings["sync_bn"] and not (hooks_of_a_batch(net) or any(isinstance(one, BatchNorm) for one in net.layers)):
         yield f"--sync-bn has no effect on the method {net.method}, which takes no means over a batch."
 
 
