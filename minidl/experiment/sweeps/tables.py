@@ -48,7 +48,7 @@ def markdown(lines: Sequence[Line], rows: Sequence[Row]) -> str:
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         for line, there, own in zip(part, ranks(paper), ranks(here), strict=True):
-            spread = f" ± {line.deviation:.2f}" if len(line.values) > 1 else ""
+            spread = f" ± {line.deviation:.2f}" if np.isfinite(line.deviation) else ""
             difference = line.mean - line.row.paper
             out.append(
                 f"| {line.row.method} | {line.row.paper:.2f} | {line.mean:.2f}{spread} | "
