@@ -75,7 +75,7 @@ def test_the_table_says_mean_deviation_difference_and_ranks():
     text = markdown([Line(rows[0], (60.0, 62.0), "epochs 2"), Line(rows[1], (70.0, math.nan), "epochs 2")], rows)
     assert "Net (c) on cifar10; epochs 2:" in text
     assert "| Baseline | 84.14 | 61.00 ± 1.41 | 2 | -23.14 | 2 | 1 |" in text
-    assert "| WC | 85.95 | nan ± nan | 2 | nan | 1 | 2 |" in text
+    assert "| WC | 85.95 | nan | 2 | nan | 1 | 2 |" in text
     assert "between the two columns: none (it takes three rows, which are not all equal)" in text
     third = Line(Row(3, "cifar10", "c", "GC", 84.0), (50.0,), "epochs 2")
     three = markdown([Line(rows[0], (60.0,), "epochs 2"), Line(rows[1], (70.0,), "epochs 2"), third], rows)
