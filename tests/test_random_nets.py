@@ -9,7 +9,7 @@ different sizes. A failing test shows its net as a line of Python that makes it 
 
 import copy
 import os
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -23,8 +23,14 @@ from minidl.optimizers import OPTIMIZERS
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
 TRIALS = 3
+MORE = int(os.environ.get("RANDOM_NETS", "50"))  # RANDOM_NETS=1000 in the environment takes a thousand nets
 seeds = pytest.mark.parametrize(
-    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(6, 20))]
+    "seed",
+    [
+        *range(6),
+        *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(6, 20)),
+        *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(100, 100 + MORE)),
+    ],
 )
 quick = pytest.mark.quick_on("numba")
 
@@ -66,7 +72,7 @@ def results_of(side, drawn, trial=0, noise=0.0):
     return groups | {"arrays": side.arrays(), "prediction": {"": side.predict(data)}}
 
 
-@cache
+@lru_cache(500)  # on average 0.4 MB each
 def expected_of(kind, seed, dtype, trial, noise=0.0):
     """Return the results of the other side, Ours on the reference device or a Mirror."""
     drawn = draw(seed)
@@ -170,22 +176,3 @@ def test_inference_frozen_and_folded(backend, seed, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_nothing_is_overwritten_too_soon(backend, seed, dtype):
     test_memory.compare(lambda: draw(seed).build(backend, dtype))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "test",
-    [
-        test_pytorch_finds_the_same,
-        test_every_device_finds_the_same,
-        test_a_used_net_gives_what_its_copy_gives,
-        test_inference_frozen_and_folded,
-    ],
-    ids=lambda test: test.__name__.removeprefix("test_"),
-)
-def test_more_nets(backend, test):
-    """RANDOM_NETS=1000 in the environment takes a thousand nets instead of fifty."""
-    for seed in range(100, 100 + int(os.environ.get("RANDOM_NETS", "50"))):
-        for dtype in TOLERANCE:
-            test(backend, seed, dtype)
-        expected_of.cache_clear()
