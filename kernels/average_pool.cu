@@ -28,13 +28,14 @@ __device__ void shares(
     int out_y, int out_x) {
     int size = SIZE ? SIZE : any_size, stride = STRIDE ? STRIDE : any_stride;
     Windows rows = {size, stride, out_y}, columns = {size, stride, out_x};
+    REAL part = REAL(1) / (size * size);  // each number's division by 9 would be a function call
     each_pixel_of_tiles<N>(stride, y, x, channels, [=](Long sample, Place row, Place column, int channel) {
         Several<REAL, N> sum = {};
         each_window(rows, columns, row, column, [&](int v, int u, int) {
             Several<REAL, N> more = several<N>(error + ((sample * out_y + v) * out_x + u) * channels + channel);
             for (int k = 0; k < N; k++) sum.at[k] += more.at[k];
         });
-        for (int k = 0; k < N; k++) sum.at[k] /= size * size;
+        for (int k = 0; k < N; k++) sum.at[k] *= part;
         Long pixel = (sample * y + row.window * stride + row.offset) * x + column.window * stride + column.offset;
         keep(sum, out + pixel * channels + channel);
     });

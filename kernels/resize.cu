@@ -107,14 +107,14 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
             REAL* to = out + Long(u) * channels + channel;
             Several<REAL, N> upper = {}, lower = {};  // the sums of the rows v and v + 1 so far
             int v = min(block.first, before(rows, first));
+            int distance = unsigned(first) * (rows.size - 1) - unsigned(v) * steps(rows);  // of row i from v
             auto end_row = [&] {
                 if (v >= block.first && v < block.last) keep(upper, to + Long(v) * columns.size * channels);
                 upper = lower, lower = {}, v++;
             };
 #pragma unroll 1
-            for (int i = first; i <= last; i++) {
-                int top = before(rows, i);
-                while (v < top) end_row();
+            for (int i = first; i <= last; i++, distance += rows.size - 1) {
+                for (; distance >= steps(rows); distance -= steps(rows)) end_row();
                 Several<REAL, N> sum = {};
                 const REAL* from = error + i * width + channel;
                 for (int t = 0; t < TAKERS; t++)
@@ -122,7 +122,7 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
 #pragma unroll 1
                 for (int j = left + TAKERS; j <= right; j++)
                     add(sum, share(columns, j, u, step), from + Long(j) * channels);
-                REAL of_top = share(rows, i, top, row_step);
+                REAL of_top = (steps(rows) - distance) * row_step;
                 for (int k = 0; k < N; k++) {
                     upper.at[k] += of_top * sum.at[k];
                     lower.at[k] += (1 - of_top) * sum.at[k];
