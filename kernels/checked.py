@@ -17,10 +17,12 @@ import numpy as np
 
 from minidl.kernels.arguments import shown, whole
 from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Extents = dict[str, Any]
 Where = Mapping[str, Callable[[Extents], Any]]
+Choices = Mapping[str, tuple[str, ...]]  # the words that an argument may be
 Declarations = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by protocol and operation
 REAL = np.dtype(np.float32), np.dtype(np.float64)
 INTEGERS = tuple(np.dtype(code) for code in "bhilqBHILQ")
@@ -58,9 +60,12 @@ class Contract(NamedTuple):
     returns: str
     vectors: bool
     where: Where
+    choices: Choices
 
 
-def contract_of(function: Any, axes: Mapping[str, Any], where: Where, vectors: bool, **words: str) -> Contract:
+def contract_of(
+    function: Any, axes: Mapping[str, Any], where: Where, vectors: bool, choices: Choices, **words: str
+) -> Contract:
     """Return a declaration as a contract for a function."""
     places = []
     for argument, text in axes.items():
@@ -70,7 +75,7 @@ def contract_of(function: Any, axes: Mapping[str, Any], where: Where, vectors: b
             places.append(Place(label, argument, attribute, kind or "real", own.split()))
     writes, over, counts, takes = (words[name].split() for name in ("writes", "over", "counts", "takes"))
     names = list(signature(function).parameters)
-    return Contract(names, places, writes, over, counts, takes, words["returns"], vectors, where)
+    return Contract(names, places, writes, over, counts, takes, words["returns"], vectors, where, choices)
 
 
 class Checked:
@@ -112,6 +117,8 @@ class Checked:
             record = given.get(argument)
             if record is not None or not attribute:  # a record may be left out
                 found[label] = getattr(record, attribute, None) if attribute else record
+        for name, words in contract.choices.items():
+            check_known(name, given.get(name), words, of=f" of {self.name}")
         self._check_arrays(given, found)
         self._check_memory(found, contract.writes, contract.over)
         self._check_parameters(given.get("parameters", ()))

@@ -2,13 +2,13 @@
 
 The files of the same names in kernels/ define what the operations compute. Arrays lie on the device. An operation with
 an ``out`` writes its result there and returns nothing, unless its docstring says otherwise. ``arrays`` declares which
-shapes and types fit; checked.py refuses all others.
+shapes and types fit, a Literal type the words that an argument may be; checked.py refuses all others.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -51,7 +51,9 @@ def arrays(
         protocol, operation = signature.__qualname__.split(".")
         words = {"writes": writes, "over": over, "counts": counts, "takes": takes, "returns": returns}
         rest = {"axes": axes, "where": where or {}, "vectors": vectors}
-        declarations.setdefault(protocol, {})[operation] = rest | words
+        kinds = signature.__annotations__.items()
+        choices = {name: get_args(kind) for name, kind in kinds if get_origin(kind) is Literal}
+        declarations.setdefault(protocol, {})[operation] = rest | words | {"choices": choices}
         return signature
 
     return declare
@@ -85,7 +87,7 @@ class Adam(Protocol):
         steps: Array,
         betas: tuple[float, float],
         epsilon: float,
-        variant: str,
+        variant: Literal["standard", "as_printed"],
     ) -> None: ...
 
 
@@ -331,7 +333,12 @@ class SGD(Protocol):
 
     @arrays(writes="steps", learning_rate="float64: 1", steps="int64: 1", momentum="float64: 1")
     def step(
-        self, parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: Array, variant: str
+        self,
+        parameters: Sequence[ParameterState],
+        learning_rate: Array,
+        steps: Array,
+        momentum: Array,
+        variant: Literal["paper", "dlib"],
     ) -> None: ...
 
 

@@ -3,6 +3,7 @@
 The calls are made from the contract itself: every operation, every array, on the reference, the CPU and the GPU.
 """
 
+import inspect
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -21,6 +22,7 @@ from minidl.kernels.running import Running
 from minidl.layer import Layer
 from minidl.layers import ReLU, Sequential
 from minidl.net import Net
+from minidl.optimizers import SGD, Adam, Optimizer
 
 Array = Any
 OPERATIONS = {protocol.__name__: name for name, protocol in get_type_hints(Operations).items()} | {
@@ -32,7 +34,7 @@ WORDS = f"{SIZES} classes 4 epoch 400 size 2 stride 1".split()
 EXTENTS: dict[str, Any] = dict(zip(WORDS[::2], map(int, WORDS[1::2]), strict=True))
 EXTENTS |= {"*axes": (3, 5), "*rows": (3,), "*extents": (3, 4), "*others": (4, 2), "*one": (3, 4), "*other": (5, 2)}
 SETTINGS = {"size": 2, "stride": 1, "epsilon": 1e-5, "divisor": 256.0, "betas": (0.9, 0.999)}
-SETTINGS |= {"variant": "standard", "output": None, "scale": None}
+SETTINGS |= {"output": None, "scale": None}
 TYPES = {"real": "float32", "integer": "int64", "host": "float64"}
 REMEDIES = r"(make it by kernels\.xp\.empty|convert it by kernels\.array|give one of this shape, with at least .*)"
 RECORDS: dict[str, Any] = {"crops": Crops, "running": lambda **arrays: Running(**arrays, window=100)}
@@ -55,7 +57,8 @@ class Call:
             shape = np.hstack([int(word) if word.isdigit() else extents[word] for word in axes]).astype(int)
             array = self.random.integers(0, 2, shape).astype(TYPES.get(kind, kind))
             self.arrays[label] = array if kind == "host" else self.kernels.xp.asarray(array)
-        self.settings = SETTINGS | {"buffer": lambda _, shape, dtype: self.kernels.xp.empty(shape, dtype)}
+        self.settings = SETTINGS | {word: choices[-1] for word, choices in self.contract.choices.items()}
+        self.settings |= {"buffer": lambda _, shape, dtype: self.kernels.xp.empty(shape, dtype)}
         if protocol == "Augment":
             images = self.random.integers(0, 255, (4, 5, 4, 3)).astype(np.uint8)
             self.settings |= {"images": own.store(images), "masks": own.store(images[..., 0].copy())}
@@ -201,6 +204,36 @@ def test_a_size_of_windows_is_a_whole_number(device: str) -> None:
     for wrong in (0, -1, 1.5, None, [2]):
         with pytest.raises(MinidlError, match=r"size of max_pool\.inference must be a whole number of at least 1"):
             call(size=wrong)
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize(("protocol", "name"), CALLS)
+def test_a_word_is_one_of_those_that_the_contract_lists(device: str, protocol: str, name: str) -> None:
+    """Compared with one word alone, any other would be taken for its opposite."""
+    call = Call(device, protocol, name)
+    signature = inspect.signature(call.operation.function).parameters.values()
+    assert {word.name for word in signature if word.annotation is str} == {*call.contract.choices}
+    for word, choices in call.contract.choices.items():
+        before = call.content()
+        for wrong in ("papr", "", choices[0].upper(), 3, None, [choices[0]]):
+            with pytest.raises(MinidlError, match=rf"^the {word} .* of {call.operation.name} is unknown.*; use "):
+                call(**{word: wrong})
+        assert call.content() == before
+        for right in choices:
+            call(**{word: right})
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_an_optimizer_knows_the_variants_of_its_operation(optimizer: type[Optimizer]) -> None:
+    assert optimizer.variants == declarations[optimizer.__name__]["step"]["choices"]["variant"]
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_an_algorithm_is_one_that_the_device_has(device: str) -> None:
+    convolution = load(device).convolution
+    for wrong in ("im2cl", 3, ["im2col"]):
+        with pytest.raises(MinidlError, match=r"^the algorithm .* of a convolution is unknown.*; use "):
+            convolution.plan(convolution.Geometry((5, 4, 3), 4, (3, 2)), wrong)
 
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
