@@ -57,14 +57,16 @@ class Contract(NamedTuple):
     over: list[str]
     counts: list[str]
     takes: list[str]
+    stored: list[str]
     returns: str
     vectors: bool
     where: Where
     choices: Choices
+    below: Where
 
 
 def contract_of(
-    function: Any, axes: Mapping[str, Any], where: Where, vectors: bool, choices: Choices, **words: str
+    function: Any, axes: Mapping[str, Any], where: Where, vectors: bool, choices: Choices, below: Where, **words: str
 ) -> Contract:
     """Return a declaration as a contract for a function."""
     places = []
@@ -73,9 +75,9 @@ def contract_of(
             kind, _, own = each.rpartition(":")
             label = f"{argument}.{attribute}" if attribute else argument
             places.append(Place(label, argument, attribute, kind or "real", own.split()))
-    writes, over, counts, takes = (words[name].split() for name in ("writes", "over", "counts", "takes"))
+    lists = (words[name].split() for name in ("writes", "over", "counts", "takes", "stored"))
     names = list(signature(function).parameters)
-    return Contract(names, places, writes, over, counts, takes, words["returns"], vectors, where, choices)
+    return Contract(names, places, *lists, words["returns"], vectors, where, choices, below)
 
 
 class Checked:
@@ -139,6 +141,13 @@ class Checked:
         """Raise MinidlError unless shapes, types and layouts keep to the contract."""
         contract, extents = self.contract, self.extents.copy()
         extents |= {name: whole(f"{name} of {self.name}", given.get(name)) for name in contract.counts}
+        for name in contract.stored:
+            count = len(given[name]) if hasattr(given.get(name), "__len__") else 0
+            if not count or count != extents.setdefault("images", count):
+                raise MinidlError(
+                    f"{self.name}: {name} must be what store returns for {extents.get('images') or 'some'} images, not "
+                    f"{shown(given.get(name))}; give store one for each image"
+                )
         for label, _, _, kind, axes in contract.places:
             if label not in found:
                 continue
@@ -161,6 +170,13 @@ class Checked:
                 )
             if kind == "real":
                 extents["real"] = array.dtype
+        for label, bound in contract.below.items():
+            least, most, end = int(found[label].min()), int(found[label].max()), bound(extents)
+            if least < 0 or most >= end:
+                raise MinidlError(
+                    f"{self.name}: the numbers in {label} must be at least 0 and below {end}, not {least} to {most}; "
+                    "give numbers of images that were stored, and as many as the batches take"
+                )
 
     def _check_memory(self, found: Mapping[str, Array], writes: Sequence[str], over: Sequence[str] = ()) -> None:
         """Raise MinidlError if a written array shares memory with another one."""

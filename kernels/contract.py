@@ -30,9 +30,11 @@ def arrays(
     over: str = "",
     counts: str = "",
     takes: str = "",
+    stored: str = "",
     returns: str = "",
     vectors: bool = False,
     where: Mapping[str, Callable[[Known], Any]] | None = None,
+    below: Mapping[str, Callable[[Known], int]] | None = None,
     **axes: str | dict[str, str],
 ) -> Callable[[Signature], Signature]:
     """Declare the arrays of an operation by the names of their axes; checked.py refuses all that do not fit.
@@ -42,15 +44,17 @@ def arrays(
     the axes of each of its arrays.
 
     writes: the arrays that are written; no other array may share their memory, except that those in ``over`` may be the
-    written array itself. counts: numbers of at least 1. returns: a name for the result, which differs between devices;
-    takes: arguments that must be like such a result, for arrays of one shape. vectors: whether cuDNN reads the arrays
-    on a GPU, so that they must begin at multiples of 16 bytes.
+    written array itself. counts: numbers of at least 1. stored: images, as ``store`` returns them, equally many in
+    each; their number is the extent "images". returns: a name for the result, which differs between devices; takes:
+    arguments that must be like such a result, for arrays of one shape. vectors: whether cuDNN reads the arrays on a
+    GPU, so that they must begin at multiples of 16 bytes. below: bounds of the numbers in arrays of indices, which are
+    at least 0 and below the bound.
     """
 
     def declare(signature: Signature) -> Signature:
         protocol, operation = signature.__qualname__.split(".")
-        words = {"writes": writes, "over": over, "counts": counts, "takes": takes, "returns": returns}
-        rest = {"axes": axes, "where": where or {}, "vectors": vectors}
+        words = {"writes": writes, "over": over, "counts": counts, "takes": takes, "stored": stored, "returns": returns}
+        rest = {"axes": axes, "where": where or {}, "below": below or {}, "vectors": vectors}
         kinds = signature.__annotations__.items()
         choices = {name: get_args(kind) for name, kind in kinds if get_origin(kind) is Literal}
         declarations.setdefault(protocol, {})[operation] = rest | words | {"choices": choices}
@@ -72,6 +76,10 @@ POOLED = {"Y": _windows("y"), "X": _windows("x")}
 BOTH = {"both": lambda extents: extents["one"] + extents["other"]}
 LARGER = {"*larger": lambda extents: tuple(map(max, extents["*one"], extents["*other"]))}
 CHANNELS = {"channels": lambda extents: extents["inner"] * extents["lanes"]}
+IN_EPOCH = {
+    "crops.order": lambda extents: extents["images"],
+    "crops.position": lambda extents: extents["epoch"] - extents["samples"] + 1,  # a whole batch is left
+}
 
 
 class Adam(Protocol):
@@ -101,7 +109,9 @@ class Augment(Protocol):
 
     @arrays(
         writes="out labels crops.position",
-        classes="int64: classes",
+        below=IN_EPOCH,
+        stored="images",
+        classes="int64: images",
         crops={"position": "int64: 1", "order": "int64: epoch", "corners": "int64: epoch 2"},
         mean="host: 3",
         out="samples y x 3",
@@ -113,6 +123,8 @@ class Augment(Protocol):
 
     @arrays(
         writes="out labels crops.position",
+        below=IN_EPOCH,
+        stored="images masks",
         crops={
             "position": "int64: 1",
             "order": "int64: epoch",

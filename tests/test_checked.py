@@ -30,7 +30,7 @@ OPERATIONS = {protocol.__name__: name for name, protocol in get_type_hints(Opera
 }
 CALLS = [(protocol, name) for protocol, group in declarations.items() for name in group]
 SIZES = "samples 2 y 5 x 4 channels 3 Y 7 X 6 in 3 out 4 height 3 width 2 outer 1 rows 6 inner 3 lanes 1 one 2 other 3"
-WORDS = f"{SIZES} classes 4 epoch 400 size 2 stride 1".split()
+WORDS = f"{SIZES} classes 4 images 4 epoch 400 size 2 stride 1".split()
 EXTENTS: dict[str, Any] = dict(zip(WORDS[::2], map(int, WORDS[1::2]), strict=True))
 EXTENTS |= {"*axes": (3, 5), "*rows": (3,), "*extents": (3, 4), "*others": (4, 2), "*one": (3, 4), "*other": (5, 2)}
 SETTINGS = {"size": 2, "stride": 1, "epsilon": 1e-5, "divisor": 256.0, "betas": (0.9, 0.999)}
@@ -204,6 +204,32 @@ def test_a_size_of_windows_is_a_whole_number(device: str) -> None:
     for wrong in (0, -1, 1.5, None, [2]):
         with pytest.raises(MinidlError, match=r"size of max_pool\.inference must be a whole number of at least 1"):
             call(size=wrong)
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize("name", ["crop", "crop_with_masks"])
+def test_an_epoch_has_numbers_of_stored_images_only(device: str, name: str) -> None:
+    """A kernel would read beyond the images, or beyond the end of the epoch."""
+    call = Call(device, "Augment", name)
+    xp, before = call.kernels.xp, call.content()
+    for label, wrong, bound in (
+        ("crops.order", -1, 4),
+        ("crops.order", 4, 4),
+        ("crops.position", -1, 399),
+        ("crops.position", 399, 399),
+    ):
+        with pytest.raises(
+            MinidlError, match=rf"augment.{name}: the numbers in {label} must be .* below {bound}, not .*{wrong};"
+        ):
+            call(**{label: xp.full(call.arrays[label].shape, wrong, np.int64)})
+    for stored in call.contract.stored:
+        for images in (None, 3, [], call.settings[stored]):
+            fewer = {"classes": xp.zeros(3, np.int64)} if images is call.settings[stored] else {stored: images}
+            if name == "crop" or stored in fewer:
+                with pytest.raises(MinidlError, match=rf"augment.{name}: (classes|{stored}) must be "):
+                    call(**fewer)
+    assert call.content() == before
+    call(**{"crops.order": xp.full(400, 3, np.int64), "crops.position": xp.full(1, 398, np.int64)})
 
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
