@@ -110,6 +110,9 @@ class Checked:
         made = deepcopy(self.made, memo)
         return Checked(self.name, function, self.contract, self.array, self.extents, made, self.moments)
 
+    def __repr__(self) -> str:
+        return f"<{self.name}({', '.join(self.contract.names)}), checked>"
+
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the operation; raise MinidlError unless its arrays keep to the contract."""
         contract = self.contract
@@ -249,6 +252,12 @@ class CheckedOperations:
         twin = memo[id(self)] = copy(self)
         vars(twin).update(deepcopy(vars(self), memo))
         return twin
+
+    def __repr__(self) -> str:
+        named = self.unchecked if isinstance(self.unchecked, ModuleType) else type(self.unchecked)
+        return (
+            f"<checked operations of {named.__name__}: {', '.join(name for name in vars(self) if name != 'unchecked')}>"
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name == "unchecked" or (name.startswith("__") and name != "__name__"):  # of a copy that is not filled yet

@@ -177,6 +177,14 @@ def test_a_result_that_an_adjoint_takes_is_one_for_the_same_arrays(device: str, 
                 call(**{taken: wrong})
 
 
+def test_operations_say_what_they_are() -> None:
+    cpu = load("cpu")
+    assert repr(cpu.relu) == "<checked operations of minidl.kernels.cpu.relu: forward, backward>"
+    assert repr(cpu.relu.forward) == "<relu.forward(data, out), checked>"
+    plan = Call("cpu", "Plan", "forward").plan
+    assert repr(plan) == "<checked operations of ByBatch: forward, backward, comp_grads>"
+
+
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
 @pytest.mark.parametrize("wrong", ["a list", "Fortran's order", "another type", "another shape", "no samples"])
 def test_what_an_error_says_to_do_helps(device: str, wrong: str) -> None:
