@@ -65,9 +65,7 @@ class Contract(NamedTuple):
     below: Where
 
 
-def contract_of(
-    function: Any, axes: Mapping[str, Any], where: Where, vectors: bool, choices: Choices, below: Where, **words: str
-) -> Contract:
+def contract_of(function: Any, axes: Mapping[str, Any], **rest: Any) -> Contract:
     """Return a declaration as a contract for a function."""
     places = []
     for argument, text in axes.items():
@@ -75,9 +73,7 @@ def contract_of(
             kind, _, own = each.rpartition(":")
             label = f"{argument}.{attribute}" if attribute else argument
             places.append(Place(label, argument, attribute, kind or "real", own.split()))
-    lists = (words[name].split() for name in ("writes", "over", "counts", "takes", "stored"))
-    names = list(signature(function).parameters)
-    return Contract(names, places, *lists, words["returns"], vectors, where, choices, below)
+    return Contract(list(signature(function).parameters), places, **rest)
 
 
 class Checked:

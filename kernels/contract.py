@@ -53,11 +53,16 @@ def arrays(
 
     def declare(signature: Signature) -> Signature:
         protocol, operation = signature.__qualname__.split(".")
-        words = {"writes": writes, "over": over, "counts": counts, "takes": takes, "stored": stored, "returns": returns}
-        rest = {"axes": axes, "where": where or {}, "below": below or {}, "vectors": vectors}
         kinds = signature.__annotations__.items()
-        choices = {name: get_args(kind) for name, kind in kinds if get_origin(kind) is Literal}
-        declarations.setdefault(protocol, {})[operation] = rest | words | {"choices": choices}
+        lists = {"writes": writes, "over": over, "counts": counts, "takes": takes, "stored": stored}
+        declarations.setdefault(protocol, {})[operation] = {name: text.split() for name, text in lists.items()} | {
+            "axes": axes,
+            "choices": {name: get_args(kind) for name, kind in kinds if get_origin(kind) is Literal},
+            "returns": returns,
+            "vectors": vectors,
+            "where": where or {},
+            "below": below or {},
+        }
         return signature
 
     return declare
