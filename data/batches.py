@@ -30,8 +30,9 @@ class Request(NamedTuple):
     extents: tuple[int, ...] = ()  # where they differ from batch to batch
 
     def __str__(self) -> str:
-        of = f" of {'×'.join(map(str, self.extents))} pixels"
-        return f"{counted(self.size, 'image')}{of}" if self.extents else str(self.size)
+        if not self.extents:
+            return str(self.size)
+        return f"{counted(self.size, 'image')} of {'×'.join(map(str, self.extents))} pixels"
 
 
 class Batches:
