@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.kernels.arguments import shown, whole
+from minidl.kernels.arguments import FLOATS, fits, shown, whole
 from minidl.kernels.errors import MinidlError
 from minidl.words import check_known
 
@@ -24,12 +24,11 @@ Extents = dict[str, Any]
 Where = Mapping[str, Callable[[Extents], Any]]
 Choices = Mapping[str, tuple[str, ...]]  # the words that an argument may be
 Declarations = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by protocol and operation
-REAL = np.dtype(np.float32), np.dtype(np.float64)
 INTEGERS = tuple(np.dtype(code) for code in "bhilqBHILQ")
 KINDS: dict[str, tuple[Any, ...]] = {  # of elements; "host" is for an array that is always NumPy's
-    "real": REAL,
+    "real": FLOATS,
     "integer": INTEGERS,
-    "host": (*REAL, *INTEGERS),
+    "host": (*FLOATS, *INTEGERS),
     "float64": (np.dtype(np.float64),),
     "int64": (np.dtype(np.int64),),
     "int8": (np.dtype(np.int8),),
@@ -197,7 +196,7 @@ class Checked:
             arrays = parameter.weights, parameter.grads, *parameter.moments
             shape, dtype = getattr(arrays[0], "shape", ()), getattr(arrays[0], "dtype", None)
             for array in arrays:
-                if dtype not in REAL or not isinstance(array, self.array) or not fits(array, shape, [dtype]):
+                if dtype not in FLOATS or not isinstance(array, self.array) or not fits(array, shape, [dtype]):
                     raise MinidlError(
                         f"{self.name}: weights, gradients and moments of a parameter must be arrays of one shape and "
                         f"type, float32 or float64, in C's order, to be written, not {described(array)} beside weights "
@@ -306,13 +305,6 @@ def _expected(words: Sequence[str], shape: Any, extents: Extents, where: Where) 
     if several and complete:
         extents["*"] = many
     return tuple(expected)
-
-
-def fits(array: Array, shape: tuple[Any, ...], kinds: Sequence[Any], writes: bool = True) -> bool:
-    """Return whether an array has this shape and one of these types, and lies in memory as operations need it."""
-    if not hasattr(array, "flags") or array.shape != shape or array.dtype not in kinds or not array.flags.c_contiguous:
-        return False
-    return bool(getattr(array.flags, "aligned", True) and (not writes or getattr(array.flags, "writeable", True)))
 
 
 def is_odd(array: Array) -> bool:
