@@ -1,14 +1,15 @@
 """Batches of a data set, as a net takes them: images with one label each."""
 
 from collections.abc import Iterator
-from typing import Any
+from operator import index
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
 from minidl.kernels import Kernels, load
-from minidl.kernels.arguments import check_kind, generator, number_type, whole
+from minidl.kernels.arguments import check_kind, generator, number_type, shown, whole
 from minidl.kernels.augment import Crops
 from minidl.kernels.errors import MinidlError
 from minidl.words import counted
@@ -21,6 +22,19 @@ PART = "give one part of a set, as in train_set, test_set = data.load(...)"
 Array = Any
 
 
+class Request(NamedTuple):
+    """A batch to be built: how many images it has, how many of them are built here, and their extents (y, x)."""
+
+    size: int
+    own: int
+    extents: tuple[int, ...] = ()  # where they differ from batch to batch
+
+    def __str__(self) -> str:
+        if not self.extents:
+            return str(self.size)
+        return f"{counted(self.size, 'image')} of {'×'.join(map(str, self.extents))} pixels"
+
+
 class Batches:
     """The batches of a data set: (pixels − MEAN)/DIVISOR in the net's number type, and the labels.
 
@@ -28,7 +42,8 @@ class Batches:
     background thread builds the next batch while the current one is in use.
     classes: their names; per_pixel: whether each pixel has a label, or each image one; shape: of one image's data;
     share: which part of each batch to build here, as in ``share_of``, if other ranks build the rest; sizes are those of
-    whole batches. Raises MinidlError for a batch larger than the set, and for a set that has no label for each image.
+    whole batches. Raises MinidlError for a batch larger than the set, for a share that there is not, and for a set that
+    has no label for each image.
     """
 
     per_pixel = False
@@ -46,7 +61,7 @@ class Batches:
                 f"a batch of {batch_size} is larger than the {counted(self.samples, 'image')} of {dataset.name}; use a "
                 "smaller --batch-size"
             )
-        self.sizes, self.share = sizes(self.samples, self.batch_size), share
+        self.sizes, self.share = sizes(self.samples, self.batch_size), _checked(share)
         self.kernels = load(kernels)
         self.prefetcher = self.kernels.prefetch.Prefetcher(self._make)
         self._store(dataset, number_type(dtype))
@@ -81,22 +96,22 @@ class Batches:
     def in_order(self) -> Iterator[tuple[Array, Array]]:
         """Iterate over all images as they are, in their order, or over a share of them."""
         own = np.array(share_of(self.samples, self.share))
-        requests = pieces(len(own), max(1, self._own(self.batch_size)))
+        requests = [Request(size, size) for size in pieces(len(own), max(1, self._own(self.batch_size)))]
         self._begin(requests, own)
         yield from map(self.prefetcher.next, requests)
 
     def _own(self, size: int) -> int:
         return len(share_of(size, self.share))
 
-    def _request(self, size: int) -> Any:
+    def _request(self, size: int) -> Request:
         """Return what to ask ``_make`` for, of a batch of this size."""
-        return self._own(size)
+        return Request(size, self._own(size))
 
     def _augmented(self, order: Array, random: np.random.Generator) -> tuple[Array, ...]:
         """Return the corners of crops of bordered images, in this order of them."""
         return (random.integers(0, 2 * BORDER, (self.samples, 2), endpoint=True) - BORDER,)
 
-    def _begin(self, requests: list[Any], order: Array, *augmented: Array) -> None:
+    def _begin(self, requests: list[Request], order: Array, *augmented: Array) -> None:
         """Begin an epoch, perhaps of fewer images than there is room for; without ``augmented``, they stay as they are.
 
         order, augmented: see ``Crops``.
@@ -109,10 +124,21 @@ class Batches:
             array[: len(order)] = xp.asarray(values)
         self.prefetcher.start(requests)
 
-    def _make(self, buffer: int, size: Any) -> tuple[Array, Array]:
-        data, labels = self.data[buffer, :size], self.labels[buffer, :size]
+    def _make(self, buffer: int, request: Request) -> tuple[Array, Array]:
+        data, labels = self.data[buffer, : request.own], self.labels[buffer, : request.own]
         self.kernels.unchecked.augment.crop(self.images, self.truth, self.crops, MEAN, DIVISOR, data, labels)
         return data, labels
+
+
+def _checked(share: Any) -> tuple[int, int]:
+    """Return a share (i, n) as ints; raise MinidlError unless i is one of 0 … n − 1."""
+    try:
+        part, parts = map(index, share)
+    except (TypeError, ValueError):
+        part = parts = 0
+    if not 0 <= part < parts:
+        raise MinidlError(f"a share of batches is (i, n), the i-th (from 0) of n parts, and not {shown(share)}")
+    return part, parts
 
 
 def share_of(count: int, share: tuple[int, int]) -> range:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.batches import BORDER, DIVISOR, MEAN, Batches, pieces, share_of
+from minidl.data.batches import BORDER, DIVISOR, MEAN, Batches, Request, pieces, share_of
 from minidl.data.dataset import Dataset
 from minidl.data.labels import lacking
 from minidl.kernels.augment import Crops
@@ -17,7 +17,6 @@ COLOUR = np.array(  # DLIB's directions, in red, green and blue, in which the co
 )
 
 Array = Any
-Request = tuple[int, tuple[int, int]]  # of a batch: how many images, and their extents
 
 
 class PixelBatches(Batches):
@@ -55,14 +54,14 @@ class PixelBatches(Batches):
         own = share_of(self.samples, self.share)
         by_size = sorted(range(self.samples), key=self._extents)[own.start : own.stop]
         groups = [(extents, len(list(group))) for extents, group in groupby(by_size, self._extents)]
-        requests = [(size, extents) for extents, n in groups for size in pieces(n, self.pixels // prod(extents))]
+        requests = [Request(n, n, extents) for extents, m in groups for n in pieces(m, self.pixels // prod(extents))]
         self._begin(requests, by_size)
         yield from map(self.prefetcher.next, requests)
 
     def examples(self, count: int) -> Iterator[tuple[Array, Array, Array]]:
         """Iterate over the first images: data (1, y, x, 3), and image and mask as bytes."""
         first = list(range(min(count, self.samples)))
-        requests = [(1, self._extents(i)) for i in first]
+        requests = [Request(1, 1, self._extents(i)) for i in first]
         self._begin(requests, first)
         for i, request in zip(first, requests, strict=True):
             yield self.prefetcher.next(request)[0], self.bytes[0][i], self.bytes[1][i]
@@ -72,7 +71,7 @@ class PixelBatches(Batches):
         return int(y), int(x)
 
     def _request(self, size: int) -> Request:
-        return self._own(size), (self.crop, self.crop)
+        return Request(size, self._own(size), (self.crop, self.crop))
 
     def _augmented(self, order: Array, random: np.random.Generator) -> tuple[Array, ...]:
         """Return corners, colours and which images are mirrored."""
@@ -83,8 +82,7 @@ class PixelBatches(Batches):
         return corners, colours, random.random(self.samples) < 0.5
 
     def _make(self, buffer: int, request: Request) -> tuple[Array, Array]:
-        size, extents = request
-        shape = (size, *extents)
+        shape = (request.own, *request.extents)
         data = self.data[buffer, : 3 * prod(shape)].reshape(*shape, 3)
         labels = self.labels[buffer, : prod(shape)].reshape(shape)
         self.kernels.unchecked.augment.crop_with_masks(self.images, self.masks, self.crops, MEAN, DIVISOR, data, labels)

@@ -1,7 +1,7 @@
-"""Checks of arguments that callers of the Python API pass: numbers, types, random generators and objects."""
+"""Checks of arguments that callers of the Python API pass: numbers, types, arrays, random generators and objects."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.kernels.errors import MinidlError
 
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 SHOWN = 60  # characters of a value, the most that a message shows
 
 
@@ -52,6 +53,22 @@ def number_type(dtype: Any) -> np.dtype[Any]:
         given = shown(dtype) if found is None else found
         raise MinidlError(f"a net computes in float32 or float64, not in {given}; choose one of them")
     return found
+
+
+def fits(values: Any, shape: tuple[Any, ...], kinds: Sequence[Any], writes: bool = True) -> bool:
+    """Return whether this is an array of a shape and of one of some types, in memory as operations need it.
+
+    It lies on any device; writes: whether operations write into it.
+    """
+    flags = getattr(values, "flags", None)
+    if flags is None or values.shape != shape or values.dtype not in kinds or not flags.c_contiguous:
+        return False
+    return bool(getattr(flags, "aligned", True) and (not writes or getattr(flags, "writeable", True)))
+
+
+def is_plain(values: Any) -> bool:
+    """Return whether operations can write into this as it lies: an array of float32 or float64, on any device."""
+    return fits(values, getattr(values, "shape", ()), FLOATS)
 
 
 def generator(random: Any) -> np.random.Generator:

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from minidl.kernels.errors import MinidlError
 
-FLOATS = np.dtype(np.float32), np.dtype(np.float64)
-
 
 def array(values: Any, dtype: Any) -> NDArray[Any]:
     """Return real numbers of any type and layout as an array for operations, without a copy if they are one already.
@@ -18,14 +16,6 @@ def array(values: Any, dtype: Any) -> NDArray[Any]:
     if type(values) is np.ndarray and values.dtype == dtype and values.flags.carray:
         return values
     return np.require(numbers(values), dtype, ("C", "ALIGNED", "WRITEABLE", "ENSUREARRAY"))
-
-
-def is_plain(values: Any) -> bool:
-    """Return whether operations can write into this as it lies: an array of float32 or float64, on any device."""
-    flags = getattr(values, "flags", None)
-    if flags is None or values.dtype not in FLOATS:
-        return False
-    return bool(flags.carray if isinstance(values, np.ndarray) else flags.c_contiguous)
 
 
 def numbers(values: Any) -> NDArray[Any]:

@@ -15,19 +15,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.kernels.arguments import shown, whole
+from minidl.kernels.arguments import FLOATS, fits, shown, whole
 from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Extents = dict[str, Any]
 Where = Mapping[str, Callable[[Extents], Any]]
+Choices = Mapping[str, tuple[str, ...]]  # the words that an argument may be
 Declarations = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by protocol and operation
-REAL = np.dtype(np.float32), np.dtype(np.float64)
 INTEGERS = tuple(np.dtype(code) for code in "bhilqBHILQ")
 KINDS: dict[str, tuple[Any, ...]] = {  # of elements; "host" is for an array that is always NumPy's
-    "real": REAL,
+    "real": FLOATS,
     "integer": INTEGERS,
-    "host": (*REAL, *INTEGERS),
+    "host": (*FLOATS, *INTEGERS),
     "float64": (np.dtype(np.float64),),
     "int64": (np.dtype(np.int64),),
     "int8": (np.dtype(np.int8),),
@@ -55,12 +56,15 @@ class Contract(NamedTuple):
     over: list[str]
     counts: list[str]
     takes: list[str]
+    stored: list[str]
     returns: str
     vectors: bool
     where: Where
+    choices: Choices
+    below: Where
 
 
-def contract_of(function: Any, axes: Mapping[str, Any], where: Where, vectors: bool, **words: str) -> Contract:
+def contract_of(function: Any, axes: Mapping[str, Any], **rest: Any) -> Contract:
     """Return a declaration as a contract for a function."""
     places = []
     for argument, text in axes.items():
@@ -68,9 +72,7 @@ def contract_of(function: Any, axes: Mapping[str, Any], where: Where, vectors: b
             kind, _, own = each.rpartition(":")
             label = f"{argument}.{attribute}" if attribute else argument
             places.append(Place(label, argument, attribute, kind or "real", own.split()))
-    writes, over, counts, takes = (words[name].split() for name in ("writes", "over", "counts", "takes"))
-    names = list(signature(function).parameters)
-    return Contract(names, places, writes, over, counts, takes, words["returns"], vectors, where)
+    return Contract(list(signature(function).parameters), places, **rest)
 
 
 class Checked:
@@ -103,6 +105,9 @@ class Checked:
         made = deepcopy(self.made, memo)
         return Checked(self.name, function, self.contract, self.array, self.extents, made, self.moments)
 
+    def __repr__(self) -> str:
+        return f"<{self.name}({', '.join(self.contract.names)}), checked>"
+
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the operation; raise MinidlError unless its arrays keep to the contract."""
         contract = self.contract
@@ -112,6 +117,8 @@ class Checked:
             record = given.get(argument)
             if record is not None or not attribute:  # a record may be left out
                 found[label] = getattr(record, attribute, None) if attribute else record
+        for name, words in contract.choices.items():
+            check_known(name, given.get(name), words, of=f" of {self.name}")
         self._check_arrays(given, found)
         self._check_memory(found, contract.writes, contract.over)
         self._check_parameters(given.get("parameters", ()))
@@ -132,6 +139,13 @@ class Checked:
         """Raise MinidlError unless shapes, types and layouts keep to the contract."""
         contract, extents = self.contract, self.extents.copy()
         extents |= {name: whole(f"{name} of {self.name}", given.get(name)) for name in contract.counts}
+        for name in contract.stored:
+            count = len(given[name]) if hasattr(given.get(name), "__len__") else 0
+            if not count or count != extents.setdefault("images", count):
+                raise MinidlError(
+                    f"{self.name}: {name} must be what store returns for {extents.get('images') or 'some'} images, not "
+                    f"{shown(given.get(name))}; give store one for each image"
+                )
         for label, _, _, kind, axes in contract.places:
             if label not in found:
                 continue
@@ -154,6 +168,13 @@ class Checked:
                 )
             if kind == "real":
                 extents["real"] = array.dtype
+        for label, bound in contract.below.items():
+            least, most, end = int(found[label].min()), int(found[label].max()), bound(extents)
+            if least < 0 or most >= end:
+                raise MinidlError(
+                    f"{self.name}: the numbers in {label} must be at least 0 and below {end}, not {least} to {most}; "
+                    "give numbers of images that were stored, and as many as the batches take"
+                )
 
     def _check_memory(self, found: Mapping[str, Array], writes: Sequence[str], over: Sequence[str] = ()) -> None:
         """Raise MinidlError if a written array shares memory with another one."""
@@ -175,7 +196,7 @@ class Checked:
             arrays = parameter.weights, parameter.grads, *parameter.moments
             shape, dtype = getattr(arrays[0], "shape", ()), getattr(arrays[0], "dtype", None)
             for array in arrays:
-                if dtype not in REAL or not isinstance(array, self.array) or not fits(array, shape, [dtype]):
+                if dtype not in FLOATS or not isinstance(array, self.array) or not fits(array, shape, [dtype]):
                     raise MinidlError(
                         f"{self.name}: weights, gradients and moments of a parameter must be arrays of one shape and "
                         f"type, float32 or float64, in C's order, to be written, not {described(array)} beside weights "
@@ -226,6 +247,12 @@ class CheckedOperations:
         twin = memo[id(self)] = copy(self)
         vars(twin).update(deepcopy(vars(self), memo))
         return twin
+
+    def __repr__(self) -> str:
+        named = self.unchecked if isinstance(self.unchecked, ModuleType) else type(self.unchecked)
+        return (
+            f"<checked operations of {named.__name__}: {', '.join(name for name in vars(self) if name != 'unchecked')}>"
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name == "unchecked" or (name.startswith("__") and name != "__name__"):  # of a copy that is not filled yet
@@ -278,13 +305,6 @@ def _expected(words: Sequence[str], shape: Any, extents: Extents, where: Where) 
     if several and complete:
         extents["*"] = many
     return tuple(expected)
-
-
-def fits(array: Array, shape: tuple[Any, ...], kinds: Sequence[Any], writes: bool = True) -> bool:
-    """Return whether an array has this shape and one of these types, and lies in memory as operations need it."""
-    if not hasattr(array, "flags") or array.shape != shape or array.dtype not in kinds or not array.flags.c_contiguous:
-        return False
-    return bool(getattr(array.flags, "aligned", True) and (not writes or getattr(array.flags, "writeable", True)))
 
 
 def is_odd(array: Array) -> bool:

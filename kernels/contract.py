@@ -2,13 +2,13 @@
 
 The files of the same names in kernels/ define what the operations compute. Arrays lie on the device. An operation with
 an ``out`` writes its result there and returns nothing, unless its docstring says otherwise. ``arrays`` declares which
-shapes and types fit; checked.py refuses all others.
+shapes and types fit, a Literal type the words that an argument may be; checked.py refuses all others.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -30,9 +30,11 @@ def arrays(
     over: str = "",
     counts: str = "",
     takes: str = "",
+    stored: str = "",
     returns: str = "",
     vectors: bool = False,
     where: Mapping[str, Callable[[Known], Any]] | None = None,
+    below: Mapping[str, Callable[[Known], int]] | None = None,
     **axes: str | dict[str, str],
 ) -> Callable[[Signature], Signature]:
     """Declare the arrays of an operation by the names of their axes; checked.py refuses all that do not fit.
@@ -42,16 +44,25 @@ def arrays(
     the axes of each of its arrays.
 
     writes: the arrays that are written; no other array may share their memory, except that those in ``over`` may be the
-    written array itself. counts: numbers of at least 1. returns: a name for the result, which differs between devices;
-    takes: arguments that must be like such a result, for arrays of one shape. vectors: whether cuDNN reads the arrays
-    on a GPU, so that they must begin at multiples of 16 bytes.
+    written array itself. counts: numbers of at least 1. stored: images, as ``store`` returns them, equally many in
+    each; their number is the extent "images". returns: a name for the result, which differs between devices; takes:
+    arguments that must be like such a result, for arrays of one shape. vectors: whether cuDNN reads the arrays on a
+    GPU, so that they must begin at multiples of 16 bytes. below: bounds of the numbers in arrays of indices, which are
+    at least 0 and below the bound.
     """
 
     def declare(signature: Signature) -> Signature:
         protocol, operation = signature.__qualname__.split(".")
-        words = {"writes": writes, "over": over, "counts": counts, "takes": takes, "returns": returns}
-        rest = {"axes": axes, "where": where or {}, "vectors": vectors}
-        declarations.setdefault(protocol, {})[operation] = rest | words
+        kinds = signature.__annotations__.items()
+        lists = {"writes": writes, "over": over, "counts": counts, "takes": takes, "stored": stored}
+        declarations.setdefault(protocol, {})[operation] = {name: text.split() for name, text in lists.items()} | {
+            "axes": axes,
+            "choices": {name: get_args(kind) for name, kind in kinds if get_origin(kind) is Literal},
+            "returns": returns,
+            "vectors": vectors,
+            "where": where or {},
+            "below": below or {},
+        }
         return signature
 
     return declare
@@ -70,6 +81,10 @@ POOLED = {"Y": _windows("y"), "X": _windows("x")}
 BOTH = {"both": lambda extents: extents["one"] + extents["other"]}
 LARGER = {"*larger": lambda extents: tuple(map(max, extents["*one"], extents["*other"]))}
 CHANNELS = {"channels": lambda extents: extents["inner"] * extents["lanes"]}
+IN_EPOCH = {
+    "crops.order": lambda extents: extents["images"],
+    "crops.position": lambda extents: extents["epoch"] - extents["samples"] + 1,  # a whole batch is left
+}
 
 
 class Adam(Protocol):
@@ -85,7 +100,7 @@ class Adam(Protocol):
         steps: Array,
         betas: tuple[float, float],
         epsilon: float,
-        variant: str,
+        variant: Literal["standard", "as_printed"],
     ) -> None: ...
 
 
@@ -99,7 +114,9 @@ class Augment(Protocol):
 
     @arrays(
         writes="out labels crops.position",
-        classes="int64: classes",
+        below=IN_EPOCH,
+        stored="images",
+        classes="int64: images",
         crops={"position": "int64: 1", "order": "int64: epoch", "corners": "int64: epoch 2"},
         mean="host: 3",
         out="samples y x 3",
@@ -111,6 +128,8 @@ class Augment(Protocol):
 
     @arrays(
         writes="out labels crops.position",
+        below=IN_EPOCH,
+        stored="images masks",
         crops={
             "position": "int64: 1",
             "order": "int64: epoch",
@@ -331,7 +350,12 @@ class SGD(Protocol):
 
     @arrays(writes="steps", learning_rate="float64: 1", steps="int64: 1", momentum="float64: 1")
     def step(
-        self, parameters: Sequence[ParameterState], learning_rate: Array, steps: Array, momentum: Array, variant: str
+        self,
+        parameters: Sequence[ParameterState],
+        learning_rate: Array,
+        steps: Array,
+        momentum: Array,
+        variant: Literal["paper", "dlib"],
     ) -> None: ...
 
 

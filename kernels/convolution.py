@@ -92,5 +92,5 @@ class Convolution:
 def plan(geometry: Geometry, algorithm: str | None = None) -> Convolution:
     """Return the convolution of this geometry; raise MinidlError for any algorithm but "plain", the only one here."""
     if algorithm not in (None, "plain"):
-        raise MinidlError(f"unknown algorithm for a convolution: {algorithm!r}; known are plain")
+        raise MinidlError(f"the algorithm {algorithm!r} of a convolution is unknown; use plain")
     return Convolution(geometry)

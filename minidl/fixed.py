@@ -34,25 +34,34 @@ def read_only(sentence: str, kept_in: str = "") -> Any:
 
 
 class Spelt:
-    """Refuses a new attribute that looks like another one misspelt, such as ``weigths``, as it would do nothing.
+    """Refuses a new attribute whose name is an existing one with its letters mixed up, such as ``weigths``.
 
-    This is for objects of minidl's own classes once they are complete: ``made_with`` is the attribute that is set last.
-    A user-defined class, and any other name, is free; so is ``trained``, as nobody assigns to the method ``train``.
+    Nothing would read it. A name counts as mixed up if it has the same letters, in another order or in other numbers
+    (``weigths``, ``trainig``), or if it is the singular of an attribute that stays as it is (``weight``, ``bias``).
+    All other names are free, however similar: ``net.model`` beside ``mode``, ``layer.data2``. So is any name on an
+    object of a user-defined class, or before an object is complete: ``made_with`` is the attribute that is set last.
     """
 
     made_with = ""
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = vars(self)
-        if name not in own and own.get(self.made_with) and is_built_in(self):
-            kind = type(self)
-            names = [known for known in dir(self) if known[0] != "_" and not callable(getattr(kind, known, None))]
-            if name not in names and (found := get_close_matches(name, names, 1, ALIKE)):
-                raise MinidlError(
-                    f"{_name(self)} has no {name}, and nothing would read it (did you mean {found[0]}?); choose a name "
-                    "that is less like that one for something of your own"
-                )
+        if name not in own and own.get(self.made_with) and is_built_in(self) and (known := _meant(self, name)):
+            raise MinidlError(
+                f"{_name(self)} has no {name}, and nothing would read it (did you mean {known}?); choose a name that "
+                "is less like that one for something of your own"
+            )
         super().__setattr__(name, value)
+
+
+def _meant(holder: Any, name: str) -> str:
+    """Return the attribute whose name was mixed up, or "" if there is none."""
+    names = [known for known in dir(holder) if known[0] != "_"]
+    for known in () if name in names else get_close_matches(name, names, len(names), ALIKE):
+        plural = known in (f"{name}s", f"{name}es") and isinstance(getattr(type(holder), known, None), _Fixed)
+        if plural or (set(known) == set(name) and not name.startswith(known)):
+            return known
+    return ""
 
 
 class _Fixed:

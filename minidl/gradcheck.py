@@ -209,7 +209,7 @@ def check_net(
         def function() -> float:
             return loss.score_of(net.forward(data), labels).loss
 
-        size = 1 + abs(function())
+        size, asked = 1 + abs(function()), tolerance if np.isfinite(tolerance) else TOLERANCE
         for p in progress(net.parameters):
             direction = random.standard_normal(p.value.shape)
             direction /= np.linalg.norm(direction)
@@ -220,19 +220,9 @@ def check_net(
             # A random slope may happen to be almost zero, so the error is measured against the slope's average length.
             # The rounding of the loss hides the smallest slopes: a bias before BN, for example, changes nothing.
             expected = float(np.linalg.norm(computed[p.name])) / np.sqrt(p.value.size)
-            asked = tolerance if np.isfinite(tolerance) else TOLERANCE
             hidden = ROUNDING * size / step / asked
-            best, numeric, tried = np.inf, np.nan, []
-            for times in STEPS:
-                tried.append(numeric_slope(function, p.value, direction, times * step))
-                error = relative_error(slope, tried[-1], max(expected, hidden))
-                if not error >= best:
-                    best, numeric = error, tried[-1]
-                if best <= asked:
-                    break
-            # In a deep net, units switch even within the shortest steps; then their slopes do not agree either.
-            short = [one for times, one in zip(STEPS, tried, strict=False) if times <= 1]
-            spread = relative_error(max(short), min(short), max(expected, hidden))
+            slope_of = partial(numeric_slope, function, p.value, direction)
+            best, numeric, spread = _compare(slope, slope_of, step, max(expected, hidden), asked)
             if asked < best <= min(spread, COARSE):
                 why = "as units switch, or the loss bends, within the shortest steps"
                 report.unchecked.append(f"{p.name}: closer than to {best:.0e}, {why}")
@@ -243,6 +233,26 @@ def check_net(
                 report.unchecked.append(f"{p.name}: its slope, {numeric:.0e}, is about {LOST} of the loss")
     _check_hooks(report, hooks, len(data), random, net.kernels, tolerance)
     return report
+
+
+def _compare(
+    slope: float, slope_of: Callable[[float], float], step: float, least: float, asked: float
+) -> tuple[float, float, float]:
+    """Compare a slope with numeric ones, for STEPS times ``step``, until one is as near as ``asked``.
+
+    Returns the smallest error, the slope that has it, and how far the slopes of short steps lie apart: in a deep net,
+    units switch even within these. least: the least length to divide by.
+    """
+    best, numeric, tried = np.inf, np.nan, []
+    for times in STEPS:
+        tried.append(slope_of(times * step))
+        error = relative_error(slope, tried[-1], least)
+        if not error >= best:
+            best, numeric = error, tried[-1]
+        if best <= asked:
+            break
+    short = [one for times, one in zip(STEPS, tried, strict=False) if times <= 1]
+    return best, numeric, relative_error(max(short), min(short), least)
 
 
 def check_normalization(

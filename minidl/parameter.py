@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from minidl.kernels.arrays import check_real, is_plain, numbers
+from minidl.kernels.arguments import is_plain
+from minidl.kernels.arrays import check_real, numbers
 from minidl.kernels.errors import MinidlError
 
 Array = Any  # numpy.ndarray or cupy.ndarray

@@ -30,7 +30,7 @@ from minidl.functions import check_arguments, is_defined_again, name_of
 from minidl.hooks import unlike
 from minidl.kernels import Kernels
 from minidl.kernels.areas import AREAS, area_view
-from minidl.kernels.arrays import is_plain
+from minidl.kernels.arguments import is_plain
 from minidl.kernels.errors import MinidlError
 from minidl.words import check_known
 

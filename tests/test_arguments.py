@@ -180,6 +180,17 @@ def test_a_normalization_is_checked_on_a_device_of_any_name(random: np.random.Ge
             lambda: Batches(images(), 2, CPU, "float32").next(2),
             r"the next batch is none, and not 2; .* shuffle\(random\)",
         ),
+        (
+            lambda: PixelBatches(images(**SIZES), 2, CPU, "float32").next(2),
+            r"the next batch is none, and not 2 images of 9×9 pixels; .* shuffle\(random\)",
+        ),
+        *(
+            (
+                lambda share=share: Batches(images(), 2, CPU, "float32", share),
+                r"\(i, n\), the i-th \(from 0\) of n parts",
+            )
+            for share in ((2, 2), (-1, 2), (0, 0), (0, 1.5), (0, 1, 2), 0, None, "01")
+        ),
         (lambda: SoftmaxCrossEntropy(CPU)(None, [0]), "no real numbers"),
         (lambda: setattr(net().parameters[1], "value", np.array(["a", "b", "c"])), "no real numbers"),
         (lambda: setattr(net().parameters[1], "value", np.array([1j, 2, 3])), "no real numbers"),

@@ -3,6 +3,7 @@
 The calls are made from the contract itself: every operation, every array, on the reference, the CPU and the GPU.
 """
 
+import inspect
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -21,6 +22,7 @@ from minidl.kernels.running import Running
 from minidl.layer import Layer
 from minidl.layers import ReLU, Sequential
 from minidl.net import Net
+from minidl.optimizers import SGD, Adam, Optimizer
 
 Array = Any
 OPERATIONS = {protocol.__name__: name for name, protocol in get_type_hints(Operations).items()} | {
@@ -28,11 +30,11 @@ OPERATIONS = {protocol.__name__: name for name, protocol in get_type_hints(Opera
 }
 CALLS = [(protocol, name) for protocol, group in declarations.items() for name in group]
 SIZES = "samples 2 y 5 x 4 channels 3 Y 7 X 6 in 3 out 4 height 3 width 2 outer 1 rows 6 inner 3 lanes 1 one 2 other 3"
-WORDS = f"{SIZES} classes 4 epoch 400 size 2 stride 1".split()
+WORDS = f"{SIZES} classes 4 images 4 epoch 400 size 2 stride 1".split()
 EXTENTS: dict[str, Any] = dict(zip(WORDS[::2], map(int, WORDS[1::2]), strict=True))
 EXTENTS |= {"*axes": (3, 5), "*rows": (3,), "*extents": (3, 4), "*others": (4, 2), "*one": (3, 4), "*other": (5, 2)}
 SETTINGS = {"size": 2, "stride": 1, "epsilon": 1e-5, "divisor": 256.0, "betas": (0.9, 0.999)}
-SETTINGS |= {"variant": "standard", "output": None, "scale": None}
+SETTINGS |= {"output": None, "scale": None}
 TYPES = {"real": "float32", "integer": "int64", "host": "float64"}
 REMEDIES = r"(make it by kernels\.xp\.empty|convert it by kernels\.array|give one of this shape, with at least .*)"
 RECORDS: dict[str, Any] = {"crops": Crops, "running": lambda **arrays: Running(**arrays, window=100)}
@@ -55,7 +57,8 @@ class Call:
             shape = np.hstack([int(word) if word.isdigit() else extents[word] for word in axes]).astype(int)
             array = self.random.integers(0, 2, shape).astype(TYPES.get(kind, kind))
             self.arrays[label] = array if kind == "host" else self.kernels.xp.asarray(array)
-        self.settings = SETTINGS | {"buffer": lambda _, shape, dtype: self.kernels.xp.empty(shape, dtype)}
+        self.settings = SETTINGS | {word: choices[-1] for word, choices in self.contract.choices.items()}
+        self.settings |= {"buffer": lambda _, shape, dtype: self.kernels.xp.empty(shape, dtype)}
         if protocol == "Augment":
             images = self.random.integers(0, 255, (4, 5, 4, 3)).astype(np.uint8)
             self.settings |= {"images": own.store(images), "masks": own.store(images[..., 0].copy())}
@@ -174,6 +177,14 @@ def test_a_result_that_an_adjoint_takes_is_one_for_the_same_arrays(device: str, 
                 call(**{taken: wrong})
 
 
+def test_operations_say_what_they_are() -> None:
+    cpu = load("cpu")
+    assert repr(cpu.relu) == "<checked operations of minidl.kernels.cpu.relu: forward, backward>"
+    assert repr(cpu.relu.forward) == "<relu.forward(data, out), checked>"
+    plan = Call("cpu", "Plan", "forward").plan
+    assert repr(plan) == "<checked operations of ByBatch: forward, backward, comp_grads>"
+
+
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
 @pytest.mark.parametrize("wrong", ["a list", "Fortran's order", "another type", "another shape", "no samples"])
 def test_what_an_error_says_to_do_helps(device: str, wrong: str) -> None:
@@ -201,6 +212,62 @@ def test_a_size_of_windows_is_a_whole_number(device: str) -> None:
     for wrong in (0, -1, 1.5, None, [2]):
         with pytest.raises(MinidlError, match=r"size of max_pool\.inference must be a whole number of at least 1"):
             call(size=wrong)
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize("name", ["crop", "crop_with_masks"])
+def test_an_epoch_has_numbers_of_stored_images_only(device: str, name: str) -> None:
+    """A kernel would read beyond the images, or beyond the end of the epoch."""
+    call = Call(device, "Augment", name)
+    xp, before = call.kernels.xp, call.content()
+    for label, wrong, bound in (
+        ("crops.order", -1, 4),
+        ("crops.order", 4, 4),
+        ("crops.position", -1, 399),
+        ("crops.position", 399, 399),
+    ):
+        with pytest.raises(
+            MinidlError, match=rf"augment.{name}: the numbers in {label} must be .* below {bound}, not .*{wrong};"
+        ):
+            call(**{label: xp.full(call.arrays[label].shape, wrong, np.int64)})
+    for stored in call.contract.stored:
+        for images in (None, 3, [], call.settings[stored]):
+            fewer = {"classes": xp.zeros(3, np.int64)} if images is call.settings[stored] else {stored: images}
+            if name == "crop" or stored in fewer:
+                with pytest.raises(MinidlError, match=rf"augment.{name}: (classes|{stored}) must be "):
+                    call(**fewer)
+    assert call.content() == before
+    call(**{"crops.order": xp.full(400, 3, np.int64), "crops.position": xp.full(1, 398, np.int64)})
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize(("protocol", "name"), CALLS)
+def test_a_word_is_one_of_those_that_the_contract_lists(device: str, protocol: str, name: str) -> None:
+    """Compared with one word alone, any other would be taken for its opposite."""
+    call = Call(device, protocol, name)
+    signature = inspect.signature(call.operation.function).parameters.values()
+    assert {word.name for word in signature if word.annotation is str} == {*call.contract.choices}
+    for word, choices in call.contract.choices.items():
+        before = call.content()
+        for wrong in ("papr", "", choices[0].upper(), 3, None, [choices[0]]):
+            with pytest.raises(MinidlError, match=rf"^the {word} .* of {call.operation.name} is unknown.*; use "):
+                call(**{word: wrong})
+        assert call.content() == before
+        for right in choices:
+            call(**{word: right})
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_an_optimizer_knows_the_variants_of_its_operation(optimizer: type[Optimizer]) -> None:
+    assert optimizer.variants == declarations[optimizer.__name__]["step"]["choices"]["variant"]
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_an_algorithm_is_one_that_the_device_has(device: str) -> None:
+    convolution = load(device).convolution
+    for wrong in ("im2cl", 3, ["im2col"]):
+        with pytest.raises(MinidlError, match=r"^the algorithm .* of a convolution is unknown.*; use "):
+            convolution.plan(convolution.Geometry((5, 4, 3), 4, (3, 2)), wrong)
 
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])

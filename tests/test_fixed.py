@@ -161,12 +161,20 @@ def test_a_new_attribute_that_looks_like_a_misspelt_one_is_refused(wrong: str, r
 
 def test_so_is_a_misspelt_attribute_of_a_net_but_no_other() -> None:
     net = make()
-    for wrong, right in {"parameter": "parameters", "trainning": "training", "preprocesing": "preprocessing"}.items():
+    for wrong, right in {"kernel": "kernels", "trainning": "training", "preprocesing": "preprocessing"}.items():
         with pytest.raises(MinidlError, match=rf"^this Net has no {wrong}, .* \(did you mean {right}\?\)"):
             setattr(net, wrong, 1)
-    net.history, net.layers[0].colour, net._weigths = [1], "red", 2
-    net.trained = True  # nobody assigns to the method train
-    assert (deepcopy(net).history, net.trained, net.layers[0].colour) == ([1], True, "red")
+    net._weigths = 2
+    assert not hasattr(net, "kernel")
+
+
+@pytest.mark.parametrize("part", [lambda net: net, *(lambda net, i=i: net.layers[i] for i in range(5))])
+def test_other_attributes_are_free_however_similar(part: Callable[[Net], Any]) -> None:
+    net = make()
+    free = "history colour input error grads kernel_sizes frozen_at place_name raw_weights output data2 layer parameter"
+    for name in f"{free} point model modes names shapes sampled trained freezer fused_by".split():
+        setattr(part(net), name, 3)
+        assert getattr(part(deepcopy(net)), name) == 3
 
 
 def test_a_class_of_ones_own_may_have_attributes_of_any_name() -> None:

@@ -81,6 +81,15 @@ def test_a_batch_that_is_not_in_its_epoch_is_refused(backend):
         batches.next(0)
 
 
+def test_a_share_of_a_batch_is_requested_by_the_size_of_the_whole(backend):
+    images, _ = load_shapes(50, 10)
+    batches = Batches(images, 20, backend, "float32", (1, 2))
+    for size in batches.shuffle(1):
+        with pytest.raises(MinidlError, match=rf"the next batch is {size}, and not 4;"):
+            batches.next(4)
+        assert len(batches.next(size)[0]) == size // 2
+
+
 def test_a_recorded_step_takes_its_batches_without_python(gpu):
     """And none that comes after it in the epoch is refused for that."""
     images, _ = load_shapes(90, 10)

@@ -15,7 +15,7 @@ from minidl.kernels.cpu.constants import is_constant
 from minidl.kernels.cpu.direct import Direct
 from minidl.kernels.cpu.im2col import Im2col
 from minidl.kernels.cpu.winograd import Winograd
-from minidl.kernels.errors import MinidlError
+from minidl.words import check_known
 
 __all__ = ["Convolution", "Geometry", "plan"]
 
@@ -65,8 +65,7 @@ def plan(geometry: Geometry, algorithm: str | None = None) -> Convolution:
     """
     if algorithm is None:
         return ByBatch(geometry, Winograd(geometry) if _suits_winograd(geometry) else Im2col(geometry))
-    if algorithm not in ALGORITHMS:
-        raise MinidlError(f"unknown algorithm for a convolution: {algorithm!r}; known are {', '.join(ALGORITHMS)}")
+    check_known("algorithm", algorithm, ALGORITHMS, of=" of a convolution")
     return ALGORITHMS[algorithm](geometry)
 
 

@@ -1,6 +1,7 @@
 """Augmentation: a batch is cropped from images stored on the GPU as bytes; see kernels/augment.py and augment.cu."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import cupy
 import numpy as np
@@ -12,12 +13,16 @@ Array = Any
 ROWS = 4  # rows of a sample per thread: before its first pixel, a thread waits for four reads, one after another
 
 
-class Pictures(NamedTuple):
+@dataclass(frozen=True)
+class Pictures:
     """Images or masks of any sizes: all bytes, the start of each image (n,), and its rows and columns (n, 2)."""
 
     bytes: Array
     starts: Array
     extents: Array
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
 
 def store(images: Any) -> Pictures:
@@ -34,7 +39,7 @@ def crop(images: Pictures, classes: Array, crops: Crops, mean: Any, divisor: flo
     images: from ``store``; classes: (n,); mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
     (samples,). Outside an image pixels are black.
     """
-    _launch("crop", (*images, classes), crops, mean, divisor, out, labels)
+    _launch("crop", (images.bytes, images.starts, images.extents, classes), crops, mean, divisor, out, labels)
 
 
 def crop_with_masks(

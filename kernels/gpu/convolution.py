@@ -6,9 +6,9 @@ Arrays are those of kernels/convolution.py.
 from typing import Any
 
 from minidl.kernels.convolution import Geometry
-from minidl.kernels.errors import MinidlError
 from minidl.kernels.gpu import bf16, products
 from minidl.kernels.gpu.im2col import Im2col
+from minidl.words import check_known
 
 __all__ = ["Geometry", "plan"]
 
@@ -55,6 +55,5 @@ def plan(geometry: Geometry, algorithm: str | None = None) -> Im2col:
     """
     if algorithm is None:
         algorithm = "cudnn" if products.by_cudnn(geometry.dtype) else "im2col"
-    if algorithm not in ALGORITHMS:
-        raise MinidlError(f"unknown algorithm for a convolution: {algorithm!r}; known are {', '.join(ALGORITHMS)}")
+    check_known("algorithm", algorithm, ALGORITHMS, of=" of a convolution")
     return ALGORITHMS[algorithm](geometry)
