@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from minidl.functions import is_built_in, name_of
 from minidl.kernels.errors import MinidlError
 
-ALIKE = 0.8  # how alike names are, from 0 to 1, of which one is the other misspelt: "bias" and "biases"
+ALIKE = 0.8  # how alike words are, from 0 to 1, of which one is the other misspelt: "bias" and "biases"
 
 
 def fixed(sentence: str, kind: type = object) -> Any:
@@ -34,11 +34,11 @@ def read_only(sentence: str, kept_in: str = "") -> Any:
 
 
 class Spelt:
-    """Refuses a new attribute whose name is an existing one with its letters mixed up, such as ``weigths``.
+    """Refuses a new attribute that looks like another one misspelt, such as ``weigths``, as nothing would read it.
 
-    Nothing would read it. A name counts as mixed up if it has the same letters, in another order or in other numbers
-    (``weigths``, ``trainig``), or if it is the singular of an attribute that stays as it is (``weight``, ``bias``).
-    All other names are free, however similar: ``net.model`` beside ``mode``, ``layer.data2``. So is any name on an
+    That is a name in whose words letters are wrong, missing, or in another place, and the singular of an attribute that
+    stays as it is (``weight``, ``bias``). A name that continues another one (``net.model`` beside ``mode``,
+    ``layer.data2``), or has more or fewer words (``layer.output`` beside ``at_output``), is free. So is any name on an
     object of a user-defined class, or before an object is complete: ``made_with`` is the attribute that is set last.
     """
 
@@ -46,22 +46,26 @@ class Spelt:
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = vars(self)
-        if name not in own and own.get(self.made_with) and is_built_in(self) and (known := _meant(self, name)):
-            raise MinidlError(
-                f"{_name(self)} has no {name}, and nothing would read it (did you mean {known}?); choose a name that "
-                "is less like that one for something of your own"
-            )
+        if name not in own and own.get(self.made_with) and is_built_in(self) and not hasattr(type(self), name):
+            added = own.setdefault("_added", set())  # no name is compared with others that the user made up
+            for known in dir(self):
+                if known[0] != "_" and known not in added and _misspells(name, known, type(self)):
+                    raise MinidlError(
+                        f"{_name(self)} has no {name}, and nothing would read it (did you mean {known}?); choose a "
+                        "name that is less like that one for something of your own"
+                    )
+            added.add(name)
         super().__setattr__(name, value)
 
 
-def _meant(holder: Any, name: str) -> str:
-    """Return the attribute whose name was mixed up, or "" if there is none."""
-    names = [known for known in dir(holder) if known[0] != "_"]
-    for known in () if name in names else get_close_matches(name, names, len(names), ALIKE):
-        plural = known in (f"{name}s", f"{name}es") and isinstance(getattr(type(holder), known, None), _Fixed)
-        if plural or (set(known) == set(name) and not name.startswith(known)):
-            return known
-    return ""
+def _misspells(name: str, known: str, kind: type) -> bool:
+    """Return whether each word of a name is close to that of an attribute, which it does not just continue."""
+    if known in (f"{name}s", f"{name}es"):
+        return isinstance(getattr(kind, known, None), _Fixed)
+    words, others = name.split("_"), known.split("_")
+    if len(words) != len(others) or name.startswith(known):
+        return False
+    return all(get_close_matches(word, [other], 1, ALIKE) for word, other in zip(words, others, strict=True))
 
 
 class _Fixed:
