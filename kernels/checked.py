@@ -148,6 +148,8 @@ class Checked:
                     remedy = "make it by kernels.xp.empty"
                 elif getattr(array, "shape", shape) != shape:
                     remedy = "give one of this shape, with at least 1 along each axis"
+                elif kind == "host":
+                    remedy = f"convert it by numpy.array(kernels.host({label}))"
                 raise MinidlError(
                     f"{self.name}: {label} must be an array of {words}, of shape ({text}) and in C's order"
                     f"{', to be written' * writes}, not {described(array)}; {remedy}"
@@ -282,14 +284,16 @@ def _expected(words: Sequence[str], shape: Any, extents: Extents, where: Where) 
 
 def fits(array: Array, shape: tuple[Any, ...], kinds: Sequence[Any], writes: bool = True) -> bool:
     """Return whether an array has this shape and one of these types, and lies in memory as operations need it."""
-    if not hasattr(array, "flags") or array.shape != shape or array.dtype not in kinds or not array.flags.c_contiguous:
+    if not hasattr(array, "flags") or array.shape != shape or array.dtype not in kinds:
         return False
-    return bool(getattr(array.flags, "aligned", True) and (not writes or getattr(array.flags, "writeable", True)))
+    flags = array.flags
+    in_order = getattr(flags, "c_contiguous", False) and getattr(flags, "aligned", True)
+    return bool(in_order and (not writes or getattr(flags, "writeable", True)))
 
 
 def is_odd(array: Array) -> bool:
     """Return whether an array of CuPy's begins at an address from which cuDNN cannot read vectors."""
-    return not isinstance(array, np.ndarray) and _address(array) % 16 != 0
+    return not isinstance(array, np.ndarray | np.generic) and getattr(getattr(array, "data", None), "ptr", 0) % 16 != 0
 
 
 def described(value: Any) -> str:
