@@ -225,7 +225,7 @@ def test_what_is_no_array_has_no_address(device: str) -> None:
     """A scalar of NumPy's and a Series of pandas' have flags as well."""
     series = SimpleNamespace(flags=SimpleNamespace(), dtype=np.dtype("f4"), shape=(2, 3), nbytes=24)
     for wrong in (np.float32(1), np.ones(6, np.float32)[1], series):
-        with pytest.raises(MinidlError, match="data must be an array of .*, not") as error:
+        with pytest.raises(MinidlError, match=r"data must be an array of .*, not") as error:
             Call(device, "FullyConnected", "forward")(data=wrong)
         assert "address" not in str(error.value)
 
