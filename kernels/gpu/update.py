@@ -54,9 +54,7 @@ def tables(parameters: Sequence[ParameterState]) -> tuple[Array, Array, int]:
 
 def _row(parameter: ParameterState) -> Row:
     whole, size = parameter.gc or parameter.wc, parameter.weights.size
-    weights, grads, *moments = (
-        array.data.ptr for array in (parameter.weights, parameter.grads, *parameter.moments)
-    )
+    weights, grads, *moments = (array.data.ptr for array in (parameter.weights, parameter.grads, *parameter.moments))
     return Row(
         weights,
         grads,
