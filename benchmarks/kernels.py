@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-from clock import in_a_row, interleaved, timer, write
+from clock import in_a_row, timer, write
 
 from minidl import kernels
 from minidl.kernels import Kernels
@@ -31,6 +32,8 @@ SIDE, CHANNELS = 32, 64  # side and channels of the images in the first layers o
 FILTER = (3, 3, 512)
 ON_CHIP = 1 << 16  # bytes of a group that may stay on the chip between two reads
 IN_A_ROW = 5
+WARM_UPS = 4  # two direct runs, the recording, and a first launch of it
+LEAST, MOST = 3, 500  # measurements of a kernel, and milliseconds after which there are no more of a slow one
 
 
 class Case(NamedTuple):
@@ -237,9 +240,12 @@ def cases(k: Kernels, make: Arrays) -> Iterator[Case]:
 def measure(k: Kernels, megabytes: float, rounds: int, path: Path | None = None) -> list[dict[str, Any]]:
     """Return a row for each kernel; write all rows so far into the file, if there is one."""
     rows: list[dict[str, Any]] = []
+    measured = timer(k)
     for name, run, size in cases(k, Arrays(k, megabytes)):
         recorded = k.record(partial(in_a_row, run, IN_A_ROW), lambda: 0)
-        ms = interleaved({name: (recorded, timer(k))}, rounds, warm_ups=3)[name] / IN_A_ROW
+        once = min(measured(recorded) for _ in range(WARM_UPS))
+        times = max(LEAST, min(rounds, int(MOST / once)))
+        ms = median(measured(recorded) for _ in range(times)) / IN_A_ROW
         gigabytes = size / ms / 1e6
         share = gigabytes / rows[0]["gb_per_s"] if rows else 1.0
         rows.append({"kernel": name, "mb": size / 1e6, "ms": ms, "gb_per_s": gigabytes, "share": share})
@@ -262,7 +268,7 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--device", default="gpu", help="gpu or cpu (default: gpu)")
     cli.add_argument("--megabytes", type=float, default=256, help="of an array (default: 256, more than caches hold)")
-    cli.add_argument("--rounds", type=int, default=20, help="measurements of each (default: 20)")
+    cli.add_argument("--rounds", type=int, default=20, help="measurements of each (default: 20), fewer of a slow one")
     cli.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     options = cli.parse_args()
     device = kernels.load(options.device)

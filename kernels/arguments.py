@@ -61,7 +61,7 @@ def fits(values: Any, shape: tuple[Any, ...], kinds: Sequence[Any], writes: bool
     It lies on any device; writes: whether operations write into it.
     """
     flags = getattr(values, "flags", None)
-    if flags is None or values.shape != shape or values.dtype not in kinds or not flags.c_contiguous:
+    if flags is None or values.shape != shape or values.dtype not in kinds or not getattr(flags, "c_contiguous", False):
         return False
     return bool(getattr(flags, "aligned", True) and (not writes or getattr(flags, "writeable", True)))
 

@@ -162,6 +162,8 @@ class Checked:
                     remedy = "make it by kernels.xp.empty"
                 elif getattr(array, "shape", shape) != shape:
                     remedy = "give one of this shape, with at least 1 along each axis"
+                elif kind == "host":
+                    remedy = f"convert it by numpy.array(kernels.host({label}))"
                 raise MinidlError(
                     f"{self.name}: {label} must be an array of {words}, of shape ({text}) and in C's order"
                     f"{', to be written' * writes}, not {described(array)}; {remedy}"
@@ -309,7 +311,7 @@ def _expected(words: Sequence[str], shape: Any, extents: Extents, where: Where) 
 
 def is_odd(array: Array) -> bool:
     """Return whether an array of CuPy's begins at an address from which cuDNN cannot read vectors."""
-    return not isinstance(array, np.ndarray) and _address(array) % 16 != 0
+    return not isinstance(array, np.ndarray | np.generic) and getattr(getattr(array, "data", None), "ptr", 0) % 16 != 0
 
 
 def described(value: Any) -> str:

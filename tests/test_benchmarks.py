@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import EMULATED
 
+from minidl import kernels
 from minidl.experiment import recipes
 from minidl.kernels import Kernels
 
@@ -37,6 +38,18 @@ def test_every_kernel_has_a_row(backend: Kernels, monkeypatch: pytest.MonkeyPatc
     plain = [i for i, name in enumerate(names) if name.endswith(", elementwise")]
     assert len(plain) == (30 if backend.device == "gpu" else 0)
     assert all(names[i] == f"{names[i - 1]}, elementwise" for i in plain)
+
+
+@pytest.mark.parametrize("ms, times", [(1, 20), (100, 5), (60_000, 3)])
+def test_a_slow_kernel_is_measured_less_often(monkeypatch: pytest.MonkeyPatch, ms: float, times: int) -> None:
+    import kernels as benchmark
+
+    runs: list[Any] = []
+    monkeypatch.setattr(benchmark, "timer", lambda k: lambda work: runs.append(work) or ms)
+    monkeypatch.setattr(benchmark, "cases", lambda k, make: [benchmark.Case("copy", lambda: None, 1000)])
+    (row,) = benchmark.measure(kernels.load("cpu"), megabytes=0.02, rounds=20)
+    assert row["ms"] == ms / benchmark.IN_A_ROW
+    assert len(runs) == benchmark.WARM_UPS + times
 
 
 @pytest.mark.thorough
@@ -121,7 +134,36 @@ def test_a_part_that_takes_too_long_keeps_what_it_has_found(job: Any, monkeypatc
     assert job.rows(work, "slow.py", [], 100) == [{"kernel": "copy"}]
     assert work.left() > -5
     assert job.rows(work, "fails.py", ["--model", "c"], 100) == []
-    assert work.failed == ["fails.py --model c: FAILED (1): no memory"]
+    assert work.failed == ["slow.py: out of time", "fails.py --model c: FAILED (1): no memory"]
+
+
+@pytest.mark.thorough
+def test_tests_that_are_stopped_have_said_what_failed(job: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    """With the settings of this project's pytest."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pyproject.toml").write_bytes((Path(__file__).parents[1] / "pyproject.toml").read_bytes())
+    (tmp_path / "tests" / "test_gpu_some.py").write_text(
+        "import time\n\n\ndef test_one():\n    pass\n\n\ndef test_two():\n    assert False\n\n\n"
+        "def test_three(request):\n    time.sleep(60 if (request.config.rootpath / 'wait').exists() else 0)\n"
+    )
+    monkeypatch.setattr(job, "ROOT", tmp_path)
+    monkeypatch.setattr(job, "PROCESSES", 1)
+    assert job.tests(job.Job()).startswith("FAILED (1): 1 failed, 2 passed in ")
+    (tmp_path / "wait").touch()
+    work = job.Job()
+    work.ends = time.monotonic() + 10
+    assert job.tests(work).startswith("out of time after: 1 failed, 1 passed in ")
+
+
+@pytest.mark.parametrize("failed, status", [("1 failed, ", 1), ("", 0)])
+def test_make_gpu_fails_if_a_test_has_failed_before_it_was_stopped(
+    job: Any, monkeypatch: Any, failed: str, status: int
+) -> None:
+    monkeypatch.setattr(job, "card", lambda job: "NVIDIA Test")
+    monkeypatch.setattr(job, "tests", lambda job: f"out of time after: {failed}1 passed in 6.00s")
+    with pytest.raises(SystemExit) as exit_status:
+        job.main(["--parts", "tests"])
+    assert exit_status.value.code == status
 
 
 def test_no_part_begins_without_time(job: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -36,7 +37,10 @@ EXTENTS |= {"*axes": (3, 5), "*rows": (3,), "*extents": (3, 4), "*others": (4, 2
 SETTINGS = {"size": 2, "stride": 1, "epsilon": 1e-5, "divisor": 256.0, "betas": (0.9, 0.999)}
 SETTINGS |= {"output": None, "scale": None}
 TYPES = {"real": "float32", "integer": "int64", "host": "float64"}
-REMEDIES = r"(make it by kernels\.xp\.empty|convert it by kernels\.array|give one of this shape, with at least .*)"
+REMEDIES = (
+    r"(make it by kernels\.xp\.empty|convert it by (kernels\.array|numpy\.array\(kernels\.host\(mean\)\))"
+    r"|give one of this shape, with at least .*)"
+)
 RECORDS: dict[str, Any] = {"crops": Crops, "running": lambda **arrays: Running(**arrays, window=100)}
 
 
@@ -204,6 +208,37 @@ def test_what_an_error_says_to_do_helps(device: str, wrong: str) -> None:
         call(data=call.kernels.array(data, np.float32))
     else:
         assert str(error.value).endswith("; give one of this shape, with at least 1 along each axis")
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize("wrong", ["a list", "one of the device", "every other number", "unaligned"])
+@pytest.mark.parametrize("name", ["crop", "crop_with_masks"])
+def test_what_an_error_says_about_an_array_of_the_host_helps(device: str, wrong: str, name: str) -> None:
+    """On a GPU, kernels.array would bring it to the device, where it is not wanted."""
+    call = Call(device, "Augment", name)
+    right = call.arrays["mean"]
+    mean = {
+        "a list": right.tolist(),
+        "one of the device": call.kernels.xp.asarray(right),
+        "every other number": np.repeat(right, 2)[::2],
+        "unaligned": np.frombuffer(b" " + right.tobytes(), np.uint8)[1:].view(right.dtype),
+    }[wrong]
+    if wrong == "one of the device" and device != "gpu":
+        call(mean=mean)
+        return
+    with pytest.raises(MinidlError, match=r"; convert it by numpy\.array\(kernels\.host\(mean\)\)$"):
+        call(mean=mean)
+    call(mean=np.array(call.kernels.host(mean)))
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_what_is_no_array_has_no_address(device: str) -> None:
+    """A scalar of NumPy's and a Series of pandas' have flags as well."""
+    series = SimpleNamespace(flags=SimpleNamespace(), dtype=np.dtype("f4"), shape=(2, 3), nbytes=24)
+    for wrong in (np.float32(1), np.ones(6, np.float32)[1], series):
+        with pytest.raises(MinidlError, match=r"data must be an array of .*, not") as error:
+            Call(device, "FullyConnected", "forward")(data=wrong)
+        assert "address" not in str(error.value)
 
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])

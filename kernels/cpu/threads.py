@@ -151,8 +151,7 @@ def _after_fork() -> None:
     _team, _forked = None, _forked or _team is not None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def describe() -> str:

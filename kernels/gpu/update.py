@@ -54,7 +54,7 @@ def tables(parameters: Sequence[ParameterState]) -> tuple[Array, Array, int]:
 
 def _row(parameter: ParameterState) -> Row:
     whole, size = parameter.gc or parameter.wc, parameter.weights.size
-    weights, grads, *moments = (_pointer(array) for array in (parameter.weights, parameter.grads, *parameter.moments))
+    weights, grads, *moments = (array.data.ptr for array in (parameter.weights, parameter.grads, *parameter.moments))
     return Row(
         weights,
         grads,
@@ -65,10 +65,6 @@ def _row(parameter: ParameterState) -> Row:
         size,
         size // len(parameter.weights) if whole else PIECE,
     )
-
-
-def _pointer(array: Array) -> int:
-    return array.data.ptr
 
 
 @cache  # without a limit, because a recorded step reads the same tables again

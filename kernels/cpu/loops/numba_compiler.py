@@ -143,8 +143,7 @@ def _after_fork() -> None:
     _collect_again()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 # How long a thread of GNU's or LLVM's OpenMP waits in a busy loop before it sleeps: half a millisecond, which is longer
 # than most of Python's work between two loops. If it waited much longer, it would take cores from Python's own threads.

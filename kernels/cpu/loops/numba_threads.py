@@ -1,10 +1,8 @@
 """What the threads of compiled loops need: a counter that all of them can add to, and a way to yield their core."""
 
-import ctypes
-import os
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -21,7 +19,4 @@ def _typed(context: Any, address: Any, value: Any) -> Any:
 
 add_at: Any = intrinsic(_typed)
 
-_library, _name = ("kernel32", "SwitchToThread") if os.name == "nt" else (None, "sched_yield")
-_yield = getattr(ctypes.CDLL(_library), _name)
-binding.add_symbol("minidl_yield", ctypes.cast(_yield, ctypes.c_void_p).value)
-let_others_run: Any = types.ExternalFunction("minidl_yield", types.int32())
+let_others_run: Any = types.ExternalFunction("sched_yield", types.int32())
