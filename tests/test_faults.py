@@ -212,10 +212,13 @@ def test_an_interrupt_waits_until_a_library_has_started():
             send(signal.SIGINT)()
             done.append("started")
 
-    with pytest.raises(KeyboardInterrupt), interrupts():
+    def start():
         Library("library", "library.so").exec_module(None)
         time.sleep(5)
         done.append("not interrupted")
+
+    with interrupts(), pytest.raises(KeyboardInterrupt):
+        start()
     assert done == ["started"]
 
 
