@@ -49,7 +49,8 @@ def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
 
 def _compare(folder: Path, written: Settings) -> None:
     """Raise MinidlError if a configuration is not the one that the run's checkpoint was made with."""
-    trained = checkpoint.description(folder / checkpoint.NAME).get("settings") or {}
+    file = folder / checkpoint.NAME
+    trained = (checkpoint.description(file).get("settings") or {}) if file.exists() else {}  # if not, it is missed later
     for name, value in written.items():
         may_differ = name not in trained or name in CHANGEABLE or name == "import"  # own_code.py compares these files
         if not may_differ and value != trained[name]:
