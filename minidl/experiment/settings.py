@@ -48,15 +48,17 @@ def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
 
 
 def _compare(folder: Path, written: Settings) -> None:
-    """Raise MinidlError if a configuration is not the one that the run's checkpoint was made with."""
+    """Raise MinidlError if a configuration is not the one that the run's checkpoint was made with, if there is one.
+
+    ``own_code.check_same`` compares the files of --import.
+    """
     file = folder / checkpoint.NAME
-    trained = (checkpoint.description(file).get("settings") or {}) if file.exists() else {}  # if not, it is missed later
-    for name, value in written.items():
-        may_differ = name not in trained or name in CHANGEABLE or name == "import"  # own_code.py compares these files
-        if not may_differ and value != trained[name]:
+    trained = (file.exists() and checkpoint.description(file).get("settings")) or {}
+    for name in (written.keys() & trained.keys()) - {*CHANGEABLE, "import"}:
+        if written[name] != trained[name]:
             raise MinidlError(
-                f"{folder / CONFIG} has {name} {shown(value)}, but the run was trained with {shown(trained[name])}; "
-                f"{PUT_BACK}"
+                f"{folder / CONFIG} has {name} {shown(written[name])}, but the run was trained with "
+                f"{shown(trained[name])}; {PUT_BACK}"
             )
 
 
