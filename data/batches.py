@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from operator import index
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -66,10 +66,20 @@ class Batches:
         self.prefetcher = self.kernels.prefetch.Prefetcher(self._make)
         self._store(dataset, number_type(dtype))
 
+    def __deepcopy__(self, memo: Any = None) -> NoReturn:
+        raise MinidlError("batches of a set cannot be copied, as a thread builds them; make others of the same set")
+
+    __copy__ = __deepcopy__
+
     def _store(self, dataset: Dataset, dtype: Any) -> None:
         """Put images and labels on the device, and make room there for an epoch's order and for batches."""
-        if dataset.labels is None or isinstance(dataset.images, list):
+        if dataset.labels is None:
             raise lacking(dataset.name, self.per_pixel)
+        if isinstance(dataset.images, list):
+            raise MinidlError(
+                f"{dataset.name} has a list of images, which may have different sizes; give those of one size as one "
+                "array, np.stack(images)"
+            )
         xp, n, buffers = self.kernels.xp, self.samples, self.kernels.prefetch.BUFFERS
         self.classes, self.shape = dataset.classes, dataset.images.shape[1:]
         self.images, self.truth = self.kernels.augment.store(dataset.images), xp.asarray(dataset.labels, np.int64)

@@ -42,10 +42,11 @@ class Dataset:
         self._check_kinds()
         axes = ("y", "x", "3") if isinstance(self.images, list) else ("n", "y", "x", "3")
         for images in self.images if isinstance(self.images, list) else [self.images]:
-            if images.dtype != np.uint8 or images.ndim != len(axes) or images.shape[-1] != 3:
+            extents = images.shape[-3:]
+            if images.dtype != np.uint8 or images.ndim != len(axes) or extents[-1] != 3 or 0 in extents:
                 raise MinidlError(
                     f"{self.name} has images of {images.dtype} of shape {images.shape}; give bytes (uint8) of shape "
-                    f"({', '.join(axes)}) with red, green and blue last"
+                    f"({', '.join(axes)}) with red, green and blue last, and with at least one pixel"
                 )
         if self.labels is not None:
             self._check_labels(self.labels)

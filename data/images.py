@@ -69,6 +69,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def decode(path: Path) -> Image.Image:
     """Return an image as it is stored, but upright; raise MinidlError where it cannot be decoded."""
     with opened(path) as image:
+        return upright(path, image)
+
+
+def upright(path: Path, image: Image.Image) -> Image.Image:
+    """Return an image as its orientation says; raise MinidlError where it cannot be decoded; path: for messages."""
+    with _sentences(path):
         return ImageOps.exif_transpose(image)
 
 

@@ -25,7 +25,14 @@ def numbers(values: Any) -> NDArray[Any]:
     except (ValueError, TypeError, RuntimeError) as error:  # lists of unequal lengths, another framework's tensors
         raise MinidlError(f"a {type(values).__name__} cannot be read as an array of numbers ({error})") from error
     check_real(found.dtype)
+    check_unmasked(found)
     return found
+
+
+def check_unmasked(values: Any) -> None:
+    """Raise MinidlError for a masked array of NumPy's with elements that are masked: these have no value."""
+    if np.ma.is_masked(values):
+        raise MinidlError("elements of the array are masked; give each a value, as array.filled(0) does")
 
 
 def check_real(dtype: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.kernels import Kernels, load
-from minidl.kernels.arrays import numbers
+from minidl.kernels.arrays import check_unmasked, numbers
 from minidl.kernels.errors import MinidlError
 from minidl.kernels.softmax_loss import out_of_range
 
@@ -26,6 +26,7 @@ def checked_labels(labels: Array, output: Array, xp: Any) -> Array:
     """
     if not output.ndim or not output.shape[-1]:
         raise MinidlError(f"an output of shape {tuple(output.shape)} has no classes; give one of (samples, classes)")
+    check_unmasked(labels)
     labels, shape = xp.asarray(numbers(labels) if isinstance(labels, list) else labels), tuple(output.shape[:-1])
     if labels.shape != shape:
         one_hot = "; of labels that are one-hot, give labels.argmax(axis=-1)" if labels.shape == output.shape else ""

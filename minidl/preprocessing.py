@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from minidl.data import images as image_files
 from minidl.kernels.errors import MinidlError
@@ -77,8 +77,8 @@ class Preprocessing:
             )
         if 0 in picture.size:
             raise MinidlError(f"a picture of {picture.width}×{picture.height} pixels shows nothing; leave it out")
-        name, image = Path("the picture"), ImageOps.exif_transpose(picture)
-        size = None if self.fit == KEEP else self.shape[::-1]
+        name, size = Path("the picture"), None if self.fit == KEEP else self.shape[::-1]
+        image = image_files.upright(name, picture)
         values, white = image_files.pixels(name, image, size, image_files.WHITE, self.fit)
         return image_files.to_bytes(values, white, self.white)
 

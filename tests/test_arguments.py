@@ -1,7 +1,7 @@
 """Wrong arguments of the Python API are an error of one sentence; arguments with only one possible meaning work."""
 
 from collections.abc import Callable
-from copy import copy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,12 @@ def test_a_normalization_is_checked_on_a_device_of_any_name(random: np.random.Ge
         (lambda: copy(FullyConnected(3)), r"of fc \(fully connected, 3\) would have the same hook points, .*deepcopy"),
         (lambda: checkpoint.load("x", net="c"), "net of checkpoint.load must be of the kind Net, not str"),
         (lambda: Batches((images(), images()), 2, CPU, "float32"), "dataset of Batches .* not tuple; give one part of"),
+        (
+            lambda: Batches(Dataset("mine", list(IMAGES), [0] * len(IMAGES), ("a",)), 2, CPU, "float32"),
+            r"mine has a list of images, .* as one array, np.stack\(images\)",
+        ),
+        (lambda: copy(Batches(images(), 2, CPU, "float32")), "batches of a set cannot be copied, .*; make others of"),
+        (lambda: deepcopy(Batches(images(), 2, CPU, "float32")), "batches of a set cannot be copied, .*; make others"),
         (lambda: PixelBatches(IMAGES, 2, CPU, "float32"), "dataset of PixelBatches must be .* not ndarray"),
         (
             lambda: Batches(images(), 2, CPU, "float32").next(2),

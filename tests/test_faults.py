@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ import minidl.experiment.run
 import train
 from minidl import checkpoint
 from minidl.__main__ import main
+from minidl.experiment.cli.stop import KINDS, interrupts
 from minidl.experiment.saving import files, records
 from minidl.experiment.saving.contents import RESULT
 from minidl.experiment.sweeps.results import COLUMNS, read_results
@@ -132,6 +134,7 @@ def assert_same(one, other):
         (TRACED, (2, 3), signal.SIGINT, 130),
         (HOOKS, (STEPS,), signal.SIGTERM, 143),
         (RAW, (1, 4), signal.SIGTERM, 143),
+        (PLAIN, (2,), signal.SIGHUP, 129),
     ],
 )
 def test_an_interrupt_finishes_the_step_and_saves(run, whole, tmp_path, capsys, options, stops, number, status):
@@ -185,9 +188,38 @@ def test_an_interrupt_in_the_last_epoch_of_all_ends_the_run(run, tmp_path, monke
 
 
 def test_handlers_of_signals_are_put_back(run):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in KINDS]
     assert run(*PLAIN) == 0
-    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert before == [signal.getsignal(number) for number in KINDS]
+
+
+@pytest.mark.parametrize("number", KINDS)
+def test_a_signal_that_is_ignored_stays_ignored(run, monkeypatch, number):
+    before_step(monkeypatch, 2, send(number))
+    earlier = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert run(*PLAIN) == 0
+    finally:
+        signal.signal(number, earlier)
+
+
+def test_an_interrupt_waits_until_a_library_has_started():
+    """In the middle of the start of compiled code, it may end Python in a crash, as it did in matplotlib's."""
+    done = []
+
+    class Library(ExtensionFileLoader):
+        def exec_module(self, module):
+            send(signal.SIGINT)()
+            done.append("started")
+
+    def start():
+        Library("library", "library.so").exec_module(None)
+        time.sleep(5)
+        done.append("not interrupted")
+
+    with interrupts(), pytest.raises(KeyboardInterrupt):
+        start()
+    assert done == ["started"]
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ MISFITS = {
     "real numbers": (np.zeros(4), r"must be integers, and not float64; give labels.astype\(int\)"),
     "yes or no": (np.zeros(4, bool), "must be integers, and not bool"),
 }
+MASKED = np.ma.masked_equal([0, 1, 2, 3], 3)
 
 
 @pytest.mark.parametrize("name", MISFITS)
@@ -111,7 +112,18 @@ def test_a_recorded_step_stays_recorded_and_reports_wrong_labels_with_its_score(
         trainer.run_epoch(2)
 
 
+def test_masked_labels_are_refused():
+    with pytest.raises(MinidlError, match="elements of the array are masked; give each a value"):
+        SoftmaxCrossEntropy("cpu")(np.zeros((4, 5)), MASKED)
+
+
 IMAGES = np.zeros((2, 4, 6, 3), np.uint8)
+
+
+def test_images_of_no_pixels_are_refused():
+    for images in (IMAGES[:, :, :0], [np.zeros((4, 6, 3), np.uint8), np.zeros((0, 6, 3), np.uint8)]):
+        with pytest.raises(MinidlError, match="red, green and blue last, and with at least one pixel"):
+            Dataset("mine", images, np.array([0, 1]), classes=("a", "b"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """Predictions of a trained net: for pictures of any size, from files and from memory, by the command and by the API."""
 
 import json
+import os
+import subprocess
+import sys
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -153,6 +157,17 @@ def test_an_array_that_is_no_picture_is_refused(tiny, tmp_path, given, message):
         net.predict(given)
 
 
+def test_a_picture_that_cannot_be_decoded_is_refused(tiny, tmp_path, random):
+    net, file = save(tmp_path / "run"), BytesIO()
+    Image.fromarray(random.integers(0, 256, (90, 90, 3)).astype(np.uint8)).save(file, "PNG")
+    with pytest.raises(MinidlError, match=r"the picture cannot be decoded as an image .*truncated"):
+        net.predict(Image.open(BytesIO(file.getvalue()[:9000])))
+    closed = Image.new("RGB", (4, 4))
+    closed.close()
+    with pytest.raises(MinidlError, match=r"the picture cannot be decoded as an image .*closed"):
+        net.predict(closed)
+
+
 def test_a_net_that_does_not_know_how_pictures_are_prepared_says_so(tiny, tmp_path):
     net = save(tmp_path / "run", described=False)
     assert net.classes == ()
@@ -221,6 +236,16 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(tiny, tmp_path, 
     (tmp_path / "empty").mkdir()
     assert predict(tmp_path / "empty") == 2
     assert "holds no pictures" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+def test_predictions_that_could_not_be_printed_are_not_said_to_be_there(tmp_path, photos):
+    save(tmp_path / "run")
+    command = [sys.executable, "-m", "minidl", "predict", tmp_path / "run", photos, "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(list(map(str, command)), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "minidl predict: the result could not be printed (No space left on device); print it" in done.stderr
 
 
 def test_a_drawing_that_fails_is_not_said_to_be_there(tiny, tmp_path, photos, predict, capsys):

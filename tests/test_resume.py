@@ -401,6 +401,25 @@ def test_a_setting_of_another_type_is_an_error_of_one_sentence(go_on, tmp_path, 
     assert f"config.json cannot be used: {name} must be" in sentence()
 
 
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("seed", 8, "seed 8, but the run was trained with 0"),
+        ("batch_size", 1, "batch_size 1, but the run was trained with"),
+        ("method", "WC, BN", "method 'WC, BN', but the run was trained with"),
+        ("model", "d", "model 'd', but the run was trained with 'a'"),
+    ],
+)
+def test_a_configuration_that_was_changed_is_not_resumed(go_on, tmp_path, sentence, name, value, message):
+    """The seed and the batch size would train other batches in silence, another net would be a puzzle."""
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["settings"][name] = value
+    path.write_text(json.dumps(config))
+    assert go_on() == 2
+    assert f"config.json has {message}" in sentence()
+
+
 def test_a_checkpoint_that_lacks_something(go_on, tmp_path, sentence):
     rewrite(tmp_path / "run", lambda text: text.pop("time", None))
     assert go_on() == 2

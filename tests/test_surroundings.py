@@ -281,6 +281,26 @@ def test_numba_that_cannot_be_imported(monkeypatch):
     assert "NumPy 2.3" not in loops.warning()
 
 
+@pytest.mark.parametrize(
+    "setting, said",
+    [
+        ("NUMBA_DISABLE_JIT=1", "NumPy computes, which is slower: numba cannot be used (NUMBA_DISABLE_JIT is set"),
+        ("NUMBA_NUM_THREADS=0", "NumPy computes, which is slower: numba cannot be used (Number of threads"),
+        ("NUMBA_THREADING_LAYER=none", "Numba cannot start its threads (The threading layer requested 'none'"),
+    ],
+)
+def test_settings_with_which_numba_does_not_work(tmp_path, setting, said):
+    pytest.importorskip("numba")
+    name, value = setting.split("=")
+    sizes = ("--train-size", 10, "--test-size", 5)
+    command = [sys.executable, HERE / "train.py", *SMALL, *sizes, "--out", tmp_path / "run"]
+    environment = os.environ | {name: value}
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if "computes" in said else 2)
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # -- the folder of a run ----------------------------------------------------------------------------------------------
 
 

@@ -136,6 +136,7 @@ def test_every_layer_takes_numbers_of_any_type_and_layout(name, layer_context, r
         np.ones((2, 4), object),
         np.zeros((2, 4), "M8[s]"),
         np.zeros((2, 4), [("x", "f4")]),
+        np.ma.masked_equal(np.eye(2, 4), 1),
         [[1, 2, 3, 4], [1, 2]],
         None,
         "images",

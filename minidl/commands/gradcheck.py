@@ -8,6 +8,7 @@ from functools import partial
 from minidl.experiment.cli import own_code
 from minidl.experiment.cli.argument_types import words
 from minidl.experiment.cli.command import Command, command_line
+from minidl.experiment.cli.console import check_printed
 
 EXAMPLES = """examples:
   {call}                                       every kind of layer, and the adjoint of every normalization
@@ -95,4 +96,5 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
         own = [kind for file in files for kind in file.classes(Layer)]
         findings = check_layers(options.layer, options.method, options.mode, shelf, own, progress)
     print(verdict(findings, shelf))
+    check_printed()
     return 1 if findings.failed or findings.untried else 0

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
 
     from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
 
-    from minidl.experiment.cli.console import decoration
+    from minidl.experiment.cli.console import check_printed, decoration
     from minidl.experiment.idle import idle_loops
     from minidl.experiment.preparation import choose_device
     from minidl.experiment.saving.files import as_json, make_folder, write_whole
@@ -93,6 +93,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
         print(as_json({"run": str(options.run), "pictures": fields, "drawn": picture}), end="")
     elif picture:
         print(f"{len(drawn)} of {len(found)} pictures are drawn in {picture}")
+    check_printed()
     if failed:
         print(f"{command.name}: {len(failed)} of {len(found)} pictures could not be read", file=sys.stderr)
     return 2 if len(failed) == len(found) else 1 if failed else 0

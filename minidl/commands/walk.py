@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from minidl.experiment.cli.argument_types import natural, path, words
 from minidl.experiment.cli.command import Command, command_line
+from minidl.experiment.cli.console import check_printed
 from minidl.experiment.options import add_data, add_device, add_net, add_step, read
 
 EXAMPLES = """examples:
@@ -73,4 +74,5 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     if html:
         page.write(html, seen)
         print(f"\nThe page: {html}")
+    check_printed()
     return 0

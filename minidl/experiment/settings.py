@@ -7,9 +7,11 @@ from minidl.data import absolute, located
 from minidl.experiment.cli import own_code
 from minidl.experiment.options import Options
 from minidl.experiment.recipes import recipe
+from minidl.experiment.saving import checkpoint
 from minidl.experiment.saving.contents import SETTINGS
 from minidl.experiment.saving.records import CONFIG, PUT_BACK, read_settings
 from minidl.experiment.saving.schema import check
+from minidl.kernels.arguments import shown
 from minidl.kernels.errors import MinidlError
 from minidl.models import best_method
 
@@ -33,14 +35,31 @@ def complete(options: Options, given: Options) -> tuple[Settings, Path | None]:
     settings["import"] = [file.record for file in files]
     folder = Path(options["resume"]) if options["resume"] else None
     if folder:
-        earlier = settings | {"import": []} | read_settings(folder)
+        written = read_settings(folder)
+        earlier = settings | {"import": []} | written
         check(earlier, SETTINGS, str(folder / CONFIG), PUT_BACK)  # some may be missing
+        _compare(folder, written)
         earlier = _with_absolute_paths(earlier)
         own_code.check_same(files, own_code.records_of(earlier, folder), folder)
         settings = _changed(earlier, given, folder) | {"import": settings["import"]}
     for file in files:
         file.run()
     return (settings if folder else _with_recipe(_with_absolute_paths(settings))), folder
+
+
+def _compare(folder: Path, written: Settings) -> None:
+    """Raise MinidlError if a configuration is not the one that the run's checkpoint was made with, if there is one.
+
+    ``own_code.check_same`` compares the files of --import.
+    """
+    file = folder / checkpoint.NAME
+    trained = (file.exists() and checkpoint.description(file).get("settings")) or {}
+    for name in (written.keys() & trained.keys()) - {*CHANGEABLE, "import"}:
+        if written[name] != trained[name]:
+            raise MinidlError(
+                f"{folder / CONFIG} has {name} {shown(written[name])}, but the run was trained with "
+                f"{shown(trained[name])}; {PUT_BACK}"
+            )
 
 
 def _with_recipe(settings: Settings) -> Settings:

@@ -25,7 +25,7 @@ def use(name: str) -> None:
         raise MinidlError(f"{name} is not installed; install it with: pip install {name}, or use the loops of numpy")
     try:
         _current = import_module(f"minidl.kernels.cpu.loops.{name}_loops")
-    except ImportError as error:  # its version may not fit NumPy's, or SciPy may be missing
+    except Exception as error:  # its version may not fit NumPy's, SciPy may be missing, its settings may be odd
         raise MinidlError(f"{name} cannot be used ({error}); install it again, or use the loops of numpy") from error
     _unusable = ""
 

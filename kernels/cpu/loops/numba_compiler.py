@@ -28,6 +28,10 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from minidl.kernels.cpu.calls import add_call
 from minidl.kernels.cpu.threads import shares, workers
+from minidl.kernels.errors import MinidlError
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    raise ImportError("NUMBA_DISABLE_JIT is set, so that it compiles nothing")
 
 
 def of_sources(folder: Path) -> str:
@@ -165,9 +169,17 @@ def ready() -> None:
         ours = [key for key in _PATIENCE if key not in os.environ]
         os.environ.update((key, _PATIENCE[key]) for key in ours)
         most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-        numba.set_num_threads(min(_threads, most))  # the first time, it starts them
-        for key in ours:  # so that other libraries with a separate OpenMP do not read them
-            del os.environ[key]
+        try:
+            numba.set_num_threads(min(_threads, most))  # the first time, it starts them
+        except ValueError as error:  # NUMBA_NUM_THREADS=0, or a NUMBA_THREADING_LAYER that is not there
+            _threads = 0
+            raise MinidlError(
+                f"Numba cannot start its threads ({' '.join(str(error).split())}); unset what begins with NUMBA_ in "
+                "the environment, or use the loops of numpy (--loops numpy)"
+            ) from error
+        finally:
+            for key in ours:  # so that other libraries with a separate OpenMP do not read them
+                del os.environ[key]
 
 
 @compiled

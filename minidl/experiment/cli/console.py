@@ -1,5 +1,6 @@
 """Console: what a command prints and draws; a failure of its output never ends the command."""
 
+import errno
 import io
 import logging
 import os
@@ -17,7 +18,7 @@ class _Lenient:
 
     def __init__(self, stream: Any, lost: Lost) -> None:
         self.stream = io.StringIO() if stream is None else stream  # None: the program was started without it
-        self.lost, self.gone = lost, False
+        self.lost, self.gone = lost, 0  # the number of the error by which it was lost
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -40,7 +41,7 @@ class _Lenient:
         try:
             function(*arguments)
         except OSError as error:
-            self.gone = True
+            self.gone = error.errno or errno.EIO
             with suppress(OSError):  # discard what is left, or Python would try to write it again at exit
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self.stream.fileno())
@@ -66,6 +67,19 @@ def lenient(program: str) -> Iterator[None]:
             out.lost = untold  # no report: the work is done
             out.flush()
             err.flush()
+
+
+def check_printed() -> None:
+    """Raise MinidlError if the result of a command, which is what it prints, is lost, as on a full disk.
+
+    Nothing is lost if the reader has seen enough, such as head.
+    """
+    sys.stdout.flush()
+    gone = getattr(sys.stdout, "gone", 0)
+    if gone not in (0, errno.EPIPE):
+        from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
+
+        raise MinidlError(f"the result could not be printed ({os.strerror(gone)}); print it to where there is room")
 
 
 @contextmanager

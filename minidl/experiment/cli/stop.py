@@ -1,20 +1,33 @@
-"""Stop: Ctrl-C and SIGTERM are interrupts, which a command may defer until its work is saved."""
+"""Stop: Ctrl-C, SIGTERM and SIGHUP are interrupts, which a command may defer until its work is saved."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minidl.communicator import Communicator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MOMENT = 0.05  # seconds after which an interrupt is tried again
 
 
 class Terminated(KeyboardInterrupt):
     """An interrupt by SIGTERM, which a batch system sends before it ends a program."""
+
+
+class HungUp(KeyboardInterrupt):
+    """An interrupt by SIGHUP, which the programs of a terminal or a connection get when it is closed."""
+
+
+KINDS: dict[int, type[KeyboardInterrupt]] = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: Terminated,
+    signal.SIGHUP: HungUp,
+}
 
 
 class Stop:
@@ -31,7 +44,7 @@ class Stop:
 
 def interrupt(number: int) -> KeyboardInterrupt:
     """Return the interrupt for a signal."""
-    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+    return KINDS[number]()
 
 
 def status_of(error: BaseException) -> int:
@@ -42,15 +55,18 @@ def status_of(error: BaseException) -> int:
 
 
 def _number(interrupt: KeyboardInterrupt) -> int:
-    return signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+    return next((number for number, kind in KINDS.items() if type(interrupt) is kind), signal.SIGINT)
 
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Let SIGTERM raise Terminated, as Ctrl-C raises KeyboardInterrupt."""
+    """Let SIGTERM and SIGHUP raise their exceptions, as Ctrl-C raises KeyboardInterrupt."""
 
     def at_once(number: int, frame: FrameType | None) -> None:
-        raise interrupt(number)
+        if _starts_a_library(frame):
+            threading.Timer(MOMENT, os.kill, (os.getpid(), number)).start()
+        else:
+            raise interrupt(number)
 
     with _handled(at_once):
         yield
@@ -58,7 +74,7 @@ def interrupts() -> Iterator[None]:
 
 @contextmanager
 def put_off() -> Iterator[Stop]:
-    """Only record the first Ctrl-C or SIGTERM; a second one ends the work inside at once."""
+    """Only record the first interrupt; a second one ends the work inside at once."""
     stop = Stop()
 
     def noted(number: int, frame: FrameType | None) -> None:
@@ -70,13 +86,27 @@ def put_off() -> Iterator[Stop]:
         yield stop
 
 
+def _starts_a_library(frame: FrameType | None) -> bool:
+    """Return whether compiled code of a library is being imported: an exception there may end Python in a crash."""
+    while frame is not None:
+        importing = frame.f_code.co_name in ("create_module", "exec_module")
+        if importing and isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def _handled(handler: Any) -> Iterator[None]:
-    """Handle the signals with this function; outside the main thread, which alone gets signals, do nothing."""
+    """Handle the signals with this function, but those that are ignored, as after nohup and by jobs of a script with &.
+
+    Outside the main thread, which alone gets signals, do nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = [(number, signal.signal(number, handler)) for number in SIGNALS]
+    heard = [number for number in KINDS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = [(number, signal.signal(number, handler)) for number in heard]
     try:
         yield
     finally:

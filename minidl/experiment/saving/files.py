@@ -1,6 +1,7 @@
 """Files: written completely or not at all; JSON and comma-separated values."""
 
 import csv
+import errno
 import io
 import json
 import math
@@ -48,12 +49,12 @@ def whole(path: Path) -> Iterator[Path]:
     """Give a new file to write to, which replaces the one at ``path`` when the block has ended.
 
     The file is on the disk before it gets its name; until then it has a temporary name, which cannot be an existing
-    link. If the block fails, the file at ``path`` stays. Raises MinidlError if the file cannot be written.
+    link. If the block fails, the file at ``path`` stays. Raises MinidlError if the file cannot be written, and if a
+    folder, a pipe or a device is there.
     """
-    if path.is_dir():
-        raise MinidlError(f"{path} is a folder; name a file in it")
     part = hidden(path)
     try:
+        _check_kind(path)
         file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         mode = stat.S_IMODE(os.fstat(file).st_mode)
         os.close(file)
@@ -66,8 +67,22 @@ def whole(path: Path) -> Iterator[Path]:
         remedy = MORE_FILES if too_many_files(error) else "its folder must be there, writable and with room left"
         raise MinidlError(f"{path} cannot be written ({error.strerror or error}); {remedy}") from error
     finally:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
+
+
+def _check_kind(path: Path) -> None:
+    """Raise MinidlError if there is something at a path that a file must not replace."""
+    if path.is_dir():
+        raise MinidlError(f"{path} is a folder; name a file in it")
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except ValueError:  # a NUL, or a character that names of files cannot have
+        raise OSError(errno.EINVAL, "no file can have such a name") from None
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise MinidlError(f"{path} is not a file, but a pipe or a device, which a file would replace; name another")
 
 
 def check_ending(path: Path, *endings: str) -> None:
@@ -78,7 +93,7 @@ def check_ending(path: Path, *endings: str) -> None:
 
 def hidden(path: Path) -> Path:
     """Return a unique name in the folder of a path, for a file that replaces it when it is complete."""
-    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PART}")
+    return path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}{PART}"
 
 
 def flush_folder(folder: Path) -> None:
