@@ -82,6 +82,24 @@ def test_two_arrays_of_different_shapes_are_refused(name):
         getattr(q, name)(np.ones((2, 3)), np.ones((4, 2, 3)))
 
 
+@pytest.mark.parametrize("name", [*ONE, *TWO, "mean_share"])
+def test_arrays_are_checked_once(name, monkeypatch):
+    """Only the function that was called checks: what it computes from its arrays are arrays of floats."""
+    x, checked = np.ones((2, 3), np.float32), []
+
+    def counted(function):
+        def check(*arrays):
+            checked.append(function.__name__)
+            return function(*arrays)
+
+        return check
+
+    for other in (*ONE, *TWO, "mean_share"):
+        monkeypatch.setattr(q, other, counted(getattr(q, other)))
+    getattr(q, name)(x, *{"mean_share": ("tensor",), **dict.fromkeys(TWO, (x,))}.get(name, ()))
+    assert checked == [name]
+
+
 def test_an_unknown_area_is_refused():
     with pytest.raises(MinidlError, match=r"the area 'filters' is unknown; use global, tensor,"):
         q.mean_share(np.ones((2, 3)), "filters")
