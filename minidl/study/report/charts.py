@@ -42,6 +42,7 @@ CONFIG: dict[str, Any] = {
         "ticks": False,
         "labelPadding": 5,
         "labelOverlap": True,
+        "labelSeparation": 4,  # pixels between labels that are not left out
     },
     "axisX": {"grid": False},
     "axisY": {"domain": False, "minExtent": 44},  # pixels for the labels, so that most charts of a kind have the same
