@@ -21,6 +21,7 @@ from minidl.words import check_known
 Array = Any
 Function = TypeVar("Function", bound=Callable[..., float])
 ROW = 4096  # products per sum in the arrays' own precision; these sums are added in double precision
+NOISE = 1e-6  # of the largest element: a number of this size may be rounding alone
 SAFE = (1e-20, 1e30)  # of a sum in float32: its products neither underflow nor overflow
 
 
@@ -104,11 +105,16 @@ def angle(x: Array, y: Array) -> float:
 
 @of_arrays
 def flips(before: Array, after: Array) -> float:
-    """Return the share of elements that change their sign, among those that are not 0 before."""
+    """Return the share of elements that change their sign, among those that are not 0 before, but for rounding.
+
+    Fast algorithms make about 1e-7 of the largest element where others make 0, and its sign is chance. So up to NOISE
+    of the largest, an element counts as 0.
+    """
     if _lost(before) or _lost(after):
         return math.nan
-    counted = before != 0
-    return ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
+    size = np.abs(before)
+    counted = size > NOISE * size.max()
+    return ratio(float((counted & (np.sign(before) == -np.sign(after))).sum()), float(counted.sum()))
 
 
 @of_arrays
