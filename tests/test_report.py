@@ -229,7 +229,8 @@ def test_settings_that_differ_besides_the_method_are_named(run):
     found = groups(run, like(run, "c", optimizer="sgd"))
     assert [group.label for group in found] == ["WC, GC, fully · optimizer adam", "WC, GC, fully · optimizer sgd"]
     mode = {"mode": "reparametrization"}
-    found = groups(run, like(run, "d", optimizer="sgd"), like(run, "e", method="WS", **mode), like(run, "f", method="EB"))
+    ws, eb = like(run, "e", method="WS", **mode), like(run, "f", method="EB")
+    found = groups(run, like(run, "d", optimizer="sgd"), ws, eb)
     assert [group.label for group in found][2:] == ["WS · mode reparametrization", "EB"]
     assert [group.label for group in found][:2] == ["WC, GC, fully · optimizer adam", "WC, GC, fully · optimizer sgd"]
     assert runs.warnings(found[:1]) == []

@@ -153,9 +153,12 @@ def dead(x: Array) -> float:
     return math.nan if _lost(x) else float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())
 
 
-# The quantities use these for their own arrays, which need no check. Otherwise a norm would check its array three times.
+# What the quantities are made of: without checks, as otherwise a norm would check its array three times.
 def _inner(x: Array, y: Array) -> float:
-    """Return Σ x·y; double precision for every product would take thirty times as long, only sums outside SAFE use it."""
+    """Return Σ x·y.
+
+    Double precision for every product would take thirty times as long; only sums outside SAFE use it.
+    """
     a, b = x.ravel(), y.ravel()
     whole = a.size - a.size % ROW
     with np.errstate(over="ignore", invalid="ignore"):

@@ -159,8 +159,10 @@ def _curve(groups: Sequence[Group], log: bool = False) -> dict[str, Any]:
     )
 
     def y(name: str) -> alt.Y:
-        scale: dict[str, Any] = {"type": "log"} if log else {"zero": False}
-        return alt.Y(f"{name}:Q").title(None).axis(labelExpr=charts.WITH_UNIT).scale(**scale)
+        axis = alt.Y(f"{name}:Q").title(None)
+        if log:
+            return axis.scale(type="log").axis(values=charts.DECADES, format="~g")
+        return axis.axis(labelExpr=charts.WITH_UNIT).scale(zero=False)
 
     line = base.mark_line(strokeWidth=2).encode(
         y("mean"), alt.StrokeDash("part:N").scale(domain=["test", "train"], range=[[1, 0], [4, 3]]).legend(None)

@@ -16,7 +16,6 @@ from minidl.words import in_a_row
 HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
 TICKS = 5  # about so many at an axis
-DECADES = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 3)]
 MEDIAN = "Bold: the running median of five traced steps; pale: the measured values"  # see smooth in page.js
 STEP = "step (square-root scale)"  # so that the first steps, in which much is decided, have room
 MIN_SHOWN = 0.01  # percent or degrees that a sentence tells
@@ -180,7 +179,7 @@ def _base(log: bool) -> alt.Chart:
 def _y(name: str, log: bool) -> alt.Y:
     y = alt.Y(name).title(None)
     if log:
-        return y.scale(type="log").axis(values=DECADES, format="~g")
+        return y.scale(type="log").axis(values=charts.DECADES, format="~g")
     return y.scale(zero=True).axis(tickCount=TICKS, labelExpr=charts.WITH_UNIT)
 
 
