@@ -32,6 +32,7 @@ pytest.importorskip("vl_convert")
 
 from minidl.study.report import (
     cards,
+    carry,
     charts,
     cube,
     diagram,
@@ -530,6 +531,12 @@ def damage(path):
     with safe_open(path, framework="np") as file:
         about, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(arrays | {"net/conv1.weights": np.full_like(arrays["net/conv1.weights"], np.nan)}, path, about)
+
+
+def test_changes_of_any_size_have_ticks_in_order():
+    """A label that overlaps the one before it is left out, so the order of the ticks decides which are shown."""
+    assert sorted(carry.TICKS) == carry.TICKS
+    assert {-1e6, -1, -0.1, 0, 0.1, 1, 1e6} <= set(carry.TICKS)
 
 
 @pytest.mark.thorough

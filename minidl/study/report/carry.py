@@ -14,7 +14,7 @@ from minidl.words import in_a_row
 
 HEIGHT = 260  # pixels
 LINEAR = 0.1  # changes of the loss up to about here are drawn to a linear scale, larger ones to a logarithmic one
-TICKS = [0.0, *(sign * LINEAR * 10.0**power for power in range(12) for sign in (1, -1))]
+TICKS = sorted([0.0, *(sign * LINEAR * 10.0**power for power in range(12) for sign in (1, -1))])
 
 
 def carries(cube: Cube) -> Section:
@@ -90,7 +90,7 @@ def _spec(runs: Sequence[str]) -> dict[str, Any]:
         charts.colour(runs),
     )
 
-    axis: dict[str, Any] = {"values": TICKS, "format": "~g"}
+    axis: dict[str, Any] = {"values": TICKS, "format": ",~g", "labelOverlap": "greedy"}
 
     def y(name: str) -> alt.Y:
         return alt.Y(f"{name}:Q").title("change of the loss").scale(type="symlog", constant=LINEAR).axis(**axis)

@@ -161,7 +161,7 @@ def _curve(groups: Sequence[Group], log: bool = False) -> dict[str, Any]:
     def y(name: str) -> alt.Y:
         axis = alt.Y(f"{name}:Q").title(None)
         if log:
-            return axis.scale(type="log").axis(values=charts.DECADES, format="~g")
+            return axis.scale(type="log").axis(values=charts.DECADES, format=",~g")
         return axis.axis(labelExpr=charts.WITH_UNIT).scale(zero=False)
 
     line = base.mark_line(strokeWidth=2).encode(
