@@ -36,6 +36,23 @@ def test_features_of_numbers_of_any_size(pair):
     assert q.deviation(x) == pytest.approx(x64.std(), rel=1e-5)
 
 
+def test_signs_of_numbers_of_any_size(pair):
+    """Also where the products of two numbers underflow."""
+    x, y, x64, y64 = pair
+    counted = abs(x64) > 1e-6 * abs(x64).max()
+    assert q.flips(x, y) == pytest.approx((np.sign(x64) * np.sign(y64) < 0)[counted].mean())
+    assert 0.4 < q.flips(x, y) < 0.6
+
+
+def test_rounding_has_no_sign():
+    """A gradient that is 0 but for the rounding of a fast algorithm does not change its sign."""
+    before = np.array([1.0, -0.5, 3e-8, -3e-8, 0.0], np.float32)
+    assert q.flips(before, before - np.float32(0.1)) == 0
+    assert q.flips(before, before - np.float32(0.8)) == 0
+    assert q.flips(before, -before) == 1
+    assert np.isnan(q.flips(np.zeros(3), np.ones(3)))
+
+
 def test_zeros_have_no_energy_and_no_angle():
     zeros = np.zeros((3, q.ROW), np.float32)
     assert q.energy(zeros) == 0
@@ -80,6 +97,24 @@ def test_what_is_no_array_of_floats_is_refused(name, wrong):
 def test_two_arrays_of_different_shapes_are_refused(name):
     with pytest.raises(MinidlError, match=r"like the other, not float64 of shape \(4, 2, 3\)$"):
         getattr(q, name)(np.ones((2, 3)), np.ones((4, 2, 3)))
+
+
+@pytest.mark.parametrize("name", [*ONE, *TWO, "mean_share"])
+def test_arrays_are_checked_once(name, monkeypatch):
+    """Only the function that was called checks: what it computes from its arrays are arrays of floats."""
+    x, checked = np.ones((2, 3), np.float32), []
+
+    def counted(function):
+        def check(*arrays):
+            checked.append(function.__name__)
+            return function(*arrays)
+
+        return check
+
+    for other in (*ONE, *TWO, "mean_share"):
+        monkeypatch.setattr(q, other, counted(getattr(q, other)))
+    getattr(q, name)(x, *{"mean_share": ("tensor",), **dict.fromkeys(TWO, (x,))}.get(name, ()))
+    assert checked == [name]
 
 
 def test_an_unknown_area_is_refused():

@@ -32,6 +32,7 @@ pytest.importorskip("vl_convert")
 
 from minidl.study.report import (
     cards,
+    carry,
     charts,
     cube,
     diagram,
@@ -223,11 +224,16 @@ def test_a_method_in_several_spellings_is_one_group(run):
 
 def test_settings_that_differ_besides_the_method_are_named(run):
     found = groups(run, like(run, "b", method="WC", optimizer="sgd", learning_rate=0.1))
-    assert [group.label for group in found] == ["WC, GC, fully", "WC"]
+    assert [group.label for group in found] == ["WC, GC, fully", "WC · optimizer sgd · learning rate 0.1"]
     said = runs.warnings(found)[0]
     assert said == "These runs differ in more than the method: optimizer (adam, sgd), learning rate (0.001, 0.1)."
     found = groups(run, like(run, "c", optimizer="sgd"))
     assert [group.label for group in found] == ["WC, GC, fully · optimizer adam", "WC, GC, fully · optimizer sgd"]
+    mode = {"mode": "reparametrization"}
+    ws, eb = like(run, "e", method="WS", **mode), like(run, "f", method="EB")
+    found = groups(run, like(run, "d", optimizer="sgd"), ws, eb)
+    assert [group.label for group in found][2:] == ["WS · mode reparametrization", "EB"]
+    assert [group.label for group in found][:2] == ["WC, GC, fully · optimizer adam", "WC, GC, fully · optimizer sgd"]
     assert runs.warnings(found[:1]) == []
 
 
@@ -527,6 +533,12 @@ def damage(path):
     save_file(arrays | {"net/conv1.weights": np.full_like(arrays["net/conv1.weights"], np.nan)}, path, about)
 
 
+def test_changes_of_any_size_have_ticks_in_order():
+    """A label that overlaps the one before it is left out, so the order of the ticks decides which are shown."""
+    assert sorted(carry.TICKS) == carry.TICKS
+    assert {-1e6, -1, -0.1, 0, 0.1, 1, 1e6} <= set(carry.TICKS)
+
+
 @pytest.mark.thorough
 def test_runs_that_have_diverged_are_reported(tmp_path, small):
     small("a", filters=(4, 4, 4))
@@ -598,6 +610,17 @@ def test_filters_are_those_that_the_net_had(tmp_path, small, place):
     [block] = filters.first_filters(groups(begun)).blocks
     assert [picture.caption.split(",")[0] for picture in block.pictures] == ["after training"]
     assert f"The initial weights were those of {run}. They are not shown" in block.sentence
+
+
+@pytest.mark.parametrize(("loss", "scale"), [("1e6", "log"), ("2.3", None)])
+def test_a_huge_loss_of_one_method_does_not_hide_the_others(run, loss, scale):
+    other, ws = (like(run, name, method=name) for name in ("WC", "WS"))
+    rewrite(ws / "log.csv", lambda line: line | {"train_loss": loss, "test_loss": loss})
+    accuracy, losses = outcome.curves(groups(run, other, ws)).blocks
+    scales = [layer["encoding"]["y"].get("scale", {}).get("type") for layer in losses.spec["layer"]]
+    assert scales == [scale] * 3
+    assert losses.sentence.endswith(" The axis is logarithmic.") == (scale == "log")
+    assert "log" not in json.dumps(accuracy.spec)
 
 
 @pytest.mark.parametrize("loss", ["nan", "inf"])

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+import minidl
 from minidl import kernels
 from minidl.__main__ import main
 from minidl.experiment.trainer import Trainer
@@ -88,6 +89,22 @@ def test_the_numbers_that_a_walk_gives_for_centering():
         assert one.angle == pytest.approx(math.degrees(math.asin(one.grads.changed)), abs=0.05)
     assert (layers[3].weights.hook, layers[3].weights.changed, layers[3].angle) == ("", 0, 0)
     assert layers[0].error is None
+
+
+@pytest.mark.parametrize("hook", ["grads", "error"])
+def test_the_norms_are_those_of_which_the_note_speaks(hook, names):
+    """Of a gradient before its hook, and of an error after it."""
+    minidl.normalization("HALF", at=hook)(lambda x: x / 2)
+    seen = walk(trainer_of("HALF, fully"), "noise")
+    backward = next(part for part in sections(seen) if part.heads[0][0] == "BACKWARD")
+    assert "norm: of the gradient before its hook, of the error after it" in backward.note
+    for one, row in zip(reversed(seen.layers), backward.table.rows, strict=True):
+        assert row[1] == f"{one.grads.norm[0]:.3g}"
+        if one.error is not None:
+            assert row[6] == f"{one.error.norm[1]:.3g}"
+    changed = [getattr(one, hook) for one in seen.layers if getattr(one, hook) is not None and getattr(one, hook).hook]
+    assert changed
+    assert all(point.norm[1] == pytest.approx(point.norm[0] / 2) for point in changed)
 
 
 def test_the_angle_is_to_the_gradient_of_a_net_without_hooks():

@@ -21,6 +21,7 @@ from minidl.words import check_known
 Array = Any
 Function = TypeVar("Function", bound=Callable[..., float])
 ROW = 4096  # products per sum in the arrays' own precision; these sums are added in double precision
+NOISE = 1e-6  # of the largest element: a number of this size may be rounding alone
 SAFE = (1e-20, 1e30)  # of a sum in float32: its products neither underflow nor overflow
 
 
@@ -47,30 +48,20 @@ def of_arrays(function: Function) -> Function:
 
 @of_arrays
 def inner(x: Array, y: Array) -> float:
-    """Return ⟨x, y⟩ = Σ x·y.
-
-    Double precision for every product would take thirty times as long; only sums outside SAFE use it.
-    """
-    a, b = x.ravel(), y.ravel()
-    whole = a.size - a.size % ROW
-    with np.errstate(over="ignore", invalid="ignore"):
-        rows = a[:whole].reshape(-1, 1, ROW) @ b[:whole].reshape(-1, ROW, 1)
-        total = float(rows.sum(dtype=np.float64)) + float(a[whole:] @ b[whole:])
-    if SAFE[0] < abs(total) < SAFE[1]:
-        return total
-    return float(a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False))
+    """Return ⟨x, y⟩ = Σ x·y."""
+    return _inner(x, y)
 
 
 @of_arrays
 def energy(x: Array) -> float:
     """Return ‖x‖² = Σ x²."""
-    return inner(x, x)
+    return _energy(x)
 
 
 @of_arrays
 def norm(x: Array) -> float:
     """Return ‖x‖ = √Σ x²."""
-    return math.sqrt(energy(x))
+    return _norm(x)
 
 
 @of_arrays
@@ -85,17 +76,18 @@ def mean_share(x: Array, area: str) -> float:
     """
     check_known("area", area, AREAS)
     try:
-        outer, rows, inner, lanes = area_view(x.shape, area)
+        view = area_view(x.shape, area)
     except MinidlError:
         return math.nan
-    means = x.reshape(outer, rows, inner, lanes).mean(axis=(1, 3), dtype=np.float64)
-    return ratio(energy(means) * rows * lanes, energy(x))
+    _, rows, _, lanes = view
+    means = x.reshape(view).mean(axis=(1, 3), dtype=np.float64)
+    return ratio(_energy(means) * rows * lanes, _energy(x))
 
 
 @of_arrays
 def removed(before: Array, after: Array) -> float:
     """Return ‖x − N(x)‖/‖x‖: how much a normalization removes, relative to the norm."""
-    return ratio(norm(before - after), norm(before))
+    return ratio(_norm(before - after), _norm(before))
 
 
 @of_arrays
@@ -105,19 +97,24 @@ def angle(x: Array, y: Array) -> float:
     >>> angle(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
     45.0
     """
-    along = ratio(inner(x, y), energy(y))  # the multiple of y in x; the rest of x is orthogonal to y
-    across = norm(x - along * y)
+    along = ratio(_inner(x, y), _energy(y))  # the multiple of y in x; the rest of x is orthogonal to y
+    across = _norm(x - along * y)
     known = math.isfinite(across) and (across or along)
-    return math.degrees(math.atan2(across, along * norm(y))) if known else math.nan
+    return math.degrees(math.atan2(across, along * _norm(y))) if known else math.nan
 
 
 @of_arrays
 def flips(before: Array, after: Array) -> float:
-    """Return the share of elements that change their sign, among those that are not 0 before."""
+    """Return the share of elements that change their sign, among those that are not 0 before, but for rounding.
+
+    Fast algorithms make about 1e-7 of the largest element where others make 0, and its sign is chance. So up to NOISE
+    of the largest, an element counts as 0.
+    """
     if _lost(before) or _lost(after):
         return math.nan
-    counted = before != 0
-    return ratio(float((counted & (before * after < 0)).sum()), float(counted.sum()))
+    size = np.abs(before)
+    counted = size > NOISE * size.max()
+    return ratio(float((counted & (np.sign(before) == -np.sign(after))).sum()), float(counted.sum()))
 
 
 @of_arrays
@@ -134,14 +131,14 @@ def alike(x: Array) -> float:
     norms = np.sqrt((z[:, None, :] @ z[:, :, None]).ravel())
     factors = np.where(norms > 0, 1 / np.where(norms > 0, norms, 1), 0)
     n = int((norms > 0).sum())
-    return ratio(energy(factors @ z) - n, n * (n - 1))
+    return ratio(_energy(factors @ z) - n, n * (n - 1))
 
 
 @of_arrays
 def deviation(x: Array) -> float:
     """Return the standard deviation of all elements, √(mean(x²) − mean(x)²)."""
     mean = float(x.mean(dtype=np.float64))
-    return math.sqrt(max(energy(x) / x.size - mean * mean, 0.0))
+    return math.sqrt(max(_energy(x) / x.size - mean * mean, 0.0))
 
 
 @of_arrays
@@ -154,6 +151,30 @@ def active(x: Array) -> float:
 def dead(x: Array) -> float:
     """Return the share of channels (last axis) that are nowhere above 0 in the batch: a ReLU makes them zero."""
     return math.nan if _lost(x) else float(1 - (x > 0).any(axis=tuple(range(x.ndim - 1))).mean())
+
+
+# What the quantities are made of: without checks, as otherwise a norm would check its array three times.
+def _inner(x: Array, y: Array) -> float:
+    """Return Σ x·y.
+
+    Double precision for every product would take thirty times as long; only sums outside SAFE use it.
+    """
+    a, b = x.ravel(), y.ravel()
+    whole = a.size - a.size % ROW
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = a[:whole].reshape(-1, 1, ROW) @ b[:whole].reshape(-1, ROW, 1)
+        total = float(rows.sum(dtype=np.float64)) + float(a[whole:] @ b[whole:])
+    if SAFE[0] < abs(total) < SAFE[1]:
+        return total
+    return float(a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False))
+
+
+def _energy(x: Array) -> float:
+    return _inner(x, x)
+
+
+def _norm(x: Array) -> float:
+    return math.sqrt(_energy(x))
 
 
 def _lost(x: Array) -> bool:

@@ -19,7 +19,8 @@ to the weights.
     g_norm      ‖G‖ of the gradient in use, after its normalization
     g_mean      ‖Ḡ‖²/‖G‖² before it
     g_removed   ‖G − N(G)‖/‖G‖ with G before it
-    flips       the share of the elements of the gradient whose sign the normalization changes
+    flips       the share of the elements of the gradient whose sign the normalization changes, among those that are
+                not 0 but for rounding: more than a millionth of the largest
     angle       degrees between the gradient in use and the gradient that the same batch and weights give without any
                 normalization of gradients and errors
     bias_angle  the same for the gradient of the biases

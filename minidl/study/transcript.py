@@ -133,7 +133,8 @@ def _backward(walk: Walk) -> Section:
             ("COMPGRADS", "Grad = GRAD(Data, ErrorIn);  Grad = Normalize(Grad)"),
         ],
         Table(head, "<>>>>>>>>>", rows, (("", 1), ("gradient", 5), ("error passed back", 4))),
-        "mean: of filters (gradient) or channels (error); angle: between the gradient that is used and the one "
+        "norm: of the gradient before its hook, of the error after it, as it is passed back; mean: of filters "
+        "(gradient) or channels (error); angle: between the gradient that is used and the one "
         "without any hook at gradients and errors, at the same weights; the first layer passes no error back",
     )
 

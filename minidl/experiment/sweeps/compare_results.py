@@ -22,8 +22,9 @@ ONE_SEED = f"""\
 With one seed, a difference may be chance that is not larger than what another seed alone makes in an accuracy:
 {NOISE}. Try --seeds 3."""
 MORE_SEEDS = """\
-difference: to the first method with the same seed, the mean over seeds ± its standard error. p: how probable so large a
-difference is by chance alone (paired t-test); equal methods have p below 0.05 once in 20 times."""
+test accuracy: the mean over seeds ± their standard deviation. difference: to the first method with the same seed, the
+mean over seeds ± its standard error. p: how probable so large a difference is by chance alone (paired t-test); equal
+methods have p below 0.05 once in 20 times."""
 
 
 def write(out: Path, runs: Sequence[MethodRun], settings: Settings, command: Command) -> str:

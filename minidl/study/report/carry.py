@@ -13,6 +13,8 @@ from minidl.study.report.cube import Cube, Traced, short
 from minidl.words import in_a_row
 
 HEIGHT = 260  # pixels
+LINEAR = 0.1  # changes of the loss up to about here are drawn to a linear scale, larger ones to a logarithmic one
+TICKS = sorted([0.0, *(sign * LINEAR * 10.0**power for power in range(12) for sign in (1, -1))])
 
 
 def carries(cube: Cube) -> Section:
@@ -23,7 +25,8 @@ def carries(cube: Cube) -> Section:
         "How far a step carries",
         "The loss of the batch at W + s·Step minus that at W, where Step is what the optimizer adds to W. At s = 1 the "
         "step is as it was made, at s = 16 it is sixteen times as long. Solid: the median of the traced steps; pale: "
-        "the last one up to the chosen step.",
+        f"the last one up to the chosen step. s has a square-root scale, and a change beyond ±{LINEAR} a logarithmic "
+        "one.",
         notes=[group.only for group in cube.groups if group.only]
         + [f"{label}: no loss along a step is a finite number." for label, part in found.items() if not part],
     )
@@ -87,8 +90,10 @@ def _spec(runs: Sequence[str]) -> dict[str, Any]:
         charts.colour(runs),
     )
 
+    axis: dict[str, Any] = {"values": TICKS, "format": ",~g", "labelOverlap": "greedy"}
+
     def y(name: str) -> alt.Y:
-        return alt.Y(f"{name}:Q").title("change of the loss").scale(type="symlog", constant=0.1)
+        return alt.Y(f"{name}:Q").title("change of the loss").scale(type="symlog", constant=LINEAR).axis(**axis)
 
     median = base.mark_line(strokeWidth=2).encode(y("median"), charts.dash(runs))
     points = base.mark_point(size=60, filled=True, opacity=1).encode(

@@ -24,6 +24,7 @@ DASHES = ([1, 0], [6, 3], [2, 2])  # of lines: each for as many runs as there ar
 LOOKS = COLOURS * len(DASHES)  # that differ in their lines; in colour and shape of their points, more do
 WIDTH = 400  # pixels, until the page says how wide the place of a chart is
 INK, DIM, RULE = (f"var(--{name})" for name in ("ink", "dim", "rule"))
+DECADES = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 3)]  # at a logarithmic axis
 WITH_UNIT = "datum.label + unit"  # the label of an axis that has the unit of the chart
 OWN = "var(--own)"  # the colour of the run that a chart is of
 
@@ -42,6 +43,7 @@ CONFIG: dict[str, Any] = {
         "ticks": False,
         "labelPadding": 5,
         "labelOverlap": True,
+        "labelSeparation": 4,  # pixels between labels that are not left out
     },
     "axisX": {"grid": False},
     "axisY": {"domain": False, "minExtent": 44},  # pixels for the labels, so that most charts of a kind have the same

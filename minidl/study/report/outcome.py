@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 
 from minidl.experiment.sweeps.seeds import deviation, mean
 from minidl.experiment.trainer import Epoch
@@ -31,11 +32,14 @@ def curves(groups: Sequence[Group]) -> Section:
         unit=" %",
         **TABLE,
     )
+    losses = _rows(groups, "loss", 1)
+    log = _wide(losses)
+    scale = " The axis is logarithmic." if log else ""
     loss = Chart(
         title="Loss",
-        sentence=f"The mean cross-entropy in the last test: {_ends(groups, 'loss', 1, '')}.",
-        spec=_curve(groups),
-        rows=_rows(groups, "loss", 1),
+        sentence=f"The mean cross-entropy in the last test: {_ends(groups, 'loss', 1, '')}.{scale}",
+        spec=_curve(groups, log),
+        rows=losses,
         **TABLE,
     )
     text = "Training (dashed) and test (solid) after each epoch; a training value is the mean over its epoch."
@@ -44,6 +48,7 @@ def curves(groups: Sequence[Group]) -> Section:
     return Section("Curves", text, [accuracy, loss])
 
 
+WIDE = 50  # times the median
 FEW = 12  # epochs of which each has its number at the axis
 TABLE: dict[str, Any] = {"line": "epoch", "columns": ("run", "part"), "values": {"mean": ""}}
 
@@ -138,7 +143,13 @@ def _rows(groups: Sequence[Group], quantity: str, scale: float) -> Rows:
     return found
 
 
-def _curve(groups: Sequence[Group]) -> dict[str, Any]:
+def _wide(rows: Rows) -> bool:
+    """Return whether the largest number hides the differences of all others on a linear axis."""
+    values = [row["mean"] for row in rows]
+    return bool(values) and max(values) > WIDE * float(np.median(values)) and min(values) > 0
+
+
+def _curve(groups: Sequence[Group], log: bool = False) -> dict[str, Any]:
     labels, last = [group.label for group in groups], max(len(run.epochs) for group in groups for run in group.runs)
     ticks = {"values": list(range(1, last + 1))} if last <= FEW else {"tickMinStep": 1}
     base = alt.Chart(charts.rows(), height=220).encode(
@@ -148,7 +159,10 @@ def _curve(groups: Sequence[Group]) -> dict[str, Any]:
     )
 
     def y(name: str) -> alt.Y:
-        return alt.Y(f"{name}:Q").title(None).axis(labelExpr=charts.WITH_UNIT).scale(zero=False)
+        axis = alt.Y(f"{name}:Q").title(None)
+        if log:
+            return axis.scale(type="log").axis(values=charts.DECADES, format=",~g")
+        return axis.axis(labelExpr=charts.WITH_UNIT).scale(zero=False)
 
     line = base.mark_line(strokeWidth=2).encode(
         y("mean"), alt.StrokeDash("part:N").scale(domain=["test", "train"], range=[[1, 0], [4, 3]]).legend(None)
@@ -157,4 +171,6 @@ def _curve(groups: Sequence[Group]) -> dict[str, Any]:
         y("mean"), charts.shape(labels), tooltip=["run:N", "part:N", "epoch:Q", alt.Tooltip("mean:Q", format=".4g")]
     )
     band = base.mark_area(opacity=0.2).encode(y("low"), alt.Y2("high:Q"))
+    if log:
+        band = band.transform_filter("datum.low > 0")  # what has no logarithm
     return charts.finished(alt.layer(band, line, points))

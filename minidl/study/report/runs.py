@@ -137,7 +137,8 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     """Return the runs in groups that differ in their seed alone, in their order.
 
     Two runs of the same settings and the same seed are no two samples of chance: such runs stand for themselves, by the
-    paths of their folders. Groups of the same method are told apart by the settings in which any groups differ.
+    paths of their folders. A label names the settings in which its group differs from others of the same method,
+    and those in which it differs from the first group of all.
     """
     keys = [(run.method, frozenset(run.common.items())) for run in runs]
     counts = Counter((key, run.seed) for key, run in zip(keys, runs, strict=True))
@@ -145,13 +146,17 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     for key, run in zip(keys, runs, strict=True):
         alone = str(run.folder) if counts[key, run.seed] > 1 else ""
         found.setdefault((key, alone), []).append(run)
-    methods = Counter(members[0].method for members in found.values())
-    varying = _varying([members[0] for members in found.values()])
+    firsts = [members[0] for members in found.values()]
+    varying = _varying(firsts)
     groups = []
     for (_, alone), members in found.items():
         first = members[0]
-        settings = [f"{name} {first.common.get(name, NOT_GIVEN)}" for name in varying]
-        told = settings if methods[first.method] > 1 else []
+        alike = _varying([other for other in firsts if other.method == first.method])
+        told = [
+            f"{name} {first.common.get(name, NOT_GIVEN)}"
+            for name in varying
+            if name in alike or first.common.get(name) != firsts[0].common.get(name)
+        ]
         label = " · ".join(filter(None, [first.method, *told, alone]))
         groups.append(Group(label, tuple(sorted(members, key=lambda run: run.seed))))
     return groups

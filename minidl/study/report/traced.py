@@ -16,8 +16,8 @@ from minidl.words import in_a_row
 HEIGHT = 220  # pixels
 BAR = 5  # pixels, of a bar that shows a mean, and of the one below it
 TICKS = 5  # about so many at an axis
-DECADES = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 3)]
 MEDIAN = "Bold: the running median of five traced steps; pale: the measured values"  # see smooth in page.js
+STEP = "step (square-root scale)"  # so that the first steps, in which much is decided, have room
 MIN_SHOWN = 0.01  # percent or degrees that a sentence tells
 PLACES = (  # where a mean is: its title, what it is, the quantity, and what the hook there takes
     ("Data in", "Each channel's mean", "data_mean", ""),
@@ -158,7 +158,7 @@ def _through(runs: tuple[str, ...], layers: tuple[str, ...], log: bool, spreads:
 
 @lru_cache
 def _over(runs: tuple[str, ...], last: int, log: bool, spreads: bool) -> dict[str, Any]:
-    x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title("step").axis(tickCount=TICKS)
+    x = alt.X("step:Q").scale(type="sqrt", domain=[0, last], nice=False).title(STEP).axis(tickCount=TICKS)
     base = _base(log).encode(x, charts.colour(runs))
     band = base.mark_area(opacity=0.15).encode(_y("low:Q", log), alt.Y2("high:Q"))
     raw = base.mark_line(strokeWidth=1, opacity=0.3).encode(_y("value:Q", log), charts.dash(runs))
@@ -179,7 +179,7 @@ def _base(log: bool) -> alt.Chart:
 def _y(name: str, log: bool) -> alt.Y:
     y = alt.Y(name).title(None)
     if log:
-        return y.scale(type="log").axis(values=DECADES, format="~g")
+        return y.scale(type="log").axis(values=charts.DECADES, format="~g")
     return y.scale(zero=True).axis(tickCount=TICKS, labelExpr=charts.WITH_UNIT)
 
 
