@@ -93,6 +93,14 @@ def test_what_is_no_array_of_floats_is_refused(name, wrong):
             getattr(q, name)(x, wrong)
 
 
+@pytest.mark.parametrize("name", [*ONE, *TWO, "mean_share"])
+def test_an_array_without_elements_is_refused(name):
+    empty = np.ones((0, 3))
+    further = {"mean_share": ("tensor",), **dict.fromkeys(TWO, (empty,))}.get(name, ())
+    with pytest.raises(MinidlError, match=rf"of {name} must .* not float64 of shape \(0, 3\); it has no element$"):
+        getattr(q, name)(empty, *further)
+
+
 @pytest.mark.parametrize("name", TWO)
 def test_two_arrays_of_different_shapes_are_refused(name):
     with pytest.raises(MinidlError, match=r"like the other, not float64 of shape \(4, 2, 3\)$"):

@@ -1,8 +1,9 @@
 """Quantities of a study: numbers that say what a normalization does to an array.
 
 Each takes arrays of floats, of NumPy or CuPy, and returns a float, nan if it is not defined (as for an array of zeros);
-for anything else, and for two arrays of different shapes, it raises MinidlError. Unless stated otherwise, shares are
-shares of the energy Σ x²: the energy of the means and the energy of the rest add up to the energy of the array.
+for anything else, for an array without elements, and for two arrays of different shapes, it raises MinidlError. Unless
+stated otherwise, shares are shares of the energy Σ x²: the energy of the means and the energy of the rest add up to the
+energy of the array.
 """
 
 import math
@@ -36,10 +37,11 @@ def of_arrays(function: Function) -> Function:
         shape = getattr(next(iter(arrays.values())), "shape", None)
         for name, array in arrays.items():
             found = getattr(array, "shape", ()), getattr(getattr(array, "dtype", None), "kind", "")
-            if found != (shape, "f") or not shape:
+            if found != (shape, "f") or not shape or 0 in shape:
                 got = f"{array.dtype} of shape {tuple(array.shape)}" if found[1] else shown(array)
                 like = f" of shape {shape}, like the other" if len(arrays) > 1 and shape else ""
-                hint = "; nothing passed that hook point" if array is None else ""
+                empty = "; it has no element" if 0 in found[0] else ""
+                hint = "; nothing passed that hook point" if array is None else empty
                 raise MinidlError(f"{name} of {function.__name__} must be an array of floats{like}, not {got}{hint}")
         return function(*args, **options)
 
