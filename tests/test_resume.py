@@ -420,6 +420,17 @@ def test_a_configuration_that_was_changed_is_not_resumed(go_on, tmp_path, senten
     assert f"config.json has {message}" in sentence()
 
 
+def test_of_several_changed_settings_the_first_one_is_named(go_on, tmp_path, sentence):
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    changed = ["seed", "batch_size", "model"]
+    config["settings"] |= {name: 8 if name != "model" else "d" for name in changed}
+    path.write_text(json.dumps(config))
+    assert go_on() == 2
+    first = next(name for name in config["settings"] if name in changed)
+    assert f"config.json has {first} " in sentence()
+
+
 def test_a_checkpoint_that_lacks_something(go_on, tmp_path, sentence):
     rewrite(tmp_path / "run", lambda text: text.pop("time", None))
     assert go_on() == 2
