@@ -462,5 +462,8 @@ def test_images_are_prepared_as_training_saw_them(random, backend, source):
     "wrong", [np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4), np.uint8), np.zeros((2, 4, 4, 1), np.uint8)]
 )
 def test_an_array_that_is_no_image_is_not_prepared(wrong):
+    preprocessing = Preprocessing(tuple(MEAN), DIVISOR, (4, 4), ("a",))
     with pytest.raises(MinidlError, match="images of bytes with 3 channels"):
-        Preprocessing(tuple(MEAN), DIVISOR, (4, 4), ("a",)).prepare(wrong)
+        preprocessing.prepare(wrong)
+    with pytest.raises(MinidlError, match="elements of the array are masked"):
+        preprocessing.prepare(np.ma.masked_equal(np.zeros((2, 4, 4, 3), np.uint8), 0))
