@@ -179,6 +179,19 @@ def test_other_attributes_are_free(part: Callable[[Net], Any]) -> None:
         assert getattr(part(deepcopy(net)), name) == 3
 
 
+def test_a_method_may_be_replaced_though_its_name_is_like_an_attribute() -> None:
+    net = make()
+    net.fuse = net.fuse  # as a spy does; beside net.fused
+    assert "fuse" in vars(net)
+
+
+def test_names_are_not_compared_with_private_ones() -> None:
+    net = make()
+    net._trainings = 3  # beside _training
+    net._close_first_error = 3
+    assert (net._trainings, net._close_first_error) == (3, 3)
+
+
 def test_a_class_of_ones_own_may_have_attributes_of_any_name() -> None:
     class Mine(Convolution):
         def __init__(self) -> None:

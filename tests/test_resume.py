@@ -420,6 +420,15 @@ def test_a_configuration_that_was_changed_is_not_resumed(go_on, tmp_path, senten
     assert f"config.json has {message}" in sentence()
 
 
+def test_a_setting_that_resume_may_change_may_be_another_one_than_the_checkpoint_has(go_on, tmp_path):
+    """As after a run that was resumed with it, and killed before it saved again."""
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["settings"] |= {"epochs": 5, "threads": 1, "quiet": not config["settings"]["quiet"]}
+    path.write_text(json.dumps(config))
+    assert go_on() == 0
+
+
 def test_of_several_changed_settings_the_first_one_is_named(go_on, tmp_path, sentence):
     path = tmp_path / "run" / "config.json"
     config = json.loads(path.read_text())
