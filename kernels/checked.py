@@ -181,7 +181,7 @@ class Checked:
             if least < 0 or most >= end:
                 raise MinidlError(
                     f"{self.name}: the numbers in {label} must be at least 0 and below {end}, not {least} to {most}; "
-                    "give numbers of images that were stored, and as many as the batches take"
+                    "an order has numbers of stored images, and a position leaves a whole batch after it"
                 )
 
     def _check_memory(self, found: Mapping[str, Array], writes: Sequence[str], over: Sequence[str] = ()) -> None:
