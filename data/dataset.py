@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.arguments import shown, whole
+from minidl.kernels.arrays import check_unmasked
 from minidl.kernels.augment import VOID
 from minidl.kernels.errors import MinidlError
 
@@ -54,7 +55,7 @@ class Dataset:
             self._check_masks(self.masks)
 
     def _check_kinds(self) -> None:
-        """Raise MinidlError for images and masks that are no arrays, and for classes that are no names."""
+        """Raise MinidlError for images and masks that are no arrays or masked, and for classes that are no names."""
         for what, given in (("images", self.images), ("masks", self.masks if self.masks is not None else [])):
             for one in given if isinstance(given, list) else [given]:
                 if not isinstance(one, np.ndarray):
@@ -62,6 +63,7 @@ class Dataset:
                         f"{self.name} has {what} of type {type(one).__name__}; give all in one array of bytes (uint8), "
                         "or, where sizes differ, a list of such arrays"
                     )
+                check_unmasked(one)
         for what in ("classes", "mask_classes"):
             value: Any = getattr(self, what)
             names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
@@ -69,6 +71,7 @@ class Dataset:
                 raise MinidlError(f"{what} of {self.name} must be names, such as ('cat', 'dog'), not {shown(value)}")
             object.__setattr__(self, what, names)
         if self.labels is not None:
+            check_unmasked(self.labels)
             object.__setattr__(self, "labels", np.asarray(self.labels))
 
     def _check_labels(self, labels: NDArray[np.int64]) -> None:

@@ -5,7 +5,7 @@ beyond it. ``kernels.load`` returns operations that check, for calls by hand and
 minidl's own layers fit, so these use the operations without checks.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from functools import update_wrapper, wraps
 from inspect import signature
@@ -48,9 +48,10 @@ class Place(NamedTuple):
 
 
 class Contract(NamedTuple):
-    """What ``arrays`` in contract.py declares, with the names of all arguments."""
+    """What ``arrays`` in contract.py declares, with the names of all arguments, and of those that may be None."""
 
     names: list[str]
+    optional: list[str]
     places: list[Place]
     writes: list[str]
     over: list[str]
@@ -72,7 +73,9 @@ def contract_of(function: Any, axes: Mapping[str, Any], **rest: Any) -> Contract
             kind, _, own = each.rpartition(":")
             label = f"{argument}.{attribute}" if attribute else argument
             places.append(Place(label, argument, attribute, kind or "real", own.split()))
-    return Contract(list(signature(function).parameters), places, **rest)
+    parameters = signature(function).parameters
+    optional = [name for name, parameter in parameters.items() if parameter.default is None]
+    return Contract(list(parameters), optional, places, **rest)
 
 
 class Checked:
@@ -115,7 +118,7 @@ class Checked:
         found: dict[str, Array] = {}
         for label, argument, attribute, _, _ in contract.places:
             record = given.get(argument)
-            if record is not None or not attribute:  # a record may be left out
+            if record is not None or argument not in contract.optional:
                 found[label] = getattr(record, attribute, None) if attribute else record
         for name, words in contract.choices.items():
             check_known(name, given.get(name), words, of=f" of {self.name}")
@@ -140,7 +143,10 @@ class Checked:
         contract, extents = self.contract, self.extents.copy()
         extents |= {name: whole(f"{name} of {self.name}", given.get(name)) for name in contract.counts}
         for name in contract.stored:
-            count = len(given[name]) if hasattr(given.get(name), "__len__") else 0
+            try:
+                count = len(given.get(name))  # type: ignore[arg-type]
+            except TypeError:
+                count = 0
             if not count or count != extents.setdefault("images", count):
                 raise MinidlError(
                     f"{self.name}: {name} must be what store returns for {extents.get('images') or 'some'} images, not "
@@ -154,7 +160,7 @@ class Checked:
             kinds, words = KINDS[kind], WORDS.get(kind, kind)
             if kind == "real" and "real" in extents:
                 kinds, words = (extents["real"],), str(extents["real"])
-            right_class = isinstance(array, np.ndarray if kind == "host" else self.array)
+            right_class = isinstance(array, np.ndarray if kind == "host" else self.array) and not np.ma.is_masked(array)
             if not right_class or not fits(array, shape, kinds, writes) or (contract.vectors and is_odd(array)):
                 text = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
                 remedy = "convert it by kernels.array"
@@ -175,7 +181,7 @@ class Checked:
             if least < 0 or most >= end:
                 raise MinidlError(
                     f"{self.name}: the numbers in {label} must be at least 0 and below {end}, not {least} to {most}; "
-                    "give numbers of images that were stored, and as many as the batches take"
+                    "an order has numbers of stored images, and a position leaves a whole batch after it"
                 )
 
     def _check_memory(self, found: Mapping[str, Array], writes: Sequence[str], over: Sequence[str] = ()) -> None:
@@ -192,8 +198,13 @@ class Checked:
                     "they are used; give it memory of its own, as from kernels.xp.empty"
                 )
 
-    def _check_parameters(self, parameters: Iterable[Any]) -> None:
+    def _check_parameters(self, parameters: Any) -> None:
         """Raise MinidlError unless weights, gradients and moments of each are alike, complete, and can be written."""
+        if not isinstance(parameters, Sequence) or not all(hasattr(one, "moments") for one in parameters):
+            raise MinidlError(
+                f"{self.name}: parameters must be a list of ParameterState, not {shown(parameters)}; make one of each "
+                "parameter, as minidl.optimizers does"
+            )
         for parameter in parameters:
             arrays = parameter.weights, parameter.grads, *parameter.moments
             shape, dtype = getattr(arrays[0], "shape", ()), getattr(arrays[0], "dtype", None)

@@ -60,7 +60,7 @@ class Spelt:
 
 def _misspells(name: str, known: str, kind: type) -> bool:
     """Return whether each word of a name is close to that of an attribute, which it does not just continue."""
-    if known in (f"{name}s", f"{name}es"):
+    if known == f"{name}s":
         return isinstance(getattr(kind, known, None), _Fixed)
     words, others = name.split("_"), known.split("_")
     if len(words) != len(others) or name.startswith(known):

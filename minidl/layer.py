@@ -41,7 +41,7 @@ class Layer(Spelt):
     training, after a forward in inference, and if the error has another number of samples than the data.
     """
 
-    made_with = "context"
+    made_with = "output_shape"
     kind = "layer"
     data_axes: tuple[str, ...] = ()  # of one sample, if a layer needs certain axes: (y, x, channels)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.kernels.arguments import whole
-from minidl.kernels.arrays import numbers
+from minidl.kernels.arrays import check_unmasked, numbers
 from minidl.kernels.errors import MinidlError
 from minidl.preprocessing import Preprocessing, pictures
 
@@ -21,6 +21,7 @@ INPUTS = 1 << 18  # numbers in a batch if its size is not given: 85 small images
 def outputs_of(net: "Net", data: Any, batch_size: int | None) -> Any:
     """Return what ``net.predict`` returns, for floats as they are, or for pictures prepared as in training."""
     batch_size = None if batch_size is None else whole("batch_size of predict", batch_size)
+    check_unmasked(data)
     on_device = isinstance(data, net.kernels.xp.ndarray)
     given = pictures(net.kernels.host(data) if on_device and data.dtype == np.uint8 else data)
     if given is not None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from minidl.data import images as image_files
+from minidl.kernels.arrays import check_unmasked
 from minidl.kernels.errors import MinidlError
 
 KEEP = "keep"  # the fit of a net that takes images of any size
@@ -45,6 +46,7 @@ class Preprocessing:
                 f"images of bytes with {len(self.mean)} channels, red first, are expected, but these are "
                 f"{images.dtype} of shape {images.shape}; convert them to uint8 (…, y, x, {len(self.mean)})"
             )
+        check_unmasked(images)
         data = images.astype(np.float32)
         data -= np.asarray(self.mean, np.float32)
         data *= np.float32(1 / self.divisor)
@@ -63,6 +65,7 @@ class Preprocessing:
         picture: a PIL image of any mode, or uint8 (y, x), (y, x, 3) or (y, x, 4). Raises MinidlError for another one.
         """
         if isinstance(picture, np.ndarray):
+            check_unmasked(picture)
             if picture.dtype == np.uint8 and picture.shape == (*self.shape, 3):
                 return picture
             if picture.dtype != np.uint8 or picture.shape[2:] not in ((), (3,), (4,)) or not picture.size:

@@ -116,6 +116,7 @@ def misfits(call: Call, fixed: bool) -> Iterator[tuple[str, Array]]:
         if array.size > 1:
             yield label, xp.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)[..., ::2]
         if isinstance(array, np.ndarray):
+            yield label, np.ma.masked_array(array, np.ones(array.shape))
             unaligned = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
             if array.itemsize > 1:
                 yield label, unaligned
@@ -250,6 +251,32 @@ def test_a_size_of_windows_is_a_whole_number(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize(("protocol", "name"), CALLS)
+def test_a_record_is_left_out_only_where_it_may_be(device: str, protocol: str, name: str) -> None:
+    call = Call(device, protocol, name)
+    given = call.settings | call.arrays
+    arguments = {name: given[name] for name in call.contract.names if name in given}
+    for record in RECORDS.keys() & {*call.contract.names}:
+        if record in call.contract.optional:
+            call.operation(**arguments | {record: None})
+        else:
+            with pytest.raises(MinidlError, match=rf"^{call.operation.name}: {record}\.\S+ must be .*, not None;"):
+                call.operation(**arguments | {record: None})
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize("protocol", ["Adam", "SGD"])
+def test_parameters_are_a_list_of_them(device: str, protocol: str) -> None:
+    """A generator would be at its end when they are updated."""
+    call = Call(device, protocol, "step")
+    right = call.settings["parameters"]
+    for wrong in (iter(right), None, 3, [3], right[0]):
+        with pytest.raises(MinidlError, match=r"step: parameters must be a list of ParameterState, not .*; make one"):
+            call(parameters=wrong)
+    call(parameters=tuple(right))
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
 @pytest.mark.parametrize("name", ["crop", "crop_with_masks"])
 def test_an_epoch_has_numbers_of_stored_images_only(device: str, name: str) -> None:
     """A kernel would read beyond the images, or beyond the end of the epoch."""
@@ -266,7 +293,7 @@ def test_an_epoch_has_numbers_of_stored_images_only(device: str, name: str) -> N
         ):
             call(**{label: xp.full(call.arrays[label].shape, wrong, np.int64)})
     for stored in call.contract.stored:
-        for images in (None, 3, [], call.settings[stored]):
+        for images in (None, 3, [], np.array(3), list, call.settings[stored]):
             fewer = {"classes": xp.zeros(3, np.int64)} if images is call.settings[stored] else {stored: images}
             if name == "crop" or stored in fewer:
                 with pytest.raises(MinidlError, match=rf"augment.{name}: (classes|{stored}) must be "):

@@ -27,7 +27,7 @@ import minidl.experiment.run
 import train
 from minidl import checkpoint
 from minidl.__main__ import main
-from minidl.experiment.cli.stop import KINDS, interrupts
+from minidl.experiment.cli.stop import KINDS, Terminated, interrupts, put_off
 from minidl.experiment.saving import files, records
 from minidl.experiment.saving.contents import RESULT
 from minidl.experiment.sweeps.results import COLUMNS, read_results
@@ -163,6 +163,20 @@ def test_a_second_interrupt_ends_at_once(run, tmp_path, capsys, monkeypatch):
     assert "go on with: python train.py --resume" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("first, status", [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+def test_a_hang_up_is_no_second_interrupt(run, whole, tmp_path, monkeypatch, first, status):
+    def twice():
+        send(first)()
+        send(signal.SIGHUP)()
+
+    with monkeypatch.context() as patch:
+        made = before_step(patch, 2, twice)
+        assert run(*PLAIN) == status
+    assert len(made) == load_file(tmp_path / "run" / checkpoint.NAME)["run/batches"] == 2
+    assert run("--resume", tmp_path / "run") == 0
+    assert_same(tmp_path / "run", whole(PLAIN))
+
+
 def test_an_interrupt_before_a_run_has_begun_leaves_nothing(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("minidl.experiment.sources.load", lambda *_: send(signal.SIGTERM)())
     assert run(*PLAIN) == 143
@@ -220,19 +234,25 @@ def test_an_interrupt_waits_until_a_library_has_started():
     with interrupts(), pytest.raises(KeyboardInterrupt):
         start()
     assert done == ["started"]
+    with put_off() as stop:
+        stop.asked = Terminated()  # so that the next one is the second
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    assert done == ["started"] * 2
 
 
 @pytest.mark.slow
-def test_the_processes_of_a_comparison_save_when_it_is_terminated(folder, tmp_path):
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_the_processes_of_a_comparison_save_when_it_is_terminated(folder, tmp_path, number, status):
     words = ["compare", "--methods", "Baseline; GC", "--data", folder, "--out", tmp_path / "out", "--epochs", 10**6]
     small = ["--model", "a", "--batch-size", 5, "--device", "cpu", "--loops", "numpy", "--jobs", 1, "--quiet"]
     command = [sys.executable, "-m", "minidl", *map(str, [*words, *small])]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not list((tmp_path / "out").glob("[!.]*/log.csv")):
             time.sleep(0.05)
-        process.terminate()
+        process.send_signal(number)
         error = process.communicate(timeout=60)[1]
-    assert process.returncode == 143
+    assert process.returncode == status
     assert error.splitlines()[-1] == "interrupted; call it again to continue where it stopped"
     (run,) = (tmp_path / "out").glob("*-seed0")
     assert load_file(run / checkpoint.NAME)["run/batches"] + len(log(run)) > 0

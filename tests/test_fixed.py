@@ -9,7 +9,17 @@ import pytest
 
 from minidl import MinidlError
 from minidl.layer import Layer
-from minidl.layers import BatchNorm, Convolution, Flatten, FullyConnected, ReLU, Residual, Sequential
+from minidl.layers import (
+    BatchNorm,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    LayerNorm,
+    MaxPool,
+    ReLU,
+    Residual,
+    Sequential,
+)
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.net import Net
 from minidl.optimizers import SGD, Adam
@@ -177,6 +187,32 @@ def test_other_attributes_are_free(part: Callable[[Net], Any]) -> None:
     for name in f"{free} point model modes loss1 loss2 names shapes trained freezer fused_by".split():
         setattr(part(net), name, 3)
         assert getattr(part(deepcopy(net)), name) == 3
+
+
+def test_what_a_layer_sets_itself_is_not_made_up_by_the_user() -> None:
+    """Or nothing would be compared with it."""
+    layers = Convolution(4, 3), BatchNorm(), MaxPool(2, 2), LayerNorm(), Flatten(), FullyConnected(3)
+    net = Net(Sequential(*layers), SHAPE, "cpu")
+    net.backpropagate(net.forward(DATA))
+    net.eval()
+    net.predict(DATA)
+    net.freeze()
+    assert not [part for part in (net, net.root, *net.layers) if "_added" in vars(part)]
+    with pytest.raises(MinidlError, match=r"has no ouput_shape, .* \(did you mean output_shape\?\)"):
+        net.layers[0].ouput_shape = (3,)
+
+
+def test_a_method_may_be_replaced_though_its_name_is_like_an_attribute() -> None:
+    net = make()
+    net.fuse = net.fuse  # as a spy does; beside net.fused
+    assert "fuse" in vars(net)
+
+
+def test_names_are_not_compared_with_private_ones() -> None:
+    net = make()
+    net._trainings = 3  # beside _training
+    net._close_first_error = 3
+    assert (net._trainings, net._close_first_error) == (3, 3)
 
 
 def test_a_class_of_ones_own_may_have_attributes_of_any_name() -> None:

@@ -126,6 +126,14 @@ def test_images_of_no_pixels_are_refused():
             Dataset("mine", images, np.array([0, 1]), classes=("a", "b"))
 
 
+@pytest.mark.parametrize("name", ["images", "labels", "masks"])
+def test_a_set_with_masked_elements_is_refused(name):
+    arrays = {"images": IMAGES, "labels": np.array([0, 1]), "masks": IMAGES[..., 0]}
+    arrays[name] = np.ma.masked_equal(arrays[name], 0)
+    with pytest.raises(MinidlError, match="elements of the array are masked; give each a value"):
+        Dataset("mine", **arrays, classes=("a", "b"), mask_classes=("c",))
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -140,6 +140,8 @@ def test_a_picture_that_lies_on_its_side_is_turned(tiny, tmp_path, random):
         (np.zeros((2, 4, 4, 3), np.uint16), "predict got integers of type uint16"),
         (np.zeros((0, 4, 3), np.uint8), "not uint8 of shape"),
         (np.zeros((4, 0), np.uint8), "not uint8 of shape"),
+        (np.ma.masked_equal(np.zeros((8, 8, 3), np.uint8), 0), "elements of the array are masked; give each a value"),
+        ([np.ma.masked_equal(np.zeros((8, 8, 3), np.uint8), 0)], "elements of the array are masked; give each a value"),
         (Image.new("L", (0, 3)), "a picture of 0×3 pixels shows nothing; leave it out"),
         (
             [Image.new("L", (4, 3)), "street.jpg"],

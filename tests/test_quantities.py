@@ -108,6 +108,13 @@ def test_two_arrays_of_different_shapes_are_refused(name):
 
 
 @pytest.mark.parametrize("name", [*ONE, *TWO, "mean_share"])
+def test_a_masked_element_has_no_quantity(name):
+    x = np.ma.masked_equal(np.eye(3), 1)
+    with pytest.raises(MinidlError, match="elements of the array are masked"):
+        getattr(q, name)(x, *{"mean_share": ("tensor",), **dict.fromkeys(TWO, (x,))}.get(name, ()))
+
+
+@pytest.mark.parametrize("name", [*ONE, *TWO, "mean_share"])
 def test_arrays_are_checked_once(name, monkeypatch):
     """Only the function that was called checks: what it computes from its arrays are arrays of floats."""
     x, checked = np.ones((2, 3), np.float32), []

@@ -612,14 +612,17 @@ def test_filters_are_those_that_the_net_had(tmp_path, small, place):
     assert f"The initial weights were those of {run}. They are not shown" in block.sentence
 
 
-@pytest.mark.parametrize(("loss", "scale"), [("1e6", "log"), ("2.3", None)])
-def test_a_huge_loss_of_one_method_does_not_hide_the_others(run, loss, scale):
+@pytest.mark.parametrize(("loss", "scale", "least"), [("1e6", "log", "1"), ("2.3", None, "1"), ("1e6", None, "0")])
+def test_a_huge_loss_of_one_method_does_not_hide_the_others(run, loss, scale, least):
+    """Unless a loss is 0, which has no logarithm."""
     other, ws = (like(run, name, method=name) for name in ("WC", "WS"))
+    rewrite(other / "log.csv", lambda line: line | {"train_loss": least, "test_loss": least})
     rewrite(ws / "log.csv", lambda line: line | {"train_loss": loss, "test_loss": loss})
     accuracy, losses = outcome.curves(groups(run, other, ws)).blocks
     scales = [layer["encoding"]["y"].get("scale", {}).get("type") for layer in losses.spec["layer"]]
     assert scales == [scale] * 3
     assert losses.sentence.endswith(" The axis is logarithmic.") == (scale == "log")
+    assert ("datum.low > 0" in json.dumps(losses.spec)) == (scale == "log")
     assert "log" not in json.dumps(accuracy.spec)
 
 

@@ -420,6 +420,26 @@ def test_a_configuration_that_was_changed_is_not_resumed(go_on, tmp_path, senten
     assert f"config.json has {message}" in sentence()
 
 
+def test_a_setting_that_resume_may_change_may_be_another_one_than_the_checkpoint_has(go_on, tmp_path):
+    """As after a run that was resumed with it, and killed before it saved again."""
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["settings"] |= {"epochs": 5, "threads": 1, "quiet": not config["settings"]["quiet"]}
+    path.write_text(json.dumps(config))
+    assert go_on() == 0
+
+
+def test_of_several_changed_settings_the_first_one_is_named(go_on, tmp_path, sentence):
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    changed = ["seed", "batch_size", "model"]
+    config["settings"] |= {name: 8 if name != "model" else "d" for name in changed}
+    path.write_text(json.dumps(config))
+    assert go_on() == 2
+    first = next(name for name in config["settings"] if name in changed)
+    assert f"config.json has {first} " in sentence()
+
+
 def test_a_checkpoint_that_lacks_something(go_on, tmp_path, sentence):
     rewrite(tmp_path / "run", lambda text: text.pop("time", None))
     assert go_on() == 2
@@ -451,5 +471,8 @@ def test_images_are_prepared_as_training_saw_them(random, backend, source):
     "wrong", [np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4), np.uint8), np.zeros((2, 4, 4, 1), np.uint8)]
 )
 def test_an_array_that_is_no_image_is_not_prepared(wrong):
+    preprocessing = Preprocessing(tuple(MEAN), DIVISOR, (4, 4), ("a",))
     with pytest.raises(MinidlError, match="images of bytes with 3 channels"):
-        Preprocessing(tuple(MEAN), DIVISOR, (4, 4), ("a",)).prepare(wrong)
+        preprocessing.prepare(wrong)
+    with pytest.raises(MinidlError, match="elements of the array are masked"):
+        preprocessing.prepare(np.ma.masked_equal(np.zeros((2, 4, 4, 3), np.uint8), 0))

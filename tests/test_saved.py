@@ -367,14 +367,16 @@ def test_the_schema_knows_all_that_is_saved(run):
 
 def test_a_net_is_not_saved_in_place_of_a_pipe_or_under_an_impossible_name(tmp_path):
     """A new file replaces the one at its path, and would replace a device such as /dev/null as well."""
-    path = tmp_path / "pipe"
+    path, link = tmp_path / "pipe", tmp_path / "link to the pipe"
     os.mkfifo(path)
+    link.symlink_to(path)
     net = models.build("a", classes=2, shape=(8, 8, 3), device="cpu")
     optimizer = SGD(net.parameters, net.kernels, 0.1)
-    with pytest.raises(MinidlError, match="pipe is not a file, but a pipe or a device, which a file would replace"):
-        checkpoint.save(path, net, optimizer, 1)
-    assert path.is_fifo()
+    for place in (path, link):
+        with pytest.raises(MinidlError, match="pipe is not a file, but a pipe or a device, which a file would replace"):
+            checkpoint.save(place, net, optimizer, 1)
+        assert place.is_fifo()
     for name in ("a\0b", "x" * 300):
         with pytest.raises(MinidlError, match="cannot be written"):
             checkpoint.save(tmp_path / name, net, optimizer, 1)
-    assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
+    assert {*tmp_path.iterdir()} == {path, link}

@@ -54,8 +54,8 @@ def _compare(folder: Path, written: Settings) -> None:
     """
     file = folder / checkpoint.NAME
     trained = (file.exists() and checkpoint.description(file).get("settings")) or {}
-    for name in (written.keys() & trained.keys()) - {*CHANGEABLE, "import"}:
-        if written[name] != trained[name]:
+    for name in written:
+        if name in trained and name not in (*CHANGEABLE, "import") and written[name] != trained[name]:
             raise MinidlError(
                 f"{folder / CONFIG} has {name} {shown(written[name])}, but the run was trained with "
                 f"{shown(trained[name])}; {PUT_BACK}"

@@ -25,6 +25,7 @@ class DataNorm(Layer):
     def __init__(self) -> None:
         super().__init__()
         self.gamma = self.beta = None
+        self.statistics: Any = None  # of the last forward in training
         self.kept: tuple[Array, Any] | None = None  # only during backpropagate: the error and its sums
 
     def infer_shape(self, shape: Shape) -> Shape:

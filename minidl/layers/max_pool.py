@@ -8,6 +8,7 @@ class MaxPool(Pool):
     """Max pooling: out[s, y, x, c] = max of data over the size × size window that begins at (t·y, t·x), stride t."""
 
     kind = "maxpool"
+    argmax: Array = None  # of the last forward in training
 
     def compute_output(self, data: Array) -> Array:
         """Take the largest element of each window and, in training, remember its position."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from minidl.kernels.areas import AREAS, area_view
 from minidl.kernels.arguments import shown
+from minidl.kernels.arrays import check_unmasked
 from minidl.kernels.errors import MinidlError
 from minidl.words import check_known
 
@@ -43,6 +44,7 @@ def of_arrays(function: Function) -> Function:
                 empty = "; it has no element" if 0 in found[0] else ""
                 hint = "; nothing passed that hook point" if array is None else empty
                 raise MinidlError(f"{name} of {function.__name__} must be an array of floats{like}, not {got}{hint}")
+            check_unmasked(array)
         return function(*args, **options)
 
     return checked  # type: ignore[return-value]

@@ -130,7 +130,7 @@ Main = Callable[[Sequence[str] | None, Command], int]
 
 
 def command_line(main: Main) -> Main:
-    """Let ``main`` end with an exit status: 2 and a sentence for a MinidlError, 130 or 143 for an interrupt.
+    """Let ``main`` end with an exit status: 2 and a sentence for a MinidlError, 128 + the number of a signal.
 
     Any other error in a user-defined file is a sentence, too, which names the file and the line; so is an attempt of
     the file to end the program. What KeyboardInterrupt was raised with is printed after the word "interrupted".

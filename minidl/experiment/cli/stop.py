@@ -3,11 +3,11 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ExtensionFileLoader
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minidl.communicator import Communicator
@@ -62,11 +62,8 @@ def _number(interrupt: KeyboardInterrupt) -> int:
 def interrupts() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise their exceptions, as Ctrl-C raises KeyboardInterrupt."""
 
-    def at_once(number: int, frame: FrameType | None) -> None:
-        if _starts_a_library(frame):
-            threading.Timer(MOMENT, os.kill, (os.getpid(), number)).start()
-        else:
-            raise interrupt(number)
+    def at_once(number: int) -> None:
+        raise interrupt(number)
 
     with _handled(at_once):
         yield
@@ -77,7 +74,7 @@ def put_off() -> Iterator[Stop]:
     """Only record the first interrupt; a second one ends the work inside at once."""
     stop = Stop()
 
-    def noted(number: int, frame: FrameType | None) -> None:
+    def noted(number: int) -> None:
         if stop.asked is not None:
             raise interrupt(number)
         stop.asked = interrupt(number)
@@ -97,16 +94,27 @@ def _starts_a_library(frame: FrameType | None) -> bool:
 
 
 @contextmanager
-def _handled(handler: Any) -> Iterator[None]:
+def _handled(handler: Callable[[int], None]) -> Iterator[None]:
     """Handle the signals with this function, but those that are ignored, as after nohup and by jobs of a script with &.
 
-    Outside the main thread, which alone gets signals, do nothing.
+    A hang-up that follows another signal is ignored, as it is no second wish: when a terminal is closed, both its shell
+    and the system send one, and at the end of a session, systemd sends one after SIGTERM. Outside the main thread,
+    which alone gets signals, do nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    come = list[int]()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if _starts_a_library(frame):
+            threading.Timer(MOMENT, os.kill, (os.getpid(), number)).start()
+        elif not come or number != signal.SIGHUP:
+            come.append(number)
+            handler(number)
+
     heard = [number for number in KINDS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = [(number, signal.signal(number, handler)) for number in heard]
+    before = [(number, signal.signal(number, handle)) for number in heard]
     try:
         yield
     finally:

@@ -76,12 +76,12 @@ def _check_kind(path: Path) -> None:
     if path.is_dir():
         raise MinidlError(f"{path} is a folder; name a file in it")
     try:
-        mode = path.lstat().st_mode
+        mode = path.stat().st_mode  # of what a link leads to, such as /dev/stdout
     except FileNotFoundError:
         return
     except ValueError:  # a NUL, or a character that names of files cannot have
         raise OSError(errno.EINVAL, "no file can have such a name") from None
-    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+    if not stat.S_ISREG(mode):
         raise MinidlError(f"{path} is not a file, but a pipe or a device, which a file would replace; name another")
 
 

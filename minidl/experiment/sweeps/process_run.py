@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minidl.experiment.cli.stop import Terminated, interrupts
+from minidl.experiment.cli.stop import HungUp, Terminated, interrupts
 from minidl.experiment.options import Options, as_words
 from minidl.experiment.ranks import launcher
 from minidl.experiment.ranks.cores import place, sharing_cores
@@ -34,12 +35,17 @@ def finished(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         RUNNING.add(process)
         try:
             printed = process.communicate()
-        except KeyboardInterrupt:
-            process.terminate()  # a launcher signals its ranks, but not their children
+        except KeyboardInterrupt as interrupt:
+            _end(process, interrupt)  # a launcher signals its ranks, but not their children
             raise
         finally:
             RUNNING.discard(process)
     return subprocess.CompletedProcess(command, process.returncode, *printed)
+
+
+def _end(process: subprocess.Popen[str], interrupt: KeyboardInterrupt) -> None:
+    """Let a process save and end; one that has seen its terminal closed must not take this for a second interrupt."""
+    process.send_signal(signal.SIGHUP if isinstance(interrupt, HungUp) else signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -110,9 +116,9 @@ def carry_out(
                 errors += filter(None, [future.result()])
                 ended(going_on.pop(future))
             look()
-    except Terminated:
+    except (Terminated, HungUp) as interrupt:
         for process in tuple(RUNNING):
-            process.terminate()  # Ctrl-C reaches them anyway, as they share the terminal
+            _end(process, interrupt)  # Ctrl-C reaches them anyway, as they share the terminal
         raise
     finally:
         pool.shutdown(cancel_futures=True)
