@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -45,6 +46,11 @@ from minidl.models.registry import MODELS
 from minidl.net import Net
 from minidl.normalizations import NORMALIZATIONS
 from minidl.optimizers import OPTIMIZERS
+
+# Tests send signals, which programs in the background or after nohup ignore, and those that they start.
+for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, default)
 
 
 def pytest_configure(config: pytest.Config) -> None:
