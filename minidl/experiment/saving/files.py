@@ -73,14 +73,14 @@ def whole(path: Path) -> Iterator[Path]:
 
 def _check_kind(path: Path) -> None:
     """Raise MinidlError if there is something at a path that a file must not replace."""
-    if path.is_dir():
-        raise MinidlError(f"{path} is a folder; name a file in it")
     try:
         mode = path.stat().st_mode  # of what a link leads to, such as /dev/stdout
     except FileNotFoundError:
         return
     except ValueError:  # a NUL, or a character that names of files cannot have
         raise OSError(errno.EINVAL, "no file can have such a name") from None
+    if stat.S_ISDIR(mode):
+        raise MinidlError(f"{path} is a folder; name a file in it")
     if not stat.S_ISREG(mode):
         raise MinidlError(f"{path} is not a file, but a pipe or a device, which a file would replace; name another")
 
