@@ -1,4 +1,4 @@
-"""The benchmarks of the GPU at tiny sizes, where they measure nothing: every call in them works."""
+"""The benchmarks at tiny sizes, where they measure nothing: every call in them works."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import EMULATED
 
-from minidl import kernels
+from minidl import kernels, optimizers
 from minidl.experiment import recipes
 from minidl.kernels import Kernels
 
@@ -69,6 +69,19 @@ def test_a_step_on_the_gpu(gpu: Kernels, small: Callable[..., None], monkeypatch
     assert min(row["ours_ms"], row["ours_eager_ms"], row["without_wc_gc_ms"]) > 0
     assert row["recipe_hours"] == pytest.approx(25_000 * 300 * row["ours_ms"] / 3.6e6, abs=0.01)
     assert gpu_step.table([row]).count("\n") == 2
+
+
+def test_the_profile_of_a_step(small: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    import step
+
+    small("c", filters=(3, 4, 8), hidden=20)
+    monkeypatch.setitem(step.CASES, "c", step.CASES["c"]._replace(shape=(8, 8, 3)))
+    update = optimizers.SGD.step
+    spent = step.profile("c", "WC, GC, fully, BN", rounds=2)
+    assert spent.keys() >= {"conv", "bn", "relu", "fc", "optimizer"}
+    assert spent["conv"].keys() == {"forward", "backward", "comp_grads"}
+    assert sum(spent["conv"].values()) > 0
+    assert optimizers.SGD.step is update
 
 
 @pytest.fixture

@@ -51,6 +51,35 @@ def test_products_of_operands_per_image_and_of_others(compiled, dtype, random):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("left_transposed, right_transposed", [(False, False), (True, False), (False, True)])
+def test_a_large_product_is_computed_in_blocks(left_transposed, right_transposed, dtype, random, monkeypatch):
+    """For BLAS's kernels for small products; not if right is transposed, which these kernels do not like."""
+    pytest.importorskip("numba")
+    from minidl.kernels.cpu.loops import numba_rows
+
+    monkeypatch.setattr(numba_rows, "MOST_IN_PLACE", 64 * 33 * 20)
+
+    def matrices(rows: int, columns: int, transposed: bool) -> np.ndarray:
+        shape = (columns, rows + 3) if transposed else (rows, columns + 3)
+        wide = random.standard_normal((SAMPLES, 2, *shape)).astype(dtype)
+        return wide[..., :rows].swapaxes(2, 3) if transposed else wide[..., :columns]
+
+    left, right = matrices(70, 33, left_transposed), matrices(33, 150, right_transposed)
+    out = random.standard_normal((SAMPLES, 2, 70, 153)).astype(dtype)
+    before, counts = out.copy(), set()
+
+    def add(program):
+        program.product(PerImage(left), PerImage(right), PerImage(out[..., :150]), accumulate=True)
+        counts.add(len(numba_rows.rows_of(program)))
+
+    run(add, left, right, out)
+    assert counts == {1 if right_transposed else 12}  # four blocks of 17 or 18 rows times three of up to 64 columns
+    expected = before[..., :150] + left @ right
+    np.testing.assert_allclose(out[..., :150], expected, rtol=0, atol=1e-4 if dtype == np.float32 else 1e-12)
+    np.testing.assert_array_equal(out[..., 150:], before[..., 150:])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_pixels_of_images_as_rows_of_one_matrix(compiled, dtype, random):
     """Some rows of each image, as in im2col, and their transpose."""
     pixels = random.standard_normal((SAMPLES * 12, 3)).astype(dtype)

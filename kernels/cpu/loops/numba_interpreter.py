@@ -8,11 +8,9 @@ threads do its parts.
 from typing import Any
 
 import numpy as np
-from llvmlite import binding
-from numba import carray, types
-from numba.extending import get_cython_function_address
-from threadpoolctl import threadpool_limits
+from numba import carray
 
+from minidl.kernels.cpu.loops.numba_blas import dgemm, sgemm
 from minidl.kernels.cpu.loops.numba_compiler import compiled, inlined, parallel
 from minidl.kernels.cpu.loops.numba_largest import largest_of_windows
 from minidl.kernels.cpu.loops.numba_parts import call, in_parts
@@ -22,14 +20,6 @@ from minidl.kernels.cpu.loops.numba_tiles import transform_tiles
 from minidl.kernels.cpu.loops.numba_vectors import LINE, pointer
 from minidl.kernels.cpu.loops.numba_windows import AT_A_TIME, multiply_windows
 
-for _name in ("sgemm", "dgemm"):
-    binding.add_symbol(f"minidl_{_name}", get_cython_function_address("scipy.linalg.cython_blas", _name))
-# transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc: all are addresses, as Fortran passes arguments
-_signature = types.void(*[types.intp] * 13)
-_sgemm: Any = types.ExternalFunction("minidl_sgemm", _signature)
-_dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
-_blas_limit = threadpool_limits(limits=1, user_api="blas")  # again, because SciPy's BLAS was loaded only now
-NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()  # the last argument of ``run_steps``
 _LINES_BYTES = 1 << 14  # of weights that stay in the first-level cache while all windows are read
 _PATIENCE = 1000  # how often a thread checks whether the others are done before it yields its core; some microseconds
 
@@ -114,9 +104,9 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
                     elif op.kind == RELU:
                         call(_relu, (op, c, one_and_zero))
                     elif size == 4:
-                        _sgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
+                        sgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
                     else:
-                        _dgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
+                        dgemm(transpose_b, transpose_a, n, n + 4, n + 8, scalar, b, n + 12, a, n + 16, beta, c, n + 20)
     numbers[0] = 0  # keeps the array alive until here, because BLAS got only its address
 
 

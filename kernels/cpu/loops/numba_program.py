@@ -9,16 +9,17 @@ step; the recording of a whole net has one step for each of its operations (``jo
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.cpu.calls import Calls
+from minidl.kernels.cpu.loops.numba_blas import NORMAL_OR_TRANSPOSED
 from minidl.kernels.cpu.loops.numba_compiler import ready
-from minidl.kernels.cpu.loops.numba_interpreter import NORMAL_OR_TRANSPOSED, run_steps
-from minidl.kernels.cpu.loops.numba_rows import ROW, row_of
+from minidl.kernels.cpu.loops.numba_interpreter import run_steps
+from minidl.kernels.cpu.loops.numba_rows import ROW, rows_of
 from minidl.kernels.cpu.program import PerImage, Program
 
 Array = NDArray[Any]
@@ -45,13 +46,14 @@ class Recording(NamedTuple):
 def record(parts: list[Sequence[Program]]) -> Recording:
     """Return a recording of one step, with the programs of each part of a batch."""
     programs = [program for part in parts for program in part]
-    rows = [row_of(instruction, program.samples) for program in programs for instruction in program.instructions]
+    rows = [rows_of(program) for program in programs]
     starts = [start for program in programs for start in program.starts]
-    counts = [(0, 0), *((len(program.instructions), len(program.starts)) for program in programs)]
+    counts = [(0, 0), *((len(some), len(program.starts)) for some, program in zip(rows, programs, strict=True))]
     ends, before = np.cumsum([0, *map(len, parts)]), np.zeros(len(parts), np.int64)
     one_and_zero = np.array([1, 0], _dtype(programs))
     bounds = np.cumsum(counts, axis=0)
-    return Recording(np.array(rows, ROW), np.array(starts, np.int64), bounds, ends, before, one_and_zero, len(parts))
+    every_row = np.array([*chain.from_iterable(rows)], ROW)
+    return Recording(every_row, np.array(starts, np.int64), bounds, ends, before, one_and_zero, len(parts))
 
 
 def _dtype(programs: list[Program]) -> Any:

@@ -1,18 +1,32 @@
 """Rows: instructions of programs (program.py) as the compiled interpreter (numba_interpreter.py) reads them."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.program import AnyInstruction, Instruction, Largest, Operand, PerImage, Tiles, Windows, part
+from minidl.kernels.cpu.loops.numba_blas import MOST_IN_PLACE
+from minidl.kernels.cpu.program import (
+    AnyInstruction,
+    Instruction,
+    Largest,
+    Operand,
+    PerImage,
+    Program,
+    Tiles,
+    Windows,
+    part,
+)
 
 Array = NDArray[Any]
 
 PRODUCT, COPY, LARGEST, RELU, WINDOWS, TILES = range(6)
 _PIECE = 32  # elements of a window that are summed separately, which halves the rounding errors of whole nets
+_BLOCK_COLUMNS = 64  # of a large product; with 32 or 128, most were slower
+_FEWEST_BLOCK_ROWS = 12  # with fewer, a product is faster as a whole
 _BATCH = 4  # axes of a batch of matrices; missing ones have the length 1
 _NOT_READ = (0, 0)
 _NO_MATRIX = (0, 0, 0, 0)
@@ -61,8 +75,16 @@ ROW = np.dtype(
 )
 
 
-def row_of(instruction: AnyInstruction, samples: int) -> Row:
-    """Return an instruction as a row of a recording."""
+def rows_of(program: Program) -> list[Row]:
+    """Return the instructions of a program as rows of a recording; a large product becomes several (``_blocks``)."""
+    rows: list[Row] = []
+    for instruction in program.instructions:
+        row = _row_of(instruction, program.samples)
+        rows += _blocks(row, part(instruction.out, 0, 1).itemsize) if row.kind == PRODUCT else [row]
+    return rows
+
+
+def _row_of(instruction: AnyInstruction, samples: int) -> Row:
     if isinstance(instruction, Windows):
         return _windows_row(instruction, samples)
     if isinstance(instruction, Largest):
@@ -96,6 +118,37 @@ def _matrices_row(instruction: Instruction, samples: int) -> Row:
         accumulate=instruction.accumulate,
         factor=instruction.factor,
     )
+
+
+def _blocks(row: Row, itemsize: int) -> list[Row]:
+    """Return a product as products of blocks: some rows of left and columns of right that suit BLAS's faster kernels.
+
+    It stays whole if it is small enough, if BLAS has no such kernels, if these are slow because right is transposed,
+    or if small enough blocks would have too few rows.
+    """
+    rows, columns, inner = row.extents
+    (left_transposed, left_line), (right_transposed, _), (_, out_line) = row.layouts
+    if MOST_IN_PLACE is None or right_transposed or rows * columns * inner <= MOST_IN_PLACE:
+        return [row]
+    width = min(columns, _BLOCK_COLUMNS)
+    most = MOST_IN_PLACE // (width * inner)
+    if most < _FEWEST_BLOCK_ROWS:
+        return [row]
+    count = -(-rows // most)
+    ends = [rows * k // count for k in range(count + 1)]
+    left, right, out = row.addresses
+    return [
+        row._replace(
+            addresses=(
+                left + itemsize * first * (1 if left_transposed else left_line),
+                right + itemsize * start,
+                out + itemsize * (first * out_line + start),
+            ),
+            extents=(last - first, min(width, columns - start), inner),
+        )
+        for first, last in pairwise(ends)
+        for start in range(0, columns, width)
+    ]
 
 
 def _windows_row(instruction: Windows, samples: int) -> Row:
