@@ -33,7 +33,9 @@ from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry, Pair
 from minidl.kernels.cpu.chunks import Chunks
+from minidl.kernels.cpu.constants import is_constant
 from minidl.kernels.cpu.cook_toom import transforms
+from minidl.kernels.cpu.lines import per_line
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
@@ -103,9 +105,7 @@ class Winograd(Convolution):
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0."""
         inputs = self._of_phases(data, self._n, (0, 0))
-        self._correlate(
-            inputs, self._filter_transform.forward(weights), biases, [_tiled(out, self._m, self._m, (0, 0))], relu
-        )
+        self._correlate(inputs, weights, False, biases, [_tiled(out, self._m, self._m, (0, 0))], relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
@@ -113,94 +113,132 @@ class Winograd(Convolution):
         first_y, first_x = (min(phase.padding[axis] for phase in self._phases) for axis in (0, 1))
         before = self._n - self._m
         inputs = [_tiled(error, self._n, self._m, (before - first_y, before - first_x))]
-        self._correlate(
-            inputs,
-            self._filter_transform.forward(weights, rotated=True),
-            None,
-            self._of_phases(out, self._m, (first_y, first_x)),
-        )
+        self._correlate(inputs, weights, True, None, self._of_phases(out, self._m, (first_y, first_x)))
 
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
-        m, n, channels, filters = self._m, self._n, self.data_shape[2] * len(self._phases), self.filters
-        data_planes, error_planes = self._of_phases(data, n, (0, 0)), [_tiled(error, m, m, (0, 0))]
+        m, n, channels = self._m, self._n, self.data_shape[2] * len(self._phases)
+        planes = self._of_phases(data, n, (0, 0))
+        by_filters = self._are_few(len(data))
 
-        def scratch(worker: int, chunks: Chunks) -> list[Array]:
-            shape = (chunks.samples, chunks.height, chunks.across)
-            transformed = (n, *shape, n, channels), (n, *shape, n, filters)
-            totals = (n, n, filters, channels), (1, filters)
-            return carve(worker, self.dtype, *transformed, *totals)
+        def some(start: int, stop: int) -> tuple[int, int, slice]:
+            """Return a worker's first and last image, and its filters."""
+            return (0, len(data), slice(start, stop)) if by_filters else (start, stop, slice(0, self.filters))
+
+        def scratch(worker: int, chunks: Chunks, filters: slice) -> list[Array]:
+            shape, own = (chunks.samples, chunks.height, chunks.across), filters.stop - filters.start
+            transformed = (n, *shape, n, channels), (n, *shape, n, own)
+            return carve(worker, self.dtype, *transformed, (n, n, own, channels), (1, own))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            chunks = self._chunks(stop - start, error_planes)
-            transformed_data, transformed_error, total, biases_total = scratch(worker, chunks)
-            several = chunks.count(stop - start) > 1
-            beginning = Program()
+            first, last, filters = some(start, stop)
+            error_planes = [_tiled(error[..., filters], m, m, (0, 0))]
+            chunks = self._chunks(last - first, error_planes)
+            transformed_data, transformed_error, total, biases_total = scratch(worker, chunks, filters)
+            several = chunks.count(last - first) > 1
+            beginning, end = Program(), Program()
             beginning.zero(biases_total)
             if several:
                 beginning.zero(total)
             programs = [beginning]
-            for program, band in chunks.programs(start, stop):
+            for program, band in chunks.programs(first, last):
                 tiles = chunks.tiles(program.samples, band)
                 e_hat, v = _points(transformed_error, tiles), _points(transformed_data, tiles)
-                transform_tiles(program, self._b, data_planes, band, transformed_data)
+                transform_tiles(program, self._b, planes, band, transformed_data)
                 transform_tiles(program, self._a, error_planes, band, transformed_error)
                 program.product(e_hat.transpose(0, 1, 3, 2), v, total, accumulate=several)
                 program.product(ones(tiles, self.dtype)[None], e_hat[_ONE, _ONE], biases_total, accumulate=True)
                 programs.append(program)
-            return programs
+            if by_filters:
+                self._filter_transform.add_adjoint_to(end, total, weights_grads[filters])
+                end.copy(biases_total, biases_grads[None, filters])
+            return [*programs, end]
 
-        self._recorder.run(len(data), (error, data), write)
-        totals = [
-            scratch(worker, self._chunks(stop - start, error_planes))[-2:] for worker, start, stop in shares(len(data))
-        ]
+        arrays = [error, data, weights_grads, biases_grads]
+        self._recorder.run(self.filters if by_filters else len(data), arrays, write)
+        if by_filters:
+            return
+        totals = []
+        for worker, start, stop in shares(len(data)):
+            chunks = self._chunks(stop - start, [_tiled(error, m, m, (0, 0))])
+            totals.append(scratch(worker, chunks, slice(0, self.filters))[-2:])
         self._filter_transform.adjoint([total for total, _ in totals], weights_grads)
         biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
 
     def _correlate(
-        self, inputs: list[Plane], weights: Array, biases: Array | None, outputs: list[Plane], relu: bool = False
+        self,
+        inputs: list[Plane],
+        weights: Array,
+        rotated: bool,
+        biases: Array | None,
+        outputs: list[Plane],
+        relu: bool = False,
     ) -> None:
-        """Write Aᵀ (V·U) A + biases into the planes ``outputs``; weights: U, as FilterTransform gives it.
+        """Write Aᵀ (V·U) A + biases into the planes ``outputs``; rotated: with the weights rotated, from out to in.
 
-        relu: write the maximum of that and 0. The workers share the images or, of a single one, the filters.
+        relu: write the maximum of that and 0. The workers share the images or, of few, the channels of the output; then
+        each transforms its own weights, unless these are constants.
         """
-        n, (parts, _, _, channels, width) = self._n, weights.shape
-        images, filters = len(outputs[0].images), sum(plane.images.shape[-1] for plane in outputs)
-        arrays = [inputs[0].images, outputs[0].images, weights, *([] if biases is None else [biases])]
-        one = images == len(outputs) == 1
+        n, images, channels = self._n, len(outputs[0].images), outputs[0].images.shape[-1]
+        by_channels = len(outputs) == 1 and self._are_few(images)
+        transform, ready = self._filter_transform, None
+        if is_constant(weights):
+            ready = transform.kept(weights, rotated)
+        elif not by_channels:
+            ready = transform.transformed(weights, rotated)
+        width = per_line(self.dtype) if is_constant(weights) else 1
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, begin, end = (0, 1, start, stop) if one else (start, stop, 0, parts)
-            some = slice(begin * width, min(end * width, filters))
-            chunks = self._chunks(last - first, outputs)
+            first, last, some = start, stop, slice(0, channels)
+            if by_channels:
+                first, last, some = 0, images, slice(start * width, min(stop * width, channels))
             planes = [plane._replace(images=plane.images[..., some]) for plane in outputs]
+            chunks = self._chunks(last - first, outputs)
             shape = (chunks.samples, chunks.height, chunks.across)
-            transformed_inputs, transformed_outputs = carve(
-                worker, self.dtype, (n, *shape, n, channels), (n, *shape, n, some.stop - some.start)
-            )
-            programs = []
+            shapes = [(n, *shape, n, sum(plane.images.shape[-1] for plane in side)) for side in (inputs, planes)]
+            own = weights[..., some] if rotated else weights[some]
+            own_shapes = transform.shapes(len(own), own.shape[-1], rotated) if ready is None else ((0,), (0,))
+            u, turned, transformed_inputs, transformed_outputs = carve(worker, self.dtype, *own_shapes, *shapes)
+            programs = [Program()]
+            if ready is None:
+                transform.add_to(programs[0], own, u, turned, rotated)
+                matrices = transform.as_matrices(u, rotated)
+            else:
+                matrices = ready[start:stop] if by_channels else ready
             for program, band in chunks.programs(first, last):
                 tiles = chunks.tiles(program.samples, band)
                 v, products = _points(transformed_inputs, tiles), _points(transformed_outputs, tiles)
                 transform_tiles(program, self._b, inputs, band, transformed_inputs)
-                self._multiply(program, v, weights[begin:end], None if biases is None else biases[some], products)
+                self._multiply(program, v, matrices, None if biases is None else biases[some], products)
                 write_tiles(program, self._a_transposed, transformed_outputs, planes, band, relu)
                 programs.append(program)
             return programs
 
-        if one:
-            minimum = MIN_PRODUCTS // (self._chunks(1, outputs).most_tiles * n * n * channels * width) + 1
-            self._recorder.run(parts, arrays, write, minimum, variant=relu)
-        else:
-            self._recorder.run(images, arrays, write, variant=relu)
+        arrays = [inputs[0].images, outputs[0].images, weights if ready is None else ready]
+        if biases is not None:
+            arrays.append(biases)
+        count, minimum = images, 1
+        if by_channels:
+            products = self._chunks(images, outputs).most_tiles * n * n * inputs[0].images.shape[-1] * width
+            count, minimum = -(-channels // width), MIN_PRODUCTS // products + 1
+        self._recorder.run(count, arrays, write, minimum, variant=(rotated, relu))
+
+    def _are_few(self, images: int) -> bool:
+        """Return whether images have so few tiles that the transformed weights are most of what a worker reads.
+
+        If the workers share the channels of the outputs, each transforms only its own weights, which then stay in its
+        core's cache, but all images.
+        """
+        tiles = images * prod(-(-size // self._m) for size in self.output_shape[:2])
+        return images == 1 or tiles < self._balanced()
 
     def _multiply(self, program: Program, v: Array, weights: Array, biases: Array | None, products: Array) -> None:
         """Append the instructions for V·U, plus the biases at the point (1, 1).
 
         Weights that are kept in lines are multiplied as windows, which reads the tiles in place.
         """
-        if weights.shape[-1] == 1:
-            program.product(v, weights[..., 0].transpose(1, 2, 3, 0), products)
+        if weights.ndim == 4:
+            program.product(v, weights, products)
             if biases is not None:
                 column = ones(v.shape[2], self.dtype)[:, None]
                 program.product(column, biases[None], products[_ONE, _ONE], accumulate=True)
@@ -223,10 +261,14 @@ class Winograd(Convolution):
         y = max(plane.y.size + plane.y.padding for plane in covered)
         x = max(plane.x.size + plane.x.padding for plane in covered)
         channels, filters = self.data_shape[2] * len(self._phases), self.filters
-        # Each chunk reads all transformed weights, so they should be at most half as many as its own numbers.
-        balanced = 2 * channels * filters // (channels + filters)
         fitting = _CHUNK_BYTES // (self._n**2 * (channels + filters) * self.dtype.itemsize)
-        return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, balanced, fitting))
+        # Each chunk reads all transformed weights, so they should be at most half as many as its own numbers.
+        return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, self._balanced(), fitting))
+
+    def _balanced(self) -> int:
+        """Return the number of tiles that have twice as many numbers, of data and outputs, as the weights have."""
+        channels, filters = self.data_shape[2] * len(self._phases), self.filters
+        return 2 * channels * filters // (channels + filters)
 
 
 def _best_tile(height: int, width: int, taps: int) -> int:

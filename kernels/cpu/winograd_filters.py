@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.kernels.cpu.constants import Kept, is_constant
+from minidl.kernels.cpu.constants import Kept
 from minidl.kernels.cpu.lines import in_lines
 from minidl.kernels.cpu.phases import Pair, Phase
 from minidl.kernels.cpu.program import Program, Recorder
@@ -32,62 +32,86 @@ class FilterTransform:
         self._adjoints = [matrix.T.copy() for matrix in self._matrices]
         self._recorder, self._kept, self._kept_rotated = Recorder(), Kept(), Kept()
 
-    def forward(self, weights: Array, rotated: bool = False) -> Array:
-        """Return weights (out, y, x, in) transformed to (out, n, n, phases·in, 1), in scratch memory.
+    def kept(self, weights: Array, rotated: bool) -> Array:
+        """Return constant weights, transformed, in lines (lines.py): (lines of N, n, n, K, numbers of a line).
 
-        rotated: transform the weights rotated by 180°, from out to in, to (phases·in, n, n, out, 1). The transform of a
-        constant is computed only once and kept in lines (lines.py), (lines of filters, n, n, phases·in, numbers of a
-        line): n²/taps times as many numbers as the weights.
+        K and N are the channels that their products take and give. The lines are computed only once. They have n²/taps
+        times as many numbers as the weights.
         """
-        if is_constant(weights):
-            kept = self._kept_rotated if rotated else self._kept
-            return kept.of(weights, lambda constant: _in_lines(self._transformed(constant, rotated)))
-        return self._transformed(weights, rotated)[..., None]
+        kept = self._kept_rotated if rotated else self._kept
+        return kept.of(weights, lambda constant: _in_lines(self.transformed(constant, rotated)))
 
-    def _transformed(self, weights: Array, rotated: bool) -> Array:
-        """Return the transformed weights (out, n, n, phases·in), or rotated ones (phases·in, n, n, out).
-
-        Both are views of the same order in memory, (n, n, out, phases·in), because BLAS accepts transposed matrices. To
-        transpose the weights instead took two or three times as long as everything else here.
-        """
-        n, (filters, _, _, channels) = self._points, weights.shape
-        matrices = self._rotated if rotated else self._matrices
-        (transformed,) = carve("weights", self._dtype, (n * n, filters, len(matrices), channels))
-        taps = weights.reshape(filters, self._taps, channels)
+    def transformed(self, weights: Array, rotated: bool) -> Array:
+        """Return transformed weights (n, n, K, N) in scratch memory; the workers share K."""
+        filters, _, _, channels = weights.shape
+        u, turned = carve("weights", self._dtype, *self.shapes(filters, channels, rotated))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            program = Program()
-            for phase, matrix in enumerate(matrices):
-                program.product(matrix, taps[start:stop], transformed[:, start:stop, phase].transpose(1, 0, 2))
+            program, some = Program(), slice(start, stop)
+            if rotated:
+                self.add_to(program, weights[some], u[:, :, some], turned, rotated)
+            else:
+                self.add_to(program, weights[..., some], u[:, :, :, some], turned[:, some], rotated)
             return [program]
 
-        self._recorder.run(filters, (weights, transformed), write, _MIN_PER_THREAD // channels + 1, rotated)
-        points = transformed.reshape(n, n, filters, -1)
-        return points.transpose(3, 0, 1, 2) if rotated else points.transpose(2, 0, 1, 3)
+        count, others = (filters, channels) if rotated else (channels, filters)
+        self._recorder.run(count, (weights, u), write, _MIN_PER_THREAD // others + 1, rotated)
+        return self.as_matrices(u, rotated)
+
+    def shapes(self, filters: int, channels: int, rotated: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of what ``add_to`` writes: U, and the weights in the order of U."""
+        n, phases = self._points, len(self._matrices)
+        if rotated:
+            return (n, n, filters, phases, channels), (0,)  # the order of the weights
+        return (n, n, phases, channels, filters), (self._taps, channels, filters)
+
+    def add_to(self, program: Program, weights: Array, u: Array, turned: Array, rotated: bool) -> None:
+        """Append the instructions that write U of some weights (out, y, x, in), with arrays of ``shapes``.
+
+        rotated: of the weights rotated by 180°, from out to in. Either way, U lies in memory as the right matrix of a
+        product, because BLAS is slower with one that lies transposed.
+        """
+        filters, _, _, channels = weights.shape
+        taps = weights.reshape(filters, self._taps, channels)
+        if not rotated:
+            program.copy(taps.transpose(1, 2, 0), turned)
+            taps = turned.transpose(1, 0, 2)
+        for phase, matrix in enumerate(self._rotated if rotated else self._matrices):
+            of_phase = u[:, :, :, phase] if rotated else u[:, :, phase]
+            program.product(matrix, taps, of_phase.reshape(-1, *of_phase.shape[2:]).transpose(1, 0, 2))
+
+    def as_matrices(self, u: Array, rotated: bool) -> Array:
+        """View U as matrices (n, n, K, N)."""
+        n, last = self._points, u.shape[-1]
+        return u.reshape(n, n, -1, len(self._matrices) * last if rotated else last)
 
     def adjoint(self, totals: list[Array], weights_grads: Array) -> None:
         """Write the gradients of the weights, given those of U as the sum of ``totals`` (n, n, out, phases·in)."""
         filters, _, _, channels = weights_grads.shape
-        shape = (self._points**2, filters, len(self._matrices), channels)
-        first, *others = (total.reshape(shape) for total in totals)
-        grads = weights_grads.reshape(filters, self._taps, channels)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            program, total = Program(), first[:, start:stop]
+            program, (total, *others) = Program(), [total[:, :, start:stop] for total in totals]
             for other in others:
-                program.copy(other[:, start:stop], total, accumulate=True)
-            for phase, matrix in enumerate(self._adjoints):
-                of_phase = total[:, :, phase].transpose(1, 0, 2)
-                program.product(matrix, of_phase, grads[start:stop], accumulate=phase > 0)
+                program.copy(other, total, accumulate=True)
+            self.add_adjoint_to(program, total, weights_grads[start:stop])
             return [program]
 
         self._recorder.run(filters, (weights_grads, *totals), write, _MIN_PER_THREAD // channels + 1, _ADJOINT)
 
+    def add_adjoint_to(self, program: Program, total: Array, weights_grads: Array) -> None:
+        """Append the instructions that write gradients of some weights, given those of U (n, n, out, phases·in)."""
+        filters, _, _, channels = weights_grads.shape
+        grads = weights_grads.reshape(filters, self._taps, channels)
+        by_phase = total.reshape(-1, filters, len(self._adjoints), channels)
+        for phase, matrix in enumerate(self._adjoints):
+            program.product(matrix, by_phase[:, :, phase].transpose(1, 0, 2), grads, accumulate=phase > 0)
 
-def _in_lines(transformed: Array) -> Array:
-    """Return transformed weights (out, n, n, in) in lines."""
-    lines = in_lines(transformed)
-    return lines.reshape(len(lines), *transformed.shape[1:], -1)
+
+def _in_lines(matrices: Array) -> Array:
+    """Return transformed weights (n, n, K, N) in lines."""
+    by_output = matrices.transpose(3, 0, 1, 2)
+    lines = in_lines(by_output)
+    return lines.reshape(len(lines), *by_output.shape[1:], -1)
 
 
 def _matrix(g: Array, kernel_size: Pair, phase: Phase) -> Array:

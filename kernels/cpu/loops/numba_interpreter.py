@@ -14,9 +14,10 @@ from minidl.kernels.cpu.loops.numba_blas import dgemm, sgemm
 from minidl.kernels.cpu.loops.numba_compiler import compiled, inlined, parallel
 from minidl.kernels.cpu.loops.numba_largest import largest_of_windows
 from minidl.kernels.cpu.loops.numba_parts import call, in_parts
-from minidl.kernels.cpu.loops.numba_rows import COPY, LARGEST, RELU, TILES, WINDOWS
+from minidl.kernels.cpu.loops.numba_rows import COPY, LARGEST, RELU, TILES, TRANSPOSE, WINDOWS
 from minidl.kernels.cpu.loops.numba_threads import add_at, let_others_run
 from minidl.kernels.cpu.loops.numba_tiles import transform_tiles
+from minidl.kernels.cpu.loops.numba_transpose import transpose
 from minidl.kernels.cpu.loops.numba_vectors import LINE, pointer
 from minidl.kernels.cpu.loops.numba_windows import AT_A_TIME, multiply_windows
 
@@ -101,6 +102,9 @@ def _run(op: Any, start: Any, one_and_zero: Any, letters: Any) -> None:
                     c = out + i * op.stride[2, 0] + j * op.stride[2, 1] + k * op.stride[2, 2] + l * op.stride[2, 3]
                     if op.kind == COPY:
                         call(_copy, (op, b, c, one_and_zero))
+                    elif op.kind == TRANSPOSE:
+                        lines = (b, op.layout[1, 1] * size), (c, op.layout[2, 0])
+                        call(transpose, (op.extent[0], op.extent[1], lines[0], lines[1], one_and_zero))
                     elif op.kind == RELU:
                         call(_relu, (op, c, one_and_zero))
                     elif size == 4:

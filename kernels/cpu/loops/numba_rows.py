@@ -23,7 +23,7 @@ from minidl.kernels.cpu.program import (
 
 Array = NDArray[Any]
 
-PRODUCT, COPY, LARGEST, RELU, WINDOWS, TILES = range(6)
+PRODUCT, COPY, TRANSPOSE, LARGEST, RELU, WINDOWS, TILES = range(7)
 _PIECE = 32  # elements of a window that are summed separately, which halves the rounding errors of whole nets
 _BLOCK_COLUMNS = 64  # of a large product; with 32 or 128, most were slower
 _FEWEST_BLOCK_ROWS = 12  # with fewer, a product is faster as a whole
@@ -106,6 +106,8 @@ def _matrices_row(instruction: Instruction, samples: int) -> Row:
     addresses, layout = [*map(_address, arrays)], _layout
     if kind != PRODUCT:
         arrays, layout = _merged(arrays), _elements
+    if kind == COPY and instruction.factor == 1 and not instruction.accumulate and _is_transposed(*arrays[1:]):
+        kind = TRANSPOSE
     *batch, rows, columns = arrays[2].shape
     return Row(
         kind=kind,
@@ -130,7 +132,7 @@ def _blocks(row: Row, itemsize: int) -> list[Row]:
     (left_transposed, left_line), (right_transposed, _), (_, out_line) = row.layouts
     if MOST_IN_PLACE is None or right_transposed or rows * columns * inner <= MOST_IN_PLACE:
         return [row]
-    width = min(columns, _BLOCK_COLUMNS)
+    width = min(columns, max(_BLOCK_COLUMNS, MOST_IN_PLACE // (rows * inner) // _BLOCK_COLUMNS * _BLOCK_COLUMNS))
     most = MOST_IN_PLACE // (width * inner)
     if most < _FEWEST_BLOCK_ROWS:
         return [row]
@@ -263,6 +265,12 @@ def _layout(array: Array) -> tuple[int, int]:
         return 0, max(of_rows, columns, 1) if rows > 1 else max(columns, 1)
     assert of_rows == 1 or rows == 1
     return 1, max(of_columns, rows)
+
+
+def _is_transposed(source: Array, out: Array) -> bool:
+    """Return whether the columns of a matrix lie one after another, and those of another do not, but its rows do."""
+    size = source.itemsize
+    return source.strides[-2] == size != source.strides[-1] and out.strides[-1] == size
 
 
 def _strides(array: Array) -> list[int]:
