@@ -63,12 +63,14 @@ class Im2col(Convolution):
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             first, last, some = (0, 1, slice(start, stop)) if one else (start, stop, slice(None))
-            chunks = self._chunks(last - first)
-            padded, columns = carve(worker, self.dtype, *self._shapes(chunks))
-            programs = []
+            chunks, part = self._chunks(last - first), matrix[some]
+            # Transposed once, because BLAS is slower with a right matrix that lies transposed in memory.
+            padded, columns, turned = carve(worker, self.dtype, *self._shapes(chunks), part.shape[::-1])
+            programs = [Program()]
+            programs[0].copy(part.T, turned)
             for program, band in chunks.programs(first, last):
                 target = self._pixels(out, band, some)
-                program.product(self._gather(program, data, band, padded, columns), matrix[some].T, target)
+                program.product(self._gather(program, data, band, padded, columns), turned, target)
                 tiles = chunks.tiles(program.samples, band)
                 program.product(ones(tiles, self.dtype)[:, None], biases[None, some], target, accumulate=True)
                 if relu:

@@ -1,7 +1,6 @@
 """Rows: instructions of programs (program.py) as the compiled interpreter (numba_interpreter.py) reads them."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +21,12 @@ from minidl.kernels.cpu.program import (
 )
 
 Array = NDArray[Any]
+Range = tuple[int, int]
 
 PRODUCT, COPY, TRANSPOSE, LARGEST, RELU, WINDOWS, TILES = range(7)
 _PIECE = 32  # elements of a window that are summed separately, which halves the rounding errors of whole nets
 _BLOCK_COLUMNS = 64  # of a large product; with 32 or 128, most were slower
+_SMALL_RESULT = 1 << 13  # elements
 _FEWEST_BLOCK_ROWS = 12  # with fewer, a product is faster as a whole
 _BATCH = 4  # axes of a batch of matrices; missing ones have the length 1
 _NOT_READ = (0, 0)
@@ -123,34 +124,50 @@ def _matrices_row(instruction: Instruction, samples: int) -> Row:
 
 
 def _blocks(row: Row, itemsize: int) -> list[Row]:
-    """Return a product as products of blocks: some rows of left and columns of right that suit BLAS's faster kernels.
+    """Return a product as products of blocks, small enough for BLAS's faster kernels.
 
-    It stays whole if it is small enough, if BLAS has no such kernels, if these are slow because right is transposed,
-    or if small enough blocks would have too few rows.
+    A small result is summed up in several products, a larger one divided. The product stays whole if BLAS has no such
+    kernels, if these are slow because right is transposed, or if small enough blocks would have too few rows.
     """
     rows, columns, inner = row.extents
-    (left_transposed, left_line), (right_transposed, _), (_, out_line) = row.layouts
-    if MOST_IN_PLACE is None or right_transposed or rows * columns * inner <= MOST_IN_PLACE:
+    if MOST_IN_PLACE is None or row.layouts[1][0] or rows * columns * inner <= MOST_IN_PLACE:
         return [row]
-    width = min(columns, max(_BLOCK_COLUMNS, MOST_IN_PLACE // (rows * inner) // _BLOCK_COLUMNS * _BLOCK_COLUMNS))
-    most = MOST_IN_PLACE // (width * inner)
-    if most < _FEWEST_BLOCK_ROWS:
-        return [row]
-    count = -(-rows // most)
-    ends = [rows * k // count for k in range(count + 1)]
-    left, right, out = row.addresses
+    height, width, depth = rows, columns, inner
+    if rows * columns <= _SMALL_RESULT:
+        depth = MOST_IN_PLACE // (rows * columns)
+    else:
+        width = min(columns, max(_BLOCK_COLUMNS, MOST_IN_PLACE // (rows * inner) // _BLOCK_COLUMNS * _BLOCK_COLUMNS))
+        height = MOST_IN_PLACE // (width * inner)
+        if height < _FEWEST_BLOCK_ROWS:
+            return [row]
     return [
-        row._replace(
-            addresses=(
-                left + itemsize * first * (1 if left_transposed else left_line),
-                right + itemsize * start,
-                out + itemsize * (first * out_line + start),
-            ),
-            extents=(last - first, min(width, columns - start), inner),
-        )
-        for first, last in pairwise(ends)
+        _block(row, itemsize, (top, bottom), (start, min(start + width, columns)), (first, last))
+        for top, bottom in _divided(rows, height)
         for start in range(0, columns, width)
+        for first, last in _divided(inner, depth)
     ]
+
+
+def _block(row: Row, itemsize: int, rows: Range, columns: Range, inner: Range) -> Row:
+    """Return the product of some rows and columns of left with some columns of right, which is not transposed."""
+    left, right, out = row.addresses
+    (left_transposed, left_line), (_, right_line), (_, out_line) = row.layouts
+    place = rows[0] + inner[0] * left_line if left_transposed else rows[0] * left_line + inner[0]
+    return row._replace(
+        addresses=(
+            left + itemsize * place,
+            right + itemsize * (inner[0] * right_line + columns[0]),
+            out + itemsize * (rows[0] * out_line + columns[0]),
+        ),
+        extents=(rows[1] - rows[0], columns[1] - columns[0], inner[1] - inner[0]),
+        accumulate=row.accumulate or inner[0] > 0,
+    )
+
+
+def _divided(count: int, most: int) -> list[Range]:
+    """Divide range(count) into parts of nearly equal size, ``most`` at most; return where they begin and end."""
+    parts = -(-count // most)
+    return [(count * k // parts, count * (k + 1) // parts) for k in range(parts)]
 
 
 def _windows_row(instruction: Windows, samples: int) -> Row:
