@@ -59,18 +59,20 @@ class Im2col(Convolution):
 
         The workers share the images or, of a single one, the filters.
         """
-        matrix, one = self._matrix(weights), len(data) == 1
+        matrix, by_filters = self._matrix(weights), self._are_few(len(data))
+        pixels = len(data) * prod(self.output_shape[:2])
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, some = (0, 1, slice(start, stop)) if one else (start, stop, slice(None))
-            chunks, part = self._chunks(last - first), matrix[some]
-            # Transposed once, because BLAS is slower with a right matrix that lies transposed in memory.
-            padded, columns, turned = carve(worker, self.dtype, *self._shapes(chunks), part.shape[::-1])
+            first, last, some = (0, len(data), slice(start, stop)) if by_filters else (start, stop, slice(None))
+            chunks, right = self._chunks(last - first), matrix[some].T
+            padded, columns, turned = carve(worker, self.dtype, *self._shapes(chunks), right.shape)
             programs = [Program()]
-            programs[0].copy(part.T, turned)
+            if pixels >= _FEWEST_PIXELS:  # enough to transpose the weights once, as BLAS multiplies them faster then
+                programs[0].copy(right, turned)
+                right = turned
             for program, band in chunks.programs(first, last):
                 target = self._pixels(out, band, some)
-                program.product(self._gather(program, data, band, padded, columns), turned, target)
+                program.product(self._gather(program, data, band, padded, columns), right, target)
                 tiles = chunks.tiles(program.samples, band)
                 program.product(ones(tiles, self.dtype)[:, None], biases[None, some], target, accumulate=True)
                 if relu:
@@ -79,8 +81,8 @@ class Im2col(Convolution):
             return programs
 
         count, minimum = len(data), 1
-        if one:
-            count, minimum = self.filters, MIN_PRODUCTS // (prod(self.output_shape[:2]) * matrix.shape[1]) + 1
+        if by_filters:
+            count, minimum = self.filters, MIN_PRODUCTS // (pixels * matrix.shape[1]) + 1
         self._recorder.run(count, (data, matrix, biases, out), write, minimum, variant=relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
@@ -104,45 +106,67 @@ class Im2col(Convolution):
         self._recorder.run(len(error), (error, matrix, out), write)
 
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
-        """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
+        """Write the gradients of the weights (out, y, x, in) and of the biases (out,).
 
-        def scratch(worker: int, chunks: Chunks) -> list[Array]:
-            size = (self.filters, prod(self._reach) * self.data_shape[2])
-            return carve(worker, self.dtype, *self._shapes(chunks), size, (1, self.filters))
+        The workers share the images and add up their sums, or, of few images, share the filters.
+        """
+        by_filters = self._are_few(len(data))
+
+        def scratch(worker: int, start: int, stop: int) -> list[Array]:
+            images, filters = (len(data), stop - start) if by_filters else (stop - start, self.filters)
+            size = (filters, prod(self._reach) * self.data_shape[2])
+            return carve(worker, self.dtype, *self._shapes(self._chunks(images)), size, (1, filters))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            chunks = self._chunks(stop - start)
-            padded, columns, total, biases_total = scratch(worker, chunks)
-            beginning = Program()
+            first, last, some = (0, len(data), slice(start, stop)) if by_filters else (start, stop, slice(None))
+            chunks = self._chunks(last - first)
+            padded, columns, total, biases_total = scratch(worker, start, stop)
+            beginning, end = Program(), Program()
             beginning.zero(total)
             beginning.zero(biases_total)
             programs = [beginning]
-            for program, band in chunks.programs(start, stop):
-                source = self._pixels(error, band)
+            for program, band in chunks.programs(first, last):
+                source = self._pixels(error, band, some)
                 windows = self._gather(program, data, band, padded, columns)
                 program.product(source._replace(transposed=True), windows, total, accumulate=True)
                 tiles = chunks.tiles(program.samples, band)
                 program.product(ones(tiles, self.dtype)[None], source, biases_total, accumulate=True)
                 programs.append(program)
-            return programs
+            if by_filters:
+                self._write_grads(end, [total], weights_grads[some])
+                end.copy(biases_total, biases_grads[None, some])
+            return [*programs, end]
 
+        if by_filters:
+            self._recorder.run(self.filters, (error, data, weights_grads, biases_grads), write)
+            return
         self._recorder.run(len(data), (error, data), write)
         # The workers' sums are added in a fixed order, so that the same data give the same bits.
-        totals, biases_totals = zip(
-            *(scratch(worker, self._chunks(stop - start))[2:] for worker, start, stop in shares(len(data))), strict=True
-        )
+        totals, biases_totals = zip(*(scratch(*share)[2:] for share in shares(len(data))), strict=True)
         biases_grads[...] = sum(total[0] for total in biases_totals)
 
         def sum_up(worker: int, start: int, stop: int) -> list[Program]:
-            program, grads = Program(), weights_grads[start:stop]
-            useful = grads[self._taps]
-            if useful.shape != grads.shape:
-                program.zero(grads.reshape(len(grads), -1))
-            for k, total in enumerate(totals):
-                program.copy(total[start:stop].reshape(useful.shape), useful, accumulate=k > 0)
+            program = Program()
+            self._write_grads(program, [total[start:stop] for total in totals], weights_grads[start:stop])
             return [program]
 
         self._recorder.run(self.filters, (weights_grads, *totals), sum_up, _MIN_PER_THREAD // weights_grads[0].size + 1)
+
+    def _write_grads(self, program: Program, totals: list[Array], grads: Array) -> None:
+        """Append the instructions that write the sum of some totals to the gradients of some filters."""
+        useful = grads[self._taps]
+        if useful.shape != grads.shape:
+            program.zero(grads.reshape(len(grads), -1))
+        for k, total in enumerate(totals):
+            program.copy(total.reshape(useful.shape), useful, accumulate=k > 0)
+
+    def _are_few(self, images: int) -> bool:
+        """Return whether images have so few output pixels that the weights are most of what a worker reads.
+
+        If the workers share the filters, each reads and writes only its own weights, but gathers all windows.
+        """
+        columns = prod(self._reach) * self.data_shape[2]
+        return images == 1 or images * prod(self.output_shape[:2]) * (columns + self.filters) < columns * self.filters
 
     def _useful(self, axis: int) -> slice:
         """Return the positions of the filter that meet the image anywhere, or one position if none does."""

@@ -154,10 +154,10 @@ class Winograd(Convolution):
                 end.copy(biases_total, biases_grads[None, filters])
             return [*programs, end]
 
-        arrays = [error, data, weights_grads, biases_grads]
-        self._recorder.run(self.filters if by_filters else len(data), arrays, write)
         if by_filters:
+            self._recorder.run(self.filters, (error, data, weights_grads, biases_grads), write)
             return
+        self._recorder.run(len(data), (error, data), write)
         totals = []
         for worker, start, stop in shares(len(data)):
             chunks = self._chunks(stop - start, [_tiled(error, m, m, (0, 0))])
