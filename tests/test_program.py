@@ -70,13 +70,82 @@ def test_a_large_product_is_computed_in_blocks(left_transposed, right_transposed
 
     def add(program):
         program.product(PerImage(left), PerImage(right), PerImage(out[..., :150]), accumulate=True)
-        counts.add(len(numba_rows.rows_of(program)))
+        counts.add(len(numba_rows.rows_of(program, left.itemsize)))
 
     run(add, left, right, out)
     assert counts == {1 if right_transposed else 12}  # four blocks of 17 or 18 rows times three of up to 64 columns
     expected = before[..., :150] + left @ right
     np.testing.assert_allclose(out[..., :150], expected, rtol=0, atol=1e-4 if dtype == np.float32 else 1e-12)
     np.testing.assert_array_equal(out[..., 150:], before[..., 150:])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("left_transposed", [False, True])
+def test_a_long_sum_of_a_small_result_is_computed_in_parts(left_transposed, dtype, random, monkeypatch):
+    """The first part overwrites what was there, nan included, unless the product is added."""
+    pytest.importorskip("numba")
+    from minidl.kernels.cpu.loops import numba_rows
+
+    monkeypatch.setattr(numba_rows, "MOST_IN_PLACE", 9 * 20 * 30)
+    left = random.standard_normal((2, 100, 12) if left_transposed else (2, 9, 103)).astype(dtype)
+    left = left[..., :9].swapaxes(1, 2) if left_transposed else left[..., :100]
+    right = random.standard_normal((2, 100, 23)).astype(dtype)[..., :20]
+    wide, counts = np.full((2, 2, 9, 25), np.nan, dtype), set()
+    wide[1] = random.standard_normal((2, 9, 25))
+    before = wide[1].copy()
+
+    def write(worker, start, stop):
+        program = Program()
+        program.product(left, right, wide[0, ..., :20])
+        program.product(left, right, wide[1, ..., :20], accumulate=True)
+        counts.add(len(numba_rows.rows_of(program, left.itemsize)))
+        return [program]
+
+    for _ in range(2):
+        Recorder().run(1, (left, right, wide), write)
+    assert counts == {2 * 4}
+    tolerance = 1e-4 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(wide[0, ..., :20], left @ right, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(wide[1, ..., :20], before[..., :20] + 2 * (left @ right), rtol=0, atol=tolerance)
+    assert np.isnan(wide[0, ..., 20:]).all()
+    np.testing.assert_array_equal(wide[1, ..., 20:], before[..., 20:])
+
+
+@pytest.mark.parametrize("rows, columns, inner", [(0, 9, 9), (9, 0, 9), (9, 9, 0), (1, 300, 90), (300, 1, 90)])
+def test_blocks_of_products_with_a_single_row_or_none(rows, columns, inner, random, monkeypatch):
+    pytest.importorskip("numba")
+    from minidl.kernels.cpu.loops import numba_rows
+
+    monkeypatch.setattr(numba_rows, "MOST_IN_PLACE", 1000)
+    monkeypatch.setattr(numba_rows, "_SMALL_RESULT", 100)
+    left, right = random.standard_normal((rows, inner)), random.standard_normal((inner, columns))
+    out = np.full((rows, columns), np.nan)
+
+    def write(worker, start, stop):
+        program = Program()
+        program.product(left, right, out)
+        return [program]
+
+    Recorder().run(1, (left, right, out), write)
+    np.testing.assert_allclose(out, left @ right, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows, columns", [(1, 40), (40, 1), (7, 40), (40, 15), (8, 8), (16, 16), (17, 33), (64, 48)])
+def test_transposed_matrices_are_copied(compiled, rows, columns, dtype, random):
+    """In blocks, of which the last overlap; with gaps between lines, and with axes of a batch."""
+    source = random.standard_normal((SAMPLES, 2, columns, rows + 3)).astype(dtype)
+    source[0, 0, 0, 0] = np.nan
+    transposed = source[..., :rows].swapaxes(2, 3)
+    wide = np.full((SAMPLES, 2, rows + 1, columns + 2), 8, dtype)
+
+    def add(program):
+        program.copy(PerImage(transposed), PerImage(wide[:, :, :rows, :columns]))
+
+    run(add, source, wide)
+    np.testing.assert_array_equal(wide[:, :, :rows, :columns], transposed)
+    assert (wide[:, :, rows:] == 8).all()
+    assert (wide[..., columns:] == 8).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

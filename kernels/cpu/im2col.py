@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.cpu.chunks import Band, Chunks, overlap
 from minidl.kernels.cpu.constants import Kept, is_constant
+from minidl.kernels.cpu.lines import of_lines, per_line
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.program import MIN_PRODUCTS, Operand, PerImage, Program, Recorder, part
 from minidl.kernels.cpu.scratch import carve
@@ -32,6 +33,7 @@ Array = NDArray[Any]
 _CHUNK_BYTES = 1 << 20  # of columns, as measured; about the size of an L2 cache
 _MIN_PER_THREAD = 1 << 17  # weights whose gradients, one for each worker, a thread adds up
 _FEWEST_PIXELS = 128  # in a chunk; with fewer, reading the weights for each chunk takes too long
+_FEWEST_TO_TRANSPOSE = 128  # pixels for which the weights are transposed, because BLAS is slower with transposed ones
 
 
 class Im2col(Convolution):
@@ -57,17 +59,19 @@ class Im2col(Convolution):
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0.
 
-        The workers share the images or, of a single one, the filters.
+        The workers share the images or, of few, the filters.
         """
-        matrix, by_filters = self._matrix(weights), self._are_few(len(data))
-        pixels = len(data) * prod(self.output_shape[:2])
+        matrix, by_filters = self._matrix(weights), len(data) == 1 or self._are_few(len(data))
+        turn = len(data) * prod(self.output_shape[:2]) >= _FEWEST_TO_TRANSPOSE
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, some = (0, len(data), slice(start, stop)) if by_filters else (start, stop, slice(None))
+            first, last, some = (start, stop, slice(0, self.filters))
+            if by_filters:
+                first, last, some = 0, len(data), of_lines(start, stop, self.filters, self.dtype)
             chunks, right = self._chunks(last - first), matrix[some].T
-            padded, columns, turned = carve(worker, self.dtype, *self._shapes(chunks), right.shape)
+            padded, columns, turned = carve(worker, self.dtype, *self._shapes(chunks), right.shape if turn else (0, 0))
             programs = [Program()]
-            if pixels >= _FEWEST_PIXELS:  # enough to transpose the weights once, as BLAS multiplies them faster then
+            if turn:
                 programs[0].copy(right, turned)
                 right = turned
             for program, band in chunks.programs(first, last):
@@ -82,7 +86,7 @@ class Im2col(Convolution):
 
         count, minimum = len(data), 1
         if by_filters:
-            count, minimum = self.filters, MIN_PRODUCTS // (pixels * matrix.shape[1]) + 1
+            count, minimum = self._lines(len(data))
         self._recorder.run(count, (data, matrix, biases, out), write, minimum, variant=relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
@@ -112,13 +116,19 @@ class Im2col(Convolution):
         """
         by_filters = self._are_few(len(data))
 
+        def share_of(start: int, stop: int) -> tuple[int, int, slice]:
+            """Return a worker's first and last image, and its filters."""
+            if by_filters:
+                return 0, len(data), of_lines(start, stop, self.filters, self.dtype)
+            return start, stop, slice(0, self.filters)
+
         def scratch(worker: int, start: int, stop: int) -> list[Array]:
-            images, filters = (len(data), stop - start) if by_filters else (stop - start, self.filters)
-            size = (filters, prod(self._reach) * self.data_shape[2])
-            return carve(worker, self.dtype, *self._shapes(self._chunks(images)), size, (1, filters))
+            first, last, some = share_of(start, stop)
+            filters, shapes = some.stop - some.start, self._shapes(self._chunks(last - first))
+            return carve(worker, self.dtype, *shapes, (filters, shapes[1][1]), (1, filters))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, some = (0, len(data), slice(start, stop)) if by_filters else (start, stop, slice(None))
+            first, last, some = share_of(start, stop)
             chunks = self._chunks(last - first)
             padded, columns, total, biases_total = scratch(worker, start, stop)
             beginning, end = Program(), Program()
@@ -138,7 +148,8 @@ class Im2col(Convolution):
             return [*programs, end]
 
         if by_filters:
-            self._recorder.run(self.filters, (error, data, weights_grads, biases_grads), write)
+            lines, fewest = self._lines(len(data))
+            self._recorder.run(lines, (error, data, weights_grads, biases_grads), write, fewest)
             return
         self._recorder.run(len(data), (error, data), write)
         # The workers' sums are added in a fixed order, so that the same data give the same bits.
@@ -161,12 +172,17 @@ class Im2col(Convolution):
             program.copy(total.reshape(useful.shape), useful, accumulate=k > 0)
 
     def _are_few(self, images: int) -> bool:
-        """Return whether images have so few output pixels that the weights are most of what a worker reads.
+        """Return whether images have so few output pixels that the weights are over half of what a worker reads.
 
         If the workers share the filters, each reads and writes only its own weights, but gathers all windows.
         """
         columns = prod(self._reach) * self.data_shape[2]
-        return images == 1 or images * prod(self.output_shape[:2]) * (columns + self.filters) < columns * self.filters
+        return images * prod(self.output_shape[:2]) * (columns + self.filters) < columns * self.filters
+
+    def _lines(self, images: int) -> tuple[int, int]:
+        """Return how many lines (lines.py) the filters have, and the fewest of a share."""
+        width, products = per_line(self.dtype), self.cost(images) / self.filters
+        return -(-self.filters // width), int(MIN_PRODUCTS // (width * products)) + 1
 
     def _useful(self, axis: int) -> slice:
         """Return the positions of the filter that meet the image anywhere, or one position if none does."""

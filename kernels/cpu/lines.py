@@ -20,6 +20,12 @@ def per_line(dtype: Any) -> int:
     return ALIGNMENT // np.dtype(dtype).itemsize
 
 
+def of_lines(start: int, stop: int, filters: int, dtype: Any) -> slice:
+    """Return which of the filters the lines ``start`` to ``stop`` have."""
+    width = per_line(dtype)
+    return slice(start * width, min(stop * width, filters))
+
+
 def in_lines(weights: Array) -> Array:
     """Return weights (filters, …) in lines, (groups of filters, elements of a window, numbers of a line)."""
     filters, width = len(weights), per_line(weights.dtype)

@@ -29,6 +29,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
     def __init__(self, geometry: Geometry) -> None:
         super().__init__(geometry)
         self.none = np.zeros(geometry.data_shape[2], geometry.dtype)  # the biases of the adjoint
+        self._not_needed = np.empty_like(self.none)  # their gradients
         self._kept = Kept()
 
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
@@ -48,7 +49,7 @@ class TransposedConvolution(transposed_convolution.TransposedConvolution):
         """Write the gradients of the weights and of the biases."""
         out, y, x, into = weights_grads.shape
         (grads,) = carve("transposed weights", weights_grads.dtype, (into, y, x, out))
-        self.adjoint.comp_grads(data, error, grads, np.empty_like(self.none))
+        self.adjoint.comp_grads(data, error, grads, self._not_needed)
         weights_grads[...] = grads.transpose(3, 1, 2, 0)
         pixels = error.reshape(1, -1, error.shape[-1])
         biases_grads[...] = current().sums(pixels)[0]

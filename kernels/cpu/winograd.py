@@ -35,7 +35,7 @@ from minidl.kernels.convolution import Convolution, Geometry, Pair
 from minidl.kernels.cpu.chunks import Chunks
 from minidl.kernels.cpu.constants import is_constant
 from minidl.kernels.cpu.cook_toom import transforms
-from minidl.kernels.cpu.lines import per_line
+from minidl.kernels.cpu.lines import of_lines, per_line
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
@@ -96,8 +96,7 @@ class Winograd(Convolution):
 
         The weights are transformed already.
         """
-        channels, filters = self.data_shape[2] * len(self._phases), self.filters
-        tiles = images * prod(-(-size // self._m) for size in self.output_shape[:2])
+        channels, filters, tiles = self.data_shape[2] * len(self._phases), self.filters, self._tiles(images)
         weights, numbers = channels * filters, tiles * (channels + filters)
         per_product, per_number, per_weight = current().WINOGRAD_COSTS
         return self._n**2 * (per_product * tiles * weights + per_number * numbers + per_weight * weights)
@@ -123,7 +122,9 @@ class Winograd(Convolution):
 
         def some(start: int, stop: int) -> tuple[int, int, slice]:
             """Return a worker's first and last image, and its filters."""
-            return (0, len(data), slice(start, stop)) if by_filters else (start, stop, slice(0, self.filters))
+            if by_filters:
+                return 0, len(data), of_lines(start, stop, self.filters, self.dtype)
+            return start, stop, slice(0, self.filters)
 
         def scratch(worker: int, chunks: Chunks, filters: slice) -> list[Array]:
             shape, own = (chunks.samples, chunks.height, chunks.across), filters.stop - filters.start
@@ -155,7 +156,9 @@ class Winograd(Convolution):
             return [*programs, end]
 
         if by_filters:
-            self._recorder.run(self.filters, (error, data, weights_grads, biases_grads), write)
+            lines = -(-self.filters // per_line(self.dtype))
+            arrays = error, data, weights_grads, biases_grads
+            self._recorder.run(lines, arrays, write, self._fewest_lines(len(data)))
             return
         self._recorder.run(len(data), (error, data), write)
         totals = []
@@ -180,18 +183,17 @@ class Winograd(Convolution):
         each transforms its own weights, unless these are constants.
         """
         n, images, channels = self._n, len(outputs[0].images), outputs[0].images.shape[-1]
-        by_channels = len(outputs) == 1 and self._are_few(images)
+        by_channels = len(outputs) == 1 and (images == 1 or self._are_few(images))
         transform, ready = self._filter_transform, None
         if is_constant(weights):
             ready = transform.kept(weights, rotated)
         elif not by_channels:
             ready = transform.transformed(weights, rotated)
-        width = per_line(self.dtype) if is_constant(weights) else 1
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
             first, last, some = start, stop, slice(0, channels)
             if by_channels:
-                first, last, some = 0, images, slice(start * width, min(stop * width, channels))
+                first, last, some = 0, images, of_lines(start, stop, channels, self.dtype)
             planes = [plane._replace(images=plane.images[..., some]) for plane in outputs]
             chunks = self._chunks(last - first, outputs)
             shape = (chunks.samples, chunks.height, chunks.across)
@@ -219,18 +221,25 @@ class Winograd(Convolution):
             arrays.append(biases)
         count, minimum = images, 1
         if by_channels:
-            products = self._chunks(images, outputs).most_tiles * n * n * inputs[0].images.shape[-1] * width
-            count, minimum = -(-channels // width), MIN_PRODUCTS // products + 1
+            count, minimum = -(-channels // per_line(self.dtype)), self._fewest_lines(images)
         self._recorder.run(count, arrays, write, minimum, variant=(rotated, relu))
 
+    def _tiles(self, images: int) -> int:
+        """Return how many tiles the outputs of some images have."""
+        return images * prod(-(-size // self._m) for size in self.output_shape[:2])
+
     def _are_few(self, images: int) -> bool:
-        """Return whether images have so few tiles that the transformed weights are most of what a worker reads.
+        """Return whether images have so few tiles that the transformed weights are over half of what a worker reads.
 
         If the workers share the channels of the outputs, each transforms only its own weights, which then stay in its
         core's cache, but all images.
         """
-        tiles = images * prod(-(-size // self._m) for size in self.output_shape[:2])
-        return images == 1 or tiles < self._balanced()
+        return self._tiles(images) < self._balanced()
+
+    def _fewest_lines(self, images: int) -> int:
+        """Return the fewest lines of channels of a share, where the workers share the channels of the outputs."""
+        others = max(self.data_shape[2] * len(self._phases), self.filters)
+        return MIN_PRODUCTS // (self._tiles(images) * self._n**2 * others * per_line(self.dtype)) + 1
 
     def _multiply(self, program: Program, v: Array, weights: Array, biases: Array | None, products: Array) -> None:
         """Append the instructions for V·U, plus the biases at the point (1, 1).

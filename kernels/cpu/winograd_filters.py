@@ -71,8 +71,7 @@ class FilterTransform:
         rotated: of the weights rotated by 180°, from out to in. Either way, U lies in memory as the right matrix of a
         product, because BLAS is slower with one that lies transposed.
         """
-        filters, _, _, channels = weights.shape
-        taps = weights.reshape(filters, self._taps, channels)
+        taps = _taps(weights)
         if not rotated:
             program.copy(taps.transpose(1, 2, 0), turned)
             taps = turned.transpose(1, 0, 2)
@@ -101,10 +100,17 @@ class FilterTransform:
     def add_adjoint_to(self, program: Program, total: Array, weights_grads: Array) -> None:
         """Append the instructions that write gradients of some weights, given those of U (n, n, out, phases·in)."""
         filters, _, _, channels = weights_grads.shape
-        grads = weights_grads.reshape(filters, self._taps, channels)
+        grads = _taps(weights_grads)
         by_phase = total.reshape(-1, filters, len(self._adjoints), channels)
         for phase, matrix in enumerate(self._adjoints):
             program.product(matrix, by_phase[:, :, phase].transpose(1, 0, 2), grads, accumulate=phase > 0)
+
+
+def _taps(weights: Array) -> Array:
+    """View weights (out, y, x, in) as (out, y·x, in)."""
+    taps = weights.reshape(len(weights), -1, weights.shape[-1])
+    assert np.may_share_memory(taps, weights)  # a copy would be gone when its recording runs
+    return taps
 
 
 def _in_lines(matrices: Array) -> Array:

@@ -17,9 +17,9 @@ dgemm: Any = types.ExternalFunction("minidl_dgemm", _signature)
 NORMAL_OR_TRANSPOSED = np.frombuffer(b"NT", np.uint8).copy()  # for transa and transb
 _blas_limit = threadpool_limits(limits=1, user_api="blas")  # again, because SciPy's BLAS was loaded only now
 
-# OpenBLAS's kernels for AVX-512 multiply matrices where they lie, if this takes few multiplications; larger matrices
-# are first copied into blocks. For the products of a net's layers, the kernels without copies are 1.1 to 1.6 times as
-# fast, except those for a transposed right matrix (measured on an Intel Xeon with AVX-512).
+# OpenBLAS's kernels for AVX-512 multiply matrices where they lie, if this takes at most a million multiplications; to
+# multiply larger ones, or with a transposed right matrix, they first copy both into blocks. Without copies, products
+# with few rows are 1.1 to 2 times as fast (measured on an Intel Xeon with AVX-512).
 _IN_PLACE = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 _FOUND = {library.get("architecture") for library in threadpool_info()}
-MOST_IN_PLACE = 10**6 if _FOUND & _IN_PLACE else None  # multiplications of a product, by OpenBLAS's own rule
+MOST_IN_PLACE = 10**6 if _FOUND & _IN_PLACE else None  # multiplications of a product

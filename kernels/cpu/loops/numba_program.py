@@ -46,11 +46,12 @@ class Recording(NamedTuple):
 def record(parts: list[Sequence[Program]]) -> Recording:
     """Return a recording of one step, with the programs of each part of a batch."""
     programs = [program for part in parts for program in part]
-    rows = [rows_of(program) for program in programs]
+    dtype = _dtype(programs)
+    rows = [rows_of(program, dtype.itemsize) for program in programs]
     starts = [start for program in programs for start in program.starts]
     counts = [(0, 0), *((len(some), len(program.starts)) for some, program in zip(rows, programs, strict=True))]
     ends, before = np.cumsum([0, *map(len, parts)]), np.zeros(len(parts), np.int64)
-    one_and_zero = np.array([1, 0], _dtype(programs))
+    one_and_zero = np.array([1, 0], dtype)
     bounds = np.cumsum(counts, axis=0)
     every_row = np.array([*chain.from_iterable(rows)], ROW)
     return Recording(every_row, np.array(starts, np.int64), bounds, ends, before, one_and_zero, len(parts))

@@ -25,9 +25,9 @@ Range = tuple[int, int]
 
 PRODUCT, COPY, TRANSPOSE, LARGEST, RELU, WINDOWS, TILES = range(7)
 _PIECE = 32  # elements of a window that are summed separately, which halves the rounding errors of whole nets
-_BLOCK_COLUMNS = 64  # of a large product; with 32 or 128, most were slower
+_BLOCK_COLUMNS = 64  # of a large product: four registers of AVX-512; with 32 or 128, most were slower
 _SMALL_RESULT = 1 << 13  # elements
-_FEWEST_BLOCK_ROWS = 12  # with fewer, a product is faster as a whole
+_MOST_IN_BLOCKS = 1 << 24  # multiplications of a product; larger ones were mostly faster as a whole
 _BATCH = 4  # axes of a batch of matrices; missing ones have the length 1
 _NOT_READ = (0, 0)
 _NO_MATRIX = (0, 0, 0, 0)
@@ -76,13 +76,10 @@ ROW = np.dtype(
 )
 
 
-def rows_of(program: Program) -> list[Row]:
+def rows_of(program: Program, itemsize: int) -> list[Row]:
     """Return the instructions of a program as rows of a recording; a large product becomes several (``_blocks``)."""
-    rows: list[Row] = []
-    for instruction in program.instructions:
-        row = _row_of(instruction, program.samples)
-        rows += _blocks(row, part(instruction.out, 0, 1).itemsize) if row.kind == PRODUCT else [row]
-    return rows
+    rows = [_row_of(instruction, program.samples) for instruction in program.instructions]
+    return [block for row in rows for block in (_blocks(row, itemsize) if row.kind == PRODUCT else [row])]
 
 
 def _row_of(instruction: AnyInstruction, samples: int) -> Row:
@@ -127,19 +124,18 @@ def _blocks(row: Row, itemsize: int) -> list[Row]:
     """Return a product as products of blocks, small enough for BLAS's faster kernels.
 
     A small result is summed up in several products, a larger one divided. The product stays whole if BLAS has no such
-    kernels, if these are slow because right is transposed, or if small enough blocks would have too few rows.
+    kernels, if right is transposed, or if it is so large that a copy of its matrices costs little.
     """
     rows, columns, inner = row.extents
-    if MOST_IN_PLACE is None or row.layouts[1][0] or rows * columns * inner <= MOST_IN_PLACE:
+    products = rows * columns * inner
+    if MOST_IN_PLACE is None or row.layouts[1][0] or products <= MOST_IN_PLACE:
         return [row]
     height, width, depth = rows, columns, inner
     if rows * columns <= _SMALL_RESULT:
         depth = MOST_IN_PLACE // (rows * columns)
-    else:
+    elif products <= _MOST_IN_BLOCKS:
         width = min(columns, max(_BLOCK_COLUMNS, MOST_IN_PLACE // (rows * inner) // _BLOCK_COLUMNS * _BLOCK_COLUMNS))
-        height = MOST_IN_PLACE // (width * inner)
-        if height < _FEWEST_BLOCK_ROWS:
-            return [row]
+        height = max(1, MOST_IN_PLACE // (width * inner))
     return [
         _block(row, itemsize, (top, bottom), (start, min(start + width, columns)), (first, last))
         for top, bottom in _divided(rows, height)
