@@ -21,8 +21,9 @@ transformed errors at (1, 1) are the sums for the gradients of the biases.
 All this is for stride 1. With a larger stride, the phases of the images (see phases.py) replace the images, and their
 channels lie side by side in V.
 
-The work is divided into chunks of some images, or of some rows of tiles of one image, so that V and V·U stay in a
-core's own cache. Sources: Winograd 1980; Lavin and Gray 2016.
+The workers share the images or, of a few small ones, the filters (``_are_few``). Their work is divided into chunks of
+some images, or of some rows of tiles of one image, so that V and V·U stay in a core's own cache. Sources: Winograd
+1980; Lavin and Gray 2016.
 """
 
 from math import prod
