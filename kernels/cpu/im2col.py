@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from minidl.kernels.convolution import Convolution, Geometry
 from minidl.kernels.cpu.chunks import Band, Chunks, overlap
 from minidl.kernels.cpu.constants import Kept, is_constant
-from minidl.kernels.cpu.lines import of_lines, per_line
+from minidl.kernels.cpu.lines import images_and_filters, per_line
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.program import MIN_PRODUCTS, Operand, PerImage, Program, Recorder, part
 from minidl.kernels.cpu.scratch import carve
@@ -47,7 +47,7 @@ class Im2col(Convolution):
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
-        self._recorder, self._matrices = Recorder(), Kept()
+        self._recorder, self._matrices, self._transposed = Recorder(), Kept(), Kept()
         # Whether the windows lie side by side, without gaps or padding, so that each pixel belongs to exactly one.
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
@@ -61,14 +61,15 @@ class Im2col(Convolution):
 
         The workers share the images or, of few, the filters.
         """
-        matrix, by_filters = self._matrix(weights), len(data) == 1 or self._are_few(len(data))
-        turn = len(data) * prod(self.output_shape[:2]) >= _FEWEST_TO_TRANSPOSE
+        by_filters = len(data) == 1 or self._are_few(len(data))
+        if is_constant(weights):
+            rights, turn = self._transposed.of(weights, lambda given: self._matrix(given).T.copy()), False
+        else:
+            rights, turn = self._matrix(weights).T, len(data) * prod(self.output_shape[:2]) >= _FEWEST_TO_TRANSPOSE
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, some = (start, stop, slice(0, self.filters))
-            if by_filters:
-                first, last, some = 0, len(data), of_lines(start, stop, self.filters, self.dtype)
-            chunks, right = self._chunks(last - first), matrix[some].T
+            first, last, some = images_and_filters(start, stop, by_filters, len(data), self.filters, self.dtype)
+            chunks, right = self._chunks(last - first), rights[:, some]
             padded, columns, turned = carve(worker, self.dtype, *self._shapes(chunks), right.shape if turn else (0, 0))
             programs = [Program()]
             if turn:
@@ -87,7 +88,7 @@ class Im2col(Convolution):
         count, minimum = len(data), 1
         if by_filters:
             count, minimum = self._lines(len(data))
-        self._recorder.run(count, (data, matrix, biases, out), write, minimum, variant=relu)
+        self._recorder.run(count, (data, rights, biases, out), write, minimum, variant=relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
@@ -117,10 +118,7 @@ class Im2col(Convolution):
         by_filters = self._are_few(len(data))
 
         def share_of(start: int, stop: int) -> tuple[int, int, slice]:
-            """Return a worker's first and last image, and its filters."""
-            if by_filters:
-                return 0, len(data), of_lines(start, stop, self.filters, self.dtype)
-            return start, stop, slice(0, self.filters)
+            return images_and_filters(start, stop, by_filters, len(data), self.filters, self.dtype)
 
         def scratch(worker: int, start: int, stop: int) -> list[Array]:
             first, last, some = share_of(start, stop)

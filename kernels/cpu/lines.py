@@ -20,10 +20,17 @@ def per_line(dtype: Any) -> int:
     return ALIGNMENT // np.dtype(dtype).itemsize
 
 
-def of_lines(start: int, stop: int, filters: int, dtype: Any) -> slice:
-    """Return which of the filters the lines ``start`` to ``stop`` have."""
+def images_and_filters(
+    start: int, stop: int, by_filters: bool, images: int, filters: int, dtype: Any
+) -> tuple[int, int, slice]:
+    """Return a worker's first and last image and its filters, if it has the share ``start`` to ``stop``.
+
+    by_filters: of the lines of filters, for all images; otherwise of the images, for all filters.
+    """
+    if not by_filters:
+        return start, stop, slice(0, filters)
     width = per_line(dtype)
-    return slice(start * width, min(stop * width, filters))
+    return 0, images, slice(start * width, min(stop * width, filters))
 
 
 def in_lines(weights: Array) -> Array:

@@ -36,7 +36,7 @@ from minidl.kernels.convolution import Convolution, Geometry, Pair
 from minidl.kernels.cpu.chunks import Chunks
 from minidl.kernels.cpu.constants import is_constant
 from minidl.kernels.cpu.cook_toom import transforms
-from minidl.kernels.cpu.lines import of_lines, per_line
+from minidl.kernels.cpu.lines import images_and_filters, per_line
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
@@ -121,19 +121,13 @@ class Winograd(Convolution):
         planes = self._of_phases(data, n, (0, 0))
         by_filters = self._are_few(len(data))
 
-        def some(start: int, stop: int) -> tuple[int, int, slice]:
-            """Return a worker's first and last image, and its filters."""
-            if by_filters:
-                return 0, len(data), of_lines(start, stop, self.filters, self.dtype)
-            return start, stop, slice(0, self.filters)
-
         def scratch(worker: int, chunks: Chunks, filters: slice) -> list[Array]:
             shape, own = (chunks.samples, chunks.height, chunks.across), filters.stop - filters.start
             transformed = (n, *shape, n, channels), (n, *shape, n, own)
             return carve(worker, self.dtype, *transformed, (n, n, own, channels), (1, own))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, filters = some(start, stop)
+            first, last, filters = images_and_filters(start, stop, by_filters, len(data), self.filters, self.dtype)
             error_planes = [_tiled(error[..., filters], m, m, (0, 0))]
             chunks = self._chunks(last - first, error_planes)
             transformed_data, transformed_error, total, biases_total = scratch(worker, chunks, filters)
@@ -192,9 +186,7 @@ class Winograd(Convolution):
             ready = transform.transformed(weights, rotated)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, some = start, stop, slice(0, channels)
-            if by_channels:
-                first, last, some = 0, images, of_lines(start, stop, channels, self.dtype)
+            first, last, some = images_and_filters(start, stop, by_channels, images, channels, self.dtype)
             planes = [plane._replace(images=plane.images[..., some]) for plane in outputs]
             chunks = self._chunks(last - first, outputs)
             shape = (chunks.samples, chunks.height, chunks.across)
