@@ -1,10 +1,58 @@
-"""Chunks: parts of a batch of tiled images. A chunk is several images, or some rows of tiles of one image."""
+"""Parts and chunks of a batch of tiled images: what a worker computes, and what it computes at a time.
+
+The workers share the images of a batch, the rows of tiles of a single image, or the filters. A chunk is several of a
+worker's images, or some rows of tiles of one image.
+"""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from minidl.kernels.cpu.program import Program
+from minidl.kernels.cpu.program import MIN_PRODUCTS, Program
 
 Band = tuple[int, int]
+IMAGES, ROWS, FILTERS = range(3)
+
+
+class Part(NamedTuple):
+    """A worker's part: the first image and the one after its last, the same for rows of tiles, and the filters."""
+
+    images: Band
+    rows: Band
+    filters: slice
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The number of images, and that of filters."""
+        return self.images[1] - self.images[0], self.filters.stop - self.filters.start
+
+
+class Work(NamedTuple):
+    """Images, rows of tiles and filters of an operation; ``shared`` says what the workers share: IMAGES, ROWS, FILTERS.
+
+    They share filters in groups of ``width``, which fill a cache line.
+    """
+
+    images: int
+    rows: int
+    filters: int
+    width: int
+    shared: int
+
+    @property
+    def units(self) -> int:
+        """How many images, rows or groups of filters the workers share."""
+        return (self.images, self.rows, -(-self.filters // self.width))[self.shared]
+
+    def fewest(self, products: int) -> int:
+        """Return how many of them a worker has at least, if all make so many multiplications."""
+        return MIN_PRODUCTS // max(1, products // self.units) + 1
+
+    def part(self, start: int, stop: int) -> Part:
+        """Return the part of the worker who has ``start`` to ``stop`` of them."""
+        shares = [(0, self.images), (0, self.rows), (0, -(-self.filters // self.width))]
+        shares[self.shared] = start, stop
+        images, rows, (begin, end) = shares
+        return Part(images, rows, slice(begin * self.width, min(end * self.width, self.filters)))
 
 
 def overlap(start: int, length: int, size: int) -> tuple[int, int]:
@@ -20,14 +68,14 @@ def overlap(start: int, length: int, size: int) -> tuple[int, int]:
 
 
 class Chunks:
-    """Chunks of about ``target`` tiles of ``images`` images, each with ``down`` rows of ``across`` tiles.
+    """Chunks of about ``target`` tiles of ``images`` images, with the ``rows`` first to last − 1 of ``across`` tiles.
 
     samples: the images of a chunk; height: its rows of tiles, fewer than ``down`` only if a single image has more tiles
     than a chunk; most_tiles: the number of tiles of the largest chunk.
     """
 
-    def __init__(self, images: int, down: int, across: int, target: int) -> None:
-        self.down, self.across = down, across
+    def __init__(self, images: int, rows: Band, across: int, target: int) -> None:
+        self.rows, self.across, down = rows, across, rows[1] - rows[0]
         self.height = max(1, min(down, target // across))
         most = max(1, target // (down * across))
         # Chunks of nearly equal size, because a last one with few tiles would be slow.
@@ -36,11 +84,12 @@ class Chunks:
 
     def bands(self) -> list[Band]:
         """Return for each band, the rows of tiles of a chunk, its first row and the one after its last."""
-        return [(top, min(top + self.height, self.down)) for top in range(0, self.down, self.height)]
+        first, last = self.rows
+        return [(top, min(top + self.height, last)) for top in range(first, last, self.height)]
 
     def count(self, images: int) -> int:
         """Return the number of chunks of ``images`` images."""
-        return -(-images // self.samples) * -(-self.down // self.height)
+        return -(-images // self.samples) * len(self.bands())
 
     def parts(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
         """Divide the images start to stop; yield a number of images per chunk, and where the chunks with it begin."""

@@ -12,11 +12,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Geometry
-from minidl.kernels.cpu.chunks import Chunks
+from minidl.kernels.cpu.chunks import FILTERS, IMAGES, ROWS, Band, Chunks, Work
 from minidl.kernels.cpu.constants import Kept
 from minidl.kernels.cpu.im2col import Im2col
 from minidl.kernels.cpu.lines import in_lines, per_line
-from minidl.kernels.cpu.program import MIN_PRODUCTS, PerImage, Program
+from minidl.kernels.cpu.program import PerImage, Program
 from minidl.kernels.cpu.scratch import carve
 
 Array = NDArray[Any]
@@ -41,30 +41,27 @@ class Direct(Im2col):
         The workers share the images, the rows of a single image, or the filters if it has few rows.
         """
         lines = self._kept.of(weights, lambda constant: in_lines(constant[self._taps]))
-        images, (rows, _, _), width = len(data), self.output_shape, per_line(self.dtype)
-        axis = 0 if images > 1 else 1 if rows >= _ROWS_OF_ONE else 2
+        images, (rows, x, _), width = len(data), self.output_shape, per_line(self.dtype)
+        work = Work(
+            images, rows, self.filters, width, IMAGES if images > 1 else ROWS if rows >= _ROWS_OF_ONE else FILTERS
+        )
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            shares = [(0, images), (0, rows), (0, len(lines))]
-            shares[axis] = start, stop
-            (first, last), (top, bottom), (begin, end) = shares
-            some = slice(begin * width, min(end * width, self.filters))
-            chunks = self._chunks_of(last - first, bottom - top)
+            (first, last), rows, some = work.part(start, stop)
+            chunks, own = self._chunks_of(last - first, rows), lines[some.start // width : -(-some.stop // width)]
             (padded,) = carve(worker, self.dtype, self._shapes(chunks)[0])
             programs = []
-            for program, (above, below) in chunks.programs(first, last):
-                band = top + above, top + below
+            for program, band in chunks.programs(first, last):
                 windows = self._see(program, data, band, padded)
                 target = PerImage(out[:, slice(*band), :, some])
-                program.windows(windows, lines[begin:end], biases[some], target, relu)
+                program.windows(windows, own, biases[some], target, relu)
                 programs.append(program)
             return programs
 
-        count = (images, rows, len(lines))[axis]
-        products = prod(self.output_shape[:2]) * images * lines.size // count
-        self._recorder.run(count, (data, lines, biases, out), write, MIN_PRODUCTS // products + 1, variant=relu)
+        fewest = work.fewest(images * rows * x * lines.size)
+        self._recorder.run(work.units, (data, lines, biases, out), write, fewest, variant=relu)
 
-    def _chunks_of(self, images: int, rows: int) -> Chunks:
+    def _chunks_of(self, images: int, rows: Band) -> Chunks:
         """Return the chunks of some rows of some images; a tile is an output pixel here."""
         _, x, _ = self.output_shape
         pixel_bytes = prod(self.stride) * self.data_shape[2] * self.dtype.itemsize

@@ -20,11 +20,11 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry
-from minidl.kernels.cpu.chunks import Band, Chunks, overlap
+from minidl.kernels.cpu.chunks import FILTERS, IMAGES, ROWS, Band, Chunks, Work, overlap
 from minidl.kernels.cpu.constants import Kept, is_constant
-from minidl.kernels.cpu.lines import images_and_filters, per_line
+from minidl.kernels.cpu.lines import per_line
 from minidl.kernels.cpu.ones import ones
-from minidl.kernels.cpu.program import MIN_PRODUCTS, Operand, PerImage, Program, Recorder, part
+from minidl.kernels.cpu.program import Operand, PerImage, Program, Recorder, part
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
 
@@ -59,17 +59,17 @@ class Im2col(Convolution):
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0.
 
-        The workers share the images or, of few, the filters.
+        The workers share the images, the rows of a single image or, of few pixels, the filters.
         """
-        by_filters = len(data) == 1 or self._are_few(len(data))
+        work = self._work(len(data), IMAGES if len(data) > 1 else ROWS)
         if is_constant(weights):
             rights, turn = self._transposed.of(weights, lambda given: self._matrix(given).T.copy()), False
         else:
             rights, turn = self._matrix(weights).T, len(data) * prod(self.output_shape[:2]) >= _FEWEST_TO_TRANSPOSE
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, some = images_and_filters(start, stop, by_filters, len(data), self.filters, self.dtype)
-            chunks, right = self._chunks(last - first), rights[:, some]
+            (first, last), rows, some = work.part(start, stop)
+            chunks, right = self._chunks(last - first, rows), rights[:, some]
             padded, columns, turned = carve(worker, self.dtype, *self._shapes(chunks), right.shape if turn else (0, 0))
             programs = [Program()]
             if turn:
@@ -85,10 +85,8 @@ class Im2col(Convolution):
                 programs.append(program)
             return programs
 
-        count, minimum = len(data), 1
-        if by_filters:
-            count, minimum = self._lines(len(data))
-        self._recorder.run(count, (data, rights, biases, out), write, minimum, variant=relu)
+        fewest = 1 if work.shared == IMAGES else work.fewest(int(self.cost(len(data))))
+        self._recorder.run(work.units, (data, rights, biases, out), write, fewest, variant=relu)
 
     def backward(self, error: Array, weights: Array, out: Array) -> None:
         """Write the error with respect to the data into ``out`` (samples, y, x, in)."""
@@ -115,18 +113,15 @@ class Im2col(Convolution):
 
         The workers share the images and add up their sums, or, of few images, share the filters.
         """
-        by_filters = self._are_few(len(data))
-
-        def share_of(start: int, stop: int) -> tuple[int, int, slice]:
-            return images_and_filters(start, stop, by_filters, len(data), self.filters, self.dtype)
+        work = self._work(len(data), IMAGES)
 
         def scratch(worker: int, start: int, stop: int) -> list[Array]:
-            first, last, some = share_of(start, stop)
-            filters, shapes = some.stop - some.start, self._shapes(self._chunks(last - first))
+            images, filters = work.part(start, stop).size
+            shapes = self._shapes(self._chunks(images))
             return carve(worker, self.dtype, *shapes, (filters, shapes[1][1]), (1, filters))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, some = share_of(start, stop)
+            (first, last), _, some = work.part(start, stop)
             chunks = self._chunks(last - first)
             padded, columns, total, biases_total = scratch(worker, start, stop)
             beginning, end = Program(), Program()
@@ -140,14 +135,14 @@ class Im2col(Convolution):
                 tiles = chunks.tiles(program.samples, band)
                 program.product(ones(tiles, self.dtype)[None], source, biases_total, accumulate=True)
                 programs.append(program)
-            if by_filters:
+            if work.shared == FILTERS:
                 self._write_grads(end, [total], weights_grads[some])
                 end.copy(biases_total, biases_grads[None, some])
             return [*programs, end]
 
-        if by_filters:
-            lines, fewest = self._lines(len(data))
-            self._recorder.run(lines, (error, data, weights_grads, biases_grads), write, fewest)
+        if work.shared == FILTERS:
+            arrays = error, data, weights_grads, biases_grads
+            self._recorder.run(work.units, arrays, write, work.fewest(int(self.cost(len(data)))))
             return
         self._recorder.run(len(data), (error, data), write)
         # The workers' sums are added in a fixed order, so that the same data give the same bits.
@@ -169,6 +164,11 @@ class Im2col(Convolution):
         for k, total in enumerate(totals):
             program.copy(total.reshape(useful.shape), useful, accumulate=k > 0)
 
+    def _work(self, images: int, usual: int) -> Work:
+        """Return the work on some images; the workers share the filters, if these are few images, or else ``usual``."""
+        y, _, filters = self.output_shape
+        return Work(images, y, filters, per_line(self.dtype), FILTERS if self._are_few(images) else usual)
+
     def _are_few(self, images: int) -> bool:
         """Return whether images have so few output pixels that the weights are over half of what a worker reads.
 
@@ -176,11 +176,6 @@ class Im2col(Convolution):
         """
         columns = prod(self._reach) * self.data_shape[2]
         return images * prod(self.output_shape[:2]) * (columns + self.filters) < columns * self.filters
-
-    def _lines(self, images: int) -> tuple[int, int]:
-        """Return how many lines (lines.py) the filters have, and the fewest of a share."""
-        width, products = per_line(self.dtype), self.cost(images) / self.filters
-        return -(-self.filters // width), int(MIN_PRODUCTS // (width * products)) + 1
 
     def _useful(self, axis: int) -> slice:
         """Return the positions of the filter that meet the image anywhere, or one position if none does."""
@@ -201,11 +196,11 @@ class Im2col(Convolution):
         matrix[...] = useful
         return matrix.reshape(self.filters, -1)
 
-    def _chunks(self, images: int) -> Chunks:
-        """Return the chunks of some images; a tile is an output pixel here."""
+    def _chunks(self, images: int, rows: Band | None = None) -> Chunks:
+        """Return the chunks of some images, or of some rows of them; a tile is an output pixel here."""
         y, x, _ = self.output_shape
         window_bytes = prod(self._reach) * self.data_shape[2] * self.dtype.itemsize
-        return Chunks(images, y, x, max(_CHUNK_BYTES // window_bytes, _FEWEST_PIXELS))
+        return Chunks(images, rows or (0, y), x, max(_CHUNK_BYTES // window_bytes, _FEWEST_PIXELS))
 
     def _shapes(self, chunks: Chunks) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the shapes of the largest chunk's padded images and columns."""

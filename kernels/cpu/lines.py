@@ -20,19 +20,6 @@ def per_line(dtype: Any) -> int:
     return ALIGNMENT // np.dtype(dtype).itemsize
 
 
-def images_and_filters(
-    start: int, stop: int, by_filters: bool, images: int, filters: int, dtype: Any
-) -> tuple[int, int, slice]:
-    """Return a worker's first and last image and its filters, if it has the share ``start`` to ``stop``.
-
-    by_filters: of the lines of filters, for all images; otherwise of the images, for all filters.
-    """
-    if not by_filters:
-        return start, stop, slice(0, filters)
-    width = per_line(dtype)
-    return 0, images, slice(start * width, min(stop * width, filters))
-
-
 def in_lines(weights: Array) -> Array:
     """Return weights (filters, …) in lines, (groups of filters, elements of a window, numbers of a line)."""
     filters, width = len(weights), per_line(weights.dtype)

@@ -21,9 +21,8 @@ transformed errors at (1, 1) are the sums for the gradients of the biases.
 All this is for stride 1. With a larger stride, the phases of the images (see phases.py) replace the images, and their
 channels lie side by side in V.
 
-The workers share the images or, of a few small ones, the filters (``_are_few``). Their work is divided into chunks of
-some images, or of some rows of tiles of one image, so that V and V·U stay in a core's own cache. Sources: Winograd
-1980; Lavin and Gray 2016.
+The work is divided among the workers and into chunks (chunks.py), so that V and V·U stay in a core's own cache.
+Sources: Winograd 1980; Lavin and Gray 2016.
 """
 
 from math import prod
@@ -33,14 +32,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry, Pair
-from minidl.kernels.cpu.chunks import Chunks
+from minidl.kernels.cpu.chunks import FILTERS, IMAGES, ROWS, Band, Chunks, Work
 from minidl.kernels.cpu.constants import is_constant
 from minidl.kernels.cpu.cook_toom import transforms
-from minidl.kernels.cpu.lines import images_and_filters, per_line
+from minidl.kernels.cpu.lines import per_line
 from minidl.kernels.cpu.loops import current
 from minidl.kernels.cpu.ones import ones
 from minidl.kernels.cpu.phases import phases
-from minidl.kernels.cpu.program import MIN_PRODUCTS, Program, Recorder
+from minidl.kernels.cpu.program import Program, Recorder
 from minidl.kernels.cpu.scratch import carve
 from minidl.kernels.cpu.threads import shares
 from minidl.kernels.cpu.tiles import Plane, Tiling, transform_tiles, write_tiles
@@ -119,18 +118,21 @@ class Winograd(Convolution):
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
         m, n, channels = self._m, self._n, self.data_shape[2] * len(self._phases)
         planes = self._of_phases(data, n, (0, 0))
-        by_filters = self._are_few(len(data))
+        down, across = self._grid([_tiled(error, m, m, (0, 0))])
+        few = self._are_few(len(data))
+        work = Work(len(data), down, self.filters, per_line(self.dtype), FILTERS if few else IMAGES)
 
-        def scratch(worker: int, chunks: Chunks, filters: slice) -> list[Array]:
-            shape, own = (chunks.samples, chunks.height, chunks.across), filters.stop - filters.start
+        def scratch(worker: int, chunks: Chunks, own: int) -> list[Array]:
+            shape = chunks.samples, chunks.height, chunks.across
             transformed = (n, *shape, n, channels), (n, *shape, n, own)
             return carve(worker, self.dtype, *transformed, (n, n, own, channels), (1, own))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, filters = images_and_filters(start, stop, by_filters, len(data), self.filters, self.dtype)
+            part = work.part(start, stop)
+            (first, last), rows, filters = part
             error_planes = [_tiled(error[..., filters], m, m, (0, 0))]
-            chunks = self._chunks(last - first, error_planes)
-            transformed_data, transformed_error, total, biases_total = scratch(worker, chunks, filters)
+            chunks = self._chunks(last - first, rows, across)
+            transformed_data, transformed_error, total, biases_total = scratch(worker, chunks, part.size[1])
             several = chunks.count(last - first) > 1
             beginning, end = Program(), Program()
             beginning.zero(biases_total)
@@ -145,21 +147,20 @@ class Winograd(Convolution):
                 program.product(e_hat.transpose(0, 1, 3, 2), v, total, accumulate=several)
                 program.product(ones(tiles, self.dtype)[None], e_hat[_ONE, _ONE], biases_total, accumulate=True)
                 programs.append(program)
-            if by_filters:
+            if few:
                 self._filter_transform.add_adjoint_to(end, total, weights_grads[filters])
                 end.copy(biases_total, biases_grads[None, filters])
             return [*programs, end]
 
-        if by_filters:
-            lines = -(-self.filters // per_line(self.dtype))
+        if few:
             arrays = error, data, weights_grads, biases_grads
-            self._recorder.run(lines, arrays, write, self._fewest_lines(len(data)))
+            self._recorder.run(work.units, arrays, write, work.fewest(self._products(len(data))))
             return
         self._recorder.run(len(data), (error, data), write)
         totals = []
         for worker, start, stop in shares(len(data)):
-            chunks = self._chunks(stop - start, [_tiled(error, m, m, (0, 0))])
-            totals.append(scratch(worker, chunks, slice(0, self.filters))[-2:])
+            chunks = self._chunks(stop - start, (0, down), across)
+            totals.append(scratch(worker, chunks, self.filters)[-2:])
         self._filter_transform.adjoint([total for total, _ in totals], weights_grads)
         biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
 
@@ -174,11 +175,14 @@ class Winograd(Convolution):
     ) -> None:
         """Write Aᵀ (V·U) A + biases into the planes ``outputs``; rotated: with the weights rotated, from out to in.
 
-        relu: write the maximum of that and 0. The workers share the images or, of few, the channels of the output; then
-        each transforms its own weights, unless these are constants.
+        relu: write the maximum of that and 0. The workers share the images, the rows of tiles of a single one or, of
+        few tiles, the channels of the output; then each transforms its own weights, unless these are constants.
         """
         n, images, channels = self._n, len(outputs[0].images), outputs[0].images.shape[-1]
-        by_channels = len(outputs) == 1 and (images == 1 or self._are_few(images))
+        down, across = self._grid(outputs)
+        by_channels = len(outputs) == 1 and self._are_few(images)
+        shared = FILTERS if by_channels else IMAGES if images > 1 else ROWS
+        work = Work(images, down, channels, per_line(self.dtype), shared)
         transform, ready = self._filter_transform, None
         if is_constant(weights):
             ready = transform.kept(weights, rotated)
@@ -186,9 +190,9 @@ class Winograd(Convolution):
             ready = transform.transformed(weights, rotated)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            first, last, some = images_and_filters(start, stop, by_channels, images, channels, self.dtype)
+            (first, last), rows, some = work.part(start, stop)
             planes = [plane._replace(images=plane.images[..., some]) for plane in outputs]
-            chunks = self._chunks(last - first, outputs)
+            chunks = self._chunks(last - first, rows, across)
             shape = (chunks.samples, chunks.height, chunks.across)
             shapes = [(n, *shape, n, sum(plane.images.shape[-1] for plane in side)) for side in (inputs, planes)]
             own = weights[..., some] if rotated else weights[some]
@@ -212,10 +216,8 @@ class Winograd(Convolution):
         arrays = [inputs[0].images, outputs[0].images, weights if ready is None else ready]
         if biases is not None:
             arrays.append(biases)
-        count, minimum = images, 1
-        if by_channels:
-            count, minimum = -(-channels // per_line(self.dtype)), self._fewest_lines(images)
-        self._recorder.run(count, arrays, write, minimum, variant=(rotated, relu))
+        fewest = 1 if shared == IMAGES else work.fewest(self._products(images))
+        self._recorder.run(work.units, arrays, write, fewest, variant=(rotated, relu))
 
     def _tiles(self, images: int) -> int:
         """Return how many tiles the outputs of some images have."""
@@ -229,10 +231,9 @@ class Winograd(Convolution):
         """
         return self._tiles(images) < self._balanced()
 
-    def _fewest_lines(self, images: int) -> int:
-        """Return the fewest lines of channels of a share, where the workers share the channels of the outputs."""
-        others = max(self.data_shape[2] * len(self._phases), self.filters)
-        return MIN_PRODUCTS // (self._tiles(images) * self._n**2 * others * per_line(self.dtype)) + 1
+    def _products(self, images: int) -> int:
+        """Return how many multiplications the products of a pass make for some images."""
+        return self._tiles(images) * self._n**2 * self.data_shape[2] * len(self._phases) * self.filters
 
     def _multiply(self, program: Program, v: Array, weights: Array, biases: Array | None, products: Array) -> None:
         """Append the instructions for V·U, plus the biases at the point (1, 1).
@@ -258,14 +259,18 @@ class Winograd(Convolution):
             for pixels, _, padding in self._phases
         ]
 
-    def _chunks(self, images: int, covered: list[Plane]) -> Chunks:
-        """Return the chunks of some images, with tiles that cover all planes of outputs or errors."""
+    def _grid(self, covered: list[Plane]) -> tuple[int, int]:
+        """Return how many rows and columns of tiles cover all planes of outputs or errors."""
         y = max(plane.y.size + plane.y.padding for plane in covered)
         x = max(plane.x.size + plane.x.padding for plane in covered)
+        return -(-y // self._m), -(-x // self._m)
+
+    def _chunks(self, images: int, rows: Band, across: int) -> Chunks:
+        """Return the chunks of some rows of ``across`` tiles of some images."""
         channels, filters = self.data_shape[2] * len(self._phases), self.filters
         fitting = _CHUNK_BYTES // (self._n**2 * (channels + filters) * self.dtype.itemsize)
         # Each chunk reads all transformed weights, so they should be at most half as many as its own numbers.
-        return Chunks(images, -(-y // self._m), -(-x // self._m), max(_FEWEST_TILES, self._balanced(), fitting))
+        return Chunks(images, rows, across, max(_FEWEST_TILES, self._balanced(), fitting))
 
     def _balanced(self) -> int:
         """Return the number of tiles that have twice as many numbers, of data and outputs, as the weights have."""
