@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_convolution_kernels import Array, Case, relative
 
-from minidl.kernels.cpu import loops, scratch, threads
+from minidl.kernels.cpu import chunks, loops, scratch, threads
 from minidl.kernels.cpu.constants import constant
 from minidl.kernels.cpu.convolution import Convolution, Geometry, plan
 from minidl.kernels.cpu.im2col import Im2col
@@ -84,6 +84,34 @@ def test_few_and_many_images_equal_plain(
                 np.testing.assert_allclose(result, wanted, rtol=0, atol=1e-10 * (np.abs(wanted).max() + 1))
                 np.testing.assert_array_equal(result, again)
     assert rules >= {True}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, 7])
+@pytest.mark.parametrize("algorithm", ["im2col", "winograd", "direct"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_workers_share_the_rows_of_a_large_image(
+    each_loops: None, stride: int, algorithm: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "MIN_PRODUCTS", 1)  # so that several workers share also this image
+    threads.set_workers(workers)
+    geometry = (21, 17, 5), 4, (5, 5), stride, 2
+    convolution = plan(Geometry(*geometry, dtype=np.float64), algorithm=algorithm)
+    rows, part = set(), chunks.Work.part
+    monkeypatch.setattr(
+        chunks.Work, "part", lambda work, *share: rows.add(part(work, *share).rows) or part(work, *share)
+    )
+    case = Case(geometry, samples=1)
+    expected = case.run(plan(Geometry(*geometry, dtype=np.float64), algorithm="plain"))
+    changing = [] if algorithm == "direct" else [case.weights]
+    for weights in (*changing, constant(case.weights)):
+        out, data_error, *_ = case.poisoned()
+        poison()
+        convolution.forward(case.data, weights, case.biases, out)
+        np.testing.assert_allclose(out, expected[0], rtol=0, atol=1e-11)
+        poison()
+        convolution.backward(case.error, weights, data_error)
+        np.testing.assert_allclose(data_error, expected[1], rtol=0, atol=1e-11)
+    assert len(rows) >= min(workers, 3)
 
 
 @pytest.mark.parametrize("algorithm", ["im2col", "winograd"])

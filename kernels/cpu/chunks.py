@@ -13,17 +13,26 @@ Band = tuple[int, int]
 IMAGES, ROWS, FILTERS = range(3)
 
 
+def shared_by(images: int, rows: int, fewest_rows: int, few: bool) -> int:
+    """Return what the workers share of some images: the filters, if these are few pixels, or else the images.
+
+    Of a single image they share the rows or, if it has less than ``fewest_rows``, the filters.
+    """
+    if few or (images == 1 and rows < fewest_rows):
+        return FILTERS
+    return IMAGES if images > 1 else ROWS
+
+
 class Part(NamedTuple):
-    """A worker's part: the first image and the one after its last, the same for rows of tiles, and the filters."""
+    """A worker's part: the first image and the one after its last, the same for rows of tiles, its filters.
+
+    lines: the groups that the filters form.
+    """
 
     images: Band
     rows: Band
     filters: slice
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """The number of images, and that of filters."""
-        return self.images[1] - self.images[0], self.filters.stop - self.filters.start
+    lines: slice
 
 
 class Work(NamedTuple):
@@ -52,7 +61,8 @@ class Work(NamedTuple):
         shares = [(0, self.images), (0, self.rows), (0, -(-self.filters // self.width))]
         shares[self.shared] = start, stop
         images, rows, (begin, end) = shares
-        return Part(images, rows, slice(begin * self.width, min(end * self.width, self.filters)))
+        filters = slice(begin * self.width, min(end * self.width, self.filters))
+        return Part(images, rows, filters, slice(begin, end))
 
 
 def overlap(start: int, length: int, size: int) -> tuple[int, int]:
@@ -70,8 +80,8 @@ def overlap(start: int, length: int, size: int) -> tuple[int, int]:
 class Chunks:
     """Chunks of about ``target`` tiles of ``images`` images, with the ``rows`` first to last − 1 of ``across`` tiles.
 
-    samples: the images of a chunk; height: its rows of tiles, fewer than ``down`` only if a single image has more tiles
-    than a chunk; most_tiles: the number of tiles of the largest chunk.
+    samples: the images of a chunk; height: its rows of tiles, fewer than all only if those of a single image have more
+    tiles than a chunk; most_tiles: the number of tiles of the largest chunk.
     """
 
     def __init__(self, images: int, rows: Band, across: int, target: int) -> None:

@@ -12,18 +12,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Geometry
-from minidl.kernels.cpu.chunks import FILTERS, IMAGES, ROWS, Band, Chunks, Work
+from minidl.kernels.cpu.chunks import Band, Chunks
 from minidl.kernels.cpu.constants import Kept
 from minidl.kernels.cpu.im2col import Im2col
-from minidl.kernels.cpu.lines import in_lines, per_line
+from minidl.kernels.cpu.lines import in_lines
 from minidl.kernels.cpu.program import PerImage, Program
 from minidl.kernels.cpu.scratch import carve
 
 Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 17  # of padded images in a chunk: read once for each line of filters, they should stay in the cache
-_FEWEST_PIXELS = 96  # in a chunk: with fewer, reading all weights for each chunk takes too long
-_ROWS_OF_ONE = 8  # fewest rows of a single image for which the workers share the rows instead of the filters
+_FEWEST_PIXELS = (
+    96  # in a chunk, if a worker has as many: with fewer, reading all weights for each chunk takes too long
+)
 
 
 class Direct(Im2col):
@@ -41,24 +42,21 @@ class Direct(Im2col):
         The workers share the images, the rows of a single image, or the filters if it has few rows.
         """
         lines = self._kept.of(weights, lambda constant: in_lines(constant[self._taps]))
-        images, (rows, x, _), width = len(data), self.output_shape, per_line(self.dtype)
-        work = Work(
-            images, rows, self.filters, width, IMAGES if images > 1 else ROWS if rows >= _ROWS_OF_ONE else FILTERS
-        )
+        work = self._work(len(data), few=False)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            (first, last), rows, some = work.part(start, stop)
-            chunks, own = self._chunks_of(last - first, rows), lines[some.start // width : -(-some.stop // width)]
+            (first, last), rows, some, own = work.part(start, stop)
+            chunks = self._chunks_of(last - first, rows)
             (padded,) = carve(worker, self.dtype, self._shapes(chunks)[0])
             programs = []
             for program, band in chunks.programs(first, last):
                 windows = self._see(program, data, band, padded)
                 target = PerImage(out[:, slice(*band), :, some])
-                program.windows(windows, own, biases[some], target, relu)
+                program.windows(windows, lines[own], biases[some], target, relu)
                 programs.append(program)
             return programs
 
-        fewest = work.fewest(images * rows * x * lines.size)
+        fewest = work.fewest(len(data) * prod(self.output_shape[:2]) * lines.size)
         self._recorder.run(work.units, (data, lines, biases, out), write, fewest, variant=relu)
 
     def _chunks_of(self, images: int, rows: Band) -> Chunks:

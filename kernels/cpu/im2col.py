@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry
-from minidl.kernels.cpu.chunks import FILTERS, IMAGES, ROWS, Band, Chunks, Work, overlap
+from minidl.kernels.cpu.chunks import FILTERS, IMAGES, Band, Chunks, Work, overlap, shared_by
 from minidl.kernels.cpu.constants import Kept, is_constant
 from minidl.kernels.cpu.lines import per_line
 from minidl.kernels.cpu.ones import ones
@@ -32,7 +32,10 @@ Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 20  # of columns, as measured; about the size of an L2 cache
 _MIN_PER_THREAD = 1 << 17  # weights whose gradients, one for each worker, a thread adds up
-_FEWEST_PIXELS = 128  # in a chunk; with fewer, reading the weights for each chunk takes too long
+_FEWEST_PIXELS = (
+    128  # in a chunk, if a worker has as many; with fewer, reading the weights for each chunk takes too long
+)
+_FEWEST_ROWS = 8  # of a single image whose rows the workers share
 _FEWEST_TO_TRANSPOSE = 128  # pixels for which the weights are transposed, because BLAS is slower with transposed ones
 
 
@@ -47,7 +50,7 @@ class Im2col(Convolution):
         self._taps = (slice(None), y, x)
         self._reach = (y.stop - y.start, x.stop - x.start)
         self._offset = (self.padding[0] - y.start, self.padding[1] - x.start)
-        self._recorder, self._matrices, self._transposed = Recorder(), Kept(), Kept()
+        self._recorder, self._matrices = Recorder(), Kept()
         # Whether the windows lie side by side, without gaps or padding, so that each pixel belongs to exactly one.
         covered = tuple(reach * count for reach, count in zip(self._reach, self.output_shape, strict=False))
         self._side_by_side = self._reach == self.stride and self._offset == (0, 0) and covered == self.data_shape[:2]
@@ -59,16 +62,13 @@ class Im2col(Convolution):
     def forward(self, data: Array, weights: Array, biases: Array, out: Array, relu: bool = False) -> None:
         """Write data * weights + biases into ``out`` (samples, y, x, out); relu: the maximum of that and 0.
 
-        The workers share the images, the rows of a single image or, of few pixels, the filters.
+        The workers share the images, the rows of a single image or, of few pixels or rows, the filters.
         """
-        work = self._work(len(data), IMAGES if len(data) > 1 else ROWS)
-        if is_constant(weights):
-            rights, turn = self._transposed.of(weights, lambda given: self._matrix(given).T.copy()), False
-        else:
-            rights, turn = self._matrix(weights).T, len(data) * prod(self.output_shape[:2]) >= _FEWEST_TO_TRANSPOSE
+        work, rights = self._work(len(data), self._are_few(len(data))), self._matrix(weights).T
+        turn = len(data) * prod(self.output_shape[:2]) >= _FEWEST_TO_TRANSPOSE
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            (first, last), rows, some = work.part(start, stop)
+            (first, last), rows, some, _ = work.part(start, stop)
             chunks, right = self._chunks(last - first, rows), rights[:, some]
             padded, columns, turned = carve(worker, self.dtype, *self._shapes(chunks), right.shape if turn else (0, 0))
             programs = [Program()]
@@ -113,15 +113,16 @@ class Im2col(Convolution):
 
         The workers share the images and add up their sums, or, of few images, share the filters.
         """
-        work = self._work(len(data), IMAGES)
+        few = self._are_few(len(data))
+        work = self._work(len(data), few)._replace(shared=FILTERS if few else IMAGES)
 
         def scratch(worker: int, start: int, stop: int) -> list[Array]:
-            images, filters = work.part(start, stop).size
-            shapes = self._shapes(self._chunks(images))
+            (first, last), _, some, _ = work.part(start, stop)
+            shapes, filters = self._shapes(self._chunks(last - first)), some.stop - some.start
             return carve(worker, self.dtype, *shapes, (filters, shapes[1][1]), (1, filters))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            (first, last), _, some = work.part(start, stop)
+            (first, last), _, some, _ = work.part(start, stop)
             chunks = self._chunks(last - first)
             padded, columns, total, biases_total = scratch(worker, start, stop)
             beginning, end = Program(), Program()
@@ -135,12 +136,12 @@ class Im2col(Convolution):
                 tiles = chunks.tiles(program.samples, band)
                 program.product(ones(tiles, self.dtype)[None], source, biases_total, accumulate=True)
                 programs.append(program)
-            if work.shared == FILTERS:
+            if few:
                 self._write_grads(end, [total], weights_grads[some])
                 end.copy(biases_total, biases_grads[None, some])
             return [*programs, end]
 
-        if work.shared == FILTERS:
+        if few:
             arrays = error, data, weights_grads, biases_grads
             self._recorder.run(work.units, arrays, write, work.fewest(int(self.cost(len(data)))))
             return
@@ -164,13 +165,13 @@ class Im2col(Convolution):
         for k, total in enumerate(totals):
             program.copy(total.reshape(useful.shape), useful, accumulate=k > 0)
 
-    def _work(self, images: int, usual: int) -> Work:
-        """Return the work on some images; the workers share the filters, if these are few images, or else ``usual``."""
+    def _work(self, images: int, few: bool) -> Work:
+        """Return the work on some images; few: whether they have so few pixels that the workers share the filters."""
         y, _, filters = self.output_shape
-        return Work(images, y, filters, per_line(self.dtype), FILTERS if self._are_few(images) else usual)
+        return Work(images, y, filters, per_line(self.dtype), shared_by(images, y, _FEWEST_ROWS, few))
 
     def _are_few(self, images: int) -> bool:
-        """Return whether images have so few output pixels that the weights are over half of what a worker reads.
+        """Return whether images have so few output pixels that the weights are over half of what is read.
 
         If the workers share the filters, each reads and writes only its own weights, but gathers all windows.
         """

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.kernels.convolution import Convolution, Geometry, Pair
-from minidl.kernels.cpu.chunks import FILTERS, IMAGES, ROWS, Band, Chunks, Work
+from minidl.kernels.cpu.chunks import FILTERS, IMAGES, ROWS, Band, Chunks, Work, shared_by
 from minidl.kernels.cpu.constants import is_constant
 from minidl.kernels.cpu.cook_toom import transforms
 from minidl.kernels.cpu.lines import per_line
@@ -50,7 +50,8 @@ Array = NDArray[Any]
 
 _ONE = 1  # the index of the point 1 among the points of A, B and G
 _CHUNK_BYTES = 2 << 20  # of the transformed data and outputs of a chunk; half or a quarter was as fast in measurements
-_FEWEST_TILES = 32  # in a chunk, because smaller matrix products are slow
+_FEWEST_ROWS = 4  # of tiles of a single image, whose rows the workers share
+_FEWEST_TILES = 32  # in a chunk, if a worker has as many, because smaller matrix products are slow
 # The cost of transforming the weights, in tiles of an image; measured with 10 and 50 images and 64 to 512 channels.
 _TILES_PER_WEIGHTS = 4
 _MOST_TAPS = 5
@@ -128,11 +129,12 @@ class Winograd(Convolution):
             return carve(worker, self.dtype, *transformed, (n, n, own, channels), (1, own))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            part = work.part(start, stop)
-            (first, last), rows, filters = part
+            (first, last), rows, filters, _ = work.part(start, stop)
             error_planes = [_tiled(error[..., filters], m, m, (0, 0))]
             chunks = self._chunks(last - first, rows, across)
-            transformed_data, transformed_error, total, biases_total = scratch(worker, chunks, part.size[1])
+            transformed_data, transformed_error, total, biases_total = scratch(
+                worker, chunks, filters.stop - filters.start
+            )
             several = chunks.count(last - first) > 1
             beginning, end = Program(), Program()
             beginning.zero(biases_total)
@@ -176,12 +178,14 @@ class Winograd(Convolution):
         """Write Aᵀ (V·U) A + biases into the planes ``outputs``; rotated: with the weights rotated, from out to in.
 
         relu: write the maximum of that and 0. The workers share the images, the rows of tiles of a single one or, of
-        few tiles, the channels of the output; then each transforms its own weights, unless these are constants.
+        few tiles or rows, the channels of the output; then each transforms its own weights, unless these are constants.
         """
         n, images, channels = self._n, len(outputs[0].images), outputs[0].images.shape[-1]
         down, across = self._grid(outputs)
-        by_channels = len(outputs) == 1 and self._are_few(images)
-        shared = FILTERS if by_channels else IMAGES if images > 1 else ROWS
+        shared = shared_by(images, down, _FEWEST_ROWS, self._are_few(images))
+        if len(outputs) > 1:  # phases: each has channels of its own
+            shared = IMAGES if images > 1 else ROWS
+        by_channels = shared == FILTERS
         work = Work(images, down, channels, per_line(self.dtype), shared)
         transform, ready = self._filter_transform, None
         if is_constant(weights):
@@ -190,7 +194,7 @@ class Winograd(Convolution):
             ready = transform.transformed(weights, rotated)
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            (first, last), rows, some = work.part(start, stop)
+            (first, last), rows, some, lines = work.part(start, stop)
             planes = [plane._replace(images=plane.images[..., some]) for plane in outputs]
             chunks = self._chunks(last - first, rows, across)
             shape = (chunks.samples, chunks.height, chunks.across)
@@ -203,7 +207,7 @@ class Winograd(Convolution):
                 transform.add_to(programs[0], own, u, turned, rotated)
                 matrices = transform.as_matrices(u, rotated)
             else:
-                matrices = ready[start:stop] if by_channels else ready
+                matrices = ready[lines] if by_channels else ready
             for program, band in chunks.programs(first, last):
                 tiles = chunks.tiles(program.samples, band)
                 v, products = _points(transformed_inputs, tiles), _points(transformed_outputs, tiles)
@@ -224,7 +228,7 @@ class Winograd(Convolution):
         return images * prod(-(-size // self._m) for size in self.output_shape[:2])
 
     def _are_few(self, images: int) -> bool:
-        """Return whether images have so few tiles that the transformed weights are over half of what a worker reads.
+        """Return whether images have so few tiles that the transformed weights are over half of what is read.
 
         If the workers share the channels of the outputs, each transforms only its own weights, which then stay in its
         core's cache, but all images.
