@@ -22,9 +22,7 @@ from minidl.kernels.cpu.scratch import carve
 Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 17  # of padded images in a chunk: read once for each line of filters, they should stay in the cache
-_FEWEST_PIXELS = (
-    96  # in a chunk, if a worker has as many: with fewer, reading all weights for each chunk takes too long
-)
+_FEWEST_PIXELS = 96  # of a chunk, if a worker has as many: reading all weights for fewer takes too long
 
 
 class Direct(Im2col):

@@ -32,9 +32,7 @@ Array = NDArray[Any]
 
 _CHUNK_BYTES = 1 << 20  # of columns, as measured; about the size of an L2 cache
 _MIN_PER_THREAD = 1 << 17  # weights whose gradients, one for each worker, a thread adds up
-_FEWEST_PIXELS = (
-    128  # in a chunk, if a worker has as many; with fewer, reading the weights for each chunk takes too long
-)
+_FEWEST_PIXELS = 128  # of a chunk, if a worker has as many: reading the weights for fewer takes too long
 _FEWEST_ROWS = 8  # of a single image whose rows the workers share
 _FEWEST_TO_TRANSPOSE = 128  # pixels for which the weights are transposed, because BLAS is slower with transposed ones
 

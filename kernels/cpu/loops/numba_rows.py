@@ -26,7 +26,7 @@ Range = tuple[int, int]
 PRODUCT, COPY, TRANSPOSE, LARGEST, RELU, WINDOWS, TILES = range(7)
 _PIECE = 32  # elements of a window that are summed separately, which halves the rounding errors of whole nets
 _BLOCK_COLUMNS = 64  # of a large product: four registers of AVX-512; with 32 or 128, most were slower
-_SMALL_RESULT = 1 << 13  # elements
+_SMALL_RESULT = 1 << 13  # elements of a result for which a long sum is divided, and not the result
 _MOST_IN_BLOCKS = 1 << 24  # multiplications of a product; larger ones were mostly faster as a whole
 _BATCH = 4  # axes of a batch of matrices; missing ones have the length 1
 _NOT_READ = (0, 0)
@@ -281,7 +281,7 @@ def _layout(array: Array) -> tuple[int, int]:
 
 
 def _is_transposed(source: Array, out: Array) -> bool:
-    """Return whether the columns of a matrix lie one after another, and those of another do not, but its rows do."""
+    """Return whether ``source`` lies in memory column by column, and ``out`` row by row."""
     size = source.itemsize
     return source.strides[-2] == size != source.strides[-1] and out.strides[-1] == size
 
