@@ -119,7 +119,7 @@ class Winograd(Convolution):
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
         m, n, channels = self._m, self._n, self.data_shape[2] * len(self._phases)
         planes = self._of_phases(data, n, (0, 0))
-        down, across = self._grid([_tiled(error, m, m, (0, 0))])
+        down, across = (-(-size // m) for size in self.output_shape[:2])
         few = self._are_few(len(data))
         work = Work(len(data), down, self.filters, per_line(self.dtype), FILTERS if few else IMAGES)
 
