@@ -6,7 +6,6 @@
 // which it lies.
 #include "common.cuh"
 
-constexpr int ROWS = 16;   // as in gpu/resize.py
 constexpr int TAKERS = 2;  // output pixels of a row whose shares of a pixel are computed once for all rows
 
 struct Axis { int size, into; };
@@ -47,23 +46,23 @@ __device__ void add(Several<REAL, N>& sum, REAL weight, const REAL* values) {
     for (int k = 0; k < N; k++) sum.at[k] += weight * more.at[k];
 }
 
-// The ROWS rows of ``out`` of which a block computes some columns, one row after another: neighbouring rows read the
-// same rows of the source, which are then in the cache.
+// The rows of ``out`` of which a block computes some columns, one row after another: neighbouring rows read the same
+// rows of the source, which are then in the cache.
 struct Block {
     Long sample;
     int first, last;  // last: the row after the last one
 
-    __device__ explicit Block(int rows) {
-        int blocks = (rows + ROWS - 1) / ROWS;
-        sample = blockIdx.x / blocks, first = blockIdx.x % blocks * ROWS, last = min(first + ROWS, rows);
+    __device__ Block(int rows, int most) {
+        int blocks = (rows + most - 1) / most;
+        sample = blockIdx.x / blocks, first = blockIdx.x % blocks * most, last = min(first + most, rows);
     }
 };
 
 // out = Ry · data · Rxᵀ. The right or lower neighbour of the last pixel does not exist and has the weight 0; the last
 // pixel itself is read in its place.
 template <int N>
-__device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns, int channels) {
-    Block block(rows.into);
+__device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns, int channels, int most) {
+    Block block(rows.into, most);
     Long width = Long(columns.size) * channels;
     REAL row_step = REAL(1) / steps(rows), step = REAL(1) / steps(columns);
     data += block.sample * rows.size * width;
@@ -92,8 +91,9 @@ __device__ void interpolate(const REAL* data, REAL* out, Axis rows, Axis columns
 // once, and the sum is added to the two rows of the result that it took from. As the rows of the error go downwards, so
 // do these pairs, and two rows of sums at a time are enough.
 template <int N>
-__device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, int channels) {
-    Block block(rows.size);
+__device__ void collect(
+    const REAL* __restrict__ error, REAL* __restrict__ out, Axis rows, Axis columns, int channels, int most) {
+    Block block(rows.size, most);
     Long width = Long(columns.into) * channels;
     REAL row_step = REAL(1) / steps(rows), step = REAL(1) / steps(columns);
     int first = first_taker(rows, block.first), last = last_taker(rows, block.last - 1);
@@ -102,7 +102,7 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
     each_in_row(columns.size, [=](int u) {
         int left = first_taker(columns, u), right = last_taker(columns, u);
         REAL shares[TAKERS];
-        for (int t = 0; t < TAKERS; t++) shares[t] = share(columns, left + t, u, step);
+        for (int t = 0; t < TAKERS; t++) shares[t] = left + t <= right ? share(columns, left + t, u, step) : REAL(0);
         each_channel<N>(channels, [=](int channel) {
             REAL* to = out + Long(u) * channels + channel;
             Several<REAL, N> upper = {}, lower = {};  // the sums of the rows v and v + 1 so far
@@ -112,16 +112,22 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
                 if (v >= block.first && v < block.last) keep(upper, to + Long(v) * columns.size * channels);
                 upper = lower, lower = {}, v++;
             };
+            Several<REAL, N> next[TAKERS];  // of the next row, so that it is on its way while a row is added
+            auto load_next = [&](int t, int i) {  // where there is no further taker, the last one, whose share is 0
+                return several<N>(error + i * width + Long(min(left + t, right)) * channels + channel);
+            };
+            for (int t = 0; t < TAKERS; t++) next[t] = load_next(t, first);
 #pragma unroll 1
             for (int i = first; i <= last; i++, distance += rows.size - 1) {
                 for (; distance >= steps(rows); distance -= steps(rows)) end_row();
                 Several<REAL, N> sum = {};
-                const REAL* from = error + i * width + channel;
-                for (int t = 0; t < TAKERS; t++)
-                    if (left + t <= right) add(sum, shares[t], from + Long(left + t) * channels);
+                for (int t = 0; t < TAKERS; t++) {
+                    for (int k = 0; k < N; k++) sum.at[k] += shares[t] * next[t].at[k];
+                    next[t] = load_next(t, min(i + 1, last));
+                }
 #pragma unroll 1
                 for (int j = left + TAKERS; j <= right; j++)
-                    add(sum, share(columns, j, u, step), from + Long(j) * channels);
+                    add(sum, share(columns, j, u, step), error + i * width + Long(j) * channels + channel);
                 REAL of_top = (steps(rows) - distance) * row_step;
                 for (int k = 0; k < N; k++) {
                     upper.at[k] += of_top * sum.at[k];
@@ -136,12 +142,12 @@ __device__ void collect(const REAL* error, REAL* out, Axis rows, Axis columns, i
 // Separate kernels for vectors and for single channels, because a common one would take more registers.
 #define RESIZE(NAME, N)                                                                                               \
     extern "C" __global__ void forward_##NAME(                                                                        \
-        const REAL* data, REAL* out, int y, int x, int out_y, int out_x, int channels) {                              \
-        interpolate<N>(data, out, {y, out_y}, {x, out_x}, channels);                                                  \
+        const REAL* data, REAL* out, int y, int x, int out_y, int out_x, int channels, int rows) {                    \
+        interpolate<N>(data, out, {y, out_y}, {x, out_x}, channels, rows);                                            \
     }                                                                                                                 \
     extern "C" __global__ void backward_##NAME(                                                                       \
-        const REAL* error, REAL* out, int y, int x, int error_y, int error_x, int channels) {                         \
-        collect<N>(error, out, {y, error_y}, {x, error_x}, channels);                                                 \
+        const REAL* error, REAL* out, int y, int x, int error_y, int error_x, int channels, int rows) {               \
+        collect<N>(error, out, {y, error_y}, {x, error_x}, channels, rows);                                           \
     }
 
 RESIZE(one, 1)

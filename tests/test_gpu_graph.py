@@ -14,6 +14,7 @@ from conftest import EMULATED, needs_cudnn
 
 from minidl import kernels
 from minidl.kernels import Kernels
+from minidl.kernels.augment import Crops
 from minidl.kernels.errors import MinidlError
 from minidl.layers import Flatten, FullyConnected, Sequential
 from minidl.losses import SoftmaxCrossEntropy
@@ -154,6 +155,31 @@ def test_products_can_be_recorded(gpu: Kernels, random: np.random.Generator, lib
         assert recorded.graph is not None
     finally:
         products.choose("fp32", before)
+
+
+def test_a_call_by_hand_can_be_recorded(
+    gpu: Kernels, random: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its arrays are checked without reading their elements, which would end the recording."""
+    xp, images = gpu.xp, random.integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    stored, classes, made = gpu.augment.store(images), xp.arange(3), xp.zeros(3, np.int64)
+    crops = Crops(xp.zeros(1, np.int64), xp.asarray([2, 0, 1]), xp.zeros((3, 2), np.int64))
+    out = xp.empty((3, 4, 4, 3), np.float32)
+
+    def crop() -> None:
+        crops.position[...] = 0
+        gpu.augment.crop(stored, classes, crops, np.zeros(3), 1.0, out, made)
+
+    recorded = gpu.record(crop, lambda: 0)
+    for _ in range(4):
+        out[...] = np.nan
+        recorded()
+        np.testing.assert_array_equal(gpu.host(out), images[[2, 0, 1]])
+    assert recorded.graph is not None
+    assert not caplog.records
+    crops.order[...] = 3
+    with pytest.raises(MinidlError, match=r"crops\.order must be at least 0 and below 3"):
+        crop()  # outside a recording, they are read
 
 
 def test_on_a_cpu_record_returns_the_function_itself() -> None:

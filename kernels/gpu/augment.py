@@ -10,7 +10,8 @@ from minidl.kernels.augment import Crops
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-ROWS = 4  # rows of a sample per thread: before its first pixel, a thread waits for four reads, one after another
+ROWS = 4  # rows of a sample per thread
+MARGIN = 8  # bytes before the first image and after the last one, as whole words are read
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ def store(images: Any) -> Pictures:
     """Copy images or masks, an array or a list of arrays of any sizes, to the GPU."""
     ends = np.cumsum([image.size for image in images], dtype=np.int64)
     extents = np.array([image.shape[:2] for image in images], np.int32)
-    everything = np.concatenate([image.reshape(-1) for image in images])
-    return Pictures(cupy.asarray(everything), cupy.asarray(np.append(0, ends[:-1])), cupy.asarray(extents))
+    around = np.zeros(MARGIN, np.uint8)
+    everything = np.concatenate([around, *(image.reshape(-1) for image in images), around])
+    return Pictures(cupy.asarray(everything), cupy.asarray(MARGIN + np.append(0, ends[:-1])), cupy.asarray(extents))
 
 
 def crop(images: Pictures, classes: Array, crops: Crops, mean: Any, divisor: float, out: Array, labels: Array) -> None:
@@ -63,6 +65,7 @@ def _launch(
     samples, y, x, colours = out.shape
     unit = lanes(x * colours, out)
     (_, down, across), block = over_pixels(samples, y, x * colours // unit)
-    args = (*stored, *epoch, *scaling, out, labels, *ints(y, x, unit))
-    launch("augment", kernel, out.dtype, (samples, -(-down // ROWS), across), block, args)
+    args = (*stored, *epoch, *scaling, out, labels, *ints(y, x))
+    name = f"{kernel}_{'vector' if unit > 1 else 'one'}"
+    launch("augment", name, out.dtype, (samples, -(-down // ROWS), across), block, args)
     launch("augment", "advance", out.dtype, 1, 1, (crops.position, np.int64(samples)))

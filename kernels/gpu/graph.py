@@ -8,6 +8,7 @@ from typing import Any
 
 import cupy
 
+from minidl.kernels.checked import without_reading
 from minidl.kernels.gpu import products
 from minidl.kernels.gpu.turn import turn
 
@@ -81,7 +82,7 @@ class Recorded:
         except RuntimeError as error:  # the default stream cannot record
             return graph, products.reason(error)
         try:
-            with cupy.cuda.using_allocator(self.pool.malloc):
+            with cupy.cuda.using_allocator(self.pool.malloc), without_reading():
                 self.function()
         except (RuntimeError, MemoryError) as error:  # a call that a recording forbids, or too little memory for both
             refusal = products.reason(error)

@@ -5,7 +5,8 @@ from typing import Any
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-ROWS = 16  # pixels of a column per thread, which computes the neighbours along the row only once; as in resize.cu
+ROWS = 32  # pixels of a column per thread, which computes the neighbours along the row only once; at most
+BLOCKS = 1024  # with fewer, threads take fewer rows
 
 
 def forward(data: Array, out: Array) -> None:
@@ -22,5 +23,7 @@ def _launch(kernel: str, source: Array, out: Array, extents: tuple[int, ...]) ->
     n, y, x, c = out.shape
     unit = lanes(c, source, out)
     name = f"{kernel}_{'vector' if unit > 1 else 'one'}"
-    shape = over_pixels(n * -(-y // ROWS), x, c // unit)
-    launch("resize", name, out.dtype, *shape, (source, out, *ints(*extents, c)))
+    (_, down, across), block = over_pixels(1, x, c // unit)
+    rows = max(1, min(ROWS, n * y * down * across // BLOCKS))
+    grid = n * -(-y // rows), down, across
+    launch("resize", name, out.dtype, grid, block, (source, out, *ints(*extents, c, rows)))

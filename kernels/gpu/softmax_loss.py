@@ -8,7 +8,8 @@ import numpy as np
 from minidl.kernels.gpu.source import THREADS, ints, launch
 
 Array = Any
-COUNTERS, BLOCKS = 512, 2048  # most blocks that count and that score; each of the latter reads all counts
+COUNTERS = 128  # most blocks that count; each warp that scores reads all their counts
+BLOCKS = 2048  # most blocks that score
 TILE = 24576  # bytes of a block's shared memory for rows; as in softmax_loss.cu
 
 
@@ -23,28 +24,28 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
     kept = np.int8 if labels.dtype == np.int8 else np.int64
     labels = cupy.ascontiguousarray(labels, kept)
     dtype, rows, classes = logits.dtype, np.int64(labels.size), logits.shape[-1]
-    lanes, abreast = _shape(labels.size, classes, TILE // dtype.itemsize)
-    blocks = min(BLOCKS, -(-labels.size // abreast))
+    lanes, most, warps = _shape(labels.size, classes, dtype.itemsize)
+    blocks = min(BLOCKS, -(-labels.size * lanes // (32 * warps)))
     counters = min(COUNTERS, -(-labels.size // (4 * THREADS)))
     counts, parts = cupy.empty((2, counters), np.int64), cupy.empty((blocks, 2))
     launch("softmax_loss", f"count_{labels.dtype}", dtype, counters, THREADS, (labels, counts, rows, *ints(classes)))
-    args = (logits, labels, counts, *ints(counters), error, parts, rows, *ints(classes, lanes, abreast))
-    launch("softmax_loss", f"score_{labels.dtype}", dtype, blocks, THREADS, args)
+    args = (logits, labels, counts, *ints(counters), error, parts, rows, *ints(classes, lanes, most))
+    size = "" if classes * dtype.itemsize <= TILE else "large_"
+    launch("softmax_loss", f"score_{size}{labels.dtype}", dtype, blocks, 32 * warps, args)
     args = (parts, *ints(blocks), counts, *ints(counters), totals)
     launch("softmax_loss", "add", dtype, 1, THREADS, args)
 
 
-def _shape(rows: int, classes: int, tile: int) -> tuple[int, int]:
-    """Return how many neighbouring threads work on a row, and how many rows a block takes at a time.
+def _shape(rows: int, classes: int, itemsize: int) -> tuple[int, int, int]:
+    """Return how many threads work on a row, how many classes each of them has at most, and the warps of a block.
 
-    The number of threads is the largest power of two that divides the number of classes. Then the threads of a warp
-    read different banks of the shared memory. It is larger if a tile has so few rows that some threads of a block would
-    have nothing to do.
+    The number of threads is the largest power of two that divides the number of classes. Then each has an odd number of
+    classes, so that the threads of a warp read different banks of the shared memory. It is larger if otherwise few
+    warps' rows fit into a tile, or a single block has threads for all rows.
     """
-    if classes > tile:
-        return 32, THREADS // 32
-    abreast = max(1, min(tile // classes, THREADS, rows))
+    tile, vector = TILE // itemsize, 16 // itemsize
     lanes = min(32, classes & -classes)
-    while lanes < 32 and 2 * lanes * abreast <= THREADS:
+    while lanes < 32 and (2 * lanes * rows <= THREADS or 32 // lanes * classes > tile // 4):
         lanes *= 2
-    return lanes, abreast
+    size = -(-32 // lanes * classes // vector) * vector  # of a warp's part of the tile
+    return lanes, -(-classes // lanes) | 1, min(THREADS // 32, tile // size or THREADS // 32)

@@ -182,6 +182,10 @@ inline void __syncthreads() { emulation::syncthreads(); }
 inline void __syncwarp(unsigned mask = 0xffffffff) { emulation::syncwarp(mask); }
 inline void __threadfence() {}
 
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+    return ((static_cast<uint64_t>(high) << 32) | low) >> (shift & 31);
+}
+
 template <class T> T __shfl_sync(unsigned mask, T value, int source, int width = warpSize) {
     int lane = emulation::lane();
     return emulation::exchange(mask, value, lane / width * width + source % width);
