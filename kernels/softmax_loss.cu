@@ -5,7 +5,7 @@
 #include "common.cuh"
 
 constexpr int TILE = 24576 / sizeof(REAL);  // numbers that a block has in shared memory; as in gpu/softmax_loss.py
-constexpr int BATCH = 4;                    // vectors that a thread loads before it stores the first of them
+constexpr int BATCH = 3;                    // vectors that a thread loads before it stores the first of them
 
 // Writes the number of labelled rows that each block saw, and then the number of labels out of range, for each block
 // too. A label out of range counts as no label. A thread reads 16 bytes of labels at a time.

@@ -225,6 +225,21 @@ def test_resize(fast, random, size, into, channels, dtype):
     both(fast, run, data, poisoned((2, *into, channels), dtype), poisoned(data.shape, dtype))
 
 
+@pytest.mark.parametrize("blocks", [1, 20])
+@pytest.mark.parametrize("size, into", [((40, 3), (37, 4)), ((70, 3), (75, 5)), ((5, 40), (80, 20))], ids=str)
+def test_resize_of_many_rows_by_a_thread(gpu, random, monkeypatch, size, into, blocks, dtype):
+    """A thread takes as many rows only if there are enough blocks otherwise."""
+    from minidl.kernels.gpu import resize
+
+    def run(device, data, out, back):
+        device.resize.forward(data, out)
+        device.resize.backward(out, back)
+
+    monkeypatch.setattr(resize, "BLOCKS", blocks)
+    data = random.standard_normal((2, *size, 4)).astype(dtype)
+    both(gpu, run, data, poisoned((2, *into, 4), dtype), poisoned(data.shape, dtype))
+
+
 def test_resize_of_axes_whose_products_need_64_bits(gpu, random, dtype):
     size, into = 50_000, 48_000
     data, error = random.standard_normal(size).astype(dtype), random.standard_normal(into).astype(dtype)
@@ -258,6 +273,38 @@ def test_softmax_loss(fast, random, shape, labels_dtype, dtype):
     run(fast, *found, fast_totals)
     np.testing.assert_allclose(fast.host(found[-1]), expected, atol=1e-6 if dtype is np.float32 else 1e-14)
     np.testing.assert_allclose(fast.host(fast_totals), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("begins", [0, 1], ids=["aligned", "misaligned"])
+def test_the_loss_of_many_rows_by_a_warp(gpu, random, monkeypatch, begins, dtype):
+    """There are more rows than blocks take at a time. Misaligned: no vector may be read where the arrays begin."""
+    from minidl.kernels.gpu import softmax_loss
+
+    for name in ("BLOCKS", "COUNTERS"):
+        monkeypatch.setattr(softmax_loss, name, 2)
+    logits, labels = random.standard_normal((5000, 3)).astype(dtype), random.integers(-1, 3, 5000).astype(np.int8)
+    error, totals = poisoned(logits.shape, dtype), np.zeros(4)
+    found = [gpu.xp.array(array)[begins:] for array in (logits, labels, error)]
+    sums = gpu.xp.zeros(4)
+    gpu.softmax_loss.forward(*found, sums)
+    kernels.load("reference").softmax_loss.forward(logits[begins:], labels[begins:], error[begins:], totals)
+    np.testing.assert_allclose(gpu.host(found[-1]), error[begins:], atol=1e-6 if dtype is np.float32 else 1e-14)
+    np.testing.assert_allclose(gpu.host(sums), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("width", [16, 17])
+@pytest.mark.parametrize("size", [(20, 30), (9, 41), (33, 11), (1, 1)], ids=str)
+def test_crops_anywhere(fast, random, size, width, dtype):
+    """Some crops are in their image, some in part, and some not at all; rows begin anywhere in a word of memory."""
+    images, mean = random.integers(0, 256, (5, *size, 3), dtype=np.uint8), np.array([10.0, 20.0, 30.0])
+
+    def run(device, position, order, corners, classes, out, labels):
+        stored = device.augment.store(images)
+        device.augment.crop(stored, classes, Crops(position, order, corners), mean, 256.0, out, labels)
+
+    corners = np.concatenate([random.integers(-20, 35, (36, 2)), [[-50, 0], [0, -50], [50, 0], [0, 50]]])
+    out, labels = poisoned((40, 16, width, 3), dtype), np.full(40, -1)
+    both(fast, run, np.array([0]), random.integers(0, 5, 40), corners, np.arange(5), out, labels)
 
 
 @pytest.mark.parametrize("width", [16, 17])

@@ -69,7 +69,8 @@ def test_the_sums_are_part_of_the_graph(gpu: Kernels, name: str, method: str) ->
     found = train(gpu, name, method, Group(ranks, gpu))
     for key, value in expected.items():
         rows = ranks if key.endswith("variance") else 1  # unbiased: with twice the rows it is a little smaller
-        np.testing.assert_allclose(found[key], value, rtol=1e-9 if rows == 1 else 0.1, atol=1e-9, err_msg=key)
+        # EB makes the gradients of biases zero but for rounding, and Adam makes up to 1e-9 of that.
+        np.testing.assert_allclose(found[key], value, rtol=1e-9 if rows == 1 else 0.1, atol=1e-8, err_msg=key)
 
 
 def test_sums_of_each_type(gpu: Kernels) -> None:

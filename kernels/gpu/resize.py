@@ -5,7 +5,8 @@ from typing import Any
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 
 Array = Any
-ROWS = 32  # pixels of a column per thread, which computes the neighbours along the row only once; at most
+# The most pixels of a column per thread, which computes the neighbours along the row only once.
+ROWS = {"forward": 16, "backward": 32}
 BLOCKS = 1024  # with fewer, threads take fewer rows
 
 
@@ -24,6 +25,6 @@ def _launch(kernel: str, source: Array, out: Array, extents: tuple[int, ...]) ->
     unit = lanes(c, source, out)
     name = f"{kernel}_{'vector' if unit > 1 else 'one'}"
     (_, down, across), block = over_pixels(1, x, c // unit)
-    rows = max(1, min(ROWS, n * y * down * across // BLOCKS))
+    rows = max(1, min(ROWS[kernel], n * y * down * across // BLOCKS))
     grid = n * -(-y // rows), down, across
     launch("resize", name, out.dtype, grid, block, (source, out, *ints(*extents, c, rows)))

@@ -9,7 +9,7 @@ from minidl.kernels.gpu.source import THREADS, ints, launch
 
 Array = Any
 COUNTERS = 128  # most blocks that count; each warp that scores reads all their counts
-BLOCKS = 2048  # most blocks that score
+BLOCKS = 1056  # most blocks that score: 8 for each multiprocessor of an H200
 TILE = 24576  # bytes of a block's shared memory for rows; as in softmax_loss.cu
 
 
