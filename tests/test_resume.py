@@ -238,7 +238,7 @@ def test_a_damaged_log_of_an_earlier_version_is_an_error_of_one_sentence(
 ):
     """Such a run has no other copy of it."""
     path = tmp_path / "run" / "log.csv"
-    damaged = "\n".join(change(path.read_text().splitlines())).encode(errors="surrogateescape")
+    damaged = "".join(f"{line}\n" for line in change(path.read_text().splitlines())).encode(errors="surrogateescape")
     path.write_bytes(damaged)
     rewrite(tmp_path / "run", earlier, "run/")
     assert go_on() == 2

@@ -491,6 +491,18 @@ def test_a_damaged_trace_is_reported_in_one_sentence(made, tmp_path, name, damag
         trace_files.read(folder)
 
 
+@pytest.mark.parametrize("name", ["trace.csv", "carry.csv"])
+def test_a_table_that_ends_in_the_middle_of_a_line_is_an_error(made, tmp_path, name):
+    """Its last number may lack digits, and its last cells may be missing, as if they were not defined."""
+    folder = shutil.copytree(made / "half", tmp_path / "run")
+    whole = (folder / name).read_text()
+    last = whole.rstrip("\n").rindex("\n") + 1
+    for end in range(last + 1, len(whole)):
+        (folder / name).write_text(whole[:end])
+        with pytest.raises(MinidlError, match=rf"{name} ends in the middle of line {whole.count(chr(10))}, so that"):
+            trace_files.read(folder)
+
+
 def test_a_run_with_a_damaged_trace_is_not_resumed(made, tmp_path, capsys):
     folder = shutil.copytree(made / "half", tmp_path / "run")
     cut(folder / "filters.npz")

@@ -42,8 +42,8 @@ def read(path: Path, columns: Sequence[str], later: Sequence[str] = ()) -> list[
     """Return the rows of a table with these columns, in any order; missing ``later`` columns are empty.
 
     The table may have a byte order mark, quotes, any line ends, empty lines, and semicolons or tabs instead of commas;
-    then a decimal point may be a comma. Raises MinidlError for a file that cannot be read, other columns, and a row
-    that is too long.
+    then a decimal point may be a comma. Raises MinidlError for a file that cannot be read or is cut off, other columns,
+    and a row that is too long.
     """
     try:
         text = regular_file.read(path, LONG).decode("utf-8-sig")
@@ -52,6 +52,11 @@ def read(path: Path, columns: Sequence[str], later: Sequence[str] = ()) -> list[
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error
+    if rows and not text.endswith(("\n", "\r")):
+        raise MinidlError(
+            f"{path} ends in the middle of line {rows[-1][0]}, so that a part of it may be missing; put the file back as "
+            "it was, or end its last line if it is whole"
+        )
     filled = [(line, row) for line, row in rows if any(row)]
     head = filled[0][1] if filled else []
     named = list(filter(None, head))
