@@ -9,6 +9,18 @@ struct Place { int y, x; };    // in a picture
 struct Extents { int y, x; };  // of a picture
 struct Colours { REAL red, green, blue; };
 
+// Which sample of the epoch is the block's. Beyond the last one there is none: then the first one is read in its place,
+// and all numbers become nan, and all labels -1.
+struct Turn {
+    Long next;
+    bool there;
+
+    __device__ Turn(const Long* position, Long epoch) : next(position[0] + blockIdx.x), there(next < epoch) {
+        if (!there) next = 0;
+    }
+    __device__ REAL scale(REAL factor) const { return there ? factor : REAL(nan("")); }
+};
+
 __device__ bool inside(Place at, Extents extents) {
     return at.y >= 0 && at.x >= 0 && at.y < extents.y && at.x < extents.x;
 }
@@ -66,14 +78,16 @@ __device__ void crop_image(
 #define CROP(NAME, N)                                                                                                 \
     extern "C" __global__ void NAME(                                                                                  \
         const unsigned char* images, const Long* starts, const int* extents, const Long* classes,                     \
-        const Long* position, const Long* order, const Long* corners, REAL red, REAL green, REAL blue, REAL factor,   \
-        REAL* out, Long* labels, int out_y, int out_x) {                                                              \
-        Long next = position[0] + blockIdx.x, image = order[next];                                                    \
+        const Long* position, const Long* order, const Long* corners, Long epoch, REAL red, REAL green, REAL blue,    \
+        REAL factor, REAL* out, Long* labels, int out_y, int out_x) {                                                 \
+        Turn turn(position, epoch);                                                                                   \
+        Long next = turn.next, image = order[next];                                                                   \
         Place corner = {int(corners[2 * next]), 3 * int(corners[2 * next + 1])};                                      \
         Extents size = {extents[2 * image], 3 * extents[2 * image + 1]};                                              \
         const unsigned char* picture = images + starts[image];                                                        \
-        if (blockIdx.y + blockIdx.z + threadIdx.y + threadIdx.x == 0) labels[blockIdx.x] = classes[image];            \
-        crop_image<N>(picture, size, corner, {red, green, blue}, factor, out, out_y, out_x);                          \
+        if (blockIdx.y + blockIdx.z + threadIdx.y + threadIdx.x == 0)                                                 \
+            labels[blockIdx.x] = turn.there ? classes[image] : -1;                                                    \
+        crop_image<N>(picture, size, corner, {red, green, blue}, turn.scale(factor), out, out_y, out_x);              \
     }
 
 CROP(crop_one, 1)
@@ -103,15 +117,16 @@ __device__ void crop_image_with_mask(
     extern "C" __global__ void NAME(                                                                                  \
         const unsigned char* images, const Long* image_starts, const unsigned char* masks, const Long* mask_starts,   \
         const int* extents, const Long* position, const Long* order, const Long* corners, const double* colours,      \
-        const bool* mirrored, REAL red, REAL green, REAL blue, REAL factor, REAL* out, signed char* labels,           \
-        int out_y, int out_x) {                                                                                       \
-        Long next = position[0] + blockIdx.x, image = order[next];                                                    \
+        const bool* mirrored, Long epoch, REAL red, REAL green, REAL blue, REAL factor, REAL* out,                    \
+        signed char* labels, int out_y, int out_x) {                                                                  \
+        Turn turn(position, epoch);                                                                                   \
+        Long next = turn.next, image = order[next];                                                                   \
         Place corner = {int(corners[2 * next]), int(corners[2 * next + 1])};                                          \
-        Extents size = {extents[2 * image], extents[2 * image + 1]};                                                  \
+        Extents size = {turn.there ? extents[2 * image] : 0, extents[2 * image + 1]};                                 \
         Colours added = {REAL(colours[3 * next]), REAL(colours[3 * next + 1]), REAL(colours[3 * next + 2])};          \
         crop_image_with_mask<N>(                                                                                      \
             images + image_starts[image], masks + mask_starts[image], size, corner, mirrored[next], added,            \
-            {red, green, blue}, factor, out, labels, out_y, out_x);                                                   \
+            {red, green, blue}, turn.scale(factor), out, labels, out_y, out_x);                                       \
     }
 
 CROP_WITH_MASKS(crop_with_masks_one, 1)

@@ -36,8 +36,8 @@ def store(images: Any) -> Any:
 def crop(images: Any, classes: Array, crops: Crops, mean: Any, divisor: float, out: Array, labels: Array) -> None:
     """Write (crop − mean)/divisor of the next images into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3); classes: (n,); mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
-    (samples,). Outside an image pixels are black.
+    images: (y, x, 3), of any sizes; classes: (n,); mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x,
+    3); labels: (samples,). Outside an image pixels are black.
     """
     order, corners = _next(crops, len(out))
     labels[...] = classes[order]

@@ -19,6 +19,7 @@ import numpy as np
 
 from minidl.kernels.arguments import FLOATS, fits, shown, whole
 from minidl.kernels.errors import MinidlError
+from minidl.kernels.stored import layout
 from minidl.words import check_known
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -73,6 +74,7 @@ class Contract(NamedTuple):
     over: list[str]
     counts: list[str]
     takes: list[str]
+    stores: list[str]
     stored: list[str]
     returns: str
     vectors: bool
@@ -99,7 +101,7 @@ class Checked:
 
     array: the class of the device's arrays; extents: those that are known beforehand; made: the layouts of what the
     operations of one module have returned, by its name and the shape and type of the array to which it belongs;
-    moments: how many each parameter has.
+    moments: how many each parameter has; pictures: the class of what ``store`` returns, if it is a class of its own.
     """
 
     def __init__(
@@ -111,10 +113,11 @@ class Checked:
         extents: Extents,
         made: dict[Any, set[Any]],
         moments: int,
+        pictures: type | None,
     ) -> None:
         update_wrapper(self, function)
         self.name, self.function, self.contract = name, function, contract
-        self.array, self.extents, self.made, self.moments = array, extents, made, moments
+        self.array, self.extents, self.made, self.moments, self.pictures = array, extents, made, moments, pictures
 
     def __deepcopy__(self, memo: Any) -> "Checked":
         """Return the same operation, as a copy of a function is the function, or that of the copy of a plan."""
@@ -122,7 +125,8 @@ class Checked:
         if function is self.function:
             return self
         made = deepcopy(self.made, memo)
-        return Checked(self.name, function, self.contract, self.array, self.extents, made, self.moments)
+        rest = self.contract, self.array, self.extents, made, self.moments, self.pictures
+        return Checked(self.name, function, *rest)
 
     def __repr__(self) -> str:
         return f"<{self.name}({', '.join(self.contract.names)}), checked>"
@@ -158,16 +162,14 @@ class Checked:
         """Raise MinidlError unless shapes, types and layouts keep to the contract."""
         contract, extents = self.contract, self.extents.copy()
         extents |= {name: whole(f"{name} of {self.name}", given.get(name)) for name in contract.counts}
-        for name in contract.stored:
-            try:
-                count = len(given.get(name))  # type: ignore[arg-type]
-            except TypeError:
-                count = 0
-            if not count or count != extents.setdefault("images", count):
+        for name in contract.stores:
+            if layout(given.get(name)) is None:
                 raise MinidlError(
-                    f"{self.name}: {name} must be what store returns for {extents.get('images') or 'some'} images, not "
-                    f"{shown(given.get(name))}; give store one for each image"
+                    f"{self.name}: {name} must be a NumPy array or a list of them, of uint8 and shape (y, x, 3) for "
+                    f"each image or (y, x) for each mask, not {shown(given.get(name))}; convert each by numpy.asarray"
                 )
+        for name in contract.stored:
+            self._check_stored(name, given.get(name), extents)
         for label, _, _, kind, axes in contract.places:
             if label not in found:
                 continue
@@ -199,6 +201,19 @@ class Checked:
                     f"{self.name}: the numbers in {label} must be at least 0 and below {end}, not {least} to {most}; "
                     "an order has numbers of stored images, and a position leaves a whole batch after it"
                 )
+
+    def _check_stored(self, name: str, images: Any, extents: Extents) -> None:
+        """Raise MinidlError unless this is what store returns for images, or for masks of the same images."""
+        found = (images.layout if isinstance(images, self.pictures) else None) if self.pictures else layout(images)
+        pixel = () if name == "masks" else (3,)
+        if found is None or found.pixel != pixel:
+            what = "masks (y, x)" if name == "masks" else "images (y, x, 3)"
+            raise MinidlError(
+                f"{self.name}: {name} must be what store returns for {what}, not {shown(images)}; call it first"
+            )
+        if not np.array_equal(extents.setdefault("stored", found.extents), found.extents):
+            raise MinidlError(f"{self.name}: {name} must have the extents of the images; give store one for each image")
+        extents["images"] = len(found.extents)
 
     def _check_memory(self, found: Mapping[str, Array], writes: Sequence[str], over: Sequence[str] = ()) -> None:
         """Raise MinidlError if a written array shares memory with another one."""
@@ -258,7 +273,7 @@ class CheckedOperations:
     ) -> None:
         self.unchecked = own
         made: dict[Any, set[Any]] = {}
-        rest = array, extents or {}, made, getattr(own, "MOMENTS", 0)
+        rest = array, extents or {}, made, getattr(own, "MOMENTS", 0), getattr(own, "Pictures", None)
         for operation, declaration in declarations.get(protocol, {}).items():
             function = getattr(own, operation)
             setattr(

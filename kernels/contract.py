@@ -30,6 +30,7 @@ def arrays(
     over: str = "",
     counts: str = "",
     takes: str = "",
+    stores: str = "",
     stored: str = "",
     returns: str = "",
     vectors: bool = False,
@@ -44,17 +45,17 @@ def arrays(
     the axes of each of its arrays.
 
     writes: the arrays that are written; no other array may share their memory, except that those in ``over`` may be the
-    written array itself. counts: numbers of at least 1. stored: images, as ``store`` returns them, equally many in
-    each; their number is the extent "images". returns: a name for the result, which differs between devices; takes:
-    arguments that must be like such a result, for arrays of one shape. vectors: whether cuDNN reads the arrays on a
-    GPU, so that they must begin at multiples of 16 bytes. below: bounds of the numbers in arrays of indices, which are
-    at least 0 and below the bound.
+    written array itself. counts: numbers of at least 1. stores: images or masks that can be stored; stored: what
+    ``store`` has returned for images, and for masks of the same extents; how many there are is the extent "images".
+    returns: a name for the result, which differs between devices; takes: arguments that must be like such a result, for
+    arrays of one shape. vectors: whether cuDNN reads the arrays on a GPU, so that they must begin at multiples of 16
+    bytes. below: bounds of the numbers in arrays of indices, which are at least 0 and below the bound.
     """
 
     def declare(signature: Signature) -> Signature:
         protocol, operation = signature.__qualname__.split(".")
         kinds = signature.__annotations__.items()
-        lists = {"writes": writes, "over": over, "counts": counts, "takes": takes, "stored": stored}
+        lists = {"writes": writes, "over": over, "counts": counts, "takes": takes, "stores": stores, "stored": stored}
         declarations.setdefault(protocol, {})[operation] = {name: text.split() for name, text in lists.items()} | {
             "axes": axes,
             "choices": {name: get_args(kind) for name, kind in kinds if get_origin(kind) is Literal},
@@ -110,6 +111,7 @@ class Augment(Protocol):
     crops: see ``Crops`` in augment.py.
     """
 
+    @arrays(stores="images")
     def store(self, images: Any) -> Any: ...
 
     @arrays(

@@ -65,7 +65,10 @@ class Call:
         self.settings |= {"buffer": lambda _, shape, dtype: self.kernels.xp.empty(shape, dtype)}
         if protocol == "Augment":
             images = self.random.integers(0, 255, (4, 5, 4, 3)).astype(np.uint8)
-            self.settings |= {"images": own.store(images), "masks": own.store(images[..., 0].copy())}
+            masks = images[..., 0].copy()
+            self.settings |= (
+                {"images": images} if name == "store" else {"images": own.store(images), "masks": own.store(masks)}
+            )
         if protocol in ("Adam", "SGD"):
             zeros = [self.kernels.xp.zeros((3, 4), np.float32) for _ in range(4)]
             self.settings["parameters"] = [ParameterState(*zeros[:2], tuple(zeros[2 : 2 + own.MOMENTS]))]
@@ -300,6 +303,39 @@ def test_an_epoch_has_numbers_of_stored_images_only(device: str, name: str) -> N
                     call(**fewer)
     assert call.content() == before
     call(**{"crops.order": xp.full(400, 3, np.int64), "crops.position": xp.full(1, 398, np.int64)})
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_only_images_and_masks_of_bytes_are_stored(device: str) -> None:
+    augment, one = load(device).augment, np.zeros((4, 3, 3), np.uint8)
+    for wrong in (None, 3, [], one[:0], [one, one[..., 0]], [one[0, 0]], one[None] + 0.5, [one, one.tolist()], [[one]]):
+        with pytest.raises(
+            MinidlError, match=r"augment\.store: images must be a NumPy array or a list of them, of uint8"
+        ):
+            augment.store(wrong)
+    assert len(augment.store([one, one[:2]])) == 2
+    assert len(augment.store(one)) == 4  # masks
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
+def test_crops_take_what_store_returns(device: str) -> None:
+    """A GPU would read beyond a picture: of a mask as an image, or of an image as a mask of other extents."""
+    call = Call(device, "Augment", "crop_with_masks")
+    augment, before, masks = call.kernels.augment, call.content(), np.zeros((4, 5, 4), np.uint8)
+    images = masks[..., None].repeat(3, axis=-1)
+    for name, wrong, message in (
+        ("images", augment.store(masks), r"images must be what store returns for images \(y, x, 3\)"),
+        ("masks", augment.store(images), r"masks must be what store returns for masks \(y, x\)"),
+        ("masks", augment.store(masks[:3]), "masks must have the extents of the images"),
+        ("masks", augment.store([*masks[:3], masks[3, :4]]), "masks must have the extents of the images"),
+    ):
+        with pytest.raises(MinidlError, match=message):
+            call(**{name: wrong})
+    if device == "gpu":
+        for raw in (images, list(images), call.kernels.xp.asarray(images)):
+            with pytest.raises(MinidlError, match="images must be what store returns"):
+                call(images=raw)
+    assert call.content() == before
 
 
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])

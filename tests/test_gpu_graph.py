@@ -177,6 +177,7 @@ def test_a_call_by_hand_can_be_recorded(
         np.testing.assert_array_equal(gpu.host(out), images[[2, 0, 1]])
     assert recorded.graph is not None
     assert not caplog.records
+    crops.position[...] = 0
     crops.order[...] = 3
     with pytest.raises(MinidlError, match=r"crops\.order must be at least 0 and below 3"):
         crop()  # outside a recording, they are read

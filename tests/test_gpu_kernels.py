@@ -292,6 +292,26 @@ def test_the_loss_of_many_rows_by_a_warp(gpu, random, monkeypatch, begins, dtype
     np.testing.assert_allclose(gpu.host(sums), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
 
 
+@pytest.mark.parametrize("with_masks", [False, True])
+def test_a_crop_beyond_the_epoch_is_nan_and_reads_nothing(gpu, random, with_masks, dtype):
+    """Nothing can raise an error in a recorded batch, which is launched again and again."""
+    xp, own = gpu.xp, gpu.unchecked.augment
+    images = random.integers(0, 256, (3, 5, 5, 3), dtype=np.uint8)
+    crops = Crops(xp.asarray([2]), xp.asarray([2, 0, 1]), xp.zeros((3, 2), np.int64))
+    out, mean = xp.zeros((2, 5, 5, 3), dtype), np.zeros(3)
+    if with_masks:
+        crops = crops._replace(colours=xp.zeros((3, 3)), mirrored=xp.zeros(3, np.bool_))
+        labels = xp.zeros((2, 5, 5), np.int8)
+        own.crop_with_masks(own.store(images), own.store(images[..., 0]), crops, mean, 1.0, out, labels)
+        truth = images[1, ..., 0].view(np.int8)
+    else:
+        labels, truth = xp.zeros(2, np.int64), 7
+        own.crop(own.store(images), xp.full(3, 7), crops, mean, 1.0, out, labels)
+    np.testing.assert_array_equal(gpu.host(out), [images[1], np.full((5, 5, 3), np.nan)])
+    np.testing.assert_array_equal(gpu.host(labels)[0], truth)
+    np.testing.assert_array_equal(gpu.host(labels)[1], -1)
+
+
 @pytest.mark.parametrize("width", [16, 17])
 @pytest.mark.parametrize("size", [(20, 30), (9, 41), (33, 11), (1, 1)], ids=str)
 def test_crops_anywhere(fast, random, size, width, dtype):

@@ -19,7 +19,7 @@ def store(images: Any) -> Any:
 
 
 def crop(
-    images: NDArray[np.uint8],
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
     classes: NDArray[np.integer],
     crops: Crops,
     mean: Array,
@@ -29,8 +29,8 @@ def crop(
 ) -> None:
     """Write (crop − mean)/divisor of the next images into ``out``, their classes into ``labels``.
 
-    images: (n, y, x, 3); classes: (n,); mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels: (samples,).
-    Outside an image pixels are black.
+    images: (y, x, 3), of any sizes; classes: (n,); mean: (3,), in 0 … 255; out: (samples, out_y, out_x, 3); labels:
+    (samples,). Outside an image pixels are black.
     """
     indices, corners = _next(crops, len(out))
     labels[...] = classes[indices]
@@ -38,9 +38,10 @@ def crop(
 
     def work(worker: int, start: int, stop: int) -> None:
         for i in range(start, stop):
-            inside, seen = _overlap(corners[i], out.shape[1:3], images.shape[1:3])
+            image = images[indices[i]]
+            inside, seen = _overlap(corners[i], out.shape[1:3], image.shape[:2])
             out[i] = 0
-            out[i][inside] = images[indices[i]][seen]
+            out[i][inside] = image[seen]
             _scale(out[i], row_mean, divisor)
 
     share(work, len(out), 8)

@@ -6,8 +6,10 @@ from typing import Any
 import cupy
 import numpy as np
 
+from minidl.kernels import stored
 from minidl.kernels.augment import Crops
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
+from minidl.kernels.stored import Layout
 
 Array = Any
 ROWS = 4  # rows of a sample per thread
@@ -21,6 +23,7 @@ class Pictures:
     bytes: Array
     starts: Array
     extents: Array
+    layout: Layout
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -28,11 +31,12 @@ class Pictures:
 
 def store(images: Any) -> Pictures:
     """Copy images or masks, an array or a list of arrays of any sizes, to the GPU."""
+    layout = stored.layout(images)
     ends = np.cumsum([image.size for image in images], dtype=np.int64)
-    extents = np.array([image.shape[:2] for image in images], np.int32)
     around = np.zeros(MARGIN, np.uint8)
     everything = np.concatenate([around, *(image.reshape(-1) for image in images), around])
-    return Pictures(cupy.asarray(everything), cupy.asarray(MARGIN + np.append(0, ends[:-1])), cupy.asarray(extents))
+    starts, extents = MARGIN + np.append(0, ends[:-1]), layout.extents.astype(np.int32)
+    return Pictures(cupy.asarray(everything), cupy.asarray(starts), cupy.asarray(extents), layout)
 
 
 def crop(images: Pictures, classes: Array, crops: Crops, mean: Any, divisor: float, out: Array, labels: Array) -> None:
@@ -52,20 +56,24 @@ def crop_with_masks(
     images, masks: from ``store``; mean: (3,), in 0 … 255, on the host; out: (samples, out_y, out_x, 3); labels:
     (samples, out_y, out_x). Outside an image pixels are black and labels −1; masks of 255 become −1, too.
     """
-    stored = (images.bytes, images.starts, masks.bytes, masks.starts, images.extents)
-    _launch("crop_with_masks", stored, crops, mean, divisor, out, labels)
+    arrays = (images.bytes, images.starts, masks.bytes, masks.starts, images.extents)
+    _launch("crop_with_masks", arrays, crops, mean, divisor, out, labels)
 
 
 def _launch(
-    kernel: str, stored: tuple[Array, ...], crops: Crops, mean: Any, divisor: float, out: Array, labels: Array
+    kernel: str, arrays: tuple[Array, ...], crops: Crops, mean: Any, divisor: float, out: Array, labels: Array
 ) -> None:
-    """Run a kernel by some blocks for each sample, and advance the position."""
+    """Run a kernel by some blocks for each sample, and advance the position.
+
+    Samples beyond the epoch become nan, their labels −1: a recorded batch can be launched too often, and nothing can
+    raise an error there.
+    """
     epoch = [array for array in crops if array is not None]
     scaling = (out.dtype.type(number) for number in (*mean, 1 / divisor))
     samples, y, x, colours = out.shape
     unit = lanes(x * colours, out)
     (_, down, across), block = over_pixels(samples, y, x * colours // unit)
-    args = (*stored, *epoch, *scaling, out, labels, *ints(y, x))
+    args = (*arrays, *epoch, np.int64(crops.order.size), *scaling, out, labels, *ints(y, x))
     name = f"{kernel}_{'vector' if unit > 1 else 'one'}"
     launch("augment", name, out.dtype, (samples, -(-down // ROWS), across), block, args)
     launch("augment", "advance", out.dtype, 1, 1, (crops.position, np.int64(samples)))

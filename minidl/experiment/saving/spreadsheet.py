@@ -54,8 +54,8 @@ def read(path: Path, columns: Sequence[str], later: Sequence[str] = ()) -> list[
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error
     if rows and not text.endswith(("\n", "\r")):
         raise MinidlError(
-            f"{path} ends in the middle of line {rows[-1][0]}, so that a part of it may be missing; put the file back as "
-            "it was, or end its last line if it is whole"
+            f"{path} ends in the middle of line {rows[-1][0]}, so that a part of it may be missing; put the file back "
+            "as it was, or end its last line if it is whole"
         )
     filled = [(line, row) for line, row in rows if any(row)]
     head = filled[0][1] if filled else []
