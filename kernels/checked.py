@@ -113,7 +113,7 @@ class Checked:
         extents: Extents,
         made: dict[Any, set[Any]],
         moments: int,
-        pictures: type | None,
+        pictures: Any,
     ) -> None:
         update_wrapper(self, function)
         self.name, self.function, self.contract = name, function, contract

@@ -6,7 +6,6 @@ from typing import Any
 import cupy
 import numpy as np
 
-from minidl.kernels import stored
 from minidl.kernels.augment import Crops
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
 from minidl.kernels.stored import Layout
@@ -31,7 +30,7 @@ class Pictures:
 
 def store(images: Any) -> Pictures:
     """Copy images or masks, an array or a list of arrays of any sizes, to the GPU."""
-    layout = stored.layout(images)
+    layout = Layout(np.array([image.shape[:2] for image in images]), images[0].shape[2:])
     ends = np.cumsum([image.size for image in images], dtype=np.int64)
     around = np.zeros(MARGIN, np.uint8)
     everything = np.concatenate([around, *(image.reshape(-1) for image in images), around])
