@@ -81,6 +81,16 @@ def test_python_prints_nothing_about_a_lost_output():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+@pytest.mark.parametrize("words", [("walk", "--device", "cpu"), ("gradcheck", "--layer", "relu")], ids=" ".join)
+def test_a_result_that_could_not_be_printed_is_one_sentence(words):
+    command = [sys.executable, "-m", "minidl", *words]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    sentence = "the result could not be printed (No space left on device); print it to where there is room"
+    assert (done.returncode, done.stderr) == (2, f"minidl {words[0]}: {sentence}\n")
+
+
 def test_output_is_passed_on_unchanged(capsys):
     streams = sys.stdout, sys.stderr
     with lenient("program"):

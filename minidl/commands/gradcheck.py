@@ -8,7 +8,7 @@ from functools import partial
 from minidl.experiment.cli import own_code
 from minidl.experiment.cli.argument_types import words
 from minidl.experiment.cli.command import Command, command_line
-from minidl.experiment.cli.console import check_printed
+from minidl.experiment.cli.console import printed_result
 
 EXAMPLES = """examples:
   {call}                                       every kind of layer, and the adjoint of every normalization
@@ -68,6 +68,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
 
 
 @command_line
+@printed_result
 def main(arguments: Sequence[str] | None, command: Command) -> int:
     """Check as the arguments say; the exit status is 1 if a gradient is wrong or a user-defined layer was not tried."""
     options = parser(command).parse_args(arguments)
@@ -96,5 +97,4 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
         own = [kind for file in files for kind in file.classes(Layer)]
         findings = check_layers(options.layer, options.method, options.mode, shelf, own, progress)
     print(verdict(findings, shelf))
-    check_printed()
     return 1 if findings.failed or findings.untried else 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from minidl.experiment.cli import own_code
 from minidl.experiment.cli.argument_types import path, positive
 from minidl.experiment.cli.command import Command, command_line
+from minidl.experiment.cli.console import printed_result
 from minidl.experiment.options import add_device
 
 TOP, DRAWN = 3, 24
@@ -45,13 +46,14 @@ def parser(command: Command) -> argparse.ArgumentParser:
 
 
 @command_line
+@printed_result
 def main(arguments: Sequence[str] | None, command: Command) -> int:
     """Predict as the arguments say; the exit status is 1 where a picture could not be read, and 2 where none could."""
     options = parser(command).parse_args(arguments)
 
     from tqdm.auto import tqdm  # from here on, as --help does not wait for NumPy
 
-    from minidl.experiment.cli.console import check_printed, decoration
+    from minidl.experiment.cli.console import decoration
     from minidl.experiment.idle import idle_loops
     from minidl.experiment.preparation import choose_device
     from minidl.experiment.saving.files import as_json, make_folder, write_whole
@@ -93,7 +95,6 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
         print(as_json({"run": str(options.run), "pictures": fields, "drawn": picture}), end="")
     elif picture:
         print(f"{len(drawn)} of {len(found)} pictures are drawn in {picture}")
-    check_printed()
     if failed:
         print(f"{command.name}: {len(failed)} of {len(found)} pictures could not be read", file=sys.stderr)
     return 2 if len(failed) == len(found) else 1 if failed else 0

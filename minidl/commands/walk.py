@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from minidl.experiment.cli.argument_types import natural, path, words
 from minidl.experiment.cli.command import Command, command_line
-from minidl.experiment.cli.console import check_printed
+from minidl.experiment.cli.console import printed_result
 from minidl.experiment.options import add_data, add_device, add_net, add_step, read
 
 EXAMPLES = """examples:
@@ -49,6 +49,7 @@ def parser(command: Command) -> argparse.ArgumentParser:
 
 
 @command_line
+@printed_result
 def main(arguments: Sequence[str] | None, command: Command) -> int:
     """Walk as the arguments say."""
     options, given = read(parser(command), arguments)
@@ -74,5 +75,4 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
     if html:
         page.write(html, seen)
         print(f"\nThe page: {html}")
-    check_printed()
     return 0

@@ -8,9 +8,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import wraps
 from typing import Any
 
 Lost = Callable[[OSError], None]
+Main = Callable[..., int]
 
 
 class _Lenient:
@@ -69,17 +71,25 @@ def lenient(program: str) -> Iterator[None]:
             err.flush()
 
 
-def check_printed() -> None:
-    """Raise MinidlError if the result of a command, which is what it prints, is lost, as on a full disk.
+def printed_result(main: Main) -> Main:
+    """Let a command fail if its result, which is what it prints, is lost, as on a full disk.
 
     Nothing is lost if the reader has seen enough, such as head.
     """
-    sys.stdout.flush()
-    gone = getattr(sys.stdout, "gone", 0)
-    if gone not in (0, errno.EPIPE):
-        from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
-        raise MinidlError(f"the result could not be printed ({os.strerror(gone)}); print it to where there is room")
+    @wraps(main)
+    def checked(*arguments: Any) -> int:
+        sys.stdout.lost = lambda error: None  # type: ignore[attr-defined]  # it is reported once, at the end
+        status = main(*arguments)
+        sys.stdout.flush()
+        gone = sys.stdout.gone  # type: ignore[attr-defined]
+        if gone not in (0, errno.EPIPE):
+            from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
+
+            raise MinidlError(f"the result could not be printed ({os.strerror(gone)}); print it to where there is room")
+        return status
+
+    return checked
 
 
 @contextmanager
