@@ -79,11 +79,11 @@ def printed_result(main: Main) -> Main:
 
     @wraps(main)
     def checked(*arguments: Any) -> int:
-        sys.stdout.lost = lambda error: None  # type: ignore[attr-defined]  # it is reported once, at the end
+        out: Any = sys.stdout
+        out.lost = lambda error: None  # it is reported once, at the end
         status = main(*arguments)
-        sys.stdout.flush()
-        gone = sys.stdout.gone  # type: ignore[attr-defined]
-        if gone not in (0, errno.EPIPE):
+        out.flush()
+        if (gone := out.gone) not in (0, errno.EPIPE):
             from minidl.kernels.errors import MinidlError  # here, as --help does not wait for NumPy
 
             raise MinidlError(f"the result could not be printed ({os.strerror(gone)}); print it to where there is room")
