@@ -109,19 +109,20 @@ class Im2col(Convolution):
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
         """Write the gradients of the weights (out, y, x, in) and of the biases (out,).
 
-        The workers share the images and add up their sums, or, of few images, share the filters.
+        The workers share the images, or the rows of a single image, and add up their sums; or, of few pixels or rows,
+        they share the filters.
         """
-        few = self._are_few(len(data))
-        work = self._work(len(data), few)._replace(shared=FILTERS if few else IMAGES)
+        work = self._work(len(data), self._are_few(len(data)))
+        fewest = 1 if work.shared == IMAGES else work.fewest(int(self.cost(len(data))))
 
         def scratch(worker: int, start: int, stop: int) -> list[Array]:
-            (first, last), _, some, _ = work.part(start, stop)
-            shapes, filters = self._shapes(self._chunks(last - first)), some.stop - some.start
+            (first, last), rows, some, _ = work.part(start, stop)
+            shapes, filters = self._shapes(self._chunks(last - first, rows)), some.stop - some.start
             return carve(worker, self.dtype, *shapes, (filters, shapes[1][1]), (1, filters))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            (first, last), _, some, _ = work.part(start, stop)
-            chunks = self._chunks(last - first)
+            (first, last), rows, some, _ = work.part(start, stop)
+            chunks = self._chunks(last - first, rows)
             padded, columns, total, biases_total = scratch(worker, start, stop)
             beginning, end = Program(), Program()
             beginning.zero(total)
@@ -134,18 +135,17 @@ class Im2col(Convolution):
                 tiles = chunks.tiles(program.samples, band)
                 program.product(ones(tiles, self.dtype)[None], source, biases_total, accumulate=True)
                 programs.append(program)
-            if few:
+            if work.shared == FILTERS:
                 self._write_grads(end, [total], weights_grads[some])
                 end.copy(biases_total, biases_grads[None, some])
             return [*programs, end]
 
-        if few:
-            arrays = error, data, weights_grads, biases_grads
-            self._recorder.run(work.units, arrays, write, work.fewest(int(self.cost(len(data)))))
+        if work.shared == FILTERS:
+            self._recorder.run(work.units, (error, data, weights_grads, biases_grads), write, fewest)
             return
-        self._recorder.run(len(data), (error, data), write)
+        self._recorder.run(work.units, (error, data), write, fewest)
         # The workers' sums are added in a fixed order, so that the same data give the same bits.
-        totals, biases_totals = zip(*(scratch(*share)[2:] for share in shares(len(data))), strict=True)
+        totals, biases_totals = zip(*(scratch(*share)[2:] for share in shares(work.units, fewest)), strict=True)
         biases_grads[...] = sum(total[0] for total in biases_totals)
 
         def sum_up(worker: int, start: int, stop: int) -> list[Program]:

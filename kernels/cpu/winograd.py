@@ -116,25 +116,29 @@ class Winograd(Convolution):
         self._correlate(inputs, weights, True, None, self._of_phases(out, self._m, (first_y, first_x)))
 
     def comp_grads(self, error: Array, data: Array, weights_grads: Array, biases_grads: Array) -> None:
-        """Write the gradients of the weights (out, y, x, in) and of the biases (out,)."""
+        """Write the gradients of the weights (out, y, x, in) and of the biases (out,).
+
+        The workers share the images, or the rows of tiles of a single one, and add up their sums; or, of few tiles or
+        rows, they share the filters.
+        """
         m, n, channels = self._m, self._n, self.data_shape[2] * len(self._phases)
         planes = self._of_phases(data, n, (0, 0))
         down, across = (-(-size // m) for size in self.output_shape[:2])
-        few = self._are_few(len(data))
-        work = Work(len(data), down, self.filters, per_line(self.dtype), FILTERS if few else IMAGES)
+        shared = shared_by(len(data), down, _FEWEST_ROWS, self._are_few(len(data)))
+        work = Work(len(data), down, self.filters, per_line(self.dtype), shared)
+        fewest = 1 if shared == IMAGES else work.fewest(self._products(len(data)))
 
-        def scratch(worker: int, chunks: Chunks, own: int) -> list[Array]:
+        def scratch(worker: int, start: int, stop: int) -> tuple[Chunks, list[Array]]:
+            (first, last), rows, filters, _ = work.part(start, stop)
+            chunks, own = self._chunks(last - first, rows, across), filters.stop - filters.start
             shape = chunks.samples, chunks.height, chunks.across
             transformed = (n, *shape, n, channels), (n, *shape, n, own)
-            return carve(worker, self.dtype, *transformed, (n, n, own, channels), (1, own))
+            return chunks, carve(worker, self.dtype, *transformed, (n, n, own, channels), (1, own))
 
         def write(worker: int, start: int, stop: int) -> list[Program]:
-            (first, last), rows, filters, _ = work.part(start, stop)
+            (first, last), _, filters, _ = work.part(start, stop)
             error_planes = [_tiled(error[..., filters], m, m, (0, 0))]
-            chunks = self._chunks(last - first, rows, across)
-            transformed_data, transformed_error, total, biases_total = scratch(
-                worker, chunks, filters.stop - filters.start
-            )
+            chunks, (transformed_data, transformed_error, total, biases_total) = scratch(worker, start, stop)
             several = chunks.count(last - first) > 1
             beginning, end = Program(), Program()
             beginning.zero(biases_total)
@@ -149,22 +153,18 @@ class Winograd(Convolution):
                 program.product(e_hat.transpose(0, 1, 3, 2), v, total, accumulate=several)
                 program.product(ones(tiles, self.dtype)[None], e_hat[_ONE, _ONE], biases_total, accumulate=True)
                 programs.append(program)
-            if few:
+            if shared == FILTERS:
                 self._filter_transform.add_adjoint_to(end, total, weights_grads[filters])
                 end.copy(biases_total, biases_grads[None, filters])
             return [*programs, end]
 
-        if few:
-            arrays = error, data, weights_grads, biases_grads
-            self._recorder.run(work.units, arrays, write, work.fewest(self._products(len(data))))
+        if shared == FILTERS:
+            self._recorder.run(work.units, (error, data, weights_grads, biases_grads), write, fewest)
             return
-        self._recorder.run(len(data), (error, data), write)
-        totals = []
-        for worker, start, stop in shares(len(data)):
-            chunks = self._chunks(stop - start, (0, down), across)
-            totals.append(scratch(worker, chunks, self.filters)[-2:])
-        self._filter_transform.adjoint([total for total, _ in totals], weights_grads)
-        biases_grads[...] = sum(biases_total[0] for _, biases_total in totals)
+        self._recorder.run(work.units, (error, data), write, fewest)
+        totals, biases_totals = zip(*(scratch(*part)[1][-2:] for part in shares(work.units, fewest)), strict=True)
+        self._filter_transform.adjoint(list(totals), weights_grads)
+        biases_grads[...] = sum(total[0] for total in biases_totals)
 
     def _correlate(
         self,
