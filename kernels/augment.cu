@@ -5,17 +5,22 @@
 // takes some rows of one sample.
 #include "common.cuh"
 
+constexpr Long FAR = 1 << 28;  // pixels; no picture and no crop is as large
+
 struct Place { int y, x; };    // in a picture
 struct Extents { int y, x; };  // of a picture
 struct Colours { REAL red, green, blue; };
 
-// Which sample of the epoch is the block's. Beyond the last one there is none: then the first one is read in its place,
-// and all numbers become nan, and all labels -1.
+// A corner that is too far away for any of the crop to be in the picture, as one for which 32 bits suffice.
+__device__ int near(Long corner) { return min(max(corner, -FAR), FAR); }
+
+// Which sample of the epoch is the block's. Beyond the last one, or before the first one, there is none: then the first
+// one is read in its place, and all numbers become nan, and all labels -1.
 struct Turn {
     Long next;
     bool there;
 
-    __device__ Turn(const Long* position, Long epoch) : next(position[0] + blockIdx.x), there(next < epoch) {
+    __device__ Turn(const Long* position, Long epoch) : next(position[0] + blockIdx.x), there(0 <= next && next < epoch) {
         if (!there) next = 0;
     }
     __device__ REAL scale(REAL factor) const { return there ? factor : REAL(nan("")); }
@@ -68,7 +73,7 @@ __device__ void crop_image(
         for (int k = 0; k < N; k++) seen |= unsigned(at.x + k) < unsigned(size.x) ? 255u << 8 * k : 0;
         // Where no byte is in the picture, read any that exist: without a branch, a thread need not wait for them here.
         int y = min(max(at.y, 0), size.y - 1), x = min(max(at.x, -3), size.x - 1);
-        unsigned bytes = four_bytes(picture + (y * size.x + x)) & (y == at.y ? seen : 0);
+        unsigned bytes = four_bytes(picture + Long(y) * size.x + x) & (y == at.y ? seen : 0);
         Several<REAL, N> numbers;
         for (int k = 0; k < N; k++) numbers.at[k] = (REAL(bytes >> 8 * k & 255) - of(mean, (i + k) % 3)) * factor;
         return numbers;
@@ -82,7 +87,7 @@ __device__ void crop_image(
         REAL factor, REAL* out, Long* labels, int out_y, int out_x) {                                                 \
         Turn turn(position, epoch);                                                                                   \
         Long next = turn.next, image = order[next];                                                                   \
-        Place corner = {int(corners[2 * next]), 3 * int(corners[2 * next + 1])};                                      \
+        Place corner = {near(corners[2 * next]), 3 * near(corners[2 * next + 1])};                                    \
         Extents size = {extents[2 * image], 3 * extents[2 * image + 1]};                                              \
         const unsigned char* picture = images + starts[image];                                                        \
         if (blockIdx.y + blockIdx.z + threadIdx.y + threadIdx.x == 0)                                                 \
@@ -98,6 +103,7 @@ __device__ void crop_image_with_mask(
     const unsigned char* picture, const unsigned char* mask, Extents size, Place corner, bool mirror, Colours added,
     Colours mean, REAL factor, REAL* out, signed char* labels, int out_y, int out_x) {
     labels += blockIdx.x * Long(out_y) * out_x;
+    // With several rows at once, some of them might not exist, and labels would be written outside of the array.
     fill<N, 1>(out, out_y, out_x, [=](int row, int i) {
         Several<REAL, N> numbers;
         for (int k = 0; k < N; k++) {
@@ -121,7 +127,7 @@ __device__ void crop_image_with_mask(
         signed char* labels, int out_y, int out_x) {                                                                  \
         Turn turn(position, epoch);                                                                                   \
         Long next = turn.next, image = order[next];                                                                   \
-        Place corner = {int(corners[2 * next]), int(corners[2 * next + 1])};                                          \
+        Place corner = {near(corners[2 * next]), near(corners[2 * next + 1])};                                        \
         Extents size = {turn.there ? extents[2 * image] : 0, extents[2 * image + 1]};                                 \
         Colours added = {REAL(colours[3 * next]), REAL(colours[3 * next + 1]), REAL(colours[3 * next + 2])};          \
         crop_image_with_mask<N>(                                                                                      \

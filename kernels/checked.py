@@ -2,7 +2,8 @@
 
 Fast versions compute with addresses: unchecked, an array of another shape, type or layout would let them read and write
 beyond it. ``kernels.load`` returns operations that check, for calls by hand and for user-defined layers; the arrays of
-minidl's own layers fit, so these use the operations without checks.
+minidl's own layers fit, so these use the operations without checks. While kernels are recorded, the elements of arrays
+are not read, see ``without_reading``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 
 from minidl.kernels.arguments import FLOATS, fits, shown, whole
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.stored import layout
+from minidl.kernels.stored import layout, storable
 from minidl.words import check_known
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -47,11 +48,11 @@ def without_reading() -> Iterator[None]:
 
     The elements that a recording works on may be others at each launch. Those of the calls before it were checked.
     """
-    before = _reads.set(False)
+    token = _reads.set(False)
     try:
         yield
     finally:
-        _reads.reset(before)
+        _reads.reset(token)
 
 
 class Place(NamedTuple):
@@ -163,7 +164,7 @@ class Checked:
         contract, extents = self.contract, self.extents.copy()
         extents |= {name: whole(f"{name} of {self.name}", given.get(name)) for name in contract.counts}
         for name in contract.stores:
-            if layout(given.get(name)) is None:
+            if not storable(given.get(name)):
                 raise MinidlError(
                     f"{self.name}: {name} must be a NumPy array or a list of them, of uint8 and shape (y, x, 3) for "
                     f"each image or (y, x) for each mask, not {shown(given.get(name))}; convert each by numpy.asarray"
@@ -204,7 +205,10 @@ class Checked:
 
     def _check_stored(self, name: str, images: Any, extents: Extents) -> None:
         """Raise MinidlError unless this is what store returns for images, or for masks of the same images."""
-        found = (images.layout if isinstance(images, self.pictures) else None) if self.pictures else layout(images)
+        if self.pictures:
+            found = images.layout if isinstance(images, self.pictures) else None
+        else:
+            found = layout(images) if storable(images) else None
         pixel = () if name == "masks" else (3,)
         if found is None or found.pixel != pixel:
             what = "masks (y, x)" if name == "masks" else "images (y, x, 3)"

@@ -113,8 +113,9 @@ __device__ void collect(
                 upper = lower, lower = {}, v++;
             };
             Several<REAL, N> next[TAKERS];  // of the next row, so that it is on its way while a row is added
-            auto load_next = [&](int t, int i) {  // where there is no further taker, the last one, whose share is 0
-                return several<N>(error + i * width + Long(min(left + t, right)) * channels + channel);
+            // Where there is no further row or taker, the last one is read again; for it, the share is 0.
+            auto load_next = [&](int t, int i) {
+                return several<N>(error + min(i, last) * width + Long(min(left + t, right)) * channels + channel);
             };
             for (int t = 0; t < TAKERS; t++) next[t] = load_next(t, first);
 #pragma unroll 1
@@ -123,7 +124,7 @@ __device__ void collect(
                 Several<REAL, N> sum = {};
                 for (int t = 0; t < TAKERS; t++) {
                     for (int k = 0; k < N; k++) sum.at[k] += shares[t] * next[t].at[k];
-                    next[t] = load_next(t, min(i + 1, last));
+                    next[t] = load_next(t, i + 1);
                 }
 #pragma unroll 1
                 for (int j = left + TAKERS; j <= right; j++)

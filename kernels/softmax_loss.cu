@@ -42,20 +42,20 @@ __device__ void copy(const REAL* from, REAL* to, int size) {
     for (int i = vectors * WIDTH + thread; i < size; i += 32) to[i] = from[i];
 }
 
-// The classes first, first + 1, … last - 1 of a row, which one thread computes.
-struct Piece { int first, last; };
+// The classes of a row that one thread computes: first, first + step, … below last.
+struct Piece { int first, last, step; };
 
 struct Score { double loss, correct; };
 
-// Replaces a row of logits z by its error, and returns its loss and whether its prediction is correct. ``lanes``
-// neighbouring threads, a power of two, work on a row, each on a piece of it. All threads of a warp must call this
-// function, because they exchange numbers; a thread without a row calls it with an empty piece of another one. label:
-// negative if there is none; share: 1/count, the weight of a row in the mean.
+// Replaces a row of logits z by its error, and returns its loss and whether its prediction is correct to the first of
+// the ``lanes`` neighbouring threads, a power of two, that work on the row, each on a piece of it. All threads of a warp
+// must call this function, because they exchange numbers; a thread without a row calls it with an empty piece of another
+// one. label: negative if there is none; share: 1/count, the weight of a row in the mean.
 __device__ Score score_row(REAL* z, Piece piece, int lanes, int label, REAL share) {
     REAL largest = z[0], of_label = z[max(label, 0)], total = 0;
     int best = 0;
 #pragma unroll 4
-    for (int c = piece.first; c < piece.last; c++)
+    for (int c = piece.first; c < piece.last; c += piece.step)
         if (z[c] > largest) largest = z[c], best = c;
     for (int distance = lanes / 2; distance; distance /= 2) {
         REAL rival = __shfl_xor_sync(ALL, largest, distance);
@@ -65,16 +65,17 @@ __device__ Score score_row(REAL* z, Piece piece, int lanes, int label, REAL shar
     __syncwarp();  // every thread has read z before another one writes there
     // exp(x) as 2^(x / ln 2): three instructions instead of ten. As x <= 0, exp(x) differs by less than 10^-7.
 #pragma unroll 4
-    for (int c = piece.first; c < piece.last; c++) total += z[c] = exp2((z[c] - largest) * REAL(1.4426950408889634));
+    for (int c = piece.first; c < piece.last; c += piece.step) total += z[c] = exp2((z[c] - largest) * REAL(1.4426950408889634));
     for (int distance = lanes / 2; distance; distance /= 2) total += __shfl_xor_sync(ALL, total, distance);
     REAL factor = share / total;
 #pragma unroll 4
-    for (int c = piece.first; c < piece.last; c++) {
+    for (int c = piece.first; c < piece.last; c += piece.step) {
         REAL scaled = factor * z[c];
         z[c] = label < 0 ? REAL(0) : scaled;
     }
-    if (label >= piece.first && label < piece.last) z[label] -= share;
-    if (piece.first > 0 || label < 0) return {0, 0};
+    __syncwarp();  // the label's error is there
+    if (threadIdx.x % lanes > 0 || label < 0) return {0, 0};
+    z[label] -= share;
     return {log(total) - (of_label - largest), double(best == label)};
 }
 
@@ -83,9 +84,9 @@ template <class Label>
 __device__ int known(Label label, int classes) { return label >= 0 && label < classes ? int(label) : -1; }
 
 // Scores all rows. A warp takes 32/lanes rows at a time, which are contiguous: it copies them into its part of a tile
-// in shared memory, computes there, and copies the result back. Rows that do not fit are computed where the error will
-// be. Each of the lanes has ``most`` classes of a row, or fewer. parts: the loss and the number of correct predictions
-// of each block.
+// in shared memory, computes there, and copies the result back. There each of the lanes has ``most`` neighbouring classes
+// of a row, or fewer. Rows that do not fit are computed where the error will be, with the classes of neighbouring lanes
+// side by side, as a warp reads global memory. parts: the loss and the number of correct predictions of each block.
 template <bool TILED, class Label>
 __device__ void score_rows(
     const REAL* logits, const Label* labels, const Long* counts, int counters, REAL* error, double* parts, Long rows,
@@ -95,7 +96,9 @@ __device__ void score_rows(
     for (int i = threadIdx.x % 32; i < counters; i += 32) labelled += counts[i];
     REAL share = REAL(1) / max(warp_sum(labelled), Long(1));
     int warps = blockDim.x / 32, warp = threadIdx.x / 32, abreast = 32 / lanes, row = threadIdx.x % 32 / lanes;
-    int first = threadIdx.x % lanes * most, last = min(first + most, classes);
+    int lane = threadIdx.x % lanes;
+    Piece own = {lane, classes, lanes};
+    if (TILED) own = {lane * most, min((lane + 1) * most, classes), 1};
     int size = (abreast * classes + WIDTH - 1) / WIDTH * WIDTH;  // of a warp's part
     REAL* tile = reinterpret_cast<REAL*>(shared) + (TILED ? warp * size : 0);
     Score sum = {0, 0};
@@ -104,7 +107,7 @@ __device__ void score_rows(
         const REAL* from = logits + start * classes;
         REAL* to = error + start * classes;
         int some = min(rows - start, Long(abreast)), label = row < some ? known(labels[start + row], classes) : -1;
-        Piece piece = {first, row < some ? last : first};
+        Piece piece = {row < some ? own.first : classes, own.last, own.step};
         Long at = Long(min(row, some - 1)) * classes;  // without a row, look at the last one
         REAL* place = TILED ? tile : to;
         copy(from, place, some * classes);

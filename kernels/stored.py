@@ -12,14 +12,16 @@ class Layout(NamedTuple):
     pixel: tuple[int, ...]
 
 
-def layout(images: Any) -> Layout | None:
-    """Return the layout of a NumPy array, or a list of them, of bytes; None if it cannot be stored."""
-    if isinstance(images, np.ndarray) and images.ndim:
-        found = layout([images[0]]) if len(images) else None  # all are like the first one
-        return found and found._replace(extents=found.extents.repeat(len(images), axis=0))
+def storable(images: Any) -> bool:
+    """Return whether this is a NumPy array or a list of them, of bytes: all of them images, or all of them masks."""
+    if isinstance(images, np.ndarray):
+        return images.dtype == np.uint8 and images.ndim > 2 and len(images) > 0 and storable([images[0]])
     each = images if isinstance(images, list | tuple) else ()
     if not all(isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size for image in each):
-        return None
-    if {image.shape[2:] for image in each} not in ({(3,)}, {()}) or any(image.ndim < 2 for image in each):
-        return None
-    return Layout(np.array([image.shape[:2] for image in each]), each[0].shape[2:])
+        return False
+    return {(image.ndim, *image.shape[2:]) for image in each} in ({(3, 3)}, {(2,)})
+
+
+def layout(images: Any) -> Layout:
+    """Return the layout of images that can be stored."""
+    return Layout(np.array([image.shape[:2] for image in images]), images[0].shape[2:])

@@ -308,7 +308,12 @@ def test_an_epoch_has_numbers_of_stored_images_only(device: str, name: str) -> N
 @pytest.mark.parametrize("device", ["reference", "cpu", "gpu"])
 def test_only_images_and_masks_of_bytes_are_stored(device: str) -> None:
     augment, one = load(device).augment, np.zeros((4, 3, 3), np.uint8)
-    for wrong in (None, 3, [], one[:0], [one, one[..., 0]], [one[0, 0]], one[None] + 0.5, [one, one.tolist()], [[one]]):
+    mixed = np.empty(2, object)
+    mixed[:] = [one, one + 0.5]
+    for wrong in (
+        *(None, 3, [], one[:0], [one, one[..., 0]], [one[0, 0]], one[None] + 0.5, [one, one.tolist()], [[one]]),
+        *(mixed, np.array(3), one[0, 0], np.zeros((2, 0, 3, 3), np.uint8)),
+    ):
         with pytest.raises(
             MinidlError, match=r"augment\.store: images must be a NumPy array or a list of them, of uint8"
         ):

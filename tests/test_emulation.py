@@ -31,6 +31,10 @@ extern "C" __global__ void some_shuffle(float* out) {
     if (threadIdx.x < 5) out[0] = __shfl_sync(0xffffffff, 1.0f, 0);
 }
 extern "C" __global__ void write_at(float* out, long long place) { out[place] = 1; }
+extern "C" __global__ void read_at(const float* x, float* out, long long place) {
+    __syncthreads();
+    out[threadIdx.x] = x[threadIdx.x + place];
+}
 """
 
 
@@ -67,6 +71,14 @@ def test_a_forgotten_barrier_shows(cupy, launch, x):
     out = cupy.empty(64, np.float32)
     launch("race", 64, x, out)
     assert np.isnan(out.get()).any()
+
+
+@pytest.mark.parametrize("place, threads", [(5, 64), (4, 1), (5, 2), (1 << 40, 1), (-(1 << 40), 64)])
+def test_reading_beyond_an_array_is_an_error(cupy, launch, x, place, threads):
+    few, out = cupy.ones(4, np.float32), cupy.empty(64, np.float32)
+    with pytest.raises(RuntimeError, match=r"read_at: it reads or writes at .*, outside of its arrays"):
+        launch("read_at", threads, few, out, np.int64(place))
+    test_threads_wait_for_each_other_and_shuffle(cupy, launch, x)
 
 
 @pytest.mark.parametrize(

@@ -275,41 +275,56 @@ def test_softmax_loss(fast, random, shape, labels_dtype, dtype):
     np.testing.assert_allclose(fast.host(fast_totals), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
 
 
-@pytest.mark.parametrize("begins", [0, 1], ids=["aligned", "misaligned"])
+@pytest.mark.parametrize("begins", [(0, 0, 0), (1, 1, 1), (0, 0, 1), (1, 0, 0), (3, 1, 2)], ids=str)
 def test_the_loss_of_many_rows_by_a_warp(gpu, random, monkeypatch, begins, dtype):
-    """There are more rows than blocks take at a time. Misaligned: no vector may be read where the arrays begin."""
+    """There are more rows than blocks take at a time.
+
+    begins: the rows at which logits, labels and error begin, where a vector cannot always be read. If these differ,
+    other threads of the warp copy the logits into the tile than copy the error out of it.
+    """
     from minidl.kernels.gpu import softmax_loss
 
     for name in ("BLOCKS", "COUNTERS"):
         monkeypatch.setattr(softmax_loss, name, 2)
-    logits, labels = random.standard_normal((5000, 3)).astype(dtype), random.integers(-1, 3, 5000).astype(np.int8)
-    error, totals = poisoned(logits.shape, dtype), np.zeros(4)
-    found = [gpu.xp.array(array)[begins:] for array in (logits, labels, error)]
-    sums = gpu.xp.zeros(4)
+    arrays = random.standard_normal((5000, 3)).astype(dtype), random.integers(-1, 3, 5000).astype(np.int8)
+    arrays = (*arrays, poisoned((5000, 3), dtype))
+    parts = [slice(begin, begin + 4990) for begin in begins]
+    logits, labels, error = (array[part] for array, part in zip(arrays, parts, strict=True))
+    found, sums = [gpu.xp.array(array)[part] for array, part in zip(arrays, parts, strict=True)], gpu.xp.zeros(4)
     gpu.softmax_loss.forward(*found, sums)
-    kernels.load("reference").softmax_loss.forward(logits[begins:], labels[begins:], error[begins:], totals)
-    np.testing.assert_allclose(gpu.host(found[-1]), error[begins:], atol=1e-6 if dtype is np.float32 else 1e-14)
+    totals = np.zeros(4)
+    kernels.load("reference").softmax_loss.forward(logits, labels, error, totals)
+    np.testing.assert_allclose(gpu.host(found[-1]), error, atol=1e-6 if dtype is np.float32 else 1e-14)
     np.testing.assert_allclose(gpu.host(sums), totals, rtol=1e-5 if dtype is np.float32 else 1e-12)
 
 
+def test_words_around_an_image_can_be_read(gpu, random, dtype):
+    """Crops read whole words: up to three bytes before an image's first one, in two words."""
+    stored = gpu.augment.store(random.integers(0, 256, (2, 3, 3, 3), dtype=np.uint8))
+    assert int(gpu.host(stored.starts).min()) >= 6
+    assert stored.bytes.size - int(gpu.host(stored.starts).max()) - 27 >= 7
+
+
 @pytest.mark.parametrize("with_masks", [False, True])
-def test_a_crop_beyond_the_epoch_is_nan_and_reads_nothing(gpu, random, with_masks, dtype):
-    """Nothing can raise an error in a recorded batch, which is launched again and again."""
+@pytest.mark.parametrize("position", [2, -1, 10**12, -(10**12)])
+def test_a_crop_outside_of_the_epoch_is_nan(gpu, random, position, with_masks, dtype):
+    """Nothing can raise an error in a recorded batch, which is launched again and again; nothing is read there."""
     xp, own = gpu.xp, gpu.unchecked.augment
     images = random.integers(0, 256, (3, 5, 5, 3), dtype=np.uint8)
-    crops = Crops(xp.asarray([2]), xp.asarray([2, 0, 1]), xp.zeros((3, 2), np.int64))
+    crops = Crops(xp.asarray([position]), xp.asarray([2, 0, 1]), xp.zeros((3, 2), np.int64))
     out, mean = xp.zeros((2, 5, 5, 3), dtype), np.zeros(3)
     if with_masks:
         crops = crops._replace(colours=xp.zeros((3, 3)), mirrored=xp.zeros(3, np.bool_))
         labels = xp.zeros((2, 5, 5), np.int8)
         own.crop_with_masks(own.store(images), own.store(images[..., 0]), crops, mean, 1.0, out, labels)
-        truth = images[1, ..., 0].view(np.int8)
+        truth = images[..., 0].view(np.int8)
     else:
-        labels, truth = xp.zeros(2, np.int64), 7
-        own.crop(own.store(images), xp.full(3, 7), crops, mean, 1.0, out, labels)
-    np.testing.assert_array_equal(gpu.host(out), [images[1], np.full((5, 5, 3), np.nan)])
-    np.testing.assert_array_equal(gpu.host(labels)[0], truth)
-    np.testing.assert_array_equal(gpu.host(labels)[1], -1)
+        labels, truth = xp.zeros(2, np.int64), [7, 8, 9]
+        own.crop(own.store(images), xp.asarray(truth), crops, mean, 1.0, out, labels)
+    for found, label, place in zip(gpu.host(out), gpu.host(labels), (position, position + 1), strict=True):
+        there = 0 <= place < 3
+        np.testing.assert_array_equal(found, images[[2, 0, 1][place]] if there else np.full((5, 5, 3), np.nan))
+        np.testing.assert_array_equal(label, truth[[2, 0, 1][place]] if there else -1)
 
 
 @pytest.mark.parametrize("width", [16, 17])
@@ -322,7 +337,8 @@ def test_crops_anywhere(fast, random, size, width, dtype):
         stored = device.augment.store(images)
         device.augment.crop(stored, classes, Crops(position, order, corners), mean, 256.0, out, labels)
 
-    corners = np.concatenate([random.integers(-20, 35, (36, 2)), [[-50, 0], [0, -50], [50, 0], [0, 50]]])
+    far = [[sign * away, 0][::step] for sign in (-1, 1) for away in (50, 10**6, (1 << 32) // 3) for step in (-1, 1)]
+    corners = np.concatenate([random.integers(-20, 35, (28, 2)), far])
     out, labels = poisoned((40, 16, width, 3), dtype), np.full(40, -1)
     both(fast, run, np.array([0]), random.integers(0, 5, 40), corners, np.arange(5), out, labels)
 

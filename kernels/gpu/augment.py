@@ -8,10 +8,10 @@ import numpy as np
 
 from minidl.kernels.augment import Crops
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
-from minidl.kernels.stored import Layout
+from minidl.kernels.stored import Layout, layout
 
 Array = Any
-ROWS = 4  # rows of a sample per thread
+ROWS = 4  # rows of a sample per thread; as in augment.cu, for crops without masks
 MARGIN = 8  # bytes before the first image and after the last one, as whole words are read
 
 
@@ -30,12 +30,12 @@ class Pictures:
 
 def store(images: Any) -> Pictures:
     """Copy images or masks, an array or a list of arrays of any sizes, to the GPU."""
-    layout = Layout(np.array([image.shape[:2] for image in images]), images[0].shape[2:])
+    of_images = layout(images)
     ends = np.cumsum([image.size for image in images], dtype=np.int64)
     around = np.zeros(MARGIN, np.uint8)
     everything = np.concatenate([around, *(image.reshape(-1) for image in images), around])
-    starts, extents = MARGIN + np.append(0, ends[:-1]), layout.extents.astype(np.int32)
-    return Pictures(cupy.asarray(everything), cupy.asarray(starts), cupy.asarray(extents), layout)
+    starts, extents = MARGIN + np.append(0, ends[:-1]), of_images.extents.astype(np.int32)
+    return Pictures(cupy.asarray(everything), cupy.asarray(starts), cupy.asarray(extents), of_images)
 
 
 def crop(images: Pictures, classes: Array, crops: Crops, mean: Any, divisor: float, out: Array, labels: Array) -> None:
@@ -64,8 +64,8 @@ def _launch(
 ) -> None:
     """Run a kernel by some blocks for each sample, and advance the position.
 
-    Samples beyond the epoch become nan, their labels −1: a recorded batch can be launched too often, and nothing can
-    raise an error there.
+    Samples beyond the end of ``crops.order`` become nan, their labels −1: a recorded batch can be launched too often,
+    and nothing can raise an error there.
     """
     epoch = [array for array in crops if array is not None]
     scaling = (out.dtype.type(number) for number in (*mean, 1 / divisor))

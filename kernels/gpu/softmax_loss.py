@@ -39,9 +39,10 @@ def forward(logits: Array, labels: Array, error: Array, totals: Array) -> None:
 def _shape(rows: int, classes: int, itemsize: int) -> tuple[int, int, int]:
     """Return how many threads work on a row, how many classes each of them has at most, and the warps of a block.
 
-    The number of threads is the largest power of two that divides the number of classes. Then each has an odd number of
-    classes, so that the threads of a warp read different banks of the shared memory. It is larger if otherwise few
-    warps' rows fit into a tile, or a single block has threads for all rows.
+    The number of threads is the largest power of two that divides the number of classes, at most 32. Each has an odd
+    number of classes, so that the threads of a warp read different banks of the shared memory; of multiples of 64 some
+    threads have none. There are more threads if otherwise few warps' rows fit into a tile, or a single block has
+    threads for all rows.
     """
     tile, vector = TILE // itemsize, 16 // itemsize
     lanes = min(32, classes & -classes)

@@ -1,9 +1,11 @@
 // Runs CUDA kernels on a CPU: one block after another, each thread of a block a fiber that runs until it has to wait.
 //
 // A fiber waits at __syncthreads and in warp shuffles. Where no fiber can go on, some threads wait for others that
-// never come: on a card that is undefined, here it is an error. Shared memory is filled with NaN before each block, and
+// never come: on a card that is undefined, here it is an error. So is an access to the pages around an array, see
+// cupy/arrays.py. Shared memory is filled with NaN before each block, and
 // every second block starts its threads in the opposite order, so that a forgotten barrier shows.
 #include <csetjmp>
+#include <csignal>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -56,6 +58,8 @@ char* stacks;
 void (*kernel)(void**);
 void** arguments;
 void* misaligned;  // where something was read or written that may not lie there
+bool outside;      // whether something was read or written in a page that may not be used
+void* where;       // the address there; null if no processor has it
 
 // Let other fibers run until somebody puts this one into ``ready``.
 void wait() {
@@ -139,6 +143,10 @@ bool block(char* message) {
             snprintf(message, 200, "%p is not aligned for what is read or written there", misaligned);
             return false;
         }
+        if (outside) {
+            snprintf(message, 200, "it reads or writes at %p, outside of its arrays", where);
+            return false;
+        }
         if (readies) resume(ready[--readies]);
         else if (next < threads) resume(idle[--idles]);
         else {
@@ -150,7 +158,30 @@ bool block(char* message) {
     return true;
 }
 
+void leave(int, siginfo_t* fault, void*) {
+    outside = true;
+    where = fault->si_addr;
+    _longjmp(scheduler, 1);
+}
+
+// While it exists, a thread of a block ends if it reads or writes in a page that may not be used.
+struct Guard {
+    struct sigaction page, bus;  // what was done before; the latter is for addresses that no processor has
+    Guard() {
+        struct sigaction action = {};
+        action.sa_sigaction = leave;
+        action.sa_flags = SA_SIGINFO | SA_NODEFER;
+        sigaction(SIGSEGV, &action, &page);
+        sigaction(SIGBUS, &action, &bus);
+    }
+    ~Guard() {
+        sigaction(SIGSEGV, &page, nullptr);
+        sigaction(SIGBUS, &bus, nullptr);
+    }
+};
+
 int launch(void (*entry)(void**), void** args, const unsigned* grid, const unsigned* extents, char* message) {
+    Guard guard;
     kernel = entry;
     arguments = args;
     gridDim = {grid[0], grid[1], grid[2]};
@@ -159,6 +190,7 @@ int launch(void (*entry)(void**), void** args, const unsigned* grid, const unsig
     if (!stacks) stacks = static_cast<char*>(malloc(MOST_THREADS * STACK));
     readies = waiters = idles = 0;
     misaligned = nullptr;
+    outside = false;
     memset(warps, 0, (threads + warpSize - 1) / warpSize * sizeof(Warp));
     for (int i = threads; i--;) idle[idles++] = i;
     for (unsigned z = 0; z < gridDim.z; z++)
@@ -208,7 +240,7 @@ template <class T> T atomicAdd(T* at, T value) {
     return old;
 }
 
-using std::abs, std::fabs, std::sqrt, std::exp, std::log, std::pow, std::floor, std::ceil, std::rint, std::isnan,
+using std::abs, std::fabs, std::sqrt, std::exp, std::exp2, std::log, std::pow, std::floor, std::ceil, std::rint, std::isnan,
     std::isinf, std::fmin, std::fmax, std::fma;
 template <class T> T min(T a, T b) { return b < a ? b : a; }
 template <class T> T max(T a, T b) { return a < b ? b : a; }

@@ -48,7 +48,7 @@ def read(path: Path, columns: Sequence[str], later: Sequence[str] = ()) -> list[
     try:
         text = regular_file.read(path, LONG).decode("utf-8-sig")
         separator = max(SEPARATORS, key=text.partition("\n")[0].count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise MinidlError(f"{path} cannot be read ({error}); put the file back as it was") from error

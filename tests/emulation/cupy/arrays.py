@@ -1,6 +1,8 @@
 """Arrays of the emulated device."""
 
+import ctypes
 import math
+import mmap
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +13,13 @@ import numpy as np
 
 from cupy import capture
 
-ALIGNMENT = 512  # bytes, as CuPy's memory pool has it
+ALIGNMENT = 16  # bytes that a thread reads at once, at most
+PAGE = mmap.PAGESIZE
 POISON = 0xFF  # in every byte: NaN, −1 or 255
-GUARD = bytes([POISON]) * ALIGNMENT
+LENGTH = 8  # bytes at the beginning of the memory of an array, which hold the array's size
 # The names of NumPy that the real CuPy has as well, written by ../../conformance/names.py.
 NAMES = frozenset(Path(__file__).with_name("names.txt").read_text().split())
+_libc = ctypes.CDLL(None)
 memories: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()  # all memory of the device, by address
 
 
@@ -134,14 +138,22 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def empty(shape: Any, dtype: Any = float) -> ndarray:
-    """Return an array of poison between guards of poison."""
+    """Return an array of poison, between at least a page of poison and a page that nothing may read.
+
+    The latter begins less than ALIGNMENT bytes after the end of the array.
+    """
     dtype = np.dtype(dtype)
     size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
-    memory = np.empty(size + 3 * ALIGNMENT, np.uint8)
+    pages = 1 + -(-size // PAGE)
+    mapped = mmap.mmap(-1, (pages + 1) * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = np.frombuffer(mapped, np.uint8, pages * PAGE)
+    if _libc.mprotect(ctypes.c_void_p(memory.ctypes.data + memory.size), PAGE, 0):
+        raise OSError("the page after an array cannot be protected")
     memory.fill(POISON)
     capture.keep(memory)
     memories[memory.ctypes.data] = memory
-    start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
+    start = (memory.size - size) // ALIGNMENT * ALIGNMENT
+    memory[:LENGTH].view(np.int64)[0] = size
     return ndarray(memory[start : start + size].view(dtype).reshape(shape))
 
 
@@ -155,10 +167,10 @@ def memory_of(pointer: int) -> np.ndarray:
 
 def check_guards(memory: np.ndarray) -> None:
     """Raise an exception if something was written outside of the array that the memory was allocated for."""
-    start = ALIGNMENT + -memory.ctypes.data % ALIGNMENT
-    end = start + memory.size - 3 * ALIGNMENT
-    if memory[start - ALIGNMENT : start].tobytes() != GUARD or memory[end : end + ALIGNMENT].tobytes() != GUARD:
-        raise RuntimeError(f"a kernel wrote outside of an array of {memory.size - 3 * ALIGNMENT} bytes")
+    size = int(memory[:LENGTH].view(np.int64)[0])
+    start = (memory.size - size) // ALIGNMENT * ALIGNMENT
+    if (memory[max(LENGTH, start - PAGE) : start] != POISON).any() or (memory[start + size :] != POISON).any():
+        raise RuntimeError(f"a kernel wrote outside of an array of {size} bytes")
 
 
 def asarray(source: Any, dtype: Any = None) -> ndarray:
