@@ -20,7 +20,8 @@ struct Turn {
     Long next;
     bool there;
 
-    __device__ Turn(const Long* position, Long epoch) : next(position[0] + blockIdx.x), there(0 <= next && next < epoch) {
+    __device__ Turn(const Long* position, Long epoch) {
+        next = position[0] + blockIdx.x, there = next >= 0 && next < epoch;
         if (!there) next = 0;
     }
     __device__ REAL scale(REAL factor) const { return there ? factor : REAL(nan("")); }
@@ -138,4 +139,5 @@ __device__ void crop_image_with_mask(
 CROP_WITH_MASKS(crop_with_masks_one, 1)
 CROP_WITH_MASKS(crop_with_masks_vector, WIDTH)
 
+// It runs after a batch.
 extern "C" __global__ void advance(Long* position, Long samples) { position[0] += samples; }

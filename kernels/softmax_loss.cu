@@ -65,7 +65,8 @@ __device__ Score score_row(REAL* z, Piece piece, int lanes, int label, REAL shar
     __syncwarp();  // every thread has read z before another one writes there
     // exp(x) as 2^(x / ln 2): three instructions instead of ten. As x <= 0, exp(x) differs by less than 10^-7.
 #pragma unroll 4
-    for (int c = piece.first; c < piece.last; c += piece.step) total += z[c] = exp2((z[c] - largest) * REAL(1.4426950408889634));
+    for (int c = piece.first; c < piece.last; c += piece.step)
+        total += z[c] = exp2((z[c] - largest) * REAL(1.4426950408889634));
     for (int distance = lanes / 2; distance; distance /= 2) total += __shfl_xor_sync(ALL, total, distance);
     REAL factor = share / total;
 #pragma unroll 4
@@ -128,6 +129,7 @@ extern "C" __global__ void count_int8(const signed char* labels, Long* counts, L
 extern "C" __global__ void count_int64(const Long* labels, Long* counts, Long rows, int classes) {
     count_labels(labels, counts, rows, classes);
 }
+
 // Separate kernels for rows that fit into a tile and for larger ones: a common one would take more registers.
 #define SCORE(NAME, LABEL, TILED)                                                                                     \
     extern "C" __global__ void NAME(                                                                                  \
