@@ -1,10 +1,10 @@
-"""Checks of arguments that callers of the Python API pass: numbers, types, arrays, random generators and objects."""
+"""Checks of arguments that callers of the Python API pass: numbers, types, arrays, images, generators and objects."""
 
 import math
 from collections.abc import Callable, Sequence
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,3 +95,28 @@ def check_kind(what: str, value: Any, kind: type, remedy: str) -> None:
     """Raise MinidlError unless ``value`` is a ``kind``; what: as for ``whole``; remedy: what the user can do."""
     if not isinstance(value, kind):
         raise MinidlError(f"{what} must be of the kind {kind.__name__}, not {type(value).__name__}; {remedy}")
+
+
+class Layout(NamedTuple):
+    """What is known of stored images without their pixels.
+
+    The extents (n, 2) of n images, (y, x) of each, on the host, and the shape of a pixel: (3,), or () of masks.
+    """
+
+    extents: Any
+    pixel: tuple[int, ...]
+
+
+def storable(images: Any) -> bool:
+    """Return whether this is a NumPy array or a list of them, of bytes: all of them images, or all of them masks."""
+    if isinstance(images, np.ndarray):
+        return images.dtype == np.uint8 and images.ndim > 2 and len(images) > 0 and storable([images[0]])
+    each = images if isinstance(images, list | tuple) else ()
+    if not all(isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size for image in each):
+        return False
+    return {(image.ndim, *image.shape[2:]) for image in each} in ({(3, 3)}, {(2,)})
+
+
+def layout(images: Any) -> Layout:
+    """Return the layout of images that can be stored."""
+    return Layout(np.array([image.shape[:2] for image in images]), images[0].shape[2:])

@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.kernels.arguments import FLOATS, fits, shown, whole
+from minidl.kernels.arguments import FLOATS, fits, layout, shown, storable, whole
 from minidl.kernels.errors import MinidlError
-from minidl.kernels.stored import layout, storable
 from minidl.words import check_known
 
 Array = Any  # numpy.ndarray or cupy.ndarray

@@ -350,7 +350,7 @@ def test_several_seeds_are_mean_and_deviation(run):
     head, *lines = (line.split(",") for line in (other / "trace.csv").read_text().splitlines())
     for line in lines:
         line[head.index("g_mean")] = str(float(line[head.index("g_mean")]) + 0.02)
-    (other / "trace.csv").write_text("\n".join(map(",".join, [head, *lines])))
+    (other / "trace.csv").write_text("".join(f"{','.join(line)}\n" for line in [head, *lines]))
     [group] = cube.read(groups(run, other)).groups
     np.testing.assert_allclose(group.values["g_mean"], 100 * (trace.column("g_mean") + 0.01))
     np.testing.assert_allclose(group.deviations["g_mean"], 2 / np.sqrt(2))

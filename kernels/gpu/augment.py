@@ -6,9 +6,9 @@ from typing import Any
 import cupy
 import numpy as np
 
+from minidl.kernels.arguments import Layout, layout
 from minidl.kernels.augment import Crops
 from minidl.kernels.gpu.source import ints, lanes, launch, over_pixels
-from minidl.kernels.stored import Layout, layout
 
 Array = Any
 ROWS = 4  # rows of a sample per thread; as in augment.cu, for crops without masks
