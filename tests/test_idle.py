@@ -109,6 +109,12 @@ def test_gradcheck_names_what_a_method_does_not_do_here(
     assert all(sentence in unchecked for sentence in said)
 
 
+def test_gradcheck_of_the_data_norm_of_a_method_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for layer, method in (("gn", "EB, GN, WS"), ("bn", "BN")):
+        assert main(["gradcheck", "--layer", layer, "--method", method]) == 0
+        assert "name it by --layer" not in capsys.readouterr().out
+
+
 def test_predict_says_that_there_are_no_more_classes(
     notes: Notes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,7 @@ from minidl.study.report import (
     quantities,
     runs,
 )
+from minidl.study.report import traced as sections
 from minidl.study.report.write import _of_trace, report
 
 
@@ -659,7 +660,7 @@ def test_filters_of_nan_are_left_out_of_a_fan(traced):
     first = replace(group.first, filters=group.first.filters | {name: damaged})
     rows = [row for row in fan._rows(replace(group, first=first), "grads") if row["step"] == name.step]
     assert [len(row["each"]["mean"]) for row in rows if row["layer"] == "conv1"] == [30, 30]
-    assert fan._sentence(replace(group, first=first), "grads", name.step).count("nan") == 0
+    assert fan._sentence(replace(group, first=first), "grads").count("nan") == 0
 
 
 def one_layer(run):
@@ -701,6 +702,27 @@ def test_traces_with_nothing_in_common_are_left_out(run):
     assert cube.read(groups(run, other)).notes == found.notes
 
 
+def test_layers_of_nets_of_other_depths_keep_their_order(traced):
+    [group] = cube.read(groups(traced)).groups
+    deep = replace(group, layers=["conv1", "conv2", "conv3", "conv4", "fc1"])
+    flat = replace(group, layers=["conv1", "conv2", "fc1", "fc2"])
+    for first, second in ((deep, flat), (flat, deep)):
+        assert cube.Cube([first, second]).layers == ["conv1", "conv2", "conv3", "conv4", "fc1", "fc2"]
+
+
+def test_a_change_ends_where_a_layer_is_lost(run):
+    """The median of the layers that are left would be of other layers than the first one."""
+    last = max(int(line.split(",")[0]) for line in (run / "trace.csv").read_text().splitlines()[1:])
+    rewrite(
+        run / "trace.csv",
+        lambda line: line | {"dead": ""} if (line["step"], line["layer"]) == (str(last), "conv1") else line,
+    )
+    found = cube.read(groups(run))
+    before = found.groups[0].steps[-2]
+    assert sections._change(found, "dead", " %").endswith(f" at step {before}, the last one with all of them.")
+    assert "the last one" not in sections._change(found, "active", " %")
+
+
 def test_one_class_is_drawn(traced):
     [group] = groups(traced)
     image = np.zeros((4, 4, 3), np.uint8)
@@ -723,11 +745,13 @@ def test_the_sentence_of_a_fan_is_of_layers_whose_hook_changes_them(traced):
     }
 
     def said(filters):
-        return fan._sentence(replace(group, first=replace(group.first, filters=filters)), "grads", name.step)
+        return fan._sentence(replace(group, first=replace(group.first, filters=filters)), "grads")
 
     assert "where a hook changes them, the largest mean of a filter is 0.25 before the hook and 5e-10" in said(made)
     lost = {key: np.full_like(array, np.nan) if key.layer == first else array for key, array in made.items()}
-    assert said(lost).endswith("in any layer is 7; no hook changes any.")  # about which the sentence could be
+    assert said(lost) == "At none of these steps are all filters numbers; only those that are numbers are drawn."
+    later = {key._replace(step=key.step + 5): array for key, array in lost.items()}
+    assert said(made | later) == f"{said(made)} At step {name.step + 5} not all filters are numbers."
     kept = {key: array for key, array in made.items() if key.layer == second}
     assert said(kept).endswith("in any layer is 7; no hook changes any.")
 

@@ -92,6 +92,7 @@ def main(arguments: Sequence[str] | None, command: Command) -> int:
         print(f"{command.name}: {note}", file=sys.stderr)
     progress = partial(tqdm, desc="gradients", leave=False, disable=None)
     if options.model:
+        print(f"{command.name}: checking net ({options.model}); deep nets take some minutes", file=sys.stderr)
         findings = check_model(options.model, options.method, options.mode, shelf, progress)
     else:
         own = [kind for file in files for kind in file.classes(Layer)]

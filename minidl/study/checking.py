@@ -118,7 +118,7 @@ def check_layers(
     findings = Findings()
     if chosen and chosen.data_norm and not layer:
         names += find_layers(chosen.data_norm)
-    elif chosen and chosen.data_norm:
+    elif chosen and chosen.data_norm and not {*find_layers(chosen.data_norm)} <= {*names}:
         findings.unchecked.append(f"{chosen.data_norm} of the method, which is a layer; name it by --layer")
     if chosen and chosen.fully:
         findings.unchecked.append("fully of the method, which is about the layers of a net; name one by --model")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from minidl.hooks import Hook, HookPoint, Reparametrization
+from minidl.hooks import Hook, HookPoint
 from minidl.layer import Layer
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.method import center_weights
@@ -40,14 +40,9 @@ def _without_hooks(points: list[HookPoint]) -> Iterator[None]:
             point.hook = hook
 
 
-def normalized(layer: Layer, weights: Array) -> Array | None:
-    """Return a layer's weights after their next normalization, as a copy.
-
-    It is None in reparametrization, which does not change the learned weights.
-    """
+def normalized(layer: Layer, weights: Array) -> Array:
+    """Return a layer's weights after their next normalization, as a copy; in projection, which changes them."""
     hook = layer.at_weights.in_update or layer.at_weights.hook
-    if isinstance(hook, Reparametrization):
-        return None
     return weights.copy() if hook is None else hook(weights.copy())
 
 

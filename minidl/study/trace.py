@@ -108,7 +108,7 @@ class Tracer:
         for one in seen.values():
             if one.weights.before is None:
                 one.weights.before = self.raw.get(one.layer.weights.name)
-            self.trace.rows.append(row(number, one, true, moved[one.layer.weights.name]))
+            self.trace.rows.append(row(number, one, true, moved[one.layer.weights.name], self.net.mode))
         if detailed(number, self.every):
             for one in seen.values():
                 self.trace.filters |= filters(number, one)
@@ -118,15 +118,15 @@ class Tracer:
         return moved
 
 
-def row(step: int, seen: Seen, true: Mapping[str, Array], moved: Array) -> Row:
+def row(step: int, seen: Seen, true: Mapping[str, Array], moved: Array, mode: str) -> Row:
     """Return the row of a layer.
 
     true: the gradients without hooks by the names of parameters, empty if no hook of errors has changed them; moved:
-    the weights W(t + 1) before their normalization.
+    the weights W(t + 1) before their normalization; mode: of the net, "projection" or "reparametrization".
     """
     layer, weights, error, grads = seen.layer, seen.weights, seen.error, seen.grads
     name, value = layer.weights.name, layer.weights.value
-    taken = normalized(layer, moved)
+    taken = normalized(layer, moved) if mode == "projection" else None
     step_made = moved - value
     biased = layer.biases is not None
     return Row(

@@ -105,8 +105,8 @@ def _forward(walk: Walk) -> Section:
         [("FORWARD", "Weights = Normalize(Weights);  Output = FWD(Weights, Data)")],
         Table(head, "<<>>>>>>>>>>", rows, groups),
         "alike: the mean cosine between two images; mean: the share of the means in the energy Σ x², of channels "
-        "(data, outputs) or filters (weights); changed: ‖x − N(x)‖/‖x‖; active: the share above 0, which passes a "
-        "ReLU; dead: the share of channels that are above 0 in no image",
+        "(data, outputs) or filters (weights); changed: ‖x − N(x)‖/‖x‖; active: the share above 0, which a "
+        "ReLU right after it lets through; dead: the share of channels that are above 0 in no image",
     )
 
 
@@ -212,8 +212,15 @@ def lessons(walk: Walk) -> list[str]:
 def _diverged(walk: Walk) -> str:
     if math.isfinite(walk.loss[0]):
         return ""
-    before = "the training before it has diverged" if walk.after else "the net cannot take this batch"
-    return f"The loss is not a number, as {before}: take fewer steps with --after, or a smaller --learning-rate."
+    if walk.after:
+        return (
+            "The loss is not a number, as the training before it has diverged: take fewer steps with --after, or a "
+            "smaller --learning-rate."
+        )
+    return (
+        "The loss is not a number before any step, as the numbers grow too large on the way down the net: take a "
+        "method with a data norm, such as BN, or other normalizations of the weights."
+    )
 
 
 def _kinds(walk: Walk) -> list[tuple[str, list[tuple[str, Point]]]]:

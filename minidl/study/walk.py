@@ -145,7 +145,9 @@ def walk(
             net.backpropagate(loss.error)  # again, so that observers and the update get these gradients
         error_norm = norm(loss.error)
         moved = Rehearsal(trainer.optimizer)()
-        layers = [_layer_walk(row(after, one, true, moved[one.layer.weights.name]), one) for one in seen.values()]
+        layers = [
+            _layer_walk(row(after, one, true, moved[one.layer.weights.name], net.mode), one) for one in seen.values()
+        ]
         trainer.optimizer.step()
         again = loss.score_of(net.forward(batch), labels).loss
     return Walk(

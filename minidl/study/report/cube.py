@@ -52,8 +52,16 @@ class Cube:
 
     @property
     def layers(self) -> list[str]:
-        """The layers of all groups."""
-        return list(dict.fromkeys(layer for group in self.groups for layer in group.layers))
+        """The layers of all groups, each before those that follow it in a net, as far as the nets agree."""
+        found: list[str] = []
+        for group in self.groups:
+            place = len(found)
+            for layer in reversed(group.layers):
+                if layer in found:
+                    place = found.index(layer)
+                else:
+                    found.insert(place, layer)
+        return found
 
     @property
     def steps(self) -> list[int]:

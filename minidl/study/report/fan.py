@@ -37,7 +37,7 @@ def fans(cube: Cube) -> Section:
                 section.blocks.append(
                     Chart(
                         title=f"{group.label}: {word}",
-                        sentence=f"{_sentence(group, point, rows[-1]['step'])} {group.only}".rstrip(),
+                        sentence=f"{_sentence(group, point)} {group.only}".rstrip(),
                         spec=_spec(),
                         line="number",
                         columns=("when",),
@@ -87,7 +87,23 @@ def _columns(filters: Numbers) -> dict[str, list[float]]:
     return {"low": low, "mean": mean, "high": high}
 
 
-def _sentence(group: Traced, point: str, step: int) -> str:
+def _sentence(group: Traced, point: str) -> str:
+    """Say how large the means are at the last drawn step at which all filters are numbers, if there is one."""
+    steps = _chosen(group)
+    whole = [step for step in steps if _is_whole(group, point, step)]
+    if not whole:
+        return "At none of these steps are all filters numbers; only those that are numbers are drawn."
+    lost = f" At step {steps[-1]} not all filters are numbers." if whole[-1] < steps[-1] else ""
+    return f"{_largest(group, point, whole[-1])}{lost}"
+
+
+def _is_whole(group: Traced, point: str, step: int) -> bool:
+    """Return whether all filters at a step are numbers; those before a hook may be unknown."""
+    arrays = [group.first.filters.get(Filters(step, layer, point, "after")) for layer in group.layers]
+    return all(np.isfinite(array).all() for array in arrays if array is not None)
+
+
+def _largest(group: Traced, point: str, step: int) -> str:
     """Return the largest mean of a filter at a step, before and after, of the layers whose hook changes filters."""
     traced = {
         layer: [_known(group.first.filters.get(Filters(step, layer, point, when))) for when in ("before", "after")]

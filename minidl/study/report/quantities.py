@@ -20,7 +20,7 @@ FEATURES = (
         "How alike do different images look to a layer?",
         "Mean cosine between the outputs of different images, before the ReLU",
     ),
-    Quantity("active", "How much of the output passes the ReLU?", "Share of the outputs above 0"),
+    Quantity("active", "How much of the output is above 0?", "Share of the outputs above 0"),
     Quantity("dead", "How many channels are dead?", "Share of the channels that are nowhere above 0 in the batch"),
 )
 REMOVED = (

@@ -40,8 +40,9 @@ def traced(cube: Cube) -> list[Section]:
         means(cube),
         _section(
             "What it does to the features",
-            "A layer whose outputs are all alike cannot tell its images apart. A ReLU passes what is above 0; a dead "
-            "channel is not above 0 for any image of the batch.",
+            "A layer whose outputs are all alike cannot tell its images apart. A ReLU right after the layer passes "
+            "what is above 0; at the end of a residual block the shortcut is added first, which these numbers leave "
+            "out, and the last layer has no ReLU. A dead channel is not above 0 for any image of the batch.",
             FEATURES,
             cube,
         ),
@@ -54,8 +55,9 @@ def traced(cube: Cube) -> list[Section]:
         ),
         _section(
             "What the optimizer makes of it",
-            "Adam divides each weight's gradient by another number, so a step has a mean again, although the gradient "
-            "had none. A normalization of the weights, if there is one, then removes the mean of the step.",
+            "Adam divides each weight's gradient by another number, so its step has a mean again, although the "
+            "gradient had none; a step of SGD has none either. A normalization of the weights, if there is one, then "
+            "removes the mean of the step.",
             OPTIMIZER,
             cube,
         ),
@@ -211,11 +213,18 @@ def _overall(cube: Cube, name: str, unit: str) -> str:
 
 
 def _change(cube: Cube, name: str, unit: str) -> str:
-    """Return the median over the layers in the first and in the last traced step of each run, in a sentence."""
-    said = [
-        f"{group.label} {_number(group.values[name][0], unit)} → {_number(group.values[name][-1], unit)}"
-        for group in cube.groups
-    ]
+    """Return the median over the layers in the first and in the last traced step of each run, in a sentence.
+
+    The last step counts at which all layers have a number that had one at first: of a training that diverges, some have
+    none.
+    """
+    said = []
+    for group in cube.groups:
+        known = np.isfinite(group.values[name])
+        last = np.flatnonzero(known[:, known[0]].all(axis=1))[-1]
+        early = "" if last == len(known) - 1 else f" at step {group.steps[last]}, the last one with all of them"
+        first, final = (_number(group.values[name][at], unit) for at in (0, last))
+        said.append(f"{group.label} {first} → {final}{early}")
     return f"Median of the layers, first → last traced step: {in_a_row(said)}."
 
 
