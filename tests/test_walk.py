@@ -269,11 +269,8 @@ def test_a_loss_of_nan_is_said_first(seen):
     assert lessons(replace(seen, loss=(math.nan, math.nan), after=3))[0].startswith(
         "The loss is not a number, as the training before it has diverged: take fewer steps with --after"
     )
-    assert (
     first = lessons(replace(seen, loss=(math.nan, 1.0), after=0))[0]
     assert "the numbers grow too large on the way down the net: take a method with a data norm" in first
-        in lessons(replace(seen, loss=(math.nan, 1.0), after=0))[0]
-    )
 
 
 def test_a_hook_whose_change_is_nan_is_not_reported_as_unchanged(seen):
