@@ -281,6 +281,16 @@ def test_runs_on_other_data_of_one_name_are_no_other_seeds(run):
     assert "differ in more than the method: contents of the data (" in runs.warnings(found)[0]
 
 
+def test_other_sizes_of_the_data_are_one_difference(run):
+    """That the contents differ, too, follows from it."""
+    other = like(run, "b", seed=1, train_size=77)
+    mark_data(other, {"train": "ab"})
+    found = groups(run, other)
+    assert found[1].label.endswith("train size 77")
+    assert "contents" not in runs.warnings(found)[0]
+    assert "Each of them was trained with one seed." in runs.warnings(found)[1]
+
+
 def test_runs_that_imported_the_same_file_are_one_group(run):
     def record(folder, digits):
         return [{"file": f"{folder}/my_norm.py", "sha256": digits * 32}]

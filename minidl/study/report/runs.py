@@ -25,6 +25,8 @@ FREE = (
     *("method", "seed", "out", "quiet", "save_every", "threads", "loops", "data_root", "trace", "test_every"),
     *("batch_is_default", "import"),  # the files of --import are compared by what is in them
 )
+CONTENTS = "contents of the data"
+DATA_SETTINGS = {"data", "train size", "test size", "image size", "fit", "shrink"}  # which change the contents
 NOT_GIVEN = "not given"
 HASH = 12  # digits of a SHA-256 that are shown
 
@@ -63,7 +65,7 @@ class Run:
         given = {name: value for name, value in self.settings.items() if value is not None and value is not False}
         found = {name.replace("_", " "): str(value) for name, value in given.items() if name not in FREE}
         files = [f"{Path(record['file']).name} {record['sha256'][:HASH]}" for record in self.imported]
-        return found | ({"import": ", ".join(files)} if files else {}) | {"contents of the data": self._contents()}
+        return found | ({"import": ", ".join(files)} if files else {}) | {CONTENTS: self._contents()}
 
     def _contents(self) -> str:
         """Return a few digits that tell the data from others, as there may be others now where these were."""
@@ -177,10 +179,11 @@ def warnings(groups: Sequence[Group]) -> list[str]:
         said.append(f"These runs differ in more than the method: {', '.join(differing)}.")
     single = sum(len(group.runs) == 1 for group in groups)
     if single:
-        which = "Each of them was" if single == len(groups) else f"{single} of the {len(groups)} were"
+        which = "Each of them" if single == len(groups) else f"{single} of these {len(groups)} methods"
+        was = "were" if 1 < single < len(groups) else "was"
         said.append(
-            f"{which} trained with one seed. Another seed alone changes an accuracy by {NOISE}; a difference of this "
-            "size may be chance."
+            f"{which} {was} trained with one seed. Another seed alone changes an accuracy by {NOISE}; a difference of "
+            "this size may be chance."
         )
     if len(groups) > LOOKS:
         said.append(
@@ -208,7 +211,13 @@ def strange_code(groups: Sequence[Group], imported: Sequence[Record]) -> list[st
 
 
 def _varying(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Return what runs should have in common and have not, by name, with all the values that it has."""
+    """Return what runs should have in common and have not, by name, with all the values that it has.
+
+    The contents of the data differ by themselves only where no setting of the data does.
+    """
     names = dict.fromkeys(name for run in runs for name in run.common)
     values = {name: list(dict.fromkeys(run.common.get(name, NOT_GIVEN) for run in runs)) for name in names}
-    return {name: different for name, different in values.items() if len(different) > 1}
+    found = {name: different for name, different in values.items() if len(different) > 1}
+    if {*found} & DATA_SETTINGS:
+        found.pop(CONTENTS, None)
+    return found
