@@ -119,4 +119,6 @@ def storable(images: Any) -> bool:
 
 def layout(images: Any) -> Layout:
     """Return the layout of images that can be stored."""
+    if isinstance(images, np.ndarray):
+        return Layout(np.broadcast_to(images.shape[1:3], (len(images), 2)), images.shape[3:])
     return Layout(np.array([image.shape[:2] for image in images]), images[0].shape[2:])

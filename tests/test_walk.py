@@ -270,7 +270,7 @@ def test_a_loss_of_nan_is_said_first(seen):
         "The loss is not a number, as the training before it has diverged: take fewer steps with --after"
     )
     first = lessons(replace(seen, loss=(math.nan, 1.0), after=0))[0]
-    assert "the numbers grow too large on the way down the net: take a method with a data norm" in first
+    assert "before any step. Where the numbers grow too large on the way down the net, a method with" in first
 
 
 def test_a_hook_whose_change_is_nan_is_not_reported_as_unchanged(seen):

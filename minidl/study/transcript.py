@@ -218,8 +218,8 @@ def _diverged(walk: Walk) -> str:
             "smaller --learning-rate."
         )
     return (
-        "The loss is not a number before any step, as the numbers grow too large on the way down the net: take a "
-        "method with a data norm, such as BN, or other normalizations of the weights."
+        "The loss is not a number before any step. Where the numbers grow too large on the way down the net, a method "
+        "with a data norm, such as BN, or other normalizations of the weights help."
     )
 
 
